@@ -1,0 +1,184 @@
+"""Static knowledge through the whole life of a fine-tune: rows, job, monitor, model, maintenance.
+
+Every name below loads on first use (PEP 562), so `import ragtune` itself loads neither openai, datasets, pandas, pyarrow
+nor torch.
+"""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ragtune._keys import client_from_key_file
+    from ragtune.aio import AsyncFineTuneJob, AsyncJobMonitor, AsyncMaintenance, AsyncTunedModel
+    from ragtune.checks import CheckReport, Problem, check_file
+    from ragtune.data import demo_file
+    from ragtune.dataset import CostEstimate, Dataset, DatasetBuilder, Split
+    from ragtune.errors import (
+        BackendError,
+        BudgetExceeded,
+        CreateUncertain,
+        DatasetError,
+        EmptyAnswer,
+        JobCancelled,
+        JobFailed,
+        JournalError,
+        MaintenanceDisabled,
+        MissingExtraError,
+        MissingKey,
+        ModelExpired,
+        ModelNotReady,
+        NoTunedModel,
+        RagtuneError,
+        RecordError,
+        SpecError,
+        TuningClosed,
+        Unsupported,
+        WaitTimeout,
+    )
+    from ragtune.files import UploadedFile, upload
+    from ragtune.job import FineTuneJob, JobDetails, JobTable, list_jobs
+    from ragtune.maintenance import Maintenance
+    from ragtune.model import Answer, Expiry, TunedModel
+    from ragtune.monitor import JobEvent, JobMonitor, Metrics
+    from ragtune.plan import Plan, PlannedCall
+    from ragtune.records import (
+        ChatRecord,
+        CompletionRecord,
+        Message,
+        PreferenceRecord,
+        ReinforcementRecord,
+        parse_record,
+    )
+    from ragtune.spec import DPO, Absolute, Multiplier, Reinforcement, Supervised, TuneSpec
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "ragtune._keys": ("client_from_key_file",),
+    "ragtune.aio": ("AsyncFineTuneJob", "AsyncJobMonitor", "AsyncMaintenance", "AsyncTunedModel"),
+    "ragtune.checks": ("CheckReport", "Problem", "check_file"),
+    "ragtune.data": ("demo_file",),
+    "ragtune.dataset": ("CostEstimate", "Dataset", "DatasetBuilder", "Split"),
+    "ragtune.errors": (
+        "BackendError",
+        "BudgetExceeded",
+        "CreateUncertain",
+        "DatasetError",
+        "EmptyAnswer",
+        "JobCancelled",
+        "JobFailed",
+        "JournalError",
+        "MaintenanceDisabled",
+        "MissingExtraError",
+        "MissingKey",
+        "ModelExpired",
+        "ModelNotReady",
+        "NoTunedModel",
+        "RagtuneError",
+        "RecordError",
+        "SpecError",
+        "TuningClosed",
+        "Unsupported",
+        "WaitTimeout",
+    ),
+    "ragtune.files": ("UploadedFile", "upload"),
+    "ragtune.job": ("FineTuneJob", "JobDetails", "JobTable", "list_jobs"),
+    "ragtune.maintenance": ("Maintenance",),
+    "ragtune.model": ("Answer", "Expiry", "TunedModel"),
+    "ragtune.monitor": ("JobEvent", "JobMonitor", "Metrics"),
+    "ragtune.plan": ("Plan", "PlannedCall"),
+    "ragtune.records": (
+        "ChatRecord",
+        "CompletionRecord",
+        "Message",
+        "PreferenceRecord",
+        "ReinforcementRecord",
+        "parse_record",
+    ),
+    "ragtune.spec": ("DPO", "Absolute", "Multiplier", "Reinforcement", "Supervised", "TuneSpec"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "DPO",
+    "Absolute",
+    "Answer",
+    "AsyncFineTuneJob",
+    "AsyncJobMonitor",
+    "AsyncMaintenance",
+    "AsyncTunedModel",
+    "BackendError",
+    "BudgetExceeded",
+    "ChatRecord",
+    "CheckReport",
+    "CompletionRecord",
+    "CostEstimate",
+    "CreateUncertain",
+    "Dataset",
+    "DatasetBuilder",
+    "DatasetError",
+    "EmptyAnswer",
+    "Expiry",
+    "FineTuneJob",
+    "JobCancelled",
+    "JobDetails",
+    "JobEvent",
+    "JobFailed",
+    "JobMonitor",
+    "JobTable",
+    "JournalError",
+    "Maintenance",
+    "MaintenanceDisabled",
+    "Message",
+    "Metrics",
+    "MissingExtraError",
+    "MissingKey",
+    "ModelExpired",
+    "ModelNotReady",
+    "Multiplier",
+    "NoTunedModel",
+    "Plan",
+    "PlannedCall",
+    "PreferenceRecord",
+    "Problem",
+    "RagtuneError",
+    "RecordError",
+    "Reinforcement",
+    "ReinforcementRecord",
+    "SpecError",
+    "Split",
+    "Supervised",
+    "TuneSpec",
+    "TunedModel",
+    "TuningClosed",
+    "Unsupported",
+    "UploadedFile",
+    "WaitTimeout",
+    "check_file",
+    "client_from_key_file",
+    "demo_file",
+    "list_jobs",
+    "parse_record",
+    "upload",
+]
+
+logging.getLogger("ragtune").addHandler(logging.NullHandler())
+
+# Hidden from type checkers: with a visible module `__getattr__` they would accept any misspelt name.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        try:
+            module = _MODULE_OF[name]
+        except KeyError:
+            message = f"module 'ragtune' has no attribute {name!r}"
+            raise AttributeError(message) from None
+        value = getattr(import_module(module), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

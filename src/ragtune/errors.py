@@ -1,0 +1,195 @@
+"""Every error that ragtune raises itself.
+
+```
+RagtuneError
+├── RecordError(ValueError)        one record breaks a rule
+├── DatasetError(ValueError)       rows, files or splits that cannot become training data
+├── SpecError(ValueError)          a setting of a job that no server would take
+├── BudgetExceeded                 the estimate is above the limit that the caller set
+├── Unsupported                    this server cannot do that, known before anything was sent
+├── MissingKey                     no API key, and the ways to give one
+├── TuningClosed                   the account may not create fine-tuning jobs (any more)
+├── ModelExpired                   the model was shut down by its maker
+├── ModelNotReady                  the job has not finished, so there is no model to ask yet
+├── NoTunedModel                   the account holds no finished fine-tune
+├── EmptyAnswer                    an answer without the text that was asked for
+├── CreateUncertain                a job may or may not have been created; says how to find out
+├── JobFailed                      the server ended the job with an error
+├── JobCancelled                   somebody ended the job
+├── WaitTimeout(TimeoutError)      waiting ended, the job runs on
+├── JournalError                   the journal file cannot be used
+├── MaintenanceDisabled            a destructive call on a guard that was not opened
+├── BackendError                   the embedded backend cannot start or go on
+└── MissingExtraError(ImportError) an optional dependency is not installed
+```
+
+OpenAI's own errors (`openai.APIStatusError` and its family) pass through as they are, with a note where we know more.
+Where one of ours stands for an OpenAI error it is raised `from` it, so the original stays in `__cause__`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "BackendError",
+    "BudgetExceeded",
+    "CreateUncertain",
+    "DatasetError",
+    "EmptyAnswer",
+    "JobCancelled",
+    "JobFailed",
+    "JournalError",
+    "MaintenanceDisabled",
+    "MissingExtraError",
+    "MissingKey",
+    "ModelExpired",
+    "ModelNotReady",
+    "NoTunedModel",
+    "RagtuneError",
+    "RecordError",
+    "SpecError",
+    "TuningClosed",
+    "Unsupported",
+    "WaitTimeout",
+]
+
+
+class RagtuneError(Exception):
+    """Base of everything that ragtune raises itself.
+
+    Example:
+        ```python
+        import ragtune as rt
+
+        try:
+            rt.TuneSpec(model="")
+        except rt.RagtuneError as error:
+            print(type(error).__name__)
+        #> SpecError
+        ```
+    """
+
+
+class RecordError(RagtuneError, ValueError):
+    """One record breaks a rule of its format; the message names the place, the value, the rule and the way out."""
+
+
+class DatasetError(RagtuneError, ValueError):
+    """Rows, files or splits that cannot become training data."""
+
+
+class SpecError(RagtuneError, ValueError):
+    """A setting of a fine-tuning job that is out of range or unknown."""
+
+
+class BudgetExceeded(RagtuneError):
+    """The estimated price is above the limit that the caller set; nothing was sent."""
+
+
+class Unsupported(RagtuneError):
+    """The server behind the client is known not to offer this; nothing was sent.
+
+    Attributes:
+        provider: name of the server's dialect, for example `openai`.
+        feature: what was asked for.
+        reason: why it is refused.
+    """
+
+    def __init__(self, provider: str, feature: str, reason: str) -> None:
+        super().__init__(f"{provider} does not support {feature}: {reason}")
+        self.provider = provider
+        self.feature = feature
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.provider, self.feature, self.reason)
+
+
+class MissingKey(RagtuneError):
+    """No API key was found; the message names the ways to give one and the keyless way."""
+
+
+class TuningClosed(RagtuneError):
+    """The server does not let this account create fine-tuning jobs."""
+
+
+class ModelExpired(RagtuneError):
+    """The model (or the base under it) was shut down by its maker."""
+
+
+class ModelNotReady(RagtuneError):
+    """There is no model to ask yet: its job has not succeeded, or the server still prepares it."""
+
+
+class NoTunedModel(RagtuneError):
+    """The account holds no finished fine-tune."""
+
+
+class EmptyAnswer(RagtuneError):
+    """An answer was asked for its text and has none: a refusal, a tool call, or no choice at all."""
+
+
+class CreateUncertain(RagtuneError):
+    """A create request went out and its outcome is unknown; the message says how to find out."""
+
+
+class JobFailed(RagtuneError):
+    """The server ended the job with an error.
+
+    Attributes:
+        code: the server's machine-readable code, for example `invalid_training_file`, or None.
+        param: which input it blames (`training_file`, `validation_file`), or None.
+        line: 1-based line of the training file that the server's message points at, or None.
+        job_id: the job, for example `ftjob-...`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        line: int | None = None,
+        job_id: str | None = None,
+        job: object | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.param = param
+        self.line = line
+        self.job_id = job_id
+        self.job = job
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # `job` holds a live client and stays out of a pickle.
+        state = {"code": self.code, "param": self.param, "line": self.line, "job_id": self.job_id, "job": None}
+        return _rebuild_job_failed, (str(self), state)
+
+
+def _rebuild_job_failed(message: str, state: dict[str, Any]) -> JobFailed:
+    return JobFailed(message, **state)
+
+
+class JobCancelled(RagtuneError):
+    """The job was cancelled, by this program or by somebody else."""
+
+
+class WaitTimeout(RagtuneError, TimeoutError):
+    """Waiting ended at its deadline; the job runs on and the message says how to come back to it."""
+
+
+class JournalError(RagtuneError):
+    """The journal file is locked, damaged or newer than this version."""
+
+
+class MaintenanceDisabled(RagtuneError):
+    """A destructive call on a `Maintenance` that was not opened with `enabled=True`; nothing was sent."""
+
+
+class BackendError(RagtuneError):
+    """The embedded backend cannot start or go on."""
+
+
+class MissingExtraError(RagtuneError, ImportError):
+    """An optional dependency is not installed; the message holds the command that installs it."""
