@@ -1,0 +1,43 @@
+# Two commands do everything in a fresh clone: `make demo` and `make test`. They need python3 (>= 3.11) and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+BASE := smollm2-135m-instruct
+SETUP := pyproject.toml constraints.txt
+
+.PHONY: demo test lint docs bench clean
+
+demo: $(VENV)/installed-demo ## run the whole ring on the embedded backend
+	$(BIN)/python examples/quickstart.py
+
+test: lint ## everything: style, types, tests, real training
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/installed-test ## look at the documentation on http://127.0.0.1:8000
+	$(BIN)/mkdocs serve
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "ragtune needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed-demo: $(SETUP) | $(VENV)/bin/python
+	@echo "Installing ragtune and PyTorch into $(VENV) (about 0.6 GB of downloads with PyTorch's CPU build; see the README)"
+	$(PIP) --editable '.[local,plots]'
+	$(BIN)/ragtune fetch $(BASE)
+	@touch $@
+
+$(VENV)/installed-test: $(SETUP) | $(VENV)/bin/python
+	@echo "Installing ragtune with its test tools into $(VENV)"
+	$(PIP) --editable '.[local,plots,docs,dev]'
+	$(BIN)/ragtune fetch $(BASE)
+	@touch $@
+
+clean: ## remove what make made
+	rm -rf $(VENV) site dist build runs out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,110 @@
+"""Who may import whom: the walls of the house, read from the source."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ragtune
+
+PACKAGE = Path(ragtune.__file__).parent
+
+DATA = {"errors", "_extras", "catalog", "dialects", "spec"}
+PORTS = {"_drive", "_api", "_retry", "_keys"}
+RECORDS = {"records", "checks", "data", "catalog", "errors", "_extras"}
+
+# room -> rooms it may import while the program runs. `TYPE_CHECKING` imports are free: they bind nothing.
+MAY: dict[str, set[str]] = {
+    "errors": set(),
+    "_extras": {"errors"},
+    "data": {"errors"},
+    "catalog": {"errors"},
+    "dialects": {"errors"},
+    "_sqlite": {"errors"},
+    "records": {"errors"},
+    "checks": {"errors", "records", "catalog", "data"},
+    "dataset": RECORDS,
+    "spec": {"errors", "catalog", "dialects"},
+    "plan": {"errors", "dataset", "spec"},
+    "_drive": {"errors"},
+    "_keys": {"errors"},
+    "_api": {"errors", "_drive", "_keys", "plan"},
+    "_retry": {"errors", "_drive", "_api"},
+    "files": DATA | PORTS | {"dataset", "plan"},
+    "job": DATA | PORTS | {"dataset", "plan", "files"},
+    "plots": {"errors", "_extras"},
+    "monitor": DATA | PORTS | {"plan", "files", "job", "model", "plots"},
+    "model": DATA | PORTS | {"plan", "job"},
+    "maintenance": DATA | PORTS | {"plan", "files", "job", "model", "monitor"},
+    "aio": DATA | PORTS | {"dataset", "plan", "files", "job", "model", "monitor", "maintenance"},
+    "train": {"errors", "_extras", "records"},
+    "local": {"errors", "_extras", "records", "checks", "catalog", "_sqlite", "data", "train.spec", "train.events", "train.data", "train"},
+    "cli": {"*"},
+    "__init__": {"*"},
+}
+
+
+def rooms() -> Iterator[tuple[str, Path]]:
+    """Each source file with the name of its room."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        first = path.relative_to(PACKAGE).parts[0]
+        yield first.removesuffix(".py"), path
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Modules below `ragtune` that a file imports when it runs, at the top or inside a function."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    quiet = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if id(node) in quiet:
+            continue
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write imports in full"
+            if node.module == "ragtune":
+                yield from (alias.name for alias in node.names)
+            elif node.module and node.module.startswith("ragtune."):
+                yield node.module.removeprefix("ragtune.")
+        elif isinstance(node, ast.Import):
+            yield from (a.name.removeprefix("ragtune.") for a in node.names if a.name.startswith("ragtune."))
+
+
+@pytest.mark.parametrize(("room", "path"), [pytest.param(r, p, id=str(p.relative_to(PACKAGE))) for r, p in rooms()])
+def test_a_room_imports_only_what_it_may(room: str, path: Path) -> None:
+    """The table above is the architecture; a new wall or door is a change of the table with a reason."""
+    assert room in MAY, f"{path.name} is a new room: give it a line in the table"
+    if "*" in MAY[room]:
+        return
+    allowed = MAY[room] | {room}
+    for module in imports(path):
+        assert any(module == a or module.startswith(f"{a}.") for a in allowed), f"{path} imports ragtune.{module}"
+
+
+def test_the_server_reaches_only_the_torch_free_part_of_training() -> None:
+    """A server that imported the trainer would load torch into every user's process."""
+    for room, path in rooms():
+        if room == "local":
+            for module in imports(path):
+                if module.startswith("train"):
+                    assert module in {"train", "train.spec", "train.events", "train.data"}, f"{path}: {module}"
+
+
+@pytest.mark.parametrize("package", ["openai", "torch", "transformers", "datasets", "pandas", "pyarrow"])
+def test_no_heavy_package_is_imported_at_the_top_of_a_light_room(package: str) -> None:
+    """Records, checks, spec, plan and errors must stay importable without the heavy world."""
+    light = {"errors", "records", "checks", "catalog", "dialects", "spec", "plan", "_drive", "_keys", "__init__", "cli"}
+    for room, path in rooms():
+        if room not in light:
+            continue
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.split(".")[0] == package for name in names), f"{path} imports {package}"
