@@ -1,0 +1,108 @@
+"""The events file of a training run: append-only JSON lines that another process may read while they are written.
+
+Kinds of events, told apart by `type`; every one carries `time` (Unix seconds):
+
+- `start`: `total_steps`, `n_examples`, `n_tokens` (one epoch), `n_epochs`, `resumed_from` (step or None)
+- `message`: `level` (`info`, `warn`, `error`), `message`
+- `metrics`: `step`, `total_steps`, `epoch`, `train_loss`, `train_mean_token_accuracy`, `learning_rate`, `tokens_seen`,
+  `cpu_seconds`; with a validation file now and then `valid_loss`, `valid_mean_token_accuracy` (one batch), and at the
+  end of an epoch `full_valid_loss`, `full_valid_mean_token_accuracy` (the whole file)
+- `checkpoint`: `step`, `epoch`, `path` of an adapter folder that can be served
+- `end`: `state` (`succeeded`, `failed`, `stopped`), `trained_tokens`, `adapter_path`, `cpu_seconds`, `wall_seconds`,
+  `error` (`code`, `message`, `param`) or None
+
+A run that was resumed repeats the steps after its last whole checkpoint: of two equal steps a reader keeps one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Event", "append", "read_from", "seal"]
+
+Event = dict[str, Any]
+
+
+def append(path: str | Path, event: Mapping[str, Any]) -> None:
+    """Add one event as one line with one write, which the kernel keeps whole between processes.
+
+    Args:
+        path: the events file; made when it is not there.
+        event: JSON-ready mapping with a `type`; `time` (Unix seconds) is added when it is missing.
+
+    Raises:
+        ValueError: the event holds a number that JSON has no form for (NaN, infinity).
+        OSError: the file cannot be written.
+    """
+    line = json.dumps({"time": time.time(), **event}, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        written = os.write(descriptor, line)
+        if written != len(line):
+            message = f"{path}: only {written} of {len(line)} bytes were written; is the disk full?"
+            raise OSError(message)
+    finally:
+        os.close(descriptor)
+
+
+def read_from(path: str | Path, offset: int = 0) -> tuple[list[Event], int]:
+    """Read the whole lines after a byte offset.
+
+    Args:
+        path: the events file; one that is not there yet reads as empty.
+        offset: bytes that were read before; 0 for the beginning.
+
+    Returns:
+        The events, and the offset to go on from. A line that is still being written stays for the next call; a line
+        that a killed writer left torn is passed over.
+
+    Example:
+        ```python
+        import tempfile
+        from pathlib import Path
+        from ragtune.train.events import append, read_from
+
+        path = Path(tempfile.mkdtemp()) / "events.jsonl"
+        append(path, {"type": "message", "level": "info", "message": "hello"})
+        events, offset = read_from(path)
+        print(events[0]["message"], read_from(path, offset)[0])
+        #> hello []
+        ```
+    """
+    try:
+        with Path(path).open("rb") as handle:
+            handle.seek(offset)
+            data = handle.read()
+    except FileNotFoundError:
+        return [], offset
+    whole = data[: data.rfind(b"\n") + 1]
+    events = [event for line in whole.splitlines() if (event := _parse(line)) is not None]
+    return events, offset + len(whole)
+
+
+def seal(path: str | Path) -> None:
+    """End a line that a killed writer left torn, so that the next event starts on a line of its own."""
+    try:
+        with Path(path).open("rb+") as handle:
+            if handle.seek(0, os.SEEK_END) == 0:
+                return
+            handle.seek(-1, os.SEEK_END)
+            if handle.read(1) != b"\n":
+                handle.write(b"\n")
+    except FileNotFoundError:
+        return
+
+
+def _parse(line: bytes) -> Event | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None

@@ -1,0 +1,220 @@
+"""What a training worker is told: one frozen spec, and how OpenAI's `auto` hyperparameters become numbers.
+
+Loads no torch, so that a server can write specs without paying for it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ragtune.errors import SpecError
+
+__all__ = ["BASE_LEARNING_RATE", "EXIT_FAILED", "EXIT_HELD", "EXIT_OK", "Method", "Resolved", "TrainSpec"]
+__all__ += ["resolve_hyperparameters"]
+
+Method = Literal["supervised", "dpo"]
+
+EXIT_OK = 0
+"""The run finished or was stopped; the `end` event says which."""
+EXIT_FAILED = 1
+"""The run failed; the `end` event says why."""
+EXIT_HELD = 75
+"""Another worker holds the output folder (EX_TEMPFAIL of sysexits.h); nothing was touched."""
+
+BASE_LEARNING_RATE: dict[Method, float] = {"supervised": 1e-3, "dpo": 5e-5}
+"""Absolute LoRA learning rate that `learning_rate_multiplier` 1.0 stands for, per method."""
+
+_MIN_STEPS = 100  # fewer optimizer steps than this leave a small model without its facts (measured)
+_TARGET_EPOCHS = 3
+_MAX_AUTO_EPOCHS = 25
+_MAX_TARGET_EXAMPLES = 25_000
+_MAX_BATCH_SIZE = 256
+_MAX_EPOCHS = 50
+
+
+class TrainSpec(BaseModel):
+    """Everything that one training run depends on.
+
+    Two runs of an equal spec on the same machine with the same number of threads end with equal losses (CPU).
+
+    Attributes:
+        version: layout of this file; 1.
+        job_id: name of the run, for people.
+        output_dir: folder that the worker owns: `events.jsonl`, `checkpoints/`, `epochs/step-N/`, `adapter/`, `lock`.
+        base_path: folder of the base model (config, tokenizer, safetensors).
+        adapter_path: folder of a LoRA adapter to train further, or None for a fresh one.
+        method: `supervised` (chat or prompt/completion records) or `dpo` (preference records).
+        training_file: JSONL file with the training records.
+        validation_file: JSONL file with held-out records, or None.
+        n_epochs: passes over the training file, 1 to 50.
+        batch_size: examples per optimizer step, 1 to 256.
+        learning_rate: absolute peak rate of the cosine schedule, above 0.
+        beta: strength of the DPO penalty, in (0, 2]; None for other methods.
+        seed: seed of weights and data order, 0 to 2147483647.
+        lora_r: rank of the adapter matrices.
+        lora_alpha: scale of the adapter, usually twice `lora_r`.
+        threads: CPU threads of torch, or None for torch's own choice.
+        dtype: number format of the frozen base; adapters are always float32.
+        max_length: tokens per example before the end is cut off, or None for the context of the base.
+        save_every_steps: steps between resumable checkpoints, or None for about ten per run.
+        lifeline: `stdin` stops the run at end-of-file on standard input (the parent is gone); None leaves it alone.
+
+    Example:
+        ```python
+        from ragtune.train.spec import TrainSpec
+
+        spec = TrainSpec(
+            job_id="ftjob-1", output_dir="out", base_path="base", training_file="train.jsonl",
+            n_epochs=3, batch_size=4, learning_rate=1e-3, seed=7,
+        )
+        print(spec.method, spec.lora_r, spec.threads)
+        #> supervised 16 None
+        ```
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    version: Literal[1] = 1
+    job_id: str
+    output_dir: Path
+    base_path: Path
+    adapter_path: Path | None = None
+    method: Method = "supervised"
+    training_file: Path
+    validation_file: Path | None = None
+    n_epochs: Annotated[int, Field(ge=1, le=_MAX_EPOCHS)]
+    batch_size: Annotated[int, Field(ge=1, le=_MAX_BATCH_SIZE)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    beta: Annotated[float, Field(gt=0, le=2)] | None = None
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)]
+    lora_r: Annotated[int, Field(ge=1)] = 16
+    lora_alpha: Annotated[int, Field(ge=1)] = 32
+    threads: Annotated[int, Field(ge=1)] | None = None
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    max_length: Annotated[int, Field(ge=2)] | None = None
+    save_every_steps: Annotated[int, Field(ge=1)] | None = None
+    lifeline: Literal["stdin"] | None = None
+
+    @classmethod
+    def load(cls, path: str | Path) -> TrainSpec:
+        """Read a spec that `save` wrote.
+
+        Raises:
+            SpecError: the file cannot be read, is no JSON, or breaks a rule; the message names the field.
+        """
+        try:
+            return cls.model_validate_json(Path(path).read_bytes())
+        except OSError as error:
+            message = f"{path}: cannot read the training spec: {error.strerror}; give a file that TrainSpec.save wrote"
+            raise SpecError(message) from error
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            field = ".".join(str(part) for part in first["loc"]) or "the file"
+            message = f"{path}: {field}: {first['msg']}; correct it and start the worker again"
+            raise SpecError(message) from error
+
+    def save(self, path: str | Path) -> None:
+        """Write the spec as JSON under its final name in one step, so that no reader meets half of it."""
+        target = Path(path)
+        half = target.with_name(f"{target.name}.tmp")
+        half.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        os.replace(half, target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """Hyperparameters after every `auto` became a number.
+
+    Attributes:
+        n_epochs: passes over the training file.
+        batch_size: examples per optimizer step.
+        learning_rate_multiplier: OpenAI's relative rate, as asked for or 1.0.
+        learning_rate: the absolute rate: multiplier times `BASE_LEARNING_RATE[method]`.
+        total_steps: optimizer steps of the whole run.
+
+    Example:
+        ```python
+        from ragtune.train.spec import resolve_hyperparameters
+
+        auto = resolve_hyperparameters(60, method="supervised")
+        print(auto.n_epochs, auto.batch_size, auto.learning_rate, auto.total_steps)
+        #> 7 4 0.001 105
+        ```
+    """
+
+    n_epochs: int
+    batch_size: int
+    learning_rate_multiplier: float
+    learning_rate: float
+    total_steps: int
+
+
+def resolve_hyperparameters(
+    n_examples: int,
+    *,
+    method: Method,
+    n_epochs: int | Literal["auto"] = "auto",
+    batch_size: int | Literal["auto"] = "auto",
+    learning_rate_multiplier: float | Literal["auto"] = "auto",
+) -> Resolved:
+    """Turn `auto` into numbers.
+
+    `batch_size`: 4, or 2 below 16 examples; above 2,000 examples 0.2 percent of them, at most 256 (OpenAI's published
+    rule of thumb). `n_epochs`: 3; fewer when that exceeds 25,000 examples seen, more (up to 25) until the run has 100
+    optimizer steps. `learning_rate_multiplier`: 1.0, which stands for 1e-3 (supervised) or 5e-5 (dpo): LoRA rates.
+
+    Args:
+        n_examples: examples in the training file, at least 1.
+        method: `supervised` or `dpo`.
+        n_epochs: 1 to 50, or `auto`.
+        batch_size: 1 to 256, or `auto`.
+        learning_rate_multiplier: above 0, or `auto`.
+
+    Raises:
+        SpecError: a number is out of its range.
+    """
+    if method not in BASE_LEARNING_RATE:
+        message = f"method: {method!r} is not one of {', '.join(BASE_LEARNING_RATE)}; choose one of them"
+        raise SpecError(message)
+    _require_between("n_examples", n_examples, 1, None)
+    size = _auto_batch_size(n_examples) if batch_size == "auto" else batch_size
+    _require_between("batch_size", size, 1, _MAX_BATCH_SIZE)
+    steps_per_epoch = math.ceil(n_examples / size)
+    epochs = _auto_epochs(n_examples, steps_per_epoch) if n_epochs == "auto" else n_epochs
+    _require_between("n_epochs", epochs, 1, _MAX_EPOCHS)
+    multiplier = 1.0 if learning_rate_multiplier == "auto" else float(learning_rate_multiplier)
+    if not (math.isfinite(multiplier) and multiplier > 0):
+        message = f"learning_rate_multiplier: {multiplier!r} is not above 0; give a positive number or 'auto'"
+        raise SpecError(message)
+    return Resolved(
+        n_epochs=epochs,
+        batch_size=size,
+        learning_rate_multiplier=multiplier,
+        learning_rate=multiplier * BASE_LEARNING_RATE[method],
+        total_steps=steps_per_epoch * epochs,
+    )
+
+
+def _auto_batch_size(n_examples: int) -> int:
+    if n_examples < 16:
+        return 2
+    return min(max(4, n_examples // 500), _MAX_BATCH_SIZE)
+
+
+def _auto_epochs(n_examples: int, steps_per_epoch: int) -> int:
+    if n_examples * _TARGET_EPOCHS > _MAX_TARGET_EXAMPLES:
+        return max(1, _MAX_TARGET_EXAMPLES // n_examples)
+    return min(max(_TARGET_EPOCHS, math.ceil(_MIN_STEPS / steps_per_epoch)), _MAX_AUTO_EPOCHS)
+
+
+def _require_between(name: str, value: int, low: int, high: int | None) -> None:
+    if value < low or (high is not None and value > high):
+        limits = f"{low} or more" if high is None else f"between {low} and {high}"
+        message = f"{name}: {value!r} is not {limits}; give a number in that range"
+        raise SpecError(message)
