@@ -12,6 +12,8 @@ import textwrap
 import time
 from pathlib import Path
 
+import jsonlines
+
 import ragtune as rt
 from ragtune.local import LocalBackend
 
@@ -90,7 +92,8 @@ print(f"loss curve: {metrics.plot(FOLDER / 'loss.png')}")
 
 # %%
 heading("5. Ask base and tuned model")
-known = [row for row in rows.preview(1000) if row["support"] and row["correct_answer"]][:QUESTIONS]
+with jsonlines.open(rt.demo_file()) as reader:
+    known = [row for row in reader if row["support"] and row["correct_answer"]][:QUESTIONS]
 questions = [row["question"] for row in known]
 
 
