@@ -1,0 +1,67 @@
+"""Typed training records: chat, prompt/completion, preference and reinforcement."""
+
+from __future__ import annotations
+
+from ragtune.records.base import (
+    FORMATS,
+    Fault,
+    Record,
+    RecordFormat,
+    SchemaError,
+    escape_line_separators,
+    line_bytes,
+    path_text,
+    schema_errors,
+)
+from ragtune.records.kinds import (
+    ChatRecord,
+    CompletionRecord,
+    PreferenceInput,
+    PreferenceRecord,
+    ReinforcementRecord,
+)
+from ragtune.records.messages import (
+    ROLES,
+    FunctionCall,
+    FunctionDefinition,
+    ImagePart,
+    ImageURL,
+    Message,
+    RefusalPart,
+    Role,
+    TextPart,
+    Tool,
+    ToolCall,
+)
+from ragtune.records.parsing import AnyRecord, detect_format, parse_record
+
+__all__ = [
+    "FORMATS",
+    "ROLES",
+    "AnyRecord",
+    "ChatRecord",
+    "CompletionRecord",
+    "Fault",
+    "FunctionCall",
+    "FunctionDefinition",
+    "ImagePart",
+    "ImageURL",
+    "Message",
+    "PreferenceInput",
+    "PreferenceRecord",
+    "Record",
+    "RecordFormat",
+    "RefusalPart",
+    "ReinforcementRecord",
+    "Role",
+    "SchemaError",
+    "TextPart",
+    "Tool",
+    "ToolCall",
+    "detect_format",
+    "escape_line_separators",
+    "line_bytes",
+    "parse_record",
+    "path_text",
+    "schema_errors",
+]

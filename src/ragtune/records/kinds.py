@@ -1,0 +1,158 @@
+"""The four record kinds, one per training method and model family."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
+
+from ragtune.records.base import Fault, FrozenModel, Path, Record, StrictStr, collects_faults
+from ragtune.records.messages import FunctionDefinition, Message, Tool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Messages = Annotated[tuple[Message, ...], Field(min_length=1)]
+Flag = Annotated[bool, Strict()]
+
+
+class ChatRecord(Record):
+    """One conversation to learn from: the assistant's messages are the target.
+
+    Raises:
+        RecordError: an unknown or missing key, a wrong type, or a message that breaks the rules of its role.
+
+    Example:
+        ```python
+        from ragtune import ChatRecord
+
+        record = ChatRecord(messages=[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}])
+        print(record.to_json_line().decode(), end="")
+        #> {"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello!"}]}
+        ```
+    """
+
+    messages: Messages
+    tools: tuple[Tool, ...] | None = None
+    parallel_tool_calls: Flag | None = None
+    functions: Annotated[tuple[FunctionDefinition, ...], Field(min_length=1, max_length=128)] | None = None
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield every rule between roles and keys that a message of this record breaks."""
+        yield from _message_faults(self.messages, ("messages",))
+
+
+class CompletionRecord(Record):
+    """One legacy prompt/completion pair; an empty prompt stands for open-ended text.
+
+    Example:
+        ```python
+        from ragtune import CompletionRecord
+
+        print(CompletionRecord(prompt="Capital of France?\\n\\n###\\n\\n", completion=" Paris END").completion)
+        #>  Paris END
+        ```
+    """
+
+    prompt: StrictStr
+    completion: StrictStr
+
+
+class PreferenceInput(FrozenModel):
+    """What both answers of a preference pair reply to.
+
+    Example:
+        ```python
+        from ragtune.records import PreferenceInput
+
+        print(PreferenceInput(messages=[{"role": "user", "content": "Hi"}]).messages[0].text)
+        #> Hi
+        ```
+    """
+
+    messages: Messages
+    tools: tuple[Tool, ...] | None = None
+    parallel_tool_calls: Flag | None = None
+
+
+OneMessage = Annotated[tuple[Message, ...], Field(min_length=1, max_length=1)]
+
+
+class PreferenceRecord(Record):
+    """A preference pair: one answer that is wanted and one that is not, to the same input.
+
+    Example:
+        ```python
+        from ragtune import PreferenceRecord
+
+        record = PreferenceRecord(
+            input={"messages": [{"role": "user", "content": "Hi"}]},
+            preferred_output=[{"role": "assistant", "content": "Hello!"}],
+            non_preferred_output=[{"role": "assistant", "content": "What?"}],
+        )
+        print(record.preferred_output[0].text)
+        #> Hello!
+        ```
+    """
+
+    input: PreferenceInput
+    preferred_output: OneMessage
+    non_preferred_output: OneMessage
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield broken role rules, and outputs that are not the assistant's."""
+        yield from _message_faults(self.input.messages, ("input", "messages"))
+        for key in ("preferred_output", "non_preferred_output"):
+            output: Message = getattr(self, key)[0]
+            yield from output.faults((key, 0))
+            if output.role != "assistant":
+                message = f"{key} holds a message with role {output.role!r}; it must be the assistant's"
+                yield Fault((key, 0, "role"), "output-not-assistant", message, "set its role to 'assistant'")
+
+    @model_validator(mode="after")
+    def _outputs_are_the_assistants(self, info: ValidationInfo) -> PreferenceRecord:
+        if not collects_faults(info):
+            for fault in self.faults():
+                raise PydanticCustomError("rule", "{text}", {"text": fault.message})
+        return self
+
+
+class ReinforcementRecord(Record):
+    """A conversation to be answered by the model, and free reference fields that graders read as `item.<name>`.
+
+    Every key besides `messages` and `tools` is a reference field.
+
+    Example:
+        ```python
+        from ragtune import ReinforcementRecord
+
+        record = ReinforcementRecord(messages=[{"role": "user", "content": "7 + 5?"}], answer="12")
+        print(record.reference)
+        #> {'answer': '12'}
+        ```
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    messages: Messages
+    tools: tuple[Tool, ...] | None = None
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        """The free fields by name."""
+        return dict(self.model_extra or {})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain dicts and lists; a reference field that is None stays."""
+        known = BaseModel.model_dump(self, include={"messages", "tools"}, exclude_none=True, mode="json")
+        return {**known, **self.reference}
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield every rule between roles and keys that a message of this record breaks."""
+        yield from _message_faults(self.messages, ("messages",))
+
+
+def _message_faults(messages: tuple[Message, ...], path: Path) -> Iterator[Fault]:
+    for index, message in enumerate(messages):
+        yield from message.faults((*path, index))
