@@ -1,0 +1,28 @@
+"""Data that ships with the package: the invented facts of the demo.
+
+The facts are about Quillhaven, a town that does not exist, so that no model can know them before it was trained on
+them. They were written for this project and carry its licence. Columns are those of the SciQ data set: `question`,
+`distractor1`, `distractor2`, `distractor3`, `correct_answer`, `support`; some rows have an empty `support` on purpose.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["demo_file"]
+
+
+def demo_file() -> Path:
+    """The JSONL file with the 60 invented facts of the demo; 6 of them have no support.
+
+    Example:
+        ```python
+        import json
+        import ragtune as rt
+
+        rows = [json.loads(line) for line in rt.demo_file().open(encoding="utf-8")]
+        print(len(rows), sum(not row["support"] for row in rows))
+        #> 60 6
+        ```
+    """
+    return Path(__file__).with_name("quillhaven.jsonl")

@@ -1,0 +1,104 @@
+"""Loading a base model and its tokenizer from a folder: never code, never pickles, never the network.
+
+Imports torch and transformers only when something is loaded.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from ragtune._extras import require
+from ragtune.errors import BackendError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["Dtype", "context_length", "load_model", "load_tokenizer", "quiet"]
+
+Dtype = Literal["bfloat16", "float32"]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' progress bars and notices off the caller's terminal, and leave its settings as they were."""
+    require("local", "torch", "transformers", reason="running models on this machine")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and a later fork do not go together
+    import transformers
+
+    chatter: Any = transformers.utils.logging
+    verbosity, bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
+    chatter.set_verbosity(logging.ERROR)
+    chatter.disable_progress_bar()
+    try:
+        yield
+    finally:
+        chatter.set_verbosity(verbosity)
+        if bars:
+            chatter.enable_progress_bar()
+
+
+def load_tokenizer(folder: str | Path) -> Any:
+    """The tokenizer of a base, which must be one of the Rust-backed ones.
+
+    Raises:
+        BackendError: the folder holds no tokenizer that can be used.
+    """
+    with quiet():
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        except (OSError, ValueError, KeyError) as error:
+            message = (
+                f"{folder}: its tokenizer cannot be loaded ({_first_line(error)}); give a folder with tokenizer.json"
+            )
+            raise BackendError(message) from error
+    if not tokenizer.is_fast:
+        message = (
+            f"{folder}: its tokenizer has no fast version, which training needs; give a folder with tokenizer.json"
+        )
+        raise BackendError(message)
+    return tokenizer
+
+
+def load_model(folder: str | Path, *, dtype: Dtype) -> Any:
+    """The causal language model in a folder, in evaluation mode.
+
+    Raises:
+        BackendError: the folder holds no causal language model as safetensors.
+    """
+    with quiet():
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        try:
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                str(folder),
+                dtype=getattr(torch, dtype),
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+            )
+        except (OSError, ValueError, KeyError) as error:
+            message = (
+                f"{folder}: no causal language model can be loaded from it ({_first_line(error)}); "
+                "give a folder with config.json and *.safetensors that needs no code of its own"
+            )
+            raise BackendError(message) from error
+    return model.eval()
+
+
+def context_length(config: Any) -> int:
+    """Tokens that the model can look at, prompt and answer together; 2048 where its configuration does not say."""
+    text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    known = getattr(text_config, "max_position_embeddings", None)
+    return int(known) if known and known > 0 else 2048
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
