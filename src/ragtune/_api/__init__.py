@@ -1,0 +1,163 @@
+"""The calls that the rooms make, typed, over whichever port stands beneath them."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ragtune._api.ports import AsyncPort, SyncPort
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+
+    import openai
+
+    from ragtune._api.calls import Json, LocalFile
+    from ragtune._api.ports import Port
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+# The largest page that OpenAI gives of jobs, events and checkpoints.
+PAGE = 100
+
+
+class Api:
+    """One account on one server.
+
+    Lists come as asynchronous generators in the server's order (newest first) and read page after page, so that a
+    reader who stops early fetches no more than it needs.
+    """
+
+    def __init__(self, port: Port) -> None:
+        self.port = port
+
+    async def create_file(self, file: LocalFile) -> Json:
+        """Upload a training file in one request."""
+        return await self.port.call("files.create", file=file, purpose="fine-tune")
+
+    async def file(self, file_id: str) -> Json:
+        """Fetch what the server knows about a file."""
+        return await self.port.call("files.retrieve", file_id=file_id)
+
+    def files(self, purpose: str | None = None) -> AsyncGenerator[Json, None]:
+        """Iterate the account's files."""
+        return self.port.items("files.list", **({} if purpose is None else {"purpose": purpose}))
+
+    async def file_content(self, file_id: str) -> bytes:
+        """Fetch a file."""
+        return await self.port.content("files.content", file_id=file_id)
+
+    async def delete_file(self, file_id: str) -> Json:
+        """Delete a file."""
+        return await self.port.call("files.delete", file_id=file_id)
+
+    async def create_job(self, request: Json) -> Json:
+        """Buy a job with exactly one request.
+
+        The client sends no idempotency key, so its own retries could buy the job three times.
+        """
+        return await self.port.call("fine_tuning.jobs.create", retries=0, **request)
+
+    async def job(self, job_id: str) -> Json:
+        """Fetch a job."""
+        return await self.port.call("fine_tuning.jobs.retrieve", fine_tuning_job_id=job_id)
+
+    async def jobs(self, *, metadata: dict[str, str] | None = None, page: int = PAGE) -> AsyncGenerator[Json, None]:
+        """Iterate the account's jobs, those that carry `metadata` when it is given."""
+        query: Json = {"limit": page} if metadata is None else {"limit": page, "metadata": metadata}
+        async with aclosing(self.port.items("fine_tuning.jobs.list", **query)) as jobs:
+            async for job in jobs:
+                # Once more here: a server that does not know the filter answers with all jobs.
+                if metadata is None or metadata.items() <= (job.get("metadata") or {}).items():
+                    yield job
+
+    def events(self, job_id: str, *, page: int = PAGE) -> AsyncGenerator[Json, None]:
+        """Iterate a job's events."""
+        return self.port.items("fine_tuning.jobs.list_events", fine_tuning_job_id=job_id, limit=page)
+
+    def checkpoints(self, job_id: str) -> AsyncGenerator[Json, None]:
+        """Iterate a job's checkpoints."""
+        return self.port.items("fine_tuning.jobs.checkpoints.list", fine_tuning_job_id=job_id, limit=PAGE)
+
+    async def steer_job(self, verb: str, job_id: str) -> Json:
+        """Cancel, pause or resume a job (`verb` is the call's name)."""
+        return await self.port.call(f"fine_tuning.jobs.{verb}", fine_tuning_job_id=job_id)
+
+    def models(self) -> AsyncGenerator[Json, None]:
+        """Iterate the models that this key may use."""
+        return self.port.items("models.list")
+
+    async def model(self, name: str) -> Json:
+        """Fetch what the server knows about a model."""
+        return await self.port.call("models.retrieve", model=name)
+
+    async def delete_model(self, name: str) -> Json:
+        """Delete a tuned model."""
+        return await self.port.call("models.delete", model=name)
+
+    async def chat(self, request: Json) -> Json:
+        """Ask for a chat completion."""
+        return await self.port.call("chat.completions.create", **request)
+
+    def chat_stream(self, request: Json) -> AsyncGenerator[Json, None]:
+        """Ask for a chat completion, chunk by chunk."""
+        return self.port.stream("chat.completions.create", **request)
+
+    async def complete(self, request: Json) -> Json:
+        """Ask for a legacy completion."""
+        return await self.port.call("completions.create", **request)
+
+    def map(
+        self, function: Callable[[A], Coroutine[Any, Any, B]], values: Sequence[A], *, concurrency: int
+    ) -> AsyncGenerator[tuple[int, B], None]:
+        """Apply `function` to all values, several at a time; yields (index, result) as they finish."""
+        return self.port.map(function, values, concurrency=concurrency)
+
+
+def synchronous(client: openai.OpenAI | Api) -> Api:
+    """Return the calls over a synchronous client.
+
+    Raises:
+        TypeError: `client` is something else, for example an `AsyncOpenAI`.
+    """
+    if isinstance(client, Api):
+        return client
+    import openai
+
+    if not isinstance(client, openai.OpenAI):
+        raise TypeError(_wrong_client(client, "openai.OpenAI", "the classes without Async in their name"))
+    return Api(SyncPort(client))
+
+
+def asynchronous(client: openai.AsyncOpenAI | Api) -> Api:
+    """Return the calls over an asynchronous client.
+
+    Raises:
+        TypeError: `client` is something else, for example an `OpenAI`.
+    """
+    if isinstance(client, Api):
+        return client
+    import openai
+
+    if not isinstance(client, openai.AsyncOpenAI):
+        raise TypeError(_wrong_client(client, "openai.AsyncOpenAI", "the classes with Async in their name"))
+    return Api(AsyncPort(client))
+
+
+def _wrong_client(client: object, wanted: str, who: str) -> str:
+    # The type only: the repr of a stranger's object may hold a key.
+    return f"{who} take an {wanted} as client, not {type(client).__qualname__}"
+
+
+async def gather(items: AsyncGenerator[A, None], limit: int | None = None) -> list[A]:
+    """Return the first `limit` items (None: all of them), and fetch no page beyond."""
+    found: list[A] = []
+    if limit is not None and limit <= 0:
+        return found
+    async with aclosing(items):
+        async for item in items:
+            found.append(item)
+            if len(found) == limit:
+                break
+    return found

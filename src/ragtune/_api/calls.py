@@ -1,0 +1,69 @@
+"""Every call that ragtune makes, as data: what a plan shows and what a guard stops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import os
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One call of the OpenAI wire.
+
+    Attributes:
+        method: HTTP method.
+        path: path below the base URL; names in braces are arguments of the call.
+        writes: whether it changes something or costs money.
+    """
+
+    method: str
+    path: str
+    writes: bool = False
+
+
+CALLS = {
+    "files.create": Call(method="POST", path="/files", writes=True),
+    "files.list": Call(method="GET", path="/files"),
+    "files.retrieve": Call(method="GET", path="/files/{file_id}"),
+    "files.content": Call(method="GET", path="/files/{file_id}/content"),
+    "files.delete": Call(method="DELETE", path="/files/{file_id}", writes=True),
+    "fine_tuning.jobs.create": Call(method="POST", path="/fine_tuning/jobs", writes=True),
+    "fine_tuning.jobs.list": Call(method="GET", path="/fine_tuning/jobs"),
+    "fine_tuning.jobs.retrieve": Call(method="GET", path="/fine_tuning/jobs/{fine_tuning_job_id}"),
+    "fine_tuning.jobs.list_events": Call(method="GET", path="/fine_tuning/jobs/{fine_tuning_job_id}/events"),
+    "fine_tuning.jobs.checkpoints.list": Call(method="GET", path="/fine_tuning/jobs/{fine_tuning_job_id}/checkpoints"),
+    "fine_tuning.jobs.cancel": Call(method="POST", path="/fine_tuning/jobs/{fine_tuning_job_id}/cancel", writes=True),
+    "fine_tuning.jobs.pause": Call(method="POST", path="/fine_tuning/jobs/{fine_tuning_job_id}/pause", writes=True),
+    "fine_tuning.jobs.resume": Call(method="POST", path="/fine_tuning/jobs/{fine_tuning_job_id}/resume", writes=True),
+    "models.list": Call(method="GET", path="/models"),
+    "models.retrieve": Call(method="GET", path="/models/{model}"),
+    "models.delete": Call(method="DELETE", path="/models/{model}", writes=True),
+    "chat.completions.create": Call(method="POST", path="/chat/completions", writes=True),
+    "completions.create": Call(method="POST", path="/completions", writes=True),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalFile:
+    """A file to send: opened only when it leaves, described in a plan, never read into memory.
+
+    Attributes:
+        path: where it lies.
+        name: what the server shall call it.
+        bytes: its size.
+        sha256: of its content, in hex, or None when nobody counted.
+    """
+
+    path: str | os.PathLike[str]
+    name: str
+    bytes: int
+    sha256: str | None
+
+    def describe(self) -> Json:
+        """Return name, size and hash, for a plan."""
+        return {"name": self.name, "bytes": self.bytes, "sha256": self.sha256}

@@ -1,0 +1,280 @@
+"""The one seam to the world: a port over the OpenAI client.
+
+`SyncPort` calls an `openai.OpenAI` and never suspends, so `_drive.run` carries everything above it without an event
+loop; `AsyncPort` awaits an `openai.AsyncOpenAI`. Clock and sleep belong to the port, so a test or a plan can own time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from ragtune._api.calls import LocalFile
+from ragtune._api.faults import UnreadableReplyError, explaining
+from ragtune._drive import run
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+
+    import openai
+
+    from ragtune._api.calls import Json
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class Port(Protocol):
+    """What the rooms need of the world; calls go by their name in the OpenAI client, for example `files.list`."""
+
+    @property
+    def base_url(self) -> str:
+        """Where the calls go."""
+
+    def now(self) -> float:
+        """Return seconds since 1970, for dates."""
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never jumps, for deadlines."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+    async def work(self, function: Callable[..., B], *arguments: Any) -> B:
+        """Do blocking work (disk, hashing) where it stops nobody else."""
+
+    async def call(self, name: str, /, *, retries: int | None = None, **arguments: Any) -> Json:
+        """Make one call; `retries` None leaves the number of retries to the client."""
+
+    def items(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
+        """Iterate a list to the end of its pages, in the server's order."""
+
+    def stream(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
+        """Iterate the chunks of a streamed answer."""
+
+    async def content(self, name: str, /, **arguments: Any) -> bytes:
+        """Fetch a file's bytes."""
+
+    def map(
+        self, function: Callable[[A], Coroutine[Any, Any, B]], values: Sequence[A], *, concurrency: int
+    ) -> AsyncGenerator[tuple[int, B], None]:
+        """Apply `function` to all values, several at a time; yields (index, result) as they finish.
+
+        An error inside `function` ends the whole iteration, so return errors as values where one must not.
+        """
+
+
+class SyncPort:
+    """The port over an `openai.OpenAI`."""
+
+    def __init__(
+        self,
+        client: openai.OpenAI,
+        *,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client = client
+        self._sleep = sleep
+        self.now = now
+        self.monotonic = monotonic
+
+    @property
+    def base_url(self) -> str:
+        """Where the calls go."""
+        return str(self._client.base_url)
+
+    async def sleep(self, seconds: float) -> None:
+        """Block this thread."""
+        self._sleep(seconds)
+
+    async def work(self, function: Callable[..., B], *arguments: Any) -> B:
+        """Do it here and now."""
+        return function(*arguments)
+
+    async def call(self, name: str, /, *, retries: int | None = None, **arguments: Any) -> Json:
+        """Make one call."""
+        client = self._client if retries is None else self._client.with_options(max_retries=retries)
+        with _explaining(self._client, name, arguments), _Sending(arguments) as sent:
+            return as_json(_method(client, name)(**sent), name)
+
+    async def items(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
+        """Iterate a list to its end."""
+        with _explaining(self._client, name, arguments):
+            for item in _method(self._client, name)(**arguments):
+                yield as_json(item, name)
+
+    async def stream(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
+        """Iterate the chunks of a streamed answer; the connection closes with the iteration."""
+        with (
+            _explaining(self._client, name, arguments),
+            _method(self._client, name)(stream=True, **arguments) as chunks,
+        ):
+            for chunk in chunks:
+                yield as_json(chunk, name)
+
+    async def content(self, name: str, /, **arguments: Any) -> bytes:
+        """Fetch a file's bytes."""
+        with _explaining(self._client, name, arguments):
+            body: bytes = _method(self._client, name)(**arguments).read()
+            return body
+
+    async def map(
+        self, function: Callable[[A], Coroutine[Any, Any, B]], values: Sequence[A], *, concurrency: int
+    ) -> AsyncGenerator[tuple[int, B], None]:
+        """Apply `function` in threads that die with the program, so that Ctrl-C is obeyed at once."""
+        todo: queue.SimpleQueue[tuple[int, A]] = queue.SimpleQueue()
+        done: queue.SimpleQueue[tuple[int, B | None, BaseException | None]] = queue.SimpleQueue()
+        for index, value in enumerate(values):
+            todo.put((index, value))
+
+        def worker() -> None:
+            while True:
+                try:
+                    index, value = todo.get_nowait()
+                except queue.Empty:
+                    return
+                try:
+                    done.put((index, run(function(value)), None))
+                except BaseException as error:
+                    done.put((index, None, error))
+
+        for _ in range(min(concurrency, len(values))):
+            threading.Thread(target=worker, name="ragtune-map", daemon=True).start()
+        try:
+            for _ in values:
+                index, result, error = done.get()
+                if error is not None:
+                    raise error
+                yield index, result  # type: ignore[misc]  # without an error there is a result
+        finally:
+            while not todo.empty():
+                todo.get_nowait()
+
+
+class AsyncPort:
+    """The port over an `openai.AsyncOpenAI`."""
+
+    def __init__(
+        self,
+        client: openai.AsyncOpenAI,
+        *,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep,
+    ) -> None:
+        self._client = client
+        self._sleep = sleep
+        self.now = now
+        self.monotonic = monotonic
+
+    @property
+    def base_url(self) -> str:
+        """Where the calls go."""
+        return str(self._client.base_url)
+
+    async def sleep(self, seconds: float) -> None:
+        """Let the event loop go on meanwhile."""
+        await self._sleep(seconds)
+
+    async def work(self, function: Callable[..., B], *arguments: Any) -> B:
+        """Do it in a thread."""
+        return await asyncio.to_thread(function, *arguments)
+
+    async def call(self, name: str, /, *, retries: int | None = None, **arguments: Any) -> Json:
+        """Make one call."""
+        client = self._client if retries is None else self._client.with_options(max_retries=retries)
+        with _explaining(self._client, name, arguments), _Sending(arguments) as sent:
+            return as_json(await _method(client, name)(**sent), name)
+
+    async def items(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
+        """Iterate a list to its end."""
+        with _explaining(self._client, name, arguments):
+            async for item in _method(self._client, name)(**arguments):
+                yield as_json(item, name)
+
+    async def stream(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
+        """Iterate the chunks of a streamed answer; the connection closes with the iteration."""
+        with _explaining(self._client, name, arguments):
+            async with await _method(self._client, name)(stream=True, **arguments) as chunks:
+                async for chunk in chunks:
+                    yield as_json(chunk, name)
+
+    async def content(self, name: str, /, **arguments: Any) -> bytes:
+        """Fetch a file's bytes."""
+        with _explaining(self._client, name, arguments):
+            response = await _method(self._client, name)(**arguments)
+            body: bytes = await response.aread()
+            return body
+
+    async def map(
+        self, function: Callable[[A], Coroutine[Any, Any, B]], values: Sequence[A], *, concurrency: int
+    ) -> AsyncGenerator[tuple[int, B], None]:
+        """Apply `function` in tasks; what still runs is cancelled when the iteration ends early."""
+        places = asyncio.Semaphore(concurrency)
+
+        async def numbered(index: int, value: A) -> tuple[int, B]:
+            async with places:
+                return index, await function(value)
+
+        tasks = [asyncio.create_task(numbered(index, value)) for index, value in enumerate(values)]
+        try:
+            for task in asyncio.as_completed(tasks):
+                yield await task
+        finally:
+            for pending in tasks:
+                pending.cancel()
+            # A generator that is closed must leave no task behind that nobody awaits.
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Sending:
+    """Opens the local files among the arguments for the time of one call, and closes them after it."""
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        self._arguments = arguments
+        self._open: list[Any] = []
+
+    def __enter__(self) -> dict[str, Any]:
+        return {name: self._opened(value) for name, value in self._arguments.items()}
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._open:
+            handle.close()
+
+    def _opened(self, value: Any) -> Any:
+        if not isinstance(value, LocalFile):
+            return value
+        handle = open(value.path, "rb")  # noqa: SIM115  # closed in __exit__, after the call has read it
+        self._open.append(handle)
+        # A handle, never a path or bytes: the client then streams the file instead of loading it.
+        return value.name, handle
+
+
+def as_json(reply: Any, call: str) -> Json:
+    """Return a reply of the client as the JSON object that the server sent.
+
+    Raises:
+        UnreadableReplyError: it is no object, for example a proxy's HTML page.
+    """
+    to_dict = getattr(reply, "to_dict", None)
+    if to_dict is None:
+        message = f"{call} was answered with something that is not a JSON object: {str(reply)[:200]!r}"
+        raise UnreadableReplyError(message)
+    # `warnings=False`: servers send more states and fields than the client's types know; they pass through.
+    body: Json = to_dict(warnings=False)
+    return body
+
+
+def _method(client: Any, name: str) -> Callable[..., Any]:
+    found: Callable[..., Any] = reduce(getattr, name.split("."), client)
+    return found
+
+
+def _explaining(client: openai.OpenAI | openai.AsyncOpenAI, name: str, arguments: dict[str, Any]) -> Any:
+    return explaining(name, arguments, base_url=str(client.base_url), key=client.api_key)

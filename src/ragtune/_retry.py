@@ -1,0 +1,71 @@
+"""Patience beyond what the OpenAI client has: long troubles of a server while we only read.
+
+The client itself tries every request three times within seconds. Here a read goes on for minutes. Nothing that buys
+or deletes is ever repeated here.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, TypeVar
+
+import tenacity
+
+from ragtune._api.faults import retry_after_s, transient
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ragtune._api import Api
+
+T = TypeVar("T")
+logger = logging.getLogger("ragtune")
+
+
+async def patiently(
+    api: Api,
+    read: Callable[[], Awaitable[T]],
+    *,
+    window_s: float,
+    retry_on: Callable[[BaseException], bool] = transient,
+    longest_wait_s: float = 30.0,
+) -> T:
+    """Repeat `read` while its errors are worth it, for up to `window_s` seconds; the last error then comes through.
+
+    Args:
+        api: gives clock and sleep.
+        read: makes one attempt.
+        window_s: seconds after which no further attempt is begun.
+        retry_on: which errors are worth another attempt.
+        longest_wait_s: longest pause between two attempts, unless the server asks for a longer one.
+    """
+    started = api.port.monotonic()
+    backoff = tenacity.wait_exponential_jitter(initial=0.5, max=longest_wait_s, jitter=0.25)
+
+    def pause(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        return max(backoff(state), retry_after_s(error))
+
+    def too_late(state: tenacity.RetryCallState) -> bool:
+        return api.port.monotonic() - started + state.upcoming_sleep > window_s
+
+    def tell(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        logger.info(
+            "attempt %d: %s; next one in %.1f s", state.attempt_number, type(error).__name__, state.upcoming_sleep
+        )
+
+    # Built anew for each use: a shared one mixes up concurrent tasks. The port's sleep, because tenacity's own needs a
+    # loop; `Exception` only, because Ctrl-C and a cancelled task must come through at once.
+    attempts = tenacity.AsyncRetrying(
+        sleep=api.port.sleep,
+        wait=pause,
+        stop=too_late,
+        before_sleep=tell,
+        retry=tenacity.retry_if_exception(lambda error: isinstance(error, Exception) and retry_on(error)),
+        reraise=True,
+    )
+    async for attempt in attempts:
+        with attempt:
+            return await read()
+    raise AssertionError("unreachable: the last attempt raises")

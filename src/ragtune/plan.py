@@ -1,0 +1,95 @@
+"""What would happen: the calls, the price and the warnings of something that was not done."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ragtune.dataset import CostEstimate
+
+__all__ = ["Plan", "PlannedCall"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedCall:
+    """One request that would be sent.
+
+    Attributes:
+        name: its name in the OpenAI client, for example `fine_tuning.jobs.create`.
+        method: HTTP method.
+        path: path below the server's base URL.
+        writes: whether it changes something or costs money.
+        body: what it would carry; a file stands as its name, size in bytes and sha256. `<file 1>` and the like stand
+            for ids that the server has not given yet.
+
+    Example:
+        ```python
+        from ragtune import PlannedCall
+
+        call = PlannedCall(name="models.delete", method="DELETE", path="/models/ft:x", writes=True, body={})
+        print(call)
+        #> models.delete: DELETE /models/ft:x
+        ```
+    """
+
+    name: str
+    method: str
+    path: str
+    writes: bool
+    body: dict[str, Any]
+
+    def __str__(self) -> str:
+        head = f"{self.name}: {self.method} {self.path}"
+        return f"{head}  {json.dumps(self.body, ensure_ascii=False)}" if self.body else head
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The calls that would be made, in order; data, not a second way to run.
+
+    Attributes:
+        server: base URL that they would go to.
+        calls: all of them, reads included; with `probe=True` the reads were made and only the rest stands here.
+        cost: estimate of the price, or None when there is nothing to estimate it from.
+        warnings: what a careful person would want to know first.
+
+    Example:
+        ```python
+        import ragtune as rt
+        from ragtune.local import LocalBackend
+
+        with LocalBackend("runs") as backend:
+            maintenance = rt.Maintenance(backend.client())
+            plan = maintenance.delete_file("file-abc", dry_run=True)
+            for call in plan.calls:
+                print(call)
+            #> files.delete: DELETE /files/file-abc
+        ```
+    """
+
+    server: str
+    calls: tuple[PlannedCall, ...]
+    cost: CostEstimate | None = None
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON can hold it; dates become ISO strings."""
+        plain = {**asdict(self), "cost": None if self.cost is None else _plain(self.cost)}
+        loaded: dict[str, Any] = json.loads(json.dumps(plain, default=str))
+        return loaded
+
+    def __str__(self) -> str:
+        writes = sum(call.writes for call in self.calls)
+        lines = [
+            f"Plan for {self.server}: {len(self.calls)} calls, {writes} of them change something; nothing was sent"
+        ]
+        lines += [f"  {call}" for call in self.calls]
+        if self.cost is not None:
+            lines.append(f"  cost: {self.cost}")
+        return "\n".join(lines + [f"  warning: {warning}" for warning in self.warnings])
+
+
+def _plain(cost: CostEstimate) -> dict[str, Any]:
+    return asdict(cost)

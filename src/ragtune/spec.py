@@ -1,0 +1,351 @@
+"""What a fine-tuning job shall be: model, method, hyperparameters; every limit is checked when the value is made.
+
+Limits: OpenAI's API specification of 2026-08-21, schemas FineTuneSupervisedHyperparameters, FineTuneDPOHyperparameters,
+FineTuneReinforcementHyperparameters, CreateFineTuningJobRequest and Metadata.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from ragtune.dialects import GENERIC
+from ragtune.errors import SpecError, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ragtune.dialects import Dialect
+
+__all__ = ["DPO", "Absolute", "Method", "Multiplier", "Reinforcement", "Supervised", "TuneSpec"]
+
+Auto = Literal["auto"]
+EFFORTS = ("default", "low", "medium", "high")
+
+
+@dataclass(frozen=True)
+class Multiplier:
+    """A learning rate as a factor on the rate that the server would choose; above 0.
+
+    OpenAI's way. 1.8 on OpenAI and 1.8 on another server are different rates, and neither is 1.8.
+
+    Example:
+        ```python
+        import ragtune as rt
+
+        method = rt.Supervised(learning_rate=rt.Multiplier(1.8))
+        print(method.hyperparameters())
+        #> {'learning_rate_multiplier': 1.8}
+        ```
+    """
+
+    value: float
+
+    def __post_init__(self) -> None:
+        _number("learning_rate", self.value, low=0.0, hint="a factor such as Multiplier(1.8)")
+
+
+@dataclass(frozen=True)
+class Absolute:
+    """A learning rate as the optimiser uses it, for example 1e-4; in (0, 1).
+
+    For servers that take it (see `ragtune.dialects`); OpenAI does not.
+
+    Example:
+        ```python
+        import ragtune as rt
+
+        print(rt.Supervised(learning_rate=rt.Absolute(1e-4)).hyperparameters())
+        #> {'learning_rate': 0.0001}
+        ```
+    """
+
+    value: float
+
+    def __post_init__(self) -> None:
+        _number("learning_rate", self.value, low=0.0, high=1.0, high_open=True, hint="for example Absolute(1e-4)")
+
+
+LearningRate = Multiplier | Absolute | Auto
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supervised:
+    """Learn to answer as the examples do.
+
+    Attributes:
+        n_epochs: passes over the training file, 1 to 50, or "auto" (the server chooses).
+        batch_size: examples per step, 1 to 256, or "auto".
+        learning_rate: `Multiplier`, `Absolute` or "auto".
+
+    Raises:
+        SpecError: a value is out of range.
+
+    Example:
+        ```python
+        import ragtune as rt
+
+        print(rt.Supervised(n_epochs=3).hyperparameters())
+        #> {'n_epochs': 3}
+        try:
+            rt.Supervised(n_epochs=51)
+        except rt.SpecError as error:
+            print(error)
+        #> n_epochs: 51 is out of range; it must be "auto" or a whole number from 1 to 50
+        ```
+    """
+
+    type: ClassVar[str] = "supervised"
+    n_epochs: int | Auto = "auto"
+    batch_size: int | Auto = "auto"
+    learning_rate: LearningRate = "auto"
+
+    def __post_init__(self) -> None:
+        _check_common(self)
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return what goes over the wire; "auto" is what a server does anyway and stays out."""
+        return _common(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DPO:
+    """Learn to prefer one answer over another (direct preference optimisation).
+
+    Attributes:
+        beta: how closely to stay with the model as it was, in (0, 2], or "auto"; OpenAI's guide uses 0.1.
+        n_epochs: as in `Supervised`.
+        batch_size: as in `Supervised`.
+        learning_rate: as in `Supervised`.
+
+    Raises:
+        SpecError: a value is out of range.
+
+    Example:
+        ```python
+        import ragtune as rt
+
+        print(rt.DPO(beta=0.1, n_epochs=1).hyperparameters())
+        #> {'n_epochs': 1, 'beta': 0.1}
+        ```
+    """
+
+    type: ClassVar[str] = "dpo"
+    beta: float | Auto = "auto"
+    n_epochs: int | Auto = "auto"
+    batch_size: int | Auto = "auto"
+    learning_rate: LearningRate = "auto"
+
+    def __post_init__(self) -> None:
+        _check_common(self)
+        if self.beta != "auto":
+            _number("beta", self.beta, low=0.0, high=2.0, auto=True)
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return what goes over the wire; "auto" stays out."""
+        return _common(self) | _set(beta=self.beta)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reinforcement:
+    """Learn from the marks of a grader.
+
+    Attributes:
+        grader: OpenAI's grader object, for example `{"type": "string_check", ...}`.
+        response_format: JSON schema that answers must keep to, or None.
+        reasoning_effort: default, low, medium or high, or None for the server's choice.
+        compute_multiplier: how much to explore, in (1e-5, 10], or "auto".
+        eval_interval: steps between two validation runs, at least 1, or "auto".
+        eval_samples: samples per validation run, at least 1, or "auto".
+        n_epochs: as in `Supervised`.
+        batch_size: as in `Supervised`.
+        learning_rate: as in `Supervised`.
+
+    Raises:
+        SpecError: a value is out of range.
+
+    Example:
+        ```python
+        import ragtune as rt
+
+        grader = {"type": "string_check", "name": "same", "operation": "eq",
+                  "input": "{{sample.output_text}}", "reference": "{{item.answer}}"}
+        print(rt.Reinforcement(grader=grader, eval_samples=2).hyperparameters())
+        #> {'eval_samples': 2}
+        ```
+    """
+
+    type: ClassVar[str] = "reinforcement"
+    grader: Mapping[str, Any]
+    response_format: Mapping[str, Any] | None = None
+    reasoning_effort: str | None = None
+    compute_multiplier: float | Auto = "auto"
+    eval_interval: int | Auto = "auto"
+    eval_samples: int | Auto = "auto"
+    n_epochs: int | Auto = "auto"
+    batch_size: int | Auto = "auto"
+    learning_rate: LearningRate = "auto"
+
+    def __post_init__(self) -> None:
+        _check_common(self)
+        if not self.grader.get("type"):
+            raise SpecError(f"grader: {dict(self.grader)!r} has no 'type'; for example {{'type': 'string_check', ...}}")
+        if self.reasoning_effort is not None and self.reasoning_effort not in EFFORTS:
+            raise SpecError(f"reasoning_effort: {self.reasoning_effort!r} is not one of {', '.join(EFFORTS)}")
+        if self.compute_multiplier != "auto":
+            _number("compute_multiplier", self.compute_multiplier, low=1e-5, high=10.0, auto=True)
+        _whole("eval_interval", self.eval_interval, low=1)
+        _whole("eval_samples", self.eval_samples, low=1)
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return what goes over the wire; "auto" and None stay out."""
+        return _common(self) | _set(
+            reasoning_effort=self.reasoning_effort,
+            compute_multiplier=self.compute_multiplier,
+            eval_interval=self.eval_interval,
+            eval_samples=self.eval_samples,
+        )
+
+
+Method = Supervised | DPO | Reinforcement
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneSpec:
+    """One fine-tuning job, apart from its data.
+
+    Attributes:
+        model: base model, or a tuned one to train further.
+        method: `Supervised` (default), `DPO` or `Reinforcement`.
+        seed: 0 to 2147483647, or None for the server's choice; same seed and settings should give the same model.
+        suffix: up to 64 characters that go into the tuned model's name, or None.
+        metadata: up to 16 pairs to find the job by; keys up to 64 and values up to 512 characters. A few pairs are
+            ragtune's own and begin with `ragtune_`.
+
+    Raises:
+        SpecError: a value is out of range; the message names field, value and rule.
+
+    Example:
+        ```python
+        import ragtune as rt
+
+        spec = rt.TuneSpec(model="gpt-4o-mini-2024-07-18", method=rt.Supervised(n_epochs=3), seed=7, suffix="sciq")
+        print(spec.request()["method"])
+        #> {'type': 'supervised', 'supervised': {'hyperparameters': {'n_epochs': 3}}}
+        ```
+    """
+
+    model: str
+    method: Method = field(default_factory=Supervised)
+    seed: int | None = None
+    suffix: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, str) or not self.model.strip():
+            raise SpecError(f"model: {self.model!r} is no model's name; for example 'gpt-4o-mini-2024-07-18'")
+        if not isinstance(self.method, Supervised | DPO | Reinforcement):
+            raise SpecError(f"method: {self.method!r} is not one of Supervised(...), DPO(...), Reinforcement(...)")
+        if self.seed is not None:
+            _whole("seed", self.seed, low=0, high=2**31 - 1, auto=False)
+        if self.suffix is not None and not (isinstance(self.suffix, str) and 1 <= len(self.suffix) <= 64):
+            raise SpecError(f"suffix: {self.suffix!r} must have 1 to 64 characters, or be None")
+        check_metadata(self.metadata)
+
+    def request(self, dialect: Dialect = GENERIC) -> dict[str, Any]:
+        """Return the body of the create request, apart from the files; what is None is not in it.
+
+        Raises:
+            Unsupported: the server is known not to take the method or the kind of learning rate.
+        """
+        _check_dialect(self.method, dialect)
+        settings: dict[str, Any] = {}
+        if values := self.method.hyperparameters():
+            settings["hyperparameters"] = values
+        if isinstance(self.method, Reinforcement):
+            settings |= _set(grader=dict(self.method.grader), response_format=self.method.response_format)
+        method = {"type": self.method.type} | ({self.method.type: settings} if settings else {})
+        return {"model": self.model, "method": method} | _set(
+            seed=self.seed, suffix=self.suffix, metadata=dict(self.metadata) or None
+        )
+
+
+def check_metadata(metadata: Mapping[str, str]) -> None:
+    """Check OpenAI's limits on metadata, which every server with its wire copies.
+
+    Raises:
+        SpecError: too many pairs, or a key or value that is too long or no text.
+    """
+    if len(metadata) > 16:
+        raise SpecError(f"metadata: {len(metadata)} pairs are too many; 16 are allowed, ragtune's own included")
+    for key, value in metadata.items():
+        if not isinstance(key, str) or not 1 <= len(key) <= 64:
+            raise SpecError(f"metadata: key {key!r} must be text of 1 to 64 characters")
+        if not isinstance(value, str) or len(value) > 512:
+            raise SpecError(f"metadata[{key!r}]: {value!r} must be text of at most 512 characters")
+
+
+def _check_dialect(method: Method, dialect: Dialect) -> None:
+    if method.type not in dialect.methods:
+        raise Unsupported(dialect.name, f"the method {method.type}", f"it takes {', '.join(sorted(dialect.methods))}")
+    if isinstance(method.learning_rate, Absolute) and not dialect.absolute:
+        raise Unsupported(dialect.name, "an absolute learning rate", "it takes a factor: learning_rate=Multiplier(...)")
+    if isinstance(method.learning_rate, Multiplier) and not dialect.multiplier:
+        raise Unsupported(dialect.name, "a learning rate multiplier", "it takes a rate: learning_rate=Absolute(...)")
+
+
+def _check_common(method: Method) -> None:
+    _whole("n_epochs", method.n_epochs, low=1, high=50)
+    _whole("batch_size", method.batch_size, low=1, high=256)
+    rate: object = method.learning_rate
+    if rate != "auto" and not isinstance(rate, Multiplier | Absolute):
+        raise SpecError(
+            f"learning_rate: {rate!r} does not say what it means; it must be "
+            '"auto", Multiplier(1.8) (a factor) or Absolute(1e-4) (a rate)'
+        )
+
+
+def _common(method: Method) -> dict[str, Any]:
+    rate = method.learning_rate
+    return _set(
+        n_epochs=method.n_epochs,
+        batch_size=method.batch_size,
+        learning_rate_multiplier=rate.value if isinstance(rate, Multiplier) else None,
+        learning_rate=rate.value if isinstance(rate, Absolute) else None,
+    )
+
+
+def _set(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None and value != "auto"}
+
+
+def _whole(name: str, value: object, *, low: int, high: int | None = None, auto: bool = True) -> None:
+    if auto and value == "auto":
+        return
+    limits = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
+    rule = f'it must be "auto" or {limits}' if auto else f"it must be {limits}"
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise SpecError(f"{name}: {value!r} is no whole number; {rule}")
+    if value < low or (high is not None and value > high):
+        raise SpecError(f"{name}: {value!r} is out of range; {rule}")
+
+
+def _number(
+    name: str,
+    value: object,
+    *,
+    low: float,
+    high: float | None = None,
+    high_open: bool = False,
+    auto: bool = False,
+    hint: str = "",
+) -> None:
+    """Check low < value <= high (or < high)."""
+    limits = f"above {low:g}" if high is None else f"above {low:g} and {'below' if high_open else 'at most'} {high:g}"
+    either = '"auto" or ' if auto else ""
+    rule = f"it must be {either}a number {limits}" + (f", {hint}" if hint else "")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise SpecError(f"{name}: {value!r} is no number; {rule}")
+    if value <= low or (high is not None and (value >= high if high_open else value > high)):
+        raise SpecError(f"{name}: {value!r} is out of range; {rule}")
