@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import datetime as dt
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ragtune.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Catalog", "Encoding", "ModelInfo", "base_of", "load"]
 
@@ -91,7 +93,7 @@ class Catalog:
 
 
 def base_of(model: str) -> str:
-    """The base in the name of a fine-tune (`ft:base:org:suffix:id`, with or without `:ckpt-step-N`), or the name itself.
+    """The base in a fine-tune's name (`ft:base:org:suffix:id`, with or without `:ckpt-step-N`), or the name itself.
 
     Example:
         ```python
@@ -154,5 +156,6 @@ def _model(model: str, facts: dict[str, Any], file: str) -> ModelInfo:
             raise SpecError(f"{place}.{key}: {value!r} is not a date; write it as 2027-01-14, without quotes")
     if facts.get("encoding") not in (None, *ENCODINGS):
         raise SpecError(f"{place}.encoding: {facts['encoding']!r} is not one of {', '.join(ENCODINGS)}")
-    lists = {key: tuple(facts[key]) for key in ("methods", "formats") if key in facts}
-    return ModelInfo(name=model, **{**facts, **lists})
+    return ModelInfo(
+        name=model, **{key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
+    )
