@@ -156,6 +156,5 @@ def _model(model: str, facts: dict[str, Any], file: str) -> ModelInfo:
             raise SpecError(f"{place}.{key}: {value!r} is not a date; write it as 2027-01-14, without quotes")
     if facts.get("encoding") not in (None, *ENCODINGS):
         raise SpecError(f"{place}.encoding: {facts['encoding']!r} is not one of {', '.join(ENCODINGS)}")
-    return ModelInfo(
-        name=model, **{key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
-    )
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
+    return ModelInfo(name=model, **values)

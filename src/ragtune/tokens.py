@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import lzma
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from ragtune.errors import SpecError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     import tiktoken
 
     from ragtune.catalog import Encoding

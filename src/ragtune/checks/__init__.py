@@ -1,0 +1,17 @@
+"""Every rule about a training file, checked before anything is uploaded."""
+
+from __future__ import annotations
+
+from ragtune.checks.check import MAX_FILE_BYTES, MIN_EXAMPLES, check_file, open_training_file
+from ragtune.checks.report import CheckReport, CheckStats, Problem, Severity
+
+__all__ = [
+    "MAX_FILE_BYTES",
+    "MIN_EXAMPLES",
+    "CheckReport",
+    "CheckStats",
+    "Problem",
+    "Severity",
+    "check_file",
+    "open_training_file",
+]

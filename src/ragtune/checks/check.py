@@ -1,0 +1,231 @@
+"""One pass over a training file: every line is read to the end, every problem is reported with its place."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from pydantic import ValidationError
+
+from ragtune import catalog
+from ragtune.checks.report import CheckReport, CheckStats, Problem, ProblemList, Severity
+from ragtune.checks.rules import content_faults
+from ragtune.checks.schema import format_of, gate, parse_line, shape_faults
+from ragtune.errors import DatasetError
+from ragtune.records import FORMATS, Fault, RecordFormat, path_text
+from ragtune.tokens import TiktokenCounter, count_record, counter_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ragtune.catalog import ModelInfo
+
+MIN_EXAMPLES = 10
+MAX_FILE_BYTES = 512 * 1024 * 1024
+
+
+def check_file(
+    path: str | Path,
+    *,
+    format: RecordFormat | None = None,
+    model: str | None = None,
+    max_problems: int = 1000,
+    catalogue: catalog.Catalog | None = None,
+) -> CheckReport:
+    """Read a training file to its end and report every problem in it.
+
+    Args:
+        path: a JSONL file.
+        format: `chat`, `completion`, `preference` or `reinforcement`; None takes it from the first record.
+        model: base model to check for: its training context and its format. None leaves these rules out.
+        max_problems: how many problems the report keeps; the rest is counted.
+        catalogue: facts about models; None takes those that ship with this version.
+
+    Raises:
+        DatasetError: there is no such file, it is a folder, or it cannot be read.
+
+    Example:
+        ```python
+        from pathlib import Path
+
+        import ragtune as rt
+
+        path = Path("broken.jsonl")
+        path.write_text('{"messages": [{"role": "bot", "content": "Hi"}]}')
+        print(rt.check_file(path).problems[0].path)
+        #> messages[0].role
+        ```
+    """
+    path = Path(path)
+    if format is not None and format not in FORMATS:
+        raise DatasetError(f"format {format!r} is not one of {', '.join(FORMATS)}")
+    info = None if model is None else (catalogue or catalog.load()).find(model)
+    with open_training_file(path) as file:
+        check = _Pass(problems=ProblemList(max_problems), format=format, info=info)
+        check.read(file)
+        size = file.tell()
+    check.finish(size, model)
+    stats = CheckStats(
+        examples=check.examples,
+        format=check.format,
+        bytes=size,
+        tokens=check.tokens if check.counter else None,
+        longest=check.longest if check.counter else None,
+        encoding=info.encoding if info and check.counter else None,
+    )
+    problems = check.problems
+    return CheckReport(path=path, problems=problems.kept(), counts=problems.counts, stats=stats, model=model)
+
+
+def open_training_file(path: Path) -> BinaryIO:
+    """Open a file for reading bytes.
+
+    Raises:
+        DatasetError: it does not exist, is a folder, or cannot be read; the message says what to give instead.
+    """
+    if path.is_dir():
+        inside = sorted(item.name for item in path.glob("*.jsonl"))
+        instead = f"give one of its files: {', '.join(inside[:5])}" if inside else "give a .jsonl file"
+        raise DatasetError(f"{path} is a folder; {instead}")
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}; check the path and its permissions") from error
+
+
+@dataclass
+class _Pass:
+    """State of one pass; the line being read stands in `line` and `offset`."""
+
+    problems: ProblemList
+    format: RecordFormat | None
+    info: ModelInfo | None
+    counter: TiktokenCounter | None = field(init=False)
+    examples: int = 0
+    tokens: int = 0
+    longest: int = 0
+    line: int = 0
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        encoding = self.info.encoding if self.info else None
+        self.counter = counter_for(encoding) if encoding else None
+
+    def read(self, file: BinaryIO) -> None:
+        for raw in file:
+            self.line += 1
+            content = self._bare(raw)
+            if content:
+                self.examples += 1
+                self._check(content)
+            self.offset += len(raw)
+
+    def _bare(self, raw: bytes) -> bytes:
+        """The line without its end and without a byte order mark; both are reported."""
+        if self.line == 1 and raw.startswith(codecs.BOM_UTF8):
+            text = "the file starts with a byte order mark"
+            self._report(Fault((), "byte-order-mark", text, "save it as UTF-8 without BOM"))
+            raw = raw[len(codecs.BOM_UTF8) :]
+        content = raw[:-1] if raw.endswith(b"\n") else raw
+        if content.endswith(b"\r"):
+            content = content[:-1]
+            text = "the line ends with CR LF"
+            self._report(Fault((), "crlf", text, "save it with Unix line ends (LF)", "warning"))
+        if not content or content.isspace():
+            self._report(Fault((), "blank-line", "this line is blank", "remove it: every line must hold one record"))
+            return b""
+        return content
+
+    def _check(self, line: bytes) -> None:
+        plain = gate(self.format)
+        if plain is not None:
+            try:
+                record = plain(line)
+            except ValidationError:
+                pass
+            else:
+                self._check_content(record, line)
+                return
+        self._check_closely(line)
+
+    def _check_closely(self, line: bytes) -> None:
+        record, faults = parse_line(line)
+        if record is not None:
+            found, unknown = format_of(record)
+            expected = self.format
+            if expected is None and found is not None:
+                self.format = expected = found
+            if expected is None:
+                faults = unknown
+            elif found is not None and found != expected and not (expected == "reinforcement" and found == "chat"):
+                text = f"this record is {found}, but the file is {expected}"
+                faults = [Fault((), "mixed-formats", text, "put each format into a file of its own")]
+            else:
+                faults = shape_faults(record, expected)
+                if not faults:
+                    self._check_content(record, line)
+        for fault in faults:
+            self._report(fault)
+
+    def _check_content(self, record: dict[str, Any], line: bytes) -> None:
+        assert self.format is not None
+        for fault in content_faults(record, line, self.format):
+            self._report(fault)
+        if self.counter is not None:
+            tokens = count_record(record, self.counter)
+            self.tokens += tokens
+            self.longest = max(self.longest, tokens)
+            limit = self.info.training_context if self.info else None
+            if limit is not None and tokens > limit:
+                text = (
+                    f"{tokens:,} tokens; the training context is {limit:,}: the end, with the answer, would be cut off"
+                )
+                self._report(Fault((), "too-long", text, "shorten the context or split the example"))
+
+    def _report(self, fault: Fault) -> None:
+        self.problems.add(
+            Problem(
+                line=self.line,
+                byte_offset=self.offset,
+                path=path_text(fault.path),
+                code=fault.code,
+                message=fault.message,
+                hint=fault.hint,
+                severity=fault.severity,
+            )
+        )
+
+    def finish(self, size: int, model: str | None) -> None:
+        """Add what can only be said about the whole file."""
+        for problem in _file_problems(self.examples, self.format, size, model, self.info):
+            self.problems.add(problem)
+
+
+def _file_problems(
+    examples: int, format: RecordFormat | None, size: int, model: str | None, info: ModelInfo | None
+) -> Iterator[Problem]:
+    if examples < MIN_EXAMPLES:
+        text = f"{examples} example{'' if examples == 1 else 's'}; a job needs at least {MIN_EXAMPLES}"
+        yield _file_problem("too-few-examples", text, "add examples")
+    if size > MAX_FILE_BYTES:
+        text = f"{size / 2**20:,.0f} MB; one upload takes at most {MAX_FILE_BYTES // 2**20} MB"
+        yield _file_problem("file-too-large", text, "split the file or shorten the records")
+    if model is None:
+        return
+    if info is None:
+        text = f"model {model!r} is not in the catalogue, so its context and price are unknown"
+        yield _file_problem("unknown-model", text, "check the name, or pass a catalogue that has it", "suggestion")
+        return
+    takes_completions = info.formats is not None and "completion" in info.formats
+    if format == "completion" and info.formats is None and info.training_usd_per_million:
+        text = f"{model} is a chat model; it takes no prompt/completion pairs"
+        yield _file_problem("format-not-for-model", text, "build chat records")
+    elif format is not None and takes_completions and format != "completion":
+        text = f"{model} takes prompt/completion pairs only, this file is {format}"
+        yield _file_problem("format-not-for-model", text, "build completion records or choose a chat model")
+
+
+def _file_problem(code: str, message: str, hint: str, severity: Severity = "error") -> Problem:
+    return Problem(line=None, byte_offset=None, path="", code=code, message=message, hint=hint, severity=severity)

@@ -1,0 +1,133 @@
+"""Does a line have the shape of its record kind? A fast gate for plain records, the typed models for all others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
+
+import orjson
+from pydantic import ConfigDict, Discriminator, Field, Strict, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
+
+from ragtune.records import Fault, RecordFormat, detect_format, schema_errors
+from ragtune.records.parsing import RECORD_OF
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_NO_OTHER_KEYS = ConfigDict(extra="forbid")
+_Text = Annotated[str, Strict()]
+
+
+@with_config(_NO_OTHER_KEYS)
+class _PlainInput(TypedDict):
+    role: Literal["system", "developer", "user"]
+    content: _Text
+    name: NotRequired[_Text]
+
+
+@with_config(_NO_OTHER_KEYS)
+class _PlainAnswer(TypedDict):
+    role: Literal["assistant"]
+    content: _Text
+    name: NotRequired[_Text]
+    weight: NotRequired[Annotated[int, Strict(), Field(ge=0, le=1)]]
+
+
+_PlainMessages = Annotated[list[Annotated[_PlainInput | _PlainAnswer, Discriminator("role")]], Field(min_length=1)]
+_OneAnswer = Annotated[list[_PlainAnswer], Field(min_length=1, max_length=1)]
+
+
+@with_config(_NO_OTHER_KEYS)
+class _PlainChat(TypedDict):
+    messages: _PlainMessages
+
+
+@with_config(_NO_OTHER_KEYS)
+class _PlainCompletion(TypedDict):
+    prompt: _Text
+    completion: _Text
+
+
+@with_config(_NO_OTHER_KEYS)
+class _PlainPreference(TypedDict):
+    input: _PlainChat
+    preferred_output: _OneAnswer
+    non_preferred_output: _OneAnswer
+
+
+# A gate accepts a part of what the typed model accepts, about six times as fast, and never more.
+_GATES: dict[str, Callable[[bytes], dict[str, Any]]] = {
+    "chat": TypeAdapter(_PlainChat).validator.validate_json,
+    "completion": TypeAdapter(_PlainCompletion).validator.validate_json,
+    "preference": TypeAdapter(_PlainPreference).validator.validate_json,
+}
+
+
+def gate(format: RecordFormat | None) -> Callable[[bytes], dict[str, Any]] | None:
+    """A function that parses a plain line of this format or raises ValidationError; None where there is none."""
+    return _GATES.get(format or "")
+
+
+Parsed = tuple[dict[str, Any] | None, list[Fault]]
+
+
+def parse_line(line: bytes) -> Parsed:
+    """Parse a line to a JSON object, or say why it is none."""
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return None, [_not_json(line, error)]
+    if not isinstance(value, dict):
+        shown = f"{type(value).__name__} {str(value)[:40]!r}"
+        return None, [Fault((), "not-an-object", f"this line holds {shown}, not an object", _ONE_OBJECT)]
+    return value, []
+
+
+_ONE_OBJECT = "write one JSON object per line"
+
+
+def _not_json(line: bytes, error: orjson.JSONDecodeError) -> Fault:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError as wrong:
+        byte = line[wrong.start]
+        message = f"byte {wrong.start} of this line (0x{byte:02x}) is not UTF-8"
+        return Fault((), "not-utf8", message, "save the file as UTF-8, for example with iconv -f latin1 -t utf-8")
+    text = line.decode("utf-8").strip()
+    if text in ("[", "{", "]", "}", "],", "},") or (text[:1] in "{[" and text[-1:] in "{[,:"):
+        hint = "this looks like pretty-printed JSON or a JSON array: write each object on one line of its own"
+    else:
+        hint = _ONE_OBJECT
+    return Fault((), "not-json", f"this line is not JSON: {error.msg} (column {error.colno})", hint)
+
+
+def shape_faults(data: dict[str, Any], format: RecordFormat) -> list[Fault]:
+    """Every place where an object does not have the shape of its format, and every rule of roles that it breaks."""
+    try:
+        record = RECORD_OF[format].collect(data)
+    except ValidationError as error:
+        return [Fault(item.path, item.code, item.message, _shape_hint(item.code)) for item in schema_errors(error)]
+    return list(record.faults())
+
+
+_HINTS = {
+    "unknown-key": "the server refuses keys that it does not know",
+    "missing-key": "add it, or drop the record",
+    "unknown-role": "rename the role; a bot or model is 'assistant', a human is 'user'",
+    "bad-weight": "0 leaves the message out of the loss, 1 or no weight trains on it",
+    "empty-list": "fill it or drop the record",
+}
+
+
+def _shape_hint(code: str) -> str:
+    return _HINTS.get(code, "correct the value or drop the record")
+
+
+def format_of(data: dict[str, Any]) -> tuple[RecordFormat | None, list[Fault]]:
+    """The record kind of an object, or a fault that lists its keys."""
+    found = detect_format(data)
+    if found is not None:
+        return found, []
+    keys = ", ".join(map(repr, list(data)[:12])) or "none"
+    hint = "chat needs 'messages'; completion 'prompt' and 'completion'; preference 'input' and two outputs"
+    return None, [Fault((), "unknown-format", f"no record kind has these keys: {keys}", hint)]
