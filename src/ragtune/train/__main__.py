@@ -1,0 +1,38 @@
+"""`python -m ragtune.train spec.json`: train as the spec says."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import warnings
+
+from ragtune.errors import SpecError
+from ragtune.train.lifeline import StopRequest
+from ragtune.train.spec import EXIT_FAILED, TrainSpec
+
+
+def main() -> int:
+    """Run one spec; the exit codes are those of `ragtune.train.spec`."""
+    parser = argparse.ArgumentParser(prog="python -m ragtune.train", description="Train as a spec file says.")
+    parser.add_argument("spec", help="JSON file that ragtune.train.spec.TrainSpec.save wrote")
+    path = parser.parse_args().spec
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    warnings.filterwarnings("ignore", module=r"(transformers|peft|accelerate|torch)\b")  # their versions are our matter
+    try:
+        spec = TrainSpec.load(path)
+    except SpecError as error:
+        logging.getLogger("ragtune").error("%s", error)
+        return EXIT_FAILED
+    stop = StopRequest()
+    stop.on_signals()
+    if spec.lifeline == "stdin":
+        stop.on_end_of_stdin()
+
+    from ragtune.train.run import run
+
+    return run(spec, stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""From a JSONL file to encoded examples; loads no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ragtune.errors import RecordError
+from ragtune.records import ChatRecord, CompletionRecord, parse_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ragtune.train.encoder import Encoder, Example
+
+__all__ = ["LoadedFile", "TrainingFileError", "load_examples"]
+
+
+class TrainingFileError(RecordError):
+    """A training or validation file that cannot be trained on.
+
+    Attributes:
+        line: 1-based line in the file, or None when it is about the whole file.
+    """
+
+    def __init__(self, message: str, *, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedFile:
+    """A file in memory, ready to train on.
+
+    Attributes:
+        examples: one per record that teaches something.
+        n_tokens: tokens of all examples, prompts included: what one epoch reads.
+        cut_lines: 1-based lines of examples that were cut off at the length limit.
+        dropped_lines: 1-based lines of examples that had no answer left after that.
+    """
+
+    examples: list[Example]
+    n_tokens: int
+    cut_lines: tuple[int, ...]
+    dropped_lines: tuple[int, ...]
+
+
+def load_examples(path: str | Path, encoder: Encoder) -> LoadedFile:
+    """Read and encode a JSONL file of chat or prompt/completion records.
+
+    Raises:
+        TrainingFileError: the file cannot be read, a record is wrong or of the wrong kind, or nothing can be learned.
+    """
+    examples: list[Example] = []
+    cut: list[int] = []
+    dropped: list[int] = []
+    for number, line in _lines(Path(path)):
+        try:
+            example = _encode_line(line, encoder)
+        except RecordError as error:
+            raise TrainingFileError(f"line {number}: {error}", line=number) from error
+        if example.is_cut:
+            cut.append(number)
+        if example.teaches:
+            examples.append(example)
+        elif example.is_cut:
+            dropped.append(number)
+        else:
+            message = f"line {number}: nothing to learn from: no assistant message, or each is empty or has weight 0"
+            raise TrainingFileError(message, line=number)
+    if not examples:
+        message = (
+            f"{Path(path).name}: no example to learn from: it is empty, or every answer is beyond the length limit"
+        )
+        raise TrainingFileError(message)
+    return LoadedFile(
+        examples=examples,
+        n_tokens=sum(len(example.input_ids) for example in examples),
+        cut_lines=tuple(cut),
+        dropped_lines=tuple(dropped),
+    )
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    try:
+        with path.open("rb") as handle:
+            for number, line in enumerate(handle, start=1):
+                bare = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+                if bare.strip():
+                    yield number, bare.strip()
+    except OSError as error:
+        raise TrainingFileError(f"{path.name} cannot be read: {error.strerror}") from error
+
+
+def _encode_line(line: bytes, encoder: Encoder) -> Example:
+    record = parse_record(line)
+    if isinstance(record, ChatRecord):
+        data = record.to_dict()
+        tools = data.get("tools") or [{"type": "function", "function": f} for f in data.get("functions", [])]
+        return encoder.chat(data["messages"], tools or None)
+    if isinstance(record, CompletionRecord):
+        return encoder.completion(record.prompt, record.completion)
+    message = f"{type(record).__name__}: the method supervised learns from chat or prompt/completion records"
+    raise RecordError(message)

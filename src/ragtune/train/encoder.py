@@ -1,0 +1,290 @@
+"""From messages to token ids and the loss mask, under any chat template; loads no torch.
+
+The loss mask is exact: an assistant message counts from where a model would begin to speak (the end of the generation
+prompt) to its end-of-turn token, unless its `weight` is 0. The same encoder writes prompts for generation, so what was
+trained is what is asked. Text that looks like a special token is text: it never becomes the token.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from ragtune.errors import RecordError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["IGNORED", "Encoder", "Example"]
+
+IGNORED = -100
+"""Label of a position that carries no loss (the value that PyTorch's cross entropy leaves out)."""
+
+_MARK = "\ufdd0"  # noncharacters: Unicode promises that no text holds them
+_PROBE = "\ufdd1"
+_OWN_CHARACTERS = str.maketrans("", "", _MARK + _PROBE)
+
+# For bases without a chat template. The answer begins after the colon, so that its first word keeps its space.
+_PLAIN_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n\n{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+
+Messages = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One encoded record.
+
+    Attributes:
+        input_ids: tokens of prompt and answer.
+        labels: the same tokens where the loss counts, `IGNORED` elsewhere; as long as `input_ids`.
+        is_cut: whether the end was cut off at the length limit.
+    """
+
+    input_ids: list[int]
+    labels: list[int]
+    is_cut: bool = False
+
+    @property
+    def teaches(self) -> bool:
+        """Whether any position carries loss; the first one cannot, as nothing stands before it."""
+        return any(label != IGNORED for label in self.labels[1:])
+
+
+class Encoder:
+    """Turns messages and texts into token ids for one tokenizer.
+
+    Args:
+        tokenizer: a fast Hugging Face tokenizer.
+        max_length: tokens after which an example is cut off.
+
+    Example:
+        ```python
+        from ragtune.local.bases import resolve_base
+        from ragtune.train.base import load_tokenizer
+        from ragtune.train.encoder import IGNORED, Encoder
+
+        tokenizer = load_tokenizer(resolve_base("tiny-random"))
+        example = Encoder(tokenizer, max_length=512).chat(
+            [{"role": "user", "content": "Which bird?"}, {"role": "assistant", "content": "The lantern heron."}]
+        )
+        print(tokenizer.decode([label for label in example.labels if label != IGNORED]))
+        #> The lantern heron.<|im_end|>
+        ```
+    """
+
+    def __init__(self, tokenizer: Any, *, max_length: int) -> None:
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+        longest_first = sorted(special | set(tokenizer.all_special_tokens), key=lambda text: (-len(text), text))
+        # Without special tokens the pattern must match nothing, not everything.
+        self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+
+    def chat(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None) -> Example:
+        """Encode a conversation; every assistant message without `weight: 0` carries loss.
+
+        Raises:
+            RecordError: the chat template cannot render it, or it holds an image.
+        """
+        weights = [message.get("weight", 1) for message in messages]
+        plain, guarded_tools = self._prepare(messages), self._guard(_plain_tools(tools))
+        plain = self._fitting(plain, guarded_tools)
+        weights = weights[len(weights) - len(plain) :]  # a system message that was folded into the next one is gone
+        text = self._render(plain, guarded_tools)
+        spans = [
+            self._turn(plain, guarded_tools, text, index)
+            for index, (message, weight) in enumerate(zip(plain, weights, strict=True))
+            if message["role"] == "assistant" and weight != 0
+        ]
+        ends_here = bool(spans) and spans[-1][1] >= len(text.rstrip())
+        has_end = bool(spans) and self._special.search(text, spans[-1][0], spans[-1][1]) is not None
+        return self._example(text, spans, close=ends_here and not has_end)
+
+    def completion(self, prompt: str, completion: str) -> Example:
+        """Encode a prompt/completion pair; the completion and the end token after it carry loss."""
+        head, tail = self._guard(prompt), self._guard(completion)
+        example = self._example(head + tail, [(len(head), len(head + tail))], close=True)
+        lead = self._lead(prompt)
+        return self._cut(lead + example.input_ids, [IGNORED] * len(lead) + example.labels)
+
+    def chat_prompt(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[int]:
+        """Token ids after which the model answers as the assistant.
+
+        Raises:
+            RecordError: the chat template cannot render it, or it holds an image.
+        """
+        guarded_tools = self._guard(_plain_tools(tools))
+        plain = self._fitting(self._prepare(messages), guarded_tools)
+        return self._encode(self._render(plain, guarded_tools, open_turn=True))
+
+    def completion_prompt(self, prompt: str) -> list[int]:
+        """Token ids after which the model goes on with the text; never empty."""
+        return self._lead(prompt) + self._encode(self._guard(prompt))
+
+    def _lead(self, prompt: str) -> list[int]:
+        """The begin token where this tokenizer wants one, or where nothing else would stand before the first token."""
+        begin = self.tokenizer.bos_token_id
+        wants = begin is not None and self.tokenizer("a", verbose=False)["input_ids"][0] == begin
+        if not wants and prompt:
+            return []
+        return [begin if begin is not None else self.tokenizer.eos_token_id]
+
+    def _guard(self, value: Any) -> Any:
+        """Split every special token that stands in a text, with a mark that `_encode` takes out again."""
+        if isinstance(value, str):
+            return self._special.sub(lambda m: f"{m[0][0]}{_MARK}{m[0][1:]}", value.translate(_OWN_CHARACTERS))
+        if isinstance(value, list):
+            return [self._guard(item) for item in value]
+        if isinstance(value, dict):
+            return {self._guard(key): self._guard(item) for key, item in value.items()}
+        return value
+
+    def _prepare(self, messages: Sequence[Mapping[str, Any]]) -> Messages:
+        guarded: Messages = self._guard([_plain_message(message) for message in messages])
+        return guarded
+
+    def _fitting(self, messages: Messages, tools: Messages | None) -> Messages:
+        """The messages themselves, or with the system text moved into the first user message.
+
+        Some templates refuse a system message and some leave it out without a word.
+        """
+        is_plain_start = [message["role"] for message in messages[:2]] == ["system", "user"]
+        if not is_plain_start:
+            return messages
+        system, user = messages[0]["content"], messages[1]["content"]
+        try:
+            # Only the head is rendered, so that the answer decides nothing here.
+            if system.strip() in self._render(messages[:2], tools):
+                return messages
+        except RecordError:
+            pass
+        return [{**messages[1], "content": f"{system}\n\n{user}"}, *messages[2:]]
+
+    def _render(self, messages: Messages, tools: Messages | None, *, open_turn: bool = False) -> str:
+        import jinja2
+
+        template = None if self.tokenizer.chat_template else _PLAIN_TEMPLATE
+        try:
+            rendered = self.tokenizer.apply_chat_template(
+                messages, tools=tools, chat_template=template, tokenize=False, add_generation_prompt=open_turn
+            )
+        except (jinja2.TemplateError, TypeError, ValueError, LookupError) as error:
+            message = (
+                f"the chat template of this base cannot render these messages: {error}; change their roles or order"
+            )
+            raise RecordError(message) from error
+        return str(rendered)
+
+    def _turn(self, messages: Messages, tools: Messages | None, text: str, index: int) -> tuple[int, int]:
+        """Where the answer of message `index` begins and ends in the rendered conversation."""
+        before = self._rendered_prefix(messages[:index], tools, text, open_turn=True)
+        through = self._rendered_prefix(messages[: index + 1], tools, text, open_turn=False)
+        start = before if before is not None else self._edge(messages, tools, text, index, in_front=True)
+        if through is None:
+            end = self._edge(messages, tools, text, index, in_front=False)
+            # Calls of tools stand between the content and the end of the turn; nothing else does.
+            between = r"[\s\S]*?" if messages[index].get("tool_calls") else r"\s*"
+            closing = re.compile(rf"{between}(?:{self._special.pattern})").match(text, end)
+            return start, closing.end() if closing else end
+        marks = list(self._special.finditer(text, start, through))
+        if marks and not text[marks[-1].end() : through].strip():
+            return start, marks[-1].end()
+        return start, through
+
+    def _rendered_prefix(self, messages: Messages, tools: Messages | None, text: str, *, open_turn: bool) -> int | None:
+        """Length of the rendering of some first messages, where the whole rendering begins with it."""
+        try:
+            head = self._render(messages, tools, open_turn=open_turn)
+        except RecordError:
+            return None
+        return len(head) if text.startswith(head) else None
+
+    def _edge(self, messages: Messages, tools: Messages | None, text: str, index: int, *, in_front: bool) -> int:
+        """Where the content of a message begins or ends: where a probe beside it changes the rendering."""
+        content = messages[index]["content"]
+        probed = _PROBE + content if in_front else content + _PROBE
+        changed = [*messages[:index], {**messages[index], "content": probed}, *messages[index + 1 :]]
+        return _common_prefix(text, self._render(changed, tools))
+
+    def _encode(self, text: str) -> list[int]:
+        pieces = filter(None, text.split(_MARK))
+        return [
+            token
+            for piece in pieces
+            for token in self.tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]
+        ]
+
+    def _example(self, text: str, spans: Sequence[tuple[int, int]], *, close: bool) -> Example:
+        """Tokens of the text, labelled inside the spans; `close` adds a labelled end token."""
+        edges = [0, *(edge for span in spans for edge in span), len(text)]
+        ids = self._encode(text)
+        heads = [self._encode(text[:edge]) for edge in edges[1:-1]]
+        if all(ids[: len(head)] == head for head in heads):
+            cuts = [0, *(len(head) for head in heads), len(ids)]
+        else:
+            # A token would reach over an edge, where a prompt ends when the model is asked: cut the text there as well.
+            pieces = [self._encode(text[a:b]) for a, b in pairwise(edges)]
+            ids = [token for piece in pieces for token in piece]
+            cuts = [sum(map(len, pieces[:n])) for n in range(len(pieces) + 1)]
+        labels = [IGNORED] * len(ids)
+        for start, end in zip(cuts[1:-1:2], cuts[2:-1:2], strict=True):
+            labels[start:end] = ids[start:end]
+        if close and self.tokenizer.eos_token_id is not None:
+            ids, labels = [*ids, self.tokenizer.eos_token_id], [*labels, self.tokenizer.eos_token_id]
+        return self._cut(ids, labels)
+
+    def _cut(self, ids: list[int], labels: list[int]) -> Example:
+        limit = self.max_length
+        return Example(input_ids=ids[:limit], labels=labels[:limit], is_cut=len(ids) > limit)
+
+
+def _plain_message(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message as chat templates expect it: four roles, content a text, arguments of tool calls as objects."""
+    role = {"developer": "system", "function": "tool"}.get(message["role"], message["role"])
+    plain: dict[str, Any] = {"role": role, "content": _plain_content(message)}
+    calls = list(message.get("tool_calls") or ())
+    if message.get("function_call"):
+        calls.append({"type": "function", "function": message["function_call"]})
+    if calls:
+        plain["tool_calls"] = [{**call, "function": _plain_function(call["function"])} for call in calls]
+    plain.update({key: message[key] for key in ("name", "tool_call_id") if message.get(key) is not None})
+    return plain
+
+
+def _plain_content(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    if content is None:
+        return str(message.get("refusal") or "")
+    if isinstance(content, str):
+        return content
+    kinds = {part.get("type", "text") for part in content}
+    if not kinds <= {"text", "refusal"}:
+        found = ", ".join(sorted(kinds - {"text", "refusal"}))
+        raise RecordError(f"content of type {found}: the models on this machine read text alone; remove those parts")
+    return "\n".join(part.get("text") or part.get("refusal") or "" for part in content)
+
+
+def _plain_function(function: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        arguments = json.loads(function["arguments"])
+    except ValueError:
+        arguments = None
+    return {**function, "arguments": arguments} if isinstance(arguments, dict) else dict(function)
+
+
+def _plain_tools(tools: Sequence[Mapping[str, Any]] | None) -> Messages | None:
+    return [dict(tool) for tool in tools] if tools else None
+
+
+def _common_prefix(one: str, other: str) -> int:
+    differing = (index for index, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return next(differing, min(len(one), len(other)))

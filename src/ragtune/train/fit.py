@@ -1,0 +1,155 @@
+"""The training itself: base, adapter and data of a spec, put into transformers' `Trainer`."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoConfig, set_seed
+
+from ragtune.errors import Unsupported
+from ragtune.train import events
+from ragtune.train.base import context_length, load_model, load_tokenizer, quiet
+from ragtune.train.callbacks import DivergedError, Journal, Stopper, Validation, Whole
+from ragtune.train.data import LoadedFile, TrainingFileError, load_examples
+from ragtune.train.encoder import Encoder
+from ragtune.train.export import last_whole_checkpoint, save_adapter
+from ragtune.train.loss import Meter
+from ragtune.train.trainer import MaskedTrainer, training_arguments
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ragtune.train.lifeline import StopRequest
+    from ragtune.train.spec import TrainSpec
+
+__all__ = ["DivergedError", "Outcome", "ValidationFileError", "fit"]
+
+# Activations grow with the tokens of a forward pass; beyond this a batch is split and its gradients are summed.
+_MICRO_BATCH_TOKENS = 4096
+
+
+class ValidationFileError(TrainingFileError):
+    """The validation file, not the training file, cannot be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run ended that did not fail.
+
+    Attributes:
+        state: `succeeded`, or `stopped` when somebody asked for it; then the same spec goes on from here.
+        trained_tokens: tokens read over all epochs so far, prompts included.
+        adapter: folder of the finished adapter, or None.
+    """
+
+    state: Literal["succeeded", "stopped"]
+    trained_tokens: int
+    adapter: Path | None
+
+
+def fit(spec: TrainSpec, stop: StopRequest, *, cpu_before: float) -> Outcome:
+    """Train until the last step or until somebody asks to stop.
+
+    Args:
+        spec: what to train.
+        stop: looked at after every step.
+        cpu_before: CPU seconds that earlier starts of this run took.
+
+    Raises:
+        TrainingFileError: a file cannot be trained on.
+        DivergedError: the loss is no longer a number.
+        BackendError: the base cannot be loaded.
+        Unsupported: the method is not offered.
+    """
+    if spec.method != "supervised":
+        reason = "this version trains on chat and prompt/completion records; choose the method supervised"
+        raise Unsupported("the training worker", f"the method {spec.method}", reason)
+    if spec.threads is not None:
+        torch.set_num_threads(spec.threads)
+    set_seed(spec.seed)
+    tokenizer = load_tokenizer(spec.base_path)
+    training, validation = _load_files(spec, tokenizer)
+    steps_per_epoch = math.ceil(len(training.examples) / spec.batch_size)
+    total_steps = steps_per_epoch * spec.n_epochs
+    micro_batch_size = _micro_batch_size(spec.batch_size, max(len(e.input_ids) for e in training.examples))
+    pad_token_id = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+    checkpoints = spec.output_dir / "checkpoints"
+    found = last_whole_checkpoint(checkpoints)
+    _announce(spec, training, total_steps=total_steps, resumed_from=found[0] if found else None)
+    meter = Meter()
+    held_out = Validation(validation.examples, micro_batch_size, pad_token_id) if validation else None
+    trainer = MaskedTrainer(
+        model=_with_adapter(spec),
+        args=training_arguments(spec, checkpoints, micro_batch_size=micro_batch_size, total_steps=total_steps),
+        train_dataset=training.examples,
+        pad_token_id=pad_token_id,
+        meter=meter,
+        callbacks=[
+            Journal(spec.output_dir, meter, held_out, steps_per_epoch=steps_per_epoch, cpu_before=cpu_before),
+            Stopper(stop),
+            Whole(checkpoints),
+        ],
+    )
+    with quiet():
+        trainer.train(resume_from_checkpoint=str(found[1]) if found else None)
+    tokens = int(trainer.state.num_input_tokens_seen)
+    if trainer.state.global_step < total_steps:
+        return Outcome(state="stopped", trained_tokens=tokens, adapter=None)
+    save_adapter(trainer.model, spec.output_dir / "adapter")
+    shutil.rmtree(checkpoints, ignore_errors=True)  # nothing is left to resume
+    return Outcome(state="succeeded", trained_tokens=tokens, adapter=spec.output_dir / "adapter")
+
+
+def _load_files(spec: TrainSpec, tokenizer: Any) -> tuple[LoadedFile, LoadedFile | None]:
+    context = context_length(AutoConfig.from_pretrained(str(spec.base_path), local_files_only=True))
+    encoder = Encoder(tokenizer, max_length=min(spec.max_length or context, context))
+    training = load_examples(spec.training_file, encoder)
+    if spec.validation_file is None:
+        return training, None
+    try:
+        return training, load_examples(spec.validation_file, encoder)
+    except TrainingFileError as error:
+        raise ValidationFileError(str(error), line=error.line) from error
+
+
+def _announce(spec: TrainSpec, training: LoadedFile, *, total_steps: int, resumed_from: int | None) -> None:
+    journal = spec.output_dir / "events.jsonl"
+    start = {
+        "type": "start",
+        "total_steps": total_steps,
+        "n_examples": len(training.examples),
+        "n_tokens": training.n_tokens,
+        "n_epochs": spec.n_epochs,
+        "resumed_from": resumed_from,
+    }
+    events.append(journal, start)
+    if training.cut_lines:
+        where = ", ".join(map(str, training.cut_lines[:10])) + (", ..." if len(training.cut_lines) > 10 else "")
+        text = (
+            f"{len(training.cut_lines)} examples are longer than the base can read and were cut off at the end "
+            f"(lines {where}); {len(training.dropped_lines)} of them had no answer left and are not trained on"
+        )
+        events.append(journal, {"type": "message", "level": "warn", "message": text})
+
+
+def _micro_batch_size(batch_size: int, longest: int) -> int:
+    """The largest share of a batch that divides it and stays within the token budget; at least one example."""
+    return max(
+        n for n in range(1, batch_size + 1) if batch_size % n == 0 and (n == 1 or n * longest <= _MICRO_BATCH_TOKENS)
+    )
+
+
+def _with_adapter(spec: TrainSpec) -> Any:
+    model = load_model(spec.base_path, dtype=spec.dtype)
+    if spec.adapter_path is not None:
+        return PeftModel.from_pretrained(model, str(spec.adapter_path), is_trainable=True)
+    # Adapters are float32 on a bfloat16 base: small updates would vanish in bfloat16.
+    config = LoraConfig(
+        task_type="CAUSAL_LM", r=spec.lora_r, lora_alpha=spec.lora_alpha, target_modules="all-linear", lora_dropout=0.0
+    )
+    return get_peft_model(model, config, autocast_adapter_dtype=True)

@@ -1,0 +1,97 @@
+"""The loss of a batch: cross entropy over the labelled tokens, and how many of them the model would have chosen.
+
+Shapes: B examples, T tokens of the longest example, N labelled tokens, V entries of the vocabulary.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ragtune.train.encoder import IGNORED, Example
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["BatchSums", "Meter", "batch_sums", "collate"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSums:
+    """Sums over the labelled tokens of a batch.
+
+    Attributes:
+        loss: summed cross entropy in nats, a scalar that can be differentiated.
+        n_correct: tokens that were the model's first choice.
+        n_tokens: labelled tokens.
+    """
+
+    loss: torch.Tensor
+    n_correct: int
+    n_tokens: int
+
+
+class Meter:
+    """Sums of the micro-batches of one optimizer step."""
+
+    def __init__(self) -> None:
+        self._loss, self._n_correct, self._n_tokens = 0.0, 0, 0
+
+    def add(self, sums: BatchSums) -> None:
+        """Count one micro-batch."""
+        self._loss += float(sums.loss.detach())
+        self._n_correct += sums.n_correct
+        self._n_tokens += sums.n_tokens
+
+    def take(self) -> tuple[float, float]:
+        """Mean loss in nats per token and share of tokens in [0, 1] that were the first choice; starts anew."""
+        loss, accuracy = self._loss / self._n_tokens, self._n_correct / self._n_tokens
+        self._loss, self._n_correct, self._n_tokens = 0.0, 0, 0
+        return loss, accuracy
+
+
+def collate(examples: Sequence[Example], *, pad_token_id: int) -> dict[str, torch.Tensor]:
+    """Put examples of different lengths into one batch, padded on the right.
+
+    Returns:
+        `input_ids`, `attention_mask` and `labels`, each of shape [B, T].
+    """
+    longest = max(len(example.input_ids) for example in examples)
+    input_ids_BT = torch.full((len(examples), longest), pad_token_id, dtype=torch.long)  # noqa: N806
+    labels_BT = torch.full_like(input_ids_BT, IGNORED)  # noqa: N806
+    mask_BT = torch.zeros_like(input_ids_BT)  # noqa: N806
+    for row, example in enumerate(examples):
+        length = len(example.input_ids)
+        input_ids_BT[row, :length] = torch.tensor(example.input_ids)
+        labels_BT[row, :length] = torch.tensor(example.labels)
+        mask_BT[row, :length] = 1
+    return {"input_ids": input_ids_BT, "attention_mask": mask_BT, "labels": labels_BT}
+
+
+def batch_sums(model: Any, batch: dict[str, torch.Tensor]) -> BatchSums:
+    """Run the model on a batch and compare what it expects next with the labels.
+
+    Logits are only computed where some example of the batch has a label: the prompt's share of the vocabulary
+    projection would be the largest tensor of the step.
+    """
+    next_labels_BT = batch["labels"][:, 1:]  # noqa: N806
+    wanted = (next_labels_BT != IGNORED).any(dim=0).nonzero().squeeze(1)
+    inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "use_cache": False}
+    if _keeps_logits(model):
+        logits = model(**inputs, logits_to_keep=wanted).logits
+    else:
+        logits = model(**inputs).logits[:, wanted]
+    targets = next_labels_BT[:, wanted]
+    labelled = targets != IGNORED
+    logits_NV, targets_N = logits[labelled].float(), targets[labelled]  # noqa: N806
+    loss = torch.nn.functional.cross_entropy(logits_NV, targets_N, reduction="sum")
+    n_correct = int((logits_NV.detach().argmax(dim=-1) == targets_N).sum())
+    return BatchSums(loss=loss, n_correct=n_correct, n_tokens=int(targets_N.numel()))
+
+
+def _keeps_logits(model: Any) -> bool:
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return "logits_to_keep" in inspect.signature(inner.forward).parameters

@@ -1,0 +1,121 @@
+"""From a spec to an `end` event: the frame around one training run, which turns whatever happens into an answer."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from ragtune.errors import BackendError, RagtuneError, Unsupported
+from ragtune.train import events
+from ragtune.train.data import TrainingFileError
+from ragtune.train.lifeline import FolderHeldError, StopRequest, hold
+from ragtune.train.spec import EXIT_FAILED, EXIT_HELD, EXIT_OK, TrainSpec
+
+if TYPE_CHECKING:
+    from ragtune.train.fit import Outcome
+
+__all__ = ["run"]
+
+logger = logging.getLogger("ragtune")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Failure:
+    code: str
+    message: str
+    param: str | None = None
+
+
+def run(spec: TrainSpec, stop: StopRequest | None = None) -> int:
+    """Train as the spec says, from the last whole checkpoint where there is one.
+
+    Everything that happens is told in `events.jsonl` of the output folder; its last line is the `end` event. A run that
+    has succeeded is not repeated.
+
+    Args:
+        spec: what to train.
+        stop: looked at after every step; None for a run that nobody stops.
+
+    Returns:
+        `EXIT_OK` (finished or stopped), `EXIT_FAILED`, or `EXIT_HELD` when another worker holds the folder.
+    """
+    began = time.monotonic()
+    journal = spec.output_dir / "events.jsonl"
+    try:
+        with hold(spec.output_dir):
+            events.seal(journal)
+            past, _ = events.read_from(journal)
+            if past and past[-1].get("state") == "succeeded":
+                return EXIT_OK
+            cpu_before = next((e["cpu_seconds"] for e in reversed(past) if "cpu_seconds" in e), 0.0)
+            outcome = _guarded(spec, stop or StopRequest(), cpu_before)
+            spent = {
+                "cpu_seconds": round(cpu_before + time.process_time(), 3),
+                "wall_seconds": round(time.monotonic() - began, 3),
+            }
+            events.append(journal, {"type": "end", **_as_event(outcome), **spent})
+            return EXIT_FAILED if isinstance(outcome, _Failure) else EXIT_OK
+    except FolderHeldError as error:
+        logger.warning("%s", error)
+        return EXIT_HELD
+
+
+def _as_event(outcome: Outcome | _Failure) -> events.Event:
+    if isinstance(outcome, _Failure):
+        return {"state": "failed", "trained_tokens": None, "adapter_path": None, "error": asdict(outcome)}
+    adapter = None if outcome.adapter is None else str(outcome.adapter)
+    return {
+        "state": outcome.state,
+        "trained_tokens": outcome.trained_tokens,
+        "adapter_path": adapter,
+        "error": None,
+    }
+
+
+def _guarded(spec: TrainSpec, stop: StopRequest, cpu_before: float) -> Outcome | _Failure:
+    try:
+        from ragtune.train.fit import fit
+
+        return fit(spec, stop, cpu_before=cpu_before)
+    except Exception as error:
+        known = _explained(error, spec)
+        if known is None:
+            logger.exception("training failed")
+            return _Failure(code="internal_error", message=f"{type(error).__name__}: {error}")
+        logger.info("training failed", exc_info=True)
+        return known
+
+
+def _explained(error: Exception, spec: TrainSpec) -> _Failure | None:
+    """What a person can act on, for everything that is known to go wrong; None for the rest."""
+    from ragtune.train.fit import DivergedError, ValidationFileError
+
+    match error:
+        case ValidationFileError():
+            return _Failure(code="invalid_validation_file", message=str(error), param="validation_file")
+        case TrainingFileError():
+            return _Failure(code="invalid_training_file", message=str(error), param="training_file")
+        case DivergedError():
+            message = f"{error}; lower learning_rate_multiplier (the absolute rate was {spec.learning_rate:g})"
+            return _Failure(code="nan_loss", message=message)
+        case Unsupported():
+            return _Failure(code="unsupported_method", message=str(error), param="method")
+        case BackendError() | RagtuneError():
+            return _Failure(code="base_model_not_loadable", message=str(error), param="model")
+        case _ if _is_out_of_memory(error):
+            message = (
+                "the machine ran out of memory; lower batch_size, shorten the longest examples, or use a smaller base"
+            )
+            return _Failure(code="out_of_memory", message=message)
+        case OSError():
+            message = f"{error}; free some disk space or make the folder writable, then start the run again"
+            return _Failure(code="storage_error", message=message)
+    return None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # On the CPU PyTorch says so in a plain RuntimeError, known by its words alone.
+    words = ("can't allocate memory", "out of memory", "cannot allocate memory")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
