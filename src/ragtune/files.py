@@ -1,0 +1,201 @@
+"""Datasets become uploaded files: once per content, by a name that says which content it is."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragtune._api import synchronous
+from ragtune._api.calls import LocalFile
+from ragtune._drive import run
+from ragtune.errors import DatasetError
+
+if TYPE_CHECKING:
+    import openai
+
+    from ragtune._api import Api
+    from ragtune._api.calls import Json
+    from ragtune.dataset import Dataset, Split
+
+__all__ = ["UploadedFile", "upload"]
+
+logger = logging.getLogger("ragtune")
+
+# How long to watch a file that the server still looks at. A job may be created meanwhile, so this is no condition.
+SETTLING_S = 30.0
+UNSETTLED = ("uploaded", "pending", "running")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadedFile:
+    """A file as the server knows it.
+
+    Attributes:
+        id: the server's name for it, `file-...`.
+        filename: ours: the local name and the first 16 digits of the content's sha256.
+        bytes: its size, None where the server does not say.
+        status: `processed`, `uploaded`, `error`, or None: some servers give none.
+        sha256: of its content in hex, or None for a file that was not sent by this call.
+        purpose: what it is for, `fine-tune` for training data.
+        created_at: when it was uploaded (UTC), or None where the server does not say.
+        reused: whether the content already lay on the account and nothing was sent.
+
+    Example:
+        ```python
+        import ragtune as rt
+
+        uploaded = rt.UploadedFile(id="file-1", filename="train-0a1b2c3d4e5f6071.jsonl", bytes=120, status=None)
+        print(uploaded.id, uploaded.status)
+        #> file-1 None
+        ```
+    """
+
+    id: str
+    filename: str
+    bytes: int | None = None
+    status: str | None = None
+    sha256: str | None = None
+    purpose: str | None = None
+    created_at: datetime | None = None
+    reused: bool = False
+
+    @classmethod
+    def from_wire(cls, body: Json, *, sha256: str | None = None, reused: bool = False) -> UploadedFile:
+        """Read the server's file object; what it leaves out is None."""
+        return cls(
+            id=body["id"],
+            filename=body.get("filename") or "",
+            bytes=body.get("bytes"),
+            status=body.get("status"),
+            purpose=body.get("purpose"),
+            created_at=moment(body.get("created_at")),
+            sha256=sha256,
+            reused=reused,
+        )
+
+
+def upload(
+    client: openai.OpenAI | Api, source: Dataset | Split | str | os.PathLike[str], *, new: bool = False
+) -> UploadedFile:
+    """Upload training data, unless the same content already lies on the account.
+
+    Args:
+        client: an `openai.OpenAI`.
+        source: a dataset (its training split is sent), one split, or the path of a finished JSONL file.
+        new: send it even when the content is there.
+
+    Raises:
+        DatasetError: the data breaks a rule, is empty, cannot be read, or the server refused the file.
+
+    Example:
+        ```python
+        import ragtune as rt
+        from ragtune.local import LocalBackend
+
+        rows = [{"q": f"What is {n} + {n}?", "a": str(n + n)} for n in range(12)]
+        dataset = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}").build("sums", overwrite=True)
+        with LocalBackend("runs") as backend:
+            first = rt.upload(backend.client(), dataset)
+            again = rt.upload(backend.client(), dataset)
+            print(again.reused, again.id == first.id)
+            #> True True
+        ```
+    """
+    return run(upload_source(synchronous(client), source, new=new))
+
+
+async def upload_source(
+    api: Api, source: Dataset | Split | str | os.PathLike[str], *, new: bool = False
+) -> UploadedFile:
+    """Upload what a caller named; see `upload`."""
+    return await send(api, await api.port.work(local_file, source), new=new)
+
+
+async def send(api: Api, file: LocalFile, *, new: bool = False) -> UploadedFile:
+    """Upload one file, or find it.
+
+    Raises:
+        DatasetError: the server refused the content.
+    """
+    if not new and (found := await _find(api, file)) is not None:
+        logger.info("%s lies on the account as %s; nothing was sent", file.name, found.id)
+        return found
+    body = await api.create_file(file)
+    waited = 0.0
+    pause = 0.5
+    # A status that is missing says nothing, so it is not waited for.
+    while body.get("status") in UNSETTLED and waited < SETTLING_S:
+        await api.port.sleep(pause)
+        waited, pause = waited + pause, min(2 * pause, 5.0)
+        body = await api.file(body["id"])
+    if body.get("status") == "error":
+        details = body.get("status_details") or "it gives no details"
+        message = f"the server refused {file.name} ({body['id']}): {details}; repair the data and upload again"
+        raise DatasetError(message)
+    return UploadedFile.from_wire(body, sha256=file.sha256)
+
+
+async def _find(api: Api, file: LocalFile) -> UploadedFile | None:
+    """Return the file on this account that has the same name, which carries the hash, and the same size."""
+    async with aclosing(api.files(purpose="fine-tune")) as files:
+        async for body in files:
+            same = body.get("filename") == file.name and body.get("bytes") == file.bytes
+            if same and body.get("status") not in ("error", "deleted"):
+                return UploadedFile.from_wire(body, sha256=file.sha256, reused=True)
+    return None
+
+
+def local_file(source: Dataset | Split | str | os.PathLike[str]) -> LocalFile:
+    """Return the file to send for what a caller named.
+
+    Raises:
+        DatasetError: there is none, it is empty, or it cannot be read.
+    """
+    if isinstance(source, str | os.PathLike):
+        return _file_at(Path(source))
+    split: Any = getattr(source, "train", source)
+    if split.path is None or len(split) == 0:
+        message = "this split is empty, so there is nothing to upload; build the dataset with a share for it"
+        raise DatasetError(message)
+    return LocalFile(
+        path=split.path, name=_named(Path(split.path), split.sha256), bytes=split.bytes, sha256=split.sha256
+    )
+
+
+def _file_at(path: Path) -> LocalFile:
+    try:
+        with path.open("rb") as handle:
+            digest = hashlib.file_digest(handle, "sha256").hexdigest()
+            size = os.fstat(handle.fileno()).st_size
+    except OSError as error:
+        message = f"cannot read {str(path)!r}: {error.strerror}; give the path of a JSONL file"
+        raise DatasetError(message) from error
+    if size == 0:
+        message = f"{str(path)!r} is empty; a training file has one JSON object per line"
+        raise DatasetError(message)
+    return LocalFile(path=path, name=_named(path, digest), bytes=size, sha256=digest)
+
+
+def _named(path: Path, sha256: str) -> str:
+    # The name is the only thing that a server keeps for us with a file, so it carries the content's hash.
+    return f"{path.stem}-{sha256[:16]}.jsonl"
+
+
+def moment(value: object) -> datetime | None:
+    """Read a server's time: seconds since 1970, milliseconds as some gateways send them, or an ISO text."""
+    if isinstance(value, str):
+        try:
+            read = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
+    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+        # 1e11 seconds are the year 5138; 1e11 milliseconds are 1973.
+        return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, tz=UTC)
+    return None

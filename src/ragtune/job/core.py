@@ -1,0 +1,244 @@
+"""A handle on one remote job: the code itself, asynchronous. `handle` puts the synchronous face before it."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overload
+
+from ragtune._api import Api, asynchronous, gather
+from ragtune._api.planning import PlanEnd, PlanPort
+from ragtune.job import creation
+from ragtune.job.details import Checkpoint, JobDetails
+from ragtune.job.saved import read_saved, write_saved
+from ragtune.job.table import Table
+from ragtune.plan import Plan
+
+if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
+    import openai
+
+    from ragtune.dataset import Dataset
+    from ragtune.files import UploadedFile
+    from ragtune.job.creation import CreateOptions
+    from ragtune.job.handle import FineTuneJob
+    from ragtune.spec import TuneSpec
+
+Job = TypeVar("Job", "FineTuneJob", "AsyncFineTuneJob")
+
+
+class AsyncFineTuneJob:
+    """`FineTuneJob` over an `openai.AsyncOpenAI`: the same methods, awaited.
+
+    Example:
+        ```python
+        import asyncio
+
+        import ragtune as rt
+        from ragtune.local import LocalBackend
+
+        async def main(backend: LocalBackend) -> None:
+            for job in await rt.AsyncFineTuneJob.list(backend.async_client(), limit=3):
+                print(job.id, job.status)
+
+        with LocalBackend("runs") as backend:
+            asyncio.run(main(backend))
+        ```
+    """
+
+    def __init__(self, client: openai.AsyncOpenAI | Api, details: JobDetails, *, reused: bool = False) -> None:
+        self._api = asynchronous(client)
+        self._details = details
+        self._reused = reused
+
+    @property
+    def id(self) -> str:
+        """The server's name for the job."""
+        return self._details.id
+
+    @property
+    def status(self) -> str:
+        """The status when the job was last looked at."""
+        return self._details.status
+
+    @property
+    def details(self) -> JobDetails:
+        """The job as it was when it was last looked at."""
+        return self._details
+
+    @property
+    def reused(self) -> bool:
+        """Whether `create` found this job instead of making one."""
+        return self._reused
+
+    @classmethod
+    async def plan(
+        cls,
+        client: openai.AsyncOpenAI | Api,
+        dataset: Dataset | UploadedFile | str,
+        spec: TuneSpec,
+        *,
+        probe: bool = False,
+        **options: Unpack[CreateOptions],
+    ) -> Plan:
+        """Return what `create` would do; see `FineTuneJob.plan`."""
+        api = asynchronous(client)
+        order = await creation.prepare(api, dataset, spec, options)
+        port = PlanPort(api.port, probe=probe)
+        existing: JobDetails | None = None
+        try:
+            details, reused = await creation.place(Api(port), order)
+            existing = details if reused else None
+        except PlanEnd:
+            pass
+        return Plan(
+            server=api.port.base_url,
+            calls=tuple(port.calls),
+            cost=order.cost,
+            warnings=creation.planned_warnings(order, existing),
+        )
+
+    @overload
+    @classmethod
+    async def create(
+        cls,
+        client: openai.AsyncOpenAI | Api,
+        dataset: Dataset | UploadedFile | str,
+        spec: TuneSpec,
+        *,
+        dry_run: Literal[False] = False,
+        **options: Unpack[CreateOptions],
+    ) -> AsyncFineTuneJob: ...
+    @overload
+    @classmethod
+    async def create(
+        cls,
+        client: openai.AsyncOpenAI | Api,
+        dataset: Dataset | UploadedFile | str,
+        spec: TuneSpec,
+        *,
+        dry_run: Literal[True],
+        **options: Unpack[CreateOptions],
+    ) -> Plan: ...
+    @classmethod
+    async def create(
+        cls,
+        client: openai.AsyncOpenAI | Api,
+        dataset: Dataset | UploadedFile | str,
+        spec: TuneSpec,
+        *,
+        dry_run: bool = False,
+        **options: Unpack[CreateOptions],
+    ) -> AsyncFineTuneJob | Plan:
+        """Upload and create exactly once; see `FineTuneJob.create`."""
+        if dry_run:
+            return await cls.plan(client, dataset, spec, **options)
+        api = asynchronous(client)
+        details, reused = await creation.place(api, await creation.prepare(api, dataset, spec, options))
+        return cls(api, details, reused=reused)
+
+    @classmethod
+    async def get(cls, client: openai.AsyncOpenAI | Api, job_id: str) -> AsyncFineTuneJob:
+        """Fetch a job by its id."""
+        api = asynchronous(client)
+        return cls(api, JobDetails.from_wire(await api.job(job_id)))
+
+    @classmethod
+    async def list(
+        cls,
+        client: openai.AsyncOpenAI | Api,
+        *,
+        limit: int | None = 20,
+        status: str | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> JobTable[AsyncFineTuneJob]:
+        """List the account's jobs, newest first; see `list_jobs`."""
+        api = asynchronous(client)
+        found: list[JobDetails] = []
+        async with aclosing(api.jobs(metadata=metadata)) as jobs:
+            async for body in jobs:
+                if limit is not None and len(found) >= limit:
+                    break
+                details = JobDetails.from_wire(body)
+                if status is None or details.status == status:
+                    found.append(details)
+        # Stable, so that jobs of one second keep the server's order.
+        found.sort(key=lambda job: job.created_at.timestamp() if job.created_at else 0.0, reverse=True)
+        return JobTable(rows=tuple(cls(api, details) for details in found))
+
+    async def refresh(self) -> AsyncFineTuneJob:
+        """Look at the job again."""
+        self._details = JobDetails.from_wire(await self._api.job(self.id))
+        return self
+
+    async def cancel(self) -> AsyncFineTuneJob:
+        """End the job."""
+        return await self._steer("cancel")
+
+    async def pause(self) -> AsyncFineTuneJob:
+        """Pause the job."""
+        return await self._steer("pause")
+
+    async def resume(self) -> AsyncFineTuneJob:
+        """Let a paused job go on."""
+        return await self._steer("resume")
+
+    async def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """Return the models along the way, newest first."""
+        return tuple(Checkpoint.from_wire(body) for body in await gather(self._api.checkpoints(self.id)))
+
+    async def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a small file that `load` reads."""
+        details = self._details
+        body = {"job_id": self.id, "model": details.model, "key": details.metadata.get(creation.KEY)}
+        return await self._api.port.work(write_saved, path, "job", body)
+
+    @classmethod
+    async def load(cls, client: openai.AsyncOpenAI | Api, path: str | os.PathLike[str]) -> AsyncFineTuneJob:
+        """Fetch the job that was saved in `path`."""
+        api = asynchronous(client)
+        saved = await api.port.work(read_saved, path, "job")
+        return await cls.get(api, saved["job_id"])
+
+    async def _steer(self, verb: str) -> AsyncFineTuneJob:
+        self._details = JobDetails.from_wire(await self._api.steer_job(verb, self.id))
+        return self
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(id={self.id!r}, status={self.status!r}, model={self._details.model!r})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobTable(Table[Job], Generic[Job]):
+    """Jobs as a table; rows are job handles, newest first.
+
+    Example:
+        ```python
+        import ragtune as rt
+        from ragtune.local import LocalBackend
+
+        with LocalBackend("fresh") as backend:
+            print(list(rt.list_jobs(backend.client()).to_pandas().columns)[:3])
+            #> ['Job ID', 'Created At', 'Status']
+        ```
+    """
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the cells by column."""
+        jobs = [job.details for job in self.rows]
+        return {
+            "Job ID": [job.id for job in jobs],
+            "Created At": [job.created_at for job in jobs],
+            "Status": [job.status for job in jobs],
+            "Model": [job.model for job in jobs],
+            "Training File": [job.training_file for job in jobs],
+            "Error Message": [job.error.message if job.error else None for job in jobs],
+            "Fine-Tuned Model": [job.fine_tuned_model for job in jobs],
+        }
+
+
+def api_of(job: AsyncFineTuneJob) -> Api:
+    """Return the account that a job belongs to, for the rooms that watch and use it."""
+    return job._api

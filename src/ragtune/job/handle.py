@@ -1,0 +1,245 @@
+"""The synchronous face of a job: each method is one step of the asynchronous code beneath it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Unpack, overload
+
+from ragtune._api import synchronous
+from ragtune._drive import run
+from ragtune.job.core import AsyncFineTuneJob, JobTable
+
+if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
+    import openai
+
+    from ragtune._api import Api
+    from ragtune.dataset import Dataset
+    from ragtune.files import UploadedFile
+    from ragtune.job.creation import CreateOptions
+    from ragtune.job.details import Checkpoint, JobDetails
+    from ragtune.plan import Plan
+    from ragtune.spec import TuneSpec
+
+
+class FineTuneJob:
+    """A handle on one fine-tuning job.
+
+    It holds what the server said when it was last looked at; `refresh` looks again. Make one with `create`, `get`,
+    `load` or `list_jobs`.
+
+    Example:
+        ```python
+        import ragtune as rt
+        from ragtune.local import LocalBackend
+
+        rows = [{"q": f"What is {n} + {n}?", "a": str(n + n)} for n in range(12)]
+        dataset = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}").build("sums", overwrite=True)
+        spec = rt.TuneSpec(model="tiny-random", method=rt.Supervised(n_epochs=1), seed=7, suffix="sums")
+        with LocalBackend("runs") as backend:
+            job = rt.FineTuneJob.create(backend.client(), dataset, spec, max_cost_usd=1.0)
+            print(job.details.model, job.details.n_epochs)
+            #> tiny-random 1
+            print(rt.FineTuneJob.create(backend.client(), dataset, spec).id == job.id)
+            #> True
+        ```
+    """
+
+    def __init__(self, job: AsyncFineTuneJob) -> None:
+        self._job = job
+
+    @property
+    def id(self) -> str:
+        """The server's name for the job, `ftjob-...`."""
+        return self._job.id
+
+    @property
+    def status(self) -> str:
+        """The status when the job was last looked at, in the server's words."""
+        return self._job.status
+
+    @property
+    def details(self) -> JobDetails:
+        """The job as it was when it was last looked at, typed."""
+        return self._job.details
+
+    @property
+    def reused(self) -> bool:
+        """Whether `create` found this job instead of making one."""
+        return self._job.reused
+
+    @classmethod
+    def plan(
+        cls,
+        client: openai.OpenAI | Api,
+        dataset: Dataset | UploadedFile | str,
+        spec: TuneSpec,
+        *,
+        probe: bool = False,
+        **options: Unpack[CreateOptions],
+    ) -> Plan:
+        """Return what `create` would do: calls, cost and warnings; nothing is written and nothing is sent.
+
+        Args:
+            client: as in `create`.
+            dataset: as in `create`.
+            spec: as in `create`.
+            probe: really make the reads, so that the plan knows what is on the account.
+            options: as in `create`.
+
+        Raises:
+            RagtuneError: what `create` would refuse before sending anything.
+        """
+        return run(AsyncFineTuneJob.plan(synchronous(client), dataset, spec, probe=probe, **options))
+
+    @overload
+    @classmethod
+    def create(
+        cls,
+        client: openai.OpenAI | Api,
+        dataset: Dataset | UploadedFile | str,
+        spec: TuneSpec,
+        *,
+        dry_run: Literal[False] = False,
+        **options: Unpack[CreateOptions],
+    ) -> FineTuneJob: ...
+    @overload
+    @classmethod
+    def create(
+        cls,
+        client: openai.OpenAI | Api,
+        dataset: Dataset | UploadedFile | str,
+        spec: TuneSpec,
+        *,
+        dry_run: Literal[True],
+        **options: Unpack[CreateOptions],
+    ) -> Plan: ...
+    @classmethod
+    def create(
+        cls,
+        client: openai.OpenAI | Api,
+        dataset: Dataset | UploadedFile | str,
+        spec: TuneSpec,
+        *,
+        dry_run: bool = False,
+        **options: Unpack[CreateOptions],
+    ) -> FineTuneJob | Plan:
+        """Upload the data and create the job, exactly once.
+
+        A live or succeeded job with the same key is handed back (`reused`); a failed or cancelled one never. The
+        request that buys is sent once; when its answer is lost the account is searched instead.
+
+        Args:
+            client: an `openai.OpenAI`.
+            dataset: a `Dataset`, an `UploadedFile`, or the id of an uploaded file.
+            spec: model, method, hyperparameters.
+            dry_run: return the `Plan` instead.
+            options: `validation` (uploaded file or its id; a dataset brings its own), `key` (what "the same job" means;
+                default: data and spec), `new` (make another although one exists), `max_cost_usd` (refuse above this
+                estimate, US dollars), `allow_unknown_cost` (go on where there is no estimate), `force` (past the
+                catalogue's dates and methods), `dialect` (name or `Dialect` of the server; default: by base URL).
+
+        Raises:
+            SpecError: the spec does not fit the data or the model.
+            DatasetError: the data breaks a rule, or the server refused the file.
+            BudgetExceeded: the estimate is above `max_cost_usd`, or unknown.
+            Unsupported: the server is known not to do this.
+            ModelExpired: the base was shut down.
+            TuningClosed: the account may not create jobs.
+            CreateUncertain: the answer was lost and no job showed up.
+        """
+        if dry_run:
+            return cls.plan(client, dataset, spec, **options)
+        return cls(run(AsyncFineTuneJob.create(synchronous(client), dataset, spec, **options)))
+
+    @classmethod
+    def get(cls, client: openai.OpenAI | Api, job_id: str) -> FineTuneJob:
+        """Fetch a job by its id."""
+        return cls(run(AsyncFineTuneJob.get(synchronous(client), job_id)))
+
+    @classmethod
+    def list(
+        cls,
+        client: openai.OpenAI | Api,
+        *,
+        limit: int | None = 20,
+        status: str | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> JobTable[FineTuneJob]:
+        """List the account's jobs, newest first; the same as `list_jobs`."""
+        found = run(AsyncFineTuneJob.list(synchronous(client), limit=limit, status=status, metadata=metadata))
+        return JobTable(rows=tuple(cls(job) for job in found))
+
+    def refresh(self) -> FineTuneJob:
+        """Look at the job again; returns itself."""
+        run(self._job.refresh())
+        return self
+
+    def cancel(self) -> FineTuneJob:
+        """End the job; what it trained so far may be billed."""
+        run(self._job.cancel())
+        return self
+
+    def pause(self) -> FineTuneJob:
+        """Pause the job, where the server can."""
+        run(self._job.pause())
+        return self
+
+    def resume(self) -> FineTuneJob:
+        """Let a paused job go on."""
+        run(self._job.resume())
+        return self
+
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """Return the models along the way, newest first; each can be asked like the finished one."""
+        return run(self._job.checkpoints())
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a small JSON file that `load` reads, in this program or another; it holds no key and no address."""
+        return run(self._job.save(path))
+
+    @classmethod
+    def load(cls, client: openai.OpenAI | Api, path: str | os.PathLike[str]) -> FineTuneJob:
+        """Fetch the job that was saved in `path`.
+
+        Raises:
+            RagtuneError: the file is missing or is no saved job.
+        """
+        return cls(run(AsyncFineTuneJob.load(synchronous(client), path)))
+
+    def __repr__(self) -> str:
+        return repr(self._job).removeprefix("Async")
+
+
+def list_jobs(
+    client: openai.OpenAI | Api,
+    *,
+    limit: int | None = 20,
+    status: str | None = None,
+    metadata: dict[str, str] | None = None,
+) -> JobTable[FineTuneJob]:
+    """List the account's jobs, newest first.
+
+    Args:
+        client: an `openai.OpenAI`.
+        limit: how many at most; None for all.
+        status: only those in this status, for example `failed`.
+        metadata: only those that carry these pairs.
+
+    Example:
+        ```python
+        import ragtune as rt
+        from ragtune.local import LocalBackend
+
+        with LocalBackend("fresh") as backend:
+            print(len(rt.list_jobs(backend.client(), status="failed")))
+            #> 0
+        ```
+    """
+    return FineTuneJob.list(client, limit=limit, status=status, metadata=metadata)
+
+
+def core_of(job: FineTuneJob) -> AsyncFineTuneJob:
+    """Return the code beneath the face, over a port that never waits, for the rooms that watch and use the job."""
+    return job._job

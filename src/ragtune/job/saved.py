@@ -1,0 +1,62 @@
+"""Handles on disk: a small JSON file each, without keys and without addresses, so that it can be shared."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ragtune.errors import RagtuneError
+
+if TYPE_CHECKING:
+    from ragtune._api.calls import Json
+
+VERSION = 1
+
+
+def write_saved(path: str | os.PathLike[str], kind: str, body: Json) -> Path:
+    """Write a saved handle under its name only when it is whole; missing folders are made.
+
+    Raises:
+        OSError: the folder or file cannot be written.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"ragtune": VERSION, "kind": kind} | body, indent=2, ensure_ascii=False) + "\n"
+    handle, draft = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(draft).replace(target)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+    return target
+
+
+def read_saved(path: str | os.PathLike[str], kind: str) -> Json:
+    """Read a saved handle of the right kind.
+
+    Raises:
+        RagtuneError: the file is missing, no saved handle, of another kind, or of a newer version.
+    """
+    name = str(path)
+    try:
+        body = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        message = f"cannot read the saved {kind} {name!r}: {error.strerror}; write one with .save({name!r})"
+        raise RagtuneError(message) from error
+    except ValueError as error:
+        message = f"{name!r} is no saved {kind}: it is not JSON; write one with .save({name!r})"
+        raise RagtuneError(message) from error
+    found = body.get("kind") if isinstance(body, dict) else None
+    if found != kind:
+        message = f"{name!r} is no saved {kind}" + (f" but a saved {found}" if found else "")
+        raise RagtuneError(message)
+    if body.get("ragtune") != VERSION:
+        message = f"{name!r} was saved by another version (format {body.get('ragtune')!r}, this one reads {VERSION})"
+        raise RagtuneError(message)
+    saved: Json = body
+    return saved

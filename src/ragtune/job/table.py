@@ -1,0 +1,89 @@
+"""Lists from an account as frozen tables that turn into data frames only when asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pandas as pd
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Generic[Row]):
+    """Rows of one kind with the columns that a person wants to see.
+
+    Attributes:
+        rows: the rows.
+
+    Example:
+        ```python
+        from dataclasses import dataclass
+
+        from ragtune.job.table import Table
+
+        @dataclass(frozen=True, kw_only=True)
+        class Names(Table[str]):
+            def columns(self):
+                return {"Name": list(self.rows)}
+
+        print(Names(rows=("ft:a", "ft:b")).to_pandas())
+        #>    Name
+        #> 0  ft:a
+        #> 1  ft:b
+        ```
+    """
+
+    rows: tuple[Row, ...]
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the cells by column, in the order of the rows."""
+        raise NotImplementedError
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the table as a `pandas.DataFrame`; an unknown cell is None."""
+        import pandas as pd
+
+        return pd.DataFrame({name: pd.Series(cells, dtype=_kind(cells)) for name, cells in self.columns().items()})
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        return self.rows[index]
+
+    def __str__(self) -> str:
+        columns = {name: [name, *map(_cell, cells)] for name, cells in self.columns().items()}
+        widths = {name: max(map(len, cells)) for name, cells in columns.items()}
+        padded = [[cell.ljust(widths[name]) for cell in cells] for name, cells in columns.items()]
+        return "\n".join("  ".join(line).rstrip() for line in zip(*padded, strict=True))
+
+    def _repr_html_(self) -> str:
+        columns = self.columns()
+        head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+        lines = zip(*columns.values(), strict=True)
+        body = "".join("<tr>" + "".join(f"<td>{escape(_cell(c))}</td>" for c in line) + "</tr>" for line in lines)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _kind(cells: list[Any]) -> str | None:
+    # Text columns stay plain objects: otherwise pandas makes NaN of a name that is None.
+    return "object" if any(isinstance(cell, str) or cell is None for cell in cells) else None
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:%Y-%m-%d %H:%M:%S}" if hasattr(value, "strftime") else str(value)
