@@ -1,0 +1,21 @@
+"""From rows to checked, split and priced training files."""
+
+from __future__ import annotations
+
+from ragtune.dataset.builder import DatasetBuilder
+from ragtune.dataset.cost import CostEstimate, auto_epochs
+from ragtune.dataset.dataset import Dataset, Split
+from ragtune.dataset.preview import Preview
+from ragtune.dataset.report import DatasetReport
+from ragtune.dataset.splits import normalise
+
+__all__ = [
+    "CostEstimate",
+    "Dataset",
+    "DatasetBuilder",
+    "DatasetReport",
+    "Preview",
+    "Split",
+    "auto_epochs",
+    "normalise",
+]

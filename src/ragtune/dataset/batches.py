@@ -1,0 +1,186 @@
+"""Rows in batches: columns on demand, one row as a mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
+from typing import TYPE_CHECKING, Any
+
+from ragtune.errors import DatasetError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BATCH_ROWS = 8_192
+
+
+class Columns(dict[str, "Sequence[Any]"]):
+    """Columns of one batch as Python lists; an Arrow column is converted when somebody asks for it."""
+
+    def __init__(self, table: pa.Table | pa.RecordBatch) -> None:
+        super().__init__()
+        self._table = table
+
+    def __missing__(self, name: str) -> Sequence[Any]:
+        if name not in self._table.schema.names:
+            raise KeyError(name)
+        values: list[Any] = self._table.column(name).to_pylist()
+        self[name] = values
+        return values
+
+
+class Row(Mapping[str, Any]):
+    """One row of a columnar batch, as a read-only mapping."""
+
+    __slots__ = ("_columns", "_index", "_names")
+
+    def __init__(self, names: tuple[str, ...], columns: Mapping[str, Sequence[Any]], index: int) -> None:
+        self._names = names
+        self._columns = columns
+        self._index = index
+
+    def __getitem__(self, name: str) -> Any:
+        return self._columns[name][self._index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+class Batch:
+    """Some rows of a source: column by column where the source is columnar, else row by row."""
+
+    def __init__(self, names: Sequence[str], length: int, columns: Mapping[str, Sequence[Any]]) -> None:
+        self.names = tuple(names)
+        self._columns = columns
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def column(self, name: str) -> Sequence[Any]:
+        """All values of a column.
+
+        Raises:
+            KeyError: there is no such column.
+        """
+        return self._columns[name]
+
+    def rows(self) -> Iterator[Mapping[str, Any]]:
+        """The rows, as mappings."""
+        names, columns = self.names, self._columns
+        for index in range(self._length):
+            yield Row(names, columns, index)
+
+    def row(self, index: int) -> Mapping[str, Any]:
+        """One row, as a mapping."""
+        return Row(self.names, self._columns, index)
+
+
+class RowBatch(Batch):
+    """Rows that come as mappings, each with its own keys."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__(tuple(rows[0]), len(rows), {})
+        self._rows = rows
+
+    def column(self, name: str) -> Sequence[Any]:
+        """All values of a column; KeyError when a row does not have it."""
+        return [row[name] for row in self._rows]
+
+    def rows(self) -> Iterator[Mapping[str, Any]]:
+        """The rows themselves."""
+        return iter(self._rows)
+
+    def row(self, index: int) -> Mapping[str, Any]:
+        """One row."""
+        return self._rows[index]
+
+
+def arrow_batch(table: pa.Table | pa.RecordBatch) -> Batch:
+    """A batch over an Arrow table; columns become Python lists when they are asked for."""
+    return Batch(table.schema.names, table.num_rows, Columns(table))
+
+
+class Selection:
+    """The rows of a batch that are wanted, each with its number in the source."""
+
+    def __init__(self, batch: Batch, first_row: int) -> None:
+        self._batch = batch
+        self._first_row = first_row
+        self._keep: list[bool] | None = None
+        self._columns: dict[str, Sequence[Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self._batch) if self._keep is None else sum(self._keep)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns of the batch."""
+        return self._batch.names
+
+    def drop(self, unwanted: Sequence[bool]) -> int:
+        """Drop rows, one flag for each row that is still selected; returns how many were dropped."""
+        count = sum(unwanted)
+        if count:
+            if self._keep is None:
+                self._keep = [not flag for flag in unwanted]
+            else:
+                flags = iter(unwanted)
+                self._keep = [kept and not next(flags) for kept in self._keep]
+            self._columns.clear()
+        return count
+
+    def cut(self, count: int) -> None:
+        """Keep the first `count` selected rows."""
+        self.drop([index >= count for index in range(len(self))])
+
+    def rows(self) -> Iterator[Mapping[str, Any]]:
+        """The selected rows."""
+        return self._batch.rows() if self._keep is None else compress(self._batch.rows(), self._keep)
+
+    def numbers(self) -> list[int]:
+        """The number of each selected row in the source, counted from 0."""
+        every = range(self._first_row, self._first_row + len(self._batch))
+        return list(every if self._keep is None else compress(every, self._keep))
+
+    def number(self, index: int) -> int:
+        """The number in the source of the `index`-th selected row."""
+        return self.numbers()[index]
+
+    def column(self, name: str) -> Sequence[Any]:
+        """The selected values of a column.
+
+        Raises:
+            DatasetError: there is no such column, or a row does not have it.
+        """
+        if name not in self._columns:
+            try:
+                values = self._batch.column(name)
+            except KeyError:
+                raise DatasetError(self._missing(name)) from None
+            self._columns[name] = values if self._keep is None else list(compress(values, self._keep))
+        return self._columns[name]
+
+    def _missing(self, name: str) -> str:
+        if name not in self._batch.names:
+            return missing_column(name, self._batch.names, "the template")
+        row = next(index for index in range(len(self._batch)) if name not in self._batch.row(index))
+        return (
+            f"row {self._first_row + row} has no column {name!r}; it has {_listed(tuple(self._batch.row(row)))}; "
+            f"give every row of the source this column"
+        )
+
+
+def missing_column(name: str, names: Sequence[str], who: str) -> str:
+    """The message about a column that is not there."""
+    return f"{who} names column {name!r}, which is not there; the columns are {_listed(names)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"

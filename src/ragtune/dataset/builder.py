@@ -1,0 +1,348 @@
+"""From rows to a dataset: choose rows, say what a record looks like, build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragtune.dataset import sources
+from ragtune.dataset.batches import Batch, Selection, missing_column
+from ragtune.dataset.building import build_folder
+from ragtune.dataset.dataset import Dataset
+from ragtune.dataset.filters import Filter, Predicate, Tally
+from ragtune.dataset.functions import FunctionRenderer
+from ragtune.dataset.preview import Preview
+from ragtune.dataset.splits import check_shares
+from ragtune.dataset.templates import (
+    Renderer,
+    Template,
+    chat_template,
+    completion_template,
+    preference_template,
+    reinforcement_template,
+)
+from ragtune.errors import DatasetError
+from ragtune.records import parse_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import datasets
+    import pandas as pd
+
+    from ragtune.dataset.sources import Rows, Source
+    from ragtune.records import AnyRecord
+
+
+class DatasetBuilder:
+    """A recipe for a dataset: where rows come from, which are kept, what a record looks like.
+
+    Every method returns a new builder; nothing is read before `preview` or `build`. Filters see the rows as the source
+    gives them. Templates hold text and plain column names in braces, `{{` and `}}` stand for braces.
+
+    Example:
+        ```python
+        import ragtune as rt
+
+        rows = [
+            {"question": f"What is {n} + {n}?", "answer": f"{2 * n}", "note": "" if n % 4 == 0 else "doubling"}
+            for n in range(20)
+        ]
+        builder = (
+            rt.DatasetBuilder.from_rows(rows)
+            .filter(lambda row: row["note"], reason="no note")
+            .chat(system="You are good at sums.", user="{question}", assistant="{answer} ({note})")
+        )
+        dataset = builder.build("out", validation=0.1, seed=7)
+        print(len(dataset.train), len(dataset.validation), dict(dataset.report.dropped))
+        #> 13 2 {'no note': 5}
+        ```
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        filters: tuple[Filter, ...] = (),
+        dropped_columns: tuple[str, ...] = (),
+        template: Template | Callable[[Mapping[str, Any]], object] | None = None,
+    ) -> None:
+        self._source = source
+        self._filters = filters
+        self._dropped_columns = dropped_columns
+        self._template = template
+
+    # Sources
+
+    @classmethod
+    def from_hub(
+        cls,
+        repository: str,
+        *,
+        split: str = "train",
+        name: str | None = None,
+        revision: str | None = None,
+        streaming: bool = False,
+        token: str | None = None,
+    ) -> DatasetBuilder:
+        """Rows from the Hugging Face hub, through `datasets.load_dataset`.
+
+        Args:
+            repository: for example `allenai/sciq`.
+            split: which of its splits, slices allowed: `train[:100]`.
+            name: its configuration, where it has several.
+            revision: branch, tag or commit; None is the newest.
+            streaming: read row by row over the network instead of downloading first.
+            token: for private repositories.
+
+        Raises:
+            DatasetError: it cannot be loaded; the message names the local ways.
+        """
+        source = sources.hub_source(
+            repository, split=split, name=name, revision=revision, streaming=streaming, token=token
+        )
+        return cls(source)
+
+    @classmethod
+    def from_dataset(cls, dataset: datasets.Dataset | datasets.IterableDataset) -> DatasetBuilder:
+        """Rows from a `datasets.Dataset` or `IterableDataset`.
+
+        Raises:
+            DatasetError: it is something else, for example a `DatasetDict` without a chosen split.
+        """
+        return cls(sources.hf_source(dataset))
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> DatasetBuilder:
+        """Rows from a JSON file that holds a list of objects, read piece by piece.
+
+        Raises:
+            DatasetError: the file does not exist or is a folder.
+        """
+        return cls(sources.file_source(path, "json", sources.read_json))
+
+    @classmethod
+    def from_jsonl(cls, path: str | Path) -> DatasetBuilder:
+        """Rows from a file with one JSON object per line.
+
+        Raises:
+            DatasetError: the file does not exist or is a folder.
+        """
+        return cls(sources.file_source(path, "jsonl", sources.read_jsonl))
+
+    @classmethod
+    def from_csv(cls, path: str | Path) -> DatasetBuilder:
+        """Rows from a CSV file with a header line; every value is text.
+
+        Raises:
+            DatasetError: the file does not exist or is a folder.
+        """
+        return cls(sources.file_source(path, "csv", sources.read_csv))
+
+    @classmethod
+    def from_parquet(cls, path: str | Path) -> DatasetBuilder:
+        """Rows from a Parquet file, read batch by batch.
+
+        Raises:
+            DatasetError: the file does not exist or is a folder.
+        """
+        return cls(sources.file_source(path, "parquet", sources.read_parquet))
+
+    @classmethod
+    def from_pandas(cls, frame: pd.DataFrame) -> DatasetBuilder:
+        """Rows from a data frame; missing values are None."""
+        return cls(sources.pandas_source(frame))
+
+    @classmethod
+    def from_rows(cls, rows: Rows | Callable[[], Rows]) -> DatasetBuilder:
+        """Rows from any iterable of mappings, or from a function that gives a fresh iterable each time.
+
+        An iterator (a generator, say) can be built from once; a preview before that is fine.
+        """
+        return cls(sources.rows_source(rows))
+
+    # Steps
+
+    def filter(self, keep: Predicate, *, reason: str) -> DatasetBuilder:
+        """Keep the rows for which `keep(row)` is true; the report counts the others under `reason`.
+
+        Args:
+            keep: sees one row of the source as a mapping.
+            reason: why rows are dropped, for people.
+        """
+        return self._with(filters=(*self._filters, Filter(keep=keep, reason=reason)))
+
+    def drop_columns(self, *names: str) -> DatasetBuilder:
+        """Hide columns from the template; filters still see them."""
+        return self._with(dropped_columns=(*self._dropped_columns, *names))
+
+    def chat(self, *, user: str, assistant: str, system: str | None = None) -> DatasetBuilder:
+        """One question and one answer per row, for chat models.
+
+        Args:
+            user: template of the user's message.
+            assistant: template of the answer, which is what the model learns.
+            system: template of the system prompt; None leaves it out.
+
+        Raises:
+            DatasetError: a template is empty or malformed, or the builder has one already.
+        """
+        return self._filled(chat_template(system=system, user=user, assistant=assistant))
+
+    def completion(self, *, prompt: str, completion: str) -> DatasetBuilder:
+        """A legacy prompt/completion pair per row.
+
+        Args:
+            prompt: template of the prompt; `""` makes open-ended text.
+            completion: template of the text to learn.
+
+        Raises:
+            DatasetError: a template is empty or malformed, or the builder has one already.
+        """
+        return self._filled(completion_template(prompt=prompt, completion=completion))
+
+    def preference(self, *, prompt: str, preferred: str, rejected: str, system: str | None = None) -> DatasetBuilder:
+        """One preference pair per row, for direct preference optimisation.
+
+        Args:
+            prompt: template of the user's message.
+            preferred: template of the answer that is wanted.
+            rejected: template of the answer that is not.
+            system: template of the system prompt; None leaves it out.
+
+        Raises:
+            DatasetError: a template is empty or malformed, or the builder has one already.
+        """
+        return self._filled(preference_template(prompt=prompt, preferred=preferred, rejected=rejected, system=system))
+
+    def reinforcement(self, *, user: str, reference: Mapping[str, str], developer: str | None = None) -> DatasetBuilder:
+        """One question per row for the model to answer itself, with reference fields for the grader.
+
+        Args:
+            user: template of the user's message.
+            reference: a template per reference field; graders read it as `item.<field>`.
+            developer: template of the instructions; None leaves them out.
+
+        Raises:
+            DatasetError: a template is empty or malformed, or the builder has one already.
+        """
+        return self._filled(reinforcement_template(user=user, reference=reference, developer=developer))
+
+    def records(self, make: Callable[[Mapping[str, Any]], object]) -> DatasetBuilder:
+        """Records from a Python function: several turns, tools, images, whatever a record may hold.
+
+        Args:
+            make: gets a row, without the dropped columns, and returns a record or a dict that is one. All records of a
+                dataset must be of one kind.
+
+        Raises:
+            DatasetError: the builder has a template already.
+        """
+        return self._filled(make)
+
+    def _filled(self, template: Template | Callable[[Mapping[str, Any]], object]) -> DatasetBuilder:
+        if self._template is not None:
+            raise DatasetError("this builder has a template already; start a second builder for a second record kind")
+        if isinstance(template, Template):
+            hidden = [name for name in template.columns if name in self._dropped_columns]
+            if hidden:
+                raise DatasetError(f"the template names column {hidden[0]!r}, which drop_columns took away")
+        return self._with(template=template)
+
+    def _with(self, **changes: Any) -> DatasetBuilder:
+        state = {
+            "filters": self._filters,
+            "dropped_columns": self._dropped_columns,
+            "template": self._template,
+        }
+        return DatasetBuilder(self._source, **{**state, **changes})
+
+    # Results
+
+    def preview(self, count: int = 5) -> Preview:
+        """The first finished records; nothing is written.
+
+        Raises:
+            DatasetError: no template, an empty source, or a row that makes no record.
+        """
+        renderer = self._renderer()
+        found: list[AnyRecord] = []
+        for rows in self.selections(Tally()):
+            rows.cut(count - len(found))
+            found.extend(parse_record(line) for line in renderer.lines(rows))
+            if len(found) >= count:
+                break
+        return Preview(records=tuple(found))
+
+    def build(
+        self,
+        folder: str | Path,
+        *,
+        validation: float = 0.0,
+        test: float = 0.0,
+        seed: int = 0,
+        overwrite: bool = False,
+    ) -> Dataset:
+        """Write the dataset into a folder; records keep the order of their rows.
+
+        Rows that share a question or a longer text stay on one side, see `ragtune.dataset.splits`. Files appear under
+        their final names only when all of them are written and read back.
+
+        Args:
+            folder: new or empty, unless `overwrite`.
+            validation: share of rows for validation, in [0, 1).
+            test: share of rows for test, in [0, 1).
+            seed: decides which rows go where; the same seed gives the same files.
+            overwrite: replace a dataset that is in the folder; other files in it stay.
+
+        Raises:
+            DatasetError: no template, an empty source, no row left, a row that makes no record, shares out of range, or
+                a folder that is occupied or cannot be written.
+        """
+        check_shares(validation, test)
+        renderer = self._renderer()
+        build_folder(self, renderer, Path(folder), validation=validation, test=test, seed=seed, overwrite=overwrite)
+        return Dataset.load(folder)
+
+    def _renderer(self) -> Renderer | FunctionRenderer:
+        if self._template is None:
+            raise DatasetError(
+                "say what a record looks like first: .chat(), .completion(), .preference(), ... or .records()"
+            )
+        if isinstance(self._template, Template):
+            return Renderer(self._template)
+        return FunctionRenderer(self._template, self._dropped_columns)
+
+    def selections(self, tally: Tally) -> Iterator[Selection]:
+        """The rows that the filters leave, batch by batch; counts what was read and dropped in `tally`.
+
+        Raises:
+            DatasetError: the source has no rows, or a filter or `drop_columns` names a column that is not there.
+        """
+        tally.dropped.update({item.reason: 0 for item in self._filters})
+        for batch in self._source.read():
+            if tally.read == 0:
+                self._refuse_unknown_columns(batch)
+            rows = Selection(batch, tally.read)
+            for item in self._filters:
+                tally.dropped[item.reason] += rows.drop(item.unwanted(rows))
+            tally.read += len(batch)
+            yield rows
+        if tally.read == 0:
+            raise DatasetError(f"{self._source.name} has no rows; there is nothing to build from")
+
+    def _refuse_unknown_columns(self, batch: Batch) -> None:
+        for name in self._dropped_columns:
+            if name not in batch.names:
+                raise DatasetError(missing_column(name, batch.names, "drop_columns"))
+
+    def described(self) -> dict[str, Any]:
+        """Source and steps as the manifest keeps them."""
+        steps: list[dict[str, Any]] = [{"filter": item.reason} for item in self._filters]
+        if self._dropped_columns:
+            steps.append({"drop_columns": list(self._dropped_columns)})
+        if isinstance(self._template, Template):
+            steps.append({"template": self._template.described()})
+        elif self._template is not None:
+            steps.append({"records": getattr(self._template, "__qualname__", repr(self._template))})
+        return {"source": self._source.described(), "steps": steps}

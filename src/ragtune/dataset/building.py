@@ -1,0 +1,163 @@
+"""The build itself: render, group, split, write, verify."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+import orjson
+
+from ragtune.dataset.filters import Tally
+from ragtune.dataset.folder import MANIFEST, FileFacts, LineFile, new_folder, refuse_occupied
+from ragtune.dataset.splits import SPLITS, Grouping, assign
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from ragtune.dataset.batches import Selection
+    from ragtune.records import RecordFormat
+
+_COPY_LINES = 8_192
+
+
+class Recipe(Protocol):
+    """What a build needs of a builder."""
+
+    def selections(self, tally: Tally, /) -> Iterator[Selection]:
+        """The rows that are kept, batch by batch."""
+        ...
+
+    def described(self) -> dict[str, Any]:
+        """Source and steps for the manifest."""
+        ...
+
+
+class LineMaker(Protocol):
+    """Makes the lines of selected rows, and the keys by which rows belong together."""
+
+    @property
+    def format(self) -> RecordFormat:
+        """The record kind; known once lines were made."""
+        ...
+
+    @property
+    def system(self) -> str | None:
+        """The system prompt, when it is the same for all rows."""
+        ...
+
+    def lines(self, rows: Selection, /) -> list[bytes]:
+        """One line per row."""
+        ...
+
+    def keys(self, rows: Selection, /) -> list[list[int]]:
+        """The keys of each row's facts; asked after `lines` for the same rows."""
+        ...
+
+
+def build_folder(
+    recipe: Recipe,
+    maker: LineMaker,
+    folder: Path,
+    *,
+    validation: float,
+    test: float,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Write the files of a dataset, its manifest last."""
+    refuse_occupied(folder, overwrite=overwrite)
+    tally = Tally()
+    with new_folder(folder, overwrite=overwrite) as workshop:
+        overlap = None
+        if validation or test:
+            files, overlap = _write_splits(recipe, maker, workshop, tally, validation, test, seed)
+        else:
+            files = _write_all(recipe, maker, workshop, tally)
+        report = {"read": tally.read, "dropped": tally.dropped, "rows": {name: files[name].rows for name in files}}
+        manifest = {
+            "manifest": 1,
+            "format": maker.format,
+            **recipe.described(),
+            "system": maker.system,
+            "split": {"validation": validation, "test": test, "seed": seed},
+            "rows": {"read": tally.read, "kept": sum(facts.rows for facts in files.values()), "dropped": tally.dropped},
+            "files": {name: {"name": f"{name}.jsonl", **_facts(facts)} for name, facts in files.items()},
+            "overlap": overlap,
+            "versions": _versions(),
+        }
+        _write_json(workshop / "report.json", report)
+        _write_json(workshop / MANIFEST, manifest)
+
+
+def _write_all(recipe: Recipe, maker: LineMaker, workshop: Path, tally: Tally) -> dict[str, FileFacts]:
+    file, origin = LineFile(workshop / "train.jsonl"), LineFile(workshop / "train.rows.txt")
+    try:
+        for rows in recipe.selections(tally):
+            file.write(maker.lines(rows))
+            origin.write([b"%d\n" % number for number in rows.numbers()])
+        facts = file.close()
+        origin.close()
+    finally:
+        file.abandon()
+        origin.abandon()
+    if not facts.rows:
+        tally.refuse_nothing_left()
+    return {"train": facts}
+
+
+def _write_splits(
+    recipe: Recipe, maker: LineMaker, workshop: Path, tally: Tally, validation: float, test: float, seed: int
+) -> tuple[dict[str, FileFacts], dict[str, Any]]:
+    keys_path, lines_path, origin_path = (workshop / f"all.{ending}" for ending in ("keys", "jsonl", "rows"))
+    with lines_path.open("wb") as lines_file, origin_path.open("wb") as origin_file, keys_path.open("wb") as keys_file:
+        grouping = Grouping(keys_file)
+        for rows in recipe.selections(tally):
+            lines_file.write(b"".join(maker.lines(rows)))
+            origin_file.write(b"".join([b"%d\n" % number for number in rows.numbers()]))
+            grouping.add(maker.keys(rows))
+        if not grouping.rows:
+            tally.refuse_nothing_left()
+        splits = assign(grouping.groups(), validation=validation, test=test, seed=seed)
+        overlap = grouping.overlap(splits)
+    chosen = splits.tolist()
+    with lines_path.open("rb") as lines, origin_path.open("rb") as origin:
+        facts = _distribute(lines, chosen, workshop, "jsonl")
+        _distribute(origin, chosen, workshop, "rows.txt")
+    for path in (keys_path, lines_path, origin_path):
+        path.unlink()
+    return facts, overlap
+
+
+def _distribute(lines: BinaryIO, chosen: Sequence[int], workshop: Path, ending: str) -> dict[str, FileFacts]:
+    """Copy each line to the file of its split."""
+    used = sorted(set(chosen))
+    files = {split: LineFile(workshop / f"{SPLITS[split]}.{ending}") for split in used}
+    try:
+        waiting: dict[int, list[bytes]] = {split: [] for split in used}
+        for split, line in zip(chosen, lines, strict=True):
+            waiting[split].append(line)
+            if len(waiting[split]) == _COPY_LINES:
+                files[split].write(waiting[split])
+                waiting[split] = []
+        for split in used:
+            files[split].write(waiting[split])
+        return {SPLITS[split]: files[split].close() for split in used}
+    finally:
+        for file in files.values():
+            file.abandon()
+
+
+def _facts(facts: FileFacts) -> dict[str, Any]:
+    return {"sha256": facts.sha256, "bytes": facts.bytes, "rows": facts.rows}
+
+
+def _versions() -> dict[str, str]:
+    names = ("ragtune", "datasets", "orjson", "pyarrow")
+    loaded = {name: importlib.metadata.version(name) for name in names if name == "ragtune" or name in sys.modules}
+    return {"python": sys.version.split()[0], **loaded}
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_bytes(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))

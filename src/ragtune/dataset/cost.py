@@ -1,0 +1,116 @@
+"""How many tokens a dataset has, and what training on it costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from ragtune.errors import SpecError
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Sequence
+
+    from ragtune.catalog import ModelInfo
+
+TARGET_EPOCHS = 3
+MIN_TARGET_EXAMPLES = 100
+MAX_TARGET_EXAMPLES = 25_000
+MAX_AUTO_EPOCHS = 25
+MAX_EPOCHS = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostEstimate:
+    """What training would cost, and what that figure rests on.
+
+    Attributes:
+        model: the base model.
+        tokens: tokens of the training file, each example cut at the training context.
+        epochs: passes over the file.
+        billed_tokens: tokens times epochs; validation is not billed.
+        usd: price in US dollars; None when the price is unknown.
+        source: where the price comes from, None when it is unknown.
+        as_of: day on which the price was looked up, None when it is unknown.
+        assumptions: what the figure leaves out or takes for granted.
+
+    Example:
+        ```python
+        from ragtune import CostEstimate
+
+        estimate = CostEstimate(model="m", tokens=1000, epochs=3, billed_tokens=3000, usd=None)
+        print(estimate)
+        #> m: 1,000 tokens x 3 epochs = 3,000 tokens, price unknown
+        ```
+    """
+
+    model: str
+    tokens: int
+    epochs: int
+    billed_tokens: int
+    usd: float | None
+    source: str | None = None
+    as_of: dt.date | None = None
+    assumptions: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        epochs = f"{self.epochs} epoch{'' if self.epochs == 1 else 's'}"
+        line = f"{self.model}: {self.tokens:,} tokens x {epochs} = {self.billed_tokens:,} tokens, {self._price()}"
+        notes = [f"  {note}" for note in self.assumptions]
+        return "\n".join([line, *notes])
+
+    def _price(self) -> str:
+        if self.usd is None:
+            return "price unknown"
+        amount = f"${self.usd:,.2f}" if self.usd >= 0.01 or self.usd == 0 else f"${self.usd:.4f}"
+        return f"{amount} (as of {self.as_of}, {self.source})"
+
+
+def auto_epochs(examples: int) -> int:
+    """The epochs that `"auto"` is expected to become: the rule of OpenAI's cookbook (the server's own is unpublished).
+
+    Three passes, more when the file has few examples, fewer when it has very many.
+    """
+    if examples == 0:
+        return TARGET_EPOCHS
+    if examples * TARGET_EPOCHS < MIN_TARGET_EXAMPLES:
+        return min(MAX_AUTO_EPOCHS, MIN_TARGET_EXAMPLES // examples)
+    if examples * TARGET_EPOCHS > MAX_TARGET_EXAMPLES:
+        return max(1, MAX_TARGET_EXAMPLES // examples)
+    return TARGET_EPOCHS
+
+
+def estimate(
+    model: str, info: ModelInfo | None, counts: Sequence[int], n_epochs: int | Literal["auto"]
+) -> CostEstimate:
+    """The price of training on examples with these token counts.
+
+    Raises:
+        SpecError: the epochs are neither `"auto"` nor a whole number from 1 to 50.
+    """
+    is_count = isinstance(n_epochs, int) and not isinstance(n_epochs, bool)
+    if n_epochs != "auto" and not (is_count and 1 <= n_epochs <= MAX_EPOCHS):
+        raise SpecError(f"n_epochs={n_epochs!r} must be 'auto' or a whole number from 1 to {MAX_EPOCHS}")
+    notes = []
+    if n_epochs == "auto":
+        notes.append("epochs by the cookbook's rule for 'auto'; the server may choose otherwise")
+    epochs = auto_epochs(len(counts)) if n_epochs == "auto" else int(n_epochs)
+    limit = info.training_context if info else None
+    tokens = sum(counts) if limit is None else sum(min(count, limit) for count in counts)
+    if limit is not None and (cut := sum(count > limit for count in counts)):
+        notes.append(f"{cut} example(s) longer than the training context of {limit:,} tokens are cut there")
+    if info is None or info.encoding is None:
+        notes.append("counted in o200k_base: the encoding of this model is not in the catalogue")
+    notes.append("tools, tool calls and images are outside this count")
+    billed = tokens * epochs
+    price = info.training_usd_per_million if info else None
+    return CostEstimate(
+        model=model,
+        tokens=tokens,
+        epochs=epochs,
+        billed_tokens=billed,
+        usd=None if price is None else billed * price / 1_000_000,
+        source=info.source if info and price is not None else None,
+        as_of=info.as_of if info and price is not None else None,
+        assumptions=tuple(notes),
+    )

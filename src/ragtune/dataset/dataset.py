@@ -1,0 +1,324 @@
+"""A finished dataset: up to three files of records, and everything that can be said about them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+
+from ragtune import catalog
+from ragtune.checks import CheckReport, check_file, open_training_file
+from ragtune.dataset.cost import CostEstimate, estimate
+from ragtune.dataset.folder import MANIFEST
+from ragtune.dataset.report import DatasetReport
+from ragtune.errors import DatasetError, RecordError
+from ragtune.records import ChatRecord, PreferenceRecord, RecordFormat, ReinforcementRecord, detect_format, parse_record
+from ragtune.tokens import count_record, counter_for
+
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import Iterator, Mapping
+
+    import datasets
+    import pandas as pd
+
+    from ragtune.catalog import Catalog, Encoding
+    from ragtune.records import AnyRecord
+
+SPLIT_NAMES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One file of a dataset; an unused split is empty and has no path.
+
+    Iterating reads one record at a time, `len()` counts them.
+
+    Attributes:
+        name: `train`, `validation` or `test`.
+        path: the JSONL file, None when the split is empty.
+        sha256: of the file's bytes, None when the split is empty.
+        bytes: size of the file.
+        rows: number of records, the same as `len()`.
+
+    Example:
+        ```python
+        import ragtune as rt
+
+        rows = [{"question": f"What is {n} + 1?", "answer": f"{n + 1}"} for n in range(12)]
+        dataset = rt.DatasetBuilder.from_rows(rows).chat(user="{question}", assistant="{answer}").build("out")
+        print(len(dataset.train), len(dataset.test), next(iter(dataset.train)).messages[0].text)
+        #> 12 0 What is 0 + 1?
+        ```
+    """
+
+    name: str
+    format: RecordFormat
+    path: Path | None = None
+    sha256: str | None = None
+    bytes: int = 0
+    rows: int = 0
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __iter__(self) -> Iterator[AnyRecord]:
+        for number, line in self._lines():
+            try:
+                yield parse_record(line, self.format)
+            except RecordError as error:
+                raise RecordError(f"{self.path} line {number}: {error}") from None
+
+    def _lines(self) -> Iterator[tuple[int, builtins.bytes]]:
+        if self.path is None:
+            return
+        with open_training_file(self.path) as file:
+            for number, line in enumerate(file, 1):
+                line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+                if not line.isspace():
+                    yield number, line
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The records as a data frame with one column per key; holds the whole split in memory."""
+        import pandas as pd
+
+        return pd.DataFrame([orjson.loads(line) for _, line in self._lines()])
+
+    def to_hf(self) -> datasets.Dataset:
+        """The records as a `datasets.Dataset`; holds the whole split in memory."""
+        import datasets as hf
+
+        return hf.Dataset.from_list([orjson.loads(line) for _, line in self._lines()])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Records in files, ready for upload: what `DatasetBuilder.build` returns.
+
+    Attributes:
+        folder: where the files are.
+        format: the record kind of all files.
+        train: the records to learn from.
+        validation: the records that the server measures on while it trains; may be empty.
+        test: the records that no server sees; may be empty.
+        fingerprint: sha256 over content and order of all splits.
+        manifest: where the rows come from and what happened to them; empty for files made elsewhere.
+
+    Example:
+        ```python
+        import ragtune as rt
+
+        rows = [{"question": f"What is {n} + 1?", "answer": f"{n + 1}"} for n in range(40)]
+        builder = rt.DatasetBuilder.from_rows(rows).chat(user="{question}", assistant="{answer}")
+        built = builder.build("out", validation=0.1, seed=7)
+        again = rt.Dataset.load("out")
+        print(len(again.train), len(again.validation), again.fingerprint == built.fingerprint)
+        #> 36 4 True
+        ```
+    """
+
+    folder: Path
+    format: RecordFormat
+    train: Split
+    validation: Split
+    test: Split
+    fingerprint: str
+    manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that hold records, in the order train, validation, test."""
+        return tuple(split for split in (self.train, self.validation, self.test) if split.rows)
+
+    @cached_property
+    def system(self) -> str | None:
+        """The one system prompt of all training records; None when there is none or it varies."""
+        if self.format == "completion":
+            return None
+        if "system" in self.manifest:
+            known: str | None = self.manifest["system"]
+            return known
+        prompts = {_system_of(record) for record in self.train}
+        return prompts.pop() if len(prompts) == 1 else None
+
+    @cached_property
+    def report(self) -> DatasetReport:
+        """Counts, reasons, tokens and problems; counted when it is first asked for."""
+        counts = self.token_counts("o200k_base")
+        built = self.manifest.get("rows", {})
+        return DatasetReport(
+            format=self.format,
+            read=built.get("read"),
+            dropped=built.get("dropped", {}),
+            rows={split.name: split.rows for split in (self.train, self.validation, self.test)},
+            tokens=sum(counts),
+            longest=max(counts, default=0),
+            encoding="o200k_base",
+            checks={split.name: check_file(split.path, format=self.format) for split in self.splits if split.path},
+            overlap=self.manifest.get("overlap"),
+        )
+
+    def token_counts(self, encoding: Encoding) -> tuple[int, ...]:
+        """Tokens of each training example, in file order; counted once per encoding.
+
+        Lines that are no records count nothing: `check` names them.
+        """
+        known: dict[str, tuple[int, ...]] = self.__dict__.setdefault("_token_counts", {})
+        if encoding not in known:
+            known[encoding] = tuple(self._count(encoding))
+        return known[encoding]
+
+    def _count(self, encoding: Encoding) -> Iterator[int]:
+        counter = counter_for(encoding)
+        for _, line in self.train._lines():
+            try:
+                yield count_record(orjson.loads(line), counter)
+            except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+                yield 0
+
+    def cost(
+        self, model: str, n_epochs: int | Literal["auto"] = "auto", *, catalogue: Catalog | None = None
+    ) -> CostEstimate:
+        """What training on this dataset costs.
+
+        Args:
+            model: base model, or a fine-tune of it.
+            n_epochs: passes over the training file, 1 to 50, or `"auto"`.
+            catalogue: prices; None takes those that ship with this version.
+
+        Raises:
+            SpecError: the epochs are out of range.
+        """
+        info = (catalogue or catalog.load()).find(model)
+        encoding: Encoding = (info.encoding if info else None) or "o200k_base"
+        return estimate(model, info, self.token_counts(encoding), n_epochs)
+
+    def check(self, model: str | None = None) -> CheckReport:
+        """Check the training file, see `ragtune.check_file`."""
+        assert self.train.path is not None
+        return check_file(self.train.path, format=self.format, model=model)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Dataset:
+        """Open a dataset that was built before.
+
+        Raises:
+            DatasetError: the folder holds no whole dataset, or a file was changed since.
+        """
+        folder = Path(folder)
+        try:
+            manifest = orjson.loads((folder / MANIFEST).read_bytes())
+        except OSError as error:
+            raise DatasetError(
+                f"{folder} holds no dataset ({MANIFEST}: {error.strerror}); build one there, "
+                f"or open finished files with Dataset.from_files"
+            ) from error
+        except orjson.JSONDecodeError as error:
+            raise DatasetError(f"{folder / MANIFEST} is damaged: {error}; build the dataset again") from error
+        splits: dict[str, Split] = {}
+        for name in SPLIT_NAMES:
+            facts = manifest["files"].get(name)
+            if facts is None:
+                splits[name] = Split(name=name, format=manifest["format"])
+                continue
+            split = _split(name, folder / facts["name"], manifest["format"])
+            if split.sha256 != facts["sha256"]:
+                raise DatasetError(
+                    f"{split.path} was changed after the build (its sha256 differs from the manifest); "
+                    f"build again, or open it with Dataset.from_files"
+                )
+            splits[name] = split
+        return cls(
+            folder=folder,
+            format=manifest["format"],
+            fingerprint=fingerprint(manifest["format"], splits),
+            manifest=manifest,
+            train=splits["train"],
+            validation=splits["validation"],
+            test=splits["test"],
+        )
+
+    @classmethod
+    def from_files(
+        cls,
+        train: str | Path,
+        validation: str | Path | None = None,
+        test: str | Path | None = None,
+        *,
+        format: RecordFormat | None = None,
+    ) -> Dataset:
+        """Take finished JSONL files that were made elsewhere, as they are.
+
+        Args:
+            train: the training file.
+            validation: the validation file, if there is one.
+            test: the test file, if there is one.
+            format: the record kind; None takes it from the first line of the training file.
+
+        Raises:
+            DatasetError: a file is missing, is a folder or is empty, or its first line is no record. Further problems
+                are found by `check`.
+        """
+        kind = format or _format_of_file(Path(train))
+        given = {"train": train, "validation": validation, "test": test}
+        splits = {
+            name: Split(name=name, format=kind) if path is None else _split(name, Path(path), kind)
+            for name, path in given.items()
+        }
+        return cls(
+            folder=Path(train).parent,
+            format=kind,
+            fingerprint=fingerprint(kind, splits),
+            train=splits["train"],
+            validation=splits["validation"],
+            test=splits["test"],
+        )
+
+
+def fingerprint(format: RecordFormat, splits: Mapping[str, Split]) -> str:
+    """One sha256 over the content and order of all splits."""
+    lines = [f"{name} {splits[name].rows} {splits[name].sha256}" for name in SPLIT_NAMES if splits[name].rows]
+    return hashlib.sha256("\n".join([format, *lines]).encode()).hexdigest()
+
+
+def _split(name: str, path: Path, format: RecordFormat) -> Split:
+    digest = hashlib.sha256()
+    size = rows = 0
+    with open_training_file(path) as file:
+        for line in file:
+            digest.update(line)
+            size += len(line)
+            rows += not line.isspace()
+    return Split(name=name, format=format, path=path, sha256=digest.hexdigest(), bytes=size, rows=rows)
+
+
+def _format_of_file(path: Path) -> RecordFormat:
+    with open_training_file(path) as file:
+        for line in file:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+            if line.isspace() or not line:
+                continue
+            try:
+                data = orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                raise DatasetError(f"{path} line 1 is not JSON: {error}; check_file lists all problems") from None
+            found = detect_format(data) if isinstance(data, dict) else None
+            if found is None:
+                raise DatasetError(f"{path} line 1 is no training record: {line[:80]!r}; build records from such rows")
+            return found
+    raise DatasetError(f"{path} is empty; give a file with one record per line")
+
+
+def _system_of(record: AnyRecord) -> str | None:
+    if isinstance(record, PreferenceRecord):
+        messages = record.input.messages
+    elif isinstance(record, ChatRecord | ReinforcementRecord):
+        messages = record.messages
+    else:
+        return None
+    first = messages[0]
+    return first.text if first.role in ("system", "developer") else None

@@ -1,0 +1,130 @@
+"""A dataset's folder: written beside itself, read back, then moved into place; half a file never has the final name."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ragtune.errors import DatasetError
+from ragtune.records import escape_line_separators
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+MANIFEST = "manifest.json"
+OWN_FILES = (
+    MANIFEST,
+    "report.json",
+    *(f"{split}.{ending}" for split in ("train", "validation", "test") for ending in ("jsonl", "rows.txt")),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileFacts:
+    """Size, rows and sha256 of one written file."""
+
+    sha256: str
+    bytes: int
+    rows: int
+
+
+class LineFile:
+    """A file of lines that knows its own sha256 while it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("wb")
+        self._hash = hashlib.sha256()
+        self._bytes = 0
+        self._rows = 0
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        """Append lines; each ends with its line feed."""
+        data = escape_line_separators(b"".join(lines))
+        self._file.write(data)
+        self._hash.update(data)
+        self._bytes += len(data)
+        self._rows += len(lines)
+
+    def close(self) -> FileFacts:
+        """Close the file, read it back, and compare.
+
+        Raises:
+            DatasetError: what is on the disk is not what was written.
+        """
+        self._file.close()
+        facts = FileFacts(sha256=self._hash.hexdigest(), bytes=self._bytes, rows=self._rows)
+        with self.path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != facts.sha256:
+            raise DatasetError(f"{self.path.name} reads back differently from what was written; check the disk")
+        return facts
+
+    def abandon(self) -> None:
+        """Close without a word: the folder is thrown away."""
+        with suppress(OSError):
+            self._file.close()
+
+
+@contextmanager
+def new_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A workshop inside the target folder; its files move into place when the block ends without an error.
+
+    Raises:
+        DatasetError: the target is a file, holds something and `overwrite` is false, or cannot be written.
+    """
+    refuse_occupied(folder, overwrite=overwrite)
+    made = _missing_parents(folder)
+    workshop: Path | None = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        workshop = Path(tempfile.mkdtemp(prefix=".building-", dir=folder))
+        yield workshop
+        _move_into_place(workshop, folder)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DatasetError(f"{folder} cannot be written: {reason}; nothing was left under the final names") from error
+    finally:
+        if workshop is not None:
+            shutil.rmtree(workshop, ignore_errors=True)
+        for path in made:
+            # Only what this call made and nobody filled.
+            with suppress(OSError):
+                path.rmdir()
+
+
+def refuse_occupied(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a target that would lose something.
+
+    Raises:
+        DatasetError: the target is a file, or holds something and `overwrite` is false.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise DatasetError(f"{folder} is a file; give the path of a folder")
+    if folder.is_dir() and not overwrite:
+        content = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".building-"))
+        if content:
+            held = ", ".join(content[:4])
+            raise DatasetError(f"{folder} is not empty (it holds {held}); choose another folder or pass overwrite=True")
+
+
+def _missing_parents(folder: Path) -> list[Path]:
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    return missing
+
+
+def _move_into_place(workshop: Path, folder: Path) -> None:
+    # The manifest goes first and comes last: a folder with a manifest is whole.
+    for name in OWN_FILES:
+        (folder / name).unlink(missing_ok=True)
+    for path in sorted(workshop.iterdir(), key=lambda path: path.name == MANIFEST):
+        os.replace(path, folder / path.name)

@@ -1,0 +1,73 @@
+"""The first finished records, to look at before anything is written."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ragtune.records import ChatRecord, CompletionRecord, PreferenceRecord, ReinforcementRecord
+
+if TYPE_CHECKING:
+    from ragtune.records import AnyRecord, Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview(Sequence["AnyRecord"]):
+    """A few records; prints as a conversation, shows as a table in a notebook.
+
+    Example:
+        ```python
+        import ragtune as rt
+
+        rows = [{"question": "Capital of France?", "answer": "Paris"}]
+        print(rt.DatasetBuilder.from_rows(rows).chat(user="{question}", assistant="{answer}").preview(1))
+        #> [1] user: Capital of France?
+        #>     assistant: Paris
+        ```
+    """
+
+    records: tuple[AnyRecord, ...]
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.records[index]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[AnyRecord]:
+        return iter(self.records)
+
+    def __str__(self) -> str:
+        lines = []
+        for number, record in enumerate(self.records, 1):
+            for position, (speaker, text) in enumerate(turns(record)):
+                lead = f"[{number}] " if position == 0 else " " * (len(str(number)) + 3)
+                lines.append(f"{lead}{speaker}: {text}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for number, record in enumerate(self.records, 1):
+            cells = "<br>".join(f"<b>{html.escape(who)}</b> {html.escape(text)}" for who, text in turns(record))
+            rows.append(f"<tr><td>{number}</td><td style='text-align:left'>{cells}</td></tr>")
+        return f"<table><tr><th>#</th><th>record</th></tr>{''.join(rows)}</table>"
+
+
+def turns(record: AnyRecord) -> list[tuple[str, str]]:
+    """Who says what in a record, in reading order."""
+    if isinstance(record, CompletionRecord):
+        return [("prompt", record.prompt), ("completion", record.completion)]
+    if isinstance(record, PreferenceRecord):
+        outputs = [("preferred", record.preferred_output[0]), ("not preferred", record.non_preferred_output[0])]
+        return [*map(_turn, record.input.messages), *((name, _turn(message)[1]) for name, message in outputs)]
+    if isinstance(record, ReinforcementRecord):
+        return [*map(_turn, record.messages), *((key, str(value)) for key, value in record.reference.items())]
+    assert isinstance(record, ChatRecord)
+    return list(map(_turn, record.messages))
+
+
+def _turn(message: Message) -> tuple[str, str]:
+    calls = [f"{call.function.name}({call.function.arguments})" for call in message.tool_calls or ()]
+    return message.role, "\n".join(filter(None, [message.text, *calls]))

@@ -1,0 +1,83 @@
+"""What a build did, as a text, as values and as a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ragtune.checks import CheckReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetReport:
+    """Counts of a dataset: rows read, kept and dropped by reason, rows per split, tokens, problems.
+
+    Attributes:
+        format: the record kind.
+        read: rows that were read from the source, None for files made elsewhere.
+        dropped: rows that were dropped, by reason.
+        rows: rows per split.
+        tokens: tokens of the training file.
+        longest: tokens of its longest example.
+        encoding: the vocabulary that they were counted in.
+        checks: the verdict on each file.
+        overlap: texts that stand in more than one split, None when there is one split only.
+
+    Example:
+        ```python
+        import ragtune as rt
+
+        rows = [{"question": f"What is {n} + 1?", "answer": f"{n + 1}"} for n in range(12)]
+        dataset = rt.DatasetBuilder.from_rows(rows).chat(user="{question}", assistant="{answer}").build("out")
+        print(dataset.report.rows["train"])
+        #> 12
+        ```
+    """
+
+    format: str
+    read: int | None
+    dropped: Mapping[str, int]
+    rows: Mapping[str, int]
+    tokens: int
+    longest: int
+    encoding: str
+    checks: Mapping[str, CheckReport]
+    overlap: Mapping[str, Any] | None = None
+
+    @property
+    def kept(self) -> int:
+        """Records in all splits together."""
+        return sum(self.rows.values())
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.kept:,} {self.format} records" + (f" from {self.read:,} rows" if self.read is not None else "")
+        ]
+        lines += [f"  dropped {number:,}: {reason}" for reason, number in self.dropped.items()]
+        lines.append("  " + ", ".join(f"{split} {rows:,}" for split, rows in self.rows.items() if rows))
+        lines.append(f"  {self.tokens:,} training tokens ({self.encoding}), longest example {self.longest:,}")
+        for split, report in self.checks.items():
+            found = [(number, severity, code) for (severity, code), number in report.counts.items()]
+            for number, severity, code in sorted(found, key=lambda item: item[1]):
+                lines.append(f"  {split}: {number:,} x {severity} {code}")
+        if all(not report.counts for report in self.checks.values()):
+            lines.append("  no problems found")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values, ready for JSON."""
+        return {
+            "format": self.format,
+            "read": self.read,
+            "kept": self.kept,
+            "dropped": dict(self.dropped),
+            "rows": dict(self.rows),
+            "tokens": self.tokens,
+            "longest": self.longest,
+            "encoding": self.encoding,
+            "overlap": None if self.overlap is None else dict(self.overlap),
+            "checks": {split: report.to_dict() for split, report in self.checks.items()},
+        }

@@ -1,0 +1,178 @@
+"""Leak-free splits: rows that share a fact stay on one side.
+
+Two rows belong together when they share a *key*: the same normalised question, or the same normalised text of at least
+`MIN_KEY_WORDS` words in any column that the record uses. Groups of rows are the connected components over shared keys.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ragtune.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+SPLITS = ("train", "validation", "test")
+MIN_KEY_WORDS = 5
+
+_words = re.compile(r"\w+").findall
+
+
+def normalise(text: str) -> str:
+    """The form in which texts are compared: casefolded, words only, one space between them.
+
+    Example:
+        ```python
+        from ragtune.dataset import normalise
+
+        print(normalise("  What  is a *Quillhaven*? "))
+        #> what is a quillhaven
+        ```
+    """
+    return " ".join(_words(text.casefold()))
+
+
+def key_of(normalised: str) -> int:
+    """64 bits that stand for a normalised text."""
+    return int.from_bytes(blake2b(normalised.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def keys_of(question: str, texts: Sequence[str]) -> list[int]:
+    """The keys of one row: its question, and each of its longer texts."""
+    keys = [key_of(normalise(question))] if question else []
+    for text in texts:
+        words = _words(text.casefold())
+        if len(words) >= MIN_KEY_WORDS:
+            keys.append(key_of(" ".join(words)))
+    return keys
+
+
+class Grouping:
+    """Collects the keys of rows in order, on disk, and says at the end which rows belong together."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.rows = 0
+
+    def add(self, keys_per_row: Sequence[Sequence[int]]) -> None:
+        """Add the keys of the next rows."""
+        pairs = array("Q")
+        for row, keys in enumerate(keys_per_row, self.rows):
+            for key in keys:
+                pairs.append(key)
+                pairs.append(row)
+        pairs.tofile(self._file)
+        self.rows += len(keys_per_row)
+
+    def groups(self) -> npt.NDArray[np.int64]:
+        """For each row the number of the first row of its group."""
+        import numpy as np
+
+        self._file.flush()
+        pairs = np.fromfile(self._file.name, dtype=np.uint64).reshape(-1, 2)
+        order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+        keys, rows = pairs[order, 0], pairs[order, 1].astype(np.int64)
+        shared = np.flatnonzero(keys[1:] == keys[:-1])
+        parent = np.arange(self.rows, dtype=np.int64)
+        for left, right in zip(rows[shared].tolist(), rows[shared + 1].tolist(), strict=True):
+            a, b = _root(parent, left), _root(parent, right)
+            parent[max(a, b)] = min(a, b)
+        # Every parent is smaller than its child, so a few rounds flatten the forest.
+        while not np.array_equal(flat := parent[parent], parent):
+            parent = flat
+        return parent
+
+    def overlap(self, splits: npt.NDArray[np.uint8]) -> dict[str, int]:
+        """How many keys stand in more than one split; counted from the keys, not from the groups."""
+        import numpy as np
+
+        pairs = np.fromfile(self._file.name, dtype=np.uint64).reshape(-1, 2)
+        placed = np.unique(np.column_stack([pairs[:, 0], splits[pairs[:, 1].astype(np.int64)]]), axis=0)
+        _, places = np.unique(placed[:, 0], return_counts=True)
+        return {"normalised_texts": len(places), "in_more_than_one_split": int((places > 1).sum())}
+
+
+def _root(parent: Any, row: int) -> int:
+    root = row
+    while (above := int(parent[root])) != root:
+        root = above
+    while (above := int(parent[row])) != root:
+        parent[row] = root
+        row = above
+    return root
+
+
+def check_shares(validation: float, test: float) -> None:
+    """Refuse shares that leave nothing to train on.
+
+    Raises:
+        DatasetError: a share is not in [0, 1), or both together reach 1.
+    """
+    for name, share in (("validation", validation), ("test", test)):
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+            raise DatasetError(f"{name}={share!r} must be a share of the rows in [0, 1), for example 0.05")
+    if validation + test >= 1:
+        raise DatasetError(
+            f"validation={validation} and test={test} leave nothing to train on; their sum must be below 1"
+        )
+
+
+def assign(groups: npt.NDArray[np.int64], *, validation: float, test: float, seed: int) -> npt.NDArray[np.uint8]:
+    """Give every row its split (0 train, 1 validation, 2 test), whole groups at a time.
+
+    Groups are taken in an order that the seed decides, until a split has its share of rows; a share above zero gets at
+    least one group. A group that would overfill a split is passed over.
+
+    Raises:
+        DatasetError: there are fewer groups than splits.
+    """
+    import numpy as np
+
+    count = len(groups)
+    first, sizes = np.unique(groups, return_counts=True)
+    order = np.argsort(_mixed(first.astype(np.uint64), seed), kind="stable")
+    wanted = [(1, round(validation * count)), (2, round(test * count))]
+    wanted = [(split, max(1, rows)) for split, rows in wanted if (validation, test)[split - 1] > 0]
+    if len(first) <= len(wanted):
+        raise DatasetError(
+            f"{count} rows form {len(first)} group(s) that share no question or context: too few to split without a "
+            f"leak; give more rows, or build without validation and test"
+        )
+    split_of_group = np.zeros(len(first), dtype=np.uint8)
+    position = 0
+    order_list, size_list = order.tolist(), sizes.tolist()
+    for split, rows in wanted:
+        position = _fill(split_of_group, order_list, size_list, split, rows, position)
+    return split_of_group[np.searchsorted(first, groups)]
+
+
+def _fill(split_of: Any, order: list[int], sizes: list[int], split: int, rows: int, start: int) -> int:
+    """Take groups from `start` on until `rows` rows are taken; returns where the next split starts."""
+    taken = 0
+    position = start
+    while position < len(order) and taken < rows:
+        group = order[position]
+        if taken == 0 or taken + sizes[group] <= rows:
+            split_of[group] = split
+            taken += sizes[group]
+        position += 1
+    return position
+
+
+def _mixed(values: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
+    """A fixed scrambling of numbers by a seed (splitmix64): the same on every machine and version."""
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        z = values + np.uint64(key_of(f"seed {seed}"))
+        z = (z + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed: npt.NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+    return mixed

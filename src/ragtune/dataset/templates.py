@@ -1,0 +1,291 @@
+"""From columns to records: a skeleton of constant bytes, and the columns whose text goes in between."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from ragtune.dataset.splits import keys_of
+from ragtune.errors import DatasetError
+
+if TYPE_CHECKING:
+    from ragtune.dataset.batches import Selection
+    from ragtune.records import RecordFormat
+
+_FORMATTER = string.Formatter()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """One text of a record: constants and column names by turns.
+
+    Attributes:
+        name: how messages call it, for example `user`.
+        source: the template as it was given.
+        parts: (constant, column) pairs; the column of the last pair may be None.
+        may_be_empty: whether a row may leave this text empty.
+    """
+
+    name: str
+    source: str
+    parts: tuple[tuple[str, str | None], ...]
+    may_be_empty: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it names, in order."""
+        return tuple(column for _, column in self.parts if column is not None)
+
+    @property
+    def is_never_blank(self) -> bool:
+        """Whether its constants alone hold text."""
+        return any(constant.strip() for constant, _ in self.parts)
+
+
+def text(name: str, template: str, *, may_be_empty: bool = False) -> Text:
+    """Parse a template such as `{answer} Explanation: {support}`; `{{` and `}}` stand for braces.
+
+    Raises:
+        DatasetError: it is no text, is empty, or holds more than plain column names in braces.
+    """
+    if not isinstance(template, str):
+        raise DatasetError(f"the {name} template must be text with {{column}} names, got {template!r:.60}")
+    try:
+        pieces = list(_FORMATTER.parse(template))
+    except ValueError as error:
+        raise DatasetError(
+            f"the {name} template {template!r} has unmatched braces: {error}; double literal braces"
+        ) from None
+    parts = []
+    for constant, column, spec, conversion in pieces:
+        if column is not None and (not column or spec or conversion or any(sign in column for sign in ".[]")):
+            raise DatasetError(
+                f"the {name} template {template!r} holds {{{column}}} with more than a plain column name; "
+                f"prepare the value as a column of its own, or use .records() with a Python function"
+            )
+        parts.append((constant, column))
+    parsed = Text(name=name, source=template, parts=tuple(parts), may_be_empty=may_be_empty)
+    if not may_be_empty and not parsed.columns and not parsed.is_never_blank:
+        raise DatasetError(f"the {name} template is empty; give it text or a {{column}}")
+    return parsed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """A record kind filled from columns.
+
+    Attributes:
+        format: the record kind it makes.
+        texts: the texts in the order in which they stand in the record.
+        record: the record as plain values, each text standing at its place.
+        question: the texts that make up the question; rows with the same question belong together.
+    """
+
+    format: RecordFormat
+    texts: tuple[Text, ...]
+    record: Mapping[str, Any]
+    question: tuple[str, ...]
+    system: str | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that a text names, once, in order."""
+        return tuple(dict.fromkeys(column for item in self.texts for column in item.columns))
+
+    @property
+    def question_columns(self) -> tuple[str, ...]:
+        """The columns that the question is made of."""
+        chosen = [item for item in self.texts if item.name in self.question]
+        return tuple(dict.fromkeys(column for item in chosen for column in item.columns))
+
+    def described(self) -> dict[str, Any]:
+        """What the manifest keeps."""
+        return {"format": self.format, **{item.name: item.source for item in self.texts}}
+
+
+def constant_system(system: Text | None) -> str | None:
+    """The system prompt when it is the same for all rows."""
+    if system is None or system.columns:
+        return None
+    return "".join(constant for constant, _ in system.parts)
+
+
+def chat_template(*, system: str | None, user: str, assistant: str) -> Template:
+    """One turn: an optional system prompt, the user's text, the assistant's answer."""
+    texts = [text("user", user), text("assistant", assistant)]
+    instructions = None if system is None else text("system", system)
+    if instructions is not None:
+        texts.insert(0, instructions)
+    messages = [{"role": item.name, "content": item} for item in texts]
+    return Template(
+        format="chat",
+        texts=tuple(texts),
+        record={"messages": messages},
+        question=("user",),
+        system=constant_system(instructions),
+    )
+
+
+def completion_template(*, prompt: str, completion: str) -> Template:
+    """A legacy pair; the prompt may be empty."""
+    texts = (text("prompt", prompt, may_be_empty=True), text("completion", completion))
+    return Template(
+        format="completion",
+        texts=texts,
+        record={"prompt": texts[0], "completion": texts[1]},
+        question=("prompt",),
+    )
+
+
+def preference_template(*, prompt: str, preferred: str, rejected: str, system: str | None) -> Template:
+    """One input and two answers to it."""
+    texts = [text("prompt", prompt), text("preferred", preferred), text("rejected", rejected)]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": texts[0]}]
+    instructions = None if system is None else text("system", system)
+    if instructions is not None:
+        messages.insert(0, {"role": "system", "content": instructions})
+    record = {
+        "input": {"messages": messages},
+        "preferred_output": [{"role": "assistant", "content": texts[1]}],
+        "non_preferred_output": [{"role": "assistant", "content": texts[2]}],
+    }
+    everything = tuple(texts) if instructions is None else (instructions, *texts)
+    return Template(
+        format="preference",
+        texts=everything,
+        record=record,
+        question=("prompt",),
+        system=constant_system(instructions),
+    )
+
+
+def reinforcement_template(*, user: str, reference: Mapping[str, str], developer: str | None) -> Template:
+    """A question for the model to answer, and reference fields for the grader."""
+    if taken := {"messages", "tools"} & reference.keys():
+        raise DatasetError(f"reference field {min(taken)!r} is taken by the record itself; choose another name")
+    question = text("user", user)
+    fields = {key: text(key, value) for key, value in reference.items()}
+    messages: list[dict[str, Any]] = [{"role": "user", "content": question}]
+    texts = [question, *fields.values()]
+    instructions = None if developer is None else text("developer", developer)
+    if instructions is not None:
+        messages.insert(0, {"role": "developer", "content": instructions})
+        texts.insert(0, instructions)
+    return Template(
+        format="reinforcement",
+        texts=tuple(texts),
+        record={"messages": messages, **fields},
+        question=("user",),
+        system=constant_system(instructions),
+    )
+
+
+class Renderer:
+    """Writes the lines of a template; everything constant was encoded once, only the columns are encoded per row."""
+
+    def __init__(self, template: Template) -> None:
+        self.template = template
+        self.format: RecordFormat = template.format
+        self.system = template.system
+        pieces: list[bytes] = []
+        self._columns: list[str] = []
+        for constant, column in _flat(template):
+            pieces.append(constant.replace(b"%", b"%%"))
+            if column is not None:
+                pieces.append(b"%b")
+                self._columns.append(column)
+        self._fill = b"".join([*pieces, b"\n"]).__mod__
+
+    def lines(self, rows: Selection) -> list[bytes]:
+        """The lines of the selected rows.
+
+        Raises:
+            DatasetError: a column is missing, a value is no text, or a text would be empty.
+        """
+        needed = {name: rows.column(name) for name in self.template.columns}
+        if not self._columns:
+            return [self._fill(())] * len(rows)
+        for name, values in needed.items():
+            _refuse_other_types(rows, name, values)
+        for item in self.template.texts:
+            if not item.may_be_empty and not item.is_never_blank:
+                _refuse_blanks(rows, item, [needed[name] for name in item.columns])
+        dumps = orjson.dumps
+        try:
+            encoded = {name: [data[1:-1] for data in map(dumps, values)] for name, values in needed.items()}
+        except orjson.JSONEncodeError:
+            raise DatasetError(_surrogate_message(rows, needed)) from None
+        return list(map(self._fill, zip(*(encoded[name] for name in self._columns), strict=True)))
+
+    def keys(self, rows: Selection) -> list[list[int]]:
+        """For each selected row the keys of its facts, see `ragtune.dataset.splits`."""
+        template = self.template
+        texts = zip(*(rows.column(name) for name in template.columns), strict=True)
+        asked = [template.columns.index(name) for name in template.question_columns]
+        return [keys_of(" ".join(values[index] for index in asked), values) for values in texts]
+
+
+def _refuse_other_types(rows: Selection, name: str, values: Sequence[Any]) -> None:
+    if set(map(type, values)) - {str}:
+        index = next(index for index, value in enumerate(values) if type(value) is not str)
+        value = values[index]
+        raise DatasetError(
+            f"row {rows.number(index)}, column {name!r}: {value!r:.80} is {type(value).__name__}, not text; "
+            f"templates take text: convert the column, or drop such rows with .filter(..., reason=...)"
+        )
+
+
+def _refuse_blanks(rows: Selection, item: Text, columns: Sequence[Sequence[str]]) -> None:
+    if all(map(str.strip, columns[0])):
+        return
+    for index, values in enumerate(zip(*columns, strict=True)):
+        if not "".join(values).strip():
+            raise DatasetError(
+                f"row {rows.number(index)}: the {item.name} text {item.source!r} is empty; drop such rows with "
+                f".filter(lambda row: row[{item.columns[0]!r}].strip(), reason=...)"
+            )
+
+
+def _flat(template: Template) -> list[tuple[bytes, str | None]]:
+    """The record as JSON, cut at every column: (constant bytes, column) pairs, the last column None."""
+    marks: dict[str, Text] = {}
+
+    def marked(value: Any) -> Any:
+        if isinstance(value, Text):
+            mark = f"\x00{len(marks)}\x00"
+            marks[mark] = value
+            return mark
+        if isinstance(value, Mapping):
+            return {key: marked(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [marked(item) for item in value]
+        return value
+
+    rest = orjson.dumps(marked(template.record))
+    flat: list[tuple[bytes, str | None]] = []
+    open_constant = b""
+    for mark, item in marks.items():
+        before, _, rest = rest.partition(orjson.dumps(mark)[1:-1])
+        open_constant += before
+        for constant, column in item.parts:
+            open_constant += orjson.dumps(constant)[1:-1]
+            if column is not None:
+                flat.append((open_constant, column))
+                open_constant = b""
+    return [*flat, (open_constant + rest, None)]
+
+
+def _surrogate_message(rows: Selection, needed: Mapping[str, Sequence[str]]) -> str:
+    for name, values in needed.items():
+        for index, value in enumerate(values):
+            try:
+                value.encode("utf-8")
+            except UnicodeEncodeError as error:
+                place = f"row {rows.number(index)}, column {name!r}"
+                sign = f"U+{ord(value[error.start]):04X}"
+                return f"{place}: half of a surrogate pair ({sign}) is no text; repair the source"
+    raise AssertionError("a value could not be encoded, yet all values can")
