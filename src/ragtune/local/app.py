@@ -1,0 +1,156 @@
+"""The application: routes, and the gate that every request passes."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from ragtune.local.handlers import answers, files, jobs, models
+from ragtune.local.store.paging import UnknownCursorError
+from ragtune.local.wire import ApiError, invalid, overloaded
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from ragtune.local.account import Account
+    from ragtune.local.services import Services
+
+__all__ = ["make_app"]
+
+logger = logging.getLogger("ragtune")
+
+_ROUTES = (
+    Route("/v1/files", files.list_, methods=["GET"]),
+    Route("/v1/files", files.create, methods=["POST"]),
+    Route("/v1/files/{file_id}", files.retrieve, methods=["GET"]),
+    Route("/v1/files/{file_id}", files.delete, methods=["DELETE"]),
+    Route("/v1/files/{file_id}/content", files.content, methods=["GET"]),
+    Route("/v1/fine_tuning/jobs", jobs.list_, methods=["GET"]),
+    Route("/v1/fine_tuning/jobs", jobs.create, methods=["POST"]),
+    Route("/v1/fine_tuning/jobs/{job_id}", jobs.retrieve, methods=["GET"]),
+    Route("/v1/fine_tuning/jobs/{job_id}/cancel", jobs.cancel, methods=["POST"]),
+    Route("/v1/fine_tuning/jobs/{job_id}/pause", jobs.pause, methods=["POST"]),
+    Route("/v1/fine_tuning/jobs/{job_id}/resume", jobs.resume, methods=["POST"]),
+    Route("/v1/fine_tuning/jobs/{job_id}/events", jobs.events, methods=["GET"]),
+    Route("/v1/fine_tuning/jobs/{job_id}/checkpoints", jobs.checkpoints, methods=["GET"]),
+    Route("/v1/models", models.list_, methods=["GET"]),
+    Route("/v1/models/{model:path}", models.retrieve, methods=["GET"]),
+    Route("/v1/models/{model:path}", models.delete, methods=["DELETE"]),
+    Route("/v1/chat/completions", answers.chat, methods=["POST"]),
+    Route("/v1/completions", answers.completion, methods=["POST"]),
+)
+
+
+def make_app(services: Services) -> ASGIApp:
+    """Build the application around its services."""
+    app = Starlette(
+        routes=_ROUTES,
+        exception_handlers={
+            ApiError: _api_error,
+            HTTPException: _http_error,
+            UnknownCursorError: _unknown_cursor,
+            OSError: _os_error,
+            Exception: _stumble,
+        },
+    )
+    # Redirects from a trailing slash would repeat a POST elsewhere; such a path is simply not served.
+    app.router.redirect_slashes = False
+    app.state.services = services
+    return _Gate(app, services.account)
+
+
+class _Gate:
+    """Gives every request an id, asks for the key, and answers in OpenAI's envelope whatever goes wrong inside."""
+
+    def __init__(self, app: ASGIApp, account: Account) -> None:
+        self._app = app
+        self._account = account
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id, begin = f"req_{secrets.token_hex(16)}", time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                spent = f"{(time.perf_counter() - begin) * 1000:.0f}"
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", request_id.encode()),
+                    (b"openai-organization", self._account.id.encode()),
+                    (b"openai-processing-ms", spent.encode()),
+                    (b"openai-version", b"2020-10-01"),
+                ]
+            await send(message)
+
+        refusal = self._refuse(scope)
+        try:
+            await (self._app if refusal is None else _envelope(refusal))(scope, receive, send_with_id)
+        except ClientDisconnect:
+            logger.info("request %s: the client went away", request_id)
+        except Exception:
+            logger.exception("request %s %s %s stumbled", request_id, scope["method"], scope["path"])
+
+    def _refuse(self, scope: Scope) -> ApiError | None:
+        given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+        scheme, _, key = given.partition(" ")
+        if not given:
+            message = "You didn't provide an API key: send it as 'Authorization: Bearer KEY'."
+        elif scheme.lower() != "bearer" or not self._account.admits(key.strip()):
+            message = "Incorrect API key provided; this server's key is in account.json in its folder."
+        else:
+            return None
+        headers = {"www-authenticate": "Bearer"}
+        return ApiError(401, message, code="invalid_api_key", headers=headers)
+
+
+def _envelope(error: ApiError) -> JSONResponse:
+    return JSONResponse(error.body(), status_code=error.status, headers=error.headers)
+
+
+def _api_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, ApiError):
+        raise error
+    return _envelope(error)
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    place = f"{request.method} {request.url.path}"
+    if error.status_code == 404:
+        return _envelope(ApiError(404, f"Invalid URL ({place}): this server does not serve it.", code="unknown_url"))
+    if error.status_code == 405:
+        message = f"Not allowed to {request.method} on {request.url.path}."
+        return _envelope(ApiError(405, message, code="method_not_allowed", headers=error.headers))
+    return _envelope(ApiError(error.status_code, f"{place}: {error.detail}", headers=error.headers))
+
+
+def _unknown_cursor(request: Request, error: Exception) -> Response:
+    return _envelope(
+        invalid(f"Invalid 'after': nothing here was ever called {error}.", param="after", code="not_found")
+    )
+
+
+def _os_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise error
+    logger.error("no space left on the disk: %s", error)
+    return _envelope(overloaded("The server's disk is full; free some space and send the request again."))
+
+
+def _stumble(request: Request, error: Exception) -> Response:
+    message = "The server stumbled over this request; its log says more under the id in the x-request-id header."
+    return _envelope(ApiError(500, message, type="server_error", code="server_error"))

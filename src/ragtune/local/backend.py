@@ -1,0 +1,239 @@
+"""`LocalBackend`: OpenAI's fine-tuning wire on this machine, in a thread of this process."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ragtune.errors import BackendError
+from ragtune.local.account import Account, open_account
+from ragtune.local.answering import Answering
+from ragtune.local.app import make_app
+from ragtune.local.folder import FolderLock
+from ragtune.local.names import BaseModels
+from ragtune.local.queue import Queue
+from ragtune.local.server import ServerThread
+from ragtune.local.services import Services
+from ragtune.local.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from openai import AsyncOpenAI, OpenAI
+
+__all__ = ["LocalBackend"]
+
+logger = logging.getLogger("ragtune")
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_STOP_S = 120.0
+
+
+class LocalBackend:
+    """A server on this machine that speaks OpenAI's wire and really fine-tunes open models.
+
+    Everything it knows lives in one folder: a later backend on the folder is the same account, with the same key,
+    files, jobs and models. Leaving the block while a job trains stops the job at a checkpoint (the log says so); the
+    next start goes on with it.
+
+    Args:
+        folder: where it keeps its state; made when it is not there.
+        port: TCP port, 0 for any free one.
+        host: address to listen on; one that other machines can reach needs `key`.
+        key: the API key to ask for; None makes one and keeps it in the folder, readable by its owner alone.
+        bases: further base models: name to folder, or to an id of the Hugging Face Hub.
+        aliases: further names for base models, for example `{"gpt-4o-mini-2024-07-18": "smollm2-135m-instruct"}`, so
+            that unchanged programs run. A model tuned under an alias carries the alias in its name.
+        cache_dir: folder of converted base models, None for the user's cache folder.
+        threads: CPU threads for training and for answering each, None for torch's own choice.
+        max_running: most jobs that train at the same time; others wait in the queue.
+        trainer: argv of the training program, to which the path of a job's spec is added; None is
+            `python -m ragtune.train`. A launcher such as `accelerate launch -m ragtune.train` goes here.
+        engine: what answers requests; None loads models with transformers on first use.
+
+    Raises:
+        BackendError: (on start) another backend has the folder, the port is taken, or the folder cannot be used.
+        MissingExtraError: (on import) the extra `local` is not installed.
+
+    Example:
+        ```python
+        from tempfile import TemporaryDirectory
+
+        from ragtune.local import LocalBackend
+
+        with TemporaryDirectory() as folder, LocalBackend(folder) as backend:
+            client = backend.client()
+            print([model.id for model in client.models.list()])
+            #> ['smollm2-135m-instruct', 'tiny-random']
+            client.close()
+        ```
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        key: str | None = None,
+        bases: Mapping[str, str | Path] | None = None,
+        aliases: Mapping[str, str] | None = None,
+        cache_dir: str | Path | None = None,
+        threads: int | None = None,
+        max_running: int = 1,
+        trainer: Sequence[str] | None = None,
+        engine: Any | None = None,
+    ) -> None:
+        if host not in _LOOPBACK and key is None:
+            message = f"host {host!r} can be reached from other machines; pass key=... to say who may come in"
+            raise BackendError(message)
+        self.folder = Path(folder).resolve()
+        self._address = (host, port)
+        self._key = key
+        self._bases = BaseModels(
+            extra=dict(bases or {}),
+            aliases=dict(aliases or {}),
+            cache_dir=None if cache_dir is None else Path(cache_dir),
+        )
+        self._threads = threads
+        self._max_running = max_running
+        self._trainer = tuple(trainer or (sys.executable, "-m", "ragtune.train"))
+        self._engine = engine
+        self._running: _Running | None = None
+        self._check_names()
+
+    def _check_names(self) -> None:
+        for name in self._bases.extra:
+            if not name or ":" in name:
+                message = f"base {name!r}: the name of a base must not be empty nor hold a colon; choose another name"
+                raise BackendError(message)
+        for alias, target in self._bases.aliases.items():
+            if self._bases.real_name(target) is None or ":" in alias:
+                message = (
+                    f"alias {alias!r} -> {target!r}: an alias has no colon and names a base model; "
+                    f"there are {', '.join(self._bases.names())}"
+                )
+                raise BackendError(message)
+
+    def start(self) -> Self:
+        """Open the folder, listen, and take up jobs that wait. Returns itself.
+
+        Raises:
+            BackendError: another backend has the folder, the port is taken, or the folder cannot be used.
+        """
+        if self._running is not None:
+            message = f"the backend on {self.folder} runs already at {self.base_url}; stop it first"
+            raise BackendError(message)
+        self._running = _Running.open(self)
+        return self
+
+    def stop(self) -> None:
+        """Stop answering, let running jobs write a checkpoint and end, close the folder. Stopping twice is fine."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        place = f"at {self.base_url}" if self._running is not None else "not started"
+        return f"LocalBackend({str(self.folder)!r}, {place})"
+
+    @property
+    def base_url(self) -> str:
+        """The address for clients, for example `http://127.0.0.1:8000/v1`."""
+        return f"{self._require_running().server.origin}/v1"
+
+    @property
+    def api_key(self) -> str:
+        """The key that requests must carry."""
+        return self._require_running().account.key
+
+    @property
+    def account(self) -> str:
+        """The account's id, kept in the folder."""
+        return self._require_running().account.id
+
+    def client(self, **options: Any) -> OpenAI:
+        """Make an ordinary `openai.OpenAI` for this backend; `options` go to its constructor."""
+        from openai import OpenAI
+
+        return OpenAI(**{"base_url": self.base_url, "api_key": self.api_key, **options})
+
+    def async_client(self, **options: Any) -> AsyncOpenAI:
+        """Make a new `openai.AsyncOpenAI` for this backend; one belongs to one event loop."""
+        from openai import AsyncOpenAI
+
+        return AsyncOpenAI(**{"base_url": self.base_url, "api_key": self.api_key, **options})
+
+    def _require_running(self) -> _Running:
+        if self._running is None:
+            message = f"the backend on {self.folder} is not started; use it as a context manager or call start()"
+            raise BackendError(message)
+        return self._running
+
+
+class _Running:
+    """The parts of a started backend, opened in order and closed in reverse."""
+
+    def __init__(self, lock: FolderLock, store: Store, services: Services, server: ServerThread) -> None:
+        self._lock = lock
+        self._store = store
+        self._services = services
+        self.server = server
+        self.account: Account = services.account
+
+    @classmethod
+    def open(cls, backend: LocalBackend) -> _Running:
+        lock = FolderLock(backend.folder)
+        try:
+            account = open_account(backend.folder, key=backend._key)
+            store = Store(backend.folder)
+            try:
+                bases = backend._bases
+                services = Services(
+                    account=account,
+                    store=store,
+                    bases=bases,
+                    queue=Queue(
+                        store,
+                        bases=bases,
+                        trainer=backend._trainer,
+                        threads=backend._threads,
+                        max_running=backend._max_running,
+                    ),
+                    answering=Answering(bases, threads=backend._threads, engine=backend._engine),
+                    closing=threading.Event(),
+                )
+                host, port = backend._address
+                server = ServerThread(make_app(services), host=host, port=port)
+                services.queue.start()
+            except BaseException:
+                store.close()
+                raise
+        except BaseException:
+            lock.release()
+            raise
+        return cls(lock, store, services, server)
+
+    def close(self) -> None:
+        try:
+            self._services.closing.set()
+            self._services.answering.close()
+            self.server.stop()
+        finally:
+            try:
+                self._services.queue.stop(_STOP_S)
+            finally:
+                self._store.close()
+                self._lock.release()

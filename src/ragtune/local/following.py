@@ -1,0 +1,140 @@
+"""From the worker's events file to the job's row: messages, metrics, checkpoints, and at the end the result."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import time
+from typing import TYPE_CHECKING, Any
+
+from ragtune.local.store.schema import NewEvent
+from ragtune.train.events import read_from
+
+if TYPE_CHECKING:
+    from ragtune.local.store import Store
+    from ragtune.local.store.schema import JobRow
+    from ragtune.train.events import Event
+
+__all__ = ["Follower", "result_csv"]
+
+# OpenAI's result file calls the column `train_accuracy`, its events `train_mean_token_accuracy`.
+_RESULT_COLUMNS = {
+    "step": "step",
+    "train_loss": "train_loss",
+    "train_accuracy": "train_mean_token_accuracy",
+    "valid_loss": "valid_loss",
+    "valid_mean_token_accuracy": "valid_mean_token_accuracy",
+}
+
+
+class Follower:
+    """Reads one job's events file from where it was left and writes what it says into the store.
+
+    Attributes:
+        step: the highest step seen, 0 before the first.
+        end: the `end` event when it is the last one in the file, else None.
+    """
+
+    def __init__(self, store: Store, job: JobRow) -> None:
+        self._store = store
+        self._job = job
+        self._path = store.job_folder(job.id) / "events.jsonl"
+        self._offset = job.read_offset
+        self._pace = _Pace()
+        self.step = max((int(row["step"]) for row in store.jobs.metrics(job.id)), default=0)
+        # Read from the start: a server may have been killed between reading the end and acting on it.
+        whole, _ = read_from(self._path, 0)
+        self.end = _end_of(whole)
+
+    def drain(self) -> None:
+        """Take in all whole lines that are new."""
+        events, offset = read_from(self._path, self._offset)
+        if offset == self._offset:
+            return
+        with self._store.transaction():
+            for event in events:
+                # One by one: a checkpoint looks up the metrics of its step.
+                note = self._translate(event)
+                if note is not None:
+                    self._store.jobs.note(self._job.id, note)
+            self._store.jobs.read_up_to(self._job.id, offset=offset, estimated_finish=self._pace.estimated_finish())
+        self._offset = offset
+        if events:
+            self.end = _end_of(events)
+
+    def forget_end(self) -> None:
+        """Begin to wait for the last word of a new worker."""
+        self.end = None
+
+    def _translate(self, event: Event) -> NewEvent | None:
+        at = int(event.get("time", time.time()))
+        match event.get("type"):
+            case "message":
+                return NewEvent(message=str(event["message"]), level=event.get("level", "info"), created_at=at)
+            case "metrics":
+                self.step = max(self.step, int(event["step"]))
+                self._pace.saw(event)
+                return _metrics_note(event, at)
+            case "checkpoint":
+                return self._checkpoint(event, at)
+            case "start" if event.get("resumed_from") is not None:
+                return NewEvent(message=f"Going on from the checkpoint at step {event['resumed_from']}", created_at=at)
+        return None
+
+    def _checkpoint(self, event: Event, at: int) -> NewEvent | None:
+        step, name = int(event["step"]), f"{self._job.tuned_name}:ckpt-step-{event['step']}"
+        # The folder is named by its step, so that the path holds even when the backend's folder was moved.
+        adapter = self._store.job_folder(self._job.id) / "epochs" / f"step-{step}"
+        new = self._store.models.add_checkpoint(
+            self._job.id, step=step, model=name, base=self._job.base, adapter=adapter
+        )
+        return NewEvent(message=f"Checkpoint created at step {step}: {name}", created_at=at) if new else None
+
+
+class _Pace:
+    """How fast steps come, for the estimate of the end."""
+
+    def __init__(self) -> None:
+        self._first: tuple[int, float] | None = None
+        self._last: tuple[int, float] | None = None
+        self._total = 0
+
+    def saw(self, event: Event) -> None:
+        point = (int(event["step"]), float(event.get("time", time.time())))
+        if self._first is None or point[0] <= self._first[0]:
+            self._first = point
+        self._last, self._total = point, int(event["total_steps"])
+
+    def estimated_finish(self) -> int | None:
+        if self._first is None or self._last is None or self._last[0] == self._first[0]:
+            return None
+        seconds_per_step = (self._last[1] - self._first[1]) / (self._last[0] - self._first[0])
+        return int(self._last[1] + seconds_per_step * (self._total - self._last[0]))
+
+
+def _metrics_note(event: Event, at: int) -> NewEvent:
+    step, total = event["step"], event["total_steps"]
+    message = f"Step {step}/{total}: training loss={event['train_loss']:.2f}"
+    for name, words in (("valid_loss", "validation loss"), ("full_valid_loss", "full validation loss")):
+        if event.get(name) is not None:
+            message += f", {words}={event[name]:.2f}"
+    data = {name: value for name, value in event.items() if name not in {"type", "time"} and value is not None}
+    return NewEvent(type="metrics", message=message, data=data, step=int(step), created_at=at)
+
+
+def _end_of(events: list[Event]) -> Event | None:
+    return events[-1] if events and events[-1].get("type") == "end" else None
+
+
+def result_csv(metrics: list[dict[str, Any]]) -> bytes:
+    """The result file of a job: OpenAI's columns, one line per step, base64 as OpenAI serves it.
+
+    A value that was not measured at a step stays blank.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_RESULT_COLUMNS)
+    for row in metrics:
+        writer.writerow(["" if (value := row.get(name)) is None else value for name in _RESULT_COLUMNS.values()])
+    return base64.b64encode(text.getvalue().encode())

@@ -1,0 +1,1 @@
+"""One module per kind of object: from a request to a body."""

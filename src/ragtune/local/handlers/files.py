@@ -1,0 +1,111 @@
+"""Files: create, list, retrieve, content, delete."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import FileResponse, JSONResponse
+
+from ragtune.local.multipart import receive
+from ragtune.local.requests import limit_of, query
+from ragtune.local.services import services
+from ragtune.local.wire import file_body, invalid, list_body, not_found
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from ragtune.local.store.schema import FileRow
+
+MAX_FILE_BYTES = 512 * 1024 * 1024
+"""Largest file of one request; OpenAI's number."""
+_PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
+_EXPIRY_S = (3600, 2592000)
+
+
+async def create(request: Request) -> Response:
+    """Take a file, streamed to disk."""
+    query(request)
+    store = services(request).store
+    form = await receive(request, store.files.blobs, file_field="file", max_file_bytes=MAX_FILE_BYTES)
+    with form.taken() as content:
+        allowed = {"purpose", "expires_after[anchor]", "expires_after[seconds]"}
+        for name in form.fields.keys() - allowed:
+            raise invalid(
+                f"Unrecognized request argument supplied: {name[:80]}", param=name[:80], code="unknown_parameter"
+            )
+        purpose = form.fields.get("purpose")
+        if purpose is None:
+            message = "Missing required parameter: 'purpose'."
+            raise invalid(message, param="purpose", code="missing_required_parameter")
+        if purpose not in _PURPOSES:
+            message = f"{purpose[:80]!r} is not one of {list(_PURPOSES)} - 'purpose'"
+            raise invalid(message, param="purpose", code="invalid_value")
+        if content.size == 0:
+            raise invalid("The file is empty.", param="file", code="invalid_value")
+        expiry = _expiry(form.fields)
+        name = form.filename or "file"
+        row = await run_in_threadpool(store.files.add, content, filename=name, purpose=purpose, expires_after_s=expiry)
+    return JSONResponse(file_body(row))
+
+
+async def list_(request: Request) -> Response:
+    """One page of files."""
+    parameters = query(request, "purpose", "limit", "order", "after")
+    order = parameters.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise invalid(f"Invalid 'order': {order[:40]!r} is not 'asc' or 'desc'.", param="order", code="invalid_value")
+    rows, more = services(request).store.files.page(
+        purpose=parameters.get("purpose"),
+        after=parameters.get("after"),
+        limit=limit_of(parameters, default=10000, most=10000),
+        newest_first=order == "desc",
+    )
+    return JSONResponse(list_body([file_body(row) for row in rows], has_more=more))
+
+
+async def retrieve(request: Request) -> Response:
+    """One file's object."""
+    query(request)
+    return JSONResponse(file_body(_find(request)))
+
+
+async def content(request: Request) -> Response:
+    """One file's bytes, as they came; a result file is base64 text, as at OpenAI."""
+    query(request)
+    path = services(request).store.files.path(_find(request))
+    return FileResponse(path, media_type="application/octet-stream")
+
+
+async def delete(request: Request) -> Response:
+    """Delete a file."""
+    query(request)
+    file_id = request.path_params["file_id"]
+    if not await run_in_threadpool(services(request).store.files.delete, file_id):
+        raise not_found(f"No such File object: {file_id}")
+    return JSONResponse({"object": "file", "id": file_id, "deleted": True})
+
+
+def _find(request: Request) -> FileRow:
+    file_id = request.path_params["file_id"]
+    row = services(request).store.files.find(file_id)
+    if row is None:
+        raise not_found(f"No such File object: {file_id}")
+    return row
+
+
+def _expiry(fields: dict[str, str]) -> int | None:
+    anchor, seconds = fields.get("expires_after[anchor]"), fields.get("expires_after[seconds]")
+    if anchor is None and seconds is None:
+        return None
+    if anchor != "created_at":
+        message = "Invalid value for 'expires_after[anchor]': must be 'created_at'."
+        raise invalid(message, param="expires_after[anchor]", code="invalid_value")
+    low, high = _EXPIRY_S
+    if seconds is None or not (
+        seconds.isascii() and seconds.isdigit() and len(seconds) < 10 and low <= int(seconds) <= high
+    ):
+        message = f"Invalid value for 'expires_after[seconds]': must be a whole number from {low} to {high}."
+        raise invalid(message, param="expires_after[seconds]", code="invalid_value")
+    return int(seconds)

@@ -1,0 +1,319 @@
+"""What requests may say: typed bodies, and refusals that name the parameter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ragtune.local.wire import ApiError, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from starlette.requests import Request
+
+__all__ = ["ChatRequest", "ChatTurn", "CompletionRequest", "JobRequest", "StreamOptions", "parse", "query"]
+
+MAX_JSON_BYTES = 32 * 1024 * 1024
+_Body = TypeVar("_Body", bound="_Request")
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    unserved: ClassVar[Mapping[str, Collection[Any]]] = {}
+    """Parameters of OpenAI's that are not served, each with the values that ask for nothing and so may be sent."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_what_is_not_served(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        for name, harmless in cls.unserved.items():
+            if name in data and data[name] is not None and data[name] not in harmless:
+                message = f"Unsupported parameter: '{name}' is not served by this server; leave it out."
+                raise invalid(message, param=name, code="unsupported_parameter")
+        return {name: value for name, value in data.items() if name not in cls.unserved}
+
+
+# --- fine-tuning jobs ---------------------------------------------------------------------------------------------
+
+_Auto = Literal["auto"]
+_Epochs = Annotated[int, Field(ge=1, le=50)]
+_BatchSize = Annotated[int, Field(ge=1, le=256)]
+_Multiplier = Annotated[float, Field(gt=0)]
+_Beta = Annotated[float, Field(gt=0, le=2)]
+
+
+class _Hyperparameters(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    n_epochs: _Epochs | _Auto = "auto"
+    batch_size: _BatchSize | _Auto = "auto"
+    learning_rate_multiplier: _Multiplier | _Auto = "auto"
+
+
+class _DpoHyperparameters(_Hyperparameters):
+    beta: _Beta | _Auto = "auto"
+
+
+class _Supervised(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    hyperparameters: _Hyperparameters | None = None
+
+
+class _Dpo(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    hyperparameters: _DpoHyperparameters | None = None
+
+
+class _MethodRequest(_Request):
+    unserved = {"reinforcement": ()}
+
+    type: Literal["supervised", "dpo"]
+    supervised: _Supervised | None = None
+    dpo: _Dpo | None = None
+
+
+class JobRequest(_Request):
+    """Body of `POST /v1/fine_tuning/jobs`."""
+
+    unserved = {"integrations": ([],)}
+
+    model: Annotated[str, Field(min_length=1)]
+    training_file: str
+    validation_file: str | None = None
+    method: _MethodRequest | None = None
+    hyperparameters: _Hyperparameters | None = None
+    suffix: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    metadata: (
+        Annotated[
+            dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
+        ]
+        | None
+    ) = None
+
+    def full_method(self) -> dict[str, Any]:
+        """The method with all hyperparameters written out; the deprecated top-level ones count for supervised runs."""
+        kind = "supervised" if self.method is None else self.method.type
+        chosen: _Hyperparameters | None = self.hyperparameters
+        if self.method is not None:
+            own = self.method.supervised if kind == "supervised" else self.method.dpo
+            if own is not None and own.hyperparameters is not None:
+                chosen = own.hyperparameters
+        default = _Hyperparameters() if kind == "supervised" else _DpoHyperparameters()
+        return {"type": kind, kind: {"hyperparameters": {**default.model_dump(), **(chosen or default).model_dump()}}}
+
+
+# --- answers ------------------------------------------------------------------------------------------------------
+
+
+class StreamOptions(BaseModel):
+    """How a stream is to be sent."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    include_usage: bool | None = None
+    include_obfuscation: Literal[False] | None = None
+
+
+class _Sampling(_Request):
+    model: str
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    n: Annotated[int, Field(ge=1, le=128)] | None = None
+    stop: str | Annotated[list[str], Field(min_length=1, max_length=4)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    # Names the end user for the provider's own books; it changes no answer.
+    user: str | None = None
+
+    @model_validator(mode="after")
+    def _stream_options_need_a_stream(self) -> Self:
+        if self.stream_options is not None and not self.stream:
+            message = "The 'stream_options' parameter is only allowed when 'stream' is true."
+            raise invalid(message, param="stream_options")
+        return self
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stop sequences; an empty one would end every answer before it begins and is left out."""
+        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return tuple(stop for stop in stops if stop)
+
+
+class _TextPart(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    type: Literal["text"]
+    text: str
+
+
+class ChatTurn(BaseModel):
+    """One message of a conversation."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | Annotated[list[_TextPart], Field(min_length=1)] | None = None
+    name: str | None = None
+    refusal: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_call_id: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The content as one text; a message without content is empty."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content or ())
+
+
+class ChatRequest(_Sampling):
+    """Body of `POST /v1/chat/completions`."""
+
+    unserved = {
+        "audio": (),
+        "function_call": ("none", "auto"),
+        "functions": ([],),
+        "logit_bias": ({},),
+        "modalities": (["text"],),
+        "moderation": (),
+        "parallel_tool_calls": (True, False),
+        "prediction": (),
+        "prompt_cache_options": (),
+        "reasoning_effort": (),
+        "response_format": ({"type": "text"},),
+        "service_tier": ("auto", "default"),
+        "store": (False,),
+        "tool_choice": ("none", "auto"),
+        "tools": ([],),
+        "verbosity": (),
+        "web_search_options": (),
+    }
+
+    messages: Annotated[list[ChatTurn], Field(min_length=1)]
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    metadata: dict[str, str] | None = None
+    # Hints for the provider's books and caches; they change no answer.
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.top_logprobs is not None and not self.logprobs:
+            raise invalid("'top_logprobs' is only allowed when 'logprobs' is true.", param="top_logprobs")
+        for index, turn in enumerate(self.messages):
+            if turn.content is None and not (turn.role == "assistant" and (turn.tool_calls or turn.refusal)):
+                message = f"Invalid value for 'content' of message {index}: expected a string, got null."
+                raise invalid(message, param=f"messages.[{index}].content")
+        return self
+
+
+class CompletionRequest(_Sampling):
+    """Body of `POST /v1/completions`."""
+
+    unserved = {"best_of": (1,), "echo": (False,), "logit_bias": ({},), "suffix": ()}
+
+    prompt: str | Annotated[list[str], Field(min_length=1, max_length=2048)]
+    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
+
+    @property
+    def prompts(self) -> list[str]:
+        """All prompts of the request."""
+        return [self.prompt] if isinstance(self.prompt, str) else self.prompt
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+async def parse(request: Request, kind: type[_Body]) -> _Body:
+    """Read a JSON body into its type.
+
+    Raises:
+        ApiError: too large, no JSON, or not what the type says; names the parameter.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_JSON_BYTES:
+            message = f"The request body is larger than {MAX_JSON_BYTES} bytes; send files through /v1/files."
+            raise ApiError(413, message, code="request_too_large")
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        message = f"We could not parse the JSON body of your request: {error}."
+        raise invalid(message, code="invalid_json") from error
+    if not isinstance(data, dict):
+        raise invalid("The JSON body of your request must be an object.", code="invalid_json")
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise _refusal(error) from error
+
+
+def _refusal(error: ValidationError) -> ApiError:
+    # A union reports every branch that did not fit; the branch that came furthest tells most.
+    problem = max(error.errors(include_url=False, include_input=False), key=lambda item: len(_place(item["loc"])))
+    param = _place(problem["loc"])
+    match problem["type"]:
+        case "extra_forbidden":
+            return invalid(f"Unrecognized request argument supplied: {param}", param=param, code="unknown_parameter")
+        case "missing":
+            message = f"Missing required parameter: '{param}'."
+            return invalid(message, param=param, code="missing_required_parameter")
+    return invalid(f"Invalid value for '{param}': {problem['msg']}.", param=param, code="invalid_value")
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    # Names of union branches stand in the location as well; they are no part of the request.
+    known = [part for part in location if isinstance(part, int) or (part.replace("_", "").isalnum() and part.islower())]
+    words = [f"[{part}]" if isinstance(part, int) else part for part in known if part not in _BRANCHES]
+    return ".".join(words)
+
+
+_BRANCHES = frozenset({"str", "int", "float", "bool", "literal", "constrained"})
+
+
+def query(request: Request, *names: str) -> dict[str, str]:
+    """The query parameters of a request, each at most once and none that is not served.
+
+    Raises:
+        ApiError: a parameter that is not among `names`, or one given twice; names it.
+    """
+    found: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name not in names:
+            message = f"Unrecognized query parameter: '{name}'; this route takes {', '.join(names) or 'none'}."
+            raise invalid(message, param=name, code="unknown_parameter")
+        if name in found:
+            raise invalid(f"The query parameter '{name}' was given twice.", param=name, code="invalid_value")
+        found[name] = value
+    return found
+
+
+def limit_of(parameters: Mapping[str, str], *, default: int, most: int) -> int:
+    """The page size that a query asks for.
+
+    Raises:
+        ApiError: no whole number, or outside 1 to `most`.
+    """
+    text = parameters.get("limit")
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
+        message = f"Invalid 'limit': {text[:40]!r} is not a whole number from 1 to {most}."
+        raise invalid(message, param="limit", code="invalid_value")
+    return int(text)

@@ -1,0 +1,46 @@
+"""What the handlers need, in one value."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from ragtune.local.account import Account
+    from ragtune.local.answering import Answering
+    from ragtune.local.names import BaseModels
+    from ragtune.local.queue import Queue
+    from ragtune.local.store import Store
+
+__all__ = ["Services", "services"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """The parts of a running backend that handlers work with.
+
+    Attributes:
+        account: whose server this is.
+        store: files, jobs, models.
+        queue: told when a job was made or changed.
+        bases: the base models that are served.
+        answering: asks models.
+        closing: set when the server stops, so that open streams end.
+    """
+
+    account: Account
+    store: Store
+    queue: Queue
+    bases: BaseModels
+    answering: Answering
+    closing: threading.Event = field(default_factory=threading.Event)
+
+
+def services(request: Request) -> Services:
+    """The services of the application that a request came to."""
+    state: Any = request.app.state
+    found: Services = state.services
+    return found

@@ -1,0 +1,69 @@
+"""Everything of the backend that must survive a crash: one database and the blobs beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ragtune._sqlite import Database
+from ragtune.errors import BackendError
+from ragtune.local.store.blobs import BlobStore
+from ragtune.local.store.files import Files
+from ragtune.local.store.jobs import Jobs
+from ragtune.local.store.models import Models
+from ragtune.local.store.schema import MIGRATIONS
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+__all__ = ["Store"]
+
+
+class Store:
+    """The state of one backend folder.
+
+    Attributes:
+        files: uploaded and produced files.
+        jobs: fine-tuning jobs and their events.
+        models: tuned models and checkpoints.
+
+    Raises:
+        BackendError: the folder's database cannot be used.
+
+    Example:
+        ```python
+        from pathlib import Path
+        from tempfile import TemporaryDirectory
+
+        from ragtune.local.store import Store
+
+        with TemporaryDirectory() as folder:
+            store = Store(Path(folder))
+            file = store.files.add_bytes(b"{}", filename="rows.jsonl", purpose="fine-tune")
+            print(store.files.path(file).read_bytes())
+            #> b'{}'
+            store.close()
+        ```
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        # A server's own record may lose the last instant in a power cut: the worker's event file is read again then.
+        self._database = Database(
+            folder / "state.sqlite3", migrations=MIGRATIONS, synchronous="NORMAL", error=BackendError
+        )
+        self.files = Files(self._database, BlobStore(folder))
+        self.jobs = Jobs(self._database)
+        self.models = Models(self._database, folder)
+
+    def transaction(self) -> AbstractContextManager[object]:
+        """Join several writes to the tables into one that happens whole or not at all."""
+        return self._database.transaction()
+
+    def job_folder(self, job_id: str) -> Path:
+        """The folder that a job's worker writes to."""
+        return self.folder / "jobs" / job_id
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()

@@ -1,0 +1,152 @@
+"""The fine-tuning jobs of the account and their events."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from ragtune.local.store import paging
+from ragtune.local.store.schema import TERMINAL, EventRow, JobRow, JobStatus, NewEvent, encode, fields
+from ragtune.local.wire import new_id
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Sequence
+
+    from ragtune._sqlite import Database
+
+__all__ = ["Jobs"]
+
+_COLUMNS = tuple(JobRow.__dataclass_fields__)
+
+
+class Jobs:
+    """Every job that was ever made, and what happened to it.
+
+    A job changes its state only through `move`, which names the states it may come from: of two that want to move the
+    same job (a cancel and the end of the training, say) the first wins and the other is told so.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, job: JobRow) -> None:
+        """Keep a new job together with its first events."""
+        values = {name: encode(name, getattr(job, name)) for name in _COLUMNS}
+        with self._database.transaction() as connection:
+            connection.execute(
+                f"INSERT INTO job ({', '.join(values)}, queued_at) VALUES ({', '.join('?' * len(values))}, ?)",
+                (*values.values(), time.time()),
+            )
+            self.note(job.id, NewEvent(message=f"Created fine-tuning job: {job.id}"))
+
+    def find(self, job_id: str) -> JobRow | None:
+        """Look up one job."""
+        row = self._database.row("SELECT * FROM job WHERE id = ?", (job_id,))
+        return None if row is None else _job(row)
+
+    def status(self, job_id: str) -> JobStatus:
+        """The state of a job that is known to exist."""
+        row = self._database.row("SELECT status FROM job WHERE id = ?", (job_id,))
+        if row is None:
+            raise KeyError(job_id)
+        status: JobStatus = row["status"]
+        return status
+
+    def page(
+        self, *, after: str | None, limit: int, metadata: dict[str, str] | None = None, without_metadata: bool = False
+    ) -> tuple[list[JobRow], bool]:
+        """One page of jobs, newest first; `metadata` keeps those that carry all of its pairs."""
+        where, parameters = ["1"], []
+        for key, value in (metadata or {}).items():
+            where.append("EXISTS (SELECT 1 FROM json_each(job.metadata) WHERE key = ? AND value = ?)")
+            parameters += [key, value]
+        if without_metadata:
+            where.append("(metadata IS NULL OR metadata = '{}')")
+        rows, more = paging.page(
+            self._database, "job", where=" AND ".join(where), parameters=parameters, after=after, limit=limit
+        )
+        return [_job(row) for row in rows], more
+
+    def next(self, status: JobStatus, *, but_not: Collection[str]) -> JobRow | None:
+        """The job that has waited longest in a state, leaving out those that somebody still works on."""
+        rows = self._database.rows("SELECT * FROM job WHERE status = ? ORDER BY queued_at, seq", (status,))
+        return next((_job(row) for row in rows if row["id"] not in but_not), None)
+
+    def move(
+        self,
+        job_id: str,
+        *,
+        come_from: Sequence[JobStatus],
+        to: JobStatus,
+        note: NewEvent | None = None,
+        **columns: Any,
+    ) -> JobRow | None:
+        """Bring a job from one of some states to another; None when it was in none of them.
+
+        Args:
+            job_id: the job.
+            come_from: the states that the job may be in.
+            to: its new state.
+            note: an event that is written with the move or not at all.
+            columns: other columns to set with the move.
+        """
+        values: dict[str, Any] = {"status": to, **columns}
+        if to == "queued":
+            values.setdefault("queued_at", time.time())
+        if to in TERMINAL:
+            values["finished_at"] = int(time.time())
+        if to != "running":
+            values["estimated_finish"] = None
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                f"UPDATE job SET {', '.join(f'{name} = ?' for name in values)}"
+                f" WHERE id = ? AND status IN ({', '.join('?' * len(come_from))}) RETURNING *",
+                (*(encode(name, value) for name, value in values.items()), job_id, *come_from),
+            ).fetchone()
+            if row is not None and note is not None:
+                self.note(job_id, note)
+        return None if row is None else _job(row)
+
+    def note(self, job_id: str, *events: NewEvent) -> None:
+        """Write events; one whose step stands already is left out, since a resumed worker repeats steps."""
+        with self._database.transaction() as connection:
+            for event in events:
+                connection.execute(
+                    "INSERT OR IGNORE INTO event (id, job, created_at, level, message, type, data, step)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        new_id("ftevent-"),
+                        job_id,
+                        int(time.time()) if event.created_at is None else event.created_at,
+                        event.level,
+                        event.message,
+                        event.type,
+                        encode("data", event.data),
+                        event.step,
+                    ),
+                )
+
+    def read_up_to(self, job_id: str, *, offset: int, estimated_finish: int | None) -> None:
+        """Remember how far a worker's event file has been read, and when the job will presumably end."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE job SET read_offset = ? WHERE id = ?", (offset, job_id))
+            connection.execute(
+                "UPDATE job SET estimated_finish = ? WHERE id = ? AND status = 'running'", (estimated_finish, job_id)
+            )
+
+    def events(self, job_id: str, *, after: str | None, limit: int) -> tuple[list[EventRow], bool]:
+        """One page of the events of a job, newest first."""
+        rows, more = paging.page(
+            self._database, "event", where="job = ?", parameters=[job_id], after=after, limit=limit
+        )
+        return [EventRow(**fields(row, *EventRow.__dataclass_fields__)) for row in rows], more
+
+    def metrics(self, job_id: str) -> list[dict[str, Any]]:
+        """The data of all metrics events of a job by step."""
+        rows = self._database.rows("SELECT data FROM event WHERE job = ? AND type = 'metrics' ORDER BY step", (job_id,))
+        return [fields(row, "data")["data"] for row in rows]
+
+
+def _job(row: sqlite3.Row) -> JobRow:
+    return JobRow(**fields(row, *_COLUMNS))

@@ -1,0 +1,116 @@
+"""Tuned models and checkpoints: names that can be asked, and the adapters behind them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+from ragtune.local.store.paging import page
+from ragtune.local.store.schema import CheckpointRow, ModelRow, fields
+from ragtune.local.wire import new_id
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+    from ragtune._sqlite import Database
+
+__all__ = ["KEPT_CHECKPOINTS", "Models"]
+
+# OpenAI keeps the checkpoints of the last three epochs.
+KEPT_CHECKPOINTS = 3
+
+
+class Models:
+    """The tuned models of the account, checkpoints included."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self._database = database
+        self._folder = folder
+
+    def add(self, name: str, *, base: str, adapter: Path, job: str) -> None:
+        """Make an adapter callable under a name; a name that is there already stays as it is."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO model (id, base, adapter, job, created_at) VALUES (?, ?, ?, ?, ?)",
+                (name, base, adapter.relative_to(self._folder).as_posix(), job, int(time.time())),
+            )
+
+    def find(self, name: str) -> ModelRow | None:
+        """Look up one tuned model or checkpoint."""
+        row = self._database.row("SELECT * FROM model WHERE id = ? AND deleted_at IS NULL", (name,))
+        return None if row is None else self._model(row)
+
+    def all(self) -> list[ModelRow]:
+        """All tuned models and checkpoints, newest first."""
+        rows = self._database.rows("SELECT * FROM model WHERE deleted_at IS NULL ORDER BY seq DESC")
+        return [self._model(row) for row in rows]
+
+    def delete(self, name: str) -> bool:
+        """Delete a tuned model and its weights; False when there is no such model."""
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "UPDATE model SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL RETURNING adapter",
+                (int(time.time()), name),
+            ).fetchone()
+        if row is not None:
+            shutil.rmtree(self._folder / row["adapter"], ignore_errors=True)
+        return row is not None
+
+    def add_checkpoint(self, job: str, *, step: int, model: str, base: str, adapter: Path) -> bool:
+        """Keep the checkpoint of an epoch with the metrics of its step, and let go of all but the last three.
+
+        Returns:
+            False when this step's checkpoint stood already, as after a resume.
+        """
+        with self._database.transaction() as connection:
+            self.add(model, base=base, adapter=adapter, job=job)
+            found = connection.execute("SELECT data FROM event WHERE job = ? AND step = ?", (job, step)).fetchone()
+            made = connection.execute(
+                "INSERT OR IGNORE INTO checkpoint (id, job, step, model, metrics, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (new_id("ftckpt_"), job, step, model, _metrics(found), int(time.time())),
+            ).rowcount
+            old = connection.execute(
+                "SELECT model FROM checkpoint WHERE job = ? ORDER BY step DESC LIMIT -1 OFFSET ?",
+                (job, KEPT_CHECKPOINTS),
+            ).fetchall()
+            for row in old:
+                self.delete(row["model"])
+        return made == 1
+
+    def checkpoints(self, job: str, *, after: str | None, limit: int) -> tuple[list[CheckpointRow], bool]:
+        """One page of the checkpoints of a job that can still be asked, newest first."""
+        rows, more = page(
+            self._database,
+            "checkpoint",
+            where="job = ? AND model IN (SELECT id FROM model WHERE deleted_at IS NULL)",
+            parameters=[job],
+            after=after,
+            limit=limit,
+        )
+        return [
+            CheckpointRow(**fields(row, "id", "job", "step", "model", "metrics", "created_at")) for row in rows
+        ], more
+
+    def _model(self, row: sqlite3.Row) -> ModelRow:
+        # Kept relative, so that the whole folder can be moved to another place.
+        return ModelRow(**fields(row, "id", "base", "job", "created_at"), adapter=self._folder / row["adapter"])
+
+
+_CHECKPOINT_METRICS = (
+    "step",
+    "train_loss",
+    "train_mean_token_accuracy",
+    "valid_loss",
+    "valid_mean_token_accuracy",
+    "full_valid_loss",
+    "full_valid_mean_token_accuracy",
+)
+
+
+def _metrics(event: sqlite3.Row | None) -> str:
+    data = json.loads(event["data"]) if event is not None and event["data"] else {}
+    return json.dumps({name: data[name] for name in _CHECKPOINT_METRICS if data.get(name) is not None})

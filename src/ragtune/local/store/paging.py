@@ -1,0 +1,57 @@
+"""Cursor paging as the wire has it: `after` is exclusive, order is by time of creation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from ragtune._sqlite import Database
+
+__all__ = ["UnknownCursorError", "page"]
+
+
+class UnknownCursorError(LookupError):
+    """The id given as `after` names nothing that was ever listed here."""
+
+
+def page(
+    database: Database,
+    table: str,
+    *,
+    where: str = "1",
+    parameters: Sequence[Any] = (),
+    after: str | None,
+    limit: int,
+    newest_first: bool = True,
+) -> tuple[list[sqlite3.Row], bool]:
+    """Read one page of a table.
+
+    Args:
+        database: where the table is.
+        table: its name; it has the columns `seq` and `id`.
+        where: SQL condition for the rows that count.
+        parameters: values for the condition.
+        after: id of the last row of the page before, or None for the first page.
+        limit: most rows to give.
+        newest_first: the order of the pages.
+
+    Returns:
+        The rows, and whether more follow.
+
+    Raises:
+        UnknownCursorError: `after` is no id of this table.
+    """
+    condition, values = f"({where})", list(parameters)
+    if after is not None:
+        cursor = database.row(f"SELECT seq FROM {table} WHERE id = ?", (after,))
+        if cursor is None:
+            raise UnknownCursorError(after)
+        condition += " AND seq < ?" if newest_first else " AND seq > ?"
+        values.append(cursor["seq"])
+    order = "DESC" if newest_first else "ASC"
+    sql = f"SELECT * FROM {table} WHERE {condition} ORDER BY seq {order} LIMIT ?"
+    rows = database.rows(sql, (*values, limit + 1))
+    return rows[:limit], len(rows) > limit

@@ -1,0 +1,208 @@
+"""The tables of the backend's database and the typed rows that come out of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+JobStatus = Literal["validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"]
+
+TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
+
+# Deleted files and models keep their row: a listing that pages with `after` goes on past them.
+MIGRATIONS = (
+    """
+    CREATE TABLE file (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        filename TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        purpose TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        expires_at INTEGER,
+        deleted_at INTEGER
+    );
+    CREATE INDEX file_sha256 ON file (sha256);
+    CREATE TABLE job (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        status TEXT NOT NULL,
+        model TEXT NOT NULL,
+        base TEXT NOT NULL,
+        parent TEXT,
+        training_file TEXT NOT NULL,
+        validation_file TEXT,
+        training_sha256 TEXT NOT NULL,
+        validation_sha256 TEXT,
+        suffix TEXT,
+        tuned_name TEXT NOT NULL,
+        seed INTEGER NOT NULL,
+        method TEXT NOT NULL,
+        resolved TEXT,
+        metadata TEXT,
+        error TEXT,
+        created_at INTEGER NOT NULL,
+        queued_at REAL NOT NULL,
+        finished_at INTEGER,
+        estimated_finish INTEGER,
+        trained_tokens INTEGER,
+        result_file TEXT,
+        read_offset INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE INDEX job_status ON job (status, queued_at);
+    CREATE TABLE event (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        job TEXT NOT NULL REFERENCES job (id),
+        created_at INTEGER NOT NULL,
+        level TEXT NOT NULL,
+        message TEXT NOT NULL,
+        type TEXT NOT NULL,
+        data TEXT,
+        step INTEGER,
+        UNIQUE (job, step)
+    );
+    CREATE INDEX event_job ON event (job, seq);
+    CREATE TABLE model (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        base TEXT NOT NULL,
+        adapter TEXT NOT NULL,
+        job TEXT NOT NULL REFERENCES job (id),
+        created_at INTEGER NOT NULL,
+        deleted_at INTEGER
+    );
+    CREATE TABLE checkpoint (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        job TEXT NOT NULL REFERENCES job (id),
+        step INTEGER NOT NULL,
+        model TEXT NOT NULL,
+        metrics TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        UNIQUE (job, step)
+    )
+    """,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRow:
+    """One uploaded or produced file; its bytes lie in the blob named by `sha256`."""
+
+    id: str
+    filename: str
+    bytes: int
+    purpose: str
+    sha256: str
+    created_at: int
+    expires_at: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRow:
+    """One fine-tuning job as it stands in the database."""
+
+    id: str
+    status: JobStatus
+    model: str
+    """The name that was asked for; it also stands in the tuned model's name."""
+    base: str
+    """The base model that is really trained."""
+    parent: str | None
+    """The tuned model that is trained further, or None."""
+    training_file: str
+    validation_file: str | None
+    training_sha256: str
+    validation_sha256: str | None
+    suffix: str | None
+    tuned_name: str
+    """Chosen when the job is made; shown as `fine_tuned_model` only after success."""
+    seed: int
+    method: dict[str, Any]
+    created_at: int
+    metadata: dict[str, str] | None = None
+    resolved: dict[str, Any] | None = None
+    """The hyperparameters with every `auto` replaced, once the files are validated."""
+    error: dict[str, Any] | None = None
+    finished_at: int | None = None
+    estimated_finish: int | None = None
+    trained_tokens: int | None = None
+    result_file: str | None = None
+    read_offset: int = 0
+    """How many bytes of the worker's event file stand in the event table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventRow:
+    """One event of a job."""
+
+    id: str
+    created_at: int
+    level: str
+    message: str
+    type: str
+    data: dict[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRow:
+    """One tuned model or checkpoint that can be asked by its name."""
+
+    id: str
+    base: str
+    adapter: Path
+    """Folder with the adapter's weights."""
+    job: str
+    created_at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointRow:
+    """The state of a model after one epoch."""
+
+    id: str
+    job: str
+    step: int
+    model: str
+    metrics: dict[str, float]
+    created_at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewEvent:
+    """An event that is about to be written; `step` keeps a repeated step from being written twice."""
+
+    message: str
+    level: Literal["info", "warn", "error"] = "info"
+    type: Literal["message", "metrics"] = "message"
+    data: dict[str, Any] | None = None
+    step: int | None = None
+    created_at: int | None = None
+
+
+_JSON_COLUMNS = frozenset({"method", "resolved", "metadata", "error", "data", "metrics"})
+
+
+def fields(row: sqlite3.Row, *names: str) -> dict[str, Any]:
+    """Take columns out of a row and decode those that hold JSON."""
+    return {name: _decode(name, row[name]) for name in names}
+
+
+def encode(name: str, value: Any) -> Any:
+    """Prepare a value for its column; the reverse of `fields`."""
+    if name in _JSON_COLUMNS and value is not None:
+        return json.dumps(value, ensure_ascii=False)
+    return value
+
+
+def _decode(name: str, value: Any) -> Any:
+    if name in _JSON_COLUMNS and value is not None:
+        return json.loads(value)
+    return value

@@ -1,0 +1,96 @@
+"""The look at a job's files before it may train: what OpenAI does while a job is `validating_files`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ragtune.train.spec import Method, resolve_hyperparameters
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ragtune.local.store.schema import JobRow
+    from ragtune.records import RecordFormat
+
+__all__ = ["DEFAULT_BETA", "MIN_EXAMPLES", "JobFaultError", "resolve", "validate"]
+
+MIN_EXAMPLES = 10
+"""Fewest examples in a training file; OpenAI's number."""
+DEFAULT_BETA = 0.1
+"""What `beta: "auto"` stands for in a preference run; the value of OpenAI's guide."""
+_TOO_FEW = "too-few-examples"
+
+
+class JobFaultError(Exception):
+    """Why a job failed, as it stands in the job's `error`.
+
+    Attributes:
+        code: machine-readable, for example `invalid_training_file`.
+        message: for a person.
+        param: `training_file`, `validation_file` or None.
+    """
+
+    def __init__(self, message: str, *, code: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.param = param
+
+    def body(self) -> dict[str, Any]:
+        """The job's error object."""
+        return {"code": self.code, "message": self.message, "param": self.param}
+
+
+def validate(job: JobRow, *, training: Path, validation: Path | None) -> dict[str, Any]:
+    """Check a job's files and settle its hyperparameters.
+
+    Args:
+        job: the job.
+        training: its training file.
+        validation: its validation file, if it has one.
+
+    Returns:
+        The hyperparameters with every `auto` replaced by a number.
+
+    Raises:
+        JobFaultError: a file breaks a rule.
+    """
+    n_examples = _check(training, job, param="training_file")
+    if n_examples < MIN_EXAMPLES:
+        message = f"Training file has {n_examples} example(s), but must have at least {MIN_EXAMPLES} examples"
+        raise JobFaultError(message, code="invalid_n_examples", param="training_file")
+    if validation is not None:
+        _check(validation, job, param="validation_file")
+    return resolve(job.method, n_examples)
+
+
+def resolve(method: dict[str, Any], n_examples: int) -> dict[str, Any]:
+    """Replace `auto` in the hyperparameters of a method, given how many examples there are."""
+    kind: Method = method["type"]
+    asked = dict(method[kind]["hyperparameters"])
+    beta = asked.pop("beta", None)
+    settled = resolve_hyperparameters(n_examples, method=kind, **asked)
+    values: dict[str, Any] = {
+        "n_epochs": settled.n_epochs,
+        "batch_size": settled.batch_size,
+        "learning_rate_multiplier": settled.learning_rate_multiplier,
+    }
+    if kind == "dpo":
+        values["beta"] = DEFAULT_BETA if beta in (None, "auto") else beta
+    return values
+
+
+def _check(path: Path, job: JobRow, *, param: str) -> int:
+    from ragtune.checks import check_file
+
+    expected: RecordFormat | None = "preference" if job.method["type"] == "dpo" else None
+    report = check_file(path, format=expected)
+    # Too few examples is a failure with a code of its own, told after everything else was found right.
+    errors = [problem for problem in report.problems if problem.severity == "error" and problem.code != _TOO_FEW]
+    if errors:
+        first = errors[0]
+        place = f"Line {first.line}" + (f", {first.path}" if first.path else "") if first.line else "File"
+        more = f" ({len(errors) - 1} more problems)" if len(errors) > 1 else ""
+        message = f"The job failed due to an invalid {param.replace('_', ' ')}. {place}: {first.message}{more}"
+        raise JobFaultError(message, code=f"invalid_{param}", param=param)
+    return int(report.stats.examples)
