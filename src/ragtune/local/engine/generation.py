@@ -1,0 +1,140 @@
+"""What comes back: pieces while a model writes, and the whole when it has finished."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Choice", "Completed", "FinishReason", "GeneratedPiece", "Generation", "TokenLogprob"]
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenLogprob:
+    """One token of an answer and how likely the model held it.
+
+    Attributes:
+        token: its text; a token that is part of a character shows the replacement character.
+        bytes: its UTF-8 bytes, or None where the text alone does not tell them.
+        logprob: natural logarithm of its probability.
+        top: the likeliest tokens at this place with theirs, likeliest first.
+    """
+
+    token: str
+    bytes: tuple[int, ...] | None
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedPiece:
+    """A piece of one answer.
+
+    Attributes:
+        index: which of the `n` answers.
+        text: what is new; may be empty in the last piece.
+        logprobs: the tokens of this piece, when they were asked for.
+        finish_reason: in the last piece `stop` (the model ended, or a stop text came) or `length`; None before it.
+    """
+
+    index: int
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+    finish_reason: FinishReason | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One whole answer."""
+
+    index: int
+    text: str
+    finish_reason: FinishReason
+    logprobs: tuple[TokenLogprob, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """All answers to one request.
+
+    Attributes:
+        choices: in order of their index.
+        prompt_tokens: tokens of the prompt, counted once.
+        completion_tokens: tokens that the model wrote in all answers, its end tokens included.
+    """
+
+    choices: tuple[Choice, ...]
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Generation:
+    """A request under way: iterate it for pieces, or ask for the `result()`; not both.
+
+    Args:
+        n: number of answers that will come.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._pieces: queue.SimpleQueue[GeneratedPiece | BaseException] = queue.SimpleQueue()
+        self._cancelled = threading.Event()
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether nobody wants the rest any more."""
+        return self._cancelled.is_set()
+
+    def cancel(self) -> None:
+        """Stop writing at the next token; what was written stays."""
+        self._cancelled.set()
+
+    def __iter__(self) -> Iterator[GeneratedPiece]:
+        """Yield pieces as they come, of all answers mixed.
+
+        Raises:
+            BackendError: the model could not answer.
+        """
+        open_answers = self._n
+        while open_answers:
+            piece = self._pieces.get()
+            if isinstance(piece, BaseException):
+                raise piece
+            open_answers -= piece.finish_reason is not None
+            yield piece
+
+    def result(self) -> Completed:
+        """Wait for all answers.
+
+        Raises:
+            BackendError: the model could not answer.
+        """
+        texts: dict[int, list[GeneratedPiece]] = {index: [] for index in range(self._n)}
+        for piece in self:
+            texts[piece.index].append(piece)
+        return Completed(
+            choices=tuple(_whole(index, pieces) for index, pieces in texts.items()),
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+        )
+
+    def put(self, piece: GeneratedPiece | BaseException) -> None:
+        """Hand on a piece, or the error that ends everything (the engine's side)."""
+        self._pieces.put(piece)
+
+
+def _whole(index: int, pieces: list[GeneratedPiece]) -> Choice:
+    return Choice(
+        index=index,
+        text="".join(piece.text for piece in pieces),
+        finish_reason=pieces[-1].finish_reason or "stop",
+        logprobs=tuple(token for piece in pieces for token in piece.logprobs),
+    )
