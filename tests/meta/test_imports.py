@@ -16,6 +16,9 @@ DATA = {"errors", "_extras", "catalog", "dialects", "spec"}
 PORTS = {"_drive", "_api", "_retry", "_keys"}
 RECORDS = {"records", "checks", "tokens", "data", "catalog", "errors", "_extras"}
 
+# What the server uses of the training room: loads no torch when it is imported.
+TORCH_FREE = {"train", "train.base", "train.encoder", "train.spec", "train.events", "train.data"}
+
 # room -> rooms it may import while the program runs. `TYPE_CHECKING` imports are free: they bind nothing.
 MAY: dict[str, set[str]] = {
     "errors": set(),
@@ -42,7 +45,7 @@ MAY: dict[str, set[str]] = {
     "maintenance": DATA | PORTS | {"plan", "files", "job", "model", "monitor"},
     "aio": DATA | PORTS | {"dataset", "plan", "files", "job", "model", "monitor", "maintenance"},
     "train": {"errors", "_extras", "records"},
-    "local": {"errors", "_extras", "records", "checks", "catalog", "_sqlite", "data", "train.spec", "train.events", "train.data", "train"},
+    "local": {"errors", "_extras", "records", "checks", "catalog", "_sqlite", "data", "train"},
     "cli": {"*"},
     "__init__": {"*"},
 }
