@@ -87,7 +87,7 @@ class Plan:
         ]
         lines += [f"  {call}" for call in self.calls]
         if self.cost is not None:
-            lines.append(f"  cost: {self.cost}")
+            lines.append("  cost: " + str(self.cost).replace("\n", "\n  "))
         return "\n".join(lines + [f"  warning: {warning}" for warning in self.warnings])
 
 

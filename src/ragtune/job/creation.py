@@ -230,7 +230,7 @@ async def _check_data(
     if not report.ok:
         problems = [problem for problem in report.problems if problem.severity == "error"]
         shown = "\n".join(f"  {problem}" for problem in problems[:3])
-        message = f"{len(problems)} problems in the dataset, nothing was sent; the first are\n{shown}"
+        message = f"{report.count('error')} errors in the dataset, nothing was sent; the first are\n{shown}"
         raise DatasetError(message)
     training = await api.port.work(files.local_file, data.train)
     if there is None and len(data.validation):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -86,4 +87,7 @@ def _kind(cells: list[Any]) -> str | None:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:%Y-%m-%d %H:%M:%S}" if hasattr(value, "strftime") else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    # Dates have no time of day to show.
+    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)

@@ -1,0 +1,179 @@
+"""The command `ragtune`: a thin front on the same classes.
+
+Exit codes: 0 all is well; 1 it is not (a file has errors, or the server, the backend or the disk refused); 2 the
+command line makes no sense; 3 no key was found; 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ragtune import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ragtune.local import LocalBackend
+
+NOT_WELL, NO_KEY, STOPPED = 1, 3, 130
+
+app = typer.Typer(
+    name="ragtune",
+    help="Take static knowledge through the whole life of a fine-tune.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Format(StrEnum):
+    """Record kinds of a training file."""
+
+    chat = "chat"
+    completion = "completion"
+    preference = "preference"
+    reinforcement = "reinforcement"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ragtune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Take static knowledge through the whole life of a fine-tune."""
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(help="Training files (JSONL).")],
+    format: Annotated[Format | None, typer.Option(help="Record kind; default: that of the first record.")] = None,
+    model: Annotated[str | None, typer.Option(help="Base model to check for: its context and its format.")] = None,
+    max_problems: Annotated[int, typer.Option(min=1, help="How many problems to list per file.")] = 50,
+) -> None:
+    """Read training files to the end and list every problem with line, place and way out."""
+    from ragtune.checks import check_file
+
+    well = True
+    for path in files:
+        with _plain_errors():
+            report = check_file(path, format=format.value if format else None, model=model, max_problems=max_problems)
+            typer.echo(str(report))
+            well = well and report.ok
+    if not well:
+        raise typer.Exit(NOT_WELL)
+
+
+@app.command()
+def jobs(
+    limit: Annotated[int, typer.Option(min=1, help="How many to list at most.")] = 20,
+    status: Annotated[str | None, typer.Option(help="Only jobs in this status, for example failed.")] = None,
+    key: Annotated[str | None, typer.Option(help="Only jobs with this key, as named in an error message.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="Server; default: OPENAI_BASE_URL, else OpenAI.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="File with the API key; default: OPENAI_API_KEY.")] = None,
+    timeout_s: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the server.")] = 60.0,
+) -> None:
+    """List fine-tuning jobs, newest first."""
+    with _plain_errors():
+        from ragtune._keys import client_from_anywhere
+        from ragtune.job import list_jobs
+        from ragtune.job.creation import KEY
+
+        client = client_from_anywhere(key_file=key_file, base_url=base_url, timeout=timeout_s)
+        found = list_jobs(client, limit=limit, status=status, metadata={KEY: key} if key else None)
+        typer.echo(str(found) if len(found) else "no jobs")
+
+
+@app.command()
+def serve(
+    folder: Annotated[
+        Path, typer.Argument(help="Where the backend keeps its state; made when it is not there.")
+    ] = Path("ragtune-backend"),
+    host: Annotated[str, typer.Option(help="Address to listen on; others than this machine's need --key-file.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8000,
+    key_file: Annotated[Path | None, typer.Option(help="File with the API key to ask for; default: made.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads for training and answering.")] = None,
+) -> None:
+    """Serve the embedded backend to any OpenAI client, in any language, until Ctrl-C."""
+    with _plain_errors():
+        from ragtune._keys import read_key
+        from ragtune.local import serve as run_backend
+
+        key = read_key(key_file) if key_file else None
+
+        def show(backend: LocalBackend) -> None:
+            where = key_file or _written(backend.api_key, backend.folder / "api_key.txt")
+            typer.echo(f"serving {backend.folder} at {backend.base_url}; the API key is in {where}; Ctrl-C stops")
+
+        run_backend(folder, host=host, port=port, key=key, threads=threads, on_start=show)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="Base model, for example smollm2-135m-instruct.")],
+    cache_dir: Annotated[Path | None, typer.Option(help="Folder of base models; default: the user's cache.")] = None,
+) -> None:
+    """Fetch a base model once; nothing happens when it is there."""
+    with _plain_errors():
+        from ragtune.local.bases import fetch_base
+
+        typer.echo(f"{name} is in {fetch_base(name, cache_dir=cache_dir)}")
+
+
+def _written(key: str, path: Path) -> Path:
+    """Write the key where `client_from_key_file` can read it, for its owner's eyes only."""
+    with open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(key + "\n")
+    return path
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Print what went wrong in words, without a traceback, and leave with its exit code.
+
+    Errors that are neither ours, OpenAI's nor the disk's are mistakes in the program and keep their traceback.
+    """
+    from ragtune.errors import MissingKey, RagtuneError
+
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        typer.echo(str(stop) or "stopped", err=True)
+        raise typer.Exit(STOPPED) from None
+    except MissingKey as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(NO_KEY) from None
+    except (RagtuneError, OSError) as error:
+        _tell(error)
+    except Exception as error:
+        # Only if it was loaded can the error be one of its own; loading it takes half a second.
+        openai = sys.modules.get("openai")
+        if openai is None or not isinstance(error, openai.OpenAIError):
+            raise
+        _tell(error)
+
+
+def _tell(error: Exception) -> None:
+    for line in [f"error: {error}", *getattr(error, "__notes__", ())]:
+        typer.echo(line, err=True)
+    raise typer.Exit(NOT_WELL) from None
+
+
+def main() -> None:
+    """Run the command."""
+    app()

@@ -1,0 +1,7 @@
+"""Maintenance: what an account holds, and a guarded way to put it away."""
+
+from ragtune.maintenance.core import AsyncMaintenance
+from ragtune.maintenance.handle import Maintenance
+from ragtune.maintenance.tables import Deleted, FileTable, ListedModel, ModelTable
+
+__all__ = ["AsyncMaintenance", "Deleted", "FileTable", "ListedModel", "Maintenance", "ModelTable"]

@@ -1,0 +1,111 @@
+"""Keeping an account in order: the code itself, asynchronous. `handle` puts the synchronous face before it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, overload
+
+from ragtune._api import Api, asynchronous, gather
+from ragtune._api.planning import GuardPort, PlanPort
+from ragtune.files import UploadedFile
+from ragtune.job import AsyncFineTuneJob
+from ragtune.maintenance.tables import Deleted, FileTable, ListedModel, ModelTable
+from ragtune.monitor import JobEvent
+from ragtune.plan import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import openai
+
+    from ragtune._api.calls import Json
+    from ragtune.job import JobTable
+
+
+class AsyncMaintenance:
+    """`Maintenance` over an `openai.AsyncOpenAI`: the same methods, awaited.
+
+    Example:
+        ```python
+        import asyncio
+
+        import ragtune as rt
+        from ragtune.local import LocalBackend
+
+        async def main(backend: LocalBackend) -> None:
+            maintenance = rt.AsyncMaintenance(backend.async_client())
+            print(len(await maintenance.jobs()))
+            #> 0
+
+        with LocalBackend("fresh") as backend:
+            asyncio.run(main(backend))
+        ```
+    """
+
+    def __init__(self, client: openai.AsyncOpenAI | Api, *, enabled: bool = False) -> None:
+        self._open = asynchronous(client)
+        self._enabled = enabled
+        self._api = self._open if enabled else Api(GuardPort(self._open.port))
+
+    async def jobs(self, *, limit: int | None = 20, status: str | None = None) -> JobTable[AsyncFineTuneJob]:
+        """List jobs, newest first."""
+        return await AsyncFineTuneJob.list(self._api, limit=limit, status=status)
+
+    async def job(self, job_id: str) -> AsyncFineTuneJob:
+        """Fetch a job; its writes are guarded too."""
+        return await AsyncFineTuneJob.get(self._api, job_id)
+
+    async def events(self, job_id: str, *, limit: int | None = 20) -> tuple[JobEvent, ...]:
+        """Return a job's newest events, the oldest of them first."""
+        bodies = await gather(self._api.events(job_id, page=min(limit or 100, 100)), limit)
+        return tuple(JobEvent.from_wire(body) for body in reversed(bodies))
+
+    async def models(self) -> ModelTable:
+        """List the models that this key may use."""
+        return ModelTable(rows=tuple(ListedModel.from_wire(body) for body in await gather(self._api.models())))
+
+    async def files(self) -> FileTable:
+        """List the account's files."""
+        return FileTable(rows=tuple(UploadedFile.from_wire(body) for body in await gather(self._api.files())))
+
+    @overload
+    async def cancel(self, job_id: str, *, dry_run: Literal[False] = False) -> AsyncFineTuneJob: ...
+    @overload
+    async def cancel(self, job_id: str, *, dry_run: Literal[True]) -> Plan: ...
+    async def cancel(self, job_id: str, *, dry_run: bool = False) -> AsyncFineTuneJob | Plan:
+        """Cancel a job; see `Maintenance.cancel`."""
+        if dry_run:
+            return await self._plan(lambda api: api.steer_job("cancel", job_id))
+        await self._api.steer_job("cancel", job_id)
+        return await self.job(job_id)
+
+    @overload
+    async def delete_model(self, name: str, *, dry_run: Literal[False] = False) -> Deleted: ...
+    @overload
+    async def delete_model(self, name: str, *, dry_run: Literal[True]) -> Plan: ...
+    async def delete_model(self, name: str, *, dry_run: bool = False) -> Deleted | Plan:
+        """Delete a tuned model; see `Maintenance.delete_model`."""
+        if dry_run:
+            return await self._plan(lambda api: api.delete_model(name))
+        return _deleted(name, await self._api.delete_model(name))
+
+    @overload
+    async def delete_file(self, file_id: str, *, dry_run: Literal[False] = False) -> Deleted: ...
+    @overload
+    async def delete_file(self, file_id: str, *, dry_run: Literal[True]) -> Plan: ...
+    async def delete_file(self, file_id: str, *, dry_run: bool = False) -> Deleted | Plan:
+        """Delete a file; see `Maintenance.delete_file`."""
+        if dry_run:
+            return await self._plan(lambda api: api.delete_file(file_id))
+        return _deleted(file_id, await self._api.delete_file(file_id))
+
+    async def _plan(self, write: Callable[[Api], Awaitable[Json]]) -> Plan:
+        port = PlanPort(self._open.port)
+        await write(Api(port))
+        return Plan(server=port.base_url, calls=tuple(port.calls))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(enabled={self._enabled})"
+
+
+def _deleted(name: str, body: Json) -> Deleted:
+    return Deleted(id=body.get("id") or name, deleted=bool(body.get("deleted")))

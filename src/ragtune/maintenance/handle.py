@@ -1,0 +1,119 @@
+"""The synchronous face of maintenance: each method is one step of the asynchronous code beneath it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, overload
+
+from ragtune._api import synchronous
+from ragtune._drive import run
+from ragtune.job import FineTuneJob, JobTable
+from ragtune.maintenance.core import AsyncMaintenance
+
+if TYPE_CHECKING:
+    import openai
+
+    from ragtune._api import Api
+    from ragtune.maintenance.tables import Deleted, FileTable, ModelTable
+    from ragtune.monitor import JobEvent
+    from ragtune.plan import Plan
+
+
+class Maintenance:
+    """Lists what an account holds; cancels and deletes only when it was opened for that.
+
+    Args:
+        client: an `openai.OpenAI`.
+        enabled: whether writes go through; reads and plans always do.
+
+    Example:
+        ```python
+        import ragtune as rt
+        from ragtune.local import LocalBackend
+
+        with LocalBackend("fresh") as backend:
+            maintenance = rt.Maintenance(backend.client())
+            print(len(maintenance.jobs()), [model.id for model in maintenance.models() if model.tuned])
+            #> 0 []
+            try:
+                maintenance.delete_file("file-abc")
+            except rt.MaintenanceDisabled as refusal:
+                print(str(refusal).partition(";")[0])
+            #> DELETE /files/file-abc would change the account and was not sent
+        ```
+    """
+
+    def __init__(self, client: openai.OpenAI | Api, *, enabled: bool = False) -> None:
+        self._maintenance = AsyncMaintenance(synchronous(client), enabled=enabled)
+
+    def jobs(self, *, limit: int | None = 20, status: str | None = None) -> JobTable[FineTuneJob]:
+        """List jobs, newest first.
+
+        Args:
+            limit: how many at most; None for all.
+            status: only those in this status.
+        """
+        found = run(self._maintenance.jobs(limit=limit, status=status))
+        return JobTable(rows=tuple(FineTuneJob(job) for job in found))
+
+    def job(self, job_id: str) -> FineTuneJob:
+        """Fetch a job; its `cancel`, `pause` and `resume` are guarded too."""
+        return FineTuneJob(run(self._maintenance.job(job_id)))
+
+    def events(self, job_id: str, *, limit: int | None = 20) -> tuple[JobEvent, ...]:
+        """Return a job's newest `limit` events (None: all), the oldest of them first."""
+        return run(self._maintenance.events(job_id, limit=limit))
+
+    def models(self) -> ModelTable:
+        """List the models that this key may use; tuned ones are `.tuned` and begin with `ft:`."""
+        return run(self._maintenance.models())
+
+    def files(self) -> FileTable:
+        """List the account's files."""
+        return run(self._maintenance.files())
+
+    @overload
+    def cancel(self, job_id: str, *, dry_run: Literal[False] = False) -> FineTuneJob: ...
+    @overload
+    def cancel(self, job_id: str, *, dry_run: Literal[True]) -> Plan: ...
+    def cancel(self, job_id: str, *, dry_run: bool = False) -> FineTuneJob | Plan:
+        """Cancel a job and return it, or with `dry_run` the plan of it.
+
+        Raises:
+            MaintenanceDisabled: the guard is closed.
+        """
+        if dry_run:
+            return run(self._maintenance.cancel(job_id, dry_run=True))
+        return FineTuneJob(run(self._maintenance.cancel(job_id)))
+
+    @overload
+    def delete_model(self, name: str, *, dry_run: Literal[False] = False) -> Deleted: ...
+    @overload
+    def delete_model(self, name: str, *, dry_run: Literal[True]) -> Plan: ...
+    def delete_model(self, name: str, *, dry_run: bool = False) -> Deleted | Plan:
+        """Delete a tuned model for good, or with `dry_run` return the plan of it.
+
+        Raises:
+            MaintenanceDisabled: the guard is closed.
+            openai.NotFoundError: there is no such model on this account.
+        """
+        if dry_run:
+            return run(self._maintenance.delete_model(name, dry_run=True))
+        return run(self._maintenance.delete_model(name))
+
+    @overload
+    def delete_file(self, file_id: str, *, dry_run: Literal[False] = False) -> Deleted: ...
+    @overload
+    def delete_file(self, file_id: str, *, dry_run: Literal[True]) -> Plan: ...
+    def delete_file(self, file_id: str, *, dry_run: bool = False) -> Deleted | Plan:
+        """Delete a file for good, or with `dry_run` return the plan of it.
+
+        Raises:
+            MaintenanceDisabled: the guard is closed.
+            openai.NotFoundError: there is no such file on this account.
+        """
+        if dry_run:
+            return run(self._maintenance.delete_file(file_id, dry_run=True))
+        return run(self._maintenance.delete_file(file_id))
+
+    def __repr__(self) -> str:
+        return repr(self._maintenance).removeprefix("Async")

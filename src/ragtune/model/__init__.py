@@ -1,0 +1,18 @@
+"""Models: asked one question or many, streamed, completed, saved with the prompt they were trained with."""
+
+from ragtune.model.answer import Answer, Choice, Usage
+from ragtune.model.core import AsyncTunedModel
+from ragtune.model.expiry import Expiry
+from ragtune.model.handle import TunedModel
+from ragtune.model.stream import AnswerStream, AsyncAnswerStream
+
+__all__ = [
+    "Answer",
+    "AnswerStream",
+    "AsyncAnswerStream",
+    "AsyncTunedModel",
+    "Choice",
+    "Expiry",
+    "TunedModel",
+    "Usage",
+]

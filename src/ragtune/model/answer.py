@@ -1,0 +1,226 @@
+"""What a model answered, and whatever the server said about it."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ragtune.errors import EmptyAnswer
+from ragtune.files import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from ragtune._api.calls import Json
+
+__all__ = ["Answer", "Choice", "Usage"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """Tokens that an answer took; None where the server does not say.
+
+    Example:
+        ```python
+        from ragtune.model import Usage
+
+        print(Usage(prompt_tokens=12, completion_tokens=3, total_tokens=15))
+        #> 12 + 3 = 15 tokens
+        ```
+    """
+
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    total_tokens: int | None
+
+    def __str__(self) -> str:
+        prompt, completion, total = (
+            "?" if count is None else count for count in (self.prompt_tokens, self.completion_tokens, self.total_tokens)
+        )
+        return f"{prompt} + {completion} = {total} tokens"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One of the answers to one question.
+
+    Attributes:
+        index: its number, from 0.
+        text: the text, None for a refusal or a tool call.
+        finish_reason: `stop`, `length`, `tool_calls`, `content_filter`, or None.
+        logprobs: log probabilities as the server sent them, or None.
+        refusal: the words of a refusal, or None.
+        tool_calls: the tools that the model wants called.
+
+    Example:
+        ```python
+        from ragtune.model import Choice
+
+        print(Choice(index=0, text="Pressure.", finish_reason="stop").text)
+        #> Pressure.
+        ```
+    """
+
+    index: int
+    text: str | None
+    finish_reason: str | None = None
+    logprobs: Any = None
+    refusal: str | None = None
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a model answered.
+
+    Attributes:
+        choices: the answers; more than one when `n` asked for more.
+        usage: tokens that it took, or None where the server does not say.
+        id: the server's name for the answer.
+        model: the model that answered.
+        created: when (UTC).
+        object: what the server calls this kind of answer.
+        raw: the server's whole JSON; of a stream, what its chunks add up to.
+
+    Example:
+        ```python
+        import ragtune as rt
+
+        answer = rt.Answer.from_wire({
+            "id": "cmpl-1", "object": "text_completion", "created": 1, "model": "ft:x",
+            "choices": [{"index": 0, "text": " Winds turn because the Earth does.", "finish_reason": "length"}],
+        })
+        print(answer.wrapped(24))
+        #>  Winds turn because the
+        #> Earth does.
+        #> [cut off at max_tokens;
+        #> raise it for the rest]
+        ```
+    """
+
+    choices: tuple[Choice, ...]
+    usage: Usage | None = None
+    id: str | None = None
+    model: str | None = None
+    created: datetime | None = None
+    object: str | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_wire(cls, body: Json) -> Answer:
+        """Read a chat completion or a legacy completion."""
+        usage = body.get("usage")
+        counts = ("prompt_tokens", "completion_tokens", "total_tokens")
+        return cls(
+            choices=tuple(_choice(choice, index) for index, choice in enumerate(body.get("choices") or ())),
+            usage=Usage(**{count: usage.get(count) for count in counts}) if usage else None,
+            id=body.get("id"),
+            model=body.get("model"),
+            created=moment(body.get("created")),
+            object=body.get("object"),
+            raw=body,
+        )
+
+    @property
+    def text(self) -> str:
+        """The first choice's text.
+
+        Raises:
+            EmptyAnswer: there is none; the message says whether the model refused, wants a tool, or sent no choice.
+        """
+        if not self.choices:
+            message = f"the server sent no choice at all ({self.id}); look at answer.raw"
+            raise EmptyAnswer(message)
+        first = self.choices[0]
+        if first.text is not None:
+            return first.text
+        if first.refusal:
+            message = f"the model refused: {first.refusal!r}; there is no text, look at answer.choices[0].refusal"
+        elif first.tool_calls:
+            names = ", ".join(str(call.get("function", {}).get("name")) for call in first.tool_calls)
+            message = (
+                f"the model wants to call {names} instead of saying something; look at answer.choices[0].tool_calls"
+            )
+        else:
+            message = f"the answer has no text (finish_reason {first.finish_reason!r}); look at answer.raw"
+        raise EmptyAnswer(message)
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the first choice ended: `stop`, `length`, `tool_calls`, `content_filter`; None when it is not said."""
+        return self.choices[0].finish_reason if self.choices else None
+
+    @property
+    def logprobs(self) -> Any:
+        """Log probabilities of the first choice as the server sent them, or None."""
+        return self.choices[0].logprobs if self.choices else None
+
+    @property
+    def hint(self) -> str | None:
+        """A word to the reader about how the answer ended, or None when it simply ended."""
+        if self.finish_reason == "length":
+            return "cut off at max_tokens; raise it for the rest"
+        if self.finish_reason == "content_filter":
+            return "the server's content filter ended this answer"
+        return None
+
+    def wrapped(self, width: int = 80) -> str:
+        """Return the text in lines of at most `width` characters, with the hint in brackets below it.
+
+        Raises:
+            EmptyAnswer: there is no text.
+        """
+        paragraphs = [*self.text.splitlines(), *([f"[{self.hint}]"] if self.hint else [])]
+        return "\n".join(textwrap.fill(paragraph, width, replace_whitespace=False) for paragraph in paragraphs)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def assembled(chunks: Iterable[Json]) -> Json:
+    """Return the answer that the chunks of a chat stream add up to, in the shape of an unstreamed one."""
+    body: Json = {}
+    choices: dict[int, Json] = {}
+    for chunk in chunks:
+        body |= {key: value for key, value in chunk.items() if key != "choices" and value is not None}
+        for part in chunk.get("choices") or ():
+            index = part.get("index", 0)
+            choice = choices.setdefault(index, {"index": index, "message": {"role": "assistant"}, "logprobs": None})
+            _add_delta(choice["message"], part.get("delta") or {})
+            _add_logprobs(choice, part.get("logprobs"))
+            choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
+    return body | {"object": "chat.completion", "choices": [choices[index] for index in sorted(choices)]}
+
+
+def _add_delta(message: Json, delta: Json) -> None:
+    for key in ("content", "refusal"):
+        if delta.get(key) is not None:
+            message[key] = message.get(key, "") + delta[key]
+    for part in delta.get("tool_calls") or ():
+        calls = message.setdefault("tool_calls", [])
+        while len(calls) <= part.get("index", 0):
+            calls.append({"function": {"name": "", "arguments": ""}})
+        call, function = calls[part.get("index", 0)], part.get("function") or {}
+        call |= {key: part[key] for key in ("id", "type") if part.get(key)}
+        for key in ("name", "arguments"):
+            call["function"][key] += function.get(key) or ""
+
+
+def _add_logprobs(choice: Json, logprobs: Json | None) -> None:
+    if logprobs is not None:
+        kept = choice["logprobs"] or {"content": []}
+        choice["logprobs"] = kept | {"content": kept["content"] + (logprobs.get("content") or [])}
+
+
+def _choice(body: Json, position: int) -> Choice:
+    message = body.get("message") or {}
+    return Choice(
+        index=body.get("index", position),
+        text=body["text"] if "text" in body else message.get("content"),
+        finish_reason=body.get("finish_reason"),
+        logprobs=body.get("logprobs"),
+        refusal=message.get("refusal"),
+        tool_calls=tuple(message.get("tool_calls") or ()),
+    )

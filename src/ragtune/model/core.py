@@ -1,0 +1,326 @@
+"""A tuned model to ask: the code itself, asynchronous. `handle` puts the synchronous face before it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import warnings
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from ragtune import catalog
+from ragtune._api import Api, asynchronous
+from ragtune._api.planning import PlanPort
+from ragtune.errors import ModelExpired, ModelNotReady, NoTunedModel
+from ragtune.job import JobDetails
+from ragtune.job.creation import FINGERPRINT, SYSTEM, SYSTEM_TOO_LONG
+from ragtune.job.saved import read_saved, write_saved
+from ragtune.model.answer import Answer
+from ragtune.model.expiry import Expiry, from_catalog, from_server
+from ragtune.model.stream import AsyncAnswerStream
+from ragtune.plan import Plan
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import openai
+
+    from ragtune._api.calls import Json
+    from ragtune.job import AsyncFineTuneJob
+
+logger = logging.getLogger("ragtune")
+
+
+class AsyncTunedModel:
+    """`TunedModel` over an `openai.AsyncOpenAI`: the same methods, awaited.
+
+    Example:
+        ```python
+        import asyncio
+
+        import ragtune as rt
+        from ragtune.local import LocalBackend
+
+        async def main(backend: LocalBackend) -> None:
+            model = rt.AsyncTunedModel(backend.async_client(), "tiny-random")
+            answer = await model.ask("Why do winds turn?", max_tokens=4)
+            print(answer.finish_reason)
+            #> length
+
+        with LocalBackend("runs") as backend:
+            asyncio.run(main(backend))
+        ```
+    """
+
+    def __init__(
+        self, client: openai.AsyncOpenAI | Api, name: str, *, system: str | None = None, fingerprint: str | None = None
+    ) -> None:
+        self._api = asynchronous(client)
+        self._name = _checked_name(name)
+        self._system = system
+        self._fingerprint = fingerprint
+        # A base model was trained with no prompt of ours; a tuned one may tell through its job.
+        self._learned = system is not None or not name.startswith("ft:")
+
+    @property
+    def name(self) -> str:
+        """The model's name on the server."""
+        return self._name
+
+    @property
+    def base(self) -> str:
+        """The base model beneath it, or its own name."""
+        return catalog.base_of(self._name)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Fingerprint of the dataset it was trained on, None while that is not known."""
+        return self._fingerprint
+
+    @classmethod
+    async def latest(cls, client: openai.AsyncOpenAI | Api) -> AsyncTunedModel:
+        """Return the newest tuned model; see `TunedModel.latest`."""
+        import openai
+
+        api = asynchronous(client)
+        going_on: list[JobDetails] = []
+        async with aclosing(api.jobs()) as jobs:
+            async for body in jobs:
+                job = JobDetails.from_wire(body)
+                if job.status != "succeeded" or job.fine_tuned_model is None:
+                    going_on += [] if job.is_final else [job]
+                    continue
+                try:
+                    await api.model(job.fine_tuned_model)
+                except (openai.NotFoundError, ModelExpired):
+                    logger.info("%s (%s) is not on the account any more", job.fine_tuned_model, job.id)
+                    continue
+                return cls.of(api, job)
+        if going_on:
+            raise ModelNotReady(_not_ready(going_on[0]))
+        message = (
+            "this account holds no finished fine-tune; create one with rt.FineTuneJob.create(client, dataset, spec)"
+        )
+        raise NoTunedModel(message)
+
+    @classmethod
+    def of(cls, client: openai.AsyncOpenAI | Api, job: JobDetails) -> AsyncTunedModel:
+        """Return the model that a job made.
+
+        Raises:
+            ModelNotReady: the job has not succeeded, or its server names no model.
+        """
+        if job.fine_tuned_model is None:
+            raise ModelNotReady(_not_ready(job))
+        model = cls(client, job.fine_tuned_model)
+        model._learn_from(job)
+        return model
+
+    @classmethod
+    async def from_job(cls, job: AsyncFineTuneJob) -> AsyncTunedModel:
+        """Return the model that a job made; see `TunedModel.from_job`."""
+        from ragtune.job.core import api_of
+
+        if job.details.fine_tuned_model is None:
+            await job.refresh()
+        return cls.of(api_of(job), job.details)
+
+    async def system(self) -> str | None:
+        """Return the system prompt that goes with each question; see `TunedModel.system`."""
+        if not self._learned:
+            await self._learn()
+        return self._system
+
+    @overload
+    async def ask(
+        self,
+        prompt: str,
+        *,
+        system: str | None = None,
+        temperature: float | None = 0.0,
+        dry_run: Literal[False] = False,
+        **parameters: Any,
+    ) -> Answer: ...
+    @overload
+    async def ask(
+        self,
+        prompt: str,
+        *,
+        system: str | None = None,
+        temperature: float | None = 0.0,
+        dry_run: Literal[True],
+        **parameters: Any,
+    ) -> Plan: ...
+    async def ask(
+        self,
+        prompt: str,
+        *,
+        system: str | None = None,
+        temperature: float | None = 0.0,
+        dry_run: bool = False,
+        **parameters: Any,
+    ) -> Answer | Plan:
+        """Ask one question; see `TunedModel.ask`."""
+        if dry_run and system is None:
+            # A plan sends nothing, so the account is not asked for the prompt either.
+            system = self._system or ""
+        messages = await self._messages(prompt, system)
+        request = self._request(messages=messages, temperature=temperature, **parameters)
+        if dry_run:
+            port = PlanPort(self._api.port)
+            await Api(port).chat(request)
+            return Plan(server=port.base_url, calls=tuple(port.calls))
+        return Answer.from_wire(await self._api.chat(request))
+
+    async def ask_many(
+        self,
+        prompts: Sequence[str],
+        *,
+        concurrency: int = 8,
+        system: str | None = None,
+        temperature: float | None = 0.0,
+        **parameters: Any,
+    ) -> list[Answer | Exception]:
+        """Ask several questions at a time; see `TunedModel.ask_many`."""
+        if concurrency < 1:
+            message = f"concurrency: {concurrency!r} questions at a time cannot be; it must be at least 1"
+            raise ValueError(message)
+        # Looked up once, before the questions fan out.
+        prompt_of_all = await self.system() if system is None else system
+
+        async def one(prompt: str) -> Answer | Exception:
+            try:
+                messages = await self._messages(prompt, prompt_of_all or "")
+                return await self.chat(messages, temperature=temperature, **parameters)
+            except Exception as error:
+                return error
+
+        answers: dict[int, Answer | Exception] = {}
+        async with aclosing(self._api.map(one, prompts, concurrency=concurrency)) as finished:
+            async for index, answer in finished:
+                answers[index] = answer
+        return [answers[index] for index in range(len(prompts))]
+
+    async def chat(self, messages: Sequence[Json], **parameters: Any) -> Answer:
+        """Ask with messages of your own; see `TunedModel.chat`."""
+        return Answer.from_wire(await self._api.chat(self._request(messages=list(messages), **parameters)))
+
+    def stream(
+        self, prompt: str, *, system: str | None = None, temperature: float | None = 0.0, **parameters: Any
+    ) -> AsyncAnswerStream:
+        """Ask one question and get the answer in pieces; see `TunedModel.stream`."""
+
+        async def request() -> Json:
+            messages = await self._messages(prompt, system)
+            # Without this option the chunks carry no token counts.
+            options = {"stream_options": {"include_usage": True}} | parameters
+            return self._request(messages=messages, temperature=temperature, **options)
+
+        return AsyncAnswerStream(self._api, request)
+
+    async def complete(self, prompt: str, **parameters: Any) -> Answer:
+        """Let the model go on with a text; see `TunedModel.complete`."""
+        return Answer.from_wire(await self._api.complete(self._request(prompt=prompt, **parameters)))
+
+    async def expiry(self) -> Expiry:
+        """Return when the model stops answering; see `TunedModel.expiry`."""
+        import openai
+
+        today = dt.datetime.fromtimestamp(self._api.port.now(), tz=dt.UTC).date()
+        for name in dict.fromkeys([self._name, self.base]):
+            try:
+                told = from_server(await self._api.model(name), today, self._api.port.base_url)
+            except (openai.NotFoundError, ModelExpired):
+                continue
+            if told is not None:
+                return told
+        return from_catalog(self._name)
+
+    async def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a small file that `load` reads."""
+        body = {"name": self._name, "base": self.base, "system": await self.system(), "fingerprint": self._fingerprint}
+        return await self._api.port.work(write_saved, path, "model", body)
+
+    @classmethod
+    async def load(cls, client: openai.AsyncOpenAI | Api, path: str | os.PathLike[str]) -> AsyncTunedModel:
+        """Return the model that was saved in `path`."""
+        api = asynchronous(client)
+        saved = await api.port.work(read_saved, path, "model")
+        model = cls(api, saved["name"], system=saved["system"], fingerprint=saved["fingerprint"])
+        model._learned = True
+        return model
+
+    async def _messages(self, prompt: str, system: str | None) -> list[Json]:
+        text = await self.system() if system is None else system
+        question = {"role": "user", "content": prompt}
+        return [{"role": "system", "content": text}, question] if text else [question]
+
+    def _request(self, **parameters: Any) -> Json:
+        return {"model": self._name} | {key: value for key, value in parameters.items() if value is not None}
+
+    async def _learn(self) -> None:
+        """Look for the job that made this model; its metadata says how it was trained."""
+        import openai
+
+        self._learned = True
+        # A checkpoint belongs to the job of the model that it led to.
+        trained = self._name.partition(":ckpt-step-")[0]
+        try:
+            async with aclosing(self._api.jobs()) as jobs:
+                async for body in jobs:
+                    if body.get("fine_tuned_model") == trained:
+                        self._learn_from(JobDetails.from_wire(body))
+                        return
+        except openai.APIStatusError as error:
+            logger.info("the jobs of this account cannot be listed: %s", error.status_code)
+        self._warn("no job of this account made it")
+
+    def _learn_from(self, job: JobDetails) -> None:
+        self._learned = True
+        self._system = job.metadata.get(SYSTEM)
+        self._fingerprint = job.metadata.get(FINGERPRINT)
+        if SYSTEM_TOO_LONG in job.metadata:
+            self._warn(f"it has {job.metadata[SYSTEM_TOO_LONG]} characters, more than a job's metadata can keep")
+        elif FINGERPRINT not in job.metadata:
+            self._warn(f"its job {job.id} was not created from a dataset of ragtune's")
+
+    def _warn(self, reason: str) -> None:
+        warnings.warn(
+            f"the system prompt that {self._name} was trained with is not known ({reason}); answers may be worse "
+            'without it: give it as TunedModel(client, name, system="..."), or system="" if there was none',
+            stacklevel=2,
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._name!r})"
+
+
+def _checked_name(name: str) -> str:
+    if not isinstance(name, str) or not name.strip():
+        message = (
+            f"{name!r} is no model's name: a job has none until it succeeded; wait with rt.JobMonitor(job).wait(), "
+            "or look at job.refresh().status"
+        )
+        raise ModelNotReady(message)
+    if name.startswith("ftjob-"):
+        message = (
+            f"{name!r} is a job, not a model; rt.TunedModel.from_job(rt.FineTuneJob.get(client, {name!r})) finds it"
+        )
+        raise ModelNotReady(message)
+    return name
+
+
+def _not_ready(job: JobDetails) -> str:
+    if job.status == "succeeded":
+        return (
+            f"job {job.id} succeeded but its server names no tuned model: some servers fill the name in minutes "
+            "later, others want the model deployed first; look at job.refresh().details.raw"
+        )
+    if job.is_final:
+        return f"job {job.id} {job.status}, so there is no model; look at job.details.error"
+    return (
+        f"job {job.id} is {job.status}, so there is no model yet; wait for it with "
+        f"rt.JobMonitor(rt.FineTuneJob.get(client, {job.id!r})).wait()"
+    )

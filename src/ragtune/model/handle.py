@@ -1,0 +1,223 @@
+"""The synchronous face of a model: each method is one step of the asynchronous code beneath it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from ragtune._api import Api, synchronous
+from ragtune._drive import run
+from ragtune.job.handle import core_of
+from ragtune.model.core import AsyncTunedModel
+from ragtune.model.stream import AnswerStream
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import openai
+
+    from ragtune._api.calls import Json
+    from ragtune.job import FineTuneJob
+    from ragtune.model.answer import Answer
+    from ragtune.model.expiry import Expiry
+    from ragtune.plan import Plan
+
+
+class TunedModel:
+    """A model to ask, with the system prompt that it was trained with.
+
+    Args:
+        client: an `openai.OpenAI`.
+        name: the model's name; a base model's name works too, for comparison.
+        system: system prompt for every question, "" for none. Default: the one it was trained with, from its job's
+            metadata; where that does not tell, a warning says so once.
+        fingerprint: fingerprint of the dataset it was trained on, if you know it.
+
+    Raises:
+        ModelNotReady: `name` is None, empty or a job's id: there is no model yet.
+
+    Example:
+        ```python
+        import ragtune as rt
+        from ragtune.local import LocalBackend
+
+        with LocalBackend("runs") as backend:
+            model = rt.TunedModel(backend.client(), "tiny-random", system="Answer briefly.")
+            answer = model.ask("Why do winds turn?", max_tokens=8)
+            print(answer.finish_reason, answer.usage.completion_tokens, answer.model)
+            #> length 8 tiny-random
+        ```
+    """
+
+    def __init__(
+        self, client: openai.OpenAI | Api, name: str, *, system: str | None = None, fingerprint: str | None = None
+    ) -> None:
+        self._model = AsyncTunedModel(synchronous(client), name, system=system, fingerprint=fingerprint)
+
+    @classmethod
+    def _around(cls, model: AsyncTunedModel) -> TunedModel:
+        face = cls.__new__(cls)
+        face._model = model
+        return face
+
+    @property
+    def name(self) -> str:
+        """The model's name on the server."""
+        return self._model.name
+
+    @property
+    def base(self) -> str:
+        """The base model beneath it, or its own name."""
+        return self._model.base
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Fingerprint of the dataset it was trained on, None while that is not known."""
+        return self._model.fingerprint
+
+    @classmethod
+    def latest(cls, client: openai.OpenAI | Api) -> TunedModel:
+        """Return the newest tuned model that is still on the account.
+
+        Raises:
+            ModelNotReady: there is none yet, and a job is going on.
+            NoTunedModel: there is none.
+        """
+        return cls._around(run(AsyncTunedModel.latest(synchronous(client))))
+
+    @classmethod
+    def from_job(cls, job: FineTuneJob) -> TunedModel:
+        """Return the model that a job made.
+
+        Raises:
+            ModelNotReady: the job has not succeeded.
+        """
+        return cls._around(run(AsyncTunedModel.from_job(core_of(job))))
+
+    def system(self) -> str | None:
+        """Return the system prompt that goes with each question; the account is asked for it the first time."""
+        return run(self._model.system())
+
+    @overload
+    def ask(
+        self,
+        prompt: str,
+        *,
+        system: str | None = None,
+        temperature: float | None = 0.0,
+        dry_run: Literal[False] = False,
+        **parameters: Any,
+    ) -> Answer: ...
+    @overload
+    def ask(
+        self,
+        prompt: str,
+        *,
+        system: str | None = None,
+        temperature: float | None = 0.0,
+        dry_run: Literal[True],
+        **parameters: Any,
+    ) -> Plan: ...
+    def ask(
+        self,
+        prompt: str,
+        *,
+        system: str | None = None,
+        temperature: float | None = 0.0,
+        dry_run: bool = False,
+        **parameters: Any,
+    ) -> Answer | Plan:
+        """Ask one question.
+
+        Args:
+            prompt: the question.
+            system: another system prompt for this question, "" for none.
+            temperature: 0 to 2; 0.0 (default) takes the likeliest words, None leaves it to the server.
+            dry_run: return the `Plan` instead of an answer.
+            parameters: any other parameter of a chat completion, for example `max_tokens` or `logprobs`.
+
+        Raises:
+            ModelExpired: the model was shut down.
+        """
+        if dry_run:
+            plan: Plan = run(
+                self._model.ask(prompt, system=system, temperature=temperature, dry_run=True, **parameters)
+            )
+            return plan
+        answer: Answer = run(self._model.ask(prompt, system=system, temperature=temperature, **parameters))
+        return answer
+
+    def ask_many(
+        self,
+        prompts: Sequence[str],
+        *,
+        concurrency: int = 8,
+        system: str | None = None,
+        temperature: float | None = 0.0,
+        **parameters: Any,
+    ) -> list[Answer | Exception]:
+        """Ask several questions at a time.
+
+        Args:
+            prompts: the questions.
+            concurrency: how many are under way at once, at least 1.
+            system: as in `ask`.
+            temperature: as in `ask`.
+            parameters: as in `ask`.
+
+        Returns:
+            In the order of the questions, for each its answer or the error that it met.
+        """
+        return run(
+            self._model.ask_many(prompts, concurrency=concurrency, system=system, temperature=temperature, **parameters)
+        )
+
+    def chat(self, messages: Sequence[Json], **parameters: Any) -> Answer:
+        """Ask with messages of your own; no system prompt is added.
+
+        Args:
+            messages: dicts with `role` and `content`, as OpenAI's chat completions take them.
+            parameters: any other parameter of a chat completion.
+        """
+        return run(self._model.chat(messages, **parameters))
+
+    def stream(
+        self, prompt: str, *, system: str | None = None, temperature: float | None = 0.0, **parameters: Any
+    ) -> AnswerStream:
+        """Ask one question and get the answer in pieces as they come; arguments as in `ask`."""
+        return AnswerStream(self._model.stream(prompt, system=system, temperature=temperature, **parameters))
+
+    def complete(self, prompt: str, **parameters: Any) -> Answer:
+        """Let the model go on with a text (legacy completions; no system prompt).
+
+        Args:
+            prompt: the text to go on with.
+            parameters: any other parameter of a completion, for example `max_tokens`, `temperature` or `stop`.
+        """
+        return run(self._model.complete(prompt, **parameters))
+
+    def expiry(self) -> Expiry:
+        """Return when the model stops answering: by the server if it says, else by the catalogue."""
+        return run(self._model.expiry())
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a small JSON file that `load` reads: name, base, system prompt and dataset fingerprint, no key."""
+        return run(self._model.save(path))
+
+    @classmethod
+    def load(cls, client: openai.OpenAI | Api, path: str | os.PathLike[str]) -> TunedModel:
+        """Return the model that was saved in `path`; the server is not asked.
+
+        Raises:
+            RagtuneError: the file is missing or is no saved model.
+        """
+        return cls._around(run(AsyncTunedModel.load(synchronous(client), path)))
+
+    def __repr__(self) -> str:
+        return repr(self._model).removeprefix("Async")
+
+
+def around(model: AsyncTunedModel) -> TunedModel:
+    """Return the face of a model, for the rooms that make models."""
+    return TunedModel._around(model)

@@ -1,0 +1,136 @@
+"""An answer that arrives in pieces, asynchronous and with a synchronous face."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from ragtune._drive import iterate, run
+from ragtune.errors import EmptyAnswer
+from ragtune.model.answer import Answer, assembled
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+    from types import TracebackType
+
+    from ragtune._api import Api
+    from ragtune._api.calls import Json
+
+__all__ = ["AnswerStream", "AsyncAnswerStream"]
+
+
+class AsyncAnswerStream:
+    """`AnswerStream`, awaited: iterate it with `async for`, close it with `await stream.close()`.
+
+    Example:
+        ```python
+        import asyncio
+
+        import ragtune as rt
+        from ragtune.local import LocalBackend
+
+        async def main(backend: LocalBackend) -> None:
+            model = rt.AsyncTunedModel(backend.async_client(), "tiny-random")
+            async with model.stream("Why do winds turn?", max_tokens=4) as stream:
+                pieces = [piece async for piece in stream]
+            print("".join(pieces) == stream.answer.text)
+            #> True
+
+        with LocalBackend("runs") as backend:
+            asyncio.run(main(backend))
+        ```
+    """
+
+    def __init__(self, api: Api, request: Callable[[], Awaitable[Json]]) -> None:
+        self._chunks: list[Json] = []
+        self._done = False
+        self._pieces = self._run(api, request)
+
+    async def _run(self, api: Api, request: Callable[[], Awaitable[Json]]) -> AsyncGenerator[str, None]:
+        async with aclosing(api.chat_stream(await request())) as chunks:
+            async for chunk in chunks:
+                self._chunks.append(chunk)
+                for choice in chunk.get("choices") or ():
+                    piece = (choice.get("delta") or {}).get("content")
+                    # One reader reads one answer: further choices (`n`) stand in `answer.choices`.
+                    if piece and choice.get("index", 0) == 0:
+                        yield piece
+        self._done = True
+
+    @property
+    def answer(self) -> Answer:
+        """The whole answer.
+
+        Raises:
+            EmptyAnswer: the stream was not read to its end.
+        """
+        if not self._done:
+            message = "the stream has not been read to its end, so there is no whole answer; read on, or use ask()"
+            raise EmptyAnswer(message)
+        return Answer.from_wire(assembled(self._chunks))
+
+    async def close(self) -> None:
+        """Close the connection; the server then stops answering."""
+        await self._pieces.aclose()
+
+    async def __aiter__(self) -> AsyncGenerator[str, None]:
+        # A `break` in the reader's loop must not leave the connection open.
+        async with aclosing(self._pieces) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def __aenter__(self) -> AsyncAnswerStream:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class AnswerStream:
+    """An answer that arrives in pieces of text.
+
+    The question goes out when the first piece is read. Leaving the loop early, `close`, or the end of a `with` block
+    closes the connection; `answer` is the whole answer once everything was read.
+
+    Example:
+        ```python
+        import ragtune as rt
+        from ragtune.local import LocalBackend
+
+        with LocalBackend("runs") as backend:
+            model = rt.TunedModel(backend.client(), "tiny-random")
+            with model.stream("Why do winds turn?", max_tokens=4) as stream:
+                pieces = list(stream)
+            print("".join(pieces) == stream.answer.text, stream.answer.finish_reason)
+            #> True length
+        ```
+    """
+
+    def __init__(self, stream: AsyncAnswerStream) -> None:
+        self._stream = stream
+
+    @property
+    def answer(self) -> Answer:
+        """The whole answer.
+
+        Raises:
+            EmptyAnswer: the stream was not read to its end.
+        """
+        return self._stream.answer
+
+    def close(self) -> None:
+        """Close the connection; the server then stops answering."""
+        run(self._stream.close())
+
+    def __iter__(self) -> Iterator[str]:
+        return iterate(self._stream._pieces)
+
+    def __enter__(self) -> AnswerStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

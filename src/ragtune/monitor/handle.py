@@ -1,0 +1,119 @@
+"""The synchronous face of a monitor: each method is one step of the asynchronous code beneath it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ragtune._drive import iterate, run
+from ragtune.errors import JobFailed
+from ragtune.job import FineTuneJob
+from ragtune.job.handle import core_of
+from ragtune.model.handle import around
+from ragtune.monitor.core import AsyncJobMonitor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import openai
+
+    from ragtune._api import Api
+    from ragtune.job import JobTable
+    from ragtune.model import TunedModel
+    from ragtune.monitor.events import JobEvent
+    from ragtune.monitor.metrics import Metrics
+
+
+class JobMonitor:
+    """Watches one job.
+
+    Args:
+        job: the job.
+        poll_s: longest pause between two looks, in seconds; while something happens it looks twice a second.
+        patience_s: how long to go on, in seconds, while the server is in trouble or out of reach.
+
+    Example:
+        ```python
+        import ragtune as rt
+        from ragtune.local import LocalBackend
+
+        rows = [{"q": f"What is {n} + {n}?", "a": str(n + n)} for n in range(12)]
+        dataset = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}").build("sums", overwrite=True)
+        spec = rt.TuneSpec(model="tiny-random", method=rt.Supervised(n_epochs=2, batch_size=4), seed=7)
+        with LocalBackend("runs") as backend:
+            monitor = rt.JobMonitor(rt.FineTuneJob.create(backend.client(), dataset, spec))
+            model = monitor.wait(timeout_s=300)
+            print(model.base, len(monitor.metrics()))
+            #> tiny-random 6
+        ```
+    """
+
+    def __init__(self, job: FineTuneJob, *, poll_s: float = 20.0, patience_s: float = 300.0) -> None:
+        self._job = job
+        self._monitor = AsyncJobMonitor(core_of(job), poll_s=poll_s, patience_s=patience_s)
+
+    @property
+    def job(self) -> FineTuneJob:
+        """The job that is watched."""
+        return self._job
+
+    def events(self, *, after: str | None = None) -> Iterator[JobEvent]:
+        """Iterate the events: oldest first, each once, until the job has ended.
+
+        Args:
+            after: id of the last event that you have already, to go on behind it.
+        """
+        return iterate(self._monitor.events(after=after))
+
+    def wait(
+        self,
+        timeout_s: float | None = None,
+        *,
+        progress: bool | None = None,
+        on_event: Callable[[JobEvent], object] | None = None,
+        on_end: Callable[[FineTuneJob], object] | None = None,
+    ) -> TunedModel:
+        """Wait until the job ends and return its model, once the server answers to the model's name.
+
+        Args:
+            timeout_s: seconds to wait at most; None waits for as long as it takes.
+            progress: draw a bar with loss and time to go. True: always; False: never; None: on a terminal or in a
+                notebook.
+            on_event: called with each event.
+            on_end: called with the job when it has ended, however it did.
+
+        Raises:
+            JobFailed: the server ended the job; holds code, param, line and job.
+            JobCancelled: somebody cancelled it.
+            WaitTimeout: the time is over; the job runs on, and the message says how to come back.
+            ModelNotReady: the job succeeded and its server names no model.
+            KeyboardInterrupt: Ctrl-C ends the waiting only; the message says how to come back.
+        """
+        end = on_end
+        try:
+            return around(
+                run(
+                    self._monitor.wait(
+                        timeout_s,
+                        progress=progress,
+                        on_event=on_event,
+                        on_end=None if end is None else lambda _: end(self._job),
+                    )
+                )
+            )
+        except JobFailed as error:
+            error.job = self._job
+            raise
+
+    def metrics(self) -> Metrics:
+        """Return the steps measured so far, from the job's events and, once it has ended, its result file."""
+        return run(self._monitor.metrics())
+
+    @classmethod
+    def table(
+        cls, client: openai.OpenAI | Api, *, limit: int | None = 20, status: str | None = None
+    ) -> JobTable[FineTuneJob]:
+        """List the account's jobs, newest first, as a table with `.to_pandas()`; the same as `list_jobs`."""
+        return FineTuneJob.list(client, limit=limit, status=status)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._job!r})"

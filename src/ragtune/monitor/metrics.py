@@ -1,0 +1,199 @@
+"""Losses and accuracies of a job, from its events and from its result file."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import io
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from ragtune.errors import RagtuneError
+from ragtune.job.table import Table
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+__all__ = ["MetricRow", "Metrics"]
+
+# Events, checkpoints, result files and the service of 2021 call the same numbers by different names.
+_NAMES = {
+    "step": "step",
+    "train_loss": "train_loss",
+    "training_loss": "train_loss",
+    "train_accuracy": "train_accuracy",
+    "train_mean_token_accuracy": "train_accuracy",
+    "training_token_accuracy": "train_accuracy",
+    "valid_loss": "valid_loss",
+    "validation_loss": "valid_loss",
+    "valid_accuracy": "valid_accuracy",
+    "valid_mean_token_accuracy": "valid_accuracy",
+    "validation_token_accuracy": "valid_accuracy",
+    "full_valid_loss": "full_valid_loss",
+    "full_valid_mean_token_accuracy": "full_valid_accuracy",
+}
+# A rise that a smooth curve makes by chance is no overfitting.
+_CLEAR_RISE = 1.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricRow:
+    """One training step; what was not measured at that step is None.
+
+    Attributes:
+        step: number of the step, from 1.
+        time: when it was reported (UTC); None from a result file.
+        train_loss: mean loss over the step's tokens (nats).
+        train_accuracy: share of those tokens that the model would have said itself, in [0, 1].
+        valid_loss: the same on a sample of the validation file.
+        valid_accuracy: the same on that sample.
+        full_valid_loss: the same on the whole validation file, as a rule once per epoch.
+        full_valid_accuracy: the same on the whole validation file.
+
+    Example:
+        ```python
+        from ragtune.monitor import MetricRow
+
+        print(MetricRow(step=3, train_loss=0.25).valid_loss)
+        #> None
+        ```
+    """
+
+    step: int
+    time: datetime | None = None
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+    valid_loss: float | None = None
+    valid_accuracy: float | None = None
+    full_valid_loss: float | None = None
+    full_valid_accuracy: float | None = None
+
+
+_FIELDS = tuple(field.name for field in fields(MetricRow))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics(Table[MetricRow]):
+    """The measured steps of one job, in order.
+
+    Example:
+        ```python
+        import ragtune as rt
+        from ragtune.monitor import MetricRow
+
+        losses = [(2.0, 2.1), (1.0, 1.4), (0.4, 1.9)]
+        rows = tuple(MetricRow(step=i, train_loss=t, valid_loss=v) for i, (t, v) in enumerate(losses, start=1))
+        metrics = rt.Metrics(rows=rows)
+        print(metrics.overfitting, metrics.best_step)
+        #> True 2
+        ```
+    """
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the numbers by column; columns that nobody measured stay out, apart from the step."""
+        cells = {name: [getattr(row, name) for row in self.rows] for name in _FIELDS}
+        return {name: column for name, column in cells.items() if name == "step" or any(c is not None for c in column)}
+
+    def to_pandas(self) -> Any:
+        """Return the rows as a `pandas.DataFrame`; what was not measured is NaN."""
+        import pandas as pd
+
+        return pd.DataFrame(self.columns())
+
+    @property
+    def best_step(self) -> int | None:
+        """The step with the lowest validation loss, None without validation."""
+        losses = self._validation()
+        return min(losses, key=lambda pair: pair[1])[0] if losses else None
+
+    @property
+    def overfitting(self) -> bool | None:
+        """Whether the validation loss ended clearly (2 %) above its minimum while the training loss went on falling.
+
+        None when there are fewer than two validation points to tell by.
+        """
+        losses = self._validation()
+        if len(losses) < 2:
+            return None
+        best_step, best = min(losses, key=lambda pair: pair[1])
+        trained = [row.train_loss for row in self.rows if row.step >= best_step and row.train_loss is not None]
+        fell = len(trained) < 2 or trained[-1] < trained[0]
+        return losses[-1][1] > best * _CLEAR_RISE and fell
+
+    def plot(self, path: str | os.PathLike[str], *, title: str = "Loss") -> Path:
+        """Draw the loss curves into an image file (PNG, SVG or PDF, by the name's ending) and return its path.
+
+        Raises:
+            RagtuneError: there is nothing to draw.
+            MissingExtraError: the extra `plots` is not installed.
+        """
+        from ragtune import plots
+
+        if not any(row.train_loss is not None for row in self.rows):
+            message = "there are no losses to draw yet: no step of the job has been reported"
+            raise RagtuneError(message)
+        return plots.loss_curve(self.columns(), path, title=title)
+
+    def _validation(self) -> list[tuple[int, float]]:
+        # The whole file says more than a sample of it.
+        for name in ("full_valid_loss", "valid_loss"):
+            losses = [(row.step, value) for row in self.rows if (value := getattr(row, name)) is not None]
+            if losses:
+                return losses
+        return []
+
+
+def merged(rows: Iterable[MetricRow]) -> Metrics:
+    """Return one row per step in order; for a step that comes twice, earlier rows win where both have a number."""
+    steps: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        known = steps.setdefault(row.step, {})
+        for name in _FIELDS:
+            if known.get(name) is None:
+                known[name] = getattr(row, name)
+    return Metrics(rows=tuple(MetricRow(**steps[step]) for step in sorted(steps)))
+
+
+def row_from(values: Mapping[str, Any], time: datetime | None = None) -> MetricRow | None:
+    """Read one set of numbers by whichever names it uses; None when it has no step."""
+    numbers = {_NAMES[name]: number for name, value in values.items() if name in _NAMES and (number := _number(value))}
+    step = numbers.pop("step", None)
+    if step is None:
+        return None
+    return MetricRow(step=int(step.value), time=time, **{name: number.value for name, number in numbers.items()})
+
+
+def rows_from_file(content: bytes) -> list[MetricRow]:
+    """Read a result file: CSV with a header, plain or base64 as OpenAI sends it.
+
+    Raises:
+        RagtuneError: it is neither.
+    """
+    plain = content.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not plain.startswith(b"step"):
+        try:
+            plain = base64.b64decode(b"".join(plain.split()), validate=True)
+        except binascii.Error as error:
+            message = f"the result file is neither CSV nor base64 of it; it begins with {content[:40]!r}"
+            raise RagtuneError(message) from error
+    text = plain.decode("utf-8-sig", errors="replace")
+    rows = [row_from(values) for values in csv.DictReader(io.StringIO(text))]
+    return [row for row in rows if row is not None]
+
+
+@dataclass(frozen=True)
+class _Number:
+    """A number that is there, so that 0.0 does not count as missing."""
+
+    value: float
+
+
+def _number(value: Any) -> _Number | None:
+    try:
+        return _Number(float(value))
+    except (TypeError, ValueError):
+        return None

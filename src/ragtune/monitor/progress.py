@@ -1,0 +1,70 @@
+"""A progress bar where somebody can see it."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ragtune.monitor.events import JobEvent
+
+
+class ProgressBar:
+    """Steps done, time to go and loss of a job, drawn by tqdm.
+
+    Args:
+        label: stands before the bar.
+        wanted: True draws always, False never, None on a terminal and in a notebook.
+    """
+
+    def __init__(self, label: str, wanted: bool | None) -> None:
+        self._label = label
+        self._bar: Any = _bar(label) if (_visible() if wanted is None else wanted) else None
+
+    def show(self, event: JobEvent) -> None:
+        """Move to the step that an event tells of; other events change the text only."""
+        if self._bar is None:
+            return
+        step, total = event.data.get("step"), event.data.get("total_steps")
+        if not isinstance(step, int | float):
+            # Between start and first step this is all that can be seen.
+            if not self._bar.n:
+                self._bar.set_description_str(f"{self._label}: {event.message[:60]}")
+            return
+        if isinstance(total, int | float) and total:
+            self._bar.total = total
+        self._bar.set_description_str(self._label, refresh=False)
+        loss = event.data.get("train_loss")
+        if isinstance(loss, int | float):
+            self._bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+        self._bar.update(max(0, step - self._bar.n))
+
+    def end(self, status: str) -> None:
+        """Write how the job ended."""
+        if self._bar is not None:
+            self._bar.set_description_str(f"{self._label} {status}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _bar(label: str) -> Any:
+    with warnings.catch_warnings():
+        # A notebook without ipywidgets gets tqdm's text bar, which is good enough to go without its warning.
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm
+
+        return tqdm(desc=label, unit="step", dynamic_ncols=True, mininterval=0.2)
+
+
+def _visible() -> bool:
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
