@@ -1,22 +1,140 @@
-"""Asking models: one engine, loaded on first use, shared by all requests."""
+"""Asking models: one engine, made on first use, shared by all requests; no more at a time than it can bear."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ragtune.errors import BackendError
+from ragtune.local.wire import ApiError, invalid, model_not_found, overloaded
 
 if TYPE_CHECKING:
-    from ragtune.local.names import BaseModels
+    from collections.abc import Iterator
+    from pathlib import Path
 
-__all__ = ["Answering"]
+    from ragtune.local.engine import GenerateRequest, Generation
+    from ragtune.local.names import BaseModels, ServedModel
+
+__all__ = ["Answering", "AnsweringEngine"]
+
+MAX_OPEN_CHOICES = 512
+"""Most answers that are waited for at the same time; a request beyond them is told to come back."""
+
+# Below this the softmax of the logits overflows; the likeliest token has all the probability long before.
+_MIN_TEMPERATURE = 1e-3
+_MIN_TOP_P = 1e-9
+
+
+class AnsweringEngine(Protocol):
+    """What the backend asks of an engine; `ragtune.local.engine.Engine` is one."""
+
+    def submit(self, request: GenerateRequest) -> Generation:
+        """Queue a request."""
+        ...
+
+    def close(self) -> None:
+        """Stop answering."""
+        ...
 
 
 class Answering:
-    """Stands between the handlers and the engine."""
+    """Stands between the handlers and the engine.
 
-    def __init__(self, bases: BaseModels, *, threads: int | None, engine: Any | None) -> None:
+    Args:
+        bases: where the weights of base models are.
+        threads: CPU threads of the engine, None for its own choice.
+        engine: what answers; None makes one on first use.
+    """
+
+    def __init__(self, bases: BaseModels, *, threads: int | None, engine: AnsweringEngine | None) -> None:
         self._bases = bases
         self._threads = threads
         self._engine = engine
+        self._lock = threading.Lock()
+        self._open = 0
+        self._closed = False
+
+    @contextmanager
+    def place(self, choices: int) -> Iterator[None]:
+        """Hold a place for some answers while they are waited for.
+
+        Raises:
+            ApiError: 503, too many are waited for already.
+        """
+        with self._lock:
+            if self._open + choices > MAX_OPEN_CHOICES and self._open > 0:
+                message = (
+                    f"The server is answering {self._open} choices and takes at most {MAX_OPEN_CHOICES} at a time."
+                )
+                raise overloaded(message)
+            self._open += choices
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open -= choices
+
+    def submit(self, model: ServedModel, **options: Any) -> Generation:
+        """Ask a model; blocks only while the base is made ready on disk.
+
+        Args:
+            model: which one.
+            options: fields of `GenerateRequest` other than its paths.
+
+        Raises:
+            ApiError: the model's weights are not on this machine, or the server stops.
+        """
+        from ragtune.local.engine import GenerateRequest
+
+        options["temperature"] = 0.0 if options["temperature"] < _MIN_TEMPERATURE else options["temperature"]
+        options["top_p"] = max(options["top_p"], _MIN_TOP_P)
+        try:
+            base = self._bases.folder(model.base)
+        except BackendError as error:
+            raise model_not_found(model.name, hint=f" ({error})") from error
+        request = GenerateRequest(base_path=base, adapter_path=model.adapter, **options)
+        try:
+            return self._ready_engine().submit(request)
+        except BackendError as error:
+            raise refusal(error) from error
+
+    def forget(self, adapter: Path) -> None:
+        """Let the engine drop an adapter whose model was deleted."""
+        forget = getattr(self._engine, "forget", None)
+        if forget is not None:
+            forget(adapter)
 
     def close(self) -> None:
-        """End what is being generated."""
+        """End what is being written."""
+        with self._lock:
+            self._closed = True
+            engine = self._engine
+        if engine is not None:
+            engine.close()
+
+    def _ready_engine(self) -> AnsweringEngine:
+        with self._lock:
+            if self._closed:
+                raise overloaded("The server is stopping.")
+            if self._engine is None:
+                from ragtune.local.engine import Engine
+
+                self._engine = Engine(threads=self._threads)
+            return self._engine
+
+
+def refusal(error: Exception, *, param: str = "messages") -> ApiError:
+    """What an engine's error says on the wire."""
+    from ragtune.local.engine import ContextOverflowError, EngineClosedError
+
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, ContextOverflowError):
+        return invalid(f"{error}.", param=param, code="context_length_exceeded")
+    if isinstance(error, EngineClosedError):
+        return overloaded("The server is stopping.")
+    if isinstance(error, BackendError):
+        return ApiError(500, f"{error}.", type="server_error", code="server_error")
+    # What is left comes from the chat template, which cannot render every conversation.
+    return invalid(f"The model's chat template refuses these messages: {error}.", param=param, code="invalid_value")

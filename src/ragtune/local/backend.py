@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ragtune.errors import BackendError
 from ragtune.local.account import Account, open_account
-from ragtune.local.answering import Answering
+from ragtune.local.answering import Answering, AnsweringEngine
 from ragtune.local.app import make_app
 from ragtune.local.folder import FolderLock
 from ragtune.local.names import BaseModels
@@ -53,7 +53,7 @@ class LocalBackend:
         max_running: most jobs that train at the same time; others wait in the queue.
         trainer: argv of the training program, to which the path of a job's spec is added; None is
             `python -m ragtune.train`. A launcher such as `accelerate launch -m ragtune.train` goes here.
-        engine: what answers requests; None loads models with transformers on first use.
+        engine: what answers requests, see `AnsweringEngine`; None loads models with transformers on first use.
 
     Raises:
         BackendError: (on start) another backend has the folder, the port is taken, or the folder cannot be used.
@@ -86,7 +86,7 @@ class LocalBackend:
         threads: int | None = None,
         max_running: int = 1,
         trainer: Sequence[str] | None = None,
-        engine: Any | None = None,
+        engine: AnsweringEngine | None = None,
     ) -> None:
         if host not in _LOOPBACK and key is None:
             message = f"host {host!r} can be reached from other machines; pass key=... to say who may come in"
@@ -213,7 +213,6 @@ class _Running:
                         max_running=backend._max_running,
                     ),
                     answering=Answering(bases, threads=backend._threads, engine=backend._engine),
-                    closing=threading.Event(),
                 )
                 host, port = backend._address
                 server = ServerThread(make_app(services), host=host, port=port)
@@ -228,9 +227,11 @@ class _Running:
 
     def close(self) -> None:
         try:
-            self._services.closing.set()
-            self._services.answering.close()
+            # At the same time: open streams end with the engine's last token, or are cut off when that takes long.
+            ending = threading.Thread(target=self._services.answering.close, daemon=True)
+            ending.start()
             self.server.stop()
+            ending.join()
         finally:
             try:
                 self._services.queue.stop(_STOP_S)

@@ -144,11 +144,19 @@ class _Sampling(_Request):
             raise invalid(message, param="stream_options")
         return self
 
-    @property
-    def stops(self) -> tuple[str, ...]:
-        """The stop sequences; an empty one would end every answer before it begins and is left out."""
+    def sampling(self) -> dict[str, Any]:
+        """How tokens are to be drawn, with OpenAI's defaults for what the request leaves out."""
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        return tuple(stop for stop in stops if stop)
+        return {
+            "temperature": 1.0 if self.temperature is None else self.temperature,
+            "top_p": 1.0 if self.top_p is None else self.top_p,
+            "frequency_penalty": self.frequency_penalty or 0.0,
+            "presence_penalty": self.presence_penalty or 0.0,
+            "n": self.n or 1,
+            "seed": self.seed,
+            # An empty stop text would end every answer before it begins.
+            "stop": tuple(stop for stop in stops if stop),
+        }
 
 
 class _TextPart(BaseModel):
@@ -170,12 +178,11 @@ class ChatTurn(BaseModel):
     tool_calls: list[dict[str, Any]] | None = None
     tool_call_id: str | None = None
 
-    @property
-    def text(self) -> str:
-        """The content as one text; a message without content is empty."""
-        if isinstance(self.content, str):
-            return self.content
-        return "".join(part.text for part in self.content or ())
+    def for_template(self) -> dict[str, Any]:
+        """The message for a chat template: content as one text, nothing that was left out."""
+        content = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content or ())
+        given = self.model_dump(include={"role", "name", "tool_calls", "tool_call_id"}, exclude_none=True)
+        return {**given, "content": content}
 
 
 class ChatRequest(_Sampling):

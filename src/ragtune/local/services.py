@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ class Services:
         queue: told when a job was made or changed.
         bases: the base models that are served.
         answering: asks models.
-        closing: set when the server stops, so that open streams end.
     """
 
     account: Account
@@ -36,7 +34,6 @@ class Services:
     queue: Queue
     bases: BaseModels
     answering: Answering
-    closing: threading.Event = field(default_factory=threading.Event)
 
 
 def services(request: Request) -> Services:

@@ -46,8 +46,10 @@ async def delete(request: Request) -> Response:
     if own.bases.real_name(name) is not None:
         message = f"The model `{name}` is a base model and cannot be deleted; only tuned models can."
         raise ApiError(403, message, param="model", code="model_not_deletable")
-    if not await run_in_threadpool(own.store.models.delete, name):
+    row = own.store.models.find(name)
+    if row is None or not await run_in_threadpool(own.store.models.delete, name):
         raise model_not_found(name)
+    own.answering.forget(row.adapter)
     return JSONResponse({"object": "model", "id": name, "deleted": True})
 
 
