@@ -1,0 +1,306 @@
+"""Every rule about a training file finds its case, says where, and leaves good files alone."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import ragtune as rt
+from ragtune.checks.schema import gate
+from ragtune.errors import DatasetError, RecordError
+from ragtune.records import RecordFormat
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello, you"}]}
+
+
+def chat(*messages: dict[str, Any], **rest: Any) -> dict[str, Any]:
+    return {"messages": list(messages), **rest}
+
+
+def user(content: Any = "Hi") -> dict[str, Any]:
+    return {"role": "user", "content": content}
+
+
+def assistant(content: Any = "Hello, you", **rest: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": content, **rest}
+
+
+def call(*ids: str, arguments: str = "{}") -> dict[str, Any]:
+    calls = [{"id": i, "type": "function", "function": {"name": "f", "arguments": arguments}} for i in ids]
+    return {"role": "assistant", "tool_calls": calls}
+
+
+def tool(call_id: str = "1") -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": "done"}
+
+
+def image(url: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def pair(wanted: str, unwanted: str, *messages: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "input": {"messages": list(messages) or [user()]},
+        "preferred_output": [assistant(wanted)],
+        "non_preferred_output": [assistant(unwanted)],
+    }
+
+
+def write(path: Path, *records: Any, good: int = 10) -> Path:
+    """A file with good lines first, so that only the given records can be wrong."""
+    path.write_text("".join(json.dumps(record) + "\n" for record in (*[GOOD] * good, *records)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("record", "code", "path"),
+    [
+        (chat(user(), {"role": "bot", "content": "x"}), "unknown-role", "messages[1].role"),
+        (chat(user(), assistant(weight=2)), "bad-weight", "messages[1].weight"),
+        (chat(user(), assistant(weight=0)), "all-weights-zero", "messages"),
+        (chat(user(), assistant(), user()), "last-not-assistant", "messages[2].role"),
+        (chat(user(), assistant("  \n")), "empty-answer", "messages[1].content"),
+        (chat(user(), assistant(), stray=1), "unknown-key", "stray"),
+        (chat(user(), {"role": "assistant"}), "missing-key", "messages[1].content"),
+        (chat(user(), assistant(7)), "wrong-type", "messages[1].content"),
+        (chat(), "empty-list", "messages"),
+        (chat({**user(), "weight": 1}, assistant()), "key-not-for-role", "messages[0].weight"),
+        (chat(user(), call("1"), assistant()), "tool-call-without-answer", "messages[1].tool_calls[0]"),
+        (chat(user(), call("1"), tool("2"), assistant()), "tool-answer-without-call", "messages[2].tool_call_id"),
+        (chat(user(), call("1", "1")), "doubled-tool-call-id", "messages[1].tool_calls[1].id"),
+        (chat(user(), call("1"), {"role": "tool", "content": "x"}), "missing-key", "messages[2].tool_call_id"),
+        (
+            chat(user(), call("1"), {**tool(), "content": [{"type": "text", "text": "x"}]}, assistant()),
+            "tool-content-parts",
+            "messages[2].content",
+        ),
+        (
+            chat(user(), call("1", arguments="{oops")),
+            "arguments-not-json",
+            "messages[1].tool_calls[0].function.arguments",
+        ),
+        (
+            chat(user(), call("1", arguments='"{}"')),
+            "arguments-encoded-twice",
+            "messages[1].tool_calls[0].function.arguments",
+        ),
+        (
+            chat(user(), call("1", arguments="[]")),
+            "arguments-not-an-object",
+            "messages[1].tool_calls[0].function.arguments",
+        ),
+        (chat(user(), assistant([image("https://x/y.png")])), "image-not-for-role", "messages[1].content[0]"),
+        (chat(user([image("https://x")] * 11), assistant()), "too-many-images", "messages"),
+        (chat(user([image("ftp://x")]), assistant()), "bad-image", "messages[0].content[0].image_url.url"),
+        (
+            chat(user([image("data:image/png;base64," + "A" * 14_000_000)]), assistant()),
+            "image-too-large",
+            "messages[0].content[0].image_url.url",
+        ),
+        (chat(user("a\u200bb"), assistant()), "invisible-character", "messages[0].content"),
+        (chat(user("a\u2028b"), assistant()), "invisible-character", "messages[0].content"),
+        (chat(user("\ufeffa"), assistant()), "invisible-character", "messages[0].content"),
+        (chat(user("Say: Hello, you"), assistant()), "answer-in-prompt", "messages[1].content"),
+        ({"prompt": "a", "completion": "b"}, "mixed-formats", ""),
+        ({"text": "a"}, "unknown-key", "text"),
+        ([1], "not-an-object", ""),
+    ],
+)
+def test_each_rule_of_chat_files_finds_its_case(tmp_path: Path, record: Any, code: str, path: str) -> None:
+    """Line 11, at the byte where it starts, with the path inside the record."""
+    file = write(tmp_path / "t.jsonl", record)
+    report = rt.check_file(file)
+    found = [problem for problem in report.problems if problem.code == code]
+    assert [problem.path for problem in found] == [path], str(report)
+    assert found[0].line == 11
+    assert found[0].byte_offset == file.read_bytes().index(json.dumps(record).encode())
+    assert found[0].hint
+    assert {problem.line for problem in report.problems} == {11}
+
+
+@pytest.mark.parametrize(
+    ("record", "code"),
+    [
+        (pair("a", "a"), "equal-outputs"),
+        (pair("", "b"), "empty-answer"),
+        (pair("a", "b", user(), assistant()), "input-ends-with-assistant"),
+        (pair("a", "b", user(), call("1"), user()), "tool-call-without-answer"),
+        ({**pair("a", "b"), "preferred_output": [user()]}, "output-not-assistant"),
+        ({**pair("a", "b"), "preferred_output": [assistant("a"), assistant("b")]}, "wrong-type"),
+        ({"input": {"messages": [user()]}, "preferred_output": [assistant("a")]}, "missing-key"),
+    ],
+)
+def test_each_rule_of_preference_files_finds_its_case(tmp_path: Path, record: Any, code: str) -> None:
+    """Good pairs first, then the wrong one."""
+    file = tmp_path / "t.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in [*[pair("a", "b")] * 10, record]))
+    report = rt.check_file(file)
+    assert [(p.line, p.code) for p in report.problems if p.severity == "error"] == [(11, code)], str(report)
+
+
+def test_a_good_file_of_each_kind_has_no_problem(tmp_path: Path) -> None:
+    """No rule cries without a reason."""
+    kinds: dict[RecordFormat, Any] = {
+        "chat": chat(user(), call("1"), tool("1"), assistant()),
+        "completion": {"prompt": "Where?", "completion": " There"},
+        "preference": pair("a", "b"),
+        "reinforcement": {"messages": [user()], "answer": "12"},
+    }
+    for format, record in kinds.items():
+        file = write(tmp_path / f"{format}.jsonl", *[record] * 10, good=0)
+        report = rt.check_file(file)
+        assert (report.ok, report.problems, report.stats.format, report.stats.examples) == (True, (), format, 10)
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "line"),
+    [
+        (b"\xef\xbb\xbf" + b'{"prompt": "a", "completion": "b"}\n', "byte-order-mark", 1),
+        (b'{"prompt": "a", "completion": "b"}\r\n', "crlf", 1),
+        (b'{"prompt": "a", "completion": "b"}\n\n', "blank-line", 2),
+        (b'{"prompt": "a", "completion": "caf\xe9"}\n', "not-utf8", 1),
+        (b'{\n"prompt": "a"}\n', "not-json", 1),
+        (b'{"prompt": NaN}\n', "not-json", 1),
+    ],
+)
+def test_each_way_of_spoiling_a_file_is_found(tmp_path: Path, content: bytes, code: str, line: int) -> None:
+    """Encodings, line ends, pretty-printing."""
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(content)
+    problems = rt.check_file(path).problems
+    assert code in [problem.code for problem in problems if problem.line == line]
+
+
+def test_a_file_keeps_being_read_after_a_problem(tmp_path: Path) -> None:
+    """Three wrong lines among good ones: three problems, in order."""
+    bad = chat({"role": "x", "content": "y"})
+    file = write(tmp_path / "t.jsonl", bad, GOOD, bad, GOOD, bad)
+    assert [problem.line for problem in rt.check_file(file).problems] == [11, 13, 15]
+
+
+def test_the_number_of_kept_problems_is_bounded_and_the_rest_counted(tmp_path: Path) -> None:
+    """Warnings make room for errors."""
+    bad, doubtful = chat({"role": "x", "content": "y"}), chat(user("a\u200bb"), assistant())
+    report = rt.check_file(write(tmp_path / "t.jsonl", *[doubtful] * 30, *[bad] * 20), max_problems=25)
+    assert [problem.severity for problem in report.problems].count("error") == 20
+    assert len(report.problems) == 25
+    assert report.counts == {("warning", "invisible-character"): 30, ("error", "unknown-role"): 20}
+    assert "25 more problems counted" in str(report)
+
+
+def test_fewer_than_ten_examples_are_an_error(tmp_path: Path) -> None:
+    """Nine are too few, ten are enough."""
+    assert not rt.check_file(write(tmp_path / "t.jsonl", good=9)).ok
+    assert rt.check_file(write(tmp_path / "t.jsonl", good=10)).ok
+    (tmp_path / "empty.jsonl").write_bytes(b"")
+    assert "0 examples" in str(rt.check_file(tmp_path / "empty.jsonl"))
+
+
+def test_an_example_longer_than_the_training_context_is_an_error(tmp_path: Path) -> None:
+    """The end would be cut off, and the end is the answer."""
+    report = rt.check_file(write(tmp_path / "t.jsonl", chat(user("word " * 70_000), assistant())), model="gpt-4o-mini")
+    assert [(problem.line, problem.code) for problem in report.problems] == [(11, "too-long")]
+    assert report.stats.longest is not None
+    assert report.stats.longest > 65_536
+
+
+def test_a_file_of_the_wrong_kind_for_the_model_is_an_error(tmp_path: Path) -> None:
+    """Pairs for a chat model, and the reverse."""
+    pairs = write(tmp_path / "t.jsonl", *[{"prompt": "a", "completion": " b"}] * 10, good=0)
+    assert not rt.check_file(pairs, model="gpt-4o-mini").ok
+    assert not rt.check_file(write(tmp_path / "c.jsonl"), model="babbage-002").ok
+    assert rt.check_file(write(tmp_path / "c.jsonl"), model="smollm2-135m-instruct").ok
+
+
+def test_a_model_that_nobody_knows_is_said_and_not_an_error(tmp_path: Path) -> None:
+    """Unknown is not wrong."""
+    report = rt.check_file(write(tmp_path / "t.jsonl"), model="gpt-9")
+    assert report.ok
+    assert [problem.code for problem in report.problems] == ["unknown-model"]
+
+
+def test_a_folder_and_a_missing_file_are_plain_errors(tmp_path: Path) -> None:
+    """The message says which files there are."""
+    write(tmp_path / "train.jsonl")
+    with pytest.raises(DatasetError, match=r"is a folder.*train\.jsonl"):
+        rt.check_file(tmp_path)
+    with pytest.raises(DatasetError, match="No such file"):
+        rt.check_file(tmp_path / "none.jsonl")
+    with pytest.raises(DatasetError, match="'caht'"):
+        rt.check_file(tmp_path / "train.jsonl", format="caht")  # type: ignore[arg-type]
+
+
+def test_the_report_is_plain_json_values(tmp_path: Path) -> None:
+    """What a program reads instead of the text."""
+    report = rt.check_file(write(tmp_path / "t.jsonl", chat({"role": "x", "content": "y"})))
+    values = json.loads(json.dumps(report.to_dict()))
+    assert values["ok"] is False
+    assert values["problems"][0]["path"] == "messages[0].role"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["role", "content", "name", "weight", "messages", "x"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+roles = st.sampled_from(["system", "developer", "user", "assistant", "tool", "function", "x"])
+rough_message = st.fixed_dictionaries(
+    {},
+    optional={
+        "role": roles | json_values,
+        "content": json_values,
+        "weight": json_values,
+        "name": json_values,
+        "x": json_values,
+    },
+)
+rough_chat = st.fixed_dictionaries(
+    {"messages": st.lists(rough_message, max_size=3) | json_values}, optional={"x": json_values}
+)
+
+
+@given(rough_chat)
+@settings(max_examples=500)
+def test_what_the_fast_gate_lets_through_the_typed_record_takes_too(data: dict[str, Any]) -> None:
+    """The gate is a shortcut, never a loophole."""
+    fast = gate("chat")
+    assert fast is not None
+    try:
+        assert fast(json.dumps(data).encode()) == data
+    except ValueError:
+        return
+    rt.parse_record(data, "chat")
+
+
+@given(rough_chat)
+@settings(max_examples=500)
+def test_a_record_is_refused_exactly_when_the_checker_finds_a_schema_error(data: dict[str, Any]) -> None:
+    """One truth: `parse_record` and the checker agree."""
+    from ragtune.checks.schema import shape_faults
+
+    faults = shape_faults(data, "chat")
+    try:
+        rt.parse_record(data, "chat")
+    except RecordError:
+        assert faults
+    else:
+        assert not faults
+
+
+@given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_arbitrary_bytes_never_crash_the_checker(tmp_path: Path, content: bytes) -> None:
+    """Whatever is in the file, there is a report."""
+    path = tmp_path / "fuzz.jsonl"
+    path.write_bytes(content)
+    assert not rt.check_file(path).ok
