@@ -14,9 +14,10 @@ from ragtune import catalog
 from ragtune.checks import CheckReport, check_file, open_training_file
 from ragtune.dataset.cost import CostEstimate, estimate
 from ragtune.dataset.folder import MANIFEST
+from ragtune.dataset.functions import system_of
 from ragtune.dataset.report import DatasetReport
 from ragtune.errors import DatasetError, RecordError
-from ragtune.records import ChatRecord, PreferenceRecord, RecordFormat, ReinforcementRecord, detect_format, parse_record
+from ragtune.records import RecordFormat, detect_format, parse_record
 from ragtune.tokens import count_record, counter_for
 
 if TYPE_CHECKING:
@@ -137,12 +138,10 @@ class Dataset:
     @cached_property
     def system(self) -> str | None:
         """The one system prompt of all training records; None when there is none or it varies."""
-        if self.format == "completion":
-            return None
         if "system" in self.manifest:
             known: str | None = self.manifest["system"]
             return known
-        prompts = {_system_of(record) for record in self.train}
+        prompts = {system_of(record) for record in self.train}
         return prompts.pop() if len(prompts) == 1 else None
 
     @cached_property
@@ -311,14 +310,3 @@ def _format_of_file(path: Path) -> RecordFormat:
                 raise DatasetError(f"{path} line 1 is no training record: {line[:80]!r}; build records from such rows")
             return found
     raise DatasetError(f"{path} is empty; give a file with one record per line")
-
-
-def _system_of(record: AnyRecord) -> str | None:
-    if isinstance(record, PreferenceRecord):
-        messages = record.input.messages
-    elif isinstance(record, ChatRecord | ReinforcementRecord):
-        messages = record.messages
-    else:
-        return None
-    first = messages[0]
-    return first.text if first.role in ("system", "developer") else None

@@ -20,13 +20,18 @@ _FORMAT_OF = {kind: name for name, kind in RECORD_OF.items()}
 class FunctionRenderer:
     """Calls the function for every row and writes the records it gives."""
 
-    system: str | None = None
-
     def __init__(self, make: Callable[[Mapping[str, Any]], object], hidden: tuple[str, ...]) -> None:
         self._make = make
         self._hidden = frozenset(hidden)
         self._format: RecordFormat | None = None
         self._records: list[AnyRecord] = []
+        # Two are enough to know that it varies.
+        self._systems: set[str | None] = set()
+
+    @property
+    def system(self) -> str | None:
+        """The system prompt that all records share; None when there is none or it varies."""
+        return next(iter(self._systems)) if len(self._systems) == 1 else None
 
     @property
     def format(self) -> RecordFormat:
@@ -41,6 +46,8 @@ class FunctionRenderer:
             DatasetError: the function gives something that is no record, or records of two kinds.
         """
         self._records = [self._record(row, rows, index) for index, row in enumerate(rows.rows())]
+        if len(self._systems) < 2:
+            self._systems.update(map(system_of, self._records))
         return [record.to_json_line() for record in self._records]
 
     def keys(self, rows: Selection) -> list[list[int]]:
@@ -75,6 +82,14 @@ class FunctionRenderer:
                 f"drop rows with .filter(..., reason=...)"
             )
         return parse_record(made, self._format)
+
+
+def system_of(record: AnyRecord) -> str | None:
+    """The system prompt that a record begins with, or None."""
+    if isinstance(record, CompletionRecord):
+        return None
+    first = (record.input if isinstance(record, PreferenceRecord) else record).messages[0]
+    return first.text if first.role in ("system", "developer") else None
 
 
 def _question_and_texts(record: AnyRecord) -> tuple[str, list[str]]:

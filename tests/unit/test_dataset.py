@@ -1,0 +1,349 @@
+"""From rows to a dataset: sources, steps, splits, files, cost."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING, Any
+
+import datasets
+import jsonlines
+import orjson
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import ragtune as rt
+from ragtune.errors import DatasetError, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+ROWS = [
+    {
+        "question": f"What is the {n}th name?",
+        "answer": f"name {n}",
+        "support": f"It stands on page {n} of the long book.",
+    }
+    for n in range(30)
+]
+COLUMNS = list(ROWS[0])
+
+
+def as_csv(path: Path) -> rt.DatasetBuilder:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(ROWS)
+    return rt.DatasetBuilder.from_csv(path)
+
+
+def as_jsonl(path: Path) -> rt.DatasetBuilder:
+    with jsonlines.open(path, "w") as file:
+        file.write_all(ROWS)
+    return rt.DatasetBuilder.from_jsonl(path)
+
+
+def as_json(path: Path) -> rt.DatasetBuilder:
+    path.write_text(json.dumps(ROWS, indent=2))
+    return rt.DatasetBuilder.from_json(path)
+
+
+def as_json_object(path: Path) -> rt.DatasetBuilder:
+    path.write_text(json.dumps({"version": 1, "data": ROWS}))
+    return rt.DatasetBuilder.from_json(path)
+
+
+def as_parquet(path: Path) -> rt.DatasetBuilder:
+    pq.write_table(pa.Table.from_pylist(ROWS), path)
+    return rt.DatasetBuilder.from_parquet(path)
+
+
+SOURCES: dict[str, Callable[[Path], rt.DatasetBuilder]] = {
+    "csv": as_csv,
+    "jsonl": as_jsonl,
+    "json": as_json,
+    "json object": as_json_object,
+    "parquet": as_parquet,
+    "pandas": lambda path: rt.DatasetBuilder.from_pandas(pd.DataFrame(ROWS)),
+    "dataset": lambda path: rt.DatasetBuilder.from_dataset(datasets.Dataset.from_list(ROWS)),
+    "iterable dataset": lambda path: rt.DatasetBuilder.from_dataset(
+        datasets.Dataset.from_list(ROWS).to_iterable_dataset()
+    ),
+    "list": lambda path: rt.DatasetBuilder.from_rows(ROWS),
+    "generator": lambda path: rt.DatasetBuilder.from_rows(row for row in ROWS),
+    "function": lambda path: rt.DatasetBuilder.from_rows(lambda: iter(ROWS)),
+}
+
+
+def with_template(builder: rt.DatasetBuilder) -> rt.DatasetBuilder:
+    return (
+        builder.filter(lambda row: row["answer"] != "name 3", reason="not wanted")
+        .drop_columns("support")
+        .chat(system="Answer.", user="{question}", assistant="{answer}!")
+    )
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_gives_the_same_files(tmp_path: Path, source: str) -> None:
+    """Same rows, same bytes, wherever they come from."""
+    built = with_template(SOURCES[source](tmp_path / "rows")).build(tmp_path / "out", validation=0.2, seed=3)
+    expected = with_template(rt.DatasetBuilder.from_rows(ROWS)).build(tmp_path / "expected", validation=0.2, seed=3)
+    assert built.fingerprint == expected.fingerprint
+    assert (len(built.train), len(built.validation), len(built.test)) == (23, 6, 0)
+    assert dict(built.report.dropped) == {"not wanted": 1}
+    assert next(iter(built.train)).to_dict()["messages"][0] == {"role": "system", "content": "Answer."}
+
+
+def test_the_sciq_build_keeps_10481_of_11679_rows(tmp_path: Path, shared: Path) -> None:
+    """The main case: 1,198 rows have no support; two records hold a U+2028 that breaks no line."""
+    dataset = (
+        rt.DatasetBuilder.from_jsonl(shared / "data/sciq/train.jsonl")
+        .filter(lambda row: row["support"] and row["correct_answer"], reason="no support or answer")
+        .drop_columns("distractor1", "distractor2", "distractor3")
+        .chat(
+            system="Given a science question, give the correct answer with a detailed explanation.",
+            user="{question}",
+            assistant="{correct_answer} Explanation: {support}",
+        )
+        .build(tmp_path / "sciq")
+    )
+    assert (len(dataset.train), dataset.report.read, dict(dataset.report.dropped)) == (
+        10_481,
+        11_679,
+        {"no support or answer": 1_198},
+    )
+    assert dataset.train.path is not None
+    lines = dataset.train.path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 10_481
+    assert (
+        sum("\u2028" in record.messages[2].text for record in dataset.train if isinstance(record, rt.ChatRecord)) == 2
+    )
+    assert dataset.check("gpt-4o-mini-2024-07-18").ok
+
+
+def test_each_template_makes_its_record_kind(tmp_path: Path) -> None:
+    """Four kinds from the same rows."""
+    rows = rt.DatasetBuilder.from_rows(ROWS)
+    kinds = {
+        "completion": rows.completion(prompt="{question} ->", completion=" {answer}"),
+        "preference": rows.preference(system="S", prompt="{question}", preferred="{answer}", rejected="I {{guess}}."),
+        "reinforcement": rows.reinforcement(developer="D", user="{question}", reference={"answer": "{answer}"}),
+    }
+    built = {name: builder.build(tmp_path / name) for name, builder in kinds.items()}
+    assert {name: dataset.format for name, dataset in built.items()} == {name: name for name in kinds}
+    assert next(iter(built["completion"].train)).to_dict() == {
+        "prompt": "What is the 0th name? ->",
+        "completion": " name 0",
+    }
+    assert next(iter(built["preference"].train)).to_dict() == {
+        "input": {"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": ROWS[0]["question"]}]},
+        "preferred_output": [{"role": "assistant", "content": "name 0"}],
+        "non_preferred_output": [{"role": "assistant", "content": "I {guess}."}],
+    }
+    assert next(iter(built["reinforcement"].train)).to_dict()["answer"] == "name 0"
+    assert [built[name].system for name in kinds] == [None, "S", "D"]
+
+
+def test_an_empty_prompt_makes_open_ended_text(tmp_path: Path) -> None:
+    """Legacy files for plain continuation have no prompt."""
+    dataset = rt.DatasetBuilder.from_rows(ROWS).completion(prompt="", completion="{support}").build(tmp_path / "out")
+    assert next(iter(dataset.train)).to_dict()["prompt"] == ""
+    assert dataset.check().ok
+
+
+def test_records_come_from_any_function(tmp_path: Path) -> None:
+    """Several turns, a record or a dict; dropped columns are gone."""
+
+    def make(row: Any) -> Any:
+        assert "support" not in row
+        turns = [("user", row["question"]), ("assistant", row["answer"]), ("user", "Sure?"), ("assistant", "Yes.")]
+        return {"messages": [{"role": role, "content": content} for role, content in turns]}
+
+    builder = rt.DatasetBuilder.from_rows(ROWS).drop_columns("support").records(make)
+    dataset = builder.build(tmp_path / "out", test=0.1)
+    assert (dataset.format, len(dataset.test), dataset.system) == ("chat", 3, None)
+    assert len(dataset.train.to_pandas()) == len(dataset.train.to_hf()) == 27
+
+
+def test_a_varying_system_prompt_is_no_system_prompt(tmp_path: Path) -> None:
+    """`Dataset.system` is what a model may be asked with later."""
+    rows = rt.DatasetBuilder.from_rows(ROWS)
+    assert (
+        rows.chat(system="You are {answer}.", user="{question}", assistant="{answer}").build(tmp_path / "a").system
+        is None
+    )
+    made = rows.records(
+        lambda row: rt.ChatRecord(
+            messages=[
+                {"role": "system", "content": "Same."},
+                {"role": "user", "content": row["question"]},
+                {"role": "assistant", "content": "x"},
+            ]
+        )
+    )
+    assert made.build(tmp_path / "b").system == "Same."
+
+
+def test_a_preview_writes_nothing_and_reads_no_further_than_it_must(tmp_path: Path) -> None:
+    """A generator can still be built from afterwards."""
+
+    def rows() -> Iterator[dict[str, str]]:
+        yield from ROWS
+
+    builder = rt.DatasetBuilder.from_rows(rows()).chat(user="{question}", assistant="{answer}")
+    preview = builder.preview(2)
+    assert len(preview) == 2
+    assert str(preview).startswith("[1] user: What is the 0th name?\n    assistant: name 0")
+    assert "name 1" in preview._repr_html_()
+    assert len(builder.build(tmp_path / "out").train) == 30
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+def test_a_preview_does_not_mind_a_bad_row_further_down() -> None:
+    """Only the rows that are shown must be good."""
+    rows = [*ROWS, {"question": None, "answer": None, "support": None}]
+    assert len(rt.DatasetBuilder.from_rows(rows).chat(user="{question}", assistant="{answer}").preview(3)) == 3
+
+
+@given(
+    questions=st.lists(st.sampled_from("abcdefghijklmnop"), min_size=6, max_size=40),
+    seed=st.integers(0, 2**31 - 1),
+    shares=st.sampled_from([(0.1, 0.0), (0.2, 0.2), (0.0, 0.3), (0.05, 0.05)]),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_splits_are_disjoint_complete_and_keep_a_question_on_one_side(
+    tmp_path_factory: pytest.TempPathFactory, questions: list[str], seed: int, shares: tuple[float, float]
+) -> None:
+    """Every row once, in source order, no question twice across splits, the same again for the same seed."""
+    rows = [{"q": question, "a": f"answer {index}"} for index, question in enumerate(questions)]
+    builder = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}")
+    folder = tmp_path_factory.mktemp("split")
+    if len(set(questions)) <= sum(share > 0 for share in shares):
+        with pytest.raises(DatasetError, match="too few"):
+            builder.build(folder / "x", validation=shares[0], test=shares[1], seed=seed)
+        return
+    dataset = builder.build(folder / "x", validation=shares[0], test=shares[1], seed=seed)
+    again = builder.build(folder / "y", validation=shares[0], test=shares[1], seed=seed)
+    assert dataset.fingerprint == again.fingerprint
+    seen: dict[str, str] = {}
+    found: list[str] = []
+    for split in dataset.splits:
+        texts = [[message["content"] for message in record.to_dict()["messages"]] for record in split]
+        order = [int(answer.split()[1]) for _, answer in texts]
+        assert order == sorted(order)
+        for question, answer in texts:
+            assert seen.setdefault(question, split.name) == split.name
+            found.append(answer)
+    assert sorted(found) == sorted(row["a"] for row in rows)
+    assert all(
+        (len(split) > 0) == (share > 0) for split, share in zip((dataset.validation, dataset.test), shares, strict=True)
+    )
+    assert dataset.manifest["overlap"]["in_more_than_one_split"] == 0
+
+
+def test_rows_with_the_same_support_stay_together(tmp_path: Path) -> None:
+    """Two questions about one passage are one fact, however they are written."""
+    passage = "The old mill burned down in the winter of 1887."
+    rows = [*ROWS, {"question": "When did it burn?", "answer": "1887", "support": passage}]
+    rows.append({"question": "What burned?", "answer": "the mill", "support": passage.upper().replace(" ", "  ")})
+    for seed in range(12):
+        dataset = (
+            rt.DatasetBuilder.from_rows(rows)
+            .chat(user="{question}", assistant="{answer}. {support}")
+            .build(tmp_path / str(seed), validation=0.3, seed=seed)
+        )
+        sides = {
+            split.name for split in dataset.splits for record in split if "1887" in str(record.to_dict()).casefold()
+        }
+        assert len(sides) == 1
+
+
+def test_the_row_file_leads_back_to_the_source(tmp_path: Path) -> None:
+    """Line n of train.rows.txt is the source row of line n of train.jsonl."""
+    dataset = with_template(rt.DatasetBuilder.from_rows(ROWS)).build(tmp_path / "out", validation=0.2, seed=1)
+    for split in dataset.splits:
+        rows = [int(line) for line in (tmp_path / "out" / f"{split.name}.rows.txt").read_text().split()]
+        questions = [record.to_dict()["messages"][1]["content"] for record in split]
+        assert [ROWS[row]["question"] for row in rows] == questions
+
+
+def test_a_dataset_is_the_same_after_loading(tmp_path: Path) -> None:
+    """Everything that was known at the build is known again."""
+    built = with_template(rt.DatasetBuilder.from_rows(ROWS)).build(tmp_path / "out", validation=0.2)
+    assert rt.Dataset.load(tmp_path / "out") == built
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["files"]["train"]["sha256"] == built.train.sha256
+    assert manifest["rows"] == {"read": 30, "kept": 29, "dropped": {"not wanted": 1}}
+
+
+def test_a_file_that_was_changed_after_the_build_is_noticed(tmp_path: Path) -> None:
+    """The manifest's sha256 is checked when the dataset is opened."""
+    built = with_template(rt.DatasetBuilder.from_rows(ROWS)).build(tmp_path / "out")
+    assert built.train.path is not None
+    built.train.path.write_bytes(built.train.path.read_bytes().replace(b"name 1", b"name 9"))
+    with pytest.raises(DatasetError, match="was changed"):
+        rt.Dataset.load(tmp_path / "out")
+
+
+def test_finished_files_are_taken_as_they_are(tmp_path: Path) -> None:
+    """A BOM, CR LF and a blank line neither break the reading nor count as records."""
+    line = b'{"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello"}]}'
+    (tmp_path / "t.jsonl").write_bytes(b"\xef\xbb\xbf" + line + b"\r\n\n" + line + b"\n")
+    (tmp_path / "v.jsonl").write_bytes(line)
+    dataset = rt.Dataset.from_files(tmp_path / "t.jsonl", validation=tmp_path / "v.jsonl")
+    assert (dataset.format, len(dataset.train), len(dataset.validation), len(dataset.test)) == ("chat", 2, 1, 0)
+    assert len(list(dataset.train)) == 2
+    assert dataset.system is None
+    assert not dataset.check().ok
+
+
+def test_the_cost_is_tokens_times_epochs_times_the_price(tmp_path: Path) -> None:
+    """3.00 dollars per million for gpt-4o-mini, nothing for a local base, unknown for an unknown model."""
+    dataset = with_template(rt.DatasetBuilder.from_rows(ROWS)).build(tmp_path / "out", validation=0.2)
+    tokens = sum(dataset.token_counts("o200k_base"))
+    cost = dataset.cost("gpt-4o-mini-2024-07-18", n_epochs=3)
+    assert (cost.tokens, cost.epochs, cost.billed_tokens) == (tokens, 3, 3 * tokens)
+    assert cost.usd == pytest.approx(3 * tokens * 3.0 / 1e6)
+    assert dataset.cost("ft:gpt-4o-mini-2024-07-18:acme::x", n_epochs=3).usd == cost.usd
+    assert dataset.cost("tiny-random").usd == 0.0
+    unknown = dataset.cost("gpt-9")
+    assert unknown.usd is None
+    assert "price unknown" in str(unknown)
+    with pytest.raises(SpecError, match="n_epochs=0"):
+        dataset.cost("tiny-random", n_epochs=0)
+
+
+@pytest.mark.parametrize(
+    ("examples", "epochs"), [(0, 3), (1, 25), (10, 10), (33, 3), (34, 3), (100, 3), (8_333, 3), (8_334, 2), (25_001, 1)]
+)
+def test_auto_epochs_follow_the_cookbooks_rule(examples: int, epochs: int) -> None:
+    """Three passes unless that is fewer than 100 or more than 25,000 examples in all."""
+    from ragtune.dataset import auto_epochs
+
+    assert auto_epochs(examples) == epochs
+
+
+def test_an_example_longer_than_the_context_is_billed_up_to_it(tmp_path: Path) -> None:
+    """The server cuts it, and so does the estimate."""
+    rows = [*ROWS, {"question": "word " * 70_000, "answer": "x", "support": ""}]
+    dataset = rt.DatasetBuilder.from_rows(rows).chat(user="{question}", assistant="{answer}").build(tmp_path / "out")
+    cost = dataset.cost("gpt-4o-mini", n_epochs=1)
+    counts = dataset.token_counts("o200k_base")
+    assert cost.tokens == sum(counts) - counts[-1] + 65_536
+    assert "1 example(s) longer" in str(cost)
+
+
+def test_line_separators_are_escaped_and_come_back(tmp_path: Path) -> None:
+    """U+2028, U+2029 and U+0085 stay in the text and never break a line."""
+    rows = [{"q": f"{n} a\u2028b\u2029c\u0085d", "a": '%s {} \\u2028 "quoted"'} for n in range(10)]
+    dataset = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}").build(tmp_path / "out")
+    assert dataset.train.path is not None
+    lines = dataset.train.path.read_bytes()
+    assert len(lines.decode().splitlines()) == 10
+    assert [orjson.loads(line)["messages"][0]["content"] for line in lines.split(b"\n")[:-1]] == [r["q"] for r in rows]
+    assert orjson.loads(lines.split(b"\n")[0])["messages"][1]["content"] == rows[0]["a"]
