@@ -175,7 +175,7 @@ class Checkpoint:
 def _error(body: Json) -> JobError | None:
     error = body.get("error")
     # A healthy job carries null, {} or three nulls here.
-    if isinstance(error, str):
+    if isinstance(error, str) and error:
         return JobError(code=None, message=error, param=None)
     if not isinstance(error, dict) or not any(error.get(key) for key in ("code", "message", "param")):
         return None
