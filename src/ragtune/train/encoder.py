@@ -105,14 +105,14 @@ class Encoder:
         ]
         ends_here = bool(spans) and spans[-1][1] >= len(text.rstrip())
         has_end = bool(spans) and self._special.search(text, spans[-1][0], spans[-1][1]) is not None
-        return self._example(text, spans, close=ends_here and not has_end)
+        return self._cut(*self._labelled(text, spans, close=ends_here and not has_end))
 
     def completion(self, prompt: str, completion: str) -> Example:
         """Encode a prompt/completion pair; the completion and the end token after it carry loss."""
         head, tail = self._guard(prompt), self._guard(completion)
-        example = self._example(head + tail, [(len(head), len(head + tail))], close=True)
+        ids, labels = self._labelled(head + tail, [(len(head), len(head + tail))], close=True)
         lead = self._lead(prompt)
-        return self._cut(lead + example.input_ids, [IGNORED] * len(lead) + example.labels)
+        return self._cut(lead + ids, [IGNORED] * len(lead) + labels)
 
     def chat_prompt(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None
@@ -223,8 +223,8 @@ class Encoder:
             for token in self.tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]
         ]
 
-    def _example(self, text: str, spans: Sequence[tuple[int, int]], *, close: bool) -> Example:
-        """Tokens of the text, labelled inside the spans; `close` adds a labelled end token."""
+    def _labelled(self, text: str, spans: Sequence[tuple[int, int]], *, close: bool) -> tuple[list[int], list[int]]:
+        """Tokens of the text, and their labels inside the spans; `close` adds a labelled end token."""
         edges = [0, *(edge for span in spans for edge in span), len(text)]
         ids = self._encode(text)
         heads = [self._encode(text[:edge]) for edge in edges[1:-1]]
@@ -240,7 +240,7 @@ class Encoder:
             labels[start:end] = ids[start:end]
         if close and self.tokenizer.eos_token_id is not None:
             ids, labels = [*ids, self.tokenizer.eos_token_id], [*labels, self.tokenizer.eos_token_id]
-        return self._cut(ids, labels)
+        return ids, labels
 
     def _cut(self, ids: list[int], labels: list[int]) -> Example:
         limit = self.max_length

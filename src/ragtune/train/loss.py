@@ -60,9 +60,9 @@ def collate(examples: Sequence[Example], *, pad_token_id: int) -> dict[str, torc
         `input_ids`, `attention_mask` and `labels`, each of shape [B, T].
     """
     longest = max(len(example.input_ids) for example in examples)
-    input_ids_BT = torch.full((len(examples), longest), pad_token_id, dtype=torch.long)  # noqa: N806
-    labels_BT = torch.full_like(input_ids_BT, IGNORED)  # noqa: N806
-    mask_BT = torch.zeros_like(input_ids_BT)  # noqa: N806
+    input_ids_BT = torch.full((len(examples), longest), pad_token_id, dtype=torch.long)
+    labels_BT = torch.full_like(input_ids_BT, IGNORED)
+    mask_BT = torch.zeros_like(input_ids_BT)
     for row, example in enumerate(examples):
         length = len(example.input_ids)
         input_ids_BT[row, :length] = torch.tensor(example.input_ids)
@@ -77,7 +77,7 @@ def batch_sums(model: Any, batch: dict[str, torch.Tensor]) -> BatchSums:
     Logits are only computed where some example of the batch has a label: the prompt's share of the vocabulary
     projection would be the largest tensor of the step.
     """
-    next_labels_BT = batch["labels"][:, 1:]  # noqa: N806
+    next_labels_BT = batch["labels"][:, 1:]
     wanted = (next_labels_BT != IGNORED).any(dim=0).nonzero().squeeze(1)
     inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "use_cache": False}
     if _keeps_logits(model):
@@ -86,7 +86,7 @@ def batch_sums(model: Any, batch: dict[str, torch.Tensor]) -> BatchSums:
         logits = model(**inputs).logits[:, wanted]
     targets = next_labels_BT[:, wanted]
     labelled = targets != IGNORED
-    logits_NV, targets_N = logits[labelled].float(), targets[labelled]  # noqa: N806
+    logits_NV, targets_N = logits[labelled].float(), targets[labelled]
     loss = torch.nn.functional.cross_entropy(logits_NV, targets_N, reduction="sum")
     n_correct = int((logits_NV.detach().argmax(dim=-1) == targets_N).sum())
     return BatchSums(loss=loss, n_correct=n_correct, n_tokens=int(targets_N.numel()))
