@@ -73,7 +73,7 @@ class Stub:
         return found(request) if callable(found) else found
 
 
-def error(message: str, *, code: str | None, kind: str = "invalid_request_error") -> dict[str, Any]:
+def error(message: str, *, code: str | None = None, kind: str = "invalid_request_error") -> dict[str, Any]:
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 

@@ -1,0 +1,331 @@
+"""A job is bought exactly once, whatever happens to the answer; against a scripted server over loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import openai
+import pytest
+
+import ragtune as rt
+from ragtune._api import Api
+from ragtune._api.ports import SyncPort
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SPEC = rt.TuneSpec(model="base", method=rt.Supervised(n_epochs=2), seed=7, suffix="sums", metadata={"team": "a"})
+JOBS, FILES = ("POST", "/fine_tuning/jobs"), ("POST", "/files")
+
+
+@pytest.fixture
+def server(stub: Any, wire: Any) -> Any:
+    """A server that takes everything and knows nothing yet."""
+    stub.on("GET", "/files", wire.page())
+    stub.on("GET", "/fine_tuning/jobs", wire.page())
+    stub.on("POST", "/files", {"id": "file-1", "filename": "x", "bytes": 1, "status": "processed"})
+    return stub.on("POST", "/fine_tuning/jobs", wire.job("ftjob-1", "validating_files"))
+
+
+def made(stub: Any, wire: Any, *, status: str = "queued") -> Callable[[Any], Any]:
+    """A list of jobs that holds one with the key that is asked for."""
+
+    def answer(request: Any) -> Any:
+        key = request.query["metadata[ragtune_key]"][0]
+        return wire.page(wire.job("ftjob-9", status, metadata={"ragtune_key": key}))
+
+    return answer
+
+
+def test_a_job_carries_key_fingerprint_and_system_prompt(server: Any, api: Api, dataset: rt.Dataset) -> None:
+    job = rt.FineTuneJob.create(api, dataset, SPEC)
+    body = server.sent(*JOBS)[0].json
+    assert (job.id, job.reused) == ("ftjob-1", False)
+    assert body["metadata"]["team"] == "a"
+    assert body["metadata"]["ragtune_fingerprint"] == dataset.fingerprint
+    assert body["metadata"]["ragtune_system"] == "Add up."
+    assert len(body["metadata"]["ragtune_key"]) == 32
+    assert body["method"] == {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2}}}
+    assert (body["training_file"], body["validation_file"]) == ("file-1", "file-1")
+    assert [len(server.sent(*call)) for call in (JOBS, FILES)] == [1, 2]
+
+
+def test_the_uploaded_name_says_which_content_it_is(server: Any, api: Api, dataset: rt.Dataset) -> None:
+    rt.upload(api, dataset)
+    sent = server.sent(*FILES)[0].body
+    assert dataset.train.sha256 is not None
+    assert f'filename="train-{dataset.train.sha256[:16]}.jsonl"'.encode() in sent
+    assert dataset.train.path is not None
+    assert dataset.train.path.read_bytes() in sent
+
+
+@pytest.mark.parametrize("status", ["queued", "running", "paused", "succeeded", "a status of tomorrow"])
+def test_a_job_with_the_same_key_is_handed_back(
+    server: Any, api: Api, wire: Any, dataset: rt.Dataset, status: str
+) -> None:
+    server.on("GET", "/fine_tuning/jobs", made(server, wire, status=status))
+    job = rt.FineTuneJob.create(api, dataset, SPEC)
+    assert (job.id, job.reused) == ("ftjob-9", True)
+    assert not server.sent(*JOBS)
+    assert not server.sent(*FILES)
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_a_failed_or_cancelled_job_is_made_again(
+    server: Any, api: Api, wire: Any, dataset: rt.Dataset, status: str
+) -> None:
+    server.on("GET", "/fine_tuning/jobs", made(server, wire, status=status))
+    assert rt.FineTuneJob.create(api, dataset, SPEC).id == "ftjob-1"
+
+
+def test_another_job_is_made_when_it_is_asked_for(server: Any, api: Api, wire: Any, dataset: rt.Dataset) -> None:
+    server.on("GET", "/fine_tuning/jobs", made(server, wire))
+    assert rt.FineTuneJob.create(api, dataset, SPEC, new=True).id == "ftjob-1"
+
+
+def test_a_server_that_ignores_the_filter_hands_no_strangers_job_back(
+    server: Any, api: Api, wire: Any, dataset: rt.Dataset
+) -> None:
+    server.on("GET", "/fine_tuning/jobs", wire.page(wire.job("ftjob-8", "running", metadata={"ragtune_key": "other"})))
+    assert rt.FineTuneJob.create(api, dataset, SPEC).id == "ftjob-1"
+
+
+def test_the_key_changes_with_data_and_settings_and_with_nothing_else(
+    server: Any, api: Api, dataset: rt.Dataset
+) -> None:
+    def key(data: Any, spec: rt.TuneSpec, **options: Any) -> str:
+        rt.FineTuneJob.create(api, data, spec, **options)
+        found: str = server.sent(*JOBS)[-1].json["metadata"]["ragtune_key"]
+        return found
+
+    other = rt.TuneSpec(model="base", method=rt.Supervised(n_epochs=3), seed=7, suffix="sums", metadata={"team": "a"})
+    keys = [key(dataset, SPEC), key(dataset, other), key("file-1", SPEC), key("file-1", SPEC, validation="file-2")]
+    assert len(set(keys)) == 4
+    assert key(dataset, SPEC) == keys[0]
+    assert key(dataset, SPEC, key="mine") == "mine"
+
+
+@pytest.mark.parametrize("outcome", ["hang up", 500, 408, "not json"])
+def test_a_lost_answer_sends_no_second_request_and_finds_the_job(
+    server: Any, api: Api, wire: Any, dataset: rt.Dataset, hangup: type[Exception], outcome: Any
+) -> None:
+    """The job shows up in the list only at the third look."""
+
+    def lose(request: Any) -> Any:
+        server.on("GET", "/fine_tuning/jobs", wire.page(), (500, wire.error("busy")), made(server, wire))
+        if outcome == "hang up":
+            raise hangup
+        return (200, b"<html>") if outcome == "not json" else (outcome, wire.error("lost"))
+
+    server.on(*JOBS, lose)
+    job = rt.FineTuneJob.create(api, dataset, SPEC)
+    assert (job.id, job.reused) == ("ftjob-9", False)
+    assert len(server.sent(*JOBS)) == 1
+
+
+def test_even_a_client_with_retries_sends_one_request(
+    server: Any, clock: Any, dataset: rt.Dataset, wire: Any, hangup: type[Exception]
+) -> None:
+    def lose(_: Any) -> Any:
+        raise hangup
+
+    server.on(*JOBS, lose)
+    with openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=5, timeout=10) as client:
+        port = SyncPort(client, now=clock.now, monotonic=clock.now, sleep=clock.sleep)
+        with pytest.raises(rt.CreateUncertain):
+            rt.FineTuneJob.create(Api(port), dataset, SPEC)
+    assert len(server.sent(*JOBS)) == 1
+
+
+def test_a_job_that_never_shows_up_is_uncertain_and_says_how_to_find_out(
+    server: Any, api: Api, clock: Any, dataset: rt.Dataset, wire: Any
+) -> None:
+    server.on(*JOBS, (502, wire.error("bad gateway")))
+    with pytest.raises(rt.CreateUncertain, match=r"ragtune jobs --key [0-9a-f]{32}") as uncertain:
+        rt.FineTuneJob.create(api, dataset, SPEC)
+    assert isinstance(uncertain.value.__cause__, openai.InternalServerError)
+    assert 45 < sum(clock.slept) <= 60
+
+
+def test_a_lost_answer_to_another_job_does_not_find_the_first(
+    server: Any, api: Api, wire: Any, dataset: rt.Dataset
+) -> None:
+    """With `new=True` a job of the same key was there before the request."""
+    server.on("GET", "/fine_tuning/jobs", made(server, wire))
+    server.on(*JOBS, (500, wire.error("lost")))
+    with pytest.raises(rt.CreateUncertain):
+        rt.FineTuneJob.create(api, dataset, SPEC, new=True)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 422, 429])
+def test_a_refusal_is_no_uncertainty(server: Any, api: Api, wire: Any, dataset: rt.Dataset, status: int) -> None:
+    server.on(*JOBS, (status, wire.error("no", code="whatever")))
+    with pytest.raises(openai.APIStatusError) as refusal:
+        rt.FineTuneJob.create(api, dataset, SPEC)
+    assert refusal.value.status_code == status
+    assert any("nothing was created" in note and "file-1" in note for note in refusal.value.__notes__)
+    assert len(server.sent(*JOBS)) == 1
+
+
+def test_a_closed_account_raises_tuning_closed_with_the_dates(
+    server: Any, api: Api, wire: Any, dataset: rt.Dataset
+) -> None:
+    server.on(*JOBS, (403, wire.error("not available", code="training_not_available")))
+    with pytest.raises(rt.TuningClosed, match=r"2026-05-07.*2026-07-02.*2027-01-06.*LocalBackend") as closed:
+        rt.FineTuneJob.create(api, dataset, SPEC)
+    assert isinstance(closed.value.__cause__, openai.PermissionDeniedError)
+    assert "file-1" in closed.value.__notes__[0]
+
+
+def test_a_stop_while_creating_says_how_to_go_on(server: Any, api: Api, dataset: rt.Dataset) -> None:
+    """Ctrl-C arrives while the request is under way."""
+
+    class Stopping(SyncPort):
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            if name == "fine_tuning.jobs.create":
+                raise KeyboardInterrupt
+            return await super().call(name, **arguments)
+
+    with pytest.raises(KeyboardInterrupt) as stop:
+        rt.FineTuneJob.create(Api(Stopping(api.port._client)), dataset, SPEC)  # type: ignore[attr-defined]
+    assert "buys nothing twice" in stop.value.__notes__[0]
+
+
+def test_content_that_lies_on_the_account_is_not_sent_again(
+    server: Any, api: Api, wire: Any, dataset: rt.Dataset
+) -> None:
+    name, size = f"train-{dataset.train.sha256[:16]}.jsonl", dataset.train.bytes  # type: ignore[index]
+    broken = {"id": "file-bad", "filename": name, "bytes": size, "status": "error"}
+    server.on("GET", "/files", wire.page(broken, {"id": "file-7", "filename": name, "bytes": size}))
+    uploaded = rt.upload(api, dataset)
+    assert (uploaded.id, uploaded.reused, uploaded.sha256) == ("file-7", True, dataset.train.sha256)
+    assert not server.sent(*FILES)
+    assert rt.upload(api, dataset, new=True).id == "file-1"
+
+
+def test_a_file_without_a_status_is_not_waited_for(server: Any, api: Api, clock: Any, dataset: rt.Dataset) -> None:
+    server.on(*FILES, {"id": "file-1", "filename": "x", "bytes": 1})
+    assert rt.upload(api, dataset).status is None
+    assert not clock.slept
+
+
+def test_a_file_that_never_settles_is_waited_for_half_a_minute(
+    server: Any, api: Api, clock: Any, dataset: rt.Dataset
+) -> None:
+    pending = {"id": "file-1", "filename": "x", "bytes": 1, "status": "uploaded"}
+    server.on(*FILES, pending).on("GET", "/files/file-1", pending)
+    assert rt.upload(api, dataset).status == "uploaded"
+    assert 30 <= sum(clock.slept) < 36
+
+
+def test_a_file_that_the_server_refuses_ends_before_the_job(server: Any, api: Api, dataset: rt.Dataset) -> None:
+    refused = {"id": "file-1", "filename": "x", "bytes": 1, "status": "error", "status_details": "line 3 is no JSON"}
+    server.on(*FILES, refused)
+    with pytest.raises(rt.DatasetError, match="line 3 is no JSON"):
+        rt.FineTuneJob.create(api, dataset, SPEC)
+    assert not server.sent(*JOBS)
+
+
+def test_an_uploaded_file_or_its_id_can_be_trained_on(server: Any, api: Api, dataset: rt.Dataset) -> None:
+    uploaded = rt.upload(api, dataset)
+    rt.FineTuneJob.create(api, uploaded, SPEC, validation="file-5")
+    body = server.sent(*JOBS)[0].json
+    assert (body["training_file"], body["validation_file"]) == ("file-1", "file-5")
+    assert "ragtune_system" not in body["metadata"]
+    with pytest.raises(rt.SpecError, match=r"rt\.upload"):
+        rt.FineTuneJob.create(api, "train.jsonl", SPEC)
+
+
+def checks(dataset: rt.Dataset, folder: Path) -> list[tuple[type[Exception], str, Any, rt.TuneSpec, dict[str, Any]]]:
+    """What is refused: error, words, data, spec, options."""
+    few = folder / "few.jsonl"
+    lines = dataset.train.path.read_text().splitlines()[:3]  # type: ignore[union-attr]
+    few.write_text("\n".join(lines) + "\n")
+    priced = rt.TuneSpec(model="gpt-4o-mini-2024-07-18", method=rt.Supervised(n_epochs=2))
+    graded = rt.TuneSpec(model="gpt-4o-mini-2024-07-18", method=rt.Reinforcement(grader={"type": "x"}))
+    dead = rt.TuneSpec(model="gpt-4.1-nano-2025-04-14")
+    crowded = rt.TuneSpec(model="base", metadata={str(n): "" for n in range(14)})
+    absolute = rt.TuneSpec(model="base", method=rt.Supervised(learning_rate=rt.Absolute(1e-4)))
+    return [
+        (rt.DatasetError, "nothing was sent", rt.Dataset.from_files(few), SPEC, {}),
+        (rt.SpecError, "preference", dataset, rt.TuneSpec(model="base", method=rt.DPO()), {}),
+        (rt.SpecError, "supervised and dpo", dataset, graded, {}),
+        (rt.SpecError, "17 pairs", dataset, crowded, {}),
+        (rt.ModelExpired, "2026-10-23", dataset, dead, {}),
+        (rt.BudgetExceeded, "above the limit", dataset, priced, {"max_cost_usd": 1e-4}),
+        (rt.BudgetExceeded, "no price of base", dataset, SPEC, {"max_cost_usd": 5.0}),
+        (rt.BudgetExceeded, "already uploaded", "file-1", SPEC, {"max_cost_usd": 5.0}),
+        (rt.Unsupported, "absolute", dataset, absolute, {"dialect": "openai"}),
+        (rt.SpecError, "acme", dataset, SPEC, {"dialect": "acme"}),
+    ]
+
+
+def test_what_cannot_work_is_refused_before_the_first_request(
+    server: Any, api: Api, clock: Any, dataset: rt.Dataset, tmp_path: Path
+) -> None:
+    """On 2026-12-01 one base is shut down and another still takes jobs."""
+    clock.seconds = 1_796_083_200.0
+    for kind, words, data, spec, options in checks(dataset, tmp_path):
+        with pytest.raises(kind, match=words):
+            rt.FineTuneJob.create(api, data, spec, **options)
+        with pytest.raises(kind, match=words):
+            rt.FineTuneJob.plan(api, data, spec, **options)
+    assert server.requests == []
+
+
+def test_force_goes_past_the_catalogue(server: Any, api: Api, clock: Any, dataset: rt.Dataset) -> None:
+    clock.seconds = 1_796_083_200.0
+    spec = rt.TuneSpec(model="gpt-4.1-nano-2025-04-14", method=rt.Supervised(n_epochs=2))
+    assert rt.FineTuneJob.create(api, dataset, spec, force=True).id == "ftjob-1"
+    unpriced = rt.TuneSpec(model="base", method=rt.Supervised(n_epochs=2))
+    assert rt.FineTuneJob.create(api, dataset, unpriced, max_cost_usd=1.0, allow_unknown_cost=True).id == "ftjob-1"
+
+
+def test_a_plan_sends_nothing_and_shows_everything(server: Any, api: Api, clock: Any, dataset: rt.Dataset) -> None:
+    clock.seconds = 1_796_083_200.0
+    spec = rt.TuneSpec(model="gpt-4o-mini-2024-07-18", method=rt.Supervised(n_epochs=2))
+    plan = rt.FineTuneJob.plan(api, dataset, spec)
+    assert server.requests == []
+    assert [call.name for call in plan.calls if call.writes] == [
+        "files.create",
+        "files.create",
+        "fine_tuning.jobs.create",
+    ]
+    assert plan.calls[-1].body["training_file"] == "<file 1>"
+    assert plan.calls[-1].body["validation_file"] == "<file 2>"
+    assert plan.cost is not None
+    assert any("2027-01-14" in warning for warning in plan.warnings)
+    text = str(plan) + json.dumps(plan.to_dict())
+    assert "sk-test-secret-key" not in text
+    assert rt.FineTuneJob.create(api, dataset, spec, dry_run=True) == plan
+
+
+def test_a_plan_that_probes_reads_and_knows_what_is_there(
+    server: Any, api: Api, wire: Any, dataset: rt.Dataset
+) -> None:
+    server.on("GET", "/fine_tuning/jobs", made(server, wire))
+    plan = rt.FineTuneJob.plan(api, dataset, SPEC, probe=True)
+    assert plan.calls == ()
+    assert any("ftjob-9" in warning for warning in plan.warnings)
+    assert {request.method for request in server.requests} == {"GET"}
+
+
+def test_the_asynchronous_twin_buys_once_too(
+    server: Any, wire: Any, dataset: rt.Dataset, make_async_api: Any, clock: Any
+) -> None:
+    def lose(request: Any) -> Any:
+        server.on("GET", "/fine_tuning/jobs", wire.page(), made(server, wire))
+        return 500, wire.error("lost")
+
+    server.on(*JOBS, lose)
+
+    async def buy() -> rt.AsyncFineTuneJob:
+        client, api = make_async_api()
+        async with client:
+            return await rt.AsyncFineTuneJob.create(api, dataset, SPEC)
+
+    assert asyncio.run(buy()).id == "ftjob-9"
+    assert len(server.sent(*JOBS)) == 1
