@@ -1,0 +1,249 @@
+"""The backend under stress: restarts, killed processes, two owners of one folder, open streams."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from ragtune.errors import BackendError
+from ragtune.local import LocalBackend, serve
+from tests.local.kit import create, messages, trainer, until, wait_for
+
+SERVER = """
+import sys
+from ragtune.local import serve
+serve(sys.argv[1], trainer=sys.argv[2:], on_start=lambda backend: print(backend.base_url, backend.api_key, flush=True))
+"""
+
+
+@contextmanager
+def server(folder: Path, *command: str) -> Iterator[tuple[subprocess.Popen[str], openai.OpenAI]]:
+    """A backend in a process of its own, as `ragtune serve` runs it."""
+    process = subprocess.Popen([sys.executable, "-c", SERVER, str(folder), *command], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process, process.stdout as out:
+        base_url, key = out.readline().split()
+        try:
+            with openai.OpenAI(base_url=base_url, api_key=key, max_retries=0) as client:
+                yield process, client
+        finally:
+            process.kill()
+
+
+def step_told(client: openai.OpenAI, job_id: str, step: int) -> bool:
+    return any(message.startswith(f"Step {step}/") for message in messages(client, job_id))
+
+
+def workers(folder: Path) -> list[int]:
+    """Processes that train below a folder, zombies included."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if any(word.startswith(os.fsencode(folder)) and word.endswith(b"spec.json") for word in words):
+                found.append(int(entry.name))
+    return found
+
+
+def steps(client: openai.OpenAI, job_id: str) -> list[int]:
+    """The steps of all metrics events, oldest first."""
+    events = [event for event in client.fine_tuning.jobs.list_events(job_id, limit=100) if event.type == "metrics"]
+    return [int(event.data["step"]) for event in events][::-1]  # type: ignore[index]
+
+
+def test_leaving_the_block_stops_the_job_and_the_next_start_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says so at both ends; account, key, files and jobs are the same; each step is told once."""
+    caplog.set_level(logging.WARNING, logger="ragtune")
+    with LocalBackend(tmp_path, trainer=trainer("--delay", "0.1")) as backend, backend.client() as client:
+        identity = (backend.account, backend.api_key)
+        job = create(client)
+        until(lambda: step_told(client, job.id, 3))
+        begin = time.monotonic()
+    assert time.monotonic() - begin < 5
+    assert workers(tmp_path) == []
+    assert f"job {job.id} stopped at a checkpoint; the next start on this folder goes on with it" in caplog.text
+    with LocalBackend(tmp_path, trainer=trainer()) as backend, backend.client() as client:
+        assert (backend.account, backend.api_key) == identity
+        assert f"job {job.id} was interrupted; it goes on from its last checkpoint" in caplog.text
+        assert wait_for(client, job.id).status == "succeeded"
+        assert steps(client, job.id) == list(range(1, 10))
+        assert client.files.retrieve(job.training_file).filename == "train.jsonl"
+
+
+def test_ctrl_c_stops_the_server_in_order(tmp_path: Path) -> None:
+    """SIGINT while a job trains: the server ends with status 0, no process is left, the next one finishes the job."""
+    with server(tmp_path, *trainer("--delay", "0.1")) as (process, client):
+        job = create(client)
+        until(lambda: step_told(client, job.id, 2))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    assert workers(tmp_path) == []
+    with server(tmp_path, *trainer()) as (_, client):
+        assert wait_for(client, job.id).status == "succeeded"
+        assert steps(client, job.id) == list(range(1, 10))
+
+
+def test_a_killed_server_takes_its_worker_along_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    """kill -9 closes the lifeline: the worker writes a checkpoint and ends by itself."""
+    with server(tmp_path, *trainer("--delay", "0.1")) as (process, client):
+        job = create(client)
+        until(lambda: step_told(client, job.id, 2))
+        process.kill()
+        process.wait()
+    with server(tmp_path, *trainer()) as (_, client):
+        assert wait_for(client, job.id).status == "succeeded"
+        assert steps(client, job.id) == list(range(1, 10))
+    assert workers(tmp_path) == []
+
+
+def test_a_killed_worker_is_started_again(tmp_path: Path) -> None:
+    """A worker that kills itself at step 5 goes on from step 4; the event list says what happened."""
+    with LocalBackend(tmp_path, trainer=trainer("--die-at", "5")) as backend, backend.client() as client:
+        job = wait_for(client, create(client).id)
+        assert job.status == "succeeded"
+        assert steps(client, job.id) == list(range(1, 10))
+        told = messages(client, job.id)
+        assert "The training process ended unexpectedly with signal 9; it is started again" in told
+        assert "Going on from the checkpoint at step 4" in told
+
+
+def test_a_worker_that_never_gets_on_fails_the_job_with_its_last_words(tmp_path: Path) -> None:
+    """A command that cannot train is tried a few times, then the job fails; it is never called succeeded."""
+    broken = [sys.executable, "-c", "import sys; sys.exit('no such device')"]
+    with LocalBackend(tmp_path, trainer=broken) as backend, backend.client() as client:
+        job = wait_for(client, create(client).id)
+        assert (job.status, job.error.code, job.fine_tuned_model) == ("failed", "worker_crashed", None)
+        assert "5 times in a row without progress, last with exit code 1: no such device" in job.error.message
+
+
+def test_a_command_that_is_not_there_fails_the_job_and_the_server_lives(tmp_path: Path) -> None:
+    with LocalBackend(tmp_path, trainer=["/no/such/program"]) as backend, backend.client() as client:
+        job = wait_for(client, create(client).id)
+        assert (job.status, job.error.code) == ("failed", "server_error")
+        assert "/no/such/program" in job.error.message
+        assert client.models.list().data
+
+
+def test_exit_code_zero_without_a_last_word_is_no_success(tmp_path: Path) -> None:
+    """Only the `end` line counts."""
+    with LocalBackend(tmp_path, trainer=[sys.executable, "-c", "pass"]) as backend, backend.client() as client:
+        assert wait_for(client, create(client).id).status == "failed"
+
+
+def test_a_success_that_the_server_did_not_live_to_see_is_found(tmp_path: Path) -> None:
+    """The worker ended well while the server was dead: the next start takes the result without training again."""
+    with LocalBackend(tmp_path, trainer=trainer()) as backend, backend.client() as client:
+        job = wait_for(client, create(client).id)
+    with sqlite3.connect(tmp_path / "state.sqlite3") as database:
+        database.execute("UPDATE job SET status = 'running', result_file = NULL, finished_at = NULL")
+    database.close()
+    with LocalBackend(tmp_path, trainer=["/no/such/program"]) as backend, backend.client() as client:
+        again = wait_for(client, job.id)
+        assert (again.status, again.fine_tuned_model) == ("succeeded", job.fine_tuned_model)
+        assert steps(client, job.id) == list(range(1, 10))
+
+
+def test_a_second_backend_on_the_folder_is_refused(tmp_path: Path) -> None:
+    """In the same process and in another one; after the first has stopped, the folder is free."""
+    with LocalBackend(tmp_path, trainer=trainer()) as backend:
+        with pytest.raises(BackendError, match="this process already runs a backend on this folder"):
+            LocalBackend(tmp_path).start()
+        code = f"from ragtune.local import LocalBackend; LocalBackend({str(tmp_path)!r}).start()"
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert "another process already runs a backend on this folder" in other.stderr
+        assert other.returncode != 0
+        with backend.client() as client:
+            assert client.models.list().data
+    with LocalBackend(tmp_path, trainer=trainer()):
+        pass
+
+
+def test_stop_is_quick_while_a_stream_is_open(tmp_path: Path) -> None:
+    """A client in the middle of a long stream is told, and does not keep the server."""
+    backend = LocalBackend(tmp_path, trainer=trainer(), threads=1).start()
+    client = backend.client(max_retries=0)
+    ask: Any = {"model": "tiny-random", "messages": [{"role": "user", "content": "Hi"}], "temperature": 2.0}
+    stream = client.chat.completions.create(**ask, max_tokens=1900, stream=True)
+    next(iter(stream))
+    begin = time.monotonic()
+    backend.stop()
+    assert time.monotonic() - begin < 3
+    with pytest.raises((openai.APIError, openai.APIConnectionError)):
+        list(stream)
+    client.close()
+
+
+def test_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:
+    """The folder is free again after the failed start."""
+    with LocalBackend(tmp_path / "one", trainer=trainer()) as backend:
+        port = int(backend.base_url.rsplit(":", 1)[1].split("/")[0])
+        with pytest.raises(BackendError, match=f"cannot listen on 127.0.0.1:{port}"):
+            LocalBackend(tmp_path / "two", port=port).start()
+    with LocalBackend(tmp_path / "two", trainer=trainer()):
+        pass
+
+
+def test_other_hosts_need_a_key(tmp_path: Path) -> None:
+    """Neither the class nor `serve` opens a machine to the network without an explicit key."""
+    with pytest.raises(BackendError, match="can be reached from other machines"):
+        LocalBackend(tmp_path, host="0.0.0.0")
+    with pytest.raises(BackendError, match="can be reached from other machines"):
+        serve(tmp_path, host="0.0.0.0")
+    with LocalBackend(tmp_path, host="0.0.0.0", key="my-own-key", trainer=trainer()) as backend:
+        with backend.client() as client:
+            assert client.models.list().data
+        assert "my-own-key" not in (tmp_path / "account.json").read_text()
+
+
+def test_the_key_is_the_owners_alone(tmp_path: Path) -> None:
+    """Kept with mode 600, and in no repr."""
+    with LocalBackend(tmp_path, trainer=trainer()) as backend:
+        assert (tmp_path / "account.json").stat().st_mode & 0o777 == 0o600
+        assert backend.api_key not in repr(backend)
+        assert backend.api_key not in repr(backend._running.account)  # type: ignore[union-attr]
+
+
+def test_a_backend_that_is_not_started_says_so(tmp_path: Path) -> None:
+    backend = LocalBackend(tmp_path)
+    for name in ("base_url", "api_key", "account"):
+        with pytest.raises(BackendError, match="is not started"):
+            getattr(backend, name)
+    backend.stop()
+
+
+def test_a_damaged_folder_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "state.sqlite3").write_bytes(b"no database at all" * 100)
+    with pytest.raises(BackendError, match="cannot be used as a database"):
+        LocalBackend(tmp_path).start()
+    (tmp_path / "state.sqlite3").unlink()
+    (tmp_path / "account.json").write_text(json.dumps({"id": "x"}))
+    with pytest.raises(BackendError, match="needs id, created_at and key"):
+        LocalBackend(tmp_path).start()
+
+
+def test_a_moved_folder_still_holds_its_models(tmp_path: Path) -> None:
+    """Paths in the database are relative to the folder."""
+    with LocalBackend(tmp_path / "old", trainer=trainer()) as backend, backend.client() as client:
+        name = wait_for(client, create(client).id).fine_tuned_model
+    (tmp_path / "old").rename(tmp_path / "new")
+    with LocalBackend(tmp_path / "new", trainer=trainer()) as backend, backend.client() as client:
+        assert client.models.delete(name).deleted
+    assert list((tmp_path / "new" / "jobs").glob("*/adapter")) == []
