@@ -40,7 +40,7 @@ async def patiently(
         longest_wait_s: longest pause between two attempts, unless the server asks for a longer one.
     """
     started = api.port.monotonic()
-    backoff = tenacity.wait_exponential_jitter(initial=0.5, max=longest_wait_s, jitter=0.25)
+    backoff = tenacity.wait_exponential(multiplier=0.5, max=longest_wait_s) + tenacity.wait_random(0, 0.25)
 
     def pause(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

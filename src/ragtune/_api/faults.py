@@ -134,7 +134,7 @@ def _status_note(error: openai.APIStatusError, call: str, arguments: dict[str, A
         subject = next((arguments[name] for name in _SUBJECTS if name in arguments), None)
         room = call.partition(".")[0]
         if subject is None or room not in _LISTS:
-            return f"the server at {base_url} does not serve {call}"
+            return f"the server at {base_url} does not serve {call}" + (f", or not for {subject!r}" if subject else "")
         return f"{call}: {subject!r} is not on this account; {_LISTS[room]}"
     if error.status_code >= 500:
         return f"the trouble is on the side of {base_url}; the client already tried again where that is safe"
