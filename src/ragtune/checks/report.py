@@ -182,6 +182,6 @@ class ProblemList:
             kept.append(problem)
 
     def kept(self) -> tuple[Problem, ...]:
-        """The problems that fit into the limit, errors first to be chosen, in file order."""
+        """The problems that fit into the limit, errors first to be chosen, in file order, the whole file's last."""
         chosen = [problem for severity in SEVERITIES for problem in self._kept[severity]][: self._limit]
-        return tuple(sorted(chosen, key=lambda problem: problem.line or 0))
+        return tuple(sorted(chosen, key=lambda problem: (problem.line is None, problem.line or 0)))

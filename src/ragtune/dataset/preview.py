@@ -22,9 +22,9 @@ class Preview(Sequence["AnyRecord"]):
         import ragtune as rt
 
         rows = [{"question": "Capital of France?", "answer": "Paris"}]
-        print(rt.DatasetBuilder.from_rows(rows).chat(user="{question}", assistant="{answer}").preview(1))
-        #> [1] user: Capital of France?
-        #>     assistant: Paris
+        preview = rt.DatasetBuilder.from_rows(rows).chat(user="{question}", assistant="{answer}").preview(1)
+        print(preview[0].messages[1].text)
+        #> Paris
         ```
     """
 

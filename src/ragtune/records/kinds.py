@@ -28,8 +28,8 @@ class ChatRecord(Record):
         from ragtune import ChatRecord
 
         record = ChatRecord(messages=[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}])
-        print(record.to_json_line().decode(), end="")
-        #> {"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello!"}]}
+        print(record.to_json_line().strip())
+        #> b'{"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello!"}]}'
         ```
     """
 
