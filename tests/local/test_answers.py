@@ -1,0 +1,248 @@
+"""Chat completions and completions on the wire, with the tiny base and the real engine."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from ragtune.local import LocalBackend
+from tests.local.kit import trainer, until
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+def chat(answering: openai.OpenAI) -> Ask:
+    """Ask the tiny base a question; greedy and short unless told otherwise."""
+    turns = [{"role": "user", "content": "Hi"}]
+    defaults = {"model": "tiny-random", "messages": turns, "max_tokens": 8, "temperature": 0}
+    return lambda **options: answering.chat.completions.create(**{**defaults, **options})
+
+
+@pytest.fixture
+def complete(answering: openai.OpenAI) -> Ask:
+    """Let the tiny base go on with a text."""
+    defaults = {"model": "tiny-random", "prompt": "Once", "max_tokens": 8, "temperature": 0}
+    return lambda **options: answering.completions.create(**{**defaults, **options})
+
+
+def text_of(answer: Any) -> str:
+    return str(answer.choices[0].message.content)
+
+
+def test_an_answer_has_everything_that_clients_look_at(chat: Ask) -> None:
+    answer = chat()
+    choice = answer.choices[0]
+    assert (answer.object, answer.model) == ("chat.completion", "tiny-random")
+    assert answer.id.startswith("chatcmpl-")
+    assert (choice.index, choice.message.role, choice.message.refusal, choice.logprobs) == (0, "assistant", None, None)
+    assert choice.finish_reason == "length"
+    assert answer.usage.completion_tokens == 8
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + 8
+
+
+def test_a_stream_tells_the_same_as_a_plain_answer(chat: Ask) -> None:
+    """The pieces joined are the text; one chunk carries the role, one the reason, the last the usage."""
+    whole = chat()
+    chunks = list(chat(stream=True, stream_options={"include_usage": True}))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1]) == text_of(whole)
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert [chunk.choices[0].finish_reason for chunk in chunks[:-1] if chunk.choices[0].finish_reason] == ["length"]
+    assert (chunks[-1].choices, chunks[-1].usage) == ([], whole.usage)
+    assert len({chunk.id for chunk in chunks}) == 1
+
+
+def test_several_choices_come_whole_and_streamed(chat: Ask) -> None:
+    """Three sampled choices with a seed are the same three in a stream."""
+    options = {"n": 3, "temperature": 1.5, "seed": 11}
+    whole = chat(**options)
+    assert [choice.index for choice in whole.choices] == [0, 1, 2]
+    assert len({choice.message.content for choice in whole.choices}) == 3
+    streamed = ["", "", ""]
+    for chunk in chat(**options, stream=True):
+        streamed[chunk.choices[0].index] += chunk.choices[0].delta.content or ""
+    assert streamed == [choice.message.content for choice in whole.choices]
+
+
+def test_a_seed_repeats_and_another_seed_does_not(chat: Ask) -> None:
+    first, again, other = (text_of(chat(temperature=1, seed=seed, max_tokens=20)) for seed in (5, 5, 6))
+    assert first == again != other
+
+
+def test_a_stop_text_ends_the_answer_and_is_no_part_of_it(chat: Ask) -> None:
+    whole = text_of(chat(max_tokens=30))
+    stop = whole[4:7]
+    cut = chat(max_tokens=30, stop=["never there", stop])
+    assert text_of(cut) == whole[: whole.index(stop)]
+    assert cut.choices[0].finish_reason == "stop"
+
+
+def test_penalties_and_top_p_change_what_is_said(chat: Ask, complete: Ask) -> None:
+    """The greedy tiny base repeats itself; a penalty forbids that; a tiny top_p makes sampling greedy."""
+    plain, penalised = (
+        text_of(chat(max_tokens=30)),
+        text_of(chat(max_tokens=30, frequency_penalty=2, presence_penalty=2)),
+    )
+    assert plain != penalised
+    assert complete(temperature=2, top_p=0).choices[0].text == complete().choices[0].text
+
+
+def test_log_probabilities_are_those_of_the_choice(chat: Ask) -> None:
+    """Greedy: the chosen token is the likeliest one; bytes are told where a token is whole characters."""
+    told = chat(logprobs=True, top_logprobs=3).choices[0].logprobs.content
+    assert len(told) == 8
+    for token in told:
+        assert len(token.top_logprobs) == 3
+        assert token.top_logprobs[0].token == token.token
+        assert token.logprob == pytest.approx(token.top_logprobs[0].logprob)
+        assert token.logprob <= 0
+        assert math.fsum(math.exp(top.logprob) for top in token.top_logprobs) <= 1
+        assert token.bytes == (None if "\ufffd" in token.token else list(token.token.encode()))
+
+
+def test_max_completion_tokens_wins_over_max_tokens(chat: Ask) -> None:
+    assert chat(max_completion_tokens=3, max_tokens=8).usage.completion_tokens == 3
+
+
+def test_content_may_come_in_text_parts(chat: Ask) -> None:
+    parts = [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}]
+    assert text_of(chat(messages=[{"role": "user", "content": parts}])) == text_of(chat())
+
+
+def test_a_developer_message_counts_as_the_system_message(chat: Ask) -> None:
+    def ask(role: str) -> str:
+        return text_of(chat(messages=[{"role": role, "content": "Be brief."}, {"role": "user", "content": "Hi"}]))
+
+    assert ask("developer") == ask("system")
+
+
+def test_harmless_values_of_what_is_not_served_are_taken(chat: Ask) -> None:
+    """Programs that write out OpenAI's defaults run."""
+    answer = chat(
+        response_format={"type": "text"}, tools=[], store=False, logit_bias={}, service_tier="auto", user="me"
+    )
+    assert text_of(answer) == text_of(chat())
+
+
+def test_completions_of_several_prompts_stand_in_order(complete: Ask) -> None:
+    """Two prompts with two choices each are four choices, the first two of the first prompt."""
+    whole = complete(prompt=["Once", "A house"], n=2)
+    assert [choice.index for choice in whole.choices] == [0, 1, 2, 3]
+    assert whole.choices[0].text == whole.choices[1].text == complete().choices[0].text
+    assert whole.choices[2].text == complete(prompt="A house").choices[0].text
+    streamed = [""] * 4
+    for chunk in complete(prompt=["Once", "A house"], n=2, stream=True):
+        streamed[chunk.choices[0].index] += chunk.choices[0].text
+    assert streamed == [choice.text for choice in whole.choices]
+
+
+def test_a_completion_has_the_legacy_shape(complete: Ask) -> None:
+    """16 tokens by default, and log probabilities as four parallel lists."""
+    answer = complete(logprobs=2, max_tokens=None)
+    told = answer.choices[0].logprobs
+    assert (answer.object, answer.usage.completion_tokens) == ("text_completion", 16)
+    assert "".join(told.tokens) == answer.choices[0].text
+    assert told.text_offset[:2] == [0, len(told.tokens[0])]
+    assert len(told.tokens) == len(told.token_logprobs) == len(told.top_logprobs) == 16
+    assert all(token in top for token, top in zip(told.tokens, told.top_logprobs, strict=True))
+
+
+def test_an_empty_prompt_is_a_text_to_go_on_with(complete: Ask) -> None:
+    assert complete(prompt="").usage.completion_tokens >= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"model": "gpt-none"}, "model"),
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages.[0].content"),
+        ({"messages": [{"role": "bot", "content": "x"}]}, "messages.[0].role"),
+        ({"messages": [{"role": "user", "content": "x " * 5000}]}, "messages"),
+        ({"temperature": 2.1}, "temperature"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"top_p": -0.1}, "top_p"),
+        ({"n": 0}, "n"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
+        ({"frequency_penalty": 3}, "frequency_penalty"),
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"logit_bias": {"5": 1}}, "logit_bias"),
+        ({"store": True}, "store"),
+        ({"extra_body": {"colour": "red"}}, "colour"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_wrong_question_is_refused_by_name(chat: Ask, change: dict[str, Any], param: str, stream: bool) -> None:
+    """Also for a stream the status tells, not an event in the stream."""
+    with pytest.raises((openai.BadRequestError, openai.NotFoundError)) as caught:
+        chat(**{"stream": stream and "stream_options" not in change, **change})
+    assert (caught.value.type, caught.value.status_code) == ("invalid_request_error", 404 if param == "model" else 400)
+    assert caught.value.param is not None
+    assert caught.value.param.startswith(param)
+
+
+def test_the_codes_that_programs_look_for_are_there(chat: Ask) -> None:
+    with pytest.raises(openai.NotFoundError) as missing:
+        chat(model="gpt-none")
+    with pytest.raises(openai.BadRequestError) as long:
+        chat(messages=[{"role": "user", "content": "x " * 5000}])
+    assert (missing.value.code, long.value.code) == ("model_not_found", "context_length_exceeded")
+
+
+@pytest.mark.parametrize("change", [{"echo": True}, {"best_of": 3}, {"suffix": "x"}, {"prompt": [1, 2]}])
+def test_what_completions_do_not_serve_is_refused_by_name(complete: Ask, change: dict[str, Any]) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        complete(**change)
+    assert (caught.value.param or "").startswith(next(iter(change)))
+
+
+def test_the_async_client_asks_and_streams_side_by_side(tmp_path: Path) -> None:
+    """Twenty questions at once on one loop, half of them streamed, all get the greedy answer."""
+
+    async def ask(client: openai.AsyncOpenAI, stream: bool) -> str:
+        turns: Any = [{"role": "user", "content": "Hi"}]
+        shared: Any = {"model": "tiny-random", "messages": turns, "max_tokens": 6, "temperature": 0}
+        if not stream:
+            return text_of(await client.chat.completions.create(**shared))
+        chunks = [chunk async for chunk in await client.chat.completions.create(**shared, stream=True)]
+        return "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+
+    async def all_of_them() -> list[str]:
+        async with backend.async_client(max_retries=0) as client:
+            return await asyncio.gather(*(ask(client, number % 2 == 0) for number in range(20)))
+
+    with LocalBackend(tmp_path, trainer=trainer(), threads=1) as backend:
+        assert len(set(asyncio.run(all_of_them()))) == 1
+
+
+def test_a_stream_that_is_left_is_given_up(tmp_path: Path) -> None:
+    """The place of a client that went away is free again long before the answer would have ended."""
+    with LocalBackend(tmp_path, trainer=trainer(), threads=1) as backend, backend.client() as client:
+        turns: Any = [{"role": "user", "content": "Hi"}]
+        shared: Any = {"model": "tiny-random", "messages": turns, "temperature": 2}
+        with client.chat.completions.create(**shared, max_tokens=2000, stream=True) as stream:
+            next(iter(stream))
+        answering = backend._running._services.answering  # type: ignore[union-attr]
+        until(lambda: answering._open == 0, 5)
+
+
+def test_a_base_whose_weights_are_not_here_is_not_found(tmp_path: Path) -> None:
+    """The message names the command that fetches it."""
+    bases = {"mine": tmp_path / "nowhere"}
+    with (
+        LocalBackend(tmp_path, trainer=trainer(), bases=bases) as backend,
+        backend.client(max_retries=0) as client,
+        pytest.raises(openai.NotFoundError) as caught,
+    ):
+        client.completions.create(model="mine", prompt="x")
+    assert caught.value.code == "model_not_found"
