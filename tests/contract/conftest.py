@@ -210,7 +210,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> rt.Dataset:
     return builder.build(tmp_path_factory.mktemp("sums") / "dataset", validation=0.2, seed=7)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def prism_command(shared: Path) -> tuple[Path, Path]:
     """The mock that judges requests, and OpenAI's schema; skipped by name where either is absent."""
     schema = shared / "wire/openapi-finetune.prism.json"

@@ -32,6 +32,20 @@ class Api:
     def __init__(self, port: Port) -> None:
         self.port = port
 
+    async def _items(self, name: str, **query: Any) -> AsyncGenerator[Json, None]:
+        """Iterate a list to the end of its pages, each item once."""
+        seen: set[str] = set()
+        known_in_a_row = 0
+        async with aclosing(self.port.items(name, **query)) as items:
+            async for item in items:
+                # Pages shift while they are read; and a server that does not know `after` sends the first one for ever.
+                known_in_a_row = known_in_a_row + 1 if item["id"] in seen else 0
+                if known_in_a_row == PAGE:
+                    return
+                if not known_in_a_row:
+                    seen.add(item["id"])
+                    yield item
+
     async def create_file(self, file: LocalFile) -> Json:
         """Upload a training file in one request."""
         return await self.port.call("files.create", file=file, purpose="fine-tune")
@@ -42,7 +56,7 @@ class Api:
 
     def files(self, purpose: str | None = None) -> AsyncGenerator[Json, None]:
         """Iterate the account's files."""
-        return self.port.items("files.list", **({} if purpose is None else {"purpose": purpose}))
+        return self._items("files.list", **({} if purpose is None else {"purpose": purpose}))
 
     async def file_content(self, file_id: str) -> bytes:
         """Fetch a file."""
@@ -66,7 +80,7 @@ class Api:
     async def jobs(self, *, metadata: dict[str, str] | None = None, page: int = PAGE) -> AsyncGenerator[Json, None]:
         """Iterate the account's jobs, those that carry `metadata` when it is given."""
         query: Json = {"limit": page} if metadata is None else {"limit": page, "metadata": metadata}
-        async with aclosing(self.port.items("fine_tuning.jobs.list", **query)) as jobs:
+        async with aclosing(self._items("fine_tuning.jobs.list", **query)) as jobs:
             async for job in jobs:
                 # Once more here: a server that does not know the filter answers with all jobs.
                 if metadata is None or metadata.items() <= (job.get("metadata") or {}).items():
@@ -74,11 +88,11 @@ class Api:
 
     def events(self, job_id: str, *, page: int = PAGE) -> AsyncGenerator[Json, None]:
         """Iterate a job's events."""
-        return self.port.items("fine_tuning.jobs.list_events", fine_tuning_job_id=job_id, limit=page)
+        return self._items("fine_tuning.jobs.list_events", fine_tuning_job_id=job_id, limit=page)
 
     def checkpoints(self, job_id: str) -> AsyncGenerator[Json, None]:
         """Iterate a job's checkpoints."""
-        return self.port.items("fine_tuning.jobs.checkpoints.list", fine_tuning_job_id=job_id, limit=PAGE)
+        return self._items("fine_tuning.jobs.checkpoints.list", fine_tuning_job_id=job_id, limit=PAGE)
 
     async def steer_job(self, verb: str, job_id: str) -> Json:
         """Cancel, pause or resume a job (`verb` is the call's name)."""
@@ -86,7 +100,7 @@ class Api:
 
     def models(self) -> AsyncGenerator[Json, None]:
         """Iterate the models that this key may use."""
-        return self.port.items("models.list")
+        return self._items("models.list")
 
     async def model(self, name: str) -> Json:
         """Fetch what the server knows about a model."""

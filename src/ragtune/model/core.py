@@ -63,6 +63,8 @@ class AsyncTunedModel:
         self._fingerprint = fingerprint
         # A base model was trained with no prompt of ours; a tuned one may tell through its job.
         self._learned = system is not None or not name.startswith("ft:")
+        # Why the prompt is not known; told when a question would need it, and once.
+        self._doubt: str | None = None
 
     @property
     def name(self) -> str:
@@ -131,6 +133,13 @@ class AsyncTunedModel:
         """Return the system prompt that goes with each question; see `TunedModel.system`."""
         if not self._learned:
             await self._learn()
+        if self._doubt is not None:
+            warnings.warn(
+                f"the system prompt that {self._name} was trained with is not known ({self._doubt}); answers may be "
+                'worse without it: give it as TunedModel(client, name, system="..."), or system="" if there was none',
+                stacklevel=2,
+            )
+            self._doubt = None
         return self._system
 
     @overload
@@ -275,23 +284,16 @@ class AsyncTunedModel:
                         return
         except openai.APIStatusError as error:
             logger.info("the jobs of this account cannot be listed: %s", error.status_code)
-        self._warn("no job of this account made it")
+        self._doubt = "no job of this account made it"
 
     def _learn_from(self, job: JobDetails) -> None:
         self._learned = True
         self._system = job.metadata.get(SYSTEM)
         self._fingerprint = job.metadata.get(FINGERPRINT)
         if SYSTEM_TOO_LONG in job.metadata:
-            self._warn(f"it has {job.metadata[SYSTEM_TOO_LONG]} characters, more than a job's metadata can keep")
+            self._doubt = f"it has {job.metadata[SYSTEM_TOO_LONG]} characters, more than a job's metadata can keep"
         elif FINGERPRINT not in job.metadata:
-            self._warn(f"its job {job.id} was not created from a dataset of ragtune's")
-
-    def _warn(self, reason: str) -> None:
-        warnings.warn(
-            f"the system prompt that {self._name} was trained with is not known ({reason}); answers may be worse "
-            'without it: give it as TunedModel(client, name, system="..."), or system="" if there was none',
-            stacklevel=2,
-        )
+            self._doubt = f"its job {job.id} was not created from a dataset of ragtune's"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r})"

@@ -94,7 +94,7 @@ class EventReader:
                 in_a_row = in_a_row + 1 if event.id in self._seen else 0
                 if in_a_row >= _KNOWN_IN_A_ROW:
                     break
-                if event.id not in self._seen and event.id not in ids:
+                if event.id not in self._seen:
                     ids.append(event.id)
                     fresh.append(event)
         # Only now: an error on a later page must not make the earlier ones known without handing them on.
