@@ -28,7 +28,8 @@ class Dialect:
         methods: ways of fine-tuning that it takes.
         multiplier: whether `learning_rate_multiplier` means something to it.
         absolute: whether an absolute `learning_rate` means something to it.
-        catalog_dates: whether the catalogue's shutdown dates, which are OpenAI's, hold there.
+        catalog_dates: whether the catalogue's shutdown dates, which are OpenAI's, hold there; elsewhere the server is
+            asked whether it still has the model.
         source: where these facts were read.
         as_of: on which day.
 
@@ -51,7 +52,9 @@ class Dialect:
     as_of: dt.date = dt.date(2026, 11, 21)
 
 
-GENERIC = Dialect(name="generic", hosts=(), absolute=True, source="nothing is known, so nothing is refused")
+GENERIC = Dialect(
+    name="generic", hosts=(), absolute=True, catalog_dates=False, source="nothing is known, so nothing is refused"
+)
 DIALECTS = (
     Dialect(
         name="openai", hosts=("api.openai.com",), source="https://platform.openai.com/docs/api-reference/fine-tuning"

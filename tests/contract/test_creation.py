@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SPEC = rt.TuneSpec(model="base", method=rt.Supervised(n_epochs=2), seed=7, suffix="sums", metadata={"team": "a"})
+DEAD = rt.TuneSpec(model="gpt-4.1-nano-2025-04-14", method=rt.Supervised(n_epochs=2))
 JOBS, FILES = ("POST", "/fine_tuning/jobs"), ("POST", "/files")
 
 
@@ -246,7 +247,6 @@ def checks(dataset: rt.Dataset, folder: Path) -> list[tuple[type[Exception], str
     few.write_text("\n".join(lines) + "\n")
     priced = rt.TuneSpec(model="gpt-4o-mini-2024-07-18", method=rt.Supervised(n_epochs=2))
     graded = rt.TuneSpec(model="gpt-4o-mini-2024-07-18", method=rt.Reinforcement(grader={"type": "x"}))
-    dead = rt.TuneSpec(model="gpt-4.1-nano-2025-04-14")
     crowded = rt.TuneSpec(model="base", metadata={str(n): "" for n in range(14)})
     absolute = rt.TuneSpec(model="base", method=rt.Supervised(learning_rate=rt.Absolute(1e-4)))
     return [
@@ -254,7 +254,7 @@ def checks(dataset: rt.Dataset, folder: Path) -> list[tuple[type[Exception], str
         (rt.SpecError, "preference", dataset, rt.TuneSpec(model="base", method=rt.DPO()), {}),
         (rt.SpecError, "supervised and dpo", dataset, graded, {}),
         (rt.SpecError, "17 pairs", dataset, crowded, {}),
-        (rt.ModelExpired, "2026-10-23", dataset, dead, {}),
+        (rt.ModelExpired, "2026-10-23", dataset, DEAD, {"dialect": "openai"}),
         (rt.BudgetExceeded, "above the limit", dataset, priced, {"max_cost_usd": 1e-4}),
         (rt.BudgetExceeded, "no price of base", dataset, SPEC, {"max_cost_usd": 5.0}),
         (rt.BudgetExceeded, "already uploaded", "file-1", SPEC, {"max_cost_usd": 5.0}),
@@ -276,10 +276,33 @@ def test_what_cannot_work_is_refused_before_the_first_request(
     assert server.requests == []
 
 
+def test_a_date_of_openais_is_checked_with_another_server(
+    server: Any, api: Api, clock: Any, dataset: rt.Dataset
+) -> None:
+    """A server of one's own may go on serving a model of that name."""
+    clock.seconds = 1_796_083_200.0
+    with pytest.raises(rt.ModelExpired, match="2026-10-23"):
+        rt.FineTuneJob.create(api, dataset, DEAD)
+    assert [request.path for request in server.requests] == ["/models/gpt-4.1-nano-2025-04-14"]
+    server.on("GET", "/models/gpt-4.1-nano-2025-04-14", {"id": "gpt-4.1-nano-2025-04-14"})
+    assert rt.FineTuneJob.create(api, dataset, DEAD).id == "ftjob-1"
+    assert "which is past" in rt.FineTuneJob.plan(api, dataset, DEAD).warnings[0]
+
+
+def test_no_new_jobs_are_sent_to_openai_after_its_last_day(
+    server: Any, api: Api, clock: Any, dataset: rt.Dataset
+) -> None:
+    """Between 2027-01-06 and the shutdown of the base on 2027-01-14."""
+    clock.seconds = 1_799_500_000.0
+    spec = rt.TuneSpec(model="gpt-4o-mini-2024-07-18", method=rt.Supervised(n_epochs=2))
+    with pytest.raises(rt.TuningClosed, match="2027-01-06"):
+        rt.FineTuneJob.create(api, dataset, spec, dialect="openai")
+    assert server.requests == []
+
+
 def test_force_goes_past_the_catalogue(server: Any, api: Api, clock: Any, dataset: rt.Dataset) -> None:
     clock.seconds = 1_796_083_200.0
-    spec = rt.TuneSpec(model="gpt-4.1-nano-2025-04-14", method=rt.Supervised(n_epochs=2))
-    assert rt.FineTuneJob.create(api, dataset, spec, force=True).id == "ftjob-1"
+    assert rt.FineTuneJob.create(api, dataset, DEAD, force=True, dialect="openai").id == "ftjob-1"
     unpriced = rt.TuneSpec(model="base", method=rt.Supervised(n_epochs=2))
     assert rt.FineTuneJob.create(api, dataset, unpriced, max_cost_usd=1.0, allow_unknown_cost=True).id == "ftjob-1"
 

@@ -85,8 +85,8 @@ class AsyncFineTuneJob:
     ) -> Plan:
         """Return what `create` would do; see `FineTuneJob.plan`."""
         api = asynchronous(client)
-        order = await creation.prepare(api, dataset, spec, options)
         port = PlanPort(api.port, probe=probe)
+        order = await creation.prepare(Api(port), dataset, spec, options)
         existing: JobDetails | None = None
         try:
             details, reused = await creation.place(Api(port), order)

@@ -6,7 +6,6 @@ data is uploaded; one request goes out, never repeated; when its answer is lost,
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import json
 import logging
@@ -14,18 +13,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
-from ragtune import catalog, dialects, files
+from ragtune import dialects, files
 from ragtune._api.calls import LocalFile
 from ragtune._api.faults import UnreadableReplyError, never_left, refused
-from ragtune.errors import (
-    BudgetExceeded,
-    CreateUncertain,
-    DatasetError,
-    ModelExpired,
-    SpecError,
-    TuningClosed,
-)
+from ragtune.errors import BudgetExceeded, CreateUncertain, DatasetError, SpecError
 from ragtune.files import UploadedFile
+from ragtune.job.base_model import check_base
 from ragtune.job.details import JobDetails
 from ragtune.spec import check_metadata
 
@@ -46,7 +39,6 @@ SYSTEM_TOO_LONG = "ragtune_system_chars"
 LONGEST_VALUE = 512
 # How long a job may take to show up in the list after its answer was lost.
 SEARCH_S = 60.0
-WARN_BEFORE_SHUTDOWN = dt.timedelta(days=60)
 FORMATS = {"supervised": ("chat", "completion"), "dpo": ("preference",), "reinforcement": ("reinforcement",)}
 
 
@@ -90,8 +82,7 @@ async def prepare(api: Api, data: Dataset | UploadedFile | str, spec: TuneSpec, 
     chosen = options.get("dialect") or dialects.dialect_of(api.port.base_url)
     dialect = dialects.dialect_named(chosen) if isinstance(chosen, str) else chosen
     request = spec.request(dialect)
-    today = dt.datetime.fromtimestamp(api.port.now(), tz=dt.UTC).date()
-    warnings = _check_model(spec, today, dialect, force=options.get("force", False))
+    warnings = await check_base(api, spec, dialect, force=options.get("force", False))
     training, validation = await _check_data(api, data, spec, options.get("validation"))
     cost = None if isinstance(data, UploadedFile | str) else await api.port.work(_cost, data, spec)
     _check_budget(cost, spec.model, options)
@@ -182,36 +173,6 @@ def _uncertain(key: str) -> str:
         f"{SEARCH_S:.0f} s, but it still may. Find out with `ragtune jobs --key {key}`, or call create again with the "
         "same data and settings: it looks for the job first and buys nothing twice"
     )
-
-
-def _check_model(spec: TuneSpec, today: dt.date, dialect: Dialect, *, force: bool) -> list[str]:
-    """Hold the spec against what the catalogue knows; returns warnings."""
-    info = catalog.load().find(spec.model)
-    if info is None:
-        return [f"{spec.model!r} is not in the catalogue: its price and its dates are unknown"]
-    if info.methods and spec.method.type not in info.methods and not force:
-        raise SpecError(
-            f"model: {info.name} takes {' and '.join(info.methods)}, not {spec.method.type} (as of {info.as_of}, "
-            f"{info.source}); choose another method or model, or pass force=True"
-        )
-    if not dialect.catalog_dates:
-        return []
-    if info.shutdown is not None and info.shutdown <= today and not force:
-        raise ModelExpired(
-            f"{info.name} was shut down on {info.shutdown} (as of {info.as_of}, {info.source}), fine-tunes included; "
-            "choose another base, or pass force=True if your server still has it"
-        )
-    if info.last_new_job is not None and info.last_new_job <= today and not force:
-        raise TuningClosed(
-            f"no new jobs on {info.name} since {info.last_new_job} (as of {info.as_of}, {info.source}); choose another "
-            "base or server, or pass force=True if yours still takes them"
-        )
-    if info.shutdown is not None and info.shutdown - today <= WARN_BEFORE_SHUTDOWN:
-        days = (info.shutdown - today).days
-        warning = f"{info.name} and every fine-tune of it will be shut down on {info.shutdown}, in {days} days"
-        logger.warning(warning)
-        return [warning]
-    return []
 
 
 async def _check_data(

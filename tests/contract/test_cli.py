@@ -1,0 +1,130 @@
+"""The command `ragtune`, as a program of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import openai
+import pytest
+
+import ragtune as rt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RAGTUNE = [sys.executable, "-c", "from ragtune.cli import main; main()"]
+LINE = json.dumps({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]})
+
+
+def run(*args: str | Path, key: str | None = None, base_url: str | None = None) -> tuple[int, str, str]:
+    """Run the command and return exit code, output and errors."""
+    given = {"OPENAI_API_KEY": key, "OPENAI_BASE_URL": base_url}
+    env = {k: v for k, v in os.environ.items() if k not in given} | {k: v for k, v in given.items() if v}
+    done = subprocess.run([*RAGTUNE, *map(str, args)], env=env, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_version_is_the_packages() -> None:
+    assert run("--version") == (0, f"ragtune {rt.__version__}\n", "")
+
+
+def test_a_command_line_that_makes_no_sense_is_exit_code_2() -> None:
+    assert run("nonsense")[0] == 2
+    assert run("check")[0] == 2
+    assert run("check", "x.jsonl", "--format", "poetry")[0] == 2
+
+
+def test_the_help_names_every_command() -> None:
+    code, out, _ = run("--help")
+    assert code == 0
+    assert re.findall(r"│ (check|jobs|serve|fetch) ", out) == ["check", "jobs", "serve", "fetch"]
+
+
+def test_check_tells_good_files_from_bad_ones(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
+    good.write_text(f"{LINE}\n" * 12)
+    bad.write_text(f"{LINE}\n" * 11 + '{"messages": []}\n')
+    assert run("check", good)[0] == 0
+    code, out, err = run("check", good, bad)
+    assert (code, err) == (1, "")
+    assert "bad.jsonl:12" in out
+    assert "good.jsonl: chat, 12 examples" in out
+
+
+def test_a_file_that_is_not_there_is_told_without_a_traceback(tmp_path: Path) -> None:
+    code, _, err = run("check", tmp_path / "absent.jsonl")
+    assert code == 1
+    assert err.startswith("error: ")
+    assert "Traceback" not in err
+
+
+def test_jobs_without_a_key_is_exit_code_3_and_names_the_ways() -> None:
+    code, out, err = run("jobs")
+    assert (code, out) == (3, "")
+    assert "LocalBackend" in err
+    assert "Traceback" not in err
+
+
+def test_jobs_are_listed_and_filtered(stub: Any, wire: Any, tmp_path: Path) -> None:
+    stub.on("GET", "/fine_tuning/jobs", wire.page(wire.job("ftjob-1", "failed"), wire.job("ftjob-2", "running")))
+    (tmp_path / "key.txt").write_text("sk-cli-secret-key-1\n")
+    code, out, err = run("jobs", "--key-file", tmp_path / "key.txt", "--base-url", stub.base_url)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0].startswith("Job ID")
+    assert "ftjob-1" in out
+    assert "ftjob-2" in out
+    _, out, _ = run("jobs", "--status", "failed", key="k", base_url=stub.base_url)
+    assert "ftjob-2" not in out
+    assert run("jobs", "--key", "abc", key="k", base_url=stub.base_url)[1] == "no jobs\n"
+    assert stub.requests[-1].query["metadata[ragtune_key]"] == ["abc"]
+
+
+def test_a_refusal_and_an_unreachable_server_are_told_in_words(stub: Any, wire: Any) -> None:
+    secret = "sk-cli-secret-key-1"
+    stub.on("GET", "/fine_tuning/jobs", (401, wire.error(f"Incorrect API key provided: {secret}")))
+    code, _, err = run("jobs", key=secret, base_url=stub.base_url)
+    assert code == 1
+    assert "refused the key" in err
+    assert secret not in err
+    code, _, err = run("jobs", key=secret, base_url="http://127.0.0.1:9/v1")
+    assert code == 1
+    assert "no answer from http://127.0.0.1:9/v1" in err
+    assert "Traceback" not in err
+
+
+def test_fetching_an_unknown_base_names_the_known_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    code, _, err = run("fetch", "no-such-base", "--cache-dir", tmp_path)
+    assert code == 1
+    assert err.startswith("error: ")
+    assert "Traceback" not in err
+    code, out, _ = run("fetch", "tiny-random", "--cache-dir", tmp_path)
+    assert code == 0
+    assert str(tmp_path) in out
+
+
+def test_serve_answers_until_it_is_stopped_and_keeps_its_key_private(tmp_path: Path) -> None:
+    command = [*RAGTUNE, "serve", str(tmp_path / "backend"), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as serving:
+        assert serving.stdout is not None
+        line = serving.stdout.readline()
+        found = re.search(r"at (http://127\.0\.0\.1:\d+/v1); the API key is in (\S+);", line)
+        assert found is not None, line + serving.stderr.read()  # type: ignore[union-attr]
+        key_file = tmp_path / "backend" / "api_key.txt"
+        assert found[2] == str(key_file.resolve())
+        assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+        with rt.client_from_key_file(key_file, base_url=found[1], timeout=10) as client:
+            assert "tiny-random" in [model.id for model in rt.Maintenance(client).models()]
+            with client.with_options(api_key="wrong") as stranger, pytest.raises(openai.AuthenticationError):
+                rt.list_jobs(stranger)
+        serving.send_signal(signal.SIGINT)
+        out, err = serving.communicate(timeout=30)
+    assert (serving.returncode, out, err) == (0, "", "")
+    assert key_file.read_text().strip() not in line
