@@ -347,3 +347,37 @@ def test_line_separators_are_escaped_and_come_back(tmp_path: Path) -> None:
     assert len(lines.decode().splitlines()) == 10
     assert [orjson.loads(line)["messages"][0]["content"] for line in lines.split(b"\n")[:-1]] == [r["q"] for r in rows]
     assert orjson.loads(lines.split(b"\n")[0])["messages"][1]["content"] == rows[0]["a"]
+
+
+def test_a_layout_of_conversations_gives_records_without_a_template(tmp_path: Path) -> None:
+    """ShareGPT rows in, chat records out; filters see the rows as they are."""
+    rows = [
+        {"id": n, "conversations": [{"from": "human", "value": f"{n}?"}, {"from": "gpt", "value": f"{n}!"}]}
+        for n in range(12)
+    ]
+    builder = rt.DatasetBuilder.from_rows(rows, layout="sharegpt").filter(lambda row: row["id"] != 3, reason="three")
+    dataset = builder.build(tmp_path / "out")
+    assert (dataset.format, len(dataset.train), dict(dataset.report.dropped)) == ("chat", 11, {"three": 1})
+    assert [message["content"] for message in next(iter(dataset.train)).to_dict()["messages"]] == ["0?", "0!"]
+    assert dataset.manifest["steps"][-1] == {"layout": "sharegpt"}
+
+
+def test_a_layout_of_facts_gives_rows_for_a_template(tmp_path: Path) -> None:
+    """One SQuAD article holds several questions; each becomes a row."""
+    questions = [
+        {"id": str(n), "question": f"Which is number {n}?", "answers": [{"text": str(n), "answer_start": 0}]}
+        for n in range(12)
+    ]
+    article = {"title": "T", "paragraphs": [{"context": "Numbers follow each other.", "qas": questions}]}
+    path = tmp_path / "squad.json"
+    path.write_text(json.dumps({"version": "1.1", "data": [article]}))
+    builder = rt.DatasetBuilder.from_json(path).layout("squad").chat(user="{question}", assistant="{answer}")
+    assert len(builder.build(tmp_path / "out").train) == 12
+
+
+def test_an_unknown_layout_and_a_row_of_another_one_are_named(tmp_path: Path) -> None:
+    """The message lists the layouts, or the keys that were found."""
+    with pytest.raises(DatasetError, match="sharegpt"):
+        rt.DatasetBuilder.from_rows(ROWS, layout="shargpt")
+    with pytest.raises(DatasetError, match=r"row 0.*'support'"):
+        rt.DatasetBuilder.from_rows(ROWS, layout="sharegpt").build(tmp_path / "out")

@@ -114,12 +114,20 @@ class _Pass:
         self.counter = counter_for(encoding) if encoding else None
 
     def read(self, file: BinaryIO) -> None:
+        plain = None
         for raw in file:
             self.line += 1
-            content = self._bare(raw)
-            if content:
-                self.examples += 1
-                self._check(content)
+            if plain is not None and raw[-2:] != b"\r\n":
+                try:
+                    record = plain(raw)
+                except ValidationError:
+                    self._check_closely(raw)
+                else:
+                    self.examples += 1
+                    self._check_content(record, raw)
+            else:
+                self._check_closely(raw)
+                plain = gate(self.format)
             self.offset += len(raw)
 
     def _bare(self, raw: bytes) -> bytes:
@@ -138,36 +146,30 @@ class _Pass:
             return b""
         return content
 
-    def _check(self, line: bytes) -> None:
-        plain = gate(self.format)
-        if plain is not None:
-            try:
-                record = plain(line)
-            except ValidationError:
-                pass
-            else:
-                self._check_content(record, line)
-                return
-        self._check_closely(line)
-
-    def _check_closely(self, line: bytes) -> None:
+    def _check_closely(self, raw: bytes) -> None:
+        line = self._bare(raw)
+        if not line:
+            return
+        self.examples += 1
         record, faults = parse_line(line)
         if record is not None:
-            found, unknown = format_of(record)
-            expected = self.format
-            if expected is None and found is not None:
-                self.format = expected = found
-            if expected is None:
-                faults = unknown
-            elif found is not None and found != expected and not (expected == "reinforcement" and found == "chat"):
-                text = f"this record is {found}, but the file is {expected}"
-                faults = [Fault((), "mixed-formats", text, "put each format into a file of its own")]
-            else:
-                faults = shape_faults(record, expected)
-                if not faults:
-                    self._check_content(record, line)
+            faults = self._check_shape(record, line)
         for fault in faults:
             self._report(fault)
+
+    def _check_shape(self, record: dict[str, Any], line: bytes) -> list[Fault]:
+        found, unknown = format_of(record)
+        if self.format is None:
+            self.format = found
+        if self.format is None:
+            return unknown
+        if found is not None and found != self.format and (self.format, found) != ("reinforcement", "chat"):
+            text = f"this record is {found}, but the file is {self.format}"
+            return [Fault((), "mixed-formats", text, "put each format into a file of its own")]
+        faults = shape_faults(record, self.format)
+        if not faults:
+            self._check_content(record, line)
+        return faults
 
     def _check_content(self, record: dict[str, Any], line: bytes) -> None:
         assert self.format is not None

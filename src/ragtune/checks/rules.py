@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ragtune.records.base import Path
 
 _INVISIBLE = re.compile("[\u200b\u200c\u2060\ufeff\u2028\u2029\u00ad\u0085\u0000]")
-_MAYBE_INVISIBLE = re.compile(rb"\\u(?:200[bBcC]|2060|[fF][eE][fF][fF]|202[89]|00[aA][dD]|0085|0000)|[^\x00-\x7f]")
+_ESCAPED_INVISIBLE = re.compile(rb"\\u(?:200[bBcC]|2060|[fF][eE][fF][fF]|202[89]|00[aA][dD]|0085|0000)")
 _NAMES = {
     "\u200b": "zero width space",
     "\u200c": "zero width non-joiner",
@@ -42,14 +42,16 @@ def content_faults(record: dict[str, Any], line: bytes, format: RecordFormat) ->
         faults = _preference_faults(record)
     else:
         faults = _reinforcement_faults(record["messages"])
-    if not line.isascii() or b"\\u" in line:
-        faults.extend(_invisible_faults(record, line))
+    if (not line.isascii() and _INVISIBLE.search(line.decode())) or (
+        b"\\u" in line and _ESCAPED_INVISIBLE.search(line)
+    ):
+        faults.extend(_invisible_faults(record))
     return faults
 
 
 def _chat_faults(messages: Sequence[Message]) -> list[Fault]:
     faults: list[Fault] = []
-    trained = answers = 0
+    answers = trained = 0
     prompt = ""
     plain = True
     for index, message in enumerate(messages):
@@ -57,13 +59,17 @@ def _chat_faults(messages: Sequence[Message]) -> list[Fault]:
         content = message.get("content")
         if type(content) is not str:
             plain = False
-        elif role == "user":
-            prompt = content
-        if role == "assistant":
+        if role == "user":
+            prompt = content if type(content) is str else ""
+        elif role == "assistant":
             answers += 1
-            trained += message.get("weight") != 0
+            counts = message.get("weight") != 0
+            trained += counts
             if type(content) is str:
-                faults.extend(_answer_faults(message, content, prompt, index))
+                if not content or content.isspace():
+                    faults.extend(_empty_answer(message, index))
+                elif counts and content in prompt:
+                    faults.append(_copied_answer(index))
         elif role == "tool":
             plain = False
     last = messages[-1]["role"]
@@ -79,15 +85,16 @@ def _chat_faults(messages: Sequence[Message]) -> list[Fault]:
     return faults
 
 
-def _answer_faults(message: Message, content: str, prompt: str, index: int) -> Iterator[Fault]:
-    if not content or content.isspace():
-        if not message.get("tool_calls") and not message.get("function_call"):
-            place = ("messages", index, "content")
-            yield Fault(place, "empty-answer", "the assistant's answer is empty", "give it text or drop the record")
-    elif prompt and message.get("weight") != 0 and content in prompt:
-        text = "the answer stands word for word in the user's message"
-        hint = "fine when the model should quote; otherwise it learns to copy"
-        yield Fault(("messages", index, "content"), "answer-in-prompt", text, hint, "suggestion")
+def _empty_answer(message: Message, index: int) -> Iterator[Fault]:
+    if not message.get("tool_calls") and not message.get("function_call"):
+        place = ("messages", index, "content")
+        yield Fault(place, "empty-answer", "the assistant's answer is empty", "give it text or drop the record")
+
+
+def _copied_answer(index: int) -> Fault:
+    text = "the answer stands word for word in the user's message"
+    hint = "fine when the model should quote; otherwise it learns to copy"
+    return Fault(("messages", index, "content"), "answer-in-prompt", text, hint, "suggestion")
 
 
 def _completion_faults(record: dict[str, Any]) -> list[Fault]:
@@ -205,9 +212,7 @@ def _image_faults(url: str, path: Path) -> Iterator[Fault]:
         yield Fault(path, "image-too-large", text, "scale it down")
 
 
-def _invisible_faults(record: dict[str, Any], line: bytes) -> Iterator[Fault]:
-    if _MAYBE_INVISIBLE.search(line) is None:
-        return
+def _invisible_faults(record: dict[str, Any]) -> Iterator[Fault]:
     for path, text in texts(record):
         found = _INVISIBLE.search(text)
         if found is not None:

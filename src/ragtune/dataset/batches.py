@@ -1,14 +1,15 @@
-"""Rows in batches: columns on demand, one row as a mapping."""
+"""Rows in batches: columns on demand, rows as mappings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     import pyarrow as pa
 
 BATCH_ROWS = 8_192
@@ -27,29 +28,6 @@ class Columns(dict[str, "Sequence[Any]"]):
         values: list[Any] = self._table.column(name).to_pylist()
         self[name] = values
         return values
-
-
-class Row(Mapping[str, Any]):
-    """One row of a columnar batch, as a read-only mapping."""
-
-    __slots__ = ("_columns", "_index", "_names")
-
-    def __init__(self, names: tuple[str, ...], columns: Mapping[str, Sequence[Any]], index: int) -> None:
-        self._names = names
-        self._columns = columns
-        self._index = index
-
-    def __getitem__(self, name: str) -> Any:
-        return self._columns[name][self._index]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
 
 
 class Batch:
@@ -73,13 +51,13 @@ class Batch:
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
         """The rows, as mappings."""
-        names, columns = self.names, self._columns
-        for index in range(self._length):
-            yield Row(names, columns, index)
+        names = self.names
+        for values in zip(*(self._columns[name] for name in names), strict=True):
+            yield dict(zip(names, values, strict=True))
 
     def row(self, index: int) -> Mapping[str, Any]:
         """One row, as a mapping."""
-        return Row(self.names, self._columns, index)
+        return {name: self._columns[name][index] for name in self.names}
 
 
 class RowBatch(Batch):

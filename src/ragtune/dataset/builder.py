@@ -10,7 +10,7 @@ from ragtune.dataset.batches import Batch, Selection, missing_column
 from ragtune.dataset.building import build_folder
 from ragtune.dataset.dataset import Dataset
 from ragtune.dataset.filters import Filter, Predicate, Tally
-from ragtune.dataset.functions import FunctionRenderer
+from ragtune.dataset.functions import FunctionRenderer, LaidOut
 from ragtune.dataset.preview import Preview
 from ragtune.dataset.splits import check_shares
 from ragtune.dataset.templates import (
@@ -22,10 +22,11 @@ from ragtune.dataset.templates import (
     reinforcement_template,
 )
 from ragtune.errors import DatasetError
+from ragtune.layouts import get_layout
 from ragtune.records import parse_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import datasets
     import pandas as pd
@@ -154,14 +155,40 @@ class DatasetBuilder:
         return cls(sources.pandas_source(frame))
 
     @classmethod
-    def from_rows(cls, rows: Rows | Callable[[], Rows]) -> DatasetBuilder:
+    def from_rows(cls, rows: Rows | Callable[[], Rows], *, layout: str | None = None) -> DatasetBuilder:
         """Rows from any iterable of mappings, or from a function that gives a fresh iterable each time.
 
         An iterator (a generator, say) can be built from once; a preview before that is fine.
+
+        Args:
+            rows: the rows.
+            layout: the name of a layout that people have, see `layout`.
         """
-        return cls(sources.rows_source(rows))
+        builder = cls(sources.rows_source(rows))
+        return builder if layout is None else builder.layout(layout)
 
     # Steps
+
+    def layout(self, name: str, *, ignore: Sequence[str] = ()) -> DatasetBuilder:
+        """Take rows in a layout that people have: SQuAD, Alpaca, ShareGPT, chosen/rejected and others.
+
+        A layout of conversations or pairs gives finished records, and no template is needed; filters still see the rows
+        as they are. A layout of facts (`squad`, `pubmedqa`, `contexts`) gives plain rows for filters and a template.
+
+        Args:
+            name: see `ragtune.layouts.LAYOUTS` and the page about layouts.
+            ignore: further keys of the rows that carry nothing to train on.
+
+        Raises:
+            DatasetError: no layout has this name, or the builder has a template already.
+        """
+        layout = get_layout(name)
+        if layout.kind == "rows":
+            return DatasetBuilder(
+                sources.laid_out(self._source, name, ignore), filters=self._filters,
+                dropped_columns=self._dropped_columns, template=self._template,
+            )  # fmt: skip
+        return self._filled(LaidOut(layout=name, ignore=tuple(ignore)))
 
     def filter(self, keep: Predicate, *, reason: str) -> DatasetBuilder:
         """Keep the rows for which `keep(row)` is true; the report counts the others under `reason`.
@@ -301,8 +328,10 @@ class DatasetBuilder:
         """
         check_shares(validation, test)
         renderer = self._renderer()
-        build_folder(self, renderer, Path(folder), validation=validation, test=test, seed=seed, overwrite=overwrite)
-        return Dataset.load(folder)
+        manifest = build_folder(
+            self, renderer, Path(folder), validation=validation, test=test, seed=seed, overwrite=overwrite
+        )
+        return Dataset.from_manifest(Path(folder), manifest)
 
     def _renderer(self) -> Renderer | FunctionRenderer:
         if self._template is None:
@@ -343,6 +372,8 @@ class DatasetBuilder:
             steps.append({"drop_columns": list(self._dropped_columns)})
         if isinstance(self._template, Template):
             steps.append({"template": self._template.described()})
+        elif isinstance(self._template, LaidOut):
+            steps.append({"layout": self._template.layout})
         elif self._template is not None:
             steps.append({"records": getattr(self._template, "__qualname__", repr(self._template))})
         return {"source": self._source.described(), "steps": steps}

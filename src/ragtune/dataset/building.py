@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import orjson
 
+import ragtune
 from ragtune.dataset.filters import Tally
 from ragtune.dataset.folder import MANIFEST, FileFacts, LineFile, new_folder, refuse_occupied
 from ragtune.dataset.splits import SPLITS, Grouping, assign
@@ -65,8 +65,8 @@ def build_folder(
     test: float,
     seed: int,
     overwrite: bool,
-) -> None:
-    """Write the files of a dataset, its manifest last."""
+) -> dict[str, Any]:
+    """Write the files of a dataset, its manifest last, and return the manifest."""
     refuse_occupied(folder, overwrite=overwrite)
     tally = Tally()
     with new_folder(folder, overwrite=overwrite) as workshop:
@@ -89,6 +89,7 @@ def build_folder(
         }
         _write_json(workshop / "report.json", report)
         _write_json(workshop / MANIFEST, manifest)
+    return manifest
 
 
 def _write_all(recipe: Recipe, maker: LineMaker, workshop: Path, tally: Tally) -> dict[str, FileFacts]:
@@ -154,9 +155,11 @@ def _facts(facts: FileFacts) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    names = ("ragtune", "datasets", "orjson", "pyarrow")
-    loaded = {name: importlib.metadata.version(name) for name in names if name == "ragtune" or name in sys.modules}
-    return {"python": sys.version.split()[0], **loaded}
+    versions = {"python": sys.version.split()[0], "ragtune": ragtune.__version__}
+    for name in ("datasets", "orjson", "pyarrow"):
+        if name in sys.modules:
+            versions[name] = str(sys.modules[name].__version__)
+    return versions
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -218,19 +218,25 @@ class Dataset:
             ) from error
         except orjson.JSONDecodeError as error:
             raise DatasetError(f"{folder / MANIFEST} is damaged: {error}; build the dataset again") from error
-        splits: dict[str, Split] = {}
-        for name in SPLIT_NAMES:
-            facts = manifest["files"].get(name)
-            if facts is None:
-                splits[name] = Split(name=name, format=manifest["format"])
-                continue
-            split = _split(name, folder / facts["name"], manifest["format"])
-            if split.sha256 != facts["sha256"]:
+        dataset = cls.from_manifest(folder, manifest)
+        for split in dataset.splits:
+            assert split.path is not None
+            found = _split(split.name, split.path, split.format).sha256
+            if found != split.sha256:
                 raise DatasetError(
                     f"{split.path} was changed after the build (its sha256 differs from the manifest); "
                     f"build again, or open it with Dataset.from_files"
                 )
-            splits[name] = split
+        return dataset
+
+    @classmethod
+    def from_manifest(cls, folder: Path, manifest: Mapping[str, Any]) -> Dataset:
+        """The dataset that a manifest describes; its files are not read."""
+        splits: dict[str, Split] = {}
+        for name in SPLIT_NAMES:
+            facts = dict(manifest["files"].get(name, {}))
+            path = folder / facts.pop("name") if facts else None
+            splits[name] = Split(name=name, format=manifest["format"], path=path, **facts)
         return cls(
             folder=folder,
             format=manifest["format"],

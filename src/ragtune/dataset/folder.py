@@ -46,7 +46,7 @@ class LineFile:
 
     def write(self, lines: Sequence[bytes]) -> None:
         """Append lines; each ends with its line feed."""
-        data = escape_line_separators(b"".join(lines))
+        data = b"".join([line if line.isascii() else escape_line_separators(line) for line in lines])
         self._file.write(data)
         self._hash.update(data)
         self._bytes += len(data)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ragtune.dataset.splits import keys_of
 from ragtune.errors import DatasetError, RecordError
+from ragtune.layouts import get_layout
 from ragtune.records import CompletionRecord, Message, PreferenceRecord, Record, RecordFormat, parse_record
 from ragtune.records.parsing import RECORD_OF
 
@@ -15,6 +17,23 @@ if TYPE_CHECKING:
     from ragtune.records import AnyRecord
 
 _FORMAT_OF = {kind: name for name, kind in RECORD_OF.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaidOut:
+    """Makes the record of a row that has a known layout; for `DatasetBuilder.records`."""
+
+    layout: str
+    ignore: tuple[str, ...] = ()
+
+    def __call__(self, row: Mapping[str, Any]) -> object:
+        """The one record of the row.
+
+        Raises:
+            DatasetError: the row does not have this layout.
+        """
+        (record,) = get_layout(self.layout).convert(row, ignore=self.ignore)
+        return record
 
 
 class FunctionRenderer:
@@ -60,7 +79,7 @@ class FunctionRenderer:
         try:
             made = self._make(row)
             record = made if isinstance(made, Record) else self._parsed(made)
-        except RecordError as error:
+        except (RecordError, DatasetError) as error:
             raise DatasetError(f"row {rows.number(index)}: {error}") from error
         except Exception as error:
             error.add_note(f"in the function given to records() at row {rows.number(index)}")

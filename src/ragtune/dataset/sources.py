@@ -6,8 +6,8 @@ import codecs
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import orjson
 
 from ragtune.dataset.batches import BATCH_ROWS, Batch, RowBatch, arrow_batch
 from ragtune.errors import DatasetError
+from ragtune.layouts import get_layout
 
 if TYPE_CHECKING:
     import datasets
@@ -99,6 +100,23 @@ class _Remembering:
             else:
                 self._used_up = True
             yield row
+
+
+def laid_out(source: Source, name: str, ignore: Sequence[str]) -> Source:
+    """The same rows, converted from a layout that gives plain rows; one source row may become several.
+
+    Raises:
+        DatasetError: no layout has this name.
+    """
+    layout = get_layout(name)
+
+    def converted() -> Iterator[Any]:
+        rows = (row for batch in source.read() for row in batch.rows())
+        for number, row in enumerate(rows):
+            yield from layout.convert(row, number=number, ignore=ignore)
+
+    details = {**source.details, "layout": name}
+    return replace(source, details=details, read=lambda: batched_rows(converted(), source.name))
 
 
 def existing_file(path: str | Path) -> Path:

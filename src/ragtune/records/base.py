@@ -62,12 +62,11 @@ def line_bytes(value: Any) -> bytes:
 
 
 def escape_line_separators(data: bytes) -> bytes:
-    """Escape U+2028, U+2029 and U+0085 in JSON bytes; they can only stand inside strings there."""
-    if b"\xe2\x80" in data:
-        data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
-    if b"\xc2\x85" in data:
-        data = data.replace(b"\xc2\x85", b"\\u0085")
-    return data
+    """Escape U+2028, U+2029 and U+0085 in a line of JSON; they can only stand inside strings there."""
+    if data.isascii():
+        return data
+    data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+    return data.replace(b"\xc2\x85", b"\\u0085")
 
 
 class SchemaError(NamedTuple):
