@@ -8,6 +8,7 @@ import sys
 import warnings
 
 from ragtune.errors import SpecError
+from ragtune.train.base import share_the_processor
 from ragtune.train.lifeline import StopRequest
 from ragtune.train.spec import EXIT_FAILED, TrainSpec
 
@@ -29,6 +30,7 @@ def main() -> int:
     if spec.lifeline == "stdin":
         stop.on_end_of_stdin()
 
+    share_the_processor()
     from ragtune.train.run import run
 
     return run(spec, stop)
