@@ -20,7 +20,7 @@ def demo_file() -> Path:
         import json
         import ragtune as rt
 
-        rows = [json.loads(line) for line in rt.demo_file().open(encoding="utf-8")]
+        rows = [json.loads(line) for line in rt.demo_file().read_text(encoding="utf-8").splitlines()]
         print(len(rows), sum(not row["support"] for row in rows))
         #> 60 6
         ```
