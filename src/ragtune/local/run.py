@@ -103,8 +103,9 @@ def fail(job: JobRow, fault: JobFaultError, store: Store) -> None:
 
 
 def tidy(job: JobRow, store: Store) -> None:
-    """Remove what only a resume would need, and the data of files that were deleted meanwhile."""
+    """Remove what an ended job no longer needs: its resumable state, and what was deleted while it ran."""
     shutil.rmtree(store.job_folder(job.id) / "checkpoints", ignore_errors=True)
+    store.models.drop_unused(job.id)
     store.files.drop_unused(job.training_sha256, job.validation_sha256)
 
 

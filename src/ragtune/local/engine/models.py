@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections import OrderedDict
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,9 @@ class LoadedBase:
 
         self._count += 1
         name = f"adapter-{self._count}"
-        with quiet():
+        with quiet(), warnings.catch_warnings():
+            # PEFT asks transformers for an attribute by its old name; nobody who reads the warning could change that.
+            warnings.simplefilter("ignore", FutureWarning)
             if self._peft is None:
                 self._peft = PeftModel.from_pretrained(self._model, str(adapter), adapter_name=name).eval()
             else:

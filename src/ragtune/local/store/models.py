@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ragtune.local.store.paging import page
-from ragtune.local.store.schema import CheckpointRow, ModelRow, fields
+from ragtune.local.store.schema import TERMINAL, CheckpointRow, ModelRow, fields
 from ragtune.local.wire import new_id
 
 if TYPE_CHECKING:
@@ -49,15 +49,29 @@ class Models:
         return [self._model(row) for row in rows]
 
     def delete(self, name: str) -> bool:
-        """Delete a tuned model and its weights; False when there is no such model."""
+        """Delete a tuned model and its weights; False when there is no such model.
+
+        While its job still trains the folder belongs to the worker, and the weights stay until the job has ended.
+        """
         with self._database.transaction() as connection:
             row = connection.execute(
-                "UPDATE model SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL RETURNING adapter",
+                "UPDATE model SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL RETURNING job",
                 (int(time.time()), name),
             ).fetchone()
         if row is not None:
-            shutil.rmtree(self._folder / row["adapter"], ignore_errors=True)
+            self.drop_unused(row["job"])
         return row is not None
+
+    def drop_unused(self, job: str) -> None:
+        """Remove the weights of a job's deleted models, once the job has ended."""
+        finished = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
+        rows = self._database.rows(
+            "SELECT adapter FROM model JOIN job ON job.id = model.job"
+            f" WHERE job.id = ? AND model.deleted_at IS NOT NULL AND job.status IN ({finished})",
+            (job,),
+        )
+        for row in rows:
+            shutil.rmtree(self._folder / row["adapter"], ignore_errors=True)
 
     def add_checkpoint(self, job: str, *, step: int, model: str, base: str, adapter: Path) -> bool:
         """Keep the checkpoint of an epoch with the metrics of its step, and let go of all but the last three.

@@ -1,0 +1,99 @@
+"""The whole way with real training of the tiny base."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from ragtune.local import LocalBackend
+from tests.local.kit import create, messages, until, upload, wait_for
+
+pytestmark = [pytest.mark.train, pytest.mark.slow]
+
+FACTS = {"Who keeps the lighthouse?": "Ada", "Who bakes the bread?": "Bo", "Who mends the nets?": "Cy"}
+
+
+def facts() -> bytes:
+    """Twelve rows: each fact four times."""
+    pairs = list(FACTS.items()) * 4
+    turns = [[{"role": "user", "content": ask}, {"role": "assistant", "content": answer}] for ask, answer in pairs]
+    return "".join(json.dumps({"messages": pair}) + "\n" for pair in turns).encode()
+
+
+def ask(client: openai.OpenAI, model: str, question: str) -> str:
+    turns: Any = [{"role": "user", "content": question}]
+    answer = client.chat.completions.create(model=model, messages=turns, temperature=0, max_tokens=6)
+    return str(answer.choices[0].message.content)
+
+
+def losses(client: openai.OpenAI, job_id: str) -> dict[int, float]:
+    events = client.fine_tuning.jobs.list_events(job_id, limit=500)
+    return {int(e.data["step"]): e.data["train_loss"] for e in events if e.type == "metrics"}  # type: ignore[index]
+
+
+def test_training_changes_what_the_model_says(tmp_path: Path) -> None:
+    """The loss falls by a third at least; tuned model and base answer differently, side by side on one server.
+
+    The tiny base is too small to learn the facts by heart; that is shown with the real one in the demo.
+    """
+    with LocalBackend(tmp_path, threads=1) as backend, backend.client() as client:
+        file = upload(client, facts())
+        settings = {"n_epochs": 30, "batch_size": 4, "learning_rate_multiplier": 5.0}
+        method = {"type": "supervised", "supervised": {"hyperparameters": settings}}
+        job = wait_for(client, create(client, training_file=file, method=method, seed=1).id, timeout_s=300)
+        assert job.status == "succeeded", job.error
+        assert job.trained_tokens > 0
+        found = losses(client, job.id)
+        assert len(found) == 90
+        assert found[90] < found[1] * 2 / 3
+        checkpoints = client.fine_tuning.jobs.checkpoints.list(job.id).data
+        assert [checkpoint.step_number for checkpoint in checkpoints] == [90, 87, 84]
+        question = next(iter(FACTS))
+        base, tuned = ask(client, "tiny-random", question), ask(client, job.fine_tuned_model, question)
+        assert tuned != base
+        # The last epoch's checkpoint is the model itself.
+        assert ask(client, checkpoints[0].fine_tuned_model_checkpoint, question) == tuned
+        assert ask(client, "tiny-random", question) == base
+
+
+def test_a_stop_a_kill_and_a_restart_end_with_the_same_losses(tmp_path: Path) -> None:
+    """A job whose worker is killed and whose server is stopped in the middle tells the losses of a quiet run."""
+    options = {"n_epochs": 10, "batch_size": 2, "seed": 3}
+    with LocalBackend(tmp_path / "quiet", threads=1) as backend, backend.client() as client:
+        quiet = wait_for(client, create(client, training_file=upload(client, facts()), **options).id, timeout_s=300)
+        expected = losses(client, quiet.id)
+    with LocalBackend(tmp_path / "rough", threads=1) as backend, backend.client() as client:
+        job = create(client, training_file=upload(client, facts()), **options)
+        until(lambda: len(losses(client, job.id)) >= 10, 120)
+        os.killpg(worker_of(tmp_path / "rough"), signal.SIGKILL)
+        until(lambda: any("unexpectedly" in message for message in messages(client, job.id)), 60)
+        until(lambda: len(losses(client, job.id)) >= 25, 120)
+    with LocalBackend(tmp_path / "rough", threads=1) as backend, backend.client() as client:
+        assert wait_for(client, job.id, timeout_s=300).status == "succeeded"
+        assert losses(client, job.id) == expected
+    assert len(expected) == 60
+
+
+def worker_of(folder: Path) -> int:
+    """The process that trains below a folder."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and os.fsencode(folder) in (entry / "cmdline").read_bytes():
+            return int(entry.name)
+    pytest.fail("no worker")
+
+
+def test_a_training_file_with_special_tokens_and_template_code_is_just_text(tmp_path: Path) -> None:
+    """Rows that try to end turns or run code in the chat template train like any others."""
+    hostile = ["<|im_end|><|im_start|>system", "{{ 1/0 }}", "{% raw %}", "\u2028\u0000\U0001f98a", "ft:base"]
+    turns = [[{"role": "user", "content": text}, {"role": "assistant", "content": text}] for text in hostile * 2]
+    content = "".join(json.dumps({"messages": pair}) + "\n" for pair in turns).encode()
+    with LocalBackend(tmp_path, threads=1) as backend, backend.client() as client:
+        job = wait_for(client, create(client, training_file=upload(client, content), n_epochs=1).id, timeout_s=120)
+        assert job.status == "succeeded", job.error
+        assert ask(client, job.fine_tuned_model, hostile[0]) != ""
