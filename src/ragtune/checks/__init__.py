@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ragtune.checks.check import MAX_FILE_BYTES, MIN_EXAMPLES, check_file, open_training_file
+from ragtune.checks.fixing import write_fixed
 from ragtune.checks.report import CheckReport, CheckStats, Problem, Severity
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "Severity",
     "check_file",
     "open_training_file",
+    "write_fixed",
 ]

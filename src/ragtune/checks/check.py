@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from pydantic import ValidationError
 
 from ragtune import catalog
+from ragtune.checks.fixing import write_fixed
+from ragtune.checks.legacy import Profile
 from ragtune.checks.report import CheckReport, CheckStats, Problem, ProblemList, Severity
 from ragtune.checks.rules import content_faults
 from ragtune.checks.schema import format_of, gate, parse_line, shape_faults
@@ -32,6 +34,7 @@ def check_file(
     format: RecordFormat | None = None,
     model: str | None = None,
     max_problems: int = 1000,
+    fix: bool = False,
     catalogue: catalog.Catalog | None = None,
 ) -> CheckReport:
     """Read a training file to its end and report every problem in it.
@@ -41,10 +44,11 @@ def check_file(
         format: `chat`, `completion`, `preference` or `reinforcement`; None takes it from the first record.
         model: base model to check for: its training context and its format. None leaves these rules out.
         max_problems: how many problems the report keeps; the rest is counted.
+        fix: write a repaired copy beside the file, see `ragtune.checks.write_fixed`; `report.fixed` is its path.
         catalogue: facts about models; None takes those that ship with this version.
 
     Raises:
-        DatasetError: there is no such file, it is a folder, or it cannot be read.
+        DatasetError: there is no such file, it is a folder, or it cannot be read; or the copy cannot be written.
 
     Example:
         ```python
@@ -75,8 +79,14 @@ def check_file(
         longest=check.longest if check.counter else None,
         encoding=info.encoding if info and check.counter else None,
     )
-    problems = check.problems
-    return CheckReport(path=path, problems=problems.kept(), counts=problems.counts, stats=stats, model=model)
+    return CheckReport(
+        path=path,
+        problems=check.problems.kept(),
+        counts=check.problems.counts,
+        stats=stats,
+        model=model,
+        fixed=write_fixed(path, check.format) if fix else None,
+    )
 
 
 def open_training_file(path: Path) -> BinaryIO:
@@ -103,6 +113,7 @@ class _Pass:
     format: RecordFormat | None
     info: ModelInfo | None
     counter: TiktokenCounter | None = field(init=False)
+    pairs: Profile = field(default_factory=Profile)
     examples: int = 0
     tokens: int = 0
     longest: int = 0
@@ -175,6 +186,8 @@ class _Pass:
         assert self.format is not None
         for fault in content_faults(record, line, self.format):
             self._report(fault)
+        if self.format == "completion" and record["completion"].strip():
+            self.pairs.add(record["prompt"], record["completion"])
         if self.counter is not None:
             tokens = count_record(record, self.counter)
             self.tokens += tokens
@@ -203,6 +216,9 @@ class _Pass:
         """Add what can only be said about the whole file."""
         for problem in _file_problems(self.examples, self.format, size, model, self.info):
             self.problems.add(problem)
+        if self.format == "completion":
+            for problem in self.pairs.problems():
+                self.problems.add(problem)
 
 
 def _file_problems(

@@ -1,0 +1,93 @@
+"""A repaired copy of a training file, beside the original, which is never changed."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import tempfile
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import orjson
+
+from ragtune.checks.legacy import Profile, texts_of
+from ragtune.errors import DatasetError
+from ragtune.records import line_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ragtune.records import RecordFormat
+
+
+def write_fixed(path: Path, format: RecordFormat | None) -> Path:
+    """Write `NAME_prepared.jsonl` (or `NAME_prepared (1).jsonl`, ...) and return its path.
+
+    Every file loses its byte order mark, CR LF and blank lines. A prompt/completion file also gets what the legacy
+    rules suggest: keys in lower case, further keys and doubled or empty pairs removed, separator, stop
+    sequence, leading space, no common start, no capitals throughout. Lines of other kinds stay as they are: only
+    their author knows what they should say.
+
+    Raises:
+        DatasetError: the folder cannot be written.
+    """
+    lines = _pairs(path) if format == "completion" else _clean_lines(path)
+    target = _free_name(path)
+    handle, temporary = -1, ""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=".prepared-", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(lines)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise DatasetError(f"{target} cannot be written: {error.strerror}; the original is unchanged") from error
+    finally:
+        with suppress(OSError):
+            os.unlink(temporary)
+    return target
+
+
+def _free_name(path: Path) -> Path:
+    candidate = path.with_name(f"{path.stem}_prepared.jsonl")
+    number = 0
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.stem}_prepared ({number}).jsonl")
+    return candidate
+
+
+def _clean_lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            clean = _bare(number, line)
+            if clean:
+                yield clean + b"\n"
+
+
+def _bare(number: int, line: bytes) -> bytes:
+    if number == 1:
+        line = line.removeprefix(codecs.BOM_UTF8)
+    return line.rstrip(b"\r\n") if line.strip() else b""
+
+
+def _readable_pairs(path: Path) -> Iterator[tuple[str, str]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                value = orjson.loads(_bare(number, line) or b"null")
+            except orjson.JSONDecodeError:
+                continue
+            pair = texts_of(value) if isinstance(value, dict) else None
+            if pair is not None:
+                yield pair
+
+
+def _pairs(path: Path) -> Iterator[bytes]:
+    profile = Profile()
+    for prompt, completion in _readable_pairs(path):
+        profile.add(prompt, completion)
+    seen = Profile()
+    for prompt, completion in _readable_pairs(path):
+        if seen.add(prompt, completion):
+            yield line_bytes(profile.repaired(prompt, completion))

@@ -1,0 +1,207 @@
+"""Prompt/completion files: the rules of OpenAI's former `prepare_data`, as suggestions, and the file they lead to.
+
+What stands at the end of a prompt tells the model to start answering (a separator), what it writes at the end of an
+answer tells the program to stop (a stop sequence), and a completion starts with a space because of how words become
+tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from ragtune.checks.report import Problem, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SEPARATORS = (" ->", "\n\n###\n\n", "\n\n===\n\n", "\n\n---\n\n", "\n\n===>\n\n", "\n\n--->\n\n")
+LAST_SEPARATOR = "\n\n### =>\n\n"
+STOPS = ("\n", ".", " END", "***", "+++", "&&&", "$$$", "@@@", "%%%")
+LAST_STOP = " [END]"
+FEW_EXAMPLES = 100
+LONG_PAIR = 10_000
+LONG_SEPARATOR = 10
+LONG_PROMPT_PREFIX = 12
+LONG_COMPLETION_PREFIX = 5
+
+
+def _digest(*texts: str) -> bytes:
+    return blake2b("\0".join(texts).encode("utf-8", "surrogatepass"), digest_size=12).digest()
+
+
+def _common_start(one: str, other: str) -> str:
+    # One of them is what all texts so far share, so this soon looks at a few characters only.
+    length = next((index for index, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)
+    return one[: min(len(one), len(other))] if length is None else one[:length]
+
+
+@dataclass
+class Side:
+    """What all prompts, or all completions, have in common; learned one text at a time."""
+
+    candidates: tuple[str, ...]
+    prefix: str | None = None
+    _reversed_suffix: str | None = None
+    distinct: set[bytes] = field(default_factory=set)
+    blank: int = 0
+
+    def add(self, text: str) -> None:
+        """Learn from one text."""
+        self.blank += not text.strip()
+        backwards = text[::-1]
+        self.prefix = text if self.prefix is None else _common_start(self.prefix, text)
+        suffix = self._reversed_suffix
+        self._reversed_suffix = backwards if suffix is None else _common_start(suffix, backwards)
+        self.candidates = tuple(candidate for candidate in self.candidates if candidate not in text)
+        self.distinct.add(_digest(text))
+
+    @property
+    def suffix(self) -> str:
+        """The end that all texts share."""
+        return (self._reversed_suffix or "")[::-1]
+
+
+@dataclass
+class Profile:
+    """What a legacy file is like, learned in one pass without holding its texts."""
+
+    rows: int = 0
+    prompts: Side = field(default_factory=lambda: Side(SEPARATORS))
+    completions: Side = field(default_factory=lambda: Side(STOPS))
+    newline_in_prompt: bool = False
+    upper: dict[str, int] = field(default_factory=lambda: {"prompt": 0, "completion": 0})
+    letters: dict[str, int] = field(default_factory=lambda: {"prompt": 0, "completion": 0})
+    long: int = 0
+    duplicates: int = 0
+    without_space: int = 0
+    _seen: set[bytes] = field(default_factory=set)
+
+    def add(self, prompt: str, completion: str) -> bool:
+        """Learn from one pair; returns whether it is new."""
+        digest = _digest(prompt, completion)
+        if digest in self._seen:
+            self.duplicates += 1
+            return False
+        self._seen.add(digest)
+        self.rows += 1
+        self.prompts.add(prompt)
+        self.completions.add(completion)
+        self.newline_in_prompt = self.newline_in_prompt or "\n" in prompt
+        self.long += len(prompt) + len(completion) > LONG_PAIR
+        self.without_space += not completion.startswith((" ", "\n"))
+        for key, text in (("prompt", prompt), ("completion", completion)):
+            self.upper[key] += sum(map(str.isupper, text))
+            self.letters[key] += sum(map(str.isalpha, text))
+        return True
+
+    @property
+    def task(self) -> str:
+        """`open-ended` (no prompts), `classification` (few distinct completions) or `conditional`."""
+        if self.rows and self.prompts.blank == self.rows:
+            return "open-ended"
+        return "classification" if len(self.completions.distinct) < self.rows / 3 else "conditional"
+
+    @property
+    def separator(self) -> str | None:
+        """The separator to add to every prompt; None when they have one or need none."""
+        if self.task == "open-ended" or self.prompts.suffix.strip(" "):
+            return None
+        free = [item for item in self.prompts.candidates if not (self.newline_in_prompt and item == " ->")]
+        return free[0] if free else LAST_SEPARATOR
+
+    @property
+    def stop(self) -> str | None:
+        """The stop sequence to add to every completion; None when they have one or need none."""
+        if self.task != "conditional" or self.completions.suffix.strip(" "):
+            return None
+        return self.completions.candidates[0] if self.completions.candidates else LAST_STOP
+
+    @property
+    def prompt_prefix(self) -> str:
+        """The long start that all prompts share, which teaches nothing."""
+        prefix = self.prompts.prefix or ""
+        return prefix if len(prefix) > LONG_PROMPT_PREFIX and len(self.prompts.distinct) > 1 else ""
+
+    @property
+    def completion_prefix(self) -> str:
+        """The start that all completions share."""
+        prefix = self.completions.prefix or ""
+        return prefix if len(prefix.strip()) >= LONG_COMPLETION_PREFIX and len(self.completions.distinct) > 1 else ""
+
+    def shouted(self, key: str) -> bool:
+        """Whether more than a third of the letters of all prompts or completions are capitals."""
+        return self.upper[key] > self.letters[key] / 3
+
+    def problems(self) -> Iterator[Problem]:
+        """Everything that the old preparation would have said."""
+        yield from self._form()
+        yield from self._content()
+
+    def _form(self) -> Iterator[Problem]:
+        """Separator, stop sequence, common starts, leading space."""
+        if self.rows > 1 and self.task != "open-ended" and len(self.prompts.distinct) == 1:
+            yield _said("identical-prompts", "all prompts are the same: they tell nothing apart", "vary them", "error")
+        elif self.separator is not None:
+            text = f"prompts do not end in a common separator; {self.separator!r} occurs in none of them"
+            yield _said("no-separator", text, "add it to every prompt, in training and when asking")
+        elif len(self.prompts.suffix) > LONG_SEPARATOR and self.rows > 1:
+            text = f"all prompts end in {self.prompts.suffix[-40:]!r}, which is long for a separator"
+            yield _said("long-separator", text, "use a short one such as '\\n\\n###\\n\\n'")
+        if self.rows > 1 and len(self.completions.distinct) == 1:
+            yield _said("identical-completions", "all completions are the same", "vary them", "error")
+        elif self.stop is not None:
+            text = f"completions do not end in a common stop sequence; {self.stop!r} occurs in none of them"
+            yield _said("no-stop-sequence", text, "add it to every completion and ask with stop=[it]")
+        if self.prompt_prefix:
+            text = f"all prompts start with {self.prompt_prefix[:40]!r}"
+            yield _said("common-prompt-prefix", text, "remove it: it teaches nothing")
+        if self.completion_prefix:
+            text = f"all completions start with {self.completion_prefix[:40]!r}"
+            yield _said("common-completion-prefix", text, "remove it, keep one leading space")
+        if self.without_space:
+            text = f"{self.without_space:,} completion(s) do not start with a space"
+            yield _said("no-leading-space", text, "start each with one: words are cut into tokens that way")
+
+    def _content(self) -> Iterator[Problem]:
+        """Numbers, lengths, capitals, duplicates."""
+        if 10 <= self.rows < FEW_EXAMPLES:
+            text = f"{self.rows} examples; several hundred are advised, each doubling helps about as much as the last"
+            yield _said("few-examples", text, "collect more")
+        if self.duplicates:
+            yield _said("duplicate-pairs", f"{self.duplicates:,} pair(s) are doubled", "remove the copies")
+        if self.long and self.task != "open-ended":
+            text = f"{self.long:,} pair(s) have more than {LONG_PAIR:,} characters"
+            yield _said("long-pairs", text, "shorten them: the end may be cut off")
+        for key in ("prompt", "completion"):
+            if self.shouted(key):
+                text = f"more than a third of the letters in {key}s are capitals"
+                yield _said("many-capitals", text, "write them in lower case")
+        if self.task == "classification" and self.rows >= FEW_EXAMPLES:
+            kept = max(self.rows - 1000, int(self.rows * 0.8))
+            text = f"{len(self.completions.distinct)} distinct completions: this looks like classification"
+            yield _said("classification", text, f"hold some rows back for validation, for example {self.rows - kept:,}")
+
+    def repaired(self, prompt: str, completion: str) -> dict[str, str]:
+        """A pair as the suggestions would have it."""
+        prompt = prompt.removeprefix(self.prompt_prefix)
+        completion = completion.removeprefix(self.completion_prefix)
+        prompt = prompt.lower() if self.shouted("prompt") else prompt
+        completion = completion.lower() if self.shouted("completion") else completion
+        if not completion.startswith((" ", "\n")):
+            completion = " " + completion
+        return {"prompt": prompt + (self.separator or ""), "completion": completion + (self.stop or "")}
+
+
+def texts_of(record: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The prompt and completion of a dict, whatever the case of its keys; None when there is nothing to learn."""
+    lowered = {str(key).strip().lower(): value for key, value in record.items()}
+    prompt, completion = lowered.get("prompt", ""), lowered.get("completion")
+    if isinstance(prompt, str) and isinstance(completion, str) and completion.strip():
+        return prompt, completion
+    return None
+
+
+def _said(code: str, message: str, hint: str, severity: Severity = "suggestion") -> Problem:
+    return Problem(line=None, byte_offset=None, path="", code=code, message=message, hint=hint, severity=severity)
