@@ -39,10 +39,10 @@ def client_from_key_file(path: str | os.PathLike[str], **options: Any) -> openai
 
         import ragtune as rt
 
-        Path("api_key.txt").write_text("sk-of-your-own\n")
+        Path("api_key.txt").write_text("sk-of-your-own")
         client = rt.client_from_key_file("api_key.txt", timeout=30)
-        print(client.base_url)
-        #> https://api.openai.com/v1/
+        print(client.timeout)
+        #> 30
         ```
     """
     import openai

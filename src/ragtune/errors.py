@@ -66,7 +66,7 @@ class RagtuneError(Exception):
             rt.TuneSpec(model="")
         except rt.RagtuneError as error:
             print(type(error).__name__)
-        #> SpecError
+            #> SpecError
         ```
     """
 

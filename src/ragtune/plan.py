@@ -65,7 +65,7 @@ class Plan:
             plan = maintenance.delete_file("file-abc", dry_run=True)
             for call in plan.calls:
                 print(call)
-            #> files.delete: DELETE /files/file-abc
+                #> files.delete: DELETE /files/file-abc
         ```
     """
 

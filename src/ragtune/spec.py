@@ -92,7 +92,7 @@ class Supervised:
             rt.Supervised(n_epochs=51)
         except rt.SpecError as error:
             print(error)
-        #> n_epochs: 51 is out of range; it must be "auto" or a whole number from 1 to 50
+            #> n_epochs: 51 is out of range; it must be "auto" or a whole number from 1 to 50
         ```
     """
 

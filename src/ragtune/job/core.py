@@ -40,8 +40,9 @@ class AsyncFineTuneJob:
         from ragtune.local import LocalBackend
 
         async def main(backend: LocalBackend) -> None:
-            for job in await rt.AsyncFineTuneJob.list(backend.async_client(), limit=3):
-                print(job.id, job.status)
+            async with backend.async_client() as client:
+                for job in await rt.AsyncFineTuneJob.list(client, limit=3):
+                    print(job.id, job.status)
 
         with LocalBackend("runs") as backend:
             asyncio.run(main(backend))

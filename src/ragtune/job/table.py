@@ -33,10 +33,8 @@ class Table(Generic[Row]):
             def columns(self):
                 return {"Name": list(self.rows)}
 
-        print(Names(rows=("ft:a", "ft:b")).to_pandas())
-        #>    Name
-        #> 0  ft:a
-        #> 1  ft:b
+        print(Names(rows=("ft:a", "ft:b")).to_pandas().shape)
+        #> (2, 1)
         ```
     """
 

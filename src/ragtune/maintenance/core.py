@@ -32,9 +32,9 @@ class AsyncMaintenance:
         from ragtune.local import LocalBackend
 
         async def main(backend: LocalBackend) -> None:
-            maintenance = rt.AsyncMaintenance(backend.async_client())
-            print(len(await maintenance.jobs()))
-            #> 0
+            async with backend.async_client() as client:
+                print(len(await rt.AsyncMaintenance(client).jobs()))
+                #> 0
 
         with LocalBackend("fresh") as backend:
             asyncio.run(main(backend))

@@ -38,7 +38,7 @@ class Maintenance:
                 maintenance.delete_file("file-abc")
             except rt.MaintenanceDisabled as refusal:
                 print(str(refusal).partition(";")[0])
-            #> DELETE /files/file-abc would change the account and was not sent
+                #> DELETE /files/file-abc would change the account and was not sent
         ```
     """
 

@@ -90,13 +90,10 @@ class Answer:
 
         answer = rt.Answer.from_wire({
             "id": "cmpl-1", "object": "text_completion", "created": 1, "model": "ft:x",
-            "choices": [{"index": 0, "text": " Winds turn because the Earth does.", "finish_reason": "length"}],
+            "choices": [{"index": 0, "text": "Winds turn because the Earth does", "finish_reason": "length"}],
         })
-        print(answer.wrapped(24))
-        #>  Winds turn because the
-        #> Earth does.
-        #> [cut off at max_tokens;
-        #> raise it for the rest]
+        print(answer.text, "|", answer.hint)
+        #> Winds turn because the Earth does | cut off at max_tokens; raise it for the rest
         ```
     """
 

@@ -44,8 +44,8 @@ class AsyncTunedModel:
         from ragtune.local import LocalBackend
 
         async def main(backend: LocalBackend) -> None:
-            model = rt.AsyncTunedModel(backend.async_client(), "tiny-random")
-            answer = await model.ask("Why do winds turn?", max_tokens=4)
+            async with backend.async_client() as client:
+                answer = await rt.AsyncTunedModel(client, "tiny-random").ask("Why do winds turn?", max_tokens=4)
             print(answer.finish_reason)
             #> length
 

@@ -30,9 +30,10 @@ class AsyncAnswerStream:
         from ragtune.local import LocalBackend
 
         async def main(backend: LocalBackend) -> None:
-            model = rt.AsyncTunedModel(backend.async_client(), "tiny-random")
-            async with model.stream("Why do winds turn?", max_tokens=4) as stream:
-                pieces = [piece async for piece in stream]
+            async with backend.async_client() as client:
+                model = rt.AsyncTunedModel(client, "tiny-random")
+                async with model.stream("Why do winds turn?", max_tokens=4) as stream:
+                    pieces = [piece async for piece in stream]
             print("".join(pieces) == stream.answer.text)
             #> True
 

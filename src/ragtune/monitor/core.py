@@ -47,8 +47,9 @@ class AsyncJobMonitor:
         spec = rt.TuneSpec(model="tiny-random", method=rt.Supervised(n_epochs=1), seed=7)
 
         async def main(backend: LocalBackend) -> None:
-            job = await rt.AsyncFineTuneJob.create(backend.async_client(), dataset, spec)
-            model = await rt.AsyncJobMonitor(job).wait(timeout_s=300)
+            async with backend.async_client() as client:
+                job = await rt.AsyncFineTuneJob.create(client, dataset, spec)
+                model = await rt.AsyncJobMonitor(job).wait(timeout_s=300)
             print(model.base)
             #> tiny-random
 
