@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 from contextlib import ExitStack
 from pathlib import Path
-
-import openai
+from typing import TYPE_CHECKING
 
 import ragtune as rt
 from ragtune.local import LocalBackend
+
+if TYPE_CHECKING:
+    import openai
 
 
 def connect(stack: ExitStack, args: argparse.Namespace) -> openai.OpenAI:

@@ -1,6 +1,7 @@
 """Stage 3 of 4: ask the saved model, whole and streamed.
 
-Run: python examples/03_use.py ["a question"] [--model out/model.json] [--base-url URL --key-file api_key.txt] [--dry-run]
+Run: python examples/03_use.py ["a question"] [--model out/model.json] [--dry-run]
+With --base-url and --key-file the model is asked on another server than the embedded backend.
 """
 
 from __future__ import annotations
@@ -8,11 +9,13 @@ from __future__ import annotations
 import argparse
 from contextlib import ExitStack
 from pathlib import Path
-
-import openai
+from typing import TYPE_CHECKING
 
 import ragtune as rt
 from ragtune.local import LocalBackend
+
+if TYPE_CHECKING:
+    import openai
 
 
 def connect(stack: ExitStack, args: argparse.Namespace) -> openai.OpenAI:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 from contextlib import ExitStack
 from pathlib import Path
-
-import openai
+from typing import TYPE_CHECKING
 
 import ragtune as rt
 from ragtune.local import LocalBackend
+
+if TYPE_CHECKING:
+    import openai
 
 
 def connect(stack: ExitStack, args: argparse.Namespace) -> openai.OpenAI:
@@ -49,7 +51,8 @@ def main() -> None:
             print(f"{job.id} is {job.status}: it has no tuned model to delete")
         else:
             print(maintenance.delete_model(model, dry_run=args.dry_run))
-        print(maintenance.delete_file(file, dry_run=args.dry_run))
+        if file is not None:
+            print(maintenance.delete_file(file, dry_run=args.dry_run))
         print(f"tuned models now: {[entry.id for entry in maintenance.models() if entry.id.startswith('ft:')]}")
 
 

@@ -1,7 +1,7 @@
 """Static knowledge through the whole life of a fine-tune: rows, job, monitor, model, maintenance.
 
-Every name below loads on first use (PEP 562), so `import ragtune` itself loads neither openai, datasets, pandas, pyarrow
-nor torch.
+Every name below loads on first use (PEP 562), so `import ragtune` itself loads neither openai, datasets, pandas,
+pyarrow nor torch.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ def require(extra: str, *modules: str, reason: str) -> None:
     """
     missing = [name for name in modules if find_spec(name) is None]
     if missing:
-        message = (
-            f"{reason} needs {', '.join(missing)}, which is not installed; run: python -m pip install 'ragtune[{extra}]'"
-        )
+        install = f"python -m pip install 'ragtune[{extra}]'"
+        message = f"{reason} needs {', '.join(missing)}, which is not installed; run: {install}"
         raise MissingExtraError(message)

@@ -1,7 +1,7 @@
 """Every Python fence of the README, the docs and the docstrings runs, page by page, and prints what it says.
 
-A fence that cannot run here carries its reason: ```` ```python {test="skip: needs the hub"} ````. Fences of one page share
-their names, as a reader who types them one after another would expect.
+A fence that cannot run here carries its reason: ```` ```python {test="skip: needs the hub"} ````. Fences of one page
+share their names, as a reader who types them one after another would expect.
 """
 
 from __future__ import annotations

@@ -100,7 +100,14 @@ def test_the_server_reaches_only_the_torch_free_part_of_training() -> None:
         if room == "local":
             for module in imports(path):
                 if module.startswith("train"):
-                    assert module in {"train", "train.base", "train.encoder", "train.spec", "train.events", "train.data"}, f"{path}: {module}"
+                    assert module in {
+                        "train",
+                        "train.base",
+                        "train.encoder",
+                        "train.spec",
+                        "train.events",
+                        "train.data",
+                    }, f"{path}: {module}"
 
 
 @pytest.mark.parametrize("package", ["openai", "torch", "transformers", "datasets", "pandas", "pyarrow"])

@@ -34,9 +34,7 @@ def test_the_lazy_table_the_type_checkers_view_and_the_export_list_agree() -> No
     """Three spellings of one list: each must hold the same names from the same modules."""
     tree = ast.parse(FRONT.read_text(encoding="utf-8"))
     block = next(n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
-    seen = {
-        alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
-    }
+    seen = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert seen == ragtune._MODULE_OF
     assert sorted(seen) == sorted(ragtune.__all__)
 
