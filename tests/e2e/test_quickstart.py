@@ -18,7 +18,7 @@ STEPS = ["Build", "Start", "Upload", "Train", "Ask", "One answer", "Jobs", "seco
 @pytest.mark.train
 @pytest.mark.e2e
 def test_the_demo_teaches_the_model_facts_it_could_not_know(tmp_path: Path) -> None:
-    """Recall of the tuned model is at least 0.80 where the base reaches at most 0.40, on the same 30 questions or more."""
+    """Recall of the tuned model is at least 0.80, of the base at most 0.40, on the same 30 questions or more."""
     done = subprocess.run(
         [sys.executable, EXAMPLES / "quickstart.py"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
