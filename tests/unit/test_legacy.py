@@ -50,7 +50,7 @@ def test_a_well_prepared_file_gets_no_advice_but_to_grow(tmp_path: Path) -> None
         (lambda n, pair: {**pair, "completion": pair["completion"].strip()}, "no-leading-space"),
         (lambda n, pair: {**pair, "prompt": pair["prompt"].upper()}, "many-capitals"),
         (lambda n, pair: {**pair, "prompt": "x" * 10_001 + pair["prompt"]}, "long-pairs"),
-        (lambda n, pair: pair if n < 11 else good()[0], "duplicate-pairs"),
+        (lambda n, pair: pair if n < 11 else good()[0], "duplicate-record"),
         (lambda n, pair: pair if n else {**pair, "completion": " "}, "empty-answer"),
         (lambda n, pair: pair if n else {**pair, "stray": 1}, "unknown-key"),
     ],

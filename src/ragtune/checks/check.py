@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from ragtune import catalog
 from ragtune.checks.fixing import write_fixed
 from ragtune.checks.legacy import Profile
+from ragtune.checks.repeats import Repeats
 from ragtune.checks.report import CheckReport, CheckStats, Problem, ProblemList, Severity
-from ragtune.checks.rules import content_faults
+from ragtune.checks.rules import content_faults, doubled_key_faults, number_of_keys
 from ragtune.checks.schema import format_of, gate, parse_line, shape_faults
 from ragtune.errors import DatasetError
 from ragtune.records import FORMATS, Fault, RecordFormat, path_text
@@ -114,6 +115,7 @@ class _Pass:
     info: ModelInfo | None
     counter: TiktokenCounter | None = field(init=False)
     pairs: Profile = field(default_factory=Profile)
+    repeats: Repeats = field(default_factory=Repeats)
     examples: int = 0
     tokens: int = 0
     longest: int = 0
@@ -135,7 +137,9 @@ class _Pass:
                     self._check_closely(raw)
                 else:
                     self.examples += 1
-                    self._check_content(record, raw)
+                    is_chat = self.format == "chat"
+                    keys = 1 + sum(map(len, record["messages"])) if is_chat else number_of_keys(record)
+                    self._check_content(record, raw, keys)
             else:
                 self._check_closely(raw)
                 plain = gate(self.format)
@@ -179,13 +183,14 @@ class _Pass:
             return [Fault((), "mixed-formats", text, "put each format into a file of its own")]
         faults = shape_faults(record, self.format)
         if not faults:
-            self._check_content(record, line)
+            self._check_content(record, line, number_of_keys(record))
         return faults
 
-    def _check_content(self, record: dict[str, Any], line: bytes) -> None:
+    def _check_content(self, record: dict[str, Any], line: bytes, keys: int) -> None:
         assert self.format is not None
-        for fault in content_faults(record, line, self.format):
+        for fault in (*content_faults(record, line, self.format), *doubled_key_faults(line, keys)):
             self._report(fault)
+        self.repeats.add(record, line, self.line, self.offset, self.format)
         if self.format == "completion" and record["completion"].strip():
             self.pairs.add(record["prompt"], record["completion"])
         if self.counter is not None:
@@ -215,6 +220,8 @@ class _Pass:
     def finish(self, size: int, model: str | None) -> None:
         """Add what can only be said about the whole file."""
         for problem in _file_problems(self.examples, self.format, size, model, self.info):
+            self.problems.add(problem)
+        for problem in self.repeats.problems():
             self.problems.add(problem)
         if self.format == "completion":
             for problem in self.pairs.problems():

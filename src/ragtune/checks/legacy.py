@@ -74,7 +74,6 @@ class Profile:
     upper: dict[str, int] = field(default_factory=lambda: {"prompt": 0, "completion": 0})
     letters: dict[str, int] = field(default_factory=lambda: {"prompt": 0, "completion": 0})
     long: int = 0
-    duplicates: int = 0
     without_space: int = 0
     _seen: set[bytes] = field(default_factory=set)
 
@@ -82,7 +81,6 @@ class Profile:
         """Learn from one pair; returns whether it is new."""
         digest = _digest(prompt, completion)
         if digest in self._seen:
-            self.duplicates += 1
             return False
         self._seen.add(digest)
         self.rows += 1
@@ -165,12 +163,10 @@ class Profile:
             yield _said("no-leading-space", text, "start each with one: words are cut into tokens that way")
 
     def _content(self) -> Iterator[Problem]:
-        """Numbers, lengths, capitals, duplicates."""
+        """Numbers, lengths, capitals."""
         if 10 <= self.rows < FEW_EXAMPLES:
             text = f"{self.rows} examples; several hundred are advised, each doubling helps about as much as the last"
             yield _said("few-examples", text, "collect more")
-        if self.duplicates:
-            yield _said("duplicate-pairs", f"{self.duplicates:,} pair(s) are doubled", "remove the copies")
         if self.long and self.task != "open-ended":
             text = f"{self.long:,} pair(s) have more than {LONG_PAIR:,} characters"
             yield _said("long-pairs", text, "shorten them: the end may be cut off")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -231,3 +232,35 @@ def texts(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             yield from texts(item, (*path, index))
+
+
+def doubled_key_faults(line: bytes, keys: int) -> list[Fault]:
+    """Keys that stand twice in one object of a line from which `keys` keys were read: readers take the last one."""
+    # Every key of the text is followed by a colon, so an equal count proves that none was lost. Strings that hold `":`
+    # only make the count higher and lead to the exact look.
+    if line.count(b'":') == keys and b'" ' not in line and b'"\t' not in line:
+        return []
+    doubled: list[str] = []
+
+    def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        known = dict(pairs)
+        if len(known) < len(pairs):
+            keys = [key for key, _ in pairs]
+            doubled.extend(key for key in known if keys.count(key) > 1)
+        return known
+
+    json.loads(line, object_pairs_hook=collect)
+    hint = "keep one of them"
+    return [
+        Fault((), "doubled-key", f"the key {key!r} stands twice in one object; only the last one counts", hint)
+        for key in doubled
+    ]
+
+
+def number_of_keys(value: Any) -> int:
+    """How many keys all objects inside a value have together."""
+    if isinstance(value, dict):
+        return len(value) + sum(map(number_of_keys, value.values()))
+    if isinstance(value, list):
+        return sum(map(number_of_keys, value))
+    return 0

@@ -1,0 +1,90 @@
+"""Records that come twice, and questions that are answered in two ways; eight bytes per record and figure, no texts."""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, Any
+
+from ragtune.checks.report import Problem, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ragtune.records import RecordFormat
+
+
+class Repeats:
+    """Remembers a hash of each record, of its question and of its answer."""
+
+    def __init__(self) -> None:
+        # 64-bit hashes of one process: two different texts of a million collide with a chance of 1 in 37 million.
+        self._records, self._questions, self._answers = array("q"), array("q"), array("q")
+        self._lines, self._offsets = array("Q"), array("Q")
+
+    def add(self, record: dict[str, Any], line: bytes, number: int, offset: int, format: RecordFormat) -> None:
+        """Remember one record."""
+        question, answer = _question_and_answer(record, format)
+        self._records.append(hash(line.strip()))
+        self._questions.append(question)
+        self._answers.append(answer)
+        self._lines.append(number)
+        self._offsets.append(offset)
+
+    def problems(self) -> Iterator[Problem]:
+        """Doubled records and contradictions, in file order."""
+        if len(self._records) < 2:
+            return
+        import numpy as np
+
+        lines = np.frombuffer(self._lines, dtype=np.uint64)
+        for later, first in _later(np.frombuffer(self._records, dtype=np.int64)):
+            text = f"the same record stands in line {lines[first]}"
+            yield self._problem(later, "", "duplicate-record", text, "remove it, or raise n_epochs if it matters more")
+        questions, answers = (np.frombuffer(item, dtype=np.int64) for item in (self._questions, self._answers))
+        known = np.flatnonzero(questions)
+        for later, first in _later(questions[known]):
+            one, other = known[later], known[first]
+            if answers[one] != answers[other]:
+                text = f"the question of line {lines[other]} has another answer here"
+                hint = "keep the right one: the model cannot learn both"
+                yield self._problem(int(one), "messages", "contradiction", text, hint, "warning")
+
+    def _problem(
+        self, index: int, path: str, code: str, message: str, hint: str, severity: Severity = "warning"
+    ) -> Problem:
+        return Problem(
+            line=self._lines[index],
+            byte_offset=self._offsets[index],
+            path=path,
+            code=code,
+            message=message,
+            hint=hint,
+            severity=severity,
+        )
+
+
+def _later(values: Any) -> list[tuple[int, int]]:
+    """Each position whose value stood before, with the first such position, in order."""
+    import numpy as np
+
+    if not len(values):
+        return []
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    starts = np.concatenate(([True], ordered[1:] != ordered[:-1]))
+    first = order[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))]
+    return sorted(zip(order[~starts].tolist(), first[~starts].tolist(), strict=True))
+
+
+def _question_and_answer(record: dict[str, Any], format: RecordFormat) -> tuple[int, int]:
+    """Hashes of a single-turn record's question and answer; 0 as question where there is no such pair."""
+    if format == "chat":
+        messages = record["messages"]
+        if 2 <= len(messages) <= 3 and messages[-2]["role"] == "user" and messages[-1]["role"] == "assistant":
+            system = messages[0].get("content") if len(messages) == 3 else ""
+            question, answer = messages[-2].get("content"), messages[-1].get("content")
+            if type(question) is str and type(answer) is str and type(system) is str:
+                return hash((system, question.strip().casefold())), hash(answer)
+    elif format == "completion" and (question := record["prompt"].strip()):
+        return hash(question), hash(record["completion"])
+    return 0, 0
