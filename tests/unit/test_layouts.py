@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from ragtune.errors import DatasetError
 from ragtune.layouts import LAYOUTS, convert_rows, detect, explain, get_layout
 from ragtune.records import ChatRecord, CompletionRecord, PreferenceRecord
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 texts = st.text(min_size=1, max_size=30).filter(str.strip)
 
@@ -416,3 +419,19 @@ def test_a_preference_input_with_other_keys_is_refused() -> None:
         list(convert_rows("preference", [{**PAIR, "input": "hi"}]))
     with pytest.raises(DatasetError, match="input: must hold 'messages'"):
         list(convert_rows("preference", [{**PAIR, "input": {"text": "hi"}}]))
+
+
+@pytest.mark.parametrize(
+    ("file", "layout"),
+    [
+        ("openai-cookbook/drone_training.jsonl", "messages"),
+        ("openai-cookbook/toy_chat_fine_tuning.jsonl", "messages"),
+        ("legacy/data_prepared.jsonl", "completion"),
+    ],
+)
+def test_published_openai_files_are_recognised_and_come_back_unchanged(shared: Path, file: str, layout: str) -> None:
+    """Passing through adds nothing and drops nothing."""
+    lines = (shared / "data" / file).read_text(encoding="utf-8").strip().split("\n")
+    rows = [json.loads(line) for line in lines]
+    assert all(detect(row)[0].layout == layout and detect(row)[0].exact for row in rows)
+    assert [one(layout, row) for row in rows] == rows
