@@ -7,16 +7,18 @@ import logging
 import os
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragtune._api import synchronous
 from ragtune._api.calls import LocalFile
+from ragtune._api.times import moment
 from ragtune._drive import run
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import openai
 
     from ragtune._api import Api
@@ -185,17 +187,3 @@ def _file_at(path: Path) -> LocalFile:
 def _named(path: Path, sha256: str) -> str:
     # The name is the only thing that a server keeps for us with a file, so it carries the content's hash.
     return f"{path.stem}-{sha256[:16]}.jsonl"
-
-
-def moment(value: object) -> datetime | None:
-    """Read a server's time: seconds since 1970, milliseconds as some gateways send them, or an ISO text."""
-    if isinstance(value, str):
-        try:
-            read = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-        return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
-    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
-        # 1e11 seconds are the year 5138; 1e11 milliseconds are 1973.
-        return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, tz=UTC)
-    return None

@@ -82,9 +82,7 @@ class Plan:
 
     def __str__(self) -> str:
         writes = sum(call.writes for call in self.calls)
-        lines = [
-            f"Plan for {self.server}: {len(self.calls)} calls, {writes} of them change something; nothing was sent"
-        ]
+        lines = [f"Plan for {self.server}: calls: {len(self.calls)}, of which change something: {writes}; nothing sent"]
         lines += [f"  {call}" for call in self.calls]
         if self.cost is not None:
             lines.append("  cost: " + str(self.cost).replace("\n", "\n  "))

@@ -13,7 +13,7 @@ import pytest
 import ragtune as rt
 from ragtune._api import asynchronous, synchronous
 from ragtune._api.calls import CALLS
-from ragtune.files import moment
+from ragtune._api.times import moment
 from ragtune.job.saved import read_saved, write_saved
 from ragtune.plan import PlannedCall
 
@@ -133,7 +133,7 @@ def test_a_plan_is_json_and_prints_its_calls() -> None:
     call = PlannedCall(name="files.create", method="POST", path="/files", writes=True, body={"purpose": "fine-tune"})
     plan = rt.Plan(server="http://x/v1/", calls=(call,), warnings=("careful",))
     assert json.loads(json.dumps(plan.to_dict()))["calls"][0]["path"] == "/files"
-    assert "1 calls, 1 of them change something" in str(plan)
+    assert "calls: 1, of which change something: 1; nothing sent" in str(plan)
     assert "files.create: POST /files" in str(plan)
     assert "warning: careful" in str(plan)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ragtune.files import moment
+from ragtune._api.times import moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ragtune.files import UploadedFile, moment
+from ragtune._api.times import moment
+from ragtune.files import UploadedFile
 from ragtune.job import Table
 
 if TYPE_CHECKING:

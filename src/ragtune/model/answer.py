@@ -6,8 +6,8 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ragtune._api.times import moment
 from ragtune.errors import EmptyAnswer
-from ragtune.files import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ragtune.files import moment
+from ragtune._api.times import moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
