@@ -65,14 +65,23 @@ class Database:
         try:
             # Transactions are written out below, so the module must not open its own.
             self._connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as problem:
+            raise self._unusable(problem) from problem
+        try:
             self._connection.row_factory = sqlite3.Row
             _use_wal(self._connection, timeout_s)
             self._connection.execute(f"PRAGMA synchronous = {synchronous}")
             self._connection.execute("PRAGMA foreign_keys = ON")
             self._migrate(migrations)
-        except sqlite3.Error as problem:
-            message = f"{path}: cannot be used as a database ({problem}); move the file away to begin anew"
-            raise error(message) from problem
+        except BaseException as problem:
+            self._connection.close()
+            if isinstance(problem, sqlite3.Error):
+                raise self._unusable(problem) from problem
+            raise
+
+    def _unusable(self, problem: sqlite3.Error) -> Exception:
+        message = f"{self.path}: cannot be used as a database ({problem}); move the file away to begin anew"
+        return self._error(message)
 
     def _migrate(self, migrations: Sequence[str]) -> None:
         # The version is read inside the transaction: of several first openers one migrates and the others wait.

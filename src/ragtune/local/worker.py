@@ -64,7 +64,7 @@ class Worker:
             with Worker([sys.executable, "-c", "import sys; sys.stdin.read()"], Path(folder) / "spec.json") as worker:
                 worker.ask_to_stop()
                 print(worker.wait(30))
-            #> 0
+                #> 0
         ```
     """
 
