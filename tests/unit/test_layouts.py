@@ -148,7 +148,8 @@ def test_explaining_any_row_names_its_keys(row: dict[str, str]) -> None:
         get_layout("mine", row)
     assert "is not one of alpaca, completion" in str(caught.value)
     assert all(repr(key) in str(caught.value) for key in row)
-    assert not row or "nearest layouts" in explain(row)
+    needed = {key for layout in LAYOUTS.values() for keys in layout.keys for key in keys.required}
+    assert ("nearest layouts" in explain(row)) == bool(row.keys() & needed)
 
 
 def test_an_unknown_layout_is_refused_even_without_rows() -> None:

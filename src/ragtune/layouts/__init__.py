@@ -78,7 +78,7 @@ def get_layout(name: str, row: Row | None = None) -> Layout:
 
 
 def detect(row: Row) -> tuple[Fit, ...]:
-    """The layouts that a row's keys fit or nearly fit, the best first; empty when it shares no key with any.
+    """The layouts that a row's keys fit or nearly fit, the best first; empty when no layout needs any of them.
 
     Only keys are looked at. Where two spellings of one layout fit, the better one is given.
 
@@ -112,7 +112,7 @@ def explain(row: Row) -> str:
         ```
     """
     fits = detect(row)[:_SHOWN]
-    nearest = f"nearest layouts: {', '.join(map(str, fits))}" if fits else "no layout has any of them"
+    nearest = f"nearest layouts: {', '.join(map(str, fits))}" if fits else "no layout needs any of them"
     return f"keys found: {key_list(row)}; {nearest}"
 
 
