@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ragtune.catalog import Encoding
 
-__all__ = ["TokenCounter", "count_record", "counter_for", "encoding", "vocabulary"]
+__all__ = ["RecordCounter", "TokenCounter", "counter_for", "encoding", "verified", "vocabulary"]
 
 TOKENS_PER_MESSAGE = 3
 TOKENS_PER_NAME = 1
@@ -53,28 +53,18 @@ class TokenCounter(Protocol):
 
 
 class TiktokenCounter:
-    """The default counter: tiktoken in a loop, each repeated short text counted once.
+    """The default counter: tiktoken in a loop.
 
     Its own batch call is slower than a loop on texts of chat length.
     """
 
     def __init__(self, name: Encoding) -> None:
         self._encode = encoding(name).encode_ordinary
-        self._known: dict[str, int] = {}
 
     def count_batch(self, texts: Sequence[str], /) -> list[int]:
         """Count the tokens of each text."""
         encode = self._encode
         return [len(encode(text)) for text in texts]
-
-    def count_repeated(self, text: str) -> int:
-        """Count a text that is likely to come again, such as a role or a system prompt."""
-        count = self._known.get(text)
-        if count is None:
-            count = len(self._encode(text))
-            if len(text) <= _REMEMBERED_LENGTH and len(self._known) < _REMEMBERED_TEXTS:
-                self._known[text] = count
-        return count
 
 
 @cache
@@ -123,41 +113,153 @@ def _facts(name: str) -> dict[str, Any]:
     return facts
 
 
-def count_record(record: Mapping[str, Any], counter: TiktokenCounter) -> int:
-    """Count the tokens of one record in its JSON form, as the module's first lines say.
+# Counts of tiktoken 0.14.0, frozen: a counter that is off by one on any of them is not used.
+_PROBES: tuple[tuple[str, int, int], ...] = (
+    ("\u0627\u0644\u0639\u0631\u0628\u064a\u0629 \u0645\u0646 \u0627\u0644\u064a\u0645\u064a\u0646", 5, 11),
+    ("\U0001f469\u200d\U0001f467 \U0001f1f9\U0001f1f7 \U0001f3f3\ufe0f\u200d\U0001f308", 16, 23),
+    ("", 0, 0),
+    ("hello world", 2, 2),
+    (" ", 1, 1),
+    ("  \n\n  ", 2, 2),
+    ("\t\t", 1, 1),
+    ("a" * 200, 25, 25),
+    (" " * 500, 5, 5),
+    ("\n" * 90, 6, 4),
+    ("Don't you'd we'll I'M IT'S", 7, 10),
+    ("<|endoftext|>", 7, 7),
+    ("<|im_start|>user<|im_sep|>", 13, 13),
+    ("1234567890 12 3.14159e-10", 14, 14),
+    ("The quick brown fox jumps over the lazy dog.", 10, 10),
+    ("M\xfcnchen, Stra\xdfe, na\xefve caf\xe9", 9, 9),
+    ("\u0130stanbul'da ya\u011fmur ya\u011f\u0131yor, \xe7ok \u0131sland\u0131k.", 16, 17),
+    ("\u4e2d\u6587\u5b57\u7b26\u6e2c\u8a66\uff1a\u5149\u5408\u4f5c\u7528\u662f\u4ec0\u9ebc\uff1f", 12, 20),
+    (
+        "\u0e20\u0e32\u0e29\u0e32\u0e44\u0e17\u0e22\u0e44\u0e21\u0e48\u0e21\u0e35\u0e0a\u0e48\u0e2d\u0e07\u0e27\u0e48\u0e32\u0e07\u0e23\u0e30\u0e2b\u0e27\u0e48\u0e32\u0e07\u0e04\u0e33",
+        9,
+        28,
+    ),
+    ("\u041f\u0440\u0438\u0432\u0435\u0442, \u043a\u0430\u043a \u0434\u0435\u043b\u0430?", 6, 8),
+    ("\u0939\u093f\u0928\u094d\u0926\u0940 \u092e\u0947\u0902 \u090f\u0915 \u0935\u093e\u0915\u094d\u092f", 8, 18),
+    ("\u65e5\u672c\u8a9e\u306e\u30c6\u30ad\u30b9\u30c8\u3067\u3059\u3002", 8, 10),
+    ("\ud55c\uad6d\uc5b4 \ubb38\uc7a5\uc785\ub2c8\ub2e4.", 6, 8),
+    ("e\u0301 combining \u0327", 5, 6),
+    ("\u200bzero\u200bwidth\ufeff", 5, 5),
+    ("\u2028line\u2029sep\x85", 7, 8),
+    ("def f(x):\n    return x**2  # square\n", 13, 13),
+    ('{"a": [1, 2, {"b": null}]}', 15, 15),
+    ("https://example.com/path?q=1&r=%20#frag", 13, 13),
+    ("$x^2 + y^2 = z^2$ \\frac{a}{b}", 19, 19),
+    ("AbCdEfGhIjKlMnOpQrStUvWxYz", 14, 21),
+    ("ALLCAPSWORDS AND MORE", 6, 6),
+    ("snake_case_and-kebab-case", 6, 7),
+    ("!!!???...---===+++", 6, 6),
+    ("\r\nwindows\r\nlines\r\n", 5, 5),
+    ("\x00\x01\x02control", 4, 4),
+    ("\ufb01 ligature \xbd \xb2 \u2122", 8, 10),
+    ("antidisestablishmentarianism floccinaucinihilipilification", 15, 15),
+    ("za\u017c\xf3\u0142\u0107 g\u0119\u015bl\u0105 ja\u017a\u0144", 11, 12),
+    ("\u03a9\u2248\xe7\u221a\u222b\u02dc\xb5\u2264\u2265\xf7", 11, 18),
+)
 
-    A preference record counts its input once and both outputs; a completion record its two texts.
+
+def verified(counter: TokenCounter, name: Encoding) -> TokenCounter:
+    """The counter, once it has counted fixed texts like tiktoken does.
+
+    Args:
+        counter: anything with `count_batch`.
+        name: the encoding that it is meant to count.
+
+    Raises:
+        SpecError: one of its counts differs; the message shows the text and both numbers.
 
     Example:
         ```python
-        from ragtune.tokens import count_record, counter_for
+        from ragtune.tokens import counter_for, verified
 
-        record = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
-        print(count_record(record, counter_for("o200k_base")))
-        #> 14
+        print(verified(counter_for("o200k_base"), "o200k_base").count_batch(["hello world"]))
+        #> [2]
         ```
     """
-    if "messages" in record:
-        return _count_messages(record["messages"], counter) + TOKENS_PER_EXAMPLE
-    if "completion" in record:
-        return sum(counter.count_batch([record["prompt"], record["completion"]]))
-    messages = [*record["input"]["messages"], *record["preferred_output"], *record["non_preferred_output"]]
-    return _count_messages(messages, counter) + TOKENS_PER_EXAMPLE
+    texts = [text for text, _, _ in _PROBES]
+    found = list(counter.count_batch(texts))
+    for (text, o200k, cl100k), number in zip(_PROBES, found, strict=True):
+        expected = o200k if name == "o200k_base" else cl100k
+        if number != expected:
+            raise SpecError(
+                f"{type(counter).__name__} counts {number} tokens of {name} in {text[:40]!r}, tiktoken {expected}; "
+                f"use a counter that is exact, or none"
+            )
+    return counter
 
 
-def _count_messages(messages: Sequence[Mapping[str, Any]], counter: TiktokenCounter) -> int:
-    total = TOKENS_PER_MESSAGE * len(messages)
-    for message in messages:
-        role = message["role"]
-        total += counter.count_repeated(role)
-        content = message.get("content")
-        if isinstance(content, str):
-            if role in ("system", "developer"):
-                total += counter.count_repeated(content)
+class RecordCounter:
+    """Counts records with any `TokenCounter`; short texts that come again and again are counted once.
+
+    Example:
+        ```python
+        from ragtune.tokens import RecordCounter, counter_for
+
+        record = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+        print(RecordCounter(counter_for("o200k_base")).count([record]))
+        #> [14]
+        ```
+    """
+
+    def __init__(self, counter: TokenCounter) -> None:
+        self._counter = counter
+        self._known: dict[str, int] = {}
+
+    def count(self, records: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Tokens of each record in its JSON form, as the module's first lines say.
+
+        A preference record counts its input once and both outputs; a completion record its two texts.
+        """
+        totals: list[int] = []
+        texts: list[str] = []
+        owners: list[int] = []
+        for index, record in enumerate(records):
+            if "completion" in record:
+                totals.append(0)
+                found: Sequence[str] = (record["prompt"], record["completion"])
             else:
-                total += counter.count_batch((content,))[0]
-        elif content is not None:
-            total += sum(counter.count_batch([part["text"] for part in content if part.get("type") == "text"]))
-        if (name := message.get("name")) is not None:
-            total += counter.count_repeated(name) + TOKENS_PER_NAME
-    return total
+                fixed, found = self._messages(_messages_of(record))
+                totals.append(fixed + TOKENS_PER_EXAMPLE)
+            texts.extend(found)
+            owners.extend([index] * len(found))
+        for owner, number in zip(owners, self._counter.count_batch(texts), strict=True):
+            totals[owner] += number
+        return totals
+
+    def _messages(self, messages: Sequence[Mapping[str, Any]]) -> tuple[int, list[str]]:
+        """What is known of some messages' tokens, and the texts that are still to be counted."""
+        fixed = TOKENS_PER_MESSAGE * len(messages)
+        texts: list[str] = []
+        for message in messages:
+            role = message["role"]
+            fixed += self._repeated(role)
+            content = message.get("content")
+            if isinstance(content, str):
+                if role in ("system", "developer"):
+                    fixed += self._repeated(content)
+                else:
+                    texts.append(content)
+            elif content is not None:
+                texts.extend(part["text"] for part in content if part.get("type") == "text")
+            if (name := message.get("name")) is not None:
+                fixed += self._repeated(name) + TOKENS_PER_NAME
+        return fixed, texts
+
+    def _repeated(self, text: str) -> int:
+        count = self._known.get(text)
+        if count is None:
+            count = self._counter.count_batch((text,))[0]
+            if len(text) <= _REMEMBERED_LENGTH and len(self._known) < _REMEMBERED_TEXTS:
+                self._known[text] = count
+        return count
+
+
+def _messages_of(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    if "messages" in record:
+        messages: Sequence[Mapping[str, Any]] = record["messages"]
+        return messages
+    return [*record["input"]["messages"], *record["preferred_output"], *record["non_preferred_output"]]

@@ -381,3 +381,44 @@ def test_an_unknown_layout_and_a_row_of_another_one_are_named(tmp_path: Path) ->
         rt.DatasetBuilder.from_rows(ROWS, layout="shargpt")
     with pytest.raises(DatasetError, match=r"row 0.*'support'"):
         rt.DatasetBuilder.from_rows(ROWS, layout="sharegpt").build(tmp_path / "out")
+
+
+def test_the_facts_of_sciq_are_counted_as_they_are_known(shared: Path) -> None:
+    """67 questions repeated (70 rows too many), 16 with more than one answer, 11 answers equal to a distractor."""
+    audit = rt.DatasetBuilder.from_jsonl(shared / "data/sciq/train.jsonl").audit(
+        question="question",
+        answer="correct_answer",
+        context="support",
+        distractors=("distractor1", "distractor2", "distractor3"),
+    )
+    exact = audit.exact
+    assert (audit.rows, exact.repeated_questions, exact.surplus_rows) == (11_679, 67, 70)
+    assert (exact.contradictions, exact.answers_among_distractors) == (16, 11)
+    assert audit.normalised.answers_among_distractors >= 14
+    assert len(audit.contradicting_rows) == 16
+
+
+def test_rows_of_one_document_stay_together_when_asked(tmp_path: Path) -> None:
+    """A column of the source keeps rows on one side, whatever they say."""
+    rows = [{**row, "document": f"page {index // 5}"} for index, row in enumerate(ROWS)]
+    builder = rt.DatasetBuilder.from_rows(rows).chat(user="{question}", assistant="{answer}")
+    for seed in range(5):
+        dataset = builder.build(tmp_path / str(seed), test=0.3, seed=seed, group_by="document")
+        sides = {
+            split.name: {int(n) // 5 for n in (tmp_path / str(seed) / f"{split.name}.rows.txt").read_text().split()}
+            for split in dataset.splits
+        }
+        assert not sides["train"] & sides["test"]
+    with pytest.raises(DatasetError, match="'dokument'"):
+        builder.build(tmp_path / "x", test=0.3, group_by="dokument")
+
+
+def test_a_plugged_counter_gives_the_same_counts_or_is_refused(tmp_path: Path) -> None:
+    """Counting in one call for many records changes nothing."""
+    from ragtune.tokens import counter_for
+
+    built = with_template(rt.DatasetBuilder.from_rows(ROWS)).build(tmp_path / "out")
+    again = rt.Dataset.load(tmp_path / "out")
+    assert built.token_counts("o200k_base", counter_for("o200k_base")) == again.token_counts("o200k_base")
+    with pytest.raises(SpecError, match="counts"):
+        rt.Dataset.load(tmp_path / "out").token_counts("o200k_base", counter_for("cl100k_base"))

@@ -10,9 +10,10 @@ import orjson
 import pytest
 
 from ragtune.errors import SpecError
-from ragtune.tokens import count_record, counter_for, encoding, vocabulary
+from ragtune.tokens import RecordCounter, counter_for, encoding, verified, vocabulary
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ragtune.catalog import Encoding
@@ -46,13 +47,13 @@ def test_a_chat_record_is_counted_by_the_cookbooks_rule() -> None:
     record = {
         "messages": [{"role": "user", "content": "Hi", "name": "Ada"}, {"role": "assistant", "content": "Hello!"}]
     }
-    assert count_record(record, counter_for("o200k_base")) == 2 * 3 + (1 + 1) + (1 + 2) + (1 + 1) + 3
+    assert RecordCounter(counter_for("o200k_base")).count([record])[0] == 2 * 3 + (1 + 1) + (1 + 2) + (1 + 1) + 3
 
 
 def test_a_completion_is_counted_as_its_two_texts() -> None:
     """No message overhead in a legacy pair."""
     counter = counter_for("cl100k_base")
-    assert count_record({"prompt": "hello world", "completion": " hello"}, counter) == 3
+    assert RecordCounter(counter).count([{"prompt": "hello world", "completion": " hello"}]) == [3]
 
 
 def test_an_encoding_that_is_not_shipped_is_refused() -> None:
@@ -66,3 +67,21 @@ def test_sciq_has_its_known_number_of_tokens(shared: Path) -> None:
     lines = (shared / "data/sciq/train.jsonl").read_bytes().split(b"\n")
     supports = [orjson.loads(line)["support"] for line in lines if line]
     assert sum(counter_for("o200k_base").count_batch(supports)) == 999_816
+
+
+class OffByOne:
+    """Counts bytes, as a tokenizer does that lost its vocabulary."""
+
+    def count_batch(self, texts: Sequence[str], /) -> list[int]:
+        return [len(text.encode()) for text in texts]
+
+
+@pytest.mark.parametrize("name", ["o200k_base", "cl100k_base"])
+def test_a_counter_that_counts_otherwise_is_refused(name: Encoding) -> None:
+    """The exact one passes its own frozen counts, the other is named with the text."""
+    assert verified(counter_for(name), name) is counter_for(name)
+    with pytest.raises(SpecError, match="OffByOne counts"):
+        verified(OffByOne(), name)
+    other: Encoding = "cl100k_base" if name == "o200k_base" else "o200k_base"
+    with pytest.raises(SpecError, match="TiktokenCounter counts"):
+        verified(counter_for(other), name)

@@ -18,7 +18,7 @@ from ragtune.checks.rules import content_faults, doubled_key_faults, number_of_k
 from ragtune.checks.schema import format_of, gate, parse_line, shape_faults
 from ragtune.errors import DatasetError
 from ragtune.records import FORMATS, Fault, RecordFormat, path_text
-from ragtune.tokens import TiktokenCounter, count_record, counter_for
+from ragtune.tokens import RecordCounter, counter_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +113,7 @@ class _Pass:
     problems: ProblemList
     format: RecordFormat | None
     info: ModelInfo | None
-    counter: TiktokenCounter | None = field(init=False)
+    counter: RecordCounter | None = field(init=False)
     pairs: Profile = field(default_factory=Profile)
     repeats: Repeats = field(default_factory=Repeats)
     examples: int = 0
@@ -124,7 +124,7 @@ class _Pass:
 
     def __post_init__(self) -> None:
         encoding = self.info.encoding if self.info else None
-        self.counter = counter_for(encoding) if encoding else None
+        self.counter = RecordCounter(counter_for(encoding)) if encoding else None
 
     def read(self, file: BinaryIO) -> None:
         plain = None
@@ -194,7 +194,7 @@ class _Pass:
         if self.format == "completion" and record["completion"].strip():
             self.pairs.add(record["prompt"], record["completion"])
         if self.counter is not None:
-            tokens = count_record(record, self.counter)
+            (tokens,) = self.counter.count((record,))
             self.tokens += tokens
             self.longest = max(self.longest, tokens)
             limit = self.info.training_context if self.info else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ragtune.dataset.audit import FactAudit, FactCounts
 from ragtune.dataset.builder import DatasetBuilder
 from ragtune.dataset.cost import CostEstimate, auto_epochs
 from ragtune.dataset.dataset import Dataset, Split
@@ -14,6 +15,8 @@ __all__ = [
     "Dataset",
     "DatasetBuilder",
     "DatasetReport",
+    "FactAudit",
+    "FactCounts",
     "Preview",
     "Split",
     "auto_epochs",

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragtune.dataset import sources
+from ragtune.dataset.audit import FactAudit, audit_rows
 from ragtune.dataset.batches import Batch, Selection, missing_column
 from ragtune.dataset.building import build_folder
 from ragtune.dataset.dataset import Dataset
 from ragtune.dataset.filters import Filter, Predicate, Tally
 from ragtune.dataset.functions import FunctionRenderer, LaidOut
 from ragtune.dataset.preview import Preview
-from ragtune.dataset.splits import check_shares
+from ragtune.dataset.splits import SplitPlan, check_shares
 from ragtune.dataset.templates import (
     Renderer,
     Template,
@@ -301,6 +302,29 @@ class DatasetBuilder:
                 break
         return Preview(records=tuple(found))
 
+    def audit(
+        self, *, question: str, answer: str, context: str | None = None, distractors: Sequence[str] = ()
+    ) -> FactAudit:
+        """Count repeated questions, contradictions and wrong choices among the rows that the filters leave.
+
+        Args:
+            question: column of the question.
+            answer: column of the answer.
+            context: column of the passage; rows are duplicates only when it is the same, too.
+            distractors: columns of wrong choices.
+
+        Raises:
+            DatasetError: an empty source, or a column that is not there.
+        """
+
+        def rows() -> Iterator[Mapping[str, Any]]:
+            for selection in self.selections(Tally()):
+                for name in filter(None, (question, answer, context, *distractors)):
+                    selection.column(name)
+                yield from selection.rows()
+
+        return audit_rows(rows(), question=question, answer=answer, context=context, distractors=tuple(distractors))
+
     def build(
         self,
         folder: str | Path,
@@ -308,6 +332,7 @@ class DatasetBuilder:
         validation: float = 0.0,
         test: float = 0.0,
         seed: int = 0,
+        group_by: str | Sequence[str] = (),
         overwrite: bool = False,
     ) -> Dataset:
         """Write the dataset into a folder; records keep the order of their rows.
@@ -320,6 +345,7 @@ class DatasetBuilder:
             validation: share of rows for validation, in [0, 1).
             test: share of rows for test, in [0, 1).
             seed: decides which rows go where; the same seed gives the same files.
+            group_by: columns whose equal values keep rows on one side as well, for example the document they come from.
             overwrite: replace a dataset that is in the folder; other files in it stay.
 
         Raises:
@@ -328,9 +354,9 @@ class DatasetBuilder:
         """
         check_shares(validation, test)
         renderer = self._renderer()
-        manifest = build_folder(
-            self, renderer, Path(folder), validation=validation, test=test, seed=seed, overwrite=overwrite
-        )
+        columns = (group_by,) if isinstance(group_by, str) else tuple(group_by)
+        plan = SplitPlan(validation=validation, test=test, seed=seed, group_by=columns)
+        manifest = build_folder(self, renderer, Path(folder), plan=plan, overwrite=overwrite)
         return Dataset.from_manifest(Path(folder), manifest)
 
     def _renderer(self) -> Renderer | FunctionRenderer:

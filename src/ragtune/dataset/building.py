@@ -10,7 +10,7 @@ import orjson
 import ragtune
 from ragtune.dataset.filters import Tally
 from ragtune.dataset.folder import MANIFEST, FileFacts, LineFile, new_folder, refuse_occupied
-from ragtune.dataset.splits import SPLITS, Grouping, assign
+from ragtune.dataset.splits import SPLITS, Grouping, SplitPlan, assign, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,9 +61,7 @@ def build_folder(
     maker: LineMaker,
     folder: Path,
     *,
-    validation: float,
-    test: float,
-    seed: int,
+    plan: SplitPlan,
     overwrite: bool,
 ) -> dict[str, Any]:
     """Write the files of a dataset, its manifest last, and return the manifest."""
@@ -71,8 +69,8 @@ def build_folder(
     tally = Tally()
     with new_folder(folder, overwrite=overwrite) as workshop:
         overlap = None
-        if validation or test:
-            files, overlap = _write_splits(recipe, maker, workshop, tally, validation, test, seed)
+        if plan.validation or plan.test:
+            files, overlap = _write_splits(recipe, maker, workshop, tally, plan)
         else:
             files = _write_all(recipe, maker, workshop, tally)
         report = {"read": tally.read, "dropped": tally.dropped, "rows": {name: files[name].rows for name in files}}
@@ -81,7 +79,12 @@ def build_folder(
             "format": maker.format,
             **recipe.described(),
             "system": maker.system,
-            "split": {"validation": validation, "test": test, "seed": seed},
+            "split": {
+                "validation": plan.validation,
+                "test": plan.test,
+                "seed": plan.seed,
+                "group_by": list(plan.group_by),
+            },
             "rows": {"read": tally.read, "kept": sum(facts.rows for facts in files.values()), "dropped": tally.dropped},
             "files": {name: {"name": f"{name}.jsonl", **_facts(facts)} for name, facts in files.items()},
             "overlap": overlap,
@@ -109,7 +112,7 @@ def _write_all(recipe: Recipe, maker: LineMaker, workshop: Path, tally: Tally) -
 
 
 def _write_splits(
-    recipe: Recipe, maker: LineMaker, workshop: Path, tally: Tally, validation: float, test: float, seed: int
+    recipe: Recipe, maker: LineMaker, workshop: Path, tally: Tally, plan: SplitPlan
 ) -> tuple[dict[str, FileFacts], dict[str, Any]]:
     keys_path, lines_path, origin_path = (workshop / f"all.{ending}" for ending in ("keys", "jsonl", "rows"))
     with lines_path.open("wb") as lines_file, origin_path.open("wb") as origin_file, keys_path.open("wb") as keys_file:
@@ -117,10 +120,10 @@ def _write_splits(
         for rows in recipe.selections(tally):
             lines_file.write(b"".join(maker.lines(rows)))
             origin_file.write(b"".join([b"%d\n" % number for number in rows.numbers()]))
-            grouping.add(maker.keys(rows))
+            grouping.add(_with_columns(maker.keys(rows), rows, plan.group_by))
         if not grouping.rows:
             tally.refuse_nothing_left()
-        splits = assign(grouping.groups(), validation=validation, test=test, seed=seed)
+        splits = assign(grouping.groups(), plan)
         overlap = grouping.overlap(splits)
     chosen = splits.tolist()
     with lines_path.open("rb") as lines, origin_path.open("rb") as origin:
@@ -129,6 +132,14 @@ def _write_splits(
     for path in (keys_path, lines_path, origin_path):
         path.unlink()
     return facts, overlap
+
+
+def _with_columns(keys: list[list[int]], rows: Selection, columns: Sequence[str]) -> list[list[int]]:
+    """Add a key for each value of the columns that the user wants to keep together."""
+    for name in columns:
+        for own, value in zip(keys, rows.column(name), strict=True):
+            own.append(key_of(f"{name}={value}"))
+    return keys
 
 
 def _distribute(lines: BinaryIO, chosen: Sequence[int], workshop: Path, ending: str) -> dict[str, FileFacts]:

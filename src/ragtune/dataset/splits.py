@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from array import array
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -23,6 +24,16 @@ SPLITS = ("train", "validation", "test")
 MIN_KEY_WORDS = 5
 
 _words = re.compile(r"\w+").findall
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitPlan:
+    """How rows are to be split: shares in [0, 1), the seed, and columns that keep rows together."""
+
+    validation: float = 0.0
+    test: float = 0.0
+    seed: int = 0
+    group_by: tuple[str, ...] = ()
 
 
 def normalise(text: str) -> str:
@@ -124,7 +135,7 @@ def check_shares(validation: float, test: float) -> None:
         )
 
 
-def assign(groups: npt.NDArray[np.int64], *, validation: float, test: float, seed: int) -> npt.NDArray[np.uint8]:
+def assign(groups: npt.NDArray[np.int64], plan: SplitPlan) -> npt.NDArray[np.uint8]:
     """Give every row its split (0 train, 1 validation, 2 test), whole groups at a time.
 
     Groups are taken in an order that the seed decides, until a split has its share of rows; a share above zero gets at
@@ -137,9 +148,9 @@ def assign(groups: npt.NDArray[np.int64], *, validation: float, test: float, see
 
     count = len(groups)
     first, sizes = np.unique(groups, return_counts=True)
-    order = np.argsort(_mixed(first.astype(np.uint64), seed), kind="stable")
-    wanted = [(1, round(validation * count)), (2, round(test * count))]
-    wanted = [(split, max(1, rows)) for split, rows in wanted if (validation, test)[split - 1] > 0]
+    order = np.argsort(_mixed(first.astype(np.uint64), plan.seed), kind="stable")
+    shares = ((1, plan.validation), (2, plan.test))
+    wanted = [(split, max(1, round(share * count))) for split, share in shares if share > 0]
     if len(first) <= len(wanted):
         raise DatasetError(
             f"{count} rows form {len(first)} group(s) that share no question or context: too few to split without a "
