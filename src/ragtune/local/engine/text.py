@@ -42,7 +42,9 @@ class TextStream:
         self.stopped = False
 
     def push(self, token: int) -> str:
-        """Take one token; returns the text that is certain now, often empty."""
+        """Take one token; returns the text that is certain now, often empty, and always after a stop text."""
+        if self.stopped:
+            return ""
         self._ids.append(token)
         return self._release(self._fresh(last=False), last=False)
 
