@@ -5,9 +5,11 @@ They are the code itself; the classes without `Async` in their name drive it wit
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ragtune._api import asynchronous
+from ragtune._keys import read_key
 from ragtune.files import upload_source
 from ragtune.job import AsyncFineTuneJob, JobTable
 from ragtune.maintenance import AsyncMaintenance
@@ -29,9 +31,17 @@ __all__ = [
     "AsyncJobMonitor",
     "AsyncMaintenance",
     "AsyncTunedModel",
+    "client_from_key_file",
     "list_jobs",
     "upload",
 ]
+
+
+def client_from_key_file(path: str | os.PathLike[str], **options: Any) -> openai.AsyncOpenAI:
+    """Make an asynchronous client from a file that holds the API key; see `ragtune.client_from_key_file`."""
+    import openai
+
+    return openai.AsyncOpenAI(api_key=read_key(Path(path)), **options)
 
 
 async def upload(

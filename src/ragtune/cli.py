@@ -27,6 +27,7 @@ NOT_WELL, NO_KEY, STOPPED = 1, 3, 130
 app = typer.Typer(
     name="ragtune",
     help="Take static knowledge through the whole life of a fine-tune.",
+    epilog="Exit codes: 0 all is well, 1 it is not, 2 the command line makes no sense, 3 no key was found, 130 Ctrl-C.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -128,7 +128,12 @@ async def send(api: Api, file: LocalFile, *, new: bool = False) -> UploadedFile:
     if not new and (found := await _find(api, file)) is not None:
         logger.info("%s lies on the account as %s; nothing was sent", file.name, found.id)
         return found
-    body = await api.create_file(file)
+    try:
+        body = await api.create_file(file)
+    except KeyboardInterrupt as stop:
+        # As its argument too: a bare KeyboardInterrupt prints no message.
+        stop.args = (f"stopped while {file.name} was uploaded; no job was created, the same call begins again",)
+        raise
     waited = 0.0
     pause = 0.5
     # A status that is missing says nothing, so it is not waited for.

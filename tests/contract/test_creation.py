@@ -181,18 +181,26 @@ def test_a_closed_account_raises_tuning_closed_with_the_dates(
     assert "file-1" in closed.value.__notes__[0]
 
 
-def test_a_stop_while_creating_says_how_to_go_on(server: Any, api: Api, dataset: rt.Dataset) -> None:
+def test_a_stop_while_uploading_or_creating_says_how_to_go_on(
+    server: Any, client: openai.OpenAI, dataset: rt.Dataset
+) -> None:
     """Ctrl-C arrives while the request is under way."""
 
     class Stopping(SyncPort):
+        def __init__(self, client: openai.OpenAI, where: str) -> None:
+            super().__init__(client)
+            self.where = where
+
         async def call(self, name: str, /, **arguments: Any) -> Any:
-            if name == "fine_tuning.jobs.create":
+            if name == self.where:
                 raise KeyboardInterrupt
             return await super().call(name, **arguments)
 
-    with pytest.raises(KeyboardInterrupt) as stop:
-        rt.FineTuneJob.create(Api(Stopping(api.port._client)), dataset, SPEC)  # type: ignore[attr-defined]
-    assert "buys nothing twice" in stop.value.__notes__[0]
+    with pytest.raises(KeyboardInterrupt, match="buys nothing twice"):
+        rt.FineTuneJob.create(Api(Stopping(client, "fine_tuning.jobs.create")), dataset, SPEC)
+    with pytest.raises(KeyboardInterrupt, match=r"no job was created, the same call begins again"):
+        rt.FineTuneJob.create(Api(Stopping(client, "files.create")), dataset, SPEC)
+    assert not server.sent(*JOBS)
 
 
 def test_content_that_lies_on_the_account_is_not_sent_again(

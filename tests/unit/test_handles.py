@@ -35,8 +35,7 @@ def public(kind: type) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("sync", "twin"), TWINS)
 def test_twins_have_the_same_methods_with_the_same_arguments(sync: type, twin: type) -> None:
-    """`of` hands a job's details on inside the package and needs no face."""
-    assert set(public(sync)) == set(public(twin)) - {"of"}
+    assert set(public(sync)) == set(public(twin))
     for name in public(sync):
         mine, theirs = getattr(sync, name), getattr(twin, name)
         assert isinstance(vars(sync)[name], property) == isinstance(vars(twin)[name], property), name

@@ -8,6 +8,7 @@ import openai
 import pytest
 
 import ragtune as rt
+from ragtune import aio
 from ragtune._keys import client_from_anywhere, redact
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ def test_the_first_line_that_is_not_blank_is_the_key(tmp_path: Path) -> None:
     file.write_bytes("\ufeff\r\n   \r\n sk-one \r\nsk-two\r\n".encode())
     with rt.client_from_key_file(file, base_url="http://127.0.0.1:9/v1", timeout=3) as client:
         assert (client.api_key, client.timeout, type(client)) == ("sk-one", 3, openai.OpenAI)
+    twin = aio.client_from_key_file(file, timeout=3)
+    assert (twin.api_key, twin.timeout, type(twin)) == ("sk-one", 3, openai.AsyncOpenAI)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"two words\n", b"sk-\xff\xfe-not-text", "sk-schlüssel".encode()])

@@ -126,10 +126,10 @@ async def place(api: Api, order: Order) -> tuple[JobDetails, bool]:
             raise CreateUncertain(_uncertain(order.key)) from error
         logger.info("the answer to create was lost (%s), the job was found: %s", type(error).__name__, found.id)
         return found, False
-    except BaseException as stop:
-        stop.add_note(
-            f"stopped while a job was being created (key {order.key}); call create again with the same data and "
-            "settings: it looks for the job first and buys nothing twice"
+    except KeyboardInterrupt as stop:
+        stop.args = (
+            f"stopped while a job was created (key {order.key}); call create again with the same data and settings: it "
+            "looks for the job first and buys nothing twice",
         )
         raise
 

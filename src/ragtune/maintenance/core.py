@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, overload
 from ragtune._api import Api, asynchronous, gather
 from ragtune._api.planning import GuardPort, PlanPort
 from ragtune.files import UploadedFile
-from ragtune.job import AsyncFineTuneJob
+from ragtune.job import AsyncFineTuneJob, JobDetails
 from ragtune.maintenance.tables import Deleted, FileTable, ListedModel, ModelTable
 from ragtune.monitor import JobEvent
 from ragtune.plan import Plan
@@ -75,8 +75,7 @@ class AsyncMaintenance:
         """Cancel a job; see `Maintenance.cancel`."""
         if dry_run:
             return await self._plan(lambda api: api.steer_job("cancel", job_id))
-        await self._api.steer_job("cancel", job_id)
-        return await self.job(job_id)
+        return AsyncFineTuneJob(self._api, JobDetails.from_wire(await self._api.steer_job("cancel", job_id)))
 
     @overload
     async def delete_model(self, name: str, *, dry_run: Literal[False] = False) -> Deleted: ...

@@ -99,7 +99,7 @@ class AsyncTunedModel:
                 except (openai.NotFoundError, ModelExpired):
                     logger.info("%s (%s) is not on the account any more", job.fine_tuned_model, job.id)
                     continue
-                return cls.of(api, job)
+                return cls._of(api, job)
         if going_on:
             raise ModelNotReady(_not_ready(going_on[0]))
         message = (
@@ -108,7 +108,7 @@ class AsyncTunedModel:
         raise NoTunedModel(message)
 
     @classmethod
-    def of(cls, client: openai.AsyncOpenAI | Api, job: JobDetails) -> AsyncTunedModel:
+    def _of(cls, client: openai.AsyncOpenAI | Api, job: JobDetails) -> AsyncTunedModel:
         """Return the model that a job made.
 
         Raises:
@@ -127,7 +127,7 @@ class AsyncTunedModel:
 
         if job.details.fine_tuned_model is None:
             await job.refresh()
-        return cls.of(api_of(job), job.details)
+        return cls._of(api_of(job), job.details)
 
     async def system(self) -> str | None:
         """Return the system prompt that goes with each question; see `TunedModel.system`."""
