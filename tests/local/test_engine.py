@@ -134,3 +134,11 @@ def test_a_closed_engine_says_so(base: Path) -> None:
         running.result()
     with pytest.raises(EngineClosedError):
         engine.submit(ask(base))
+
+
+def test_long_requests_are_answered_in_parts(engine: Engine, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that would need too much memory together run after each other, with the same answers."""
+    whole = [generation.result() for generation in [engine.submit(ask(base, prompt)) for prompt in PROMPTS]]
+    monkeypatch.setattr("ragtune.local.engine.batch._MAX_TOKENS", 30)
+    parts = [generation.result() for generation in [engine.submit(ask(base, prompt)) for prompt in PROMPTS]]
+    assert [p.choices for p in parts] == [w.choices for w in whole]

@@ -8,12 +8,16 @@ from ragtune.local.engine.request import ContextOverflowError, EngineClosedError
 from ragtune.train.base import quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ragtune.local.engine.models import LoadedBase
     from ragtune.local.engine.row import Row
 
 __all__ = ["run_batch"]
+
+# Tokens of all rows of one `generate` call, padding included. A token costs 2 x layers x key/value heads x head size
+# numbers: 23 kB in a 135-million-parameter model, 128 kB in one of 8 billion.
+_MAX_TOKENS = 32_768
 
 
 def run_batch(base: LoadedBase, rows: Sequence[Row], *, is_closed: Callable[[], bool]) -> None:
@@ -28,10 +32,27 @@ def run_batch(base: LoadedBase, rows: Sequence[Row], *, is_closed: Callable[[], 
     if not ready:
         return
     with base.using(ready[0].request.adapter_path) as model:
-        _generate(model, base, ready, is_closed)
+        for part in _parts(ready):
+            _generate(model, base, part, is_closed)
     for row in ready:
         if not row.finished:
             row.fail(EngineClosedError("the engine was closed before this request was answered"))
+
+
+def _parts(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Rows in groups that keep the memory of past tokens bounded; a row that is too long for any group runs alone."""
+    part: list[Row] = []
+    for row in sorted(rows, key=_reach):
+        # Sorted, so the newest row is the longest of its group and all are padded to it.
+        if part and (len(part) + 1) * _reach(row) > _MAX_TOKENS:
+            yield part
+            part = []
+        part.append(row)
+    yield part
+
+
+def _reach(row: Row) -> int:
+    return len(row.prompt) + row.room
 
 
 def _prepare(base: LoadedBase, row: Row) -> bool:

@@ -39,6 +39,8 @@ class LoadedBase:
         self.context_tokens = context_length(self._model.config)
         self.encoder = Encoder(self.tokenizer, max_length=self.context_tokens)
         self.end_tokens = self._find_end_tokens()
+        # What a base recommends for itself (temperature, repetition penalty) must not act behind a request's back.
+        self._model.generation_config = type(self._model.generation_config)()
         self._peft: Any = None
         self._adapters: OrderedDict[Path, str] = OrderedDict()
         self._max_adapters = max_adapters

@@ -13,6 +13,7 @@ from ragtune.errors import BackendError
 from ragtune.local.engine.generation import Generation
 from ragtune.local.engine.request import EngineClosedError
 from ragtune.local.engine.row import Row
+from ragtune.train.base import share_the_processor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,6 +107,7 @@ class Engine:
             self._thread.join(timeout_s)
 
     def _work(self) -> None:
+        share_the_processor()
         import torch
 
         from ragtune.local.engine.models import Models
