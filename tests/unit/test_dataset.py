@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import ragtune as rt
@@ -215,6 +215,7 @@ def test_a_preview_does_not_mind_a_bad_row_further_down() -> None:
     seed=st.integers(0, 2**31 - 1),
     shares=st.sampled_from([(0.1, 0.0), (0.2, 0.2), (0.0, 0.3), (0.05, 0.05)]),
 )
+@example(questions=list("aaabaaac"), seed=0, shares=(0.2, 0.2))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_splits_are_disjoint_complete_and_keep_a_question_on_one_side(
     tmp_path_factory: pytest.TempPathFactory, questions: list[str], seed: int, shares: tuple[float, float]
@@ -243,6 +244,7 @@ def test_splits_are_disjoint_complete_and_keep_a_question_on_one_side(
     assert all(
         (len(split) > 0) == (share > 0) for split, share in zip((dataset.validation, dataset.test), shares, strict=True)
     )
+    assert len(dataset.train) > 0
     assert dataset.manifest["overlap"]["in_more_than_one_split"] == 0
 
 
@@ -422,3 +424,12 @@ def test_a_plugged_counter_gives_the_same_counts_or_is_refused(tmp_path: Path) -
     assert built.token_counts("o200k_base", counter_for("o200k_base")) == again.token_counts("o200k_base")
     with pytest.raises(SpecError, match="counts"):
         rt.Dataset.load(tmp_path / "out").token_counts("o200k_base", counter_for("cl100k_base"))
+
+
+@given(st.text(st.characters(max_codepoint=0x24F)) | st.text(st.characters(max_codepoint=127)))
+def test_the_fast_key_of_a_text_is_the_key_of_its_normal_form(text: str) -> None:
+    """Two ways to the same words; ASCII takes the short one."""
+    from ragtune.dataset import normalise
+    from ragtune.dataset.splits import key_of, keys_of
+
+    assert keys_of(text, []) == ([key_of(normalise(text).encode())] if text else [])

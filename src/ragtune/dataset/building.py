@@ -138,7 +138,7 @@ def _with_columns(keys: list[list[int]], rows: Selection, columns: Sequence[str]
     """Add a key for each value of the columns that the user wants to keep together."""
     for name in columns:
         for own, value in zip(keys, rows.column(name), strict=True):
-            own.append(key_of(f"{name}={value}"))
+            own.append(key_of(f"{name}={value}".encode("utf-8", "surrogatepass")))
     return keys
 
 

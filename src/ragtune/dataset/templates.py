@@ -226,6 +226,9 @@ class Renderer:
         template = self.template
         texts = zip(*(rows.column(name) for name in template.columns), strict=True)
         asked = [template.columns.index(name) for name in template.question_columns]
+        if len(asked) == 1:
+            (only,) = asked
+            return [keys_of(values[only], values) for values in texts]
         return [keys_of(" ".join(values[index] for index in asked), values) for values in texts]
 
 

@@ -1,0 +1,233 @@
+"""How fast the dataset room is, beside the way that tutorials show, in one run on one machine.
+
+    python benchmarks/dataset_room.py PATH/TO/sciq/train.jsonl [--times 100] [--rounds 3]
+
+Every case runs in a process of its own, imports and the loading of the source excluded; the table gives the best CPU time
+of its rounds (other programs on the machine disturb it least), the speed, the ratio to the case it is compared with, and
+by how much the process grew. With `--times 100` the source is written a hundred times over with distinct questions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SYSTEM = "Given a science question, give the correct answer with a detailed explanation."
+COMPARED = {
+    "plain build": "tutorial build",
+    "build and content checks": "tutorial build",
+    "leak-free splits": "tutorial build",
+    "build, check, count": "tutorial build, validation, count",
+    "check_file, schema gate only": "cookbook validation, no tokens",
+    "check_file, all rules": "cookbook validation, no tokens",
+    "count tokens": "bare tiktoken loop",
+}
+
+
+def tutorial_build(dataset: Any, folder: Path) -> int:
+    """Filter with a lambda, take it into pandas, go row by row, write with jsonlines."""
+    import jsonlines
+
+    kept = dataset.filter(lambda row: row["support"] and row["correct_answer"], load_from_cache_file=False)
+    records = []
+    for _, row in kept.to_pandas().iterrows():
+        answer = f"{row['correct_answer']} Explanation: {row['support']}"
+        turns = [("system", SYSTEM), ("user", row["question"]), ("assistant", answer)]
+        records.append({"messages": [{"role": role, "content": content} for role, content in turns]})
+    with jsonlines.open(folder / "train.jsonl", "w") as file:
+        file.write_all(records)
+    return len(records)
+
+
+def cookbook_validation(path: Path, *, tokens: bool) -> int:
+    """The checks of OpenAI's cookbook: all rows in memory, counts per class of error, each text encoded."""
+    from ragtune.tokens import encoding
+
+    rows = [json.loads(line) for line in path.open(encoding="utf-8")]
+    errors = 0
+    for row in rows:
+        messages = row.get("messages", None)
+        if not isinstance(row, dict) or not messages:
+            errors += 1
+            continue
+        for message in messages:
+            errors += "role" not in message or "content" not in message
+            errors += any(key not in ("role", "content", "name", "function_call", "weight") for key in message)
+            errors += message.get("role", None) not in ("system", "user", "assistant", "function")
+            content = message.get("content", None)
+            errors += (not content and not message.get("function_call")) or not isinstance(content, str)
+        errors += not any(message.get("role", None) == "assistant" for message in messages)
+    assert not errors
+    if tokens:
+        encode = encoding("o200k_base").encode
+        for row in rows:
+            3 + sum(3 + sum(len(encode(value)) for value in message.values()) for message in row["messages"])
+            sum(len(encode(message["content"])) for message in row["messages"] if message["role"] == "assistant")
+    return len(rows)
+
+
+def builder(dataset: Any) -> Any:
+    import ragtune as rt
+
+    return (
+        rt.DatasetBuilder.from_dataset(dataset)
+        .filter(lambda row: row["support"] and row["correct_answer"], reason="no support or answer")
+        .drop_columns("distractor1", "distractor2", "distractor3")
+        .chat(system=SYSTEM, user="{question}", assistant="{correct_answer} Explanation: {support}")
+    )
+
+
+def gate_only(path: Path) -> int:
+    from ragtune.checks.schema import gate
+
+    plain = gate("chat")
+    assert plain is not None
+    with path.open("rb") as file:
+        return sum(1 for line in file if plain(line))
+
+
+def cases(dataset: Any, ready: Path, folder: Path) -> dict[str, Callable[[], int]]:
+    """Each case as a call that returns how many records it handled."""
+    import ragtune as rt
+    from ragtune.tokens import encoding
+
+    texts = [value for line in ready.open("rb") for m in json.loads(line)["messages"] for value in m.values()]
+    encode = encoding("o200k_base").encode_ordinary
+    built = rt.Dataset.from_files(ready)
+
+    def all_three(count: bool) -> int:
+        made = builder(dataset).build(folder / "out")
+        assert made.check("gpt-4o-mini" if count else None).ok
+        return len(made.train)
+
+    def tutorial(count: bool) -> int:
+        tutorial_build(dataset, folder)
+        return cookbook_validation(folder / "train.jsonl", tokens=count)
+
+    return {
+        "tutorial build": lambda: tutorial_build(dataset, folder),
+        "plain build": lambda: len(builder(dataset).build(folder / "out").train),
+        "build and content checks": lambda: all_three(False),
+        "leak-free splits": lambda: sum(
+            len(split) for split in builder(dataset).build(folder / "out", validation=0.05, test=0.05, seed=7).splits
+        ),
+        "tutorial build, validation, count": lambda: tutorial(True),
+        "build, check, count": lambda: all_three(True),
+        "cookbook validation, no tokens": lambda: cookbook_validation(ready, tokens=False),
+        "check_file, schema gate only": lambda: gate_only(ready),
+        "check_file, all rules": lambda: rt.check_file(ready).stats.examples,
+        "bare tiktoken loop": lambda: len(texts) // 6 if sum(len(encode(text)) for text in texts) else 0,
+        "count tokens": lambda: len(built.token_counts("o200k_base")),
+    }
+
+
+def rss_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def run_one(name: str, source: Path, ready: Path) -> None:
+    """One case in this process; prints its figures as JSON."""
+    import datasets
+    import jsonlines  # noqa: F401
+    import pandas  # noqa: F401
+    import pyarrow  # noqa: F401
+
+    import ragtune.checks
+    import ragtune.dataset  # noqa: F401
+    from ragtune.tokens import counter_for
+
+    dataset = datasets.Dataset.from_parquet(str(source), cache_dir=str(source.parent / "cache"))
+    if "count" in name or "loop" in name:
+        counter_for("o200k_base")
+    with tempfile.TemporaryDirectory(dir=source.parent) as folder:
+        case = (
+            cases(dataset, ready, Path(folder))[name]
+            if ready.stat().st_size < 1 << 26
+            else big_case(name, dataset, ready, Path(folder))
+        )
+        before, cpu, wall = rss_mb(), time.process_time(), time.perf_counter()
+        records = case()
+        figures = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall, "records": records}
+        print(json.dumps({**figures, "grew_mb": rss_mb() - before}))
+
+
+def big_case(name: str, dataset: Any, ready: Path, folder: Path) -> Callable[[], int]:
+    """The cases that make sense for a large file, without holding its texts."""
+    import ragtune as rt
+
+    return {
+        "tutorial build": lambda: tutorial_build(dataset, folder),
+        "plain build": lambda: len(builder(dataset).build(folder / "out").train),
+        "check_file, schema gate only": lambda: gate_only(ready),
+        "check_file, all rules": lambda: rt.check_file(ready).stats.examples,
+    }[name]
+
+
+def prepare(source: Path, times: int, folder: Path) -> tuple[Path, Path]:
+    """The source as Parquet (`times` over) and the chat file built from it."""
+    import datasets
+    import orjson
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [orjson.loads(line) for line in source.read_bytes().split(b"\n") if line]
+    parquet = folder / "rows.parquet"
+    with pq.ParquetWriter(parquet, pa.Table.from_pylist(rows[:1]).schema) as writer:
+        for number in range(times):
+            writer.write_table(
+                pa.Table.from_pylist([{**row, "question": f"{row['question']} ({number})"} for row in rows])
+                if number
+                else pa.Table.from_pylist(rows)
+            )
+    dataset = datasets.Dataset.from_parquet(str(parquet), cache_dir=str(folder / "cache"))
+    built = builder(dataset).build(folder / "ready")
+    assert built.train.path is not None
+    return parquet, built.train.path
+
+
+def main() -> None:
+    """Run all cases and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("--times", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--case", help=argparse.SUPPRESS)
+    parser.add_argument("--ready", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.case:
+        run_one(args.case, args.source, args.ready)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        source, ready = prepare(args.source, args.times, Path(temporary))
+        small = args.times < 10
+        names = (
+            [*COMPARED, *COMPARED.values()]
+            if small
+            else ["tutorial build", "plain build", "check_file, schema gate only", "check_file, all rules"]
+        )
+        best: dict[str, dict[str, float]] = {}
+        for _ in range(args.rounds):
+            for name in dict.fromkeys(names):
+                command = [sys.executable, __file__, str(source), "--case", name, "--ready", str(ready)]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                figures = json.loads(done.stdout.splitlines()[-1])
+                if name not in best or figures["cpu"] < best[name]["cpu"]:
+                    best[name] = figures
+        print("| case | CPU s | records/s | grew by MB | ratio |\n|---|---|---|---|---|")
+        for name, figures in best.items():
+            other = best.get(COMPARED.get(name, ""))
+            ratio = f"{other['cpu'] / figures['cpu']:.1f}x {COMPARED[name]}" if other else ""
+            speed = figures["records"] / figures["cpu"]
+            print(f"| {name} | {figures['cpu']:.3f} | {speed:,.0f} | {figures['grew_mb']:.0f} | {ratio} |")
+
+
+if __name__ == "__main__":
+    main()
