@@ -141,7 +141,9 @@ except rt.MaintenanceDisabled as refusal:
     print(f"refused, as it should: {refusal}")
 maintenance = rt.Maintenance(client, enabled=True)
 print(maintenance.delete_model(model.name, dry_run=True))
-maintenance.delete_model(model.name)
+for entry in maintenance.models():
+    if entry.id.startswith(model.name):  # the model itself and its checkpoints
+        maintenance.delete_model(entry.id)
 print(f"tuned models now: {[entry.id for entry in maintenance.models() if entry.id.startswith('ft:')]}")
 
 # %%

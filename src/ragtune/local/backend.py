@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from pathlib import Path
@@ -49,7 +50,8 @@ class LocalBackend:
         aliases: further names for base models, for example `{"gpt-4o-mini-2024-07-18": "smollm2-135m-instruct"}`, so
             that unchanged programs run. A model tuned under an alias carries the alias in its name.
         cache_dir: folder of converted base models, None for the user's cache folder.
-        threads: CPU threads for training and for answering each, None for torch's own choice.
+        threads: CPU threads for training and for answering each. None trains on half of the cores, so that the machine
+            stays usable meanwhile, and answers with as many as torch chooses.
         max_running: most jobs that train at the same time; others wait in the queue.
         trainer: argv of the training program, to which the path of a job's spec is added; None is
             `python -m ragtune.train`. A launcher such as `accelerate launch -m ragtune.train` goes here.
@@ -209,7 +211,7 @@ class _Running:
                         store,
                         bases=bases,
                         trainer=backend._trainer,
-                        threads=backend._threads,
+                        threads=backend._threads or _half_of_the_cores(),
                         max_running=backend._max_running,
                     ),
                     answering=Answering(bases, threads=backend._threads, engine=backend._engine),
@@ -238,3 +240,9 @@ class _Running:
             finally:
                 self._store.close()
                 self._lock.release()
+
+
+def _half_of_the_cores() -> int:
+    # The cores that this process may use, which in a container are fewer than the machine has.
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, usable // 2)
