@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import secrets
+import sqlite3
 import time
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,8 @@ def make_app(services: Services) -> ASGIApp:
             ApiError: _api_error,
             HTTPException: _http_error,
             UnknownCursorError: _unknown_cursor,
-            OSError: _os_error,
+            OSError: _disk_full,
+            sqlite3.OperationalError: _disk_full,
             Exception: _stumble,
         },
     )
@@ -144,8 +146,9 @@ def _unknown_cursor(request: Request, error: Exception) -> Response:
     )
 
 
-def _os_error(request: Request, error: Exception) -> Response:
-    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+def _disk_full(request: Request, error: Exception) -> Response:
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if not full and "disk is full" not in str(error):
         raise error
     logger.error("no space left on the disk: %s", error)
     return _envelope(overloaded("The server's disk is full; free some space and send the request again."))

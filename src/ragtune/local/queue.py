@@ -25,6 +25,7 @@ logger = logging.getLogger("ragtune")
 
 _IDLE_S = 60.0
 _KILL_WAIT_S = 10.0
+_WRITE_AGAIN_S = 2.0
 
 
 class Queue:
@@ -98,15 +99,28 @@ class Queue:
         while (job := self._claim(status)) is not None:
             try:
                 work(job)
-            except JobFaultError as fault:
-                fail(job, fault, self._store)
-            except BackendError as error:
-                fail(job, JobFaultError(str(error), code="model_not_available"), self._store)
             except Exception as error:
-                logger.exception("job %s: the server stumbled", job.id)
-                fail(job, JobFaultError(f"The server could not go on: {error}", code="server_error"), self._store)
+                self._let_fail(job, error)
             finally:
                 self._release(job)
+
+    def _let_fail(self, job: JobRow, error: Exception) -> None:
+        if isinstance(error, JobFaultError):
+            fault = error
+        elif isinstance(error, BackendError):
+            fault = JobFaultError(str(error), code="model_not_available")
+        else:
+            logger.error("job %s: the server stumbled", job.id, exc_info=error)
+            fault = JobFaultError(f"The server could not go on: {error}", code="server_error")
+        while True:
+            try:
+                fail(job, fault, self._store)
+                return
+            except Exception:
+                logger.exception("job %s has failed, which cannot be written down yet: %s", job.id, fault.message)
+            # For example a full disk: nothing could be trained meanwhile. A next start would take the job up again.
+            if self._launch.closing.wait(_WRITE_AGAIN_S):
+                return
 
     def _claim(self, status: JobStatus) -> JobRow | None:
         """Wait for the next job in a state that nobody works on; None when the server stops."""
