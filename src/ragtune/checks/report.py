@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from ragtune.checks.page import problem_table, whole_page
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -144,6 +146,13 @@ class CheckReport:
         if self.fixed is not None:
             lines.append(f"{self.path}: a repaired copy was written to {self.fixed}")
         return "\n".join([*lines, self.summary()])
+
+    def to_html(self) -> str:
+        """The report as one page without scripts."""
+        return whole_page(f"Check of {self.path.name}", problem_table(self, limit=len(self.problems)))
+
+    def _repr_html_(self) -> str:
+        return problem_table(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, ready for JSON."""

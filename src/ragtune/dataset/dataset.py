@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from ragtune.tokens import TokenCounter
 
 _COUNTED_AT_ONCE = 1_024
+_SAMPLES = 5
+# All count in o200k_base, so one pass over the file prices them all.
+_PRICED = ("gpt-4o-mini-2024-07-18", "gpt-4o-2024-08-06", "gpt-4.1-mini-2025-04-14", "gpt-4.1-2025-04-14")
 SPLIT_NAMES = ("train", "validation", "test")
 
 
@@ -162,7 +165,17 @@ class Dataset:
             encoding="o200k_base",
             checks={split.name: check_file(split.path, format=self.format) for split in self.splits if split.path},
             overlap=self.manifest.get("overlap"),
+            lengths=counts,
+            costs=tuple(self.cost(model) for model in _PRICED),
+            samples=self._samples(),
         )
+
+    def _samples(self) -> tuple[AnyRecord, ...]:
+        try:
+            return tuple(islice(self.train, _SAMPLES))
+        except RecordError:
+            # The problems in the report say what is wrong with these lines.
+            return ()
 
     def token_counts(self, encoding: Encoding, counter: TokenCounter | None = None) -> tuple[int, ...]:
         """Tokens of each training example, in file order; counted once per encoding.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ragtune.checks import CheckReport
+    from ragtune.dataset.cost import CostEstimate
+    from ragtune.records import AnyRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,10 @@ class DatasetReport:
         encoding: the vocabulary that they were counted in.
         checks: the verdict on each file.
         overlap: texts that stand in more than one split, None when there is one split only.
+        lengths: tokens of each training example.
+        context: the training context that they are compared with.
+        costs: what training would cost on models whose price is known.
+        samples: the first training records.
 
     Example:
         ```python
@@ -46,6 +52,10 @@ class DatasetReport:
     encoding: str
     checks: Mapping[str, CheckReport]
     overlap: Mapping[str, Any] | None = None
+    lengths: tuple[int, ...] = field(default=(), repr=False)
+    context: int = 65_536
+    costs: tuple[CostEstimate, ...] = field(default=(), repr=False)
+    samples: tuple[AnyRecord, ...] = field(default=(), repr=False)
 
     @property
     def kept(self) -> int:
@@ -66,6 +76,17 @@ class DatasetReport:
         if all(not report.counts for report in self.checks.values()):
             lines.append("  no problems found")
         return "\n".join(lines)
+
+    def to_html(self) -> str:
+        """The report as one page without scripts: works offline, in one file."""
+        from ragtune.dataset.page import report_page
+
+        return report_page(self)
+
+    def _repr_html_(self) -> str:
+        from ragtune.dataset.page import figures, prices
+
+        return figures(self) + prices(self.costs)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, ready for JSON."""

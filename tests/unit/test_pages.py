@@ -1,0 +1,67 @@
+"""Reports as pages: one file, no script, every text escaped."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import ragtune as rt
+
+
+class Reader(HTMLParser):
+    """Collects tags and text, and notices tags that are closed in the wrong order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.append(tag)
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    assert reader.open == []
+    assert "script" not in reader.tags
+    assert "http" not in page.replace("http-equiv", "")
+    return reader
+
+
+def test_the_dataset_page_holds_figures_lengths_prices_problems_and_records(tmp_path: Path) -> None:
+    """Hostile text in a record is shown, not run."""
+    rows = [{"q": f"{n} <script>alert(1)</script>?", "a": f"a{n}"} for n in range(30)]
+    builder = rt.DatasetBuilder.from_rows(rows).chat(system="<b>S</b>", user="{q}", assistant="{a}")
+    dataset = builder.build(tmp_path / "out", validation=0.1)
+    reader = read(dataset.report.to_html())
+    for text in (
+        "30 (chat)",
+        "gpt-4o-mini-2024-07-18",
+        "longest",
+        "no problems",
+        "<script>alert(1)</script>",
+        "<b>S</b>",
+    ):
+        assert text in reader.text
+    assert "rect" in reader.tags
+    assert "gpt-4.1-2025-04-14" in read(dataset.report._repr_html_()).text
+
+
+def test_the_check_page_lists_every_problem_it_kept(tmp_path: Path) -> None:
+    """Line, rule, place, message, way out."""
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"messages": [{"role": "<i>", "content": "x"}]}\n' * 120)
+    report = rt.check_file(path)
+    assert read(report.to_html()).text.count("unknown-role") == 120
+    assert read(report._repr_html_()).text.count("unknown-role") == 100
+    assert "20 more" in report._repr_html_()
