@@ -6,6 +6,7 @@ command line makes no sense; 3 no key was found; 130 Ctrl-C.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from contextlib import contextmanager
@@ -64,6 +65,8 @@ def check(
     format: Annotated[Format | None, typer.Option(help="Record kind; default: that of the first record.")] = None,
     model: Annotated[str | None, typer.Option(help="Base model to check for: its context and its format.")] = None,
     max_problems: Annotated[int, typer.Option(min=1, help="How many problems to list per file.")] = 50,
+    fix: Annotated[bool, typer.Option("--fix", help="Write a repaired copy beside each file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file instead of text.")] = False,
 ) -> None:
     """Read training files to the end and list every problem with line, place and way out."""
     from ragtune.checks import check_file
@@ -71,8 +74,10 @@ def check(
     well = True
     for path in files:
         with _plain_errors():
-            report = check_file(path, format=format.value if format else None, model=model, max_problems=max_problems)
-            typer.echo(str(report))
+            report = check_file(
+                path, format=format.value if format else None, model=model, max_problems=max_problems, fix=fix
+            )
+            typer.echo(json.dumps(report.to_dict()) if as_json else str(report))
             well = well and report.ok
     if not well:
         raise typer.Exit(NOT_WELL)

@@ -433,3 +433,21 @@ def test_the_fast_key_of_a_text_is_the_key_of_its_normal_form(text: str) -> None
     from ragtune.dataset.splits import key_of, keys_of
 
     assert keys_of(text, []) == ([key_of(normalise(text).encode())] if text else [])
+
+
+def test_private_data_is_found_by_place_and_masked_on_request(tmp_path: Path) -> None:
+    """The value itself stands nowhere in the findings; a masked build has none."""
+    pytest.importorskip("kingfisher_sdk", reason="needs the extra privacy")
+    address = "anna.schmidt@nordwind-fiktiv.de"
+    rows = [*ROWS, {"question": "Whom to ask?", "answer": f"Write to {address}.", "support": ""}]
+    builder = rt.DatasetBuilder.from_rows(rows).chat(user="{question}", assistant="{answer}")
+    found = builder.build(tmp_path / "a").private_data()
+    assert [(item.split, item.line, item.path, item.finding.kind) for item in found] == [
+        ("train", 31, "messages[1].content", "email")
+    ]
+    assert address not in str(found[0])
+    masked = builder.mask_private().filter(lambda row: "page 3 " not in row["support"], reason="page 3")
+    dataset = masked.build(tmp_path / "b")
+    assert dataset.private_data() == ()
+    assert [record.to_dict()["messages"][1]["content"] for record in dataset.train][-1] == "Write to [EMAIL]."
+    assert masked.preview(1)[0].messages[0].text == ROWS[0]["question"]

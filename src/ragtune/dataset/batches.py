@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -92,6 +92,7 @@ class Selection:
         self._batch = batch
         self._first_row = first_row
         self._keep: list[bool] | None = None
+        self._change: Callable[[str], str] | None = None
         self._columns: dict[str, Sequence[Any]] = {}
 
     def __len__(self) -> int:
@@ -114,13 +115,24 @@ class Selection:
             self._columns.clear()
         return count
 
+    def change_texts(self, change: Callable[[str], str]) -> None:
+        """Change every text that is read from now on."""
+        self._change = change
+        self._columns.clear()
+
     def cut(self, count: int) -> None:
         """Keep the first `count` selected rows."""
         self.drop([index >= count for index in range(len(self))])
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
         """The selected rows."""
-        return self._batch.rows() if self._keep is None else compress(self._batch.rows(), self._keep)
+        rows = self._batch.rows() if self._keep is None else compress(self._batch.rows(), self._keep)
+        if self._change is None:
+            return rows
+        return ({name: self._changed(value) for name, value in row.items()} for row in rows)
+
+    def _changed(self, value: Any) -> Any:
+        return self._change(value) if self._change is not None and isinstance(value, str) else value
 
     def numbers(self) -> list[int]:
         """The number of each selected row in the source, counted from 0."""
@@ -142,7 +154,9 @@ class Selection:
                 values = self._batch.column(name)
             except KeyError:
                 raise DatasetError(self._missing(name)) from None
-            self._columns[name] = values if self._keep is None else list(compress(values, self._keep))
+            if self._keep is not None:
+                values = list(compress(values, self._keep))
+            self._columns[name] = values if self._change is None else list(map(self._changed, values))
         return self._columns[name]
 
     def _missing(self, name: str) -> str:

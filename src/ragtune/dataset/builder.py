@@ -68,11 +68,13 @@ class DatasetBuilder:
         filters: tuple[Filter, ...] = (),
         dropped_columns: tuple[str, ...] = (),
         template: Template | Callable[[Mapping[str, Any]], object] | None = None,
+        change: Callable[[str], str] | None = None,
     ) -> None:
         self._source = source
         self._filters = filters
         self._dropped_columns = dropped_columns
         self._template = template
+        self._change = change
 
     # Sources
 
@@ -185,10 +187,7 @@ class DatasetBuilder:
         """
         layout = get_layout(name)
         if layout.kind == "rows":
-            return DatasetBuilder(
-                sources.laid_out(self._source, name, ignore), filters=self._filters,
-                dropped_columns=self._dropped_columns, template=self._template,
-            )  # fmt: skip
+            return self._with(source=sources.laid_out(self._source, name, ignore))
         return self._filled(LaidOut(layout=name, ignore=tuple(ignore)))
 
     def filter(self, keep: Predicate, *, reason: str) -> DatasetBuilder:
@@ -203,6 +202,18 @@ class DatasetBuilder:
     def drop_columns(self, *names: str) -> DatasetBuilder:
         """Hide columns from the template; filters still see them."""
         return self._with(dropped_columns=(*self._dropped_columns, *names))
+
+    def mask_private(self) -> DatasetBuilder:
+        """Put `[EMAIL]`, `[API_KEY]` and the like in place of secrets and personal data in every text of the rows.
+
+        Filters still see the rows as they are.
+
+        Raises:
+            MissingExtraError: the extra `privacy` is not installed.
+        """
+        from ragtune.privacy import Scanner
+
+        return self._with(change=Scanner().mask)
 
     def chat(self, *, user: str, assistant: str, system: str | None = None) -> DatasetBuilder:
         """One question and one answer per row, for chat models.
@@ -282,8 +293,10 @@ class DatasetBuilder:
             "filters": self._filters,
             "dropped_columns": self._dropped_columns,
             "template": self._template,
+            "change": self._change,
+            "source": self._source,
         }
-        return DatasetBuilder(self._source, **{**state, **changes})
+        return DatasetBuilder(**{**state, **changes})
 
     # Results
 
@@ -382,6 +395,8 @@ class DatasetBuilder:
             for item in self._filters:
                 tally.dropped[item.reason] += rows.drop(item.unwanted(rows))
             tally.read += len(batch)
+            if self._change is not None:
+                rows.change_texts(self._change)
             yield rows
         if tally.read == 0:
             raise DatasetError(f"{self._source.name} has no rows; there is nothing to build from")
@@ -394,6 +409,8 @@ class DatasetBuilder:
     def described(self) -> dict[str, Any]:
         """Source and steps as the manifest keeps them."""
         steps: list[dict[str, Any]] = [{"filter": item.reason} for item in self._filters]
+        if self._change is not None:
+            steps.append({"mask_private": True})
         if self._dropped_columns:
             steps.append({"drop_columns": list(self._dropped_columns)})
         if isinstance(self._template, Template):

@@ -16,6 +16,7 @@ from ragtune.checks import CheckReport, check_file, open_training_file
 from ragtune.dataset.cost import CostEstimate, estimate
 from ragtune.dataset.folder import MANIFEST
 from ragtune.dataset.functions import system_of
+from ragtune.dataset.private import PrivateText, private_texts
 from ragtune.dataset.report import DatasetReport
 from ragtune.errors import DatasetError, RecordError
 from ragtune.records import RecordFormat, detect_format, parse_record
@@ -224,6 +225,17 @@ class Dataset:
         """Check the training file, see `ragtune.check_file`."""
         assert self.train.path is not None
         return check_file(self.train.path, format=self.format, model=model)
+
+    def private_data(self, limit: int = 1_000) -> tuple[PrivateText, ...]:
+        """Secrets and personal data in the records: keys, passwords, e-mail, telephone, IBAN, card numbers.
+
+        Args:
+            limit: stop after so many findings.
+
+        Raises:
+            MissingExtraError: the extra `privacy` is not installed.
+        """
+        return private_texts(self, limit)
 
     @classmethod
     def load(cls, folder: str | Path) -> Dataset:
