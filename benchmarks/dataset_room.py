@@ -2,9 +2,9 @@
 
     python benchmarks/dataset_room.py PATH/TO/sciq/train.jsonl [--times 100] [--rounds 3]
 
-Every case runs in a process of its own, imports and the loading of the source excluded; the table gives the best CPU time
-of its rounds (other programs on the machine disturb it least), the speed, the ratio to the case it is compared with, and
-by how much the process grew. With `--times 100` the source is written a hundred times over with distinct questions.
+Every case runs in a process of its own, imports and the loading of the source excluded; the table gives the best CPU
+time of its rounds (other programs disturb it least), the speed, the ratio to the case it is compared with, and by how
+much the process grew. With `--times 100` the source is written a hundred times over with distinct questions.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SYSTEM = "Given a science question, give the correct answer with a detailed explanation."
 COMPARED = {
