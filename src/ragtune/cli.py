@@ -114,6 +114,10 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8000,
     key_file: Annotated[Path | None, typer.Option(help="File with the API key to ask for; default: made.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads for training and answering.")] = None,
+    alias: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=BASE", help="Further name of a base, so that unchanged programs run; may repeat."),
+    ] = None,
 ) -> None:
     """Serve the embedded backend to any OpenAI client, in any language, until Ctrl-C."""
     with _plain_errors():
@@ -126,7 +130,8 @@ def serve(
             where = key_file or _written(backend.api_key, backend.folder / "api_key.txt")
             typer.echo(f"serving {backend.folder} at {backend.base_url}; the API key is in {where}; Ctrl-C stops")
 
-        run_backend(folder, host=host, port=port, key=key, threads=threads, on_start=show)
+        aliases = dict(_alias(text) for text in alias or [])
+        run_backend(folder, host=host, port=port, key=key, threads=threads, aliases=aliases, on_start=show)
 
 
 @app.command()
@@ -139,6 +144,14 @@ def fetch(
         from ragtune.local.bases import fetch_base
 
         typer.echo(f"{name} is in {fetch_base(name, cache_dir=cache_dir)}")
+
+
+def _alias(text: str) -> tuple[str, str]:
+    name, sign, base = text.partition("=")
+    if not (name and sign and base):
+        message = f"{text!r} is not NAME=BASE, for example gpt-4o-mini-2024-07-18=smollm2-135m-instruct"
+        raise typer.BadParameter(message, param_hint="--alias")
+    return name, base
 
 
 def _written(key: str, path: Path) -> Path:

@@ -111,7 +111,7 @@ def test_fetching_an_unknown_base_names_the_known_ones(tmp_path: Path, monkeypat
 
 
 def test_serve_answers_until_it_is_stopped_and_keeps_its_key_private(tmp_path: Path) -> None:
-    command = [*RAGTUNE, "serve", str(tmp_path / "backend"), "--port", "0"]
+    command = [*RAGTUNE, "serve", str(tmp_path / "backend"), "--port", "0", "--alias", "gpt-4o-mini=tiny-random"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as serving:
         assert serving.stdout is not None
         line = serving.stdout.readline()
@@ -121,10 +121,17 @@ def test_serve_answers_until_it_is_stopped_and_keeps_its_key_private(tmp_path: P
         assert found[2] == str(key_file.resolve())
         assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
         with rt.client_from_key_file(key_file, base_url=found[1], timeout=10) as client:
-            assert "tiny-random" in [model.id for model in rt.Maintenance(client).models()]
+            assert {"tiny-random", "gpt-4o-mini"} <= {model.id for model in rt.Maintenance(client).models()}
             with client.with_options(api_key="wrong") as stranger, pytest.raises(openai.AuthenticationError):
                 rt.list_jobs(stranger)
         serving.send_signal(signal.SIGINT)
         out, err = serving.communicate(timeout=30)
     assert (serving.returncode, out, err) == (0, "", "")
     assert key_file.read_text().strip() not in line
+
+
+@pytest.mark.parametrize("alias", ["tiny-random", "=tiny-random", "gpt-4o-mini="])
+def test_an_alias_that_names_no_base_makes_no_sense(tmp_path: Path, alias: str) -> None:
+    code, _, err = run("serve", tmp_path / "backend", "--port", "0", "--alias", alias)
+    assert code == 2
+    assert "NAME=BASE" in err

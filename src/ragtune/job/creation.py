@@ -191,7 +191,9 @@ async def _check_data(
     if not report.ok:
         problems = [problem for problem in report.problems if problem.severity == "error"]
         shown = "\n".join(f"  {problem}" for problem in problems[:3])
-        message = f"{report.count('error')} errors in the dataset, nothing was sent; the first are\n{shown}"
+        count = report.count("error")
+        found = "1 error" if count == 1 else f"{count} errors"
+        message = f"the dataset has {found}, nothing was sent:\n{shown}"
         raise DatasetError(message)
     training = await api.port.work(files.local_file, data.train)
     if there is None and len(data.validation):
@@ -223,11 +225,19 @@ def _check_budget(cost: CostEstimate | None, model: str, options: CreateOptions)
         why = (
             "data that is already uploaded cannot be counted here" if cost is None else f"no price of {model} is known"
         )
-        message = f"the price is unknown ({why}), so a limit of ${limit:.2f} cannot be kept; nothing was sent. Pass "
+        message = (
+            f"the price is unknown ({why}), so a limit of {_dollars(limit)} cannot be kept; nothing was sent. Pass "
+        )
         raise BudgetExceeded(message + "allow_unknown_cost=True to go on all the same, or leave max_cost_usd out")
     if cost.usd > limit:
-        message = f"the estimate for {model} is ${cost.usd:.2f}, above the limit of ${limit:.2f}; nothing was sent. "
+        message = f"the estimate for {model} is {_dollars(cost.usd)}, above the limit of {_dollars(limit)}; "
+        message += "nothing was sent. "
         raise BudgetExceeded(message + "Use fewer rows or epochs, a cheaper model, or a higher max_cost_usd")
+
+
+def _dollars(usd: float) -> str:
+    # Two places would show a small limit as $0.00.
+    return f"${usd:.2f}" if usd >= 0.01 else f"${usd:.2g}"
 
 
 def _identity(data: Dataset | UploadedFile | str | None) -> str | None:
