@@ -12,7 +12,7 @@ demo: $(VENV)/installed-demo ## run the whole ring on the embedded backend
 	$(BIN)/python examples/quickstart.py
 
 test: lint ## everything: style, types, tests, real training
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
