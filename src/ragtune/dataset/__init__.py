@@ -6,6 +6,7 @@ from ragtune.dataset.audit import FactAudit, FactCounts
 from ragtune.dataset.builder import DatasetBuilder
 from ragtune.dataset.cost import CostEstimate, auto_epochs
 from ragtune.dataset.dataset import Dataset, Split
+from ragtune.dataset.overlap import FieldOverlap, Overlap
 from ragtune.dataset.preview import Preview
 from ragtune.dataset.report import DatasetReport
 from ragtune.dataset.splits import normalise
@@ -17,6 +18,8 @@ __all__ = [
     "DatasetReport",
     "FactAudit",
     "FactCounts",
+    "FieldOverlap",
+    "Overlap",
     "Preview",
     "Split",
     "auto_epochs",

@@ -10,8 +10,10 @@ from ragtune.dataset.audit import FactAudit, audit_rows
 from ragtune.dataset.batches import Batch, Selection, missing_column
 from ragtune.dataset.building import build_folder
 from ragtune.dataset.dataset import Dataset
+from ragtune.dataset.doubles import Deduplicate
 from ragtune.dataset.filters import Filter, Predicate, Tally
 from ragtune.dataset.functions import FunctionRenderer, LaidOut
+from ragtune.dataset.overlap import Overlap, find_overlap
 from ragtune.dataset.preview import Preview
 from ragtune.dataset.splits import SplitPlan, check_shares
 from ragtune.dataset.templates import (
@@ -65,7 +67,7 @@ class DatasetBuilder:
         self,
         source: Source,
         *,
-        filters: tuple[Filter, ...] = (),
+        filters: tuple[Filter | Deduplicate, ...] = (),
         dropped_columns: tuple[str, ...] = (),
         template: Template | Callable[[Mapping[str, Any]], object] | None = None,
         change: Callable[[str], str] | None = None,
@@ -198,6 +200,20 @@ class DatasetBuilder:
             reason: why rows are dropped, for people.
         """
         return self._with(filters=(*self._filters, Filter(keep=keep, reason=reason)))
+
+    def deduplicate(self, *, question: str, answer: str, context: str | None = None) -> DatasetBuilder:
+        """Keep the first of all rows with the same question, answer and context in normal form.
+
+        The report counts exact repetitions as `duplicate` and further ones as `duplicate once normalised`. The numbers
+        of the facts are held in memory, about 200 bytes per row.
+
+        Args:
+            question: column of the question.
+            answer: column of the answer; a question with another answer is a contradiction and stays, see `audit`.
+            context: column of the passage; the same question on another passage stays.
+        """
+        columns = (question, answer) if context is None else (question, answer, context)
+        return self._with(filters=(*self._filters, Deduplicate(columns=columns)))
 
     def drop_columns(self, *names: str) -> DatasetBuilder:
         """Hide columns from the template; filters still see them."""
@@ -338,6 +354,24 @@ class DatasetBuilder:
 
         return audit_rows(rows(), question=question, answer=answer, context=context, distractors=tuple(distractors))
 
+    def overlap(self, other: DatasetBuilder, *, columns: Sequence[str]) -> Overlap:
+        """What the rows share with those of another source, column by column; nothing is written.
+
+        Args:
+            other: where the texts of this builder's rows are looked for, usually the training rows.
+            columns: columns that both have; blank texts do not count.
+
+        Raises:
+            DatasetError: an empty source, or a column that is not there.
+        """
+
+        def fields(builder: DatasetBuilder) -> Iterator[Mapping[str, Sequence[str]]]:
+            for rows in builder.selections(Tally()):
+                texts = {name: [str(text) for text in rows.column(name) if text] for name in columns}
+                yield {name: [text for text in found if text.strip()] for name, found in texts.items()}
+
+        return find_overlap({"rows": lambda: fields(self)}, {"other rows": lambda: fields(other)})
+
     def build(
         self,
         folder: str | Path,
@@ -387,13 +421,14 @@ class DatasetBuilder:
         Raises:
             DatasetError: the source has no rows, or a filter or `drop_columns` names a column that is not there.
         """
-        tally.dropped.update({item.reason: 0 for item in self._filters})
+        steps = [item.start() for item in self._filters]
+        tally.steps = [step.dropped for step in steps]
         for batch in self._source.read():
             if tally.read == 0:
                 self._refuse_unknown_columns(batch)
             rows = Selection(batch, tally.read)
-            for item in self._filters:
-                tally.dropped[item.reason] += rows.drop(item.unwanted(rows))
+            for step in steps:
+                step.apply(rows)
             tally.read += len(batch)
             if self._change is not None:
                 rows.change_texts(self._change)
@@ -406,9 +441,10 @@ class DatasetBuilder:
             if name not in batch.names:
                 raise DatasetError(missing_column(name, batch.names, "drop_columns"))
 
-    def described(self) -> dict[str, Any]:
-        """Source and steps as the manifest keeps them."""
-        steps: list[dict[str, Any]] = [{"filter": item.reason} for item in self._filters]
+    def described(self, tally: Tally) -> dict[str, Any]:
+        """Source and steps as the manifest keeps them, each step with the rows it dropped, by reason."""
+        counted = zip(self._filters, tally.steps, strict=True)
+        steps: list[dict[str, Any]] = [{**item.described(), "dropped": dropped} for item, dropped in counted]
         if self._change is not None:
             steps.append({"mask_private": True})
         if self._dropped_columns:

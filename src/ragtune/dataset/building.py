@@ -29,8 +29,8 @@ class Recipe(Protocol):
         """The rows that are kept, batch by batch."""
         ...
 
-    def described(self) -> dict[str, Any]:
-        """Source and steps for the manifest."""
+    def described(self, tally: Tally, /) -> dict[str, Any]:
+        """Source and steps for the manifest, with what each step dropped."""
         ...
 
 
@@ -77,7 +77,7 @@ def build_folder(
         manifest = {
             "manifest": 1,
             "format": maker.format,
-            **recipe.described(),
+            **recipe.described(tally),
             "system": maker.system,
             "split": {
                 "validation": plan.validation,

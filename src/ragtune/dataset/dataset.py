@@ -16,6 +16,7 @@ from ragtune.checks import CheckReport, check_file, open_training_file
 from ragtune.dataset.cost import CostEstimate, estimate
 from ragtune.dataset.folder import MANIFEST
 from ragtune.dataset.functions import system_of
+from ragtune.dataset.overlap import Overlap, constants, fields_of_lines, find_overlap
 from ragtune.dataset.private import PrivateText, private_texts
 from ragtune.dataset.report import DatasetReport
 from ragtune.errors import DatasetError, RecordError
@@ -24,7 +25,7 @@ from ragtune.tokens import RecordCounter, counter_for, verified
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import datasets
     import pandas as pd
@@ -89,6 +90,9 @@ class Split:
                 line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
                 if not line.isspace():
                     yield number, line
+
+    def _fields(self) -> Iterator[Mapping[str, Sequence[str]]]:
+        return fields_of_lines(line for _, line in self._lines())
 
     def to_pandas(self) -> pd.DataFrame:
         """The records as a data frame with one column per key; holds the whole split in memory."""
@@ -236,6 +240,23 @@ class Dataset:
             MissingExtraError: the extra `privacy` is not installed.
         """
         return private_texts(self, limit)
+
+    def overlap(self, other: Dataset | None = None) -> Overlap:
+        """What the files share: whole texts, exactly and normalised, and runs of thirteen words, by speaker.
+
+        Questions count at any length, other texts from five words on, system prompts and the constant words of a
+        template never.
+
+        Args:
+            other: look for the texts of this dataset in the files of that one; None compares this dataset's own files.
+        """
+        searched = self if other is None else other
+        mark = "" if other is None else "other "
+        return find_overlap(
+            {split.name: split._fields for split in self.splits},
+            {f"{mark}{split.name}": split._fields for split in searched.splits},
+            ignored=constants(self.manifest),
+        )
 
     @classmethod
     def load(cls, folder: str | Path) -> Dataset:

@@ -17,10 +17,19 @@ Predicate = Callable[[Mapping[str, Any]], object]
 
 @dataclass
 class Tally:
-    """How many rows were read, and how many were dropped for each reason."""
+    """How many rows were read, and how many each step dropped, by reason."""
 
     read: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
+    steps: list[dict[str, int]] = field(default_factory=list)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many rows were dropped for each reason, in all steps together."""
+        total: dict[str, int] = {}
+        for step in self.steps:
+            for reason, number in step.items():
+                total[reason] = total.get(reason, 0) + number
+        return total
 
     def refuse_nothing_left(self) -> None:
         """Raise when every row was dropped.
@@ -38,6 +47,14 @@ class Filter:
 
     keep: Predicate
     reason: str
+
+    def start(self) -> Filtering:
+        """The step for one reading of the rows."""
+        return Filtering(filter=self, dropped={self.reason: 0})
+
+    def described(self) -> dict[str, Any]:
+        """What the manifest says about the step."""
+        return {"filter": self.reason}
 
     def unwanted(self, rows: Selection) -> list[bool]:
         """One flag per row: whether it is to be dropped.
@@ -60,3 +77,15 @@ class Filter:
             error.add_note(f"in the filter {self.reason!r} at row {rows.number(len(flags))}")
             raise
         return flags
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filtering:
+    """A filter at work: counts what it drops."""
+
+    filter: Filter
+    dropped: dict[str, int]
+
+    def apply(self, rows: Selection) -> None:
+        """Drop the unwanted rows."""
+        self.dropped[self.filter.reason] += rows.drop(self.filter.unwanted(rows))

@@ -1,0 +1,70 @@
+"""Rows that say the same again are dropped; a step of the builder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from ragtune.dataset.splits import normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ragtune.dataset.batches import Selection
+
+EXACT = "duplicate"
+NORMALISED = "duplicate once normalised"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deduplicate:
+    """Keeps the first of all rows whose columns have the same normal forms."""
+
+    columns: tuple[str, ...]
+
+    def start(self) -> Duplicates:
+        """The step for one reading of the rows."""
+        return Duplicates(columns=self.columns)
+
+    def described(self) -> dict[str, object]:
+        """What the manifest says about the step."""
+        return {"deduplicate": list(self.columns)}
+
+
+@dataclass(kw_only=True)
+class Duplicates:
+    """Remembers which facts were seen: sixteen bytes for each exact and each normalised one, no texts."""
+
+    columns: tuple[str, ...]
+    dropped: dict[str, int] = field(default_factory=lambda: {EXACT: 0, NORMALISED: 0})
+    _exact: set[bytes] = field(default_factory=set)
+    _normalised: set[bytes] = field(default_factory=set)
+
+    def apply(self, rows: Selection) -> None:
+        """Drop the rows that were there before, exactly or in normal form.
+
+        Raises:
+            DatasetError: a column is not there.
+        """
+        unwanted = []
+        for values in zip(*(rows.column(name) for name in self.columns), strict=True):
+            texts = ["" if value is None else str(value) for value in values]
+            exact = _digest(texts)
+            if exact in self._exact:
+                self.dropped[EXACT] += 1
+                unwanted.append(True)
+                continue
+            self._exact.add(exact)
+            normalised = _digest(list(map(normalise, texts)))
+            known = normalised in self._normalised
+            self.dropped[NORMALISED] += known
+            self._normalised.add(normalised)
+            unwanted.append(known)
+        rows.drop(unwanted)
+
+
+def _digest(texts: Sequence[str]) -> bytes:
+    parts = [text.encode("utf-8", "surrogatepass") for text in texts]
+    # The lengths keep ("ab", "c") and ("a", "bc") apart.
+    return blake2b(repr(list(map(len, parts))).encode() + b"".join(parts), digest_size=16).digest()
