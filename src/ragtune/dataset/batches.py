@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import compress
+from collections.abc import Iterator, Mapping
+from itertools import compress, repeat
 from typing import TYPE_CHECKING, Any
 
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     import pyarrow as pa
 
-BATCH_ROWS = 8_192
+BATCH_ROWS = 1024
 
 
 class Columns(dict[str, "Sequence[Any]"]):
@@ -30,12 +31,34 @@ class Columns(dict[str, "Sequence[Any]"]):
         return values
 
 
+class Row(Mapping[str, Any]):
+    """A row of a columnar batch; only the columns that somebody reads are converted."""
+
+    __slots__ = ("_batch", "_index")
+
+    def __init__(self, batch: Batch, index: int) -> None:
+        self._batch = batch
+        self._index = index
+
+    def __getitem__(self, name: str) -> Any:
+        return self._batch.columns[name][self._index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._batch.names)
+
+    def __len__(self) -> int:
+        return len(self._batch.names)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
 class Batch:
     """Some rows of a source: column by column where the source is columnar, else row by row."""
 
     def __init__(self, names: Sequence[str], length: int, columns: Mapping[str, Sequence[Any]]) -> None:
         self.names = tuple(names)
-        self._columns = columns
+        self.columns = columns
         self._length = length
 
     def __len__(self) -> int:
@@ -47,17 +70,21 @@ class Batch:
         Raises:
             KeyError: there is no such column.
         """
-        return self._columns[name]
+        return self.columns[name]
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
         """The rows, as mappings."""
         names = self.names
-        for values in zip(*(self._columns[name] for name in names), strict=True):
+        for values in zip(*(self.columns[name] for name in names), strict=True):
             yield dict(zip(names, values, strict=True))
+
+    def views(self) -> Iterator[Mapping[str, Any]]:
+        """The rows, as mappings that read a column when it is asked for."""
+        return map(Row, repeat(self), range(self._length))
 
     def row(self, index: int) -> Mapping[str, Any]:
         """One row, as a mapping."""
-        return {name: self._columns[name][index] for name in self.names}
+        return {name: self.columns[name][index] for name in self.names}
 
 
 class RowBatch(Batch):
@@ -72,6 +99,10 @@ class RowBatch(Batch):
         return [row[name] for row in self._rows]
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
+        """The rows themselves."""
+        return iter(self._rows)
+
+    def views(self) -> Iterator[Mapping[str, Any]]:
         """The rows themselves."""
         return iter(self._rows)
 
@@ -130,6 +161,10 @@ class Selection:
         if self._change is None:
             return rows
         return ({name: self._changed(value) for name, value in row.items()} for row in rows)
+
+    def views(self) -> Iterator[Mapping[str, Any]]:
+        """The selected rows as the source gives them, for somebody who reads few of their columns."""
+        return self._batch.views() if self._keep is None else compress(self._batch.views(), self._keep)
 
     def _changed(self, value: Any) -> Any:
         return self._change(value) if self._change is not None and isinstance(value, str) else value

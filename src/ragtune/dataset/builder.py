@@ -326,7 +326,7 @@ class DatasetBuilder:
         found: list[AnyRecord] = []
         for rows in self.selections(Tally()):
             rows.cut(count - len(found))
-            found.extend(parse_record(line) for line in renderer.lines(rows))
+            found.extend(parse_record(line) for line in renderer.lines(rows).split(b"\n")[:-1])
             if len(found) >= count:
                 break
         return Preview(records=tuple(found))
@@ -380,6 +380,8 @@ class DatasetBuilder:
         test: float = 0.0,
         seed: int = 0,
         group_by: str | Sequence[str] = (),
+        near_duplicates: bool = False,
+        shared_runs: bool = True,
         overwrite: bool = False,
     ) -> Dataset:
         """Write the dataset into a folder; records keep the order of their rows.
@@ -393,16 +395,27 @@ class DatasetBuilder:
             test: share of rows for test, in [0, 1).
             seed: decides which rows go where; the same seed gives the same files.
             group_by: columns whose equal values keep rows on one side as well, for example the document they come from.
+            near_duplicates: keep rows on one side that share nearly the same text, see `ragtune.dataset.near`.
+            shared_runs: count what the splits share by field, runs of thirteen words included, for the manifest; costs
+                about as much as the rest of the build.
             overwrite: replace a dataset that is in the folder; other files in it stay.
 
         Raises:
             DatasetError: no template, an empty source, no row left, a row that makes no record, shares out of range, or
                 a folder that is occupied or cannot be written.
+            MissingExtraError: `near_duplicates` without the extra `dedup`.
         """
         check_shares(validation, test)
         renderer = self._renderer()
         columns = (group_by,) if isinstance(group_by, str) else tuple(group_by)
-        plan = SplitPlan(validation=validation, test=test, seed=seed, group_by=columns)
+        plan = SplitPlan(
+            validation=validation,
+            test=test,
+            seed=seed,
+            group_by=columns,
+            near_duplicates=near_duplicates,
+            shared_runs=shared_runs,
+        )
         manifest = build_folder(self, renderer, Path(folder), plan=plan, overwrite=overwrite)
         return Dataset.from_manifest(Path(folder), manifest)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import orjson
@@ -10,10 +12,12 @@ import orjson
 import ragtune
 from ragtune.dataset.filters import Tally
 from ragtune.dataset.folder import MANIFEST, FileFacts, LineFile, new_folder, refuse_occupied
+from ragtune.dataset.near import near_keys
+from ragtune.dataset.overlap import Overlap, constants, fields_of_lines, find_overlap
 from ragtune.dataset.splits import SPLITS, Grouping, SplitPlan, assign, key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ragtune.dataset.batches import Selection
@@ -47,8 +51,12 @@ class LineMaker(Protocol):
         """The system prompt, when it is the same for all rows."""
         ...
 
-    def lines(self, rows: Selection, /) -> list[bytes]:
-        """One line per row."""
+    def lines(self, rows: Selection, /) -> bytes:
+        """One line per row, each with its line feed and without other line separators."""
+        ...
+
+    def texts(self, rows: Selection, /) -> Iterator[Sequence[str]]:
+        """The texts of each row's facts, without a template's constant words; asked after `lines`."""
         ...
 
     def keys(self, rows: Selection, /) -> list[list[int]]:
@@ -71,6 +79,8 @@ def build_folder(
         overlap = None
         if plan.validation or plan.test:
             files, overlap = _write_splits(recipe, maker, workshop, tally, plan)
+            if plan.shared_runs:
+                overlap |= _shared(files, workshop, recipe.described(tally)).to_dict()
         else:
             files = _write_all(recipe, maker, workshop, tally)
         report = {"read": tally.read, "dropped": tally.dropped, "rows": {name: files[name].rows for name in files}}
@@ -84,6 +94,7 @@ def build_folder(
                 "test": plan.test,
                 "seed": plan.seed,
                 "group_by": list(plan.group_by),
+                "near_duplicates": plan.near_duplicates,
             },
             "rows": {"read": tally.read, "kept": sum(facts.rows for facts in files.values()), "dropped": tally.dropped},
             "files": {name: {"name": f"{name}.jsonl", **_facts(facts)} for name, facts in files.items()},
@@ -99,8 +110,8 @@ def _write_all(recipe: Recipe, maker: LineMaker, workshop: Path, tally: Tally) -
     file, origin = LineFile(workshop / "train.jsonl"), LineFile(workshop / "train.rows.txt")
     try:
         for rows in recipe.selections(tally):
-            file.write(maker.lines(rows))
-            origin.write([b"%d\n" % number for number in rows.numbers()])
+            file.write(maker.lines(rows), len(rows))
+            origin.write(_number_lines(rows), len(rows))
         facts = file.close()
         origin.close()
     finally:
@@ -118,9 +129,13 @@ def _write_splits(
     with lines_path.open("wb") as lines_file, origin_path.open("wb") as origin_file, keys_path.open("wb") as keys_file:
         grouping = Grouping(keys_file)
         for rows in recipe.selections(tally):
-            lines_file.write(b"".join(maker.lines(rows)))
-            origin_file.write(b"".join([b"%d\n" % number for number in rows.numbers()]))
-            grouping.add(_with_columns(maker.keys(rows), rows, plan.group_by))
+            lines_file.write(maker.lines(rows))
+            origin_file.write(_number_lines(rows))
+            keys = _with_columns(maker.keys(rows), rows, plan.group_by)
+            if plan.near_duplicates:
+                found = near_keys(list(maker.texts(rows)))
+                keys = [own + near for own, near in zip(keys, found, strict=True)]
+            grouping.add(keys)
         if not grouping.rows:
             tally.refuse_nothing_left()
         splits = assign(grouping.groups(), plan)
@@ -132,6 +147,17 @@ def _write_splits(
     for path in (keys_path, lines_path, origin_path):
         path.unlink()
     return facts, overlap
+
+
+def _shared(files: Iterable[str], workshop: Path, described: dict[str, Any]) -> Overlap:
+    """What the written files share, field by field."""
+
+    def fields(name: str) -> Iterator[Mapping[str, Sequence[str]]]:
+        with (workshop / f"{name}.jsonl").open("rb") as lines:
+            yield from fields_of_lines(lines)
+
+    readers = {name: partial(fields, name) for name in files}
+    return find_overlap(readers, readers, ignored=constants(described))
 
 
 def _with_columns(keys: list[list[int]], rows: Selection, columns: Sequence[str]) -> list[list[int]]:
@@ -151,14 +177,19 @@ def _distribute(lines: BinaryIO, chosen: Sequence[int], workshop: Path, ending: 
         for split, line in zip(chosen, lines, strict=True):
             waiting[split].append(line)
             if len(waiting[split]) == _COPY_LINES:
-                files[split].write(waiting[split])
+                files[split].write(b"".join(waiting[split]), _COPY_LINES)
                 waiting[split] = []
         for split in used:
-            files[split].write(waiting[split])
+            files[split].write(b"".join(waiting[split]), len(waiting[split]))
         return {SPLITS[split]: files[split].close() for split in used}
     finally:
         for file in files.values():
             file.abandon()
+
+
+def _number_lines(rows: Selection) -> bytes:
+    """The source row of each selected row, a line each."""
+    return b"".join([b"%d\n" % number for number in rows.numbers()])
 
 
 def _facts(facts: FileFacts) -> dict[str, Any]:
@@ -167,9 +198,9 @@ def _facts(facts: FileFacts) -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     versions = {"python": sys.version.split()[0], "ragtune": ragtune.__version__}
-    for name in ("datasets", "orjson", "pyarrow"):
+    for name in ("datasets", "orjson", "pyarrow", "rensa"):
         if name in sys.modules:
-            versions[name] = str(sys.modules[name].__version__)
+            versions[name] = version(name)
     return versions
 
 

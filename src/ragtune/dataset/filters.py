@@ -66,7 +66,7 @@ class Filter:
         flags: list[bool] = []
         add = flags.append
         try:
-            for row in rows.rows():
+            for row in rows.views():
                 add(not keep(row))
         except KeyError as error:
             name = error.args[0] if error.args else None

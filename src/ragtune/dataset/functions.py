@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +58,8 @@ class FunctionRenderer:
         assert self._format is not None, "known once a record was made"
         return self._format
 
-    def lines(self, rows: Selection) -> list[bytes]:
-        """The lines of the selected rows.
+    def lines(self, rows: Selection) -> bytes:
+        """The lines of the selected rows, one after the other.
 
         Raises:
             DatasetError: the function gives something that is no record, or records of two kinds.
@@ -67,7 +67,11 @@ class FunctionRenderer:
         self._records = [self._record(row, rows, index) for index, row in enumerate(rows.rows())]
         if len(self._systems) < 2:
             self._systems.update(map(system_of, self._records))
-        return [record.to_json_line() for record in self._records]
+        return b"".join([record.to_json_line() for record in self._records])
+
+    def texts(self, rows: Selection) -> Iterator[Sequence[str]]:
+        """For each selected row all that is said in it; `lines` was called for these rows before."""
+        return (_question_and_texts(record)[1] for record in self._records)
 
     def keys(self, rows: Selection) -> list[list[int]]:
         """For each selected row the keys of its facts; `lines` was called for these rows before."""

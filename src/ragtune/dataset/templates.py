@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from ragtune.dataset.splits import keys_of
 from ragtune.errors import DatasetError
+from ragtune.records.base import escape_line_separators, line_bytes
 
 if TYPE_CHECKING:
     from ragtune.dataset.batches import Selection
@@ -185,41 +187,39 @@ def reinforcement_template(*, user: str, reference: Mapping[str, str], developer
 
 
 class Renderer:
-    """Writes the lines of a template; everything constant was encoded once, only the columns are encoded per row."""
+    """Writes the lines of a template; the skeleton was encoded once, only the texts are encoded per row."""
 
     def __init__(self, template: Template) -> None:
         self.template = template
         self.format: RecordFormat = template.format
         self.system = template.system
-        pieces: list[bytes] = []
-        self._columns: list[str] = []
-        for constant, column in _flat(template):
-            pieces.append(constant.replace(b"%", b"%%"))
-            if column is not None:
-                pieces.append(b"%b")
-                self._columns.append(column)
-        self._fill = b"".join([*pieces, b"\n"]).__mod__
+        self._holes, self._constants = _skeleton(template)
 
-    def lines(self, rows: Selection) -> list[bytes]:
-        """The lines of the selected rows.
+    def lines(self, rows: Selection) -> bytes:
+        """The lines of the selected rows, one after the other.
 
         Raises:
             DatasetError: a column is missing, a value is no text, or a text would be empty.
         """
         needed = {name: rows.column(name) for name in self.template.columns}
-        if not self._columns:
-            return [self._fill(())] * len(rows)
         for name, values in needed.items():
             _refuse_other_types(rows, name, values)
         for item in self.template.texts:
             if not item.may_be_empty and not item.is_never_blank:
                 _refuse_blanks(rows, item, [needed[name] for name in item.columns])
-        dumps = orjson.dumps
         try:
-            encoded = {name: [data[1:-1] for data in map(dumps, values)] for name, values in needed.items()}
+            encoded = [_encoded(item, needed) for item in self._holes]
         except orjson.JSONEncodeError:
             raise DatasetError(_surrogate_message(rows, needed)) from None
-        return list(map(self._fill, zip(*(encoded[name] for name in self._columns), strict=True)))
+        first, *others = self._constants
+        parts: list[Iterable[bytes]] = [repeat(first, len(rows))]
+        for texts, constant in zip(encoded, others, strict=True):
+            parts += (texts, repeat(constant))
+        return b"".join(chain.from_iterable(zip(*parts, strict=False)))
+
+    def texts(self, rows: Selection) -> Iterator[Sequence[str]]:
+        """For each selected row the columns that the template names."""
+        return zip(*(rows.column(name) for name in self.template.columns), strict=True)
 
     def keys(self, rows: Selection) -> list[list[int]]:
         """For each selected row the keys of its facts, see `ragtune.dataset.splits`."""
@@ -253,14 +253,30 @@ def _refuse_blanks(rows: Selection, item: Text, columns: Sequence[Sequence[str]]
             )
 
 
-def _flat(template: Template) -> list[tuple[bytes, str | None]]:
-    """The record as JSON, cut at every column: (constant bytes, column) pairs, the last column None."""
-    marks: dict[str, Text] = {}
+def _encoded(item: Text, columns: Mapping[str, Sequence[str]]) -> list[bytes]:
+    """A text of every row as JSON."""
+    texts: Iterable[str] = columns[item.columns[0]]
+    if len(item.parts) > 1 or item.parts[0][0]:
+        pattern = "".join(
+            constant.replace("%", "%%") + ("" if column is None else "%s") for constant, column in item.parts
+        )
+        texts = list(map(pattern.__mod__, zip(*(columns[name] for name in item.columns), strict=True)))
+    return [
+        data if text.isascii() else escape_line_separators(data)
+        for text, data in zip(texts, map(orjson.dumps, texts), strict=True)
+    ]
+
+
+def _skeleton(template: Template) -> tuple[list[Text], list[bytes]]:
+    """The texts that differ from row to row, and the constant bytes of a line around them."""
+    marks: dict[bytes, Text] = {}
 
     def marked(value: Any) -> Any:
         if isinstance(value, Text):
+            if not value.columns:
+                return "".join(constant for constant, _ in value.parts)
             mark = f"\x00{len(marks)}\x00"
-            marks[mark] = value
+            marks[orjson.dumps(mark)] = value
             return mark
         if isinstance(value, Mapping):
             return {key: marked(item) for key, item in value.items()}
@@ -268,18 +284,12 @@ def _flat(template: Template) -> list[tuple[bytes, str | None]]:
             return [marked(item) for item in value]
         return value
 
-    rest = orjson.dumps(marked(template.record))
-    flat: list[tuple[bytes, str | None]] = []
-    open_constant = b""
-    for mark, item in marks.items():
-        before, _, rest = rest.partition(orjson.dumps(mark)[1:-1])
-        open_constant += before
-        for constant, column in item.parts:
-            open_constant += orjson.dumps(constant)[1:-1]
-            if column is not None:
-                flat.append((open_constant, column))
-                open_constant = b""
-    return [*flat, (open_constant + rest, None)]
+    rest = line_bytes(marked(template.record))
+    constants = []
+    for mark in marks:
+        constant, _, rest = rest.partition(mark)
+        constants.append(constant)
+    return list(marks.values()), [*constants, rest]
 
 
 def _surrogate_message(rows: Selection, needed: Mapping[str, Sequence[str]]) -> str:

@@ -18,6 +18,7 @@ FORMATS: tuple[RecordFormat, ...] = ("chat", "completion", "preference", "reinfo
 Path = tuple[str | int, ...]
 StrictStr = Annotated[str, Strict()]
 
+_LINE_SEPARATORS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
 _COLLECT = {"ragtune": "collect faults"}
 
 
@@ -65,8 +66,11 @@ def escape_line_separators(data: bytes) -> bytes:
     """Escape U+2028, U+2029 and U+0085 in a line of JSON; they can only stand inside strings there."""
     if data.isascii():
         return data
-    data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
-    return data.replace(b"\xc2\x85", b"\\u0085")
+    for separator, escaped in _LINE_SEPARATORS:
+        # One byte is found eight times as fast as three.
+        if separator[-1:] in data:
+            data = data.replace(separator, escaped)
+    return data
 
 
 class SchemaError(NamedTuple):
