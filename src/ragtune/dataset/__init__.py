@@ -6,6 +6,7 @@ from ragtune.dataset.audit import FactAudit, FactCounts
 from ragtune.dataset.builder import DatasetBuilder
 from ragtune.dataset.cost import CostEstimate, auto_epochs
 from ragtune.dataset.dataset import Dataset, Split
+from ragtune.dataset.near import NearDuplicate, near_duplicates
 from ragtune.dataset.overlap import FieldOverlap, Overlap
 from ragtune.dataset.preview import Preview
 from ragtune.dataset.report import DatasetReport
@@ -19,9 +20,11 @@ __all__ = [
     "FactAudit",
     "FactCounts",
     "FieldOverlap",
+    "NearDuplicate",
     "Overlap",
     "Preview",
     "Split",
     "auto_epochs",
+    "near_duplicates",
     "normalise",
 ]

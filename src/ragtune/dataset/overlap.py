@@ -94,7 +94,7 @@ class Overlap:
 
     def to_dict(self) -> dict[str, Any]:
         """The overlap as plain values."""
-        return asdict(self)
+        return {"fields": [asdict(item) for item in self.fields]}
 
     def __str__(self) -> str:
         return "\n".join(

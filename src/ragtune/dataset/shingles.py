@@ -98,9 +98,9 @@ def shingle(texts: Sequence[str], size: int) -> Shingles:
     # Where each run begins: its text's first word, and its place among the runs of that text.
     begins = np.repeat(bounds[:-1] - offsets[:-1], runs) + np.arange(offsets[-1])
     return Shingles(
-        hashes=_mixed((sums[begins + size] - sums[begins]) * _known.down[begins]),
+        hashes=mixed((sums[begins + size] - sums[begins]) * _known.down[begins]),
         offsets=offsets,
-        texts=_mixed((sums[bounds[1:]] - sums[bounds[:-1]]) * _known.down[bounds[:-1]]),
+        texts=mixed((sums[bounds[1:]] - sums[bounds[:-1]]) * _known.down[bounds[:-1]]),
         words=counts,
     )
 
@@ -129,7 +129,7 @@ def _word_numbers(data: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], N
     edges = np.flatnonzero(np.diff(inside))
     starts, ends = edges[::2], edges[1::2]
     sums = _prefix_sums(letters)
-    return starts, _mixed((sums[ends] - sums[starts]) * _known.down[starts])
+    return starts, mixed((sums[ends] - sums[starts]) * _known.down[starts])
 
 
 def _prefix_sums(values: Numbers) -> Numbers:
@@ -139,7 +139,7 @@ def _prefix_sums(values: Numbers) -> Numbers:
     return sums
 
 
-def _mixed(values: Numbers) -> Numbers:
+def mixed(values: Numbers) -> Numbers:
     """Spread every bit over all bits."""
     values = (values ^ (values >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
     return values ^ (values >> np.uint64(32))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from array import array
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -28,12 +29,14 @@ _words = re.compile(r"\w+").findall
 
 @dataclass(frozen=True, kw_only=True)
 class SplitPlan:
-    """How rows are to be split: shares in [0, 1), the seed, and columns that keep rows together."""
+    """How rows are to be split: shares in [0, 1), the seed, what keeps rows together, and what is counted after it."""
 
     validation: float = 0.0
     test: float = 0.0
     seed: int = 0
     group_by: tuple[str, ...] = ()
+    near_duplicates: bool = False
+    shared_runs: bool = True
 
 
 def normalise(text: str) -> str:
@@ -52,13 +55,29 @@ def normalise(text: str) -> str:
 
 # What `normalise` does to ASCII, as a table: measured eight times as fast as the regular expression.
 _ASCII_WORDS = bytes(ord(sign.lower()) if (sign := chr(code)).isalnum() or sign == "_" else 32 for code in range(128))
-_ASCII_WORDS += bytes([32] * 128)
+_ASCII_WORDS += bytes(range(128, 256))
+_FEW_SIGNS = 8
+
+_not_ascii = re.compile(r"[^\x00-\x7f]").findall
 
 
-def _normal_words(text: str) -> list[bytes]:
-    if text.isascii():
-        return text.encode().translate(_ASCII_WORDS).split()
-    return [word.encode("utf-8", "surrogatepass") for word in _words(text.casefold())]
+def normal_bytes(text: str) -> bytes:
+    """The same as `normalise`, encoded, and several times as fast on text that is mostly ASCII."""
+    if not text.isascii():
+        signs = set(_not_ascii(text))
+        if len(signs) > _FEW_SIGNS:
+            return normalise(text).encode("utf-8", "surrogatepass")
+        for sign in signs:
+            text = text.replace(sign, _folded(sign))
+    data = text.encode("utf-8", "surrogatepass").translate(_ASCII_WORDS)
+    while b"  " in data:
+        data = data.replace(b"  ", b" ")
+    return data.strip(b" ")
+
+
+@lru_cache(4_096)
+def _folded(sign: str) -> str:
+    return "".join(part if part.isalnum() else " " for part in sign.casefold())
 
 
 def key_of(normalised: bytes) -> int:
@@ -68,14 +87,14 @@ def key_of(normalised: bytes) -> int:
 
 def keys_of(question: str, texts: Sequence[str]) -> list[int]:
     """The keys of one row: its question, and each of its longer texts."""
-    keys = [key_of(b" ".join(_normal_words(question)))] if question else []
+    keys = [key_of(normal_bytes(question))] if question else []
     for text in texts:
         # Five words have at least nine characters.
         if len(text) < 2 * MIN_KEY_WORDS - 1 or text is question:
             continue
-        words = _normal_words(text)
-        if len(words) >= MIN_KEY_WORDS:
-            keys.append(key_of(b" ".join(words)))
+        normal = normal_bytes(text)
+        if len(normal.split(b" ", MIN_KEY_WORDS - 1)) == MIN_KEY_WORDS:
+            keys.append(key_of(normal))
     return keys
 
 
@@ -88,12 +107,8 @@ class Grouping:
 
     def add(self, keys_per_row: Sequence[Sequence[int]]) -> None:
         """Add the keys of the next rows."""
-        pairs = array("Q")
-        for row, keys in enumerate(keys_per_row, self.rows):
-            for key in keys:
-                pairs.append(key)
-                pairs.append(row)
-        pairs.tofile(self._file)
+        rows = enumerate(keys_per_row, self.rows)
+        array("Q", [value for row, keys in rows for key in keys for value in (key, row)]).tofile(self._file)
         self.rows += len(keys_per_row)
 
     def groups(self) -> npt.NDArray[np.int64]:
@@ -119,8 +134,9 @@ class Grouping:
         import numpy as np
 
         pairs = np.fromfile(self._file.name, dtype=np.uint64).reshape(-1, 2)
-        placed = np.unique(np.column_stack([pairs[:, 0], splits[pairs[:, 1].astype(np.int64)]]), axis=0)
-        _, places = np.unique(placed[:, 0], return_counts=True)
+        side = splits[pairs[:, 1].astype(np.int64)]
+        placed = [np.unique(pairs[side == split, 0]) for split in range(len(SPLITS))]
+        _, places = np.unique(np.concatenate(placed), return_counts=True)
         return {"normalised_texts": len(places), "in_more_than_one_split": int((places > 1).sum())}
 
 

@@ -15,6 +15,8 @@ from ragtune.errors import DatasetError
 from ragtune.records.base import escape_line_separators, line_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ragtune.dataset.batches import Selection
     from ragtune.records import RecordFormat
 
