@@ -27,6 +27,7 @@ COMPARED = {
     "plain build": "tutorial build",
     "build and content checks": "tutorial build",
     "leak-free splits": "tutorial build",
+    "leak-free splits, shared runs counted": "tutorial build",
     "build, check, count": "tutorial build, validation, count",
     "check_file, schema gate only": "cookbook validation, no tokens",
     "check_file, all rules": "cookbook validation, no tokens",
@@ -114,13 +115,16 @@ def cases(dataset: Any, ready: Path, folder: Path) -> dict[str, Callable[[], int
         tutorial_build(dataset, folder)
         return cookbook_validation(folder / "train.jsonl", tokens=count)
 
+    def splits(shared_runs: bool) -> int:
+        built = builder(dataset).build(folder / "out", validation=0.05, test=0.05, seed=7, shared_runs=shared_runs)
+        return sum(len(split) for split in built.splits)
+
     return {
         "tutorial build": lambda: tutorial_build(dataset, folder),
         "plain build": lambda: len(builder(dataset).build(folder / "out").train),
         "build and content checks": lambda: all_three(False),
-        "leak-free splits": lambda: sum(
-            len(split) for split in builder(dataset).build(folder / "out", validation=0.05, test=0.05, seed=7).splits
-        ),
+        "leak-free splits": lambda: splits(shared_runs=False),
+        "leak-free splits, shared runs counted": lambda: splits(shared_runs=True),
         "tutorial build, validation, count": lambda: tutorial(True),
         "build, check, count": lambda: all_three(True),
         "cookbook validation, no tokens": lambda: cookbook_validation(ready, tokens=False),

@@ -6,11 +6,12 @@ fixed odd base modulo 2**64, so that the number of any run of words is a differe
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ragtune.dataset.splits import normal_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 _BASE = 0x9E3779B97F4A7C15
 _INVERSE = pow(_BASE, -1, 1 << 64)
-_beyond_ascii = re.compile(r"[^\x00-\x7f]+").sub
 # Casefolded word bytes as they are, everything else 0; bytes above ASCII belong to words, see `_joined`.
 _WORD_BYTES = np.array(
     [ord(sign.lower()) if (sign := chr(code)).isalnum() or sign == "_" else 0 for code in range(128)]
@@ -106,18 +106,12 @@ def shingle(texts: Sequence[str], size: int) -> Shingles:
 
 
 def _joined(texts: Sequence[str]) -> bytes:
-    """All texts with a zero byte between two; beyond ASCII only word characters are left."""
-    joined = "\0".join(texts)
-    if joined.count("\0") >= len(texts):
-        joined = "\0".join([text.replace("\0", " ") for text in texts])
-    if joined.isascii():
-        return joined.encode()
-    joined = _beyond_ascii(_only_words, joined.casefold())
-    return joined.encode("utf-8", "surrogatepass")
-
-
-def _only_words(found: re.Match[str]) -> str:
-    return "".join([sign if sign.isalnum() else " " for sign in found[0]])
+    """All texts with a zero byte between two; beyond ASCII in normal form, whose every byte is of a word."""
+    parts = [text.encode() if text.isascii() else normal_bytes(text) for text in texts]
+    joined = b"\0".join(parts)
+    if joined.count(0) >= len(parts):
+        joined = b"\0".join([part.replace(b"\0", b" ") for part in parts])
+    return joined
 
 
 def _word_numbers(data: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], Numbers]:
