@@ -14,7 +14,7 @@ from ragtune.checks.fixing import write_fixed
 from ragtune.checks.legacy import Profile
 from ragtune.checks.repeats import Repeats
 from ragtune.checks.report import CheckReport, CheckStats, Problem, ProblemList, Severity
-from ragtune.checks.rules import content_faults, doubled_key_faults, number_of_keys
+from ragtune.checks.rules import content_faults, doubled_key_faults
 from ragtune.checks.schema import format_of, gate, parse_line, shape_faults
 from ragtune.errors import DatasetError
 from ragtune.records import FORMATS, Fault, RecordFormat, path_text
@@ -137,9 +137,7 @@ class _Pass:
                     self._check_closely(raw)
                 else:
                     self.examples += 1
-                    is_chat = self.format == "chat"
-                    keys = 1 + sum(map(len, record["messages"])) if is_chat else number_of_keys(record)
-                    self._check_content(record, raw, keys)
+                    self._check_content(record, raw)
             else:
                 self._check_closely(raw)
                 plain = gate(self.format)
@@ -183,12 +181,14 @@ class _Pass:
             return [Fault((), "mixed-formats", text, "put each format into a file of its own")]
         faults = shape_faults(record, self.format)
         if not faults:
-            self._check_content(record, line, number_of_keys(record))
+            self._check_content(record, line)
         return faults
 
-    def _check_content(self, record: dict[str, Any], line: bytes, keys: int) -> None:
+    def _check_content(self, record: dict[str, Any], line: bytes) -> None:
         assert self.format is not None
-        for fault in (*content_faults(record, line, self.format), *doubled_key_faults(line, keys)):
+        for fault in content_faults(record, line, self.format):
+            self._report(fault)
+        for fault in doubled_key_faults(line, record):
             self._report(fault)
         self.repeats.add(record, line, self.line, self.offset, self.format)
         if self.format == "completion" and record["completion"].strip():

@@ -43,11 +43,25 @@ def content_faults(record: dict[str, Any], line: bytes, format: RecordFormat) ->
         faults = _preference_faults(record)
     else:
         faults = _reinforcement_faults(record["messages"])
-    if (not line.isascii() and _INVISIBLE.search(line.decode())) or (
+    if (not line.isascii() and _may_hide(line) and _INVISIBLE.search(line.decode())) or (
         b"\\u" in line and _ESCAPED_INVISIBLE.search(line)
     ):
         faults.extend(_invisible_faults(record))
     return faults
+
+
+def _may_hide(line: bytes) -> bool:
+    """Whether a byte with which an invisible character ends in UTF-8 is there; far faster than to look for them."""
+    return (
+        b"\x8b" in line
+        or b"\x8c" in line
+        or b"\xa0" in line
+        or b"\xbf" in line
+        or b"\xa8" in line
+        or b"\xa9" in line
+        or b"\xad" in line
+        or b"\x85" in line
+    )
 
 
 def _chat_faults(messages: Sequence[Message]) -> list[Fault]:
@@ -234,8 +248,16 @@ def texts(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
             yield from texts(item, (*path, index))
 
 
-def doubled_key_faults(line: bytes, keys: int) -> list[Fault]:
-    """Keys that stand twice in one object of a line from which `keys` keys were read: readers take the last one."""
+def doubled_key_faults(line: bytes, record: dict[str, Any]) -> list[Fault]:
+    """Keys that stand twice in one object of a line from which `record` was read: readers take the last one."""
+    try:
+        plain = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError:
+        # It nests deeper than can be written.
+        plain = b""
+    if line == plain:
+        return []
+    keys = _number_of_keys(record)
     # Every key of the text is followed by a colon, so an equal count proves that none was lost. Strings that hold `":`
     # only make the count higher and lead to the exact look.
     if line.count(b'":') == keys and b'" ' not in line and b'"\t' not in line:
@@ -257,10 +279,10 @@ def doubled_key_faults(line: bytes, keys: int) -> list[Fault]:
     ]
 
 
-def number_of_keys(value: Any) -> int:
+def _number_of_keys(value: Any) -> int:
     """How many keys all objects inside a value have together."""
     if isinstance(value, dict):
-        return len(value) + sum(map(number_of_keys, value.values()))
+        return len(value) + sum(map(_number_of_keys, value.values()))
     if isinstance(value, list):
-        return sum(map(number_of_keys, value))
+        return sum(map(_number_of_keys, value))
     return 0
