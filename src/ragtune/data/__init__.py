@@ -17,10 +17,11 @@ def demo_file() -> Path:
 
     Example:
         ```python
-        import json
+        import jsonlines
         import ragtune as rt
 
-        rows = [json.loads(line) for line in rt.demo_file().read_text(encoding="utf-8").splitlines()]
+        with jsonlines.open(rt.demo_file()) as reader:
+            rows = list(reader)
         print(len(rows), sum(not row["support"] for row in rows))
         #> 60 6
         ```
