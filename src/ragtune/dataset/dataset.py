@@ -169,11 +169,17 @@ class Dataset:
             longest=max(counts, default=0),
             encoding="o200k_base",
             checks={split.name: check_file(split.path, format=self.format) for split in self.splits if split.path},
-            overlap=self.manifest.get("overlap"),
+            overlap=self._shared(),
             lengths=counts,
             costs=tuple(self.cost(model) for model in _PRICED),
             samples=self._samples(),
         )
+
+    def _shared(self) -> Mapping[str, Any] | None:
+        if self.manifest:
+            known: Mapping[str, Any] | None = self.manifest.get("overlap")
+            return known
+        return self.overlap().to_dict() if len(self.splits) > 1 else None
 
     def _samples(self) -> tuple[AnyRecord, ...]:
         try:

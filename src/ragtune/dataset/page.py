@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ragtune.checks.page import problem_table, whole_page
+from ragtune.dataset.overlap import overlap_table
 from ragtune.dataset.preview import turns
 
 if TYPE_CHECKING:
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from ragtune.records import AnyRecord
 
 _BARS = 24
+_UNCOUNTED = "<p>Tools, tool calls and images are outside the count.</p>"
 
 
 def report_page(report: DatasetReport) -> str:
     """The whole page."""
     sections = [
         figures(report),
+        shared_texts(report),
         f"<h2>Length of the training examples</h2>{histogram(report.lengths, report.context)}",
         f"<h2>Price</h2>{prices(report.costs)}",
         "<h2>Problems</h2>" + "".join(problem_table(check) for check in report.checks.values()),
@@ -38,7 +41,7 @@ def figures(report: DatasetReport) -> str:
     rows += [(f"dropped: {reason}", f"{number:,}") for reason, number in report.dropped.items()]
     rows += [(split, f"{number:,}") for split, number in report.rows.items() if number]
     rows.append((f"training tokens ({report.encoding})", f"{report.tokens:,}"))
-    if report.overlap is not None:
+    if report.overlap is not None and "in_more_than_one_split" in report.overlap:
         rows.append(("normalised texts in more than one split", f"{report.overlap['in_more_than_one_split']:,}"))
     return (
         "<table>"
@@ -47,24 +50,40 @@ def figures(report: DatasetReport) -> str:
     )
 
 
+def shared_texts(report: DatasetReport) -> str:
+    """What the splits share, field by field."""
+    fields = (report.overlap or {}).get("fields")
+    if not fields:
+        return ""
+    note = "Questions count at any length, other texts from five words on; a run is a piece of another text."
+    return f"<h2>What the splits share</h2><div class='wide'>{overlap_table(fields)}</div><p>{note}</p>"
+
+
 def histogram(lengths: Sequence[int], context: int) -> str:
     """How many examples have how many tokens, as an SVG."""
     if not lengths:
         return "<p>no examples</p>"
-    width = max(1, -(-max(lengths) // _BARS))
+    width = max(1, -(-(max(lengths) + 1) // _BARS))
     counts = [0] * (max(lengths) // width + 1)
     for length in lengths:
         counts[length // width] += 1
-    highest = max(counts)
+    highest, step = max(counts), 720 / len(counts)
     bars = "".join(
-        f"<rect x='{index * 24}' y='{120 - 120 * count / highest:.1f}' width='22' height='{120 * count / highest:.1f}' "
-        f"fill='#5b7fa6'><title>{index * width:,} to {(index + 1) * width - 1:,} tokens: {count:,}</title></rect>"
+        f"<rect x='{index * step:.1f}' y='{150 - 130 * count / highest:.1f}' width='{step - 2:.1f}' "
+        f"height='{130 * count / highest:.1f}'>"
+        f"<title>{index * width:,} to {(index + 1) * width - 1:,} tokens: {count:,}</title></rect>"
         for index, count in enumerate(counts)
     )
+    last = len(counts) * width
+    axis = "".join(
+        f"<text x='{720 * part / 4:.0f}' y='170' text-anchor='{anchor}' font-size='16'>{last * part // 4:,}</text>"
+        for part, anchor in enumerate(("start", "middle", "middle", "middle", "end"))
+    )
+    axis += f"<text x='0' y='13' font-size='16'>{highest:,} examples in the highest bar</text>"
     longer = sum(length > context for length in lengths)
     note = f"longest {max(lengths):,} tokens; {longer:,} longer than a training context of {context:,}"
-    image = f"<svg viewBox='0 0 {len(counts) * 24} 122' width='100%' height='150' role='img'>{bars}</svg>"
-    return f"<figure>{image}<figcaption>one bar is {width:,} tokens wide; {note}</figcaption></figure>"
+    image = f"<svg viewBox='0 0 720 178' role='img' aria-label='lengths in tokens'>{bars}{axis}</svg>"
+    return f"<figure>{image}<figcaption>tokens per example; one bar is {width:,} wide; {note}</figcaption></figure>"
 
 
 def prices(costs: Iterable[CostEstimate]) -> str:
@@ -75,7 +94,7 @@ def prices(costs: Iterable[CostEstimate]) -> str:
         for cost in costs
     ]
     head = "<tr><th>model</th><th>tokens</th><th>epochs</th><th>US dollars</th><th>as of</th></tr>"
-    return f"<table>{head}{''.join(rows)}</table><p>Tools, tool calls and images are outside the count.</p>"
+    return f"<div class='wide'><table>{head}{''.join(rows)}</table></div>{_UNCOUNTED}"
 
 
 def bubbles(records: Iterable[AnyRecord]) -> str:
