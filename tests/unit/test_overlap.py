@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import datasets
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -169,3 +170,15 @@ def test_sciqs_train_file_loses_its_duplicates(shared: Path) -> None:
         audit.normalised.duplicates,
     )
     assert kept == 11_679 - audit.normalised.duplicates
+
+
+def test_the_manifest_names_the_commit_that_the_hub_gave(tmp_path: Path) -> None:
+    """`datasets` keeps the address of each file that it fetched; a branch name alone would not find the rows again."""
+    rows = datasets.Dataset.from_list([{"q": f"{n}?", "a": f"{n}"} for n in range(12)])
+    commit = "2c94ad3e1aafab77146f384e23536f97a4849815"
+    for commits, expected in (((commit,), commit), ((), None), ((commit, commit[::-1]), None)):
+        urls = [f"hf://datasets/allenai/sciq@{name}/data/train.parquet" for name in commits]
+        rows.info.download_checksums = {url: {"num_bytes": 1, "checksum": None} for url in urls}
+        builder = rt.DatasetBuilder.from_dataset(rows).chat(user="{q}", assistant="{a}")
+        manifest = builder.build(tmp_path / "out", overwrite=True).manifest
+        assert manifest["source"].get("resolved_revision") == expected

@@ -65,3 +65,25 @@ def test_the_check_page_lists_every_problem_it_kept(tmp_path: Path) -> None:
     assert read(report.to_html()).text.count("unknown-role") == 120
     assert read(report._repr_html_()).text.count("unknown-role") == 100
     assert "20 more" in report._repr_html_()
+
+
+def test_a_builder_shows_its_source_and_steps_in_order() -> None:
+    """Nothing is read for it; hostile text is shown, not run."""
+
+    def unread() -> list[dict[str, str]]:
+        raise AssertionError
+
+    builder = (
+        rt.DatasetBuilder.from_rows(unread)
+        .filter(lambda row: row["a"], reason="<b>empty</b>")
+        .deduplicate(question="q", answer="a")
+        .drop_columns("b")
+        .chat(system="S", user="{q}", assistant="{a}")
+    )
+    assert repr(builder) == (
+        "DatasetBuilder(source: kind=rows; filter: <b>empty</b>; deduplicate: ['q', 'a']; drop_columns: ['b']; "
+        "format: chat; system: S; user: {q}; assistant: {a})"
+    )
+    page = read(builder._repr_html_())
+    assert "<b>empty</b>" in page.text
+    assert page.tags.count("tr") == 9

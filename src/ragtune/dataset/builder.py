@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -457,7 +458,12 @@ class DatasetBuilder:
     def described(self, tally: Tally) -> dict[str, Any]:
         """Source and steps as the manifest keeps them, each step with the rows it dropped, by reason."""
         counted = zip(self._filters, tally.steps, strict=True)
-        steps: list[dict[str, Any]] = [{**item.described(), "dropped": dropped} for item, dropped in counted]
+        filters = [{**item.described(), "dropped": dropped} for item, dropped in counted]
+        return {"source": self._source.described(), "steps": [*filters, *self._making()]}
+
+    def _making(self) -> list[dict[str, Any]]:
+        """What happens to the rows that are kept."""
+        steps: list[dict[str, Any]] = []
         if self._change is not None:
             steps.append({"mask_private": True})
         if self._dropped_columns:
@@ -468,4 +474,20 @@ class DatasetBuilder:
             steps.append({"layout": self._template.layout})
         elif self._template is not None:
             steps.append({"records": getattr(self._template, "__qualname__", repr(self._template))})
-        return {"source": self._source.described(), "steps": steps}
+        return steps
+
+    def _looks(self) -> list[tuple[str, str]]:
+        """Source and steps for people."""
+        steps = [step for item in self._filters for step in item.described().items()]
+        steps += [step for made in self._making() for step in made.items()]
+        shown = [("source", ", ".join(f"{key}={value}" for key, value in self._source.details.items()))]
+        for name, value in steps:
+            shown += value.items() if isinstance(value, dict) else [(name, str(value))]
+        return shown
+
+    def __repr__(self) -> str:
+        return f"DatasetBuilder({'; '.join(f'{name}: {value}' for name, value in self._looks())})"
+
+    def _repr_html_(self) -> str:
+        rows = (f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in self._looks())
+        return f"<table><tr><th>step</th><th>DatasetBuilder</th></tr>{''.join(rows)}</table>"

@@ -6,6 +6,7 @@ import codecs
 import csv
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import datasets
     import pandas as pd
 
+_HUB_COMMIT = re.compile(r"hf://datasets/[^@]+@([0-9a-f]{40})/")
 Rows = Iterable[Mapping[str, Any]]
 _LOCAL_WAYS = "from_json, from_jsonl, from_csv, from_parquet, from_pandas or from_rows"
 
@@ -274,7 +276,7 @@ def hf_source(dataset: datasets.Dataset | datasets.IterableDataset, details: Map
     if not isinstance(dataset, hf.Dataset | hf.IterableDataset):
         hint = '; choose a split, for example dataset["train"]' if isinstance(dataset, Mapping) else ""
         raise DatasetError(f"from_dataset takes a datasets.Dataset, got {type(dataset).__name__}{hint}")
-    known = {"kind": "datasets", **(details or {})}
+    known = {"kind": "datasets", **(details or {}), **_resolved(dataset.info)}
     name = str(known.get("hub", "dataset"))
     if isinstance(dataset, hf.Dataset):
         # The fingerprint names the content and the steps that led to it.
@@ -287,6 +289,12 @@ def hf_source(dataset: datasets.Dataset | datasets.IterableDataset, details: Map
             yield Batch(tuple(columns), len(next(iter(columns.values()), ())), columns)
 
     return Source(name=name, details=known, read=read)
+
+
+def _resolved(info: datasets.DatasetInfo) -> dict[str, str]:
+    """The commit on the hub that the rows come from, where `datasets` noted it beside the files that it fetched."""
+    commits = {found[1] for url in info.download_checksums or () if (found := _HUB_COMMIT.match(str(url)))}
+    return {"resolved_revision": commits.pop()} if len(commits) == 1 else {}
 
 
 def hub_source(
