@@ -10,7 +10,13 @@ from ragtune.checks.report import Problem, Severity
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+    import numpy.typing as npt
+
     from ragtune.records import RecordFormat
+
+_NO_QUESTION = 0
+_AT_ONCE = 65_536
 
 
 class Repeats:
@@ -18,15 +24,16 @@ class Repeats:
 
     def __init__(self) -> None:
         # 64-bit hashes of one process: two different texts of a million collide with a chance of 1 in 37 million.
-        self._records, self._questions, self._answers = array("q"), array("q"), array("q")
-        self._lines, self._offsets = array("Q"), array("Q")
+        # Answers are compared only where the questions are equal, so that half as many bits do.
+        self._records, self._questions, self._answers = array("q"), array("q"), array("I")
+        self._lines, self._offsets = array("I"), array("Q")
 
     def add(self, record: dict[str, Any], line: bytes, number: int, offset: int, format: RecordFormat) -> None:
         """Remember one record."""
         question, answer = _question_and_answer(record, format)
         self._records.append(hash(line.strip()))
         self._questions.append(question)
-        self._answers.append(answer)
+        self._answers.append(answer & 0xFFFFFFFF)
         self._lines.append(number)
         self._offsets.append(offset)
 
@@ -36,18 +43,14 @@ class Repeats:
             return
         import numpy as np
 
-        lines = np.frombuffer(self._lines, dtype=np.uint64)
         for later, first in _later(np.frombuffer(self._records, dtype=np.int64)):
-            text = f"the same record stands in line {lines[first]}"
+            text = f"the same record stands in line {self._lines[first]}"
             yield self._problem(later, "", "duplicate-record", text, "remove it, or raise n_epochs if it matters more")
-        questions, answers = (np.frombuffer(item, dtype=np.int64) for item in (self._questions, self._answers))
-        known = np.flatnonzero(questions)
-        for later, first in _later(questions[known]):
-            one, other = known[later], known[first]
-            if answers[one] != answers[other]:
-                text = f"the question of line {lines[other]} has another answer here"
+        for later, first in _later(np.frombuffer(self._questions, dtype=np.int64)):
+            if self._questions[later] != _NO_QUESTION and self._answers[later] != self._answers[first]:
+                text = f"the question of line {self._lines[first]} has another answer here"
                 hint = "keep the right one: the model cannot learn both"
-                yield self._problem(int(one), "messages", "contradiction", text, hint, "warning")
+                yield self._problem(later, "messages", "contradiction", text, hint, "warning")
 
     def _problem(
         self, index: int, path: str, code: str, message: str, hint: str, severity: Severity = "warning"
@@ -63,21 +66,25 @@ class Repeats:
         )
 
 
-def _later(values: Any) -> list[tuple[int, int]]:
+def _later(values: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Each position whose value stood before, with the first such position, in order."""
     import numpy as np
 
-    if not len(values):
-        return []
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    starts = np.concatenate(([True], ordered[1:] != ordered[:-1]))
-    first = order[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))]
-    return sorted(zip(order[~starts].tolist(), first[~starts].tolist(), strict=True))
+    ordered = np.sort(values)
+    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    # A million records take eight megabytes here.
+    del ordered
+    first: dict[int, int] = {}
+    for start in range(0, len(values), _AT_ONCE):
+        piece = values[start : start + _AT_ONCE]
+        for index in np.flatnonzero(np.isin(piece, repeated)).tolist():
+            position, value = start + index, int(piece[index])
+            if (known := first.setdefault(value, position)) != position:
+                yield position, known
 
 
 def _question_and_answer(record: dict[str, Any], format: RecordFormat) -> tuple[int, int]:
-    """Hashes of a single-turn record's question and answer; 0 as question where there is no such pair."""
+    """Hashes of a single-turn record's question and answer; `_NO_QUESTION` where there is no such pair."""
     if format == "chat":
         messages = record["messages"]
         if 2 <= len(messages) <= 3 and messages[-2]["role"] == "user" and messages[-1]["role"] == "assistant":
@@ -87,4 +94,4 @@ def _question_and_answer(record: dict[str, Any], format: RecordFormat) -> tuple[
                 return hash((system, question.strip().casefold())), hash(answer)
     elif format == "completion" and (question := record["prompt"].strip()):
         return hash(question), hash(record["completion"])
-    return 0, 0
+    return _NO_QUESTION, 0
