@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 BASE := smollm2-135m-instruct
 SETUP := pyproject.toml constraints.txt
 
@@ -19,8 +19,8 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(VENV)/installed-test ## look at the documentation on http://127.0.0.1:8000
-	$(BIN)/mkdocs serve
+docs: $(VENV)/installed-test ## look at the documentation on http://127.0.0.1:8090
+	$(BIN)/mkdocs serve --dev-addr 127.0.0.1:8090
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -28,7 +28,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed-demo: $(SETUP) | $(VENV)/bin/python
-	@echo "Installing ragtune and PyTorch into $(VENV) (about 0.6 GB of downloads with PyTorch's CPU build; see the README)"
+	@echo "Installing ragtune and PyTorch into $(VENV) (about 0.4 GB of downloads with PyTorch's CPU build; see the README)"
 	$(PIP) --editable '.[local,plots]'
 	$(BIN)/ragtune fetch $(BASE)
 	@touch $@

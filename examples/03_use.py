@@ -7,15 +7,14 @@ With --base-url and --key-file the model is asked on another server than the emb
 from __future__ import annotations
 
 import argparse
+import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import openai
 
 import ragtune as rt
 from ragtune.local import LocalBackend
-
-if TYPE_CHECKING:
-    import openai
 
 
 def connect(stack: ExitStack, args: argparse.Namespace) -> openai.OpenAI:
@@ -52,4 +51,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (rt.RagtuneError, openai.OpenAIError) as error:
+        sys.exit("\n  ".join([f"error: {error}", *getattr(error, "__notes__", [])]))

@@ -7,15 +7,14 @@ Nothing is deleted without --delete; with --dry-run the plan of the deletions is
 from __future__ import annotations
 
 import argparse
+import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import openai
 
 import ragtune as rt
 from ragtune.local import LocalBackend
-
-if TYPE_CHECKING:
-    import openai
 
 
 def connect(stack: ExitStack, args: argparse.Namespace) -> openai.OpenAI:
@@ -59,4 +58,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (rt.RagtuneError, openai.OpenAIError) as error:
+        sys.exit("\n  ".join([f"error: {error}", *getattr(error, "__notes__", [])]))
