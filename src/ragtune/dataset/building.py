@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
@@ -125,26 +126,26 @@ def _write_all(recipe: Recipe, maker: LineMaker, workshop: Path, tally: Tally) -
 def _write_splits(
     recipe: Recipe, maker: LineMaker, workshop: Path, tally: Tally, plan: SplitPlan
 ) -> tuple[dict[str, FileFacts], dict[str, Any]]:
-    keys_path, lines_path, origin_path = (workshop / f"all.{ending}" for ending in ("keys", "jsonl", "rows"))
-    with lines_path.open("wb") as lines_file, origin_path.open("wb") as origin_file, keys_path.open("wb") as keys_file:
-        grouping = Grouping(keys_file)
+    paths = [workshop / f"all.{ending}" for ending in ("jsonl", "rows", "keys", "wishes")]
+    lines_path, origin_path, *_ = paths
+    with ExitStack() as stack:
+        lines_file, origin_file, keys_file, wishes_file = (stack.enter_context(path.open("wb")) for path in paths)
+        grouping, wishes = Grouping(keys_file), Grouping(wishes_file)
         for rows in recipe.selections(tally):
             lines_file.write(maker.lines(rows))
             origin_file.write(_number_lines(rows))
-            keys = _with_columns(maker.keys(rows), rows, plan.group_by)
-            if plan.near_duplicates:
-                found = near_keys(list(maker.texts(rows)))
-                keys = [own + near for own, near in zip(keys, found, strict=True)]
-            grouping.add(keys)
+            grouping.add(maker.keys(rows))
+            if plan.group_by or plan.near_duplicates:
+                wishes.add(_wished(maker, rows, plan))
         if not grouping.rows:
             tally.refuse_nothing_left()
-        splits = assign(grouping.groups(), plan)
+        splits = assign(grouping.groups(wishes), plan)
         overlap = grouping.overlap(splits)
     chosen = splits.tolist()
     with lines_path.open("rb") as lines, origin_path.open("rb") as origin:
         facts = _distribute(lines, chosen, workshop, "jsonl")
         _distribute(origin, chosen, workshop, "rows.txt")
-    for path in (keys_path, lines_path, origin_path):
+    for path in paths:
         path.unlink()
     return facts, overlap
 
@@ -160,9 +161,10 @@ def _shared(files: Iterable[str], workshop: Path, described: dict[str, Any]) -> 
     return find_overlap(readers, readers, ignored=constants(described))
 
 
-def _with_columns(keys: list[list[int]], rows: Selection, columns: Sequence[str]) -> list[list[int]]:
-    """Add a key for each value of the columns that the user wants to keep together."""
-    for name in columns:
+def _wished(maker: LineMaker, rows: Selection, plan: SplitPlan) -> list[list[int]]:
+    """Keys of what the user wants to keep together as well: columns, near-duplicates."""
+    keys = list(near_keys(list(maker.texts(rows)))) if plan.near_duplicates else [[] for _ in range(len(rows))]
+    for name in plan.group_by:
         for own, value in zip(keys, rows.column(name), strict=True):
             own.append(key_of(f"{name}={value}".encode("utf-8", "surrogatepass")))
     return keys

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 RUN_WORDS = 13
 _AT_ONCE = 1_024
-_FILTER_BITS = 22
+_LEAST_FILTER_BITS, _MOST_FILTER_BITS = 20, 28
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,9 +142,11 @@ class _Sought:
         runs = runs[np.concatenate(([True], runs[1:] != runs[:-1]))] if len(runs) else runs
         self.runs = runs[~np.isin(runs, ignored)] if len(ignored) else runs
         self._runs.clear()
-        self._mask = np.uint64((1 << _FILTER_BITS) - 1)
+        # At most one place in sixteen is taken.
+        bits = min(max(_LEAST_FILTER_BITS, len(self.runs).bit_length() + 4), _MOST_FILTER_BITS)
+        self._mask = np.uint64((1 << bits) - 1)
         # Nearly every run of the other file is told apart by this table alone.
-        self._maybe = np.zeros(1 << _FILTER_BITS, dtype=np.bool_)
+        self._maybe = np.zeros(1 << bits, dtype=np.bool_)
         self._maybe[self.runs & self._mask] = True
         self.forget()
 

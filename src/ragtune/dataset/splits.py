@@ -111,12 +111,17 @@ class Grouping:
         array("Q", [value for row, keys in rows for key in keys for value in (key, row)]).tofile(self._file)
         self.rows += len(keys_per_row)
 
-    def groups(self) -> npt.NDArray[np.int64]:
-        """For each row the number of the first row of its group."""
+    def _pairs(self) -> npt.NDArray[np.uint64]:
         import numpy as np
 
         self._file.flush()
-        pairs = np.fromfile(self._file.name, dtype=np.uint64).reshape(-1, 2)
+        return np.fromfile(self._file.name, dtype=np.uint64).reshape(-1, 2)
+
+    def groups(self, wishes: Grouping) -> npt.NDArray[np.int64]:
+        """For each row the number of the first row of its group, by the keys of both."""
+        import numpy as np
+
+        pairs = np.concatenate([self._pairs(), wishes._pairs()])
         order = np.lexsort((pairs[:, 1], pairs[:, 0]))
         keys, rows = pairs[order, 0], pairs[order, 1].astype(np.int64)
         shared = np.flatnonzero(keys[1:] == keys[:-1])
@@ -133,7 +138,7 @@ class Grouping:
         """How many keys stand in more than one split; counted from the keys, not from the groups."""
         import numpy as np
 
-        pairs = np.fromfile(self._file.name, dtype=np.uint64).reshape(-1, 2)
+        pairs = self._pairs()
         side = splits[pairs[:, 1].astype(np.int64)]
         placed = [np.unique(pairs[side == split, 0]) for split in range(len(SPLITS))]
         _, places = np.unique(np.concatenate(placed), return_counts=True)
