@@ -201,7 +201,10 @@ def find_overlap(
 
     sought: dict[str, dict[str, _Sought]] = {}
     skipped = shingle(ignored, RUN_WORDS).hashes
+    searched_for = {other: _after(list(files), other) for other in others}
     for name, read in files.items():
+        if not any(name in names for names in searched_for.values()):
+            continue
         own = sought.setdefault(name, {})
         for batch in read():
             for field, texts in batch.items():
@@ -210,7 +213,7 @@ def find_overlap(
             item.finish(skipped)
     found = []
     for other, read in others.items():
-        wanted = [name for name in _after(list(files), other) if sought[name]]
+        wanted = [name for name in searched_for[other] if sought[name]]
         if not wanted:
             continue
         for batch in read():
