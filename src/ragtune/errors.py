@@ -123,7 +123,7 @@ class ModelNotReady(RagtuneError):
 
 
 class NoTunedModel(RagtuneError):
-    """The account holds no finished fine-tune."""
+    """The account holds no finished fine-tune, or the one that a job made was deleted."""
 
 
 class EmptyAnswer(RagtuneError):

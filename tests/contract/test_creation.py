@@ -82,6 +82,40 @@ def test_a_failed_or_cancelled_job_is_made_again(
     assert rt.FineTuneJob.create(api, dataset, SPEC).id == "ftjob-1"
 
 
+@pytest.mark.parametrize(
+    ("finished_at", "answer", "made_again"),
+    [
+        (1_700_000_000, {"code": "model_not_found"}, True),
+        (1_700_000_000, {"code": None}, False),
+        (1_900_000_000, {"code": "model_not_found"}, False),
+        (None, {"code": "model_not_found"}, False),
+    ],
+    ids=["deleted", "no such route", "about to appear", "of unknown age"],
+)
+def test_a_job_whose_model_was_deleted_is_not_handed_back(
+    server: Any,
+    api: Api,
+    wire: Any,
+    dataset: rt.Dataset,
+    caplog: pytest.LogCaptureFixture,
+    finished_at: int | None,
+    answer: dict[str, Any],
+    made_again: bool,
+) -> None:
+    """Another one is bought only when the server says that the model is not there and it cannot appear any more."""
+
+    def jobs(request: Any) -> Any:
+        metadata = {"ragtune_key": request.query["metadata[ragtune_key]"][0]}
+        done = wire.job("ftjob-9", fine_tuned_model="ft:x", finished_at=finished_at, metadata=metadata)
+        return wire.page(done)
+
+    server.on("GET", "/fine_tuning/jobs", jobs)
+    server.on("GET", "/models/ft:x", (404, {"error": {"message": "no", "param": None} | answer}))
+    job = rt.FineTuneJob.create(api, dataset, SPEC)
+    assert (job.id, job.reused) == (("ftjob-1", False) if made_again else ("ftjob-9", True))
+    assert ("ft:x was deleted" in caplog.text) is made_again
+
+
 def test_another_job_is_made_when_it_is_asked_for(server: Any, api: Api, wire: Any, dataset: rt.Dataset) -> None:
     server.on("GET", "/fine_tuning/jobs", made(server, wire))
     assert rt.FineTuneJob.create(api, dataset, SPEC, new=True).id == "ftjob-1"

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -236,8 +237,8 @@ def test_ctrl_c_while_waiting_leaves_the_job_running(
         job.cancel()
 
 
-def test_the_tuned_model_is_put_away_last(account: openai.OpenAI, job_id: str) -> None:
-    """Deleting twice says that there is nothing any more."""
+def test_the_tuned_model_is_put_away_last(account: openai.OpenAI, job_id: str, dataset: rt.Dataset) -> None:
+    """Deleting twice says that there is nothing any more; nobody waits for the model, and its job is made anew."""
     job = rt.FineTuneJob.get(account, job_id)
     name: Any = job.details.fine_tuned_model
     maintenance = rt.Maintenance(account, enabled=True)
@@ -246,7 +247,13 @@ def test_the_tuned_model_is_put_away_last(account: openai.OpenAI, job_id: str) -
     assert name not in [model.id for model in maintenance.models()]
     with pytest.raises(openai.NotFoundError):
         maintenance.delete_model(name)
-    with pytest.raises(openai.NotFoundError):
-        rt.TunedModel.from_job(job).ask("?")
+    begin = time.monotonic()
+    for use in (rt.TunedModel.from_job, lambda job: rt.JobMonitor(job).wait()):
+        with pytest.raises(rt.NoTunedModel, match="new=True"):
+            use(job)
     with pytest.raises(rt.NoTunedModel):
         rt.TunedModel.latest(account)
+    again = rt.FineTuneJob.create(account, dataset, SPEC)
+    assert (again.id != job_id, again.reused) == (True, False)
+    assert time.monotonic() - begin < 10
+    again.cancel()

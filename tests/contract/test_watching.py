@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
+import time
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -153,6 +154,43 @@ def test_a_model_that_is_never_listed_is_handed_out_all_the_same(
     assert rt.JobMonitor(rt.FineTuneJob.get(api, "ftjob-1")).wait().name == "ft:base:o::1"
     assert 200 < sum(clock.slept) <= 300
     assert "does not list" in caplog.text
+
+
+ABSENT = {"error": {"message": "The model does not exist", "param": "model", "code": "model_not_found"}}
+
+
+def test_a_model_that_was_deleted_is_not_waited_for(server: Any, api: Api, wire: Any, clock: Any) -> None:
+    """By the server's clock the job ended long ago; a server that knows of the deletion says so sooner."""
+    job = wire.job(status="succeeded", fine_tuned_model="ft:base:o::1", finished_at=1_700_000_000)
+    server.on(*JOB, job).on("GET", "/models/ft:base:o::1", (404, ABSENT))
+    for use in (lambda job: rt.JobMonitor(job).wait(), rt.TunedModel.from_job):
+        with pytest.raises(rt.NoTunedModel, match="new=True"):
+            use(rt.FineTuneJob.get(api, "ftjob-1"))
+    server.on(*JOB, job | {"finished_at": int(time.time())})
+    server.headers["x-ragtune-deleted-at"] = "1800000000"
+    with pytest.raises(rt.NoTunedModel, match="not on the account any more"):
+        rt.JobMonitor(rt.FineTuneJob.get(api, "ftjob-1")).wait()
+    assert clock.slept == []
+
+
+def test_a_young_model_that_never_appears_is_not_ready(
+    server: Any, api: Api, wire: Any, clock: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is waited for in sight, for five minutes or for as long as is allowed, and never handed out."""
+    job = wire.job(status="succeeded", fine_tuned_model="ft:base:o::1", finished_at=int(time.time()))
+    server.on(*JOB, job).on("GET", "/models/ft:base:o::1", (404, ABSENT))
+    with pytest.raises(rt.ModelNotReady, match="new=True"):
+        rt.JobMonitor(rt.FineTuneJob.get(api, "ftjob-1")).wait(progress=True)
+    assert 200 < sum(clock.slept) <= 300
+    assert "does not answer yet" in capsys.readouterr().err
+    clock.slept.clear()
+    with pytest.raises(rt.ModelNotReady):
+        rt.JobMonitor(rt.FineTuneJob.get(api, "ftjob-1")).wait(timeout_s=9)
+    assert sum(clock.slept) <= 9
+    clock.slept.clear()
+    with pytest.raises(rt.ModelNotReady, match="can take minutes"):
+        rt.TunedModel.from_job(rt.FineTuneJob.get(api, "ftjob-1"))
+    assert clock.slept == []
 
 
 def test_a_success_without_a_model_name_says_what_that_means(server: Any, api: Api, wire: Any) -> None:

@@ -20,6 +20,7 @@ from ragtune.errors import BudgetExceeded, CreateUncertain, DatasetError, SpecEr
 from ragtune.files import UploadedFile
 from ragtune.job.base_model import check_base
 from ragtune.job.details import JobDetails
+from ragtune.job.presence import is_gone
 from ragtune.spec import check_metadata
 
 if TYPE_CHECKING:
@@ -104,8 +105,12 @@ async def place(api: Api, order: Order) -> tuple[JobDetails, bool]:
     """Return the job for this order, and whether it was there before; errors as in `FineTuneJob.create`."""
     known = await _jobs_of(api, order.key)
     live = [job for job in known if job.status not in ("failed", "cancelled")]
-    if live and not order.new:
-        return live[0], True
+    for job in () if order.new else live:
+        if not await is_gone(api, job):
+            return job, True
+        logger.warning(
+            "%s has the same key, but its model %s was deleted: the job is not reused", job.id, job.fine_tuned_model
+        )
     training = await _file_id(api, order.training)
     uploads = [training] if isinstance(order.training, LocalFile) else []
     request = order.request | {"training_file": training}

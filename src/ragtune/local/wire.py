@@ -79,10 +79,11 @@ def not_found(message: str, *, param: str = "id", code: str = "not_found") -> Ap
     return ApiError(404, message, param=param, code=code)
 
 
-def model_not_found(name: str, hint: str = "") -> ApiError:
-    """A model that is not there; OpenAI's clients look at the code."""
+def model_not_found(name: str, hint: str = "", *, deleted_at: int | None = None) -> ApiError:
+    """A model that is not there; OpenAI's clients look at the code. One that was deleted (Unix seconds) says so."""
     message = f"The model `{name}` does not exist or you do not have access to it.{hint}"
-    return ApiError(404, message, param="model", code="model_not_found")
+    headers = {} if deleted_at is None else {"x-ragtune-deleted-at": str(deleted_at)}
+    return ApiError(404, message, param="model", code="model_not_found", headers=headers)
 
 
 def overloaded(message: str) -> ApiError:

@@ -14,6 +14,7 @@ from ragtune._api.planning import PlanPort
 from ragtune.errors import ModelExpired, ModelNotReady, NoTunedModel
 from ragtune.job import JobDetails
 from ragtune.job.creation import FINGERPRINT, SYSTEM, SYSTEM_TOO_LONG
+from ragtune.job.presence import require_model
 from ragtune.job.saved import read_saved, write_saved
 from ragtune.model.answer import Answer
 from ragtune.model.expiry import Expiry, from_catalog, from_server
@@ -127,7 +128,9 @@ class AsyncTunedModel:
 
         if job.details.fine_tuned_model is None:
             await job.refresh()
-        return cls._of(api_of(job), job.details)
+        model = cls._of(api_of(job), job.details)
+        await require_model(model._api, job.details, model.name)
+        return model
 
     async def system(self) -> str | None:
         """Return the system prompt that goes with each question; see `TunedModel.system`."""

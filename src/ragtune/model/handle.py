@@ -88,10 +88,11 @@ class TunedModel:
 
     @classmethod
     def from_job(cls, job: FineTuneJob) -> TunedModel:
-        """Return the model that a job made.
+        """Return the model that a job made, after one look whether the server has it.
 
         Raises:
-            ModelNotReady: the job has not succeeded.
+            ModelNotReady: the job has not succeeded, or its model does not answer to its name yet.
+            NoTunedModel: the model was deleted since.
         """
         return cls._around(run(AsyncTunedModel.from_job(core_of(job))))
 

@@ -11,6 +11,7 @@ from ragtune._retry import patiently
 from ragtune.errors import JobCancelled, JobFailed, RagtuneError, WaitTimeout
 from ragtune.job import AsyncFineTuneJob
 from ragtune.job.core import api_of
+from ragtune.job.presence import APPEARS_WITHIN_S, require_model
 from ragtune.model import AsyncTunedModel
 from ragtune.monitor.events import EventReader, JobEvent
 from ragtune.monitor.metrics import merged, row_from, rows_from_file
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ragtune")
 
 SHORTEST_PAUSE_S = 0.5
-# How long a model may take to answer to its name after its job succeeded.
-APPEARS_WITHIN_S = 300.0
 
 
 class AsyncJobMonitor:
@@ -93,9 +92,9 @@ class AsyncJobMonitor:
                         if on_event is not None:
                             on_event(event)
                 bar.end(self._job.status)
-            if on_end is not None:
-                on_end(self._job)
-            return await self._model(deadline)
+                if on_end is not None:
+                    on_end(self._job)
+                return await self._model(deadline, bar)
         except KeyboardInterrupt as stop:
             # As its argument too: a bare KeyboardInterrupt prints no message.
             stop.args = (f"waiting ended, {self._job.id} runs on; {self._come_back()}",)
@@ -138,30 +137,23 @@ class AsyncJobMonitor:
             raise WaitTimeout(message)
         await self._api.port.sleep(left)
 
-    async def _model(self, deadline: float | None) -> AsyncTunedModel:
+    async def _model(self, deadline: float | None, bar: ProgressBar) -> AsyncTunedModel:
         """Return the finished job's model once the server answers to its name, or say what became of the job."""
-        import openai
-
         job = self._job.details
         if job.status == "cancelled":
             message = f"{job.id} was cancelled; create it again with the same call, cancelled jobs are not reused"
             raise JobCancelled(message)
         if job.status == "failed":
             self._raise_failed()
-        model = await AsyncTunedModel.from_job(self._job)
+        model = AsyncTunedModel._of(self._api, job)
         left = APPEARS_WITHIN_S if deadline is None else deadline - self._api.port.monotonic()
-        try:
-            await patiently(
-                self._api,
-                lambda: self._api.model(model.name),
-                window_s=max(0.0, min(left, APPEARS_WITHIN_S)),
-                retry_on=lambda error: isinstance(error, openai.NotFoundError),
-            )
-        except openai.APIStatusError as error:
-            # The job did succeed; whether such a server lists its models is another matter.
-            logger.warning(
-                "%s succeeded but the server does not list %s yet (%s)", job.id, model.name, error.status_code
-            )
+        window_s = max(0.0, min(left, APPEARS_WITHIN_S))
+
+        def waits() -> None:
+            bar.end(f"{job.status}, its model does not answer yet")
+            logger.info("%s succeeded, %s does not answer yet; it is waited for", job.id, model.name)
+
+        await require_model(self._api, job, model.name, window_s=window_s, waits=waits)
         return model
 
     def _raise_failed(self) -> NoReturn:

@@ -85,7 +85,9 @@ class JobMonitor:
             JobFailed: the server ended the job; holds code, param, line and job.
             JobCancelled: somebody cancelled it.
             WaitTimeout: the time is over; the job runs on, and the message says how to come back.
-            ModelNotReady: the job succeeded and its server names no model.
+            ModelNotReady: the job succeeded and its server names no model, or does not answer to its name in five
+                minutes.
+            NoTunedModel: the job had succeeded before, and its model was deleted since.
             KeyboardInterrupt: Ctrl-C ends the waiting only; the message says how to come back.
         """
         end = on_end

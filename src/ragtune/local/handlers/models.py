@@ -35,7 +35,7 @@ async def retrieve(request: Request) -> Response:
         return JSONResponse(_base_body(name, own))
     row = own.store.models.find(name)
     if row is None:
-        raise model_not_found(name)
+        raise model_not_found(name, deleted_at=own.store.models.deleted_at(name))
     return JSONResponse(model_body(row.id, created=row.created_at, owned_by=own.account.id))
 
 

@@ -43,6 +43,11 @@ class Models:
         row = self._database.row("SELECT * FROM model WHERE id = ? AND deleted_at IS NULL", (name,))
         return None if row is None else self._model(row)
 
+    def deleted_at(self, name: str) -> int | None:
+        """When a tuned model was deleted (Unix seconds); None for one that is there or never was."""
+        row = self._database.row("SELECT deleted_at FROM model WHERE id = ?", (name,))
+        return None if row is None else row["deleted_at"]
+
     def all(self) -> list[ModelRow]:
         """All tuned models and checkpoints, newest first."""
         rows = self._database.rows("SELECT * FROM model WHERE deleted_at IS NULL ORDER BY seq DESC")
