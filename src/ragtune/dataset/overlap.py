@@ -136,10 +136,10 @@ class _Sought:
         """Sort the runs; from now on the field is searched for."""
         import numpy as np
 
+        from ragtune.dataset.splits import distinct
+
         runs = np.concatenate([*self._runs, np.zeros(0, np.uint64)])
-        runs.sort()
-        # `np.unique` takes ten times as long.
-        runs = runs[np.concatenate(([True], runs[1:] != runs[:-1]))] if len(runs) else runs
+        runs = distinct(runs)
         self.runs = runs[~np.isin(runs, ignored)] if len(ignored) else runs
         self._runs.clear()
         # At most one place in sixteen is taken.
