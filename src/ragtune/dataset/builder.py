@@ -398,7 +398,7 @@ class DatasetBuilder:
             group_by: columns whose equal values keep rows on one side as well, for example the document they come from.
             near_duplicates: keep rows on one side that share nearly the same text, see `ragtune.dataset.near`.
             shared_runs: count what the splits share by field, runs of thirteen words included, for the manifest; takes
-                0.3 s of CPU for 10,000 records, more than the rest of the build.
+                0.2 s of CPU for 10,000 records, more than the rest of the build.
             overwrite: replace a dataset that is in the folder; other files in it stay.
 
         Raises:
