@@ -224,6 +224,8 @@ def test_a_failed_job_says_why_and_where(
         rt.JobMonitor(job).wait(on_end=lambda ended_job: ended.append(ended_job.status))
     assert (failure.value.code, failure.value.line, failure.value.job) == (code, line, job)
     assert ended == ["failed"]
+    assert ("repair the data" in str(failure.value)) is (code in (BAD_FILE, TOO_FEW))
+    assert "create it again" in str(failure.value)
 
 
 def test_a_cancelled_job_is_no_failure(server: Any, api: Api, wire: Any) -> None:

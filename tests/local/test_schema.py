@@ -69,7 +69,8 @@ async def jobs(client: openai.AsyncOpenAI, file_id: str) -> Any:
     method: Any = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2, "batch_size": 4}}}
     tuning = client.fine_tuning.jobs
     job = await tuning.create(model="tiny-random", training_file=file_id, method=method, metadata={"a": "b"})
-    mismatch = await tuning.create(model="tiny-random", training_file=file_id, method={"type": "dpo"})
+    short = await client.files.create(file=("short.jsonl", rows(3)), purpose="fine-tune")
+    too_short = await tuning.create(model="tiny-random", training_file=short.id)
     other = await tuning.create(model="tiny-random", training_file=file_id)
     await tuning.pause(other.id)
     assert (await tuning.retrieve(other.id)).status == "paused"
@@ -87,8 +88,10 @@ async def jobs(client: openai.AsyncOpenAI, file_id: str) -> Any:
         await tuning.cancel(last.id)
     with pytest.raises(openai.BadRequestError):
         await tuning.create(model="gpt-none", training_file=file_id)
-    # The preference job meets chat rows and fails: its error object is judged, too.
-    while (await tuning.retrieve(mismatch.id)).status != "failed":
+    with pytest.raises(openai.BadRequestError, match="trains supervised runs"):
+        await tuning.create(model="tiny-random", training_file=file_id, method={"type": "dpo"})
+    # Three examples are too few: the error object of a job is judged, too.
+    while (await tuning.retrieve(too_short.id)).status != "failed":
         await asyncio.sleep(0.05)
     await tuning.list()
     return job

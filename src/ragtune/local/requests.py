@@ -44,7 +44,6 @@ _Auto = Literal["auto"]
 _Epochs = Annotated[int, Field(ge=1, le=50)]
 _BatchSize = Annotated[int, Field(ge=1, le=256)]
 _Multiplier = Annotated[float, Field(gt=0)]
-_Beta = Annotated[float, Field(gt=0, le=2)]
 
 
 class _Hyperparameters(BaseModel):
@@ -55,28 +54,28 @@ class _Hyperparameters(BaseModel):
     learning_rate_multiplier: _Multiplier | _Auto = "auto"
 
 
-class _DpoHyperparameters(_Hyperparameters):
-    beta: _Beta | _Auto = "auto"
-
-
 class _Supervised(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     hyperparameters: _Hyperparameters | None = None
 
 
-class _Dpo(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-    hyperparameters: _DpoHyperparameters | None = None
-
-
 class _MethodRequest(_Request):
-    unserved = {"reinforcement": ()}
+    unserved = {"dpo": (), "reinforcement": ()}
 
-    type: Literal["supervised", "dpo"]
+    type: Literal["supervised"]
     supervised: _Supervised | None = None
-    dpo: _Dpo | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_what_is_not_trained(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("type") in ("dpo", "reinforcement"):
+            message = (
+                f"Unsupported method: this server trains supervised runs, not '{data['type']}' ones; "
+                "send the type 'supervised', or the job to another server."
+            )
+            raise invalid(message, param="method", code="unsupported_method")
+        return data
 
 
 class JobRequest(_Request):
@@ -99,15 +98,10 @@ class JobRequest(_Request):
     ) = None
 
     def full_method(self) -> dict[str, Any]:
-        """The method with all hyperparameters written out; the deprecated top-level ones count for supervised runs."""
-        kind = "supervised" if self.method is None else self.method.type
-        chosen: _Hyperparameters | None = self.hyperparameters
-        if self.method is not None:
-            own = self.method.supervised if kind == "supervised" else self.method.dpo
-            if own is not None and own.hyperparameters is not None:
-                chosen = own.hyperparameters
-        default = _Hyperparameters() if kind == "supervised" else _DpoHyperparameters()
-        return {"type": kind, kind: {"hyperparameters": {**default.model_dump(), **(chosen or default).model_dump()}}}
+        """The method with all hyperparameters written out; its own count before the deprecated top-level ones."""
+        own = None if self.method is None or self.method.supervised is None else self.method.supervised.hyperparameters
+        chosen = own or self.hyperparameters or _Hyperparameters()
+        return {"type": "supervised", "supervised": {"hyperparameters": chosen.model_dump()}}
 
 
 # --- answers ------------------------------------------------------------------------------------------------------

@@ -129,7 +129,6 @@ def _write_spec(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch)
         n_epochs=values["n_epochs"],
         batch_size=values["batch_size"],
         learning_rate=values["learning_rate_multiplier"] * BASE_LEARNING_RATE[kind],
-        beta=values.get("beta"),
         seed=job.seed,
         threads=launch.threads,
         lifeline="stdin",

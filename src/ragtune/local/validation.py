@@ -10,14 +10,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ragtune.local.store.schema import JobRow
-    from ragtune.records import RecordFormat
 
-__all__ = ["DEFAULT_BETA", "MIN_EXAMPLES", "JobFaultError", "resolve", "validate"]
+__all__ = ["MIN_EXAMPLES", "JobFaultError", "resolve", "validate"]
 
 MIN_EXAMPLES = 10
 """Fewest examples in a training file; OpenAI's number."""
-DEFAULT_BETA = 0.1
-"""What `beta: "auto"` stands for in a preference run; the value of OpenAI's guide."""
 _TOO_FEW = "too-few-examples"
 
 
@@ -55,36 +52,30 @@ def validate(job: JobRow, *, training: Path, validation: Path | None) -> dict[st
     Raises:
         JobFaultError: a file breaks a rule.
     """
-    n_examples = _check(training, job, param="training_file")
+    n_examples = _check(training, param="training_file")
     if n_examples < MIN_EXAMPLES:
         message = f"Training file has {n_examples} example(s), but must have at least {MIN_EXAMPLES} examples"
         raise JobFaultError(message, code="invalid_n_examples", param="training_file")
     if validation is not None:
-        _check(validation, job, param="validation_file")
+        _check(validation, param="validation_file")
     return resolve(job.method, n_examples)
 
 
 def resolve(method: dict[str, Any], n_examples: int) -> dict[str, Any]:
     """Replace `auto` in the hyperparameters of a method, given how many examples there are."""
     kind: Method = method["type"]
-    asked = dict(method[kind]["hyperparameters"])
-    beta = asked.pop("beta", None)
-    settled = resolve_hyperparameters(n_examples, method=kind, **asked)
-    values: dict[str, Any] = {
+    settled = resolve_hyperparameters(n_examples, method=kind, **method[kind]["hyperparameters"])
+    return {
         "n_epochs": settled.n_epochs,
         "batch_size": settled.batch_size,
         "learning_rate_multiplier": settled.learning_rate_multiplier,
     }
-    if kind == "dpo":
-        values["beta"] = DEFAULT_BETA if beta in (None, "auto") else beta
-    return values
 
 
-def _check(path: Path, job: JobRow, *, param: str) -> int:
+def _check(path: Path, *, param: str) -> int:
     from ragtune.checks import check_file
 
-    expected: RecordFormat | None = "preference" if job.method["type"] == "dpo" else None
-    report = check_file(path, format=expected)
+    report = check_file(path)
     # Too few examples is a failure with a code of its own, told after everything else was found right.
     errors = [problem for problem in report.problems if problem.severity == "error" and problem.code != _TOO_FEW]
     if errors:

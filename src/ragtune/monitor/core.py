@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ragtune")
 
+_DATA_FAULTS = frozenset({"invalid_training_file", "invalid_validation_file", "invalid_n_examples"})
 SHORTEST_PAUSE_S = 0.5
 
 
@@ -163,9 +164,15 @@ class AsyncJobMonitor:
         line = _line_in(said or "")
         where = f" (line {line} of the training file)" if line else ""
         message = f"{job.id} failed{where}: {said or 'the server gives no reason'}" + (f" [{code}]" if code else "")
-        advice = "; repair the data and create it again, failed jobs are not reused"
+        bad_data = code in _DATA_FAULTS or (error is not None and error.param in ("training_file", "validation_file"))
+        repair = "repair the data and create it again" if bad_data else "when that is put right create it again"
         raise JobFailed(
-            message + advice, code=code, param=error.param if error else None, line=line, job_id=job.id, job=self._job
+            f"{message}; {repair}, failed jobs are not reused",
+            code=code,
+            param=error.param if error else None,
+            line=line,
+            job_id=job.id,
+            job=self._job,
         )
 
     async def _rows_of(self, file_id: str) -> list[MetricRow]:
