@@ -258,7 +258,9 @@ def test_ctrl_c_while_waiting_says_how_to_come_back(server: Any, api: Api, wire:
 
     clock.on_sleep = stop
     server.on(*JOB, wire.job(status="running"))
-    with pytest.raises(KeyboardInterrupt, match=r"ftjob-1 runs on; come back with .*'ftjob-1'"):
+    with pytest.raises(
+        KeyboardInterrupt, match=r"ftjob-1 runs on as long as its server does; come back with .*'ftjob-1'"
+    ):
         rt.JobMonitor(rt.FineTuneJob.get(api, "ftjob-1")).wait(progress=True)
     assert {request.method for request in server.requests} == {"GET"}
 

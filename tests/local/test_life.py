@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,26 @@ def test_leaving_the_block_stops_the_job_and_the_next_start_goes_on(
         assert wait_for(client, job.id).status == "succeeded"
         assert steps(client, job.id) == list(range(1, 10))
         assert client.files.retrieve(job.training_file).filename == "train.jsonl"
+
+
+def test_what_leaves_the_block_while_a_job_trains_says_how_to_go_on(tmp_path: Path) -> None:
+    """Ctrl-C while waiting: the message says that the job runs on, the note that this server does not."""
+    made: list[str] = []
+
+    def leave(look: Callable[[openai.OpenAI, str], Any], error: BaseException, *command: str) -> None:
+        with LocalBackend(tmp_path, trainer=trainer(*command)) as backend, backend.client() as client:
+            if not made:
+                made.append(create(client).id)
+            until(lambda: look(client, made[0]))
+            raise error
+
+    with pytest.raises(KeyboardInterrupt) as stop:
+        leave(lambda client, job: step_told(client, job, 3), KeyboardInterrupt(), "--delay", "0.1")
+    (note,) = stop.value.__notes__
+    assert f"{made[0]} with it, at a checkpoint: open LocalBackend({str(tmp_path)!r}) again" in note
+    with pytest.raises(LookupError) as error:
+        leave(lambda client, job: wait_for(client, job).status == "succeeded", LookupError("after its end"))
+    assert not hasattr(error.value, "__notes__")
 
 
 def test_ctrl_c_stops_the_server_in_order(tmp_path: Path) -> None:

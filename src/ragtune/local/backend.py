@@ -38,8 +38,8 @@ class LocalBackend:
     """A server on this machine that speaks OpenAI's wire and really fine-tunes open models.
 
     Everything it knows lives in one folder: a later backend on the folder is the same account, with the same key,
-    files, jobs and models. Leaving the block while a job trains stops the job at a checkpoint (the log says so); the
-    next start goes on with it.
+    files, jobs and models. Leaving the block while a job trains stops the job at a checkpoint; the next start goes
+    on with it. The log says so, and a note at the exception, if one leaves the block.
 
     Args:
         folder: where it keeps its state; made when it is not there.
@@ -135,9 +135,12 @@ class LocalBackend:
 
     def stop(self) -> None:
         """Stop answering, let running jobs write a checkpoint and end, close the folder. Stopping twice is fine."""
+        self._stop()
+
+    def _stop(self) -> tuple[str, ...]:
+        """Stop, and return the jobs that have not ended."""
         running, self._running = self._running, None
-        if running is not None:
-            running.close()
+        return () if running is None else running.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -145,7 +148,13 @@ class LocalBackend:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        unfinished = self._stop()
+        if error is not None and unfinished:
+            # What was raised may say that the job runs on, which holds for every server but this one.
+            error.add_note(
+                f"the embedded backend stopped with its block, and {', '.join(unfinished)} with it, at a checkpoint: "
+                f"open LocalBackend({str(self.folder)!r}) again and the job goes on"
+            )
 
     def __repr__(self) -> str:
         place = f"at {self.base_url}" if self._running is not None else "not started"
@@ -227,7 +236,8 @@ class _Running:
             raise
         return cls(lock, store, services, server)
 
-    def close(self) -> None:
+    def close(self) -> tuple[str, ...]:
+        """Close everything; returns the ids of the jobs that have not ended."""
         try:
             # At the same time: open streams end with the engine's last token, or are cut off when that takes long.
             ending = threading.Thread(target=self._services.answering.close, daemon=True)
@@ -237,9 +247,11 @@ class _Running:
         finally:
             try:
                 self._services.queue.stop(_STOP_S)
+                unfinished = self._store.jobs.unfinished()
             finally:
                 self._store.close()
                 self._lock.release()
+        return unfinished
 
 
 def _half_of_the_cores() -> int:

@@ -98,7 +98,7 @@ class AsyncJobMonitor:
                 return await self._model(deadline, bar)
         except KeyboardInterrupt as stop:
             # As its argument too: a bare KeyboardInterrupt prints no message.
-            stop.args = (f"waiting ended, {self._job.id} runs on; {self._come_back()}",)
+            stop.args = (f"waiting ended, {self._job.id} runs on as long as its server does; {self._come_back()}",)
             raise
 
     async def metrics(self) -> Metrics:
@@ -134,7 +134,9 @@ class AsyncJobMonitor:
     async def _pause(self, seconds: float, deadline: float | None) -> None:
         left = seconds if deadline is None else min(seconds, deadline - self._api.port.monotonic())
         if left <= 0:
-            message = f"{self._job.id} is {self._job.status} and runs on, only the waiting is over; {self._come_back()}"
+            message = (
+                f"{self._job.id} is {self._job.status} and runs on as long as its server does; {self._come_back()}"
+            )
             raise WaitTimeout(message)
         await self._api.port.sleep(left)
 

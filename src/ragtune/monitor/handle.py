@@ -88,7 +88,8 @@ class JobMonitor:
             ModelNotReady: the job succeeded and its server names no model, or does not answer to its name in five
                 minutes.
             NoTunedModel: the job had succeeded before, and its model was deleted since.
-            KeyboardInterrupt: Ctrl-C ends the waiting only; the message says how to come back.
+            KeyboardInterrupt: Ctrl-C ends the waiting only; the message says how to come back. An embedded backend
+                whose block it leaves stops as well; a note says that the job goes on with the next start.
         """
         end = on_end
         try:

@@ -73,6 +73,12 @@ class Jobs:
         rows = self._database.rows("SELECT * FROM job WHERE status = ? ORDER BY queued_at, seq", (status,))
         return next((_job(row) for row in rows if row["id"] not in but_not), None)
 
+    def unfinished(self) -> tuple[str, ...]:
+        """The ids of the jobs that a next start goes on with, oldest first."""
+        going_on = ("validating_files", "queued", "running")
+        rows = self._database.rows("SELECT id FROM job WHERE status IN (?, ?, ?) ORDER BY seq", going_on)
+        return tuple(row["id"] for row in rows)
+
     def move(
         self,
         job_id: str,
