@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from contextlib import contextmanager
 from enum import StrEnum
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from ragtune.local import LocalBackend
 
 NOT_WELL, NO_KEY, STOPPED = 1, 3, 130
+_HOW_TO_GIVE_A_KEY = (
+    "set OPENAI_API_KEY in the environment, or name a file that holds the key with --key-file FILE; `ragtune serve` "
+    "trains on this machine and prints where its own key is"
+)
 
 app = typer.Typer(
     name="ragtune",
@@ -97,7 +102,11 @@ def jobs(
         from ragtune._keys import client_from_anywhere
         from ragtune.job import list_jobs
         from ragtune.job.creation import KEY
+        from ragtune.job.details import KNOWN_STATUSES
 
+        if status is not None and status not in KNOWN_STATUSES:
+            known = ", ".join(KNOWN_STATUSES)
+            typer.echo(f"warning: {status!r} is no status of OpenAI's, which are {known}", err=True)
         client = client_from_anywhere(key_file=key_file, base_url=base_url, timeout=timeout_s)
         found = list_jobs(client, limit=limit, status=status, metadata={KEY: key} if key else None)
         typer.echo(str(found) if len(found) else "no jobs")
@@ -123,12 +132,18 @@ def serve(
     with _plain_errors():
         from ragtune._keys import read_key
         from ragtune.local import serve as run_backend
+        from ragtune.local.backend import LOOPBACK
 
         key = read_key(key_file) if key_file else None
+        if key is None and host not in LOOPBACK:
+            message = f"{host!r} can be reached from other machines: say with --key-file FILE which key may come in"
+            raise typer.BadParameter(message, param_hint="--host")
 
         def show(backend: LocalBackend) -> None:
             where = key_file or _written(backend.api_key, backend.folder / "api_key.txt")
             typer.echo(f"serving {backend.folder} at {backend.base_url}; the API key is in {where}; Ctrl-C stops")
+            typer.echo(f"export OPENAI_BASE_URL={backend.base_url}")
+            typer.echo(f'export OPENAI_API_KEY="$(cat {shlex.quote(str(where))})"')
 
         aliases = dict(_alias(text) for text in alias or [])
         run_backend(folder, host=host, port=port, key=key, threads=threads, aliases=aliases, on_start=show)
@@ -167,6 +182,7 @@ def _plain_errors() -> Iterator[None]:
 
     Errors that are neither ours, OpenAI's nor the disk's are mistakes in the program and keep their traceback.
     """
+    from ragtune._keys import HOW_TO_GIVE_A_KEY
     from ragtune.errors import MissingKey, RagtuneError
 
     try:
@@ -175,7 +191,9 @@ def _plain_errors() -> Iterator[None]:
         typer.echo(str(stop) or "stopped", err=True)
         raise typer.Exit(STOPPED) from None
     except MissingKey as error:
-        typer.echo(f"error: {error}", err=True)
+        # The library's way out is Python; here it is the command line.
+        problem = str(error).removesuffix(HOW_TO_GIVE_A_KEY)
+        typer.echo(f"error: {problem}{_HOW_TO_GIVE_A_KEY}", err=True)
         raise typer.Exit(NO_KEY) from None
     except (RagtuneError, OSError) as error:
         _tell(error)

@@ -68,8 +68,26 @@ def test_a_file_that_is_not_there_is_told_without_a_traceback(tmp_path: Path) ->
 def test_jobs_without_a_key_is_exit_code_3_and_names_the_ways() -> None:
     code, out, err = run("jobs")
     assert (code, out) == (3, "")
-    assert "LocalBackend" in err
+    for way in ("OPENAI_API_KEY", "--key-file", "ragtune serve"):
+        assert way in err
+    assert "openai.OpenAI(" not in err
     assert "Traceback" not in err
+
+
+def test_a_status_that_nobody_knows_is_warned_of(stub: Any, wire: Any) -> None:
+    """Other servers may have it, so that the list is asked for all the same."""
+    stub.on("GET", "/fine_tuning/jobs", wire.page(wire.job("ftjob-1", "failed")))
+    code, out, err = run("jobs", "--status", "faild", key="k", base_url=stub.base_url)
+    assert (code, out) == (0, "no jobs\n")
+    assert "'faild' is no status" in err
+    assert "validating_files, queued, running, paused, succeeded, failed, cancelled" in err
+
+
+def test_serving_other_machines_without_a_key_names_the_option(tmp_path: Path) -> None:
+    code, _, err = run("serve", tmp_path / "backend", "--host", "0.0.0.0")
+    assert code == 2
+    assert "--key-file" in err
+    assert not (tmp_path / "backend").exists()
 
 
 def test_jobs_are_listed_and_filtered(stub: Any, wire: Any, tmp_path: Path) -> None:
@@ -114,11 +132,15 @@ def test_serve_answers_until_it_is_stopped_and_keeps_its_key_private(tmp_path: P
     command = [*RAGTUNE, "serve", str(tmp_path / "backend"), "--port", "0", "--alias", "gpt-4o-mini=tiny-random"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as serving:
         assert serving.stdout is not None
-        line = serving.stdout.readline()
+        line, exports = serving.stdout.readline(), [serving.stdout.readline() for _ in range(2)]
         found = re.search(r"at (http://127\.0\.0\.1:\d+/v1); the API key is in (\S+);", line)
         assert found is not None, line + serving.stderr.read()  # type: ignore[union-attr]
         key_file = tmp_path / "backend" / "api_key.txt"
         assert found[2] == str(key_file.resolve())
+        assert exports == [
+            f"export OPENAI_BASE_URL={found[1]}\n",
+            f'export OPENAI_API_KEY="$(cat {key_file.resolve()})"\n',
+        ]
         assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
         with rt.client_from_key_file(key_file, base_url=found[1], timeout=10) as client:
             assert {"tiny-random", "gpt-4o-mini"} <= {model.id for model in rt.Maintenance(client).models()}

@@ -56,7 +56,8 @@ def test_nobody_comes_in_without_the_key(send: Send, headers: dict[str, str], pa
 
 
 def test_a_wrong_key_is_the_clients_authentication_error(backend: LocalBackend) -> None:
-    with backend.client(api_key="wrong", max_retries=0) as client, pytest.raises(openai.AuthenticationError):
+    told = pytest.raises(openai.AuthenticationError, match=r"api_key\.txt in its folder")
+    with backend.client(api_key="wrong", max_retries=0) as client, told:
         client.models.list()
 
 
@@ -78,6 +79,12 @@ def test_an_unknown_route_names_itself(send: Send, method: str, path: str) -> No
     assert set(body["error"]) == {"message", "type", "param", "code"}
     if "files" not in path:
         assert f"({method} {path})" in body["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/models", "/fine_tuning/jobs", "/"])
+def test_a_base_url_without_v1_is_told_the_right_one(backend: LocalBackend, send: Send, path: str) -> None:
+    assert f"base URL is {backend.base_url}." in send("GET", path)[2]["error"]["message"]
+    assert "base URL" not in send("GET", "/v1/nothing")[2]["error"]["message"]
 
 
 def test_a_wrong_method_is_told(send: Send) -> None:

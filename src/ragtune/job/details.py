@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TERMINAL", "Checkpoint", "JobDetails", "JobError"]
 
+# OpenAI's, in the order of a job's life; other servers have further ones.
+KNOWN_STATUSES = ("validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled")
 TERMINAL = frozenset({"succeeded", "failed", "cancelled"})
 
 

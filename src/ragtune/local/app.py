@@ -111,7 +111,10 @@ class _Gate:
         if not given:
             message = "You didn't provide an API key: send it as 'Authorization: Bearer KEY'."
         elif scheme.lower() != "bearer" or not self._account.admits(key.strip()):
-            message = "Incorrect API key provided; this server's key is in account.json in its folder."
+            message = (
+                "Incorrect API key provided; this server's key is in api_key.txt in its folder, or in the file that "
+                "it was started with, as `ragtune serve` says at its start; in Python it is LocalBackend.api_key."
+            )
         else:
             return None
         headers = {"www-authenticate": "Bearer"}
@@ -133,7 +136,10 @@ def _http_error(request: Request, error: Exception) -> Response:
         raise error
     place = f"{request.method} {request.url.path}"
     if error.status_code == 404:
-        return _envelope(ApiError(404, f"Invalid URL ({place}): this server does not serve it.", code="unknown_url"))
+        message = f"Invalid URL ({place}): this server does not serve it."
+        if not request.url.path.startswith("/v1/"):
+            message += f" All its routes stand below /v1: the client's base URL is {request.url.replace(path='/v1')}."
+        return _envelope(ApiError(404, message, code="unknown_url"))
     if error.status_code == 405:
         message = f"Not allowed to {request.method} on {request.url.path}."
         return _envelope(ApiError(405, message, code="method_not_allowed", headers=error.headers))

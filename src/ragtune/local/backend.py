@@ -30,7 +30,7 @@ __all__ = ["LocalBackend"]
 
 logger = logging.getLogger("ragtune")
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _STOP_S = 120.0
 
 
@@ -90,7 +90,7 @@ class LocalBackend:
         trainer: Sequence[str] | None = None,
         engine: AnsweringEngine | None = None,
     ) -> None:
-        if host not in _LOOPBACK and key is None:
+        if host not in LOOPBACK and key is None:
             message = f"host {host!r} can be reached from other machines; pass key=... to say who may come in"
             raise BackendError(message)
         self.folder = Path(folder).resolve()
