@@ -196,7 +196,25 @@ def test_the_number_of_kept_problems_is_bounded_and_the_rest_counted(tmp_path: P
     assert [problem.severity for problem in report.problems].count("error") == 20
     assert len(report.problems) == 25
     assert report.counts == {("warning", "invisible-character"): 30, ("error", "unknown-role"): 20}
-    assert "25 more problems counted" in str(report)
+    assert str(report).count("[unknown-role]") == 11  # ten listed, one line for the rest
+    assert "10 more error [unknown-role] counted, not listed" in str(report)
+
+
+def test_a_validation_file_may_be_short(tmp_path: Path) -> None:
+    """Ten examples are a rule for training files; a split of 5 % is often smaller."""
+    path = tmp_path / "validation.jsonl"
+    whole = write(tmp_path / "train.jsonl", *[chat(user(str(n)), assistant(f"a{n}")) for n in range(12)])
+    path.write_bytes(b"".join(whole.read_bytes().splitlines(keepends=True)[:3]))
+    assert not rt.check_file(path).ok
+    assert rt.check_file(path, min_examples=1).ok
+    assert not rt.check_file(path, min_examples=4).ok
+
+
+def test_a_file_that_needs_no_repair_gets_no_copy(tmp_path: Path) -> None:
+    """A copy that equals its original would only claim that something was mended."""
+    path = write(tmp_path / "fine.jsonl", *[chat(user(str(n)), assistant(f"a{n}")) for n in range(12)])
+    assert rt.check_file(path, fix=True).fixed is None
+    assert [item.name for item in tmp_path.iterdir()] == ["fine.jsonl"]
 
 
 def test_fewer_than_ten_examples_are_an_error(tmp_path: Path) -> None:

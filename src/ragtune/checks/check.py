@@ -35,6 +35,7 @@ def check_file(
     format: RecordFormat | None = None,
     model: str | None = None,
     max_problems: int = 1000,
+    min_examples: int = MIN_EXAMPLES,
     fix: bool = False,
     catalogue: catalog.Catalog | None = None,
 ) -> CheckReport:
@@ -45,7 +46,10 @@ def check_file(
         format: `chat`, `completion`, `preference` or `reinforcement`; None takes it from the first record.
         model: base model to check for: its training context and its format. None leaves these rules out.
         max_problems: how many problems the report keeps; the rest is counted.
-        fix: write a repaired copy beside the file, see `ragtune.checks.write_fixed`; `report.fixed` is its path.
+        min_examples: fewer examples than this are an error. A training file needs 10 (OpenAI's number); a validation
+            file may be shorter: pass 1.
+        fix: write a repaired copy beside the file, see `ragtune.checks.write_fixed`; `report.fixed` is its path, None
+            when there was nothing that could be repaired by itself.
         catalogue: facts about models; None takes those that ship with this version.
 
     Raises:
@@ -71,7 +75,7 @@ def check_file(
         check = _Pass(problems=ProblemList(max_problems), format=format, info=info)
         check.read(file)
         size = file.tell()
-    check.finish(size, model)
+    check.finish(size, model, min_examples)
     stats = CheckStats(
         examples=check.examples,
         format=check.format,
@@ -217,9 +221,12 @@ class _Pass:
             )
         )
 
-    def finish(self, size: int, model: str | None) -> None:
+    def finish(self, size: int, model: str | None, min_examples: int) -> None:
         """Add what can only be said about the whole file."""
-        for problem in _file_problems(self.examples, self.format, size, model, self.info):
+        if self.examples < min_examples:
+            text = f"{self.examples} example{'' if self.examples == 1 else 's'}; a job needs at least {min_examples}"
+            self.problems.add(_file_problem("too-few-examples", text, "add examples"))
+        for problem in _file_problems(self.format, size, model, self.info):
             self.problems.add(problem)
         for problem in self.repeats.problems():
             self.problems.add(problem)
@@ -229,11 +236,8 @@ class _Pass:
 
 
 def _file_problems(
-    examples: int, format: RecordFormat | None, size: int, model: str | None, info: ModelInfo | None
+    format: RecordFormat | None, size: int, model: str | None, info: ModelInfo | None
 ) -> Iterator[Problem]:
-    if examples < MIN_EXAMPLES:
-        text = f"{examples} example{'' if examples == 1 else 's'}; a job needs at least {MIN_EXAMPLES}"
-        yield _file_problem("too-few-examples", text, "add examples")
     if size > MAX_FILE_BYTES:
         text = f"{size / 2**20:,.0f} MB; one upload takes at most {MAX_FILE_BYTES // 2**20} MB"
         yield _file_problem("file-too-large", text, "split the file or shorten the records")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import filecmp
 import os
 import tempfile
 from contextlib import suppress
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
     from ragtune.records import RecordFormat
 
 
-def write_fixed(path: Path, format: RecordFormat | None) -> Path:
+def write_fixed(path: Path, format: RecordFormat | None) -> Path | None:
     """Write `NAME_prepared.jsonl` (or `NAME_prepared (1).jsonl`, ...) and return its path.
 
     Every file loses its byte order mark, CR LF and blank lines. A prompt/completion file also gets what the legacy
     rules suggest: keys in lower case, further keys and doubled or empty pairs removed, separator, stop
     sequence, leading space, no common start, no capitals throughout. Lines of other kinds stay as they are: only
-    their author knows what they should say.
+    their author knows what they should say. Where nothing would change, nothing is written and None returned.
 
     Raises:
         DatasetError: the folder cannot be written.
@@ -39,6 +40,8 @@ def write_fixed(path: Path, format: RecordFormat | None) -> Path:
         handle, temporary = tempfile.mkstemp(prefix=".prepared-", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             file.writelines(lines)
+        if filecmp.cmp(temporary, path, shallow=False):
+            return None
         os.replace(temporary, target)
     except OSError as error:
         raise DatasetError(f"{target} cannot be written: {error.strerror}; the original is unchanged") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from ragtune.records import RecordFormat
 
 Severity = Literal["error", "warning", "suggestion"]
+# A file of the wrong kind breaks one rule on every line; ten of them tell as much as a thousand.
+_LISTED_PER_CODE = 10
+
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "suggestion")
 
 
@@ -87,7 +91,7 @@ class CheckStats:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
-    """The verdict on one training file; prints like a linter.
+    """The verdict on one training file; prints like a linter, at most ten problems of a kind.
 
     Attributes:
         path: the file.
@@ -136,13 +140,18 @@ class CheckReport:
 
     def __str__(self) -> str:
         lines = []
+        listed: Counter[str] = Counter()
         for problem in self.problems:
+            listed[problem.code] += 1
+            if listed[problem.code] > _LISTED_PER_CODE:
+                continue
             place = f"{self.path}:{problem.line}:" if problem.line is not None else f"{self.path}:"
             path = f" {problem.path}:" if problem.path else ""
             lines.append(f"{place} {problem.severity} [{problem.code}]{path} {problem.message}\n    {problem.hint}")
-        hidden = sum(self.counts.values()) - len(self.problems)
-        if hidden:
-            lines.append(f"{self.path}: {_number(hidden, 'more problem')} counted, not listed")
+        for (severity, code), number in sorted(self.counts.items()):
+            hidden = number - min(listed[code], _LISTED_PER_CODE)
+            if hidden:
+                lines.append(f"{self.path}: {hidden:,} more {severity} [{code}] counted, not listed")
         if self.fixed is not None:
             lines.append(f"{self.path}: a repaired copy was written to {self.fixed}")
         return "\n".join([*lines, self.summary()])

@@ -129,5 +129,8 @@ def format_of(data: dict[str, Any]) -> tuple[RecordFormat | None, list[Fault]]:
     if found is not None:
         return found, []
     keys = ", ".join(map(repr, list(data)[:12])) or "none"
-    hint = "chat needs 'messages'; completion 'prompt' and 'completion'; preference 'input' and two outputs"
+    hint = (
+        "chat needs 'messages'; completion 'prompt' and 'completion'; preference 'input' and two outputs; "
+        "rows of your own become records with ragtune.DatasetBuilder.from_jsonl(...).chat(...)"
+    )
     return None, [Fault((), "unknown-format", f"no record kind has these keys: {keys}", hint)]

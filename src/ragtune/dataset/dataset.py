@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from ragtune import catalog
-from ragtune.checks import CheckReport, check_file, open_training_file
+from ragtune.checks import MIN_EXAMPLES, CheckReport, check_file, open_training_file
 from ragtune.dataset.cost import CostEstimate, estimate
 from ragtune.dataset.folder import MANIFEST
 from ragtune.dataset.functions import system_of
@@ -168,7 +168,13 @@ class Dataset:
             tokens=sum(counts),
             longest=max(counts, default=0),
             encoding="o200k_base",
-            checks={split.name: check_file(split.path, format=self.format) for split in self.splits if split.path},
+            checks={
+                split.name: check_file(
+                    split.path, format=self.format, min_examples=MIN_EXAMPLES if split is self.train else 1
+                )
+                for split in self.splits
+                if split.path
+            },
             overlap=self._shared(),
             lengths=counts,
             costs=tuple(self.cost(model) for model in _PRICED),
