@@ -19,6 +19,8 @@ HOW_TO_GIVE_A_KEY = (
 )
 # What OpenAI's keys look like (sk-..., sk-proj-..., sk-admin-...), for texts whose key we were never told.
 _LOOKS_LIKE_A_KEY = re.compile(r"\bsk-[A-Za-z0-9_\-]{12,}")
+# A line of a .env file or of a shell script: OPENAI_API_KEY=..., export MY_KEY=..., api_key: ...
+_ASSIGNMENT = re.compile(r"(export\s+)?\w*key\s*[=:]", re.IGNORECASE)
 _HIDDEN = "[key hidden]"
 
 
@@ -31,7 +33,7 @@ def client_from_key_file(path: str | os.PathLike[str], **options: Any) -> openai
         options: passed on to `openai.OpenAI`, for example `base_url`, `timeout` (seconds) or `max_retries`.
 
     Raises:
-        MissingKey: the file is absent, unreadable, a folder, empty, or its first line is not one word.
+        MissingKey: the file is absent, unreadable, a folder, empty, or its first line is not the key alone.
 
     Example:
         ```python
@@ -54,7 +56,7 @@ def read_key(path: Path) -> str:
     """Return the key in `path`: its first line that is not blank.
 
     Raises:
-        MissingKey: there is no such line, or it holds more than one word.
+        MissingKey: there is no such line, or it holds more than one word, an assignment or quotes.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -66,6 +68,12 @@ def read_key(path: Path) -> str:
     key = next((line.strip() for line in lines if line.strip()), "")
     if not key:
         message = f"{str(path)!r} holds no API key, only blank lines; {HOW_TO_GIVE_A_KEY}"
+        raise MissingKey(message)
+    if _ASSIGNMENT.match(key) or key[0] in "\"'":
+        message = (
+            f"the first line of {str(path)!r} is an assignment or stands in quotes, as in a .env file; write the key "
+            "alone into it, without a name, an equals sign and quotes"
+        )
         raise MissingKey(message)
     if not re.fullmatch(r"[!-~]+", key):
         message = (

@@ -38,6 +38,32 @@ def test_a_file_without_a_key_names_the_four_ways_and_never_its_content(tmp_path
     assert "\n" not in str(missing.value)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "OPENAI_API_KEY=sk-one",
+        'OPENAI_API_KEY = "sk-one"',
+        "export OPENAI_API_KEY=sk-one",
+        "api_key: sk-one",
+        "'sk-one'",
+    ],
+)
+def test_a_line_of_an_env_file_is_refused_with_what_to_do(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "api_key.txt"
+    file.write_text(f"{line}\n")
+    with pytest.raises(rt.MissingKey, match="write the key alone") as missing:
+        rt.client_from_key_file(file)
+    assert "sk-one" not in str(missing.value)
+
+
+@pytest.mark.parametrize("key", ["sk-monkey=", "a" * 43 + "=", "keyless", "turnkey-1"])
+def test_a_key_may_look_like_a_word_or_end_in_an_equals_sign(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "api_key.txt"
+    file.write_text(key)
+    with rt.client_from_key_file(file, base_url="http://127.0.0.1:9/v1") as client:
+        assert client.api_key == key
+
+
 @pytest.mark.parametrize("name", ["absent.txt", "."])
 def test_no_file_or_a_folder_is_a_missing_key(tmp_path: Path, name: str) -> None:
     with pytest.raises(rt.MissingKey, match="cannot read"):
