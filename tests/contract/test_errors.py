@@ -153,6 +153,23 @@ def test_an_open_guard_lets_writes_pass(stub: Any, api: Api, wire: Any) -> None:
     assert maintenance.cancel("ftjob-1").status == "cancelled"
 
 
+def test_a_model_goes_with_its_checkpoints_when_that_is_asked_for(stub: Any, api: Api, wire: Any) -> None:
+    """Those of no other model; the model itself last; nothing while the guard is closed."""
+    names = ["ft:x", "ft:x:ckpt-step-3", "ft:x:ckpt-step-6", "ft:xy:ckpt-step-3", "ft:x2"]
+    stub.on("GET", "/models", wire.page(*({"id": name} for name in names)))
+    for name in names:
+        stub.on("DELETE", f"/models/{name}", {"id": name, "deleted": True})
+    expected = ["/models/ft:x:ckpt-step-3", "/models/ft:x:ckpt-step-6", "/models/ft:x"]
+    plan = rt.Maintenance(api).delete_model("ft:x", checkpoints=True, dry_run=True)
+    assert [call.path for call in plan.calls] == expected
+    with pytest.raises(rt.MaintenanceDisabled):
+        rt.Maintenance(api).delete_model("ft:x", checkpoints=True)
+    assert {request.method for request in stub.requests} == {"GET"}
+    deleted = rt.Maintenance(api, enabled=True).delete_model("ft:x", checkpoints=True)
+    assert (deleted.id, deleted.deleted, deleted.checkpoints) == ("ft:x", True, tuple(names[1:3]))
+    assert [request.path for request in stub.requests if request.method == "DELETE"] == expected
+
+
 def test_no_key_shows_anywhere(
     stub: Any, client: openai.OpenAI, wire: Any, dataset: rt.Dataset, tmp_path: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, overload
 
 from ragtune._api import Api, asynchronous, gather
@@ -78,14 +79,29 @@ class AsyncMaintenance:
         return AsyncFineTuneJob(self._api, JobDetails.from_wire(await self._api.steer_job("cancel", job_id)))
 
     @overload
-    async def delete_model(self, name: str, *, dry_run: Literal[False] = False) -> Deleted: ...
+    async def delete_model(
+        self, name: str, *, checkpoints: bool = False, dry_run: Literal[False] = False
+    ) -> Deleted: ...
     @overload
-    async def delete_model(self, name: str, *, dry_run: Literal[True]) -> Plan: ...
-    async def delete_model(self, name: str, *, dry_run: bool = False) -> Deleted | Plan:
+    async def delete_model(self, name: str, *, checkpoints: bool = False, dry_run: Literal[True]) -> Plan: ...
+    async def delete_model(self, name: str, *, checkpoints: bool = False, dry_run: bool = False) -> Deleted | Plan:
         """Delete a tuned model; see `Maintenance.delete_model`."""
+        also = await self._checkpoints_of(name) if checkpoints else ()
+
+        async def delete(api: Api) -> Json:
+            # The model last: while it stands, a call that was cut short can be repeated.
+            for checkpoint in also:
+                await api.delete_model(checkpoint)
+            return await api.delete_model(name)
+
         if dry_run:
-            return await self._plan(lambda api: api.delete_model(name))
-        return _deleted(name, await self._api.delete_model(name))
+            return await self._plan(delete)
+        deleted = _deleted(name, await delete(self._api))
+        return replace(deleted, checkpoints=also)
+
+    async def _checkpoints_of(self, name: str) -> tuple[str, ...]:
+        listed = await gather(self._open.models())
+        return tuple(body["id"] for body in listed if body["id"].startswith(f"{name}:ckpt-step-"))
 
     @overload
     async def delete_file(self, file_id: str, *, dry_run: Literal[False] = False) -> Deleted: ...

@@ -86,19 +86,25 @@ class Maintenance:
         return FineTuneJob(run(self._maintenance.cancel(job_id)))
 
     @overload
-    def delete_model(self, name: str, *, dry_run: Literal[False] = False) -> Deleted: ...
+    def delete_model(self, name: str, *, checkpoints: bool = False, dry_run: Literal[False] = False) -> Deleted: ...
     @overload
-    def delete_model(self, name: str, *, dry_run: Literal[True]) -> Plan: ...
-    def delete_model(self, name: str, *, dry_run: bool = False) -> Deleted | Plan:
+    def delete_model(self, name: str, *, checkpoints: bool = False, dry_run: Literal[True]) -> Plan: ...
+    def delete_model(self, name: str, *, checkpoints: bool = False, dry_run: bool = False) -> Deleted | Plan:
         """Delete a tuned model for good, or with `dry_run` return the plan of it.
+
+        Args:
+            name: the model.
+            checkpoints: delete its checkpoints too, the listed models `NAME:ckpt-step-N`; the list is read for that,
+                also for a plan.
+            dry_run: return the plan only.
 
         Raises:
             MaintenanceDisabled: the guard is closed.
             openai.NotFoundError: there is no such model on this account.
         """
         if dry_run:
-            return run(self._maintenance.delete_model(name, dry_run=True))
-        return run(self._maintenance.delete_model(name))
+            return run(self._maintenance.delete_model(name, checkpoints=checkpoints, dry_run=True))
+        return run(self._maintenance.delete_model(name, checkpoints=checkpoints))
 
     @overload
     def delete_file(self, file_id: str, *, dry_run: Literal[False] = False) -> Deleted: ...

@@ -95,6 +95,7 @@ class Deleted:
     Attributes:
         id: what was to be deleted.
         deleted: whether the server says that it is gone.
+        checkpoints: names of the checkpoints that were deleted with a model.
 
     Example:
         ```python
@@ -107,6 +108,8 @@ class Deleted:
 
     id: str
     deleted: bool
+    checkpoints: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"deleted {self.id}" if self.deleted else f"the server did not delete {self.id}"
+        text = f"deleted {self.id}" if self.deleted else f"the server did not delete {self.id}"
+        return f"{text}, and before it {', '.join(self.checkpoints)}" if self.checkpoints else text
