@@ -107,6 +107,17 @@ def test_deleting_what_is_not_there_says_so(stub: Any, api: Api, wire: Any) -> N
     assert "'file-x' is not on this account" in note(missing.value)
 
 
+def test_a_base_model_cannot_be_deleted_whatever_the_key(stub: Any, api: Api, wire: Any) -> None:
+    stub.on("DELETE", "/models/base", (403, wire.error("no"))).on("DELETE", "/models/ft:x", (403, wire.error("no")))
+    maintenance = rt.Maintenance(api, enabled=True)
+    with pytest.raises(openai.PermissionDeniedError) as refusal:
+        maintenance.delete_model("base")
+    assert "'base' is a base model; only tuned models" in note(refusal.value)
+    with pytest.raises(openai.PermissionDeniedError) as refusal:
+        maintenance.delete_model("ft:x")
+    assert "project and the role" in note(refusal.value)
+
+
 def test_the_guard_sends_no_write_and_every_read(stub: Any, api: Api, wire: Any) -> None:
     job = wire.job("ftjob-1", "running")
     stub.on("GET", "/fine_tuning/jobs", wire.page(job)).on("GET", "/fine_tuning/jobs/ftjob-1", job)

@@ -125,6 +125,10 @@ def refused(error: BaseException) -> bool:
 def _status_note(error: openai.APIStatusError, call: str, arguments: dict[str, Any], base_url: str) -> str:
     if error.code in _NOTES_BY_CODE:
         return _NOTES_BY_CODE[error.code]
+    if call == "models.delete" and error.status_code == 403 and not str(arguments.get("model")).startswith("ft:"):
+        return (
+            f"{arguments.get('model')!r} is a base model; only tuned models (ft:...) can be deleted: {_LISTS['models']}"
+        )
     if error.code == "model_not_found":
         return (
             f"no model {arguments.get('model')!r} for this key: a new model can take minutes to appear after its job "

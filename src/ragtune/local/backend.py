@@ -50,8 +50,8 @@ class LocalBackend:
         aliases: further names for base models, for example `{"gpt-4o-mini-2024-07-18": "smollm2-135m-instruct"}`, so
             that unchanged programs run. A model tuned under an alias carries the alias in its name.
         cache_dir: folder of converted base models, None for the user's cache folder.
-        threads: CPU threads for training and for answering each. None trains on half of the cores, so that the machine
-            stays usable meanwhile, and answers with as many as torch chooses.
+        threads: CPU threads for training and for answering each. None trains on half of the cores that this process
+            may use, so that the machine stays usable meanwhile, and leaves the number for answering to torch.
         max_running: most jobs that train at the same time; others wait in the queue.
         trainer: argv of the training program, to which the path of a job's spec is added; None is
             `python -m ragtune.train`. A launcher such as `accelerate launch -m ragtune.train` goes here.

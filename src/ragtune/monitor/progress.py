@@ -22,6 +22,7 @@ class ProgressBar:
 
     def __init__(self, label: str, wanted: bool | None) -> None:
         self._label = label
+        self._stepped = False
         self._bar: Any = _bar(label) if (_visible() if wanted is None else wanted) else None
 
     def show(self, event: JobEvent) -> None:
@@ -31,16 +32,29 @@ class ProgressBar:
         step, total = event.data.get("step"), event.data.get("total_steps")
         if not isinstance(step, int | float):
             # Between start and first step this is all that can be seen.
-            if not self._bar.n:
-                self._bar.set_description_str(f"{self._label}: {event.message[:60]}")
+            if not self._stepped:
+                # Servers name the job in their own words, too.
+                said = event.message.replace(self._label, "").strip(" :")
+                self._bar.set_description_str(f"{self._label}: {said[:60]}" if said else self._label)
             return
         if isinstance(total, int | float) and total:
             self._bar.total = total
+        if not self._stepped:
+            self._begin(event, step)
+            self._stepped = True
         self._bar.set_description_str(self._label, refresh=False)
         loss = event.data.get("train_loss")
         if isinstance(loss, int | float):
             self._bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
         self._bar.update(max(0, step - self._bar.n))
+
+    def _begin(self, event: JobEvent, step: float) -> None:
+        """Start the clock at the first step: loading and waiting in a queue say nothing of the time to go."""
+        self._bar.reset(total=self._bar.total)
+        self._bar.initial = self._bar.n = self._bar.last_print_n = step
+        if event.created_at is not None:
+            # Somebody who comes late sees many steps at once, which were not made at once.
+            self._bar.start_t = min(self._bar.start_t, event.created_at.timestamp())
 
     def end(self, status: str) -> None:
         """Write how the job ended."""
@@ -63,7 +77,8 @@ def _bar(label: str) -> Any:
         warnings.simplefilter("ignore")
         from tqdm.auto import tqdm
 
-        return tqdm(desc=label, unit="step", dynamic_ncols=True, mininterval=0.2)
+        # The mean since the first step: steps arrive in bunches, one for each look at the job.
+        return tqdm(desc=label, unit="step", dynamic_ncols=True, mininterval=0.2, smoothing=0)
 
 
 def _visible() -> bool:
