@@ -49,9 +49,7 @@ def main() -> None:
         if model is None:
             print(f"{job.id} is {job.status}: it has no tuned model to delete")
         else:
-            for entry in maintenance.models():
-                if entry.id.startswith(model):  # the model itself and its checkpoints
-                    print(maintenance.delete_model(entry.id, dry_run=args.dry_run))
+            print(maintenance.delete_model(model, checkpoints=True, dry_run=args.dry_run))
         if file is not None:
             print(maintenance.delete_file(file, dry_run=args.dry_run))
         print(f"tuned models now: {[entry.id for entry in maintenance.models() if entry.id.startswith('ft:')]}")

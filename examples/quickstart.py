@@ -141,10 +141,8 @@ try:
 except rt.MaintenanceDisabled as refusal:
     print(f"refused, as it should: {refusal}")
 maintenance = rt.Maintenance(client, enabled=True)
-print(maintenance.delete_model(model.name, dry_run=True))
-for entry in maintenance.models():
-    if entry.id.startswith(model.name):  # the model itself and its checkpoints
-        maintenance.delete_model(entry.id)
+print(maintenance.delete_model(model.name, checkpoints=True, dry_run=True))
+maintenance.delete_model(model.name, checkpoints=True)
 print(f"tuned models now: {[entry.id for entry in maintenance.models() if entry.id.startswith('ft:')]}")
 
 # %%

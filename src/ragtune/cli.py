@@ -70,6 +70,9 @@ def check(
     format: Annotated[Format | None, typer.Option(help="Record kind; default: that of the first record.")] = None,
     model: Annotated[str | None, typer.Option(help="Base model to check for: its context and its format.")] = None,
     max_problems: Annotated[int, typer.Option(min=1, help="How many problems to list per file.")] = 50,
+    min_examples: Annotated[
+        int, typer.Option(min=0, help="Fewer are an error; a validation file may be shorter than a training file.")
+    ] = 10,
     fix: Annotated[bool, typer.Option("--fix", help="Write a repaired copy beside each file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file instead of text.")] = False,
 ) -> None:
@@ -80,9 +83,16 @@ def check(
     for path in files:
         with _plain_errors():
             report = check_file(
-                path, format=format.value if format else None, model=model, max_problems=max_problems, fix=fix
+                path,
+                format=format.value if format else None,
+                model=model,
+                max_problems=max_problems,
+                min_examples=min_examples,
+                fix=fix,
             )
             typer.echo(json.dumps(report.to_dict()) if as_json else str(report))
+            if fix and report.fixed is None and not as_json:
+                typer.echo(f"{path}: nothing in it can be repaired without its author; no copy was written")
             well = well and report.ok
     if not well:
         raise typer.Exit(NOT_WELL)
