@@ -21,6 +21,12 @@ EXPECTED = {
     "GET /v1/files/{file_id}/content 200",
     "DELETE /v1/files/{file_id} 200",
     "GET /v1/files/{file_id} 404",
+    "POST /v1/uploads 200",
+    "POST /v1/uploads/{upload_id}/parts 200",
+    "POST /v1/uploads/{upload_id}/complete 200",
+    "POST /v1/uploads/{upload_id}/complete 400",
+    "POST /v1/uploads/{upload_id}/cancel 200",
+    "POST /v1/uploads/{upload_id}/cancel 404",
     "POST /v1/fine_tuning/jobs 200",
     "POST /v1/fine_tuning/jobs 400",
     "GET /v1/fine_tuning/jobs 200",
@@ -55,6 +61,7 @@ async def life(client: openai.AsyncOpenAI) -> None:
     file = await client.files.create(file=("train.jsonl", rows()), purpose="fine-tune")
     await client.files.retrieve(file.id)
     await client.files.list()
+    await uploads(client)
     job = await jobs(client, file.id)
     await models(client, job)
     await answers(client)
@@ -63,6 +70,18 @@ async def life(client: openai.AsyncOpenAI) -> None:
         await client.files.retrieve(file.id)
     with pytest.raises(openai.NotFoundError):
         await client.embeddings.create(model="tiny-random", input="x")
+
+
+async def uploads(client: openai.AsyncOpenAI) -> None:
+    begin: Any = {"bytes": 6, "filename": "a.jsonl", "mime_type": "text/jsonl", "purpose": "fine-tune"}
+    upload, other = await client.uploads.create(**begin), await client.uploads.create(**begin)
+    ids = [(await client.uploads.parts.create(upload.id, data=data)).id for data in (b"abc", b"def")]
+    await client.uploads.cancel(other.id)
+    with pytest.raises(openai.BadRequestError):
+        await client.uploads.complete(upload.id, part_ids=ids[:1])
+    await client.uploads.complete(upload.id, part_ids=ids)
+    with pytest.raises(openai.NotFoundError):
+        await client.uploads.cancel("upload_none")
 
 
 async def jobs(client: openai.AsyncOpenAI, file_id: str) -> Any:

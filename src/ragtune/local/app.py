@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from ragtune.local.handlers import answers, files, jobs, models
+from ragtune.local.handlers import answers, files, jobs, models, uploads
 from ragtune.local.store.paging import UnknownCursorError
 from ragtune.local.wire import ApiError, invalid, overloaded
 
@@ -37,6 +37,10 @@ _ROUTES = (
     Route("/v1/files/{file_id}", files.retrieve, methods=["GET"]),
     Route("/v1/files/{file_id}", files.delete, methods=["DELETE"]),
     Route("/v1/files/{file_id}/content", files.content, methods=["GET"]),
+    Route("/v1/uploads", uploads.create, methods=["POST"]),
+    Route("/v1/uploads/{upload_id}/parts", uploads.add_part, methods=["POST"]),
+    Route("/v1/uploads/{upload_id}/complete", uploads.complete, methods=["POST"]),
+    Route("/v1/uploads/{upload_id}/cancel", uploads.cancel, methods=["POST"]),
     Route("/v1/fine_tuning/jobs", jobs.list_, methods=["GET"]),
     Route("/v1/fine_tuning/jobs", jobs.create, methods=["POST"]),
     Route("/v1/fine_tuning/jobs/{job_id}", jobs.retrieve, methods=["GET"]),

@@ -14,13 +14,25 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-__all__ = ["ChatRequest", "ChatTurn", "CompletionRequest", "JobRequest", "StreamOptions", "parse", "query"]
+__all__ = [
+    "ChatRequest",
+    "ChatTurn",
+    "CompletionRequest",
+    "JobRequest",
+    "RequestBody",
+    "StreamOptions",
+    "limit_of",
+    "parse",
+    "query",
+]
 
 MAX_JSON_BYTES = 32 * 1024 * 1024
-_Body = TypeVar("_Body", bound="_Request")
+_Body = TypeVar("_Body", bound="RequestBody")
 
 
-class _Request(BaseModel):
+class RequestBody(BaseModel):
+    """A JSON body: unknown fields are refused, types are taken as they are."""
+
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     unserved: ClassVar[Mapping[str, Collection[Any]]] = {}
@@ -60,7 +72,7 @@ class _Supervised(BaseModel):
     hyperparameters: _Hyperparameters | None = None
 
 
-class _MethodRequest(_Request):
+class _MethodRequest(RequestBody):
     unserved = {"dpo": (), "reinforcement": ()}
 
     type: Literal["supervised"]
@@ -78,7 +90,7 @@ class _MethodRequest(_Request):
         return data
 
 
-class JobRequest(_Request):
+class JobRequest(RequestBody):
     """Body of `POST /v1/fine_tuning/jobs`."""
 
     unserved = {"integrations": ([],)}
@@ -116,7 +128,7 @@ class StreamOptions(BaseModel):
     include_obfuscation: Literal[False] | None = None
 
 
-class _Sampling(_Request):
+class _Sampling(RequestBody):
     model: str
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ragtune.local.store.schema import CheckpointRow, EventRow, FileRow, JobRow
+    from ragtune.local.store.schema import CheckpointRow, EventRow, FileRow, JobRow, PartRow, UploadRow
 
 __all__ = [
     "ApiError",
@@ -24,6 +24,8 @@ __all__ = [
     "new_id",
     "not_found",
     "overloaded",
+    "part_body",
+    "upload_body",
 ]
 
 _LETTERS = string.ascii_letters + string.digits
@@ -116,6 +118,26 @@ def file_body(file: FileRow) -> dict[str, Any]:
         "status": "processed",
         "status_details": None,
     }
+
+
+def upload_body(upload: UploadRow, file: FileRow | None = None) -> dict[str, Any]:
+    """OpenAI's upload object; `file` is what a completed one has become."""
+    return {
+        "object": "upload",
+        "id": upload.id,
+        "bytes": upload.bytes,
+        "created_at": upload.created_at,
+        "expires_at": upload.expires_at,
+        "filename": upload.filename,
+        "purpose": upload.purpose,
+        "status": upload.status,
+        "file": None if file is None else file_body(file),
+    }
+
+
+def part_body(part: PartRow) -> dict[str, Any]:
+    """OpenAI's object for one part of an upload."""
+    return {"object": "upload.part", "id": part.id, "created_at": part.created_at, "upload_id": part.upload}
 
 
 def job_body(job: JobRow, organization: str) -> dict[str, Any]:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 512 * 1024 * 1024
 """Largest file of one request; OpenAI's number."""
 _PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
-_EXPIRY_S = (3600, 2592000)
+EXPIRY_S = (3600, 2592000)
+"""Shortest and longest life that a file may be given, in seconds; OpenAI's numbers."""
 
 
 async def create(request: Request) -> Response:
@@ -102,7 +103,7 @@ def _expiry(fields: dict[str, str]) -> int | None:
     if anchor != "created_at":
         message = "Invalid value for 'expires_after[anchor]': must be 'created_at'."
         raise invalid(message, param="expires_after[anchor]", code="invalid_value")
-    low, high = _EXPIRY_S
+    low, high = EXPIRY_S
     if seconds is None or not (
         seconds.isascii() and seconds.isdigit() and len(seconds) < 10 and low <= int(seconds) <= high
     ):

@@ -11,6 +11,7 @@ from ragtune.local.store.files import Files
 from ragtune.local.store.jobs import Jobs
 from ragtune.local.store.models import Models
 from ragtune.local.store.schema import MIGRATIONS
+from ragtune.local.store.uploads import Uploads
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -24,6 +25,7 @@ class Store:
 
     Attributes:
         files: uploaded and produced files.
+        uploads: files that come in parts.
         jobs: fine-tuning jobs and their events.
         models: tuned models and checkpoints.
 
@@ -53,6 +55,7 @@ class Store:
             folder / "state.sqlite3", migrations=MIGRATIONS, synchronous="NORMAL", error=BackendError
         )
         self.files = Files(self._database, BlobStore(folder))
+        self.uploads = Uploads(self._database, self.files)
         self.jobs = Jobs(self._database)
         self.models = Models(self._database, folder)
 

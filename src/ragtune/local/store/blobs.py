@@ -78,11 +78,16 @@ class BlobWriter:
         """Hash of the bytes so far, in hex."""
         return self._hash.hexdigest()
 
+    def flush(self) -> None:
+        """Bring the bytes to disk, which may take a while; `commit` then only gives them their name."""
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+
     def commit(self) -> None:
         """Bring the bytes to disk under their final name."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        self.flush()
         final = self._store.path(self.sha256)
         final.parent.mkdir(exist_ok=True)
         self._path.replace(final)

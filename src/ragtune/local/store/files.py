@@ -30,6 +30,7 @@ class Files:
         """Keep written bytes as a new file."""
         file_id, now = new_id("file-"), int(time.time())
         expires_at = None if expires_after_s is None else now + expires_after_s
+        content.flush()
         # Inside the transaction, so that a delete of an equal file cannot take the blob away in between.
         with self._database.transaction() as connection:
             content.commit()
@@ -95,12 +96,13 @@ class Files:
         return row is not None
 
     def drop_unused(self, *hashes: str | None) -> None:
-        """Delete blobs that neither a file nor an unfinished job needs."""
+        """Delete blobs that no file, no part of an upload and no unfinished job needs."""
         finished = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
         for sha256 in filter(None, hashes):
             with self._database.transaction() as connection:
                 used = connection.execute(
-                    "SELECT 1 FROM file WHERE sha256 = :hash AND deleted_at IS NULL UNION ALL SELECT 1 FROM job"
+                    "SELECT 1 FROM file WHERE sha256 = :hash AND deleted_at IS NULL"
+                    " UNION ALL SELECT 1 FROM part WHERE sha256 = :hash UNION ALL SELECT 1 FROM job"
                     f" WHERE status NOT IN ({finished}) AND :hash IN (training_sha256, validation_sha256) LIMIT 1",
                     {"hash": sha256},
                 ).fetchone()

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 JobStatus = Literal["validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"]
 
+UploadStatus = Literal["pending", "completed", "cancelled", "expired"]
+
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 
 # Deleted files and models keep their row: a listing that pages with `after` goes on past them.
@@ -89,6 +91,31 @@ MIGRATIONS = (
         UNIQUE (job, step)
     )
     """,
+    """
+    CREATE TABLE upload (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        filename TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        purpose TEXT NOT NULL,
+        status TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL,
+        file_expires_after_s INTEGER,
+        file TEXT
+    );
+    CREATE INDEX upload_status ON upload (status, expires_at);
+    CREATE TABLE part (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        upload TEXT NOT NULL REFERENCES upload (id),
+        bytes INTEGER NOT NULL,
+        sha256 TEXT NOT NULL,
+        created_at INTEGER NOT NULL
+    );
+    CREATE INDEX part_upload ON part (upload);
+    CREATE INDEX part_sha256 ON part (sha256)
+    """,
 )
 
 
@@ -103,6 +130,36 @@ class FileRow:
     sha256: str
     created_at: int
     expires_at: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadRow:
+    """One file that comes in parts."""
+
+    id: str
+    filename: str
+    bytes: int
+    """How many bytes the whole file is to have."""
+    purpose: str
+    status: UploadStatus
+    created_at: int
+    expires_at: int
+    """When the upload, not its file, is given up."""
+    file_expires_after_s: int | None
+    """How long the file is to be kept, in seconds, once it is whole; None for ever."""
+    file: str | None
+    """The file that the upload has become."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartRow:
+    """One part of an upload; its bytes lie in the blob named by `sha256`."""
+
+    id: str
+    upload: str
+    bytes: int
+    sha256: str
+    created_at: int
 
 
 @dataclass(frozen=True, kw_only=True)
