@@ -1,9 +1,9 @@
 """Jobs: planned, created exactly once, looked at, steered, saved and found again."""
 
+from ragtune._table import Table
 from ragtune.job.core import AsyncFineTuneJob, JobTable
 from ragtune.job.details import TERMINAL, Checkpoint, JobDetails, JobError
 from ragtune.job.handle import FineTuneJob, list_jobs
-from ragtune.job.table import Table
 
 __all__ = [
     "TERMINAL",

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overlo
 
 from ragtune._api import Api, asynchronous, gather
 from ragtune._api.planning import PlanEnd, PlanPort
+from ragtune._table import Table
 from ragtune.job import creation
 from ragtune.job.details import Checkpoint, JobDetails
 from ragtune.job.saved import read_saved, write_saved
-from ragtune.job.table import Table
 from ragtune.plan import Plan
 
 if TYPE_CHECKING:

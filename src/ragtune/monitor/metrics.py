@@ -9,8 +9,8 @@ import io
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from ragtune._table import Table
 from ragtune.errors import RagtuneError
-from ragtune.job.table import Table
 
 if TYPE_CHECKING:
     import os

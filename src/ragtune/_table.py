@@ -26,7 +26,7 @@ class Table(Generic[Row]):
         ```python
         from dataclasses import dataclass
 
-        from ragtune.job.table import Table
+        from ragtune._table import Table
 
         @dataclass(frozen=True, kw_only=True)
         class Names(Table[str]):
