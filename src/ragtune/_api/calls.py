@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
+class Reply(Json):
+    """A server's answer, with the seconds after which it wants to be asked again; None where it does not say."""
+
+    poll_after_s: float | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Call:
     """One call of the OpenAI wire.

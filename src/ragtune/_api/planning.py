@@ -45,8 +45,10 @@ class _Before:
     async def work(self, function: Callable[..., B], *arguments: Any) -> B:
         return await self._behind.work(function, *arguments)
 
-    async def call(self, name: str, /, *, retries: int | None = None, **arguments: Any) -> Json:
-        return await self._behind.call(name, retries=retries, **arguments)
+    async def call(
+        self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: Any
+    ) -> Json:
+        return await self._behind.call(name, retries=retries, timeout_s=timeout_s, **arguments)
 
     def items(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
         return self._behind.items(name, **arguments)
@@ -78,10 +80,12 @@ class PlanPort(_Before):
         """End the plan: what comes after a wait depends on the world."""
         raise PlanEnd
 
-    async def call(self, name: str, /, *, retries: int | None = None, **arguments: Any) -> Json:
+    async def call(
+        self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: Any
+    ) -> Json:
         """Record a call and answer its happy end."""
         if self._probe and not CALLS[name].writes:
-            return await super().call(name, retries=retries, **arguments)
+            return await super().call(name, retries=retries, timeout_s=timeout_s, **arguments)
         self._record(name, arguments)
         number = sum(planned.name == name for planned in self.calls)
         return _happy_end(name, arguments, number)
@@ -118,7 +122,9 @@ class PlanPort(_Before):
 class GuardPort(_Before):
     """Lets reads pass and stops writes."""
 
-    async def call(self, name: str, /, *, retries: int | None = None, **arguments: Any) -> Json:
+    async def call(
+        self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: Any
+    ) -> Json:
         """Make a read.
 
         Raises:
@@ -131,7 +137,7 @@ class GuardPort(_Before):
                 "guard with Maintenance(client, enabled=True), or pass dry_run=True to see the plan"
             )
             raise MaintenanceDisabled(message)
-        return await super().call(name, retries=retries, **arguments)
+        return await super().call(name, retries=retries, timeout_s=timeout_s, **arguments)
 
 
 def _shown(value: Any) -> Any:

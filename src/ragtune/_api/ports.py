@@ -13,8 +13,9 @@ import time
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ragtune._api.calls import LocalFile
+from ragtune._api.calls import LocalFile, Reply
 from ragtune._api.faults import UnreadableReplyError, explaining
+from ragtune._api.times import poll_after_s
 from ragtune._drive import run
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 B = TypeVar("B")
+
+# As the OpenAI client has it.
+CONNECT_S = 5.0
 
 
 class Port(Protocol):
@@ -47,8 +51,17 @@ class Port(Protocol):
     async def work(self, function: Callable[..., B], *arguments: Any) -> B:
         """Do blocking work (disk, hashing) where it stops nobody else."""
 
-    async def call(self, name: str, /, *, retries: int | None = None, **arguments: Any) -> Json:
-        """Make one call; `retries` None leaves the number of retries to the client."""
+    async def call(
+        self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: Any
+    ) -> Json:
+        """Make one call.
+
+        Args:
+            name: as in the OpenAI client.
+            retries: how often the client may repeat it; None leaves that to the client.
+            timeout_s: seconds that the server may be silent; the client's own limit holds where it is shorter.
+            arguments: of the call.
+        """
 
     def items(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
         """Iterate a list to the end of its pages, in the server's order."""
@@ -97,11 +110,13 @@ class SyncPort:
         """Do it here and now."""
         return function(*arguments)
 
-    async def call(self, name: str, /, *, retries: int | None = None, **arguments: Any) -> Json:
+    async def call(
+        self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: Any
+    ) -> Json:
         """Make one call."""
-        client = self._client if retries is None else self._client.with_options(max_retries=retries)
+        client = _with(self._client, retries, timeout_s)
         with _explaining(self._client, name, arguments), _Sending(arguments) as sent:
-            return as_json(_method(client, name)(**sent), name)
+            return _reply(_raw_method(client, name)(**sent), name)
 
     async def items(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
         """Iterate a list to its end."""
@@ -186,11 +201,13 @@ class AsyncPort:
         """Do it in a thread."""
         return await asyncio.to_thread(function, *arguments)
 
-    async def call(self, name: str, /, *, retries: int | None = None, **arguments: Any) -> Json:
+    async def call(
+        self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: Any
+    ) -> Json:
         """Make one call."""
-        client = self._client if retries is None else self._client.with_options(max_retries=retries)
+        client = _with(self._client, retries, timeout_s)
         with _explaining(self._client, name, arguments), _Sending(arguments) as sent:
-            return as_json(await _method(client, name)(**sent), name)
+            return _reply(await _raw_method(client, name)(**sent), name)
 
     async def items(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
         """Iterate a list to its end."""
@@ -271,9 +288,32 @@ def as_json(reply: Any, call: str) -> Json:
     return body
 
 
+def _reply(response: Any, call: str) -> Reply:
+    reply = Reply(as_json(response.parse(), call))
+    reply.poll_after_s = poll_after_s(response.headers)
+    return reply
+
+
+def _with(client: Any, retries: int | None, timeout_s: float | None) -> Any:
+    import openai
+
+    options: dict[str, Any] = {} if retries is None else {"max_retries": retries}
+    if timeout_s is not None:
+        own = getattr(client.timeout, "read", client.timeout)
+        seconds = timeout_s if own is None else min(own, timeout_s)
+        options["timeout"] = openai.Timeout(seconds, connect=min(CONNECT_S, seconds))
+    return client.with_options(**options) if options else client
+
+
 def _method(client: Any, name: str) -> Callable[..., Any]:
     found: Callable[..., Any] = reduce(getattr, name.split("."), client)
     return found
+
+
+def _raw_method(client: Any, name: str) -> Callable[..., Any]:
+    """The same method, giving the response with its headers."""
+    room, _, verb = name.rpartition(".")
+    return _method(client, f"{room}.with_raw_response.{verb}")
 
 
 def _explaining(client: openai.OpenAI | openai.AsyncOpenAI, name: str, arguments: dict[str, Any]) -> Any:

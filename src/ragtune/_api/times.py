@@ -1,8 +1,14 @@
-"""Points in time as servers write them."""
+"""Points and spans of time as servers write them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LONGEST_POLL_S = 600.0
 
 
 def moment(value: object) -> datetime | None:
@@ -17,3 +23,14 @@ def moment(value: object) -> datetime | None:
         # 1e11 seconds are the year 5138; 1e11 milliseconds are 1973.
         return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, tz=UTC)
     return None
+
+
+def poll_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds after which a server wants to be asked again (`openai-poll-after-ms`), None if it is silent.
+
+    At most ten minutes: a slip of the server's must not look like a hang.
+    """
+    try:
+        return min(max(0.0, float(headers["openai-poll-after-ms"]) / 1000), LONGEST_POLL_S)
+    except (KeyError, ValueError):
+        return None
