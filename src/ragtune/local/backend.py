@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from openai import AsyncOpenAI, OpenAI
+    from starlette.types import ASGIApp
 
 __all__ = ["LocalBackend"]
 
@@ -187,6 +188,18 @@ class LocalBackend:
 
         return AsyncOpenAI(**{"base_url": self.base_url, "api_key": self.api_key, **options})
 
+    def _make_queue(self, store: Store) -> Queue:
+        return Queue(
+            store,
+            bases=self._bases,
+            trainer=self._trainer,
+            threads=self._threads or _half_of_the_cores(),
+            max_running=self._max_running,
+        )
+
+    def _make_app(self, services: Services) -> ASGIApp:
+        return make_app(services)
+
     def _require_running(self) -> _Running:
         if self._running is None:
             message = f"the backend on {self.folder} is not started; use it as a context manager or call start()"
@@ -216,17 +229,11 @@ class _Running:
                     account=account,
                     store=store,
                     bases=bases,
-                    queue=Queue(
-                        store,
-                        bases=bases,
-                        trainer=backend._trainer,
-                        threads=backend._threads or _half_of_the_cores(),
-                        max_running=backend._max_running,
-                    ),
+                    queue=backend._make_queue(store),
                     answering=Answering(bases, threads=backend._threads, engine=backend._engine),
                 )
                 host, port = backend._address
-                server = ServerThread(make_app(services), host=host, port=port)
+                server = ServerThread(backend._make_app(services), host=host, port=port)
                 services.queue.start()
             except BaseException:
                 store.close()

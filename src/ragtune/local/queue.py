@@ -67,9 +67,7 @@ class Queue:
 
     def start(self) -> None:
         """Take up work, first of all the jobs that were running when the server last ended."""
-        while (job := self._store.jobs.next("running", but_not=())) is not None:
-            self._store.jobs.move(job.id, come_from=("running",), to="queued", queued_at=0.0)
-            logger.warning("job %s was interrupted; it goes on from its last checkpoint", job.id)
+        self._take_up()
         for thread in self._threads:
             thread.start()
 
@@ -95,14 +93,24 @@ class Queue:
             for thread in self._threads:
                 thread.join(_KILL_WAIT_S)
 
+    def _take_up(self) -> None:
+        while (job := self._store.jobs.next("running", but_not=())) is not None:
+            self._store.jobs.move(job.id, come_from=("running",), to="queued", queued_at=0.0)
+            logger.warning("job %s was interrupted; it goes on from its last checkpoint", job.id)
+
     def _loop(self, status: JobStatus, work: Callable[[JobRow], None]) -> None:
         while (job := self._claim(status)) is not None:
             try:
-                work(job)
-            except Exception as error:
-                self._let_fail(job, error)
+                self._attempt(work, job)
             finally:
                 self._release(job)
+
+    def _attempt(self, work: Callable[[JobRow], None], job: JobRow) -> None:
+        """Work on a job; what goes wrong is the job's failure."""
+        try:
+            work(job)
+        except Exception as error:
+            self._let_fail(job, error)
 
     def _let_fail(self, job: JobRow, error: Exception) -> None:
         if isinstance(error, JobFaultError):
@@ -152,15 +160,18 @@ class Queue:
         note = NewEvent(message="Files validated, moving job to queued state")
         jobs.move(job.id, come_from=("validating_files",), to="queued", resolved=resolved, note=note)
 
-    def _train(self, job: JobRow) -> None:
-        jobs = self._store.jobs
-        begun = (self._store.job_folder(job.id) / "spec.json").exists()
+    def _begin(self, job: JobRow) -> JobRow | None:
+        """Let a queued job run; None when it is not queued any more."""
+        begun = self._store.job_folder(job.id).exists()
         note = None if begun else NewEvent(message="Fine-tuning job started")
-        moved = jobs.move(job.id, come_from=("queued",), to="running", note=note)
+        return self._store.jobs.move(job.id, come_from=("queued",), to="running", note=note)
+
+    def _train(self, job: JobRow) -> None:
+        moved = self._begin(job)
         if moved is None:
             return
         train(moved, store=self._store, bases=self._bases, launch=self._launch)
-        status = jobs.status(job.id)
+        status = self._store.jobs.status(job.id)
         if status == "cancelled":
             tidy(moved, self._store)
         elif status == "running":

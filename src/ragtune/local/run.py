@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ragtune.local.store.schema import JobRow
     from ragtune.train.events import Event
 
-__all__ = ["Launch", "fail", "tidy", "train"]
+__all__ = ["Launch", "concluded", "fail", "tidy", "train"]
 
 logger = logging.getLogger("ragtune")
 
@@ -62,7 +62,7 @@ def train(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch) -> No
     follower = Follower(store, job)
     follower.drain()
     crashes, farthest, held_since = 0, follower.step, None
-    while not _concluded(job, follower, store) and _wanted(job, store, launch):
+    while not concluded(job, follower, store) and _wanted(job, store, launch):
         with Worker(launch.command, spec) as worker:
             follower.forget_end()
             exit_code = _follow(worker, job, follower, store, launch)
@@ -169,7 +169,7 @@ def _follow(worker: Worker, job: JobRow, follower: Follower, store: Store, launc
     return exit_code
 
 
-def _concluded(job: JobRow, follower: Follower, store: Store) -> bool:
+def concluded(job: JobRow, follower: Follower, store: Store) -> bool:
     """Act on the worker's final word; True when it has given one that ends the job."""
     end = follower.end
     if end is None or end["state"] == "stopped":
