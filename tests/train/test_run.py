@@ -299,12 +299,6 @@ def test_memory_that_runs_out_is_called_so_with_what_to_lower(
     assert "batch_size" in error["message"]
 
 
-def test_a_method_that_is_not_offered_is_named(make_spec: MakeSpec) -> None:
-    error = failure(make_spec(method="dpo"))
-    assert error["code"] == "unsupported_method"
-    assert "dpo" in error["message"]
-
-
 def test_a_run_can_be_repeated_after_its_file_was_corrected(make_spec: MakeSpec) -> None:
     spec = make_spec()
     whole = spec.training_file.read_text()

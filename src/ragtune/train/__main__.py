@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import warnings
 
@@ -19,7 +20,9 @@ def main() -> int:
     parser.add_argument("spec", help="JSON file that ragtune.train.spec.TrainSpec.save wrote")
     path = parser.parse_args().spec
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    warnings.filterwarnings("ignore", module=r"(transformers|peft|accelerate|torch)\b")  # their versions are our matter
+    warnings.filterwarnings(
+        "ignore", module=r"(transformers|peft|accelerate|torch|trl)\b"
+    )  # their versions are our matter
     try:
         spec = TrainSpec.load(path)
     except SpecError as error:
@@ -30,6 +33,7 @@ def main() -> int:
     if spec.lifeline == "stdin":
         stop.on_end_of_stdin()
 
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # TRL would report each run to its makers
     share_the_processor()
     from ragtune.train.run import run
 

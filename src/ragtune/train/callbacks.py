@@ -11,13 +11,13 @@ from transformers import TrainerCallback
 
 from ragtune.train import events
 from ragtune.train.export import keep_newest, mark_whole, save_adapter
-from ragtune.train.loss import Meter, batch_sums, collate
+from ragtune.train.loss import Meter
+from ragtune.train.processes import is_main, process_count, process_number, summed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from ragtune.train.encoder import Example
     from ragtune.train.lifeline import StopRequest
 
 __all__ = ["DivergedError", "Journal", "Stopper", "Validation", "Whole"]
@@ -30,34 +30,41 @@ class DivergedError(Exception):
 
 
 class Validation:
-    """Loss and token accuracy on held-out examples.
+    """How the model does on held-out examples, each process measuring its share of them.
 
     Args:
+        score: measures a batch of examples and tells a meter.
+        figures: what it measures.
         examples: the validation file.
         batch_size: examples per forward pass.
-        pad_token_id: filler of shorter examples.
     """
 
-    def __init__(self, examples: Sequence[Example], batch_size: int, pad_token_id: int) -> None:
+    def __init__(
+        self,
+        score: Callable[[Any, Sequence[Any], Meter], None],
+        figures: Sequence[str],
+        examples: Sequence[Any],
+        batch_size: int,
+    ) -> None:
+        self._score = score
+        self._figures = figures
         self._batches = [examples[i : i + batch_size] for i in range(0, len(examples), batch_size)]
-        self._pad_token_id = pad_token_id
 
-    def one_batch(self, model: Any, step: int) -> tuple[float, float]:
-        """Loss and accuracy on the batch whose turn it is at this step."""
+    def one_batch(self, model: Any, step: int) -> dict[str, float]:
+        """The figures on the batch whose turn it is at this step."""
         return self._measure(model, [self._batches[step % len(self._batches)]])
 
-    def whole_file(self, model: Any) -> tuple[float, float]:
-        """Loss and accuracy on all examples."""
-        return self._measure(model, self._batches)
+    def whole_file(self, model: Any) -> dict[str, float]:
+        """The figures on all examples."""
+        return self._measure(model, self._batches[process_number() :: process_count()])
 
-    def _measure(self, model: Any, batches: Sequence[Sequence[Example]]) -> tuple[float, float]:
-        meter = Meter()
+    def _measure(self, model: Any, batches: Sequence[Sequence[Any]]) -> dict[str, float]:
+        meter = Meter(*self._figures)
         was_training = model.training
         model.eval()
         with torch.inference_mode():
             for examples in batches:
-                batch = collate(examples, pad_token_id=self._pad_token_id)
-                meter.add(batch_sums(model, {name: tensor.to(model.device) for name, tensor in batch.items()}))
+                self._score(model, examples, meter)
         model.train(was_training)
         return meter.take()
 
@@ -84,35 +91,33 @@ class Journal(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Report the step; raise `DivergedError` before a broken state could be saved."""
-        loss, accuracy = self._meter.take()
-        if not math.isfinite(loss):
-            raise DivergedError(f"the training loss is {loss} at step {state.global_step}")
+        figures = self._meter.take()
+        if not math.isfinite(figures["loss"]):
+            raise DivergedError(f"the training loss is {figures['loss']} at step {state.global_step}")
         ends_epoch = state.global_step % self._steps_per_epoch == 0
         event = {
             "type": "metrics",
             "step": state.global_step,
             "total_steps": state.max_steps,
             "epoch": round(state.global_step / self._steps_per_epoch, 4),
-            "train_loss": loss,
-            "train_mean_token_accuracy": accuracy,
+            **_named("train", figures),
             "tokens_seen": int(state.num_input_tokens_seen),
             **self._validate(kwargs["model"], state.global_step, state.max_steps, ends_epoch=ends_epoch),
-            "cpu_seconds": round(self._cpu_before + time.process_time(), 3),
+            "cpu_seconds": round(self._cpu_before + summed([time.process_time()])[0], 3),
         }
-        events.append(self._output_dir / "events.jsonl", event)
-        if ends_epoch:
-            self._save_epoch(kwargs["model"], state.global_step)
+        if is_main():
+            events.append(self._output_dir / "events.jsonl", event)
+            if ends_epoch:
+                self._save_epoch(kwargs["model"], state.global_step)
 
     def _validate(self, model: Any, step: int, total_steps: int, *, ends_epoch: bool) -> dict[str, float]:
         measured: dict[str, float] = {}
         if self._validation is None:
             return measured
         if step % max(1, total_steps // 20) == 0 or step == total_steps:
-            loss, accuracy = self._validation.one_batch(model, step)
-            measured.update(valid_loss=loss, valid_mean_token_accuracy=accuracy)
+            measured.update(_named("valid", self._validation.one_batch(model, step)))
         if ends_epoch:
-            loss, accuracy = self._validation.whole_file(model)
-            measured.update(full_valid_loss=loss, full_valid_mean_token_accuracy=accuracy)
+            measured.update(_named("full_valid", self._validation.whole_file(model)))
         return {name: value for name, value in measured.items() if math.isfinite(value)}
 
     def _save_epoch(self, model: Any, step: int) -> None:
@@ -133,8 +138,8 @@ class Stopper(TrainerCallback):
         self._request = request
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Look at the request."""
-        if self._request.asked:
+        """Look at the request; when one process was asked, all of them stop after the same step."""
+        if summed([float(self._request.asked)])[0] > 0:
             control.should_training_stop = True
             control.should_save = True
 
@@ -146,5 +151,11 @@ class Whole(TrainerCallback):
         self._folder = folder
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Mark the checkpoint of this step."""
-        mark_whole(self._folder / f"checkpoint-{state.global_step}")
+        """Mark the checkpoint of this step, once every process has written its part."""
+        summed([0.0])
+        if is_main():
+            mark_whole(self._folder / f"checkpoint-{state.global_step}")
+
+
+def _named(prefix: str, figures: dict[str, float]) -> dict[str, float]:
+    return {f"{prefix}_{name}": value for name, value in figures.items()}

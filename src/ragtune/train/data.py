@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ragtune.errors import RecordError
-from ragtune.records import ChatRecord, CompletionRecord, parse_record
+from ragtune.records import ChatRecord, CompletionRecord, PreferenceRecord, parse_record
+from ragtune.train.encoder import Example, Pair
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from ragtune.train.encoder import Encoder, Example
+    from ragtune.train.encoder import Encoder
 
-__all__ = ["LoadedFile", "TrainingFileError", "load_examples"]
+__all__ = ["LoadedFile", "TrainingFileError", "load_examples", "load_pairs"]
+
+_Taught = TypeVar("_Taught", Example, Pair)
 
 
 class TrainingFileError(RecordError):
@@ -30,7 +33,7 @@ class TrainingFileError(RecordError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoadedFile:
+class LoadedFile(Generic[_Taught]):
     """A file in memory, ready to train on.
 
     Attributes:
@@ -40,24 +43,37 @@ class LoadedFile:
         dropped_lines: 1-based lines of examples that had no answer left after that.
     """
 
-    examples: list[Example]
+    examples: list[_Taught]
     n_tokens: int
     cut_lines: tuple[int, ...]
     dropped_lines: tuple[int, ...]
 
 
-def load_examples(path: str | Path, encoder: Encoder) -> LoadedFile:
+def load_examples(path: str | Path, encoder: Encoder) -> LoadedFile[Example]:
     """Read and encode a JSONL file of chat or prompt/completion records.
 
     Raises:
         TrainingFileError: the file cannot be read, a record is wrong or of the wrong kind, or nothing can be learned.
     """
-    examples: list[Example] = []
+    return _load(Path(path), lambda line: _example(line, encoder))
+
+
+def load_pairs(path: str | Path, encoder: Encoder) -> LoadedFile[Pair]:
+    """Read and encode a JSONL file of preference records.
+
+    Raises:
+        TrainingFileError: the file cannot be read, a record is wrong or of the wrong kind, or nothing can be learned.
+    """
+    return _load(Path(path), lambda line: _pair(line, encoder))
+
+
+def _load(path: Path, encode: Callable[[bytes], _Taught]) -> LoadedFile[_Taught]:
+    examples: list[_Taught] = []
     cut: list[int] = []
     dropped: list[int] = []
-    for number, line in _lines(Path(path)):
+    for number, line in _lines(path):
         try:
-            example = _encode_line(line, encoder)
+            example = encode(line)
         except RecordError as error:
             raise TrainingFileError(f"line {number}: {error}", line=number) from error
         if example.is_cut:
@@ -70,13 +86,11 @@ def load_examples(path: str | Path, encoder: Encoder) -> LoadedFile:
             message = f"line {number}: nothing to learn from: no assistant message, or each is empty or has weight 0"
             raise TrainingFileError(message, line=number)
     if not examples:
-        message = (
-            f"{Path(path).name}: no example to learn from: it is empty, or every answer is beyond the length limit"
-        )
+        message = f"{path.name}: no example to learn from: it is empty, or every answer is beyond the length limit"
         raise TrainingFileError(message)
     return LoadedFile(
         examples=examples,
-        n_tokens=sum(len(example.input_ids) for example in examples),
+        n_tokens=sum(example.n_tokens for example in examples),
         cut_lines=tuple(cut),
         dropped_lines=tuple(dropped),
     )
@@ -93,7 +107,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise TrainingFileError(f"{path.name} cannot be read: {error.strerror}") from error
 
 
-def _encode_line(line: bytes, encoder: Encoder) -> Example:
+def _example(line: bytes, encoder: Encoder) -> Example:
     record = parse_record(line)
     if isinstance(record, ChatRecord):
         data = record.to_dict()
@@ -103,3 +117,20 @@ def _encode_line(line: bytes, encoder: Encoder) -> Example:
         return encoder.completion(record.prompt, record.completion)
     message = f"{type(record).__name__}: the method supervised learns from chat or prompt/completion records"
     raise RecordError(message)
+
+
+def _pair(line: bytes, encoder: Encoder) -> Pair:
+    record = parse_record(line)
+    if not isinstance(record, PreferenceRecord):
+        message = f"{type(record).__name__}: the method dpo learns from preference records"
+        raise RecordError(message)
+    data = record.to_dict()
+    tools = data["input"].get("tools")
+    # The answers alone are compared, whatever was said before.
+    before: list[dict[str, Any]] = [
+        {**turn, "weight": 0} if turn["role"] == "assistant" else turn for turn in data["input"]["messages"]
+    ]
+    return Pair(
+        chosen=encoder.chat([*before, *data["preferred_output"]], tools),
+        rejected=encoder.chat([*before, *data["non_preferred_output"]], tools),
+    )

@@ -18,7 +18,7 @@ from ragtune.errors import RecordError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["IGNORED", "Encoder", "Example"]
+__all__ = ["IGNORED", "Encoder", "Example", "Pair"]
 
 IGNORED = -100
 """Label of a position that carries no loss (the value that PyTorch's cross entropy leaves out)."""
@@ -55,6 +55,39 @@ class Example:
     def teaches(self) -> bool:
         """Whether any position carries loss; the first one cannot, as nothing stands before it."""
         return any(label != IGNORED for label in self.labels[1:])
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of prompt and answer."""
+        return len(self.input_ids)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One encoded preference record: the same conversation with either answer.
+
+    Attributes:
+        chosen: with the preferred answer, which alone is labelled.
+        rejected: with the other answer, which alone is labelled.
+    """
+
+    chosen: Example
+    rejected: Example
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the end of either was cut off at the length limit."""
+        return self.chosen.is_cut or self.rejected.is_cut
+
+    @property
+    def teaches(self) -> bool:
+        """Whether there are two answers to compare."""
+        return self.chosen.teaches and self.rejected.teaches
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of both conversations."""
+        return self.chosen.n_tokens + self.rejected.n_tokens
 
 
 class Encoder:

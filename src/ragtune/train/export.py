@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["keep_newest", "last_whole_checkpoint", "mark_whole", "save_adapter"]
+__all__ = ["keep_newest", "last_whole_checkpoint", "mark_whole", "remove_torn", "save_adapter"]
 
 _WHOLE = "whole"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
@@ -24,7 +24,8 @@ def save_adapter(model: Any, folder: Path) -> None:
     half = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(half, ignore_errors=True)
     # The vocabulary never changes, and looking it up would ask the network.
-    model.save_pretrained(half, safe_serialization=True, save_embedding_layers=False)
+    # A preference run holds its reference as a second adapter, which stays behind.
+    model.save_pretrained(half, safe_serialization=True, save_embedding_layers=False, selected_adapters=["default"])
     (half / "README.md").unlink(missing_ok=True)  # an empty model card
     _flush(half)
     os.replace(half, folder)
@@ -43,14 +44,18 @@ def mark_whole(checkpoint: Path) -> None:
 
 
 def last_whole_checkpoint(folder: Path) -> tuple[int, Path] | None:
-    """The newest checkpoint that was marked whole, with its step; what a killed writer left half is removed."""
-    whole = []
-    for step, path in _numbered(folder, _CHECKPOINT):
-        if (path / _WHOLE).exists():
-            whole.append((step, path))
-        else:
+    """The newest checkpoint that was marked whole, with its step."""
+    return max((found for found in _numbered(folder, _CHECKPOINT) if (found[1] / _WHOLE).exists()), default=None)
+
+
+def remove_torn(output_dir: Path) -> None:
+    """Remove what a killed writer left half: checkpoints without their mark, adapters under their temporary names."""
+    for _, path in _numbered(output_dir / "checkpoints", _CHECKPOINT):
+        if not (path / _WHOLE).exists():
             shutil.rmtree(path)
-    return max(whole, default=None)
+    for folder in (output_dir, output_dir / "epochs"):
+        for path in folder.glob(".*.tmp"):
+            shutil.rmtree(path)
 
 
 def _numbered(folder: Path, pattern: re.Pattern[str]) -> list[tuple[int, Path]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,15 +10,16 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoConfig, set_seed
 
-from ragtune.errors import Unsupported
+from ragtune._extras import require
 from ragtune.train import events
 from ragtune.train.base import context_length, load_model, load_tokenizer, quiet
 from ragtune.train.callbacks import DivergedError, Journal, Stopper, Validation, Whole
-from ragtune.train.data import LoadedFile, TrainingFileError, load_examples
-from ragtune.train.encoder import Encoder
+from ragtune.train.data import LoadedFile, TrainingFileError, load_examples, load_pairs
+from ragtune.train.encoder import Encoder, Example, Pair
 from ragtune.train.export import last_whole_checkpoint, save_adapter
-from ragtune.train.loss import Meter
-from ragtune.train.trainer import MaskedTrainer, training_arguments
+from ragtune.train.processes import is_main, process_count
+from ragtune.train.spec import DEFAULT_BETA
+from ragtune.train.trainer import MaskedTrainer, settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ragtune.train.lifeline import StopRequest
     from ragtune.train.spec import TrainSpec
 
-__all__ = ["DivergedError", "Outcome", "ValidationFileError", "fit"]
+__all__ = ["BatchSizeError", "DivergedError", "Outcome", "ValidationFileError", "fit"]
 
 # Activations grow with the tokens of a forward pass; beyond this a batch is split and its gradients are summed.
 _MICRO_BATCH_TOKENS = 4096
@@ -35,6 +35,16 @@ _MICRO_BATCH_TOKENS = 4096
 
 class ValidationFileError(TrainingFileError):
     """The validation file, not the training file, cannot be used."""
+
+
+class BatchSizeError(Exception):
+    """A batch that cannot be shared out evenly to the processes of a run."""
+
+    def __init__(self, batch_size: int, processes: int) -> None:
+        super().__init__(
+            f"batch_size {batch_size} cannot be shared out evenly to {processes} processes; "
+            f"give a multiple of {processes}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +72,13 @@ def fit(spec: TrainSpec, stop: StopRequest, *, cpu_before: float) -> Outcome:
 
     Raises:
         TrainingFileError: a file cannot be trained on.
+        BatchSizeError: the batch cannot be shared out to the processes of the run.
         DivergedError: the loss is no longer a number.
         BackendError: the base cannot be loaded.
-        Unsupported: the method is not offered.
     """
-    if spec.method != "supervised":
-        reason = "this version trains on chat and prompt/completion records; choose the method supervised"
-        raise Unsupported("the training worker", f"the method {spec.method}", reason)
+    per_process, rest = divmod(spec.batch_size, process_count())
+    if rest:
+        raise BatchSizeError(spec.batch_size, process_count())
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
     set_seed(spec.seed)
@@ -76,48 +86,71 @@ def fit(spec: TrainSpec, stop: StopRequest, *, cpu_before: float) -> Outcome:
     training, validation = _load_files(spec, tokenizer)
     steps_per_epoch = math.ceil(len(training.examples) / spec.batch_size)
     total_steps = steps_per_epoch * spec.n_epochs
-    micro_batch_size = _micro_batch_size(spec.batch_size, max(len(e.input_ids) for e in training.examples))
-    pad_token_id = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+    micro_batch_size = _micro_batch_size(per_process, max(example.n_tokens for example in training.examples))
     checkpoints = spec.output_dir / "checkpoints"
     found = last_whole_checkpoint(checkpoints)
-    _announce(spec, training, total_steps=total_steps, resumed_from=found[0] if found else None)
-    meter = Meter()
-    held_out = Validation(validation.examples, micro_batch_size, pad_token_id) if validation else None
-    trainer = MaskedTrainer(
-        model=_with_adapter(spec),
-        args=training_arguments(spec, checkpoints, micro_batch_size=micro_batch_size, total_steps=total_steps),
-        train_dataset=training.examples,
-        pad_token_id=pad_token_id,
-        meter=meter,
-        callbacks=[
-            Journal(spec.output_dir, meter, held_out, steps_per_epoch=steps_per_epoch, cpu_before=cpu_before),
-            Stopper(stop),
-            Whole(checkpoints),
-        ],
+    if is_main():
+        _announce(spec, training, total_steps=total_steps, resumed_from=found[0] if found else None)
+    arguments = settings(
+        spec, checkpoints, per_process=per_process, micro_batch_size=micro_batch_size, total_steps=total_steps
     )
     with quiet():
+        trainer = _trainer(spec, training.examples, tokenizer, arguments)
+        held_out = None
+        if validation is not None:
+            held_out = Validation(trainer.score, trainer.figures, validation.examples, micro_batch_size)
+        journal = Journal(
+            spec.output_dir, trainer.meter, held_out, steps_per_epoch=steps_per_epoch, cpu_before=cpu_before
+        )
+        for callback in (journal, Stopper(stop), Whole(checkpoints)):
+            trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=str(found[1]) if found else None)
     tokens = int(trainer.state.num_input_tokens_seen)
     if trainer.state.global_step < total_steps:
         return Outcome(state="stopped", trained_tokens=tokens, adapter=None)
-    save_adapter(trainer.model, spec.output_dir / "adapter")
-    shutil.rmtree(checkpoints, ignore_errors=True)  # nothing is left to resume
+    if is_main():
+        save_adapter(trainer.model, spec.output_dir / "adapter")
     return Outcome(state="succeeded", trained_tokens=tokens, adapter=spec.output_dir / "adapter")
 
 
-def _load_files(spec: TrainSpec, tokenizer: Any) -> tuple[LoadedFile, LoadedFile | None]:
+def _trainer(spec: TrainSpec, examples: Any, tokenizer: Any, arguments: dict[str, Any]) -> Any:
+    pad_token_id = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+    model, adapter = _model(spec)
+    if spec.method == "supervised":
+        whole = model if adapter is None else get_peft_model(model, adapter, autocast_adapter_dtype=True)
+        return MaskedTrainer(model=whole, arguments=arguments, examples=examples, pad_token_id=pad_token_id)
+    require("local", "trl", reason="training on preference records")
+    from ragtune.train.preference import PreferenceTrainer
+
+    return PreferenceTrainer(
+        model=model,
+        adapter=adapter,
+        arguments=arguments,
+        beta=DEFAULT_BETA if spec.beta is None else spec.beta,
+        pairs=examples,
+        tokenizer=tokenizer,
+        pad_token_id=pad_token_id,
+    )
+
+
+def _load_files(
+    spec: TrainSpec, tokenizer: Any
+) -> tuple[LoadedFile[Example] | LoadedFile[Pair], LoadedFile[Example] | LoadedFile[Pair] | None]:
     context = context_length(AutoConfig.from_pretrained(str(spec.base_path), local_files_only=True))
     encoder = Encoder(tokenizer, max_length=min(spec.max_length or context, context))
-    training = load_examples(spec.training_file, encoder)
+    load = load_pairs if spec.method == "dpo" else load_examples
+    training = load(spec.training_file, encoder)
     if spec.validation_file is None:
         return training, None
     try:
-        return training, load_examples(spec.validation_file, encoder)
+        return training, load(spec.validation_file, encoder)
     except TrainingFileError as error:
         raise ValidationFileError(str(error), line=error.line) from error
 
 
-def _announce(spec: TrainSpec, training: LoadedFile, *, total_steps: int, resumed_from: int | None) -> None:
+def _announce(
+    spec: TrainSpec, training: LoadedFile[Example] | LoadedFile[Pair], *, total_steps: int, resumed_from: int | None
+) -> None:
     journal = spec.output_dir / "events.jsonl"
     start = {
         "type": "start",
@@ -144,12 +177,12 @@ def _micro_batch_size(batch_size: int, longest: int) -> int:
     )
 
 
-def _with_adapter(spec: TrainSpec) -> Any:
+def _model(spec: TrainSpec) -> tuple[Any, LoraConfig | None]:
+    """The base and the adapter that is to be put on it; or a tuned model, which has its adapter, and None."""
     model = load_model(spec.base_path, dtype=spec.dtype)
     if spec.adapter_path is not None:
-        return PeftModel.from_pretrained(model, str(spec.adapter_path), is_trainable=True)
+        return PeftModel.from_pretrained(model, str(spec.adapter_path), is_trainable=True), None
     # Adapters are float32 on a bfloat16 base: small updates would vanish in bfloat16.
-    config = LoraConfig(
+    return model, LoraConfig(
         task_type="CAUSAL_LM", r=spec.lora_r, lora_alpha=spec.lora_alpha, target_modules="all-linear", lora_dropout=0.0
     )
-    return get_peft_model(model, config, autocast_adapter_dtype=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ragtune.train.encoder import IGNORED, Example
+from ragtune.train.processes import summed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,22 +36,26 @@ class BatchSums:
 
 
 class Meter:
-    """Sums of the micro-batches of one optimizer step."""
+    """Means of some figures over the micro-batches of one optimizer step, on all processes of the run.
 
-    def __init__(self) -> None:
-        self._loss, self._n_correct, self._n_tokens = 0.0, 0, 0
+    Args:
+        names: the figures that are measured.
+    """
 
-    def add(self, sums: BatchSums) -> None:
-        """Count one micro-batch."""
-        self._loss += float(sums.loss.detach())
-        self._n_correct += sums.n_correct
-        self._n_tokens += sums.n_tokens
+    def __init__(self, *names: str) -> None:
+        self._names = names
+        self._sums = [0.0] * (len(names) + 1)
 
-    def take(self) -> tuple[float, float]:
-        """Mean loss in nats per token and share of tokens in [0, 1] that were the first choice; starts anew."""
-        loss, accuracy = self._loss / self._n_tokens, self._n_correct / self._n_tokens
-        self._loss, self._n_correct, self._n_tokens = 0.0, 0, 0
-        return loss, accuracy
+    def add(self, weight: float, **sums: float) -> None:
+        """Count one micro-batch: how much it weighs (tokens, pairs) and the sum of each figure over it."""
+        added = [*(sums[name] for name in self._names), weight]
+        self._sums = [one + other for one, other in zip(self._sums, added, strict=True)]
+
+    def take(self) -> dict[str, float]:
+        """The mean of each figure by its name; starts anew. All processes have to call it."""
+        *totals, weight = summed(self._sums)
+        self._sums = [0.0] * (len(self._names) + 1)
+        return {name: total / weight for name, total in zip(self._names, totals, strict=True)}
 
 
 def collate(examples: Sequence[Example], *, pad_token_id: int) -> dict[str, torch.Tensor]:
@@ -93,5 +98,6 @@ def batch_sums(model: Any, batch: dict[str, torch.Tensor]) -> BatchSums:
 
 
 def _keeps_logits(model: Any) -> bool:
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    one = model.module if isinstance(model, torch.nn.parallel.DistributedDataParallel) else model
+    inner = one.get_base_model() if hasattr(one, "get_base_model") else one
     return "logits_to_keep" in inspect.signature(inner.forward).parameters

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from ragtune.errors import BackendError, RagtuneError, Unsupported
+from ragtune.errors import BackendError, RagtuneError
 from ragtune.train import events
 from ragtune.train.data import TrainingFileError
+from ragtune.train.export import remove_torn
 from ragtune.train.lifeline import FolderHeldError, StopRequest, hold
-from ragtune.train.spec import EXIT_FAILED, EXIT_HELD, EXIT_OK, TrainSpec
+from ragtune.train.processes import is_main
+from ragtune.train.spec import EXIT_FAILED, EXIT_HELD, EXIT_OK, EXIT_STORAGE, TrainSpec
 
 if TYPE_CHECKING:
     from ragtune.train.fit import Outcome
@@ -39,27 +43,46 @@ def run(spec: TrainSpec, stop: StopRequest | None = None) -> int:
         stop: looked at after every step; None for a run that nobody stops.
 
     Returns:
-        `EXIT_OK` (finished or stopped), `EXIT_FAILED`, or `EXIT_HELD` when another worker holds the folder.
+        `EXIT_OK` (finished or stopped), `EXIT_FAILED`, `EXIT_HELD` when another worker holds the folder, or
+        `EXIT_STORAGE` when the last word could not be written.
     """
     began = time.monotonic()
     journal = spec.output_dir / "events.jsonl"
     try:
-        with hold(spec.output_dir):
-            events.seal(journal)
+        with hold(spec.output_dir) if is_main() else nullcontext():
+            if is_main():
+                events.seal(journal)
             past, _ = events.read_from(journal)
             if past and past[-1].get("state") == "succeeded":
+                _drop_checkpoints(spec)
                 return EXIT_OK
+            if is_main():
+                remove_torn(spec.output_dir)
             cpu_before = next((e["cpu_seconds"] for e in reversed(past) if "cpu_seconds" in e), 0.0)
             outcome = _guarded(spec, stop or StopRequest(), cpu_before)
             spent = {
                 "cpu_seconds": round(cpu_before + time.process_time(), 3),
                 "wall_seconds": round(time.monotonic() - began, 3),
             }
-            events.append(journal, {"type": "end", **_as_event(outcome), **spent})
-            return EXIT_FAILED if isinstance(outcome, _Failure) else EXIT_OK
+            if is_main():
+                events.append(journal, {"type": "end", **_as_event(outcome), **spent})
+            if isinstance(outcome, _Failure):
+                return EXIT_FAILED
+            if outcome.state == "succeeded":
+                _drop_checkpoints(spec)  # not before the last word is written: a kill in between must find them
+            return EXIT_OK
     except FolderHeldError as error:
         logger.warning("%s", error)
         return EXIT_HELD
+    except OSError as error:
+        logger.error("%s", error)
+        return EXIT_STORAGE
+
+
+def _drop_checkpoints(spec: TrainSpec) -> None:
+    """Nothing is left to resume."""
+    if is_main():
+        shutil.rmtree(spec.output_dir / "checkpoints", ignore_errors=True)
 
 
 def _as_event(outcome: Outcome | _Failure) -> events.Event:
@@ -90,7 +113,7 @@ def _guarded(spec: TrainSpec, stop: StopRequest, cpu_before: float) -> Outcome |
 
 def _explained(error: Exception, spec: TrainSpec) -> _Failure | None:
     """What a person can act on, for everything that is known to go wrong; None for the rest."""
-    from ragtune.train.fit import DivergedError, ValidationFileError
+    from ragtune.train.fit import BatchSizeError, DivergedError, ValidationFileError
 
     match error:
         case ValidationFileError():
@@ -100,8 +123,8 @@ def _explained(error: Exception, spec: TrainSpec) -> _Failure | None:
         case DivergedError():
             message = f"{error}; lower learning_rate_multiplier (the absolute rate was {spec.learning_rate:g})"
             return _Failure(code="nan_loss", message=message)
-        case Unsupported():
-            return _Failure(code="unsupported_method", message=str(error), param="method")
+        case BatchSizeError():
+            return _Failure(code="invalid_batch_size", message=str(error), param="batch_size")
         case BackendError() | RagtuneError():
             return _Failure(code="base_model_not_loadable", message=str(error), param="model")
         case _ if _is_out_of_memory(error):

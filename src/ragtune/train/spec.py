@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ragtune.errors import SpecError
 
-__all__ = ["BASE_LEARNING_RATE", "EXIT_FAILED", "EXIT_HELD", "EXIT_OK", "Method", "Resolved", "TrainSpec"]
-__all__ += ["resolve_hyperparameters"]
+__all__ = ["BASE_LEARNING_RATE", "DEFAULT_BETA", "EXIT_FAILED", "EXIT_HELD", "EXIT_OK", "EXIT_STORAGE", "Method"]
+__all__ += ["Resolved", "TrainSpec", "resolve_hyperparameters"]
 
 Method = Literal["supervised", "dpo"]
 
@@ -24,11 +24,16 @@ EXIT_OK = 0
 """The run finished or was stopped; the `end` event says which."""
 EXIT_FAILED = 1
 """The run failed; the `end` event says why."""
+EXIT_STORAGE = 74
+"""The disk did not even take the `end` event (EX_IOERR of sysexits.h)."""
 EXIT_HELD = 75
 """Another worker holds the output folder (EX_TEMPFAIL of sysexits.h); nothing was touched."""
 
 BASE_LEARNING_RATE: dict[Method, float] = {"supervised": 1e-3, "dpo": 5e-5}
 """Absolute LoRA learning rate that `learning_rate_multiplier` 1.0 stands for, per method."""
+
+DEFAULT_BETA = 0.1
+"""What `beta` of a dpo run stands for when it is `auto` (the number of OpenAI's guide and of TRL)."""
 
 _MIN_STEPS = 100  # fewer optimizer steps than this leave a small model without its facts (measured)
 _TARGET_EPOCHS = 3
@@ -55,7 +60,7 @@ class TrainSpec(BaseModel):
         n_epochs: passes over the training file, 1 to 50.
         batch_size: examples per optimizer step, 1 to 256.
         learning_rate: absolute peak rate of the cosine schedule, above 0.
-        beta: strength of the DPO penalty, in (0, 2]; None for other methods.
+        beta: dpo: how much leaving the reference costs, in (0, 2]; None for `DEFAULT_BETA`.
         seed: seed of weights and data order, 0 to 2147483647.
         lora_r: rank of the adapter matrices.
         lora_alpha: scale of the adapter, usually twice `lora_r`.
@@ -137,6 +142,7 @@ class Resolved:
         learning_rate_multiplier: OpenAI's relative rate, as asked for or 1.0.
         learning_rate: the absolute rate: multiplier times `BASE_LEARNING_RATE[method]`.
         total_steps: optimizer steps of the whole run.
+        beta: dpo: how much leaving the reference costs; None for other methods.
 
     Example:
         ```python
@@ -153,6 +159,7 @@ class Resolved:
     learning_rate_multiplier: float
     learning_rate: float
     total_steps: int
+    beta: float | None = None
 
 
 def resolve_hyperparameters(
@@ -162,12 +169,14 @@ def resolve_hyperparameters(
     n_epochs: int | Literal["auto"] = "auto",
     batch_size: int | Literal["auto"] = "auto",
     learning_rate_multiplier: float | Literal["auto"] = "auto",
+    beta: float | Literal["auto"] = "auto",
 ) -> Resolved:
     """Turn `auto` into numbers.
 
     `batch_size`: 4, or 2 below 16 examples; above 2,000 examples 0.2 percent of them, at most 256 (OpenAI's published
     rule of thumb). `n_epochs`: 3; fewer when that exceeds 25,000 examples seen, more (up to 25) until the run has 100
     optimizer steps. `learning_rate_multiplier`: 1.0, which stands for 1e-3 (supervised) or 5e-5 (dpo): LoRA rates.
+    `beta`: 0.1.
 
     Args:
         n_examples: examples in the training file, at least 1.
@@ -175,6 +184,7 @@ def resolve_hyperparameters(
         n_epochs: 1 to 50, or `auto`.
         batch_size: 1 to 256, or `auto`.
         learning_rate_multiplier: above 0, or `auto`.
+        beta: for dpo: above 0 and at most 2, or `auto`.
 
     Raises:
         SpecError: a number is out of its range.
@@ -198,7 +208,18 @@ def resolve_hyperparameters(
         learning_rate_multiplier=multiplier,
         learning_rate=multiplier * BASE_LEARNING_RATE[method],
         total_steps=steps_per_epoch * epochs,
+        beta=_resolve_beta(method, beta),
     )
+
+
+def _resolve_beta(method: Method, beta: float | Literal["auto"]) -> float | None:
+    if method != "dpo":
+        return None
+    chosen = DEFAULT_BETA if beta == "auto" else float(beta)
+    if not 0 < chosen <= 2:
+        message = f"beta: {chosen!r} is not above 0 and at most 2; give a number in that range, or 'auto'"
+        raise SpecError(message)
+    return chosen
 
 
 def _auto_batch_size(n_examples: int) -> int:

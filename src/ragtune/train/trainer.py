@@ -15,45 +15,51 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from transformers import TrainerCallback
-
     from ragtune.train.encoder import Example
     from ragtune.train.spec import TrainSpec
 
-__all__ = ["MaskedTrainer", "training_arguments"]
+__all__ = ["MaskedTrainer", "settings"]
 
 _WARMUP_SHARE = 0.05
 _CHECKPOINTS_PER_RUN = 10
 
 
-def training_arguments(
-    spec: TrainSpec, checkpoints: Path, *, micro_batch_size: int, total_steps: int
-) -> TrainingArguments:
-    """The Trainer's settings for a spec: cosine schedule with a short warm-up, no weight decay, clipping at 1.0."""
-    return TrainingArguments(
-        output_dir=str(checkpoints),
-        num_train_epochs=spec.n_epochs,
-        per_device_train_batch_size=micro_batch_size,
-        gradient_accumulation_steps=spec.batch_size // micro_batch_size,
-        learning_rate=spec.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=math.ceil(_WARMUP_SHARE * total_steps),
-        weight_decay=0.0,
-        max_grad_norm=1.0,
-        seed=spec.seed,
-        data_seed=spec.seed,
-        save_strategy="steps",
-        save_steps=spec.save_every_steps or math.ceil(total_steps / _CHECKPOINTS_PER_RUN),
-        save_total_limit=2,  # the newest may be half written when the process is killed
-        logging_strategy="no",
-        logging_nan_inf_filter=False,
-        include_num_input_tokens_seen="non_padding",
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-        disable_tqdm=True,
-        report_to=[],
-        use_cpu=not torch.cuda.is_available(),
-    )
+def settings(
+    spec: TrainSpec, checkpoints: Path, *, per_process: int, micro_batch_size: int, total_steps: int
+) -> dict[str, Any]:
+    """The Trainer's settings for a spec: cosine schedule with a short warm-up, no weight decay, clipping at 1.0.
+
+    Args:
+        spec: what to train.
+        checkpoints: folder for resumable checkpoints.
+        per_process: examples of a batch that each process takes.
+        micro_batch_size: examples per forward pass.
+        total_steps: optimizer steps of the run.
+    """
+    return {
+        "output_dir": str(checkpoints),
+        "num_train_epochs": spec.n_epochs,
+        "per_device_train_batch_size": micro_batch_size,
+        "gradient_accumulation_steps": per_process // micro_batch_size,
+        "learning_rate": spec.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": math.ceil(_WARMUP_SHARE * total_steps),
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+        "seed": spec.seed,
+        "data_seed": spec.seed,
+        "save_strategy": "steps",
+        "save_steps": spec.save_every_steps or math.ceil(total_steps / _CHECKPOINTS_PER_RUN),
+        "save_total_limit": 2,  # the newest may be half written when the process is killed
+        "logging_strategy": "no",
+        "logging_nan_inf_filter": False,
+        "include_num_input_tokens_seen": "non_padding",
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": False,
+        "disable_tqdm": True,
+        "report_to": [],
+        "use_cpu": not torch.cuda.is_available(),
+    }
 
 
 class MaskedTrainer(Trainer):
@@ -61,32 +67,25 @@ class MaskedTrainer(Trainer):
 
     Args:
         model: base with adapter.
-        args: settings from `training_arguments`.
-        train_dataset: encoded examples.
+        arguments: from `settings`.
+        examples: what to train on.
         pad_token_id: filler of shorter examples.
-        meter: is told the sums of every micro-batch.
-        callbacks: what happens after each step.
     """
 
+    figures = ("loss", "mean_token_accuracy")
+
     def __init__(
-        self,
-        *,
-        model: Any,
-        args: TrainingArguments,
-        train_dataset: Sequence[Example],
-        pad_token_id: int,
-        meter: Meter,
-        callbacks: Sequence[TrainerCallback],
+        self, *, model: Any, arguments: dict[str, Any], examples: Sequence[Example], pad_token_id: int
     ) -> None:
         super().__init__(
             model=model,
-            args=args,
-            train_dataset=train_dataset,
+            args=TrainingArguments(**arguments),
+            train_dataset=examples,
             data_collator=partial(collate, pad_token_id=pad_token_id),
-            callbacks=list(callbacks),
         )
         self.remove_callback(PrinterCallback)  # the events file tells what it would print
-        self._meter = meter
+        self.meter = Meter(*self.figures)
+        self._pad_token_id = pad_token_id
         # `compute_loss` divides by the labelled tokens of the whole step, so the Trainer has to count them for it.
         self.model_accepts_loss_kwargs = True
         self.loss_is_scaled_for_ga = True
@@ -96,6 +95,13 @@ class MaskedTrainer(Trainer):
     ) -> torch.Tensor:
         """The micro-batch's share of the step's mean loss."""
         sums = batch_sums(model, inputs)
-        self._meter.add(sums)
-        share: torch.Tensor = sums.loss / num_items_in_batch
+        self.meter.add(sums.n_tokens, loss=float(sums.loss.detach()), mean_token_accuracy=sums.n_correct)
+        # Gradients are averaged over the processes, but the tokens were counted over all of them.
+        share: torch.Tensor = sums.loss * self.args.world_size / num_items_in_batch
         return share
+
+    def score(self, model: Any, examples: Sequence[Example], meter: Meter) -> None:
+        """Measure examples that are not trained on."""
+        batch = collate(examples, pad_token_id=self._pad_token_id)
+        sums = batch_sums(model, {name: tensor.to(model.device) for name, tensor in batch.items()})
+        meter.add(sums.n_tokens, loss=float(sums.loss), mean_token_accuracy=sums.n_correct)

@@ -1,0 +1,193 @@
+"""Preference runs on `tiny-random`: the preferred answer gains on the other one, under the same rules as other runs."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ragtune.train.data import TrainingFileError, load_pairs
+from ragtune.train.encoder import IGNORED, Encoder
+from ragtune.train.lifeline import StopRequest
+from ragtune.train.spec import EXIT_OK, TrainSpec
+
+from .conftest import MakeSpec, chat_lines, write_lines
+from .test_run import failure, losses, read, run
+
+pytestmark = [
+    pytest.mark.train,
+    # transformers 5 announces the renaming of one of its own attributes while peft still reads the old one
+    pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning"),
+]
+
+
+def preference_lines(count: int) -> list[dict[str, Any]]:
+    """Demo facts as pairs: the right answer is preferred to the next fact's."""
+    facts = [line["messages"] for line in chat_lines(count + 1)]
+    return [
+        {
+            "input": {"messages": [fact[0]]},
+            "preferred_output": [fact[1]],
+            "non_preferred_output": [other[1]],
+        }
+        for fact, other in pairwise(facts)
+    ]
+
+
+def preference(make_spec: MakeSpec, tmp_path: Path, name: str = "pairs", **changes: Any) -> TrainSpec:
+    """A spec for 12 pairs in batches of 4, two epochs."""
+    file = write_lines(tmp_path / f"{name}-pairs.jsonl", preference_lines(12))
+    return make_spec(name, **{"method": "dpo", "training_file": file, "learning_rate": 5e-3, **changes})
+
+
+def margin(spec: TrainSpec, adapter: Path | None) -> float:
+    """Mean over the pairs of how much likelier the preferred answer is than the other one, in nats."""
+    import torch
+    from peft import PeftModel
+
+    from ragtune.train.base import load_model, load_tokenizer
+    from ragtune.train.loss import batch_sums, collate
+
+    model = load_model(spec.base_path, dtype="bfloat16")
+    if adapter is not None:
+        model = PeftModel.from_pretrained(model, str(adapter))
+    pairs = load_pairs(spec.training_file, Encoder(load_tokenizer(spec.base_path), max_length=512)).examples
+    with torch.inference_mode():
+        sums = [
+            [float(batch_sums(model, collate([one], pad_token_id=0)).loss) for one in (pair.rejected, pair.chosen)]
+            for pair in pairs
+        ]
+    return sum(rejected - chosen for rejected, chosen in sums) / len(sums)
+
+
+def test_the_preferred_answers_gain_on_the_others(make_spec: MakeSpec, tmp_path: Path) -> None:
+    """The reported margin grows, and the saved adapter shows it by itself: `reward = beta * log ratio`."""
+    held_out = write_lines(tmp_path / "valid.jsonl", preference_lines(20)[12:])
+    spec = preference(make_spec, tmp_path, n_epochs=8, beta=0.2, validation_file=held_out)
+    assert run(spec) == EXIT_OK
+    (begin,), steps, (end,) = read(spec, "start"), read(spec, "metrics"), read(spec, "end")
+    assert steps[0]["train_loss"] == pytest.approx(math.log(2), abs=1e-3), "before the first step nothing is preferred"
+    assert steps[0]["train_reward_margin"] == pytest.approx(0, abs=1e-2)
+    assert steps[-1]["train_loss"] < 0.5
+    assert steps[-1]["train_reward_margin"] > 0.5
+    assert steps[-1]["train_reward_accuracy"] == 1.0
+    assert all(0 <= event["train_mean_token_accuracy"] <= 1 for event in steps)
+    assert "full_valid_reward_margin" in steps[-1]
+    assert "full_valid_loss" in steps[-1]
+    assert [event["step"] for event in read(spec, "checkpoint")] == list(range(3, 25, 3))
+    assert end["trained_tokens"] == 8 * begin["n_tokens"] == steps[-1]["tokens_seen"]
+    adapter = spec.output_dir / "adapter"
+    assert {path.name for path in adapter.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    gained = margin(spec, adapter) - margin(spec, None)
+    assert 0.2 * gained == pytest.approx(steps[-1]["train_reward_margin"], rel=0.5)
+
+
+def test_beta_decides_how_much_leaving_the_reference_costs(make_spec: MakeSpec, tmp_path: Path) -> None:
+    """With a small beta the log ratios go further for the same reward."""
+    loose, tight = (preference(make_spec, tmp_path, f"b{beta}", beta=beta, n_epochs=8) for beta in (0.05, 2.0))
+    assert run(loose) == run(tight) == EXIT_OK
+    ratios = [read(spec, "metrics")[-1]["train_reward_margin"] / spec.beta for spec in (loose, tight) if spec.beta]
+    assert ratios[0] > ratios[1]
+
+
+def test_a_stopped_preference_run_ends_as_a_straight_one(make_spec: MakeSpec, tmp_path: Path) -> None:
+    straight, stopped = (preference(make_spec, tmp_path, name) for name in ("straight", "stopped"))
+    run(straight)
+    stop = StopRequest()
+    stop.ask()
+    assert run(stopped, stop) == EXIT_OK
+    assert list(losses(stopped)) == [1]
+    assert run(stopped) == EXIT_OK
+    assert losses(stopped) == losses(straight)
+    margins = [[e["train_reward_margin"] for e in read(spec, "metrics")] for spec in (straight, stopped)]
+    assert margins[0] == margins[1]
+    files = [(spec.output_dir / "adapter" / "adapter_model.safetensors").read_bytes() for spec in (straight, stopped)]
+    assert files[0] == files[1]
+
+
+def test_a_tuned_model_is_its_own_reference(make_spec: MakeSpec, tmp_path: Path) -> None:
+    """Trained further on preferences, also over a stop, it begins at no margin; the reference is not saved with it."""
+    tuned = make_spec("tuned", n_epochs=6)
+    run(tuned)
+    further = preference(make_spec, tmp_path, "further", adapter_path=tuned.output_dir / "adapter", n_epochs=4)
+    straight = preference(make_spec, tmp_path, "straight", adapter_path=tuned.output_dir / "adapter", n_epochs=4)
+    stop = StopRequest()
+    stop.ask()
+    assert run(further, stop) == run(further) == run(straight) == EXIT_OK
+    assert losses(further) == losses(straight)
+    steps = read(further, "metrics")
+    assert steps[0]["train_reward_margin"] == pytest.approx(0, abs=1e-2)
+    assert steps[-1]["train_reward_margin"] > steps[0]["train_reward_margin"]
+    saved = {path.name for path in (further.output_dir / "adapter").rglob("*")}
+    assert saved == {"adapter_config.json", "adapter_model.safetensors"}
+    assert margin(further, further.output_dir / "adapter") > margin(further, tuned.output_dir / "adapter")
+
+
+def test_only_the_two_answers_are_compared(tmp_path: Path, tokenizer: Any) -> None:
+    """Earlier answers of the conversation are context; a call of a tool may be an answer."""
+    call = {"id": "c", "type": "function", "function": {"name": "land", "arguments": "{}"}}
+    before = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello"},
+        {"role": "user", "content": "Bird?"},
+    ]
+    record = {
+        "input": {"messages": before},
+        "preferred_output": [{"role": "assistant", "content": "A heron."}],
+        "non_preferred_output": [{"role": "assistant", "content": "A stork.", "tool_calls": [call]}],
+    }
+    (pair,) = load_pairs(write_lines(tmp_path / "p.jsonl", [record]), Encoder(tokenizer, max_length=512)).examples
+    texts = [tokenizer.decode([t for t in one.labels if t != IGNORED]) for one in (pair.chosen, pair.rejected)]
+    assert texts == ["A heron.<|im_end|>", "A stork.<|im_end|>"]
+
+
+def test_other_records_are_refused_by_line(make_spec: MakeSpec, tmp_path: Path, tokenizer: Any) -> None:
+    mixed = write_lines(tmp_path / "mixed.jsonl", [*preference_lines(1), *chat_lines(1)])
+    with pytest.raises(TrainingFileError, match="line 2: ChatRecord: the method dpo learns from preference records"):
+        load_pairs(mixed, Encoder(tokenizer, max_length=512))
+    error = failure(preference(make_spec, tmp_path, training_file=mixed))
+    assert (error["code"], error["param"]) == ("invalid_training_file", "training_file")
+
+
+@pytest.fixture
+def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A stand-in for the hub that notes every request."""
+    asked: list[str] = []
+
+    class Note(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            asked.append(self.path)
+            self.send_response(204)
+            self.end_headers()
+
+        do_GET = do_POST = do_HEAD  # noqa: N815
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Note) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.delenv("CI", raising=False)
+        yield asked
+        server.shutdown()
+
+
+def test_a_run_tells_nobody_about_itself(make_spec: MakeSpec, tmp_path: Path, listener: list[str]) -> None:
+    """TRL would report each run; the listener does hear what is really sent."""
+    from huggingface_hub.utils import send_telemetry
+
+    assert run(preference(make_spec, tmp_path, n_epochs=1)) == EXIT_OK
+    assert listener == []
+    send_telemetry("a-known-report")
+    for _ in range(200):
+        if listener:
+            break
+        threading.Event().wait(0.05)
+    assert any("a-known-report" in path for path in listener)
