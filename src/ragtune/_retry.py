@@ -7,6 +7,7 @@ or deletes is ever repeated here.
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, TypeVar
 
 import tenacity
@@ -29,8 +30,11 @@ async def patiently(
     window_s: float,
     retry_on: Callable[[BaseException], bool] = transient,
     longest_wait_s: float = 30.0,
+    until: float = math.inf,
 ) -> T:
     """Repeat `read` while its errors are worth it, for up to `window_s` seconds; the last error then comes through.
+
+    A longer wait that the server itself asks for is kept once, whatever the window.
 
     Args:
         api: gives clock and sleep.
@@ -38,6 +42,7 @@ async def patiently(
         window_s: seconds after which no further attempt is begun.
         retry_on: which errors are worth another attempt.
         longest_wait_s: longest pause between two attempts, unless the server asks for a longer one.
+        until: point on the port's monotonic clock after which no attempt is begun, whatever the server asks for.
     """
     started = api.port.monotonic()
     backoff = tenacity.wait_exponential(multiplier=0.5, max=longest_wait_s) + tenacity.wait_random(0, 0.25)
@@ -47,7 +52,11 @@ async def patiently(
         return max(backoff(state), retry_after_s(error))
 
     def too_late(state: tenacity.RetryCallState) -> bool:
-        return api.port.monotonic() - started + state.upcoming_sleep > window_s
+        now, upcoming = api.port.monotonic(), state.upcoming_sleep
+        error = state.outcome.exception() if state.outcome else None
+        # Who is asked to come back in ten minutes has not waited ten minutes yet.
+        spent = now - started + (0.0 if retry_after_s(error) >= upcoming else upcoming)
+        return spent > window_s or now + upcoming > until
 
     def tell(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

@@ -140,8 +140,12 @@ class JobFailed(RagtuneError):
     Attributes:
         code: the server's machine-readable code, for example `invalid_training_file`, or None.
         param: which input it blames (`training_file`, `validation_file`), or None.
-        line: 1-based line of the training file that the server's message points at, or None.
+        line: 1-based line that the server's message points at, or None.
+        lines: all lines that it points at, `line` first.
+        path: the local file that `line` is in, or None where the job does not know it.
+        excerpt: the beginning of what stands there, at most 80 characters without keys, or None.
         job_id: the job, for example `ftjob-...`.
+        job: its handle; None after a pickle, since it holds a live client.
     """
 
     def __init__(
@@ -150,21 +154,29 @@ class JobFailed(RagtuneError):
         *,
         code: str | None = None,
         param: str | None = None,
-        line: int | None = None,
+        lines: tuple[int, ...] = (),
+        path: str | None = None,
+        excerpt: str | None = None,
         job_id: str | None = None,
         job: object | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.param = param
-        self.line = line
+        self.lines = lines
+        self.path = path
+        self.excerpt = excerpt
         self.job_id = job_id
         self.job = job
 
+    @property
+    def line(self) -> int | None:
+        """The first of `lines`, or None."""
+        return self.lines[0] if self.lines else None
+
     def __reduce__(self) -> tuple[Any, ...]:
-        # `job` holds a live client and stays out of a pickle.
-        state = {"code": self.code, "param": self.param, "line": self.line, "job_id": self.job_id, "job": None}
-        return _rebuild_job_failed, (str(self), state)
+        names = ("code", "param", "lines", "path", "excerpt", "job_id")
+        return _rebuild_job_failed, (str(self), {name: getattr(self, name) for name in names})
 
 
 def _rebuild_job_failed(message: str, state: dict[str, Any]) -> JobFailed:

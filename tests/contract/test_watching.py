@@ -6,6 +6,7 @@ import asyncio
 import base64
 import random
 import time
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -98,14 +99,14 @@ def test_unknown_statuses_and_event_types_pass_through(server: Any, api: Api, wi
     server.on(*JOB, *[wire.job(status=status) for status in ("queued", "pausing", "paused", "succeeded")])
     (event,) = rt.JobMonitor(rt.FineTuneJob.get(api, "ftjob-1")).events()
     assert (event.type, event.level, event.data) == ("moderation_checks", "debug", {"blocked": False})
-    assert len(clock.slept) == 2
+    assert len(clock.slept) == 3
 
 
 def test_a_server_in_trouble_is_waited_for(server: Any, api: Api, wire: Any, clock: Any) -> None:
     busy, full = (503, wire.error("busy")), (429, wire.error("slow down", code="rate_limit_exceeded"))
     server.on(*JOB, wire.job(status="running"), busy, full, (200, b"<html>"), wire.job(status="succeeded"))
     assert list(rt.JobMonitor(rt.FineTuneJob.get(api, "ftjob-1")).events()) == []
-    assert len(clock.slept) == 3
+    assert len(clock.slept) == 4
 
 
 def test_patience_ends_and_the_servers_error_comes_through(server: Any, api: Api, wire: Any, clock: Any) -> None:
@@ -124,11 +125,45 @@ def test_a_quota_that_is_used_up_is_not_waited_for(server: Any, api: Api, wire: 
     assert clock.slept == []
 
 
-def test_the_servers_wish_to_wait_is_kept(server: Any, api: Api, wire: Any, clock: Any) -> None:
-    server.headers["retry-after"] = "77"
+@pytest.mark.parametrize(
+    ("headers", "waits_s"),
+    [
+        ({"retry-after": "77"}, 77.0),
+        ({"retry-after": "900"}, 900.0),
+        ({"retry-after-ms": "77500"}, 77.5),
+        ({"retry-after": "<a date>"}, 77.0),
+    ],
+)
+def test_the_servers_wish_to_wait_is_kept(
+    server: Any, api: Api, wire: Any, clock: Any, headers: dict[str, str], waits_s: float
+) -> None:
+    """Also where it is longer than the patience of five minutes, once."""
+    date = formatdate(time.time() + 77, usegmt=True)
+    server.headers |= {name: date if value == "<a date>" else value for name, value in headers.items()}
     server.on(*JOB, wire.job(status="running"), (429, wire.error("slow down")), wire.job(status="succeeded"))
     list(rt.JobMonitor(rt.FineTuneJob.get(api, "ftjob-1")).events())
-    assert clock.slept == [77.0]
+    assert clock.slept == pytest.approx([waits_s, 0.5], abs=2 if date in server.headers.values() else 0)
+
+
+def test_a_server_that_never_stops_asking_for_patience_is_given_up(
+    server: Any, api: Api, wire: Any, clock: Any
+) -> None:
+    server.headers["retry-after"] = "900"
+    server.on(*JOB, wire.job(status="running"), (429, wire.error("slow down")))
+    with pytest.raises(openai.RateLimitError):
+        list(rt.JobMonitor(rt.FineTuneJob.get(api, "ftjob-1")).events())
+    assert clock.slept == [900.0]
+
+
+@pytest.mark.parametrize(("wish", "waits_s"), [("1500", 1.5), ("40", 0.04), ("1e12", 600.0), ("soon", 0.75)])
+def test_a_server_that_says_when_to_ask_again_is_obeyed(
+    server: Any, api: Api, wire: Any, clock: Any, wish: str, waits_s: float
+) -> None:
+    """More than ten minutes are not believed: a slip of the server's must not look like a hang."""
+    server.headers["openai-poll-after-ms"] = wish
+    server.on(*JOB, wire.job(status="running"), wire.job(status="running"), wire.job(status="succeeded"))
+    list(rt.JobMonitor(rt.FineTuneJob.get(api, "ftjob-1")).events())
+    assert clock.slept == [waits_s, 0.5]
 
 
 def test_waiting_returns_the_model_and_calls_back(server: Any, api: Api, wire: Any) -> None:
@@ -249,7 +284,7 @@ def test_pauses_grow_while_nothing_happens_and_shrink_with_news(server: Any, api
     server.on(*JOB, *[running] * 8, wire.job(status="succeeded"))
     server.on(*EVENTS, *[wire.page()] * 5, wire.page(wire.event(1)))
     list(rt.JobMonitor(rt.FineTuneJob.get(api, "ftjob-1"), poll_s=2.0).events())
-    assert clock.slept == pytest.approx([0.75, 1.125, 1.6875, 2.0, 2.0, 0.5, 0.75])
+    assert clock.slept == pytest.approx([0.75, 1.125, 1.6875, 2.0, 2.0, 0.5, 0.75, 0.5])
 
 
 def test_ctrl_c_while_waiting_says_how_to_come_back(server: Any, api: Api, wire: Any, clock: Any) -> None:

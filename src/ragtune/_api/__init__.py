@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ragtune._api.calls import Reply
 from ragtune._api.ports import AsyncPort, SyncPort
 
 if TYPE_CHECKING:
@@ -45,6 +46,22 @@ class Api:
                 if not known_in_a_row:
                     seen.add(item["id"])
                     yield item
+
+    async def look(self, name: str, *, timeout_s: float, **query: Any) -> Reply:
+        """Read once, for those who look again anyhow: the client repeats nothing, a silent server is given up."""
+        reply = await self.port.call(name, retries=0, timeout_s=timeout_s, **query)
+        return reply if isinstance(reply, Reply) else Reply(reply)
+
+    async def pages(self, name: str, *, timeout_s: float, **query: Any) -> AsyncGenerator[Reply, None]:
+        """Iterate a list page by page, each page one look; the reader stops where it knows enough."""
+        after: Json = {}
+        while True:
+            page = await self.look(name, timeout_s=timeout_s, limit=PAGE, **query, **after)
+            yield page
+            items = page.get("data") or []
+            if not items or page.get("has_more") is False:
+                return
+            after = {"after": items[-1]["id"]}
 
     async def create_file(self, file: LocalFile) -> Json:
         """Upload a training file in one request."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ragtune._api.times import http_date
 from ragtune._keys import HOW_TO_GIVE_A_KEY, redact
 from ragtune.errors import ModelExpired, RagtuneError, TuningClosed
 
@@ -49,6 +51,8 @@ _LISTS = {
     "fine_tuning": "jobs of this account: ragtune.list_jobs(client)",
     "models": "models of this account: ragtune.Maintenance(client).models()",
 }
+# A day, so that a slip of the server's does not look like a hang.
+LONGEST_WAIT_S = 86_400.0
 _SUBJECTS = ("fine_tuning_job_id", "file_id", "model")
 
 
@@ -160,9 +164,18 @@ def _hide_key(error: openai.APIStatusError, key: str | None) -> None:
 
 
 def retry_after_s(error: BaseException | None) -> float:
-    """Return the seconds that the server asked to wait in its `Retry-After` header; 0.0 where it asked for none."""
+    """Return the seconds that the server asked to wait (`Retry-After`, seconds or a date); 0.0 where it asked for none.
+
+    A date is held against the server's own clock: ours may be minutes off, or hours after a laptop's sleep.
+    """
     response = getattr(error, "response", None)
+    headers = {} if response is None else response.headers
     try:
-        return max(0.0, float(response.headers.get("retry-after", 0))) if response is not None else 0.0
-    except ValueError:  # a date, which the client itself understands for short waits
-        return 0.0
+        if "retry-after-ms" in headers:
+            seconds = float(headers["retry-after-ms"]) / 1000
+        else:
+            seconds = float(headers.get("retry-after", 0))
+    except ValueError:
+        asked, answered = http_date(headers.get("retry-after")), http_date(headers.get("date"))
+        seconds = 0.0 if asked is None else (asked - (answered or datetime.now(UTC))).total_seconds()
+    return min(max(0.0, seconds), LONGEST_WAIT_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +24,15 @@ def moment(value: object) -> datetime | None:
         # 1e11 seconds are the year 5138; 1e11 milliseconds are 1973.
         return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, tz=UTC)
     return None
+
+
+def http_date(text: str | None) -> datetime | None:
+    """Read a date as HTTP headers carry it; None where there is none."""
+    try:
+        read = parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
 def poll_after_s(headers: Mapping[str, str]) -> float | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import openai
 
+    from ragtune._api.calls import Json, LocalFile
     from ragtune.dataset import Dataset
     from ragtune.files import UploadedFile
     from ragtune.job.creation import CreateOptions
@@ -53,6 +54,8 @@ class AsyncFineTuneJob:
         self._api = asynchronous(client)
         self._details = details
         self._reused = reused
+        # What it was made from, by the name of the field: a server's complaint is then traced to a local line.
+        self._files: dict[str, LocalFile] = {}
 
     @property
     def id(self) -> str:
@@ -137,8 +140,11 @@ class AsyncFineTuneJob:
         if dry_run:
             return await cls.plan(client, dataset, spec, **options)
         api = asynchronous(client)
-        details, reused = await creation.place(api, await creation.prepare(api, dataset, spec, options))
-        return cls(api, details, reused=reused)
+        order = await creation.prepare(api, dataset, spec, options)
+        details, reused = await creation.place(api, order)
+        job = cls(api, details, reused=reused)
+        job._files = order.local_files
+        return job
 
     @classmethod
     async def get(cls, client: openai.AsyncOpenAI | Api, job_id: str) -> AsyncFineTuneJob:
@@ -243,3 +249,14 @@ class JobTable(Table[Job], Generic[Job]):
 def api_of(job: AsyncFineTuneJob) -> Api:
     """Return the account that a job belongs to, for the rooms that watch and use it."""
     return job._api
+
+
+def saw(job: AsyncFineTuneJob, body: Json) -> JobDetails:
+    """Take over what a watcher read of the job, and return it."""
+    job._details = JobDetails.from_wire(body)
+    return job._details
+
+
+def local_files(job: AsyncFineTuneJob) -> dict[str, LocalFile]:
+    """Return the local files that a job was made from, by `training_file` and `validation_file`; empty if unknown."""
+    return job._files

@@ -77,6 +77,12 @@ class Order:
     cost: CostEstimate | None
     warnings: tuple[str, ...]
 
+    @property
+    def local_files(self) -> dict[str, LocalFile]:
+        """The local ones of its files, by the field of the request that names them."""
+        files = {"training_file": self.training, "validation_file": self.validation}
+        return {name: file for name, file in files.items() if isinstance(file, LocalFile)}
+
 
 async def prepare(api: Api, data: Dataset | UploadedFile | str, spec: TuneSpec, options: CreateOptions) -> Order:
     """Check everything that can be checked before a byte is sent; errors as in `FineTuneJob.create`."""

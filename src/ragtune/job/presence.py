@@ -6,11 +6,11 @@ worth waiting for, the second is not; the job itself looks alike in both cases.
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from ragtune._api.faults import transient
+from ragtune._api.times import http_date
 from ragtune._retry import patiently
 from ragtune.errors import ModelExpired, ModelNotReady, NoTunedModel
 
@@ -28,6 +28,8 @@ logger = logging.getLogger("ragtune")
 
 # How long a model may take to answer to its name after its job succeeded.
 APPEARS_WITHIN_S = 300.0
+# How long to listen to a server that says nothing.
+SILENCE_S = 30.0
 # The embedded backend says so itself, and then there is nothing to wait for, however young the model was.
 DELETED_HEADER = "x-ragtune-deleted-at"
 
@@ -74,6 +76,8 @@ async def require_model(
     import openai
 
     def may_come(error: BaseException) -> bool:
+        if transient(error):
+            return True
         if not isinstance(error, openai.NotFoundError) or _too_late(error, job, api.port.now()):
             return False
         if waits is not None:
@@ -81,12 +85,18 @@ async def require_model(
         return True
 
     try:
-        await patiently(api, lambda: api.model(name), window_s=window_s, retry_on=may_come)
+        await patiently(
+            api,
+            lambda: api.look("models.retrieve", model=name, timeout_s=SILENCE_S),
+            window_s=window_s,
+            retry_on=may_come,
+            until=api.port.monotonic() + window_s,
+        )
     except openai.NotFoundError as error:
         if _names_model(error):
             if _too_late(error, job, api.port.now()):
                 raise NoTunedModel(_gone(job, name)) from error
-            raise ModelNotReady(_not_yet(job, name)) from error
+            raise ModelNotReady(_not_yet(job, name, window_s)) from error
         # The job did succeed; whether such a server lists its models is another matter.
         logger.warning("%s succeeded but the server does not list %s (404)", job.id, name)
     except openai.APIStatusError as error:
@@ -109,11 +119,8 @@ def _too_late(error: openai.NotFoundError, job: JobDetails, now: float) -> bool:
 
 def _server_time(error: openai.NotFoundError, now: float) -> float:
     """The server's own clock at its answer: ours may be minutes off."""
-    try:
-        told = parsedate_to_datetime(error.response.headers["date"])
-    except (KeyError, ValueError):
-        return now
-    return (told if told.tzinfo else told.replace(tzinfo=dt.UTC)).timestamp()
+    told = http_date(error.response.headers.get("date"))
+    return now if told is None else told.timestamp()
 
 
 def _gone(job: JobDetails, name: str) -> str:
@@ -124,9 +131,10 @@ def _gone(job: JobDetails, name: str) -> str:
     )
 
 
-def _not_yet(job: JobDetails, name: str) -> str:
+def _not_yet(job: JobDetails, name: str, waited_s: float) -> str:
+    when = f" in {waited_s:.0f} s" if waited_s else ""
     return (
-        f"{job.id} succeeded but the server does not answer to {name}: a new model can take minutes to appear, so wait "
+        f"{job.id} succeeded but the server did not answer to {name}{when}: a new model can take minutes, so wait "
         f"with rt.JobMonitor(rt.FineTuneJob.get(client, {job.id!r})).wait(); if it was deleted, create another with "
         "rt.FineTuneJob.create(client, dataset, spec, new=True)"
     )

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import logging
-import re
 from contextlib import aclosing
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from ragtune._retry import patiently
-from ragtune.errors import JobCancelled, JobFailed, RagtuneError, WaitTimeout
+from ragtune.errors import JobCancelled, JobFailed, RagtuneError
 from ragtune.job import AsyncFineTuneJob
-from ragtune.job.core import api_of
+from ragtune.job.core import api_of, local_files, saw
 from ragtune.job.presence import APPEARS_WITHIN_S, require_model
 from ragtune.model import AsyncTunedModel
 from ragtune.monitor.events import EventReader, JobEvent
+from ragtune.monitor.failure import blame, excerpt
 from ragtune.monitor.metrics import merged, row_from, rows_from_file
-from ragtune.monitor.progress import ProgressBar
+from ragtune.monitor.polling import Poller
+from ragtune.monitor.progress import Pace, ProgressBar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
+    from datetime import datetime
 
     import openai
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from ragtune.monitor.metrics import MetricRow, Metrics
 
 logger = logging.getLogger("ragtune")
-
-_DATA_FAULTS = frozenset({"invalid_training_file", "invalid_validation_file", "invalid_n_examples"})
-SHORTEST_PAUSE_S = 0.5
 
 
 class AsyncJobMonitor:
@@ -63,15 +61,21 @@ class AsyncJobMonitor:
         self._api: Api = api_of(job)
         self._poll_s = poll_s
         self._patience_s = patience_s
+        self._pace = Pace()
 
     @property
     def job(self) -> AsyncFineTuneJob:
         """The job that is watched."""
         return self._job
 
+    @property
+    def eta(self) -> datetime | None:
+        """When the job ends at its present pace; see `JobMonitor.eta`."""
+        return self._pace.end or self._job.details.estimated_finish
+
     async def events(self, *, after: str | None = None) -> AsyncGenerator[JobEvent, None]:
         """Iterate the events; see `JobMonitor.events`."""
-        async with aclosing(self._follow(after=after, deadline=None)) as events:
+        async with aclosing(self._follow(self._poller(None), after=after)) as events:
             async for event in events:
                 yield event
 
@@ -84,10 +88,10 @@ class AsyncJobMonitor:
         on_end: Callable[[AsyncFineTuneJob], object] | None = None,
     ) -> AsyncTunedModel:
         """Wait until the job ends; see `JobMonitor.wait`."""
-        deadline = None if timeout_s is None else self._api.port.monotonic() + timeout_s
+        poller = self._poller(timeout_s)
         try:
             with ProgressBar(self._job.id, progress) as bar:
-                async with aclosing(self._follow(after=None, deadline=deadline)) as events:
+                async with aclosing(self._follow(poller)) as events:
                     async for event in events:
                         bar.show(event)
                         if on_event is not None:
@@ -95,7 +99,7 @@ class AsyncJobMonitor:
                 bar.end(self._job.status)
                 if on_end is not None:
                     on_end(self._job)
-                return await self._model(deadline, bar)
+                return await self._model(poller.left_s, bar)
         except KeyboardInterrupt as stop:
             # As its argument too: a bare KeyboardInterrupt prints no message.
             stop.args = (f"waiting ended, {self._job.id} runs on as long as its server does; {self._come_back()}",)
@@ -103,8 +107,9 @@ class AsyncJobMonitor:
 
     async def metrics(self) -> Metrics:
         """Return the measured steps; see `JobMonitor.metrics`."""
-        await patiently(self._api, self._job.refresh, window_s=self._patience_s)
-        events = await patiently(self._api, EventReader(self._api, self._job.id).new, window_s=self._patience_s)
+        poller = self._poller(None)
+        await poller.look(self._look)
+        events = await poller.look(EventReader(self._api, self._job.id).new)
         rows = [row for event in events if (row := row_from(event.data, event.created_at)) is not None]
         for file_id in self._job.details.result_files:
             rows += await self._rows_of(file_id)
@@ -117,62 +122,72 @@ class AsyncJobMonitor:
         """List the account's jobs as a table; see `JobMonitor.table`."""
         return await AsyncFineTuneJob.list(client, limit=limit, status=status)
 
-    async def _follow(self, *, after: str | None, deadline: float | None) -> AsyncGenerator[JobEvent, None]:
+    def _poller(self, timeout_s: float | None) -> Poller:
+        return Poller(self._api, poll_s=self._poll_s, patience_s=self._patience_s, timeout_s=timeout_s, late=self._late)
+
+    async def _follow(self, poller: Poller, *, after: str | None = None) -> AsyncGenerator[JobEvent, None]:
         reader = EventReader(self._api, self._job.id, after=after)
-        pause = SHORTEST_PAUSE_S
+        live, ended = not self._job.details.is_final, False
         while True:
             # State first, events after it: what happened before the end is then read before we stop.
-            await patiently(self._api, self._job.refresh, window_s=self._patience_s)
-            fresh = await patiently(self._api, reader.new, window_s=self._patience_s)
+            asked_s = None if ended else await poller.look(self._look)
+            fresh = await poller.look(reader.new)
             for event in fresh:
+                self._pace.add(event)
                 yield event
-            if self._job.details.is_final:
+            final = self._job.details.is_final
+            # A server may write the last events after the end; so who saw the end come looks until nothing is new.
+            if final and (not live or (ended and not fresh) or poller.left_s <= 0):
                 return
-            pause = SHORTEST_PAUSE_S if fresh else min(1.5 * pause, self._poll_s)
-            await self._pause(min(pause, self._poll_s), deadline)
+            live, ended = live or not final, final
+            await poller.pause(news=bool(fresh) or ended, asked_s=None if ended else asked_s)
 
-    async def _pause(self, seconds: float, deadline: float | None) -> None:
-        left = seconds if deadline is None else min(seconds, deadline - self._api.port.monotonic())
-        if left <= 0:
-            message = (
-                f"{self._job.id} is {self._job.status} and runs on as long as its server does; {self._come_back()}"
-            )
-            raise WaitTimeout(message)
-        await self._api.port.sleep(left)
+    async def _look(self, timeout_s: float) -> float | None:
+        """Look at the job; returns the seconds after which the server wants to be asked again."""
+        body = await self._api.look("fine_tuning.jobs.retrieve", timeout_s=timeout_s, fine_tuning_job_id=self._job.id)
+        saw(self._job, body)
+        return body.poll_after_s
 
-    async def _model(self, deadline: float | None, bar: ProgressBar) -> AsyncTunedModel:
+    async def _model(self, left_s: float, bar: ProgressBar) -> AsyncTunedModel:
         """Return the finished job's model once the server answers to its name, or say what became of the job."""
         job = self._job.details
         if job.status == "cancelled":
             message = f"{job.id} was cancelled; create it again with the same call, cancelled jobs are not reused"
             raise JobCancelled(message)
         if job.status == "failed":
-            self._raise_failed()
+            raise await self._failure()
         model = AsyncTunedModel._of(self._api, job)
-        left = APPEARS_WITHIN_S if deadline is None else deadline - self._api.port.monotonic()
-        window_s = max(0.0, min(left, APPEARS_WITHIN_S))
 
         def waits() -> None:
             bar.end(f"{job.status}, its model does not answer yet")
             logger.info("%s succeeded, %s does not answer yet; it is waited for", job.id, model.name)
 
+        window_s = max(0.0, min(left_s, APPEARS_WITHIN_S))
         await require_model(self._api, job, model.name, window_s=window_s, waits=waits)
         return model
 
-    def _raise_failed(self) -> NoReturn:
-        job = self._job.details
-        error = job.error
+    async def _failure(self) -> JobFailed:
+        """Return what the server says of a failed job, with the local line that it means."""
+        job, error = self._job.details, self._job.details.error
         code, said = (error.code, error.message) if error else (None, None)
-        line = _line_in(said or "")
-        where = f" (line {line} of the training file)" if line else ""
-        message = f"{job.id} failed{where}: {said or 'the server gives no reason'}" + (f" [{code}]" if code else "")
-        bad_data = code in _DATA_FAULTS or (error is not None and error.param in ("training_file", "validation_file"))
-        repair = "repair the data and create it again" if bad_data else "when that is put right create it again"
-        raise JobFailed(
+        place = blame(error)
+        file = local_files(self._job).get(place.file or "")
+        lines, shown = place.numbers, None
+        if file is not None and lines:
+            line, shown = await self._api.port.work(excerpt, file, place)
+            lines = lines if line is None else (line, *lines[1:])
+        message = f"{job.id} failed: {said or 'the server gives no reason'}" + (f" [{code}]" if code else "")
+        if lines:
+            where = file.path if file else f"the {(place.file or 'training_file').replace('_', ' ')}"
+            message += f"; see line {lines[0]} of {where}" + (f": {shown}" if shown else "")
+        repair = "repair the data and create it again" if place.file else "when that is put right create it again"
+        return JobFailed(
             f"{message}; {repair}, failed jobs are not reused",
             code=code,
             param=error.param if error else None,
-            line=line,
+            lines=lines,
+            path=None if file is None else str(file.path),
+            excerpt=shown,
             job_id=job.id,
             job=self._job,
         )
@@ -187,14 +202,14 @@ class AsyncJobMonitor:
             logger.warning("result file %s cannot be read: %s", file_id, error)
             return []
 
+    def _late(self) -> str:
+        where = f" ({self._pace})" if str(self._pace) else ""
+        return (
+            f"{self._job.id} is {self._job.status}{where} and runs on as long as its server does; {self._come_back()}"
+        )
+
     def _come_back(self) -> str:
         return f"come back with rt.JobMonitor(rt.FineTuneJob.get(client, {self._job.id!r})).wait()"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._job!r})"
-
-
-def _line_in(message: str) -> int | None:
-    """Return the line that a server's message points at: "Example 100", "Line 3", "Flagged lines: 4, 13"."""
-    found = re.search(r"\b(?:example|line|lines:)\s+(\d+)", message, re.IGNORECASE)
-    return int(found[1]) if found else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["EventReader", "JobEvent"]
 
+logger = logging.getLogger("ragtune")
+
 # Events arrive newest first, now and then out of order: only after so many known ones in a row the rest is known too.
-_KNOWN_IN_A_ROW = 100
+KNOWN_IN_A_ROW = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,27 +84,47 @@ class EventReader:
         self._after = after
         self._seen: set[str] = set()
 
-    async def new(self) -> list[JobEvent]:
-        """Return the events that were not returned before, oldest first."""
-        fresh: list[JobEvent] = []
-        ids: list[str] = []
-        in_a_row = 0
-        async with aclosing(self._api.events(self._job_id)) as events:
-            async for body in events:
-                event = JobEvent.from_wire(body)
-                if event.id == self._after:
-                    break
-                in_a_row = in_a_row + 1 if event.id in self._seen else 0
-                if in_a_row >= _KNOWN_IN_A_ROW:
-                    break
-                if event.id not in self._seen:
-                    ids.append(event.id)
-                    fresh.append(event)
+    async def new(self, timeout_s: float) -> list[JobEvent]:
+        """Return the events that were not returned before, oldest first.
+
+        Args:
+            timeout_s: seconds that the server may be silent, for each page.
+        """
+        fresh = in_order(await self._unseen(timeout_s))
         # Only now: an error on a later page must not make the earlier ones known without handing them on.
-        self._seen.update(ids)
-        fresh.reverse()
-        times = [event.created_at for event in fresh if event.created_at is not None]
-        if len(times) == len(fresh):
-            # Stable, so that events of one second keep the server's order.
-            fresh.sort(key=lambda event: event.created_at or times[0])
-        return fresh
+        self._seen.update(event.id for event in fresh)
+        ids = [event.id for event in fresh]
+        known = ids.index(self._after) + 1 if self._after in ids else 0
+        if self._after is not None and not known:
+            logger.warning("%s has no event %s, so all its events are handed out", self._job_id, self._after)
+        self._after = None
+        return fresh[known:]
+
+    async def _unseen(self, timeout_s: float) -> list[JobEvent]:
+        """Return the unseen events, newest first, from pages that shift, repeat themselves or come out of order."""
+        fresh: dict[str, JobEvent] = {}
+        known = 0
+        query = {"fine_tuning_job_id": self._job_id}
+        pages = self._api.pages("fine_tuning.jobs.list_events", timeout_s=timeout_s, **query)
+        async with aclosing(pages):
+            async for page in pages:
+                for body in page.get("data") or ():
+                    # On the first page after a restart, what lies below the last known event counts as known.
+                    if body["id"] in self._seen or body["id"] in fresh or self._after in fresh:
+                        known += 1
+                    else:
+                        known = 0
+                    if known == KNOWN_IN_A_ROW:
+                        return list(fresh.values())
+                    if body["id"] not in self._seen:
+                        fresh.setdefault(body["id"], JobEvent.from_wire(body))
+        return list(fresh.values())
+
+
+def in_order(newest_first: list[JobEvent]) -> list[JobEvent]:
+    """Return events oldest first; those of one second keep the server's order."""
+    events = newest_first[::-1]
+    times = [event.created_at for event in events if event.created_at is not None]
+    if len(times) == len(events):
+        events.sort(key=lambda event: event.created_at or times[0])
+    return events

@@ -13,6 +13,7 @@ from ragtune.monitor.core import AsyncJobMonitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     import openai
 
@@ -28,7 +29,8 @@ class JobMonitor:
 
     Args:
         job: the job.
-        poll_s: longest pause between two looks, in seconds; while something happens it looks twice a second.
+        poll_s: longest pause between two looks, in seconds; while something happens it looks twice a second. A server
+            that asks for another pause (`openai-poll-after-ms`, `Retry-After`) gets it.
         patience_s: how long to go on, in seconds, while the server is in trouble or out of reach.
 
     Example:
@@ -56,8 +58,19 @@ class JobMonitor:
         """The job that is watched."""
         return self._job
 
+    @property
+    def eta(self) -> datetime | None:
+        """When the job ends (UTC) at the pace of its steps so far, else as the server estimates it; None is unknown.
+
+        It follows the events that `events` or `wait` read.
+        """
+        return self._monitor.eta
+
     def events(self, *, after: str | None = None) -> Iterator[JobEvent]:
         """Iterate the events: oldest first, each once, until the job has ended.
+
+        Trouble of the server or the line is outlasted, for `patience_s`; after a restart of the program `after` goes on
+        where it stopped.
 
         Args:
             after: id of the last event that you have already, to go on behind it.
@@ -82,7 +95,8 @@ class JobMonitor:
             on_end: called with the job when it has ended, however it did.
 
         Raises:
-            JobFailed: the server ended the job; holds code, param, line and job.
+            JobFailed: the server ended the job; holds code, param, line and job, and for a job from `create` the local
+                file and the beginning of what stands on that line.
             JobCancelled: somebody cancelled it.
             WaitTimeout: the time is over; the job runs on, and the message says how to come back.
             ModelNotReady: the job succeeded and its server names no model, or does not answer to its name in five

@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from types import TracebackType
 
     from ragtune.monitor.events import JobEvent
@@ -69,6 +70,40 @@ class ProgressBar:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+class Pace:
+    """How fast a job steps, by the server's own times, which a late or sleeping watcher does not disturb."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, datetime] | None = None
+        self._last: tuple[float, datetime] | None = None
+        self._total: float | None = None
+
+    def add(self, event: JobEvent) -> None:
+        """Take an event in, if it tells of a step."""
+        step, total = event.data.get("step"), event.data.get("total_steps")
+        if not isinstance(step, int | float) or event.created_at is None:
+            return
+        if self._first is None or self._last is None or step < self._last[0]:
+            # A resumed job steps from its last checkpoint again.
+            self._first = (step, event.created_at)
+        self._last = (step, event.created_at)
+        self._total = total if isinstance(total, int | float) else self._total
+
+    @property
+    def end(self) -> datetime | None:
+        """When the last step is made at this pace; None until two steps were seen."""
+        if self._first is None or self._last is None or self._total is None or self._last[0] <= self._first[0]:
+            return None
+        per_step = (self._last[1] - self._first[1]) / (self._last[0] - self._first[0])
+        return self._last[1] + max(0.0, self._total - self._last[0]) * per_step
+
+    def __str__(self) -> str:
+        if self._last is None or self._total is None:
+            return ""
+        end = "" if self.end is None else f", done about {self.end:%H:%M} UTC"
+        return f"step {self._last[0]:g} of {self._total:g}{end}"
 
 
 def _bar(label: str) -> Any:
