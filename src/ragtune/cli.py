@@ -7,7 +7,6 @@ command line makes no sense; 3 no key was found; 130 Ctrl-C.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 from contextlib import contextmanager
@@ -127,11 +126,17 @@ def serve(
     folder: Annotated[
         Path, typer.Argument(help="Where the backend keeps its state; made when it is not there.")
     ] = Path("ragtune-backend"),
-    host: Annotated[str, typer.Option(help="Address to listen on; others than this machine's need --key-file.")] = (
+    host: Annotated[str, typer.Option(help="Address to listen on; others than this machine's need a key once.")] = (
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8000,
     key_file: Annotated[Path | None, typer.Option(help="File with the API key to ask for; default: made.")] = None,
+    new_key: Annotated[
+        bool, typer.Option("--new-key", help="Make a key for other machines, show it once, keep its hash.")
+    ] = False,
+    webhook: Annotated[
+        str | None, typer.Option(metavar="URL", help="Told when a job ends, in OpenAI's signed form.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads for training and answering.")] = None,
     alias: Annotated[
         list[str] | None,
@@ -142,21 +147,39 @@ def serve(
     with _plain_errors():
         from ragtune._keys import read_key
         from ragtune.local import serve as run_backend
+        from ragtune.local.account import KEY_FILE, WEBHOOK_SECRET_FILE, keeps_hash
+        from ragtune.local.account import new_key as make_key
         from ragtune.local.backend import LOOPBACK
 
-        key = read_key(key_file) if key_file else None
-        if key is None and host not in LOOPBACK:
-            message = f"{host!r} can be reached from other machines: say with --key-file FILE which key may come in"
+        if new_key and (key_file or host in LOOPBACK):
+            message = "is for a --host that other machines can reach, and without --key-file"
+            raise typer.BadParameter(message, param_hint="--new-key")
+        key = read_key(key_file) if key_file else make_key() if new_key else None
+        if key is None and host not in LOOPBACK and not keeps_hash(folder):
+            message = (
+                f"{host!r} can be reached from other machines: say with --key-file FILE which key may come in, or let "
+                "--new-key make one"
+            )
             raise typer.BadParameter(message, param_hint="--host")
 
         def show(backend: LocalBackend) -> None:
-            where = key_file or _written(backend.api_key, backend.folder / "api_key.txt")
-            typer.echo(f"serving {backend.folder} at {backend.base_url}; the API key is in {where}; Ctrl-C stops")
+            where = key_file or (backend.folder / KEY_FILE if key is None and host in LOOPBACK else None)
+            place = f"the API key is in {where}" if where else "it keeps a hash of its API key"
+            typer.echo(f"serving {backend.folder} at {backend.base_url}; {place}; Ctrl-C stops")
             typer.echo(f"export OPENAI_BASE_URL={backend.base_url}")
-            typer.echo(f'export OPENAI_API_KEY="$(cat {shlex.quote(str(where))})"')
+            if where:
+                typer.echo(f'export OPENAI_API_KEY="$(cat {shlex.quote(str(where))})"')
+            elif new_key:
+                typer.echo(f"export OPENAI_API_KEY={key}  # shown this once")
+            if webhook:
+                typer.echo(
+                    f'export OPENAI_WEBHOOK_SECRET="$(cat {shlex.quote(str(backend.folder / WEBHOOK_SECRET_FILE))})"'
+                )
 
         aliases = dict(_alias(text) for text in alias or [])
-        run_backend(folder, host=host, port=port, key=key, threads=threads, aliases=aliases, on_start=show)
+        run_backend(
+            folder, host=host, port=port, key=key, webhook=webhook, threads=threads, aliases=aliases, on_start=show
+        )
 
 
 @app.command()
@@ -177,13 +200,6 @@ def _alias(text: str) -> tuple[str, str]:
         message = f"{text!r} is not NAME=BASE, for example gpt-4o-mini-2024-07-18=smollm2-135m-instruct"
         raise typer.BadParameter(message, param_hint="--alias")
     return name, base
-
-
-def _written(key: str, path: Path) -> Path:
-    """Write the key where `client_from_key_file` can read it, for its owner's eyes only."""
-    with open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(key + "\n")
-    return path
 
 
 @contextmanager

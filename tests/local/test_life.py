@@ -19,7 +19,7 @@ import openai
 import pytest
 
 from ragtune.errors import BackendError
-from ragtune.local import LocalBackend, serve
+from ragtune.local import LocalBackend
 from tests.local.kit import create, messages, trainer, until, wait_for
 
 SERVER = """
@@ -221,26 +221,6 @@ def test_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:
         pass
 
 
-def test_other_hosts_need_a_key(tmp_path: Path) -> None:
-    """Neither the class nor `serve` opens a machine to the network without an explicit key."""
-    with pytest.raises(BackendError, match="can be reached from other machines"):
-        LocalBackend(tmp_path, host="0.0.0.0")
-    with pytest.raises(BackendError, match="can be reached from other machines"):
-        serve(tmp_path, host="0.0.0.0")
-    with LocalBackend(tmp_path, host="0.0.0.0", key="my-own-key", trainer=trainer()) as backend:
-        with backend.client() as client:
-            assert client.models.list().data
-        assert "my-own-key" not in (tmp_path / "account.json").read_text()
-
-
-def test_the_key_is_the_owners_alone(tmp_path: Path) -> None:
-    """Kept with mode 600, and in no repr."""
-    with LocalBackend(tmp_path, trainer=trainer()) as backend:
-        assert (tmp_path / "account.json").stat().st_mode & 0o777 == 0o600
-        assert backend.api_key not in repr(backend)
-        assert backend.api_key not in repr(backend._running.account)  # type: ignore[union-attr]
-
-
 def test_a_backend_that_is_not_started_says_so(tmp_path: Path) -> None:
     backend = LocalBackend(tmp_path)
     for name in ("base_url", "api_key", "account"):
@@ -255,7 +235,7 @@ def test_a_damaged_folder_is_a_clear_error(tmp_path: Path) -> None:
         LocalBackend(tmp_path).start()
     (tmp_path / "state.sqlite3").unlink()
     (tmp_path / "account.json").write_text(json.dumps({"id": "x"}))
-    with pytest.raises(BackendError, match="needs id, created_at and key"):
+    with pytest.raises(BackendError, match="needs id and created_at"):
         LocalBackend(tmp_path).start()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ragtune.errors import BackendError
-from ragtune.local.account import Account, open_account
+from ragtune.local.account import Account, keeps_hash, open_account, webhook_secret
 from ragtune.local.answering import Answering, AnsweringEngine
 from ragtune.local.app import make_app
 from ragtune.local.folder import FolderLock
@@ -19,6 +19,7 @@ from ragtune.local.queue import Queue
 from ragtune.local.server import ServerThread
 from ragtune.local.services import Services
 from ragtune.local.store import Store
+from ragtune.local.webhooks import Webhooks, check_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,8 +46,10 @@ class LocalBackend:
     Args:
         folder: where it keeps its state; made when it is not there.
         port: TCP port, 0 for any free one.
-        host: address to listen on; one that other machines can reach needs `key`.
-        key: the API key to ask for; None makes one and keeps it in the folder, readable by its owner alone.
+        host: address to listen on; one that other machines can reach needs `key` once.
+        key: the API key to ask for. None makes one and keeps it in the folder's `api_key.txt`, readable by its owner
+            alone. A key for a host that other machines can reach has at least 16 characters; the folder keeps its
+            salted hash, so that later starts need not be given it again.
         bases: further base models: name to folder, or to an id of the Hugging Face Hub.
         aliases: further names for base models, for example `{"gpt-4o-mini-2024-07-18": "smollm2-135m-instruct"}`, so
             that unchanged programs run. A model tuned under an alias carries the alias in its name.
@@ -54,6 +57,8 @@ class LocalBackend:
         threads: CPU threads for training and for answering each. None trains on half of the cores that this process
             may use, so that the machine stays usable meanwhile, and leaves the number for answering to torch.
         max_running: most jobs that train at the same time; others wait in the queue.
+        webhook: URL that is told when a job succeeds, fails or is cancelled: the three events of OpenAI's webhooks,
+            signed with `webhook_secret`. None tells nobody.
         trainer: argv of the training program, to which the path of a job's spec is added; None is
             `python -m ragtune.train`. A launcher such as `accelerate launch -m ragtune.train` goes here.
         engine: what answers requests, see `AnsweringEngine`; None loads models with transformers on first use.
@@ -88,13 +93,15 @@ class LocalBackend:
         cache_dir: str | Path | None = None,
         threads: int | None = None,
         max_running: int = 1,
+        webhook: str | None = None,
         trainer: Sequence[str] | None = None,
         engine: AnsweringEngine | None = None,
     ) -> None:
-        if host not in LOOPBACK and key is None:
+        self.folder = Path(folder).resolve()
+        self._exposed = host not in LOOPBACK
+        if self._exposed and key is None and not keeps_hash(self.folder):
             message = f"host {host!r} can be reached from other machines; pass key=... to say who may come in"
             raise BackendError(message)
-        self.folder = Path(folder).resolve()
         self._address = (host, port)
         self._key = key
         self._bases = BaseModels(
@@ -106,6 +113,7 @@ class LocalBackend:
         self._max_running = max_running
         self._trainer = tuple(trainer or (sys.executable, "-m", "ragtune.train"))
         self._engine = engine
+        self._webhook = None if webhook is None else check_url(webhook)
         self._running: _Running | None = None
         self._check_names()
 
@@ -168,8 +176,24 @@ class LocalBackend:
 
     @property
     def api_key(self) -> str:
-        """The key that requests must carry."""
-        return self._require_running().account.key
+        """The key that requests must carry.
+
+        Raises:
+            BackendError: the backend is not started, or was not given the key at this start and knows its hash alone.
+        """
+        key = self._require_running().account.key
+        if key is None:
+            message = f"{self.folder} keeps only a hash of the key; pass key=..., or api_key=... to the client"
+            raise BackendError(message)
+        return key
+
+    @property
+    def webhook_secret(self) -> str:
+        """With which webhook messages are signed: what `client.webhooks.unwrap(secret=...)` of the receiver needs.
+
+        It is made on first use, also before the start, and kept in the folder, readable by its owner alone.
+        """
+        return webhook_secret(self.folder)
 
     @property
     def account(self) -> str:
@@ -180,13 +204,16 @@ class LocalBackend:
         """Make an ordinary `openai.OpenAI` for this backend; `options` go to its constructor."""
         from openai import OpenAI
 
-        return OpenAI(**{"base_url": self.base_url, "api_key": self.api_key, **options})
+        return OpenAI(**self._client_options(options))
 
     def async_client(self, **options: Any) -> AsyncOpenAI:
         """Make a new `openai.AsyncOpenAI` for this backend; one belongs to one event loop."""
         from openai import AsyncOpenAI
 
-        return AsyncOpenAI(**{"base_url": self.base_url, "api_key": self.api_key, **options})
+        return AsyncOpenAI(**self._client_options(options))
+
+    def _client_options(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {"base_url": self.base_url, **({} if "api_key" in options else {"api_key": self.api_key}), **options}
 
     def _make_queue(self, store: Store) -> Queue:
         return Queue(
@@ -210,7 +237,10 @@ class LocalBackend:
 class _Running:
     """The parts of a started backend, opened in order and closed in reverse."""
 
-    def __init__(self, lock: FolderLock, store: Store, services: Services, server: ServerThread) -> None:
+    def __init__(
+        self, lock: FolderLock, store: Store, services: Services, server: ServerThread, webhooks: Webhooks | None
+    ) -> None:
+        self._webhooks = webhooks
         self._lock = lock
         self._store = store
         self._services = services
@@ -221,7 +251,7 @@ class _Running:
     def open(cls, backend: LocalBackend) -> _Running:
         lock = FolderLock(backend.folder)
         try:
-            account = open_account(backend.folder, key=backend._key)
+            account = open_account(backend.folder, key=backend._key, exposed=backend._exposed)
             store = Store(backend.folder)
             try:
                 bases = backend._bases
@@ -234,6 +264,10 @@ class _Running:
                 )
                 host, port = backend._address
                 server = ServerThread(backend._make_app(services), host=host, port=port)
+                webhooks = None
+                if backend._webhook is not None:
+                    webhooks = Webhooks(store.outbox, url=backend._webhook, secret=webhook_secret(backend.folder))
+                    webhooks.start()
                 services.queue.start()
             except BaseException:
                 store.close()
@@ -241,7 +275,7 @@ class _Running:
         except BaseException:
             lock.release()
             raise
-        return cls(lock, store, services, server)
+        return cls(lock, store, services, server, webhooks)
 
     def close(self) -> tuple[str, ...]:
         """Close everything; returns the ids of the jobs that have not ended."""
@@ -254,6 +288,8 @@ class _Running:
         finally:
             try:
                 self._services.queue.stop(_STOP_S)
+                if self._webhooks is not None:
+                    self._webhooks.stop()
                 unfinished = self._store.jobs.unfinished()
             finally:
                 self._store.close()

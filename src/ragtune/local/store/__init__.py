@@ -10,6 +10,7 @@ from ragtune.local.store.blobs import BlobStore
 from ragtune.local.store.files import Files
 from ragtune.local.store.jobs import Jobs
 from ragtune.local.store.models import Models
+from ragtune.local.store.outbox import Outbox
 from ragtune.local.store.schema import MIGRATIONS
 from ragtune.local.store.uploads import Uploads
 
@@ -28,6 +29,7 @@ class Store:
         uploads: files that come in parts.
         jobs: fine-tuning jobs and their events.
         models: tuned models and checkpoints.
+        outbox: webhook events that are to be sent.
 
     Raises:
         BackendError: the folder's database cannot be used.
@@ -56,7 +58,8 @@ class Store:
         )
         self.files = Files(self._database, BlobStore(folder))
         self.uploads = Uploads(self._database, self.files)
-        self.jobs = Jobs(self._database)
+        self.outbox = Outbox(self._database)
+        self.jobs = Jobs(self._database, self.outbox)
         self.models = Models(self._database, folder)
 
     def transaction(self) -> AbstractContextManager[object]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from ragtune._sqlite import Database
+    from ragtune.local.store.outbox import Outbox
 
 __all__ = ["Jobs"]
 
@@ -27,8 +28,9 @@ class Jobs:
     same job (a cancel and the end of the training, say) the first wins and the other is told so.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, outbox: Outbox) -> None:
         self._database = database
+        self._outbox = outbox
 
     def add(self, job: JobRow) -> None:
         """Keep a new job together with its first events."""
@@ -112,6 +114,8 @@ class Jobs:
             ).fetchone()
             if row is not None and note is not None:
                 self.note(job_id, note)
+            if row is not None and to in TERMINAL:
+                self._outbox.add(job_id, to)
         return None if row is None else _job(row)
 
     def note(self, job_id: str, *events: NewEvent) -> None:

@@ -116,6 +116,18 @@ MIGRATIONS = (
     CREATE INDEX part_upload ON part (upload);
     CREATE INDEX part_sha256 ON part (sha256)
     """,
+    """
+    CREATE TABLE delivery (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        type TEXT NOT NULL,
+        job TEXT NOT NULL REFERENCES job (id),
+        created_at INTEGER NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        due_at REAL
+    );
+    CREATE INDEX delivery_due ON delivery (due_at)
+    """,
 )
 
 
@@ -230,6 +242,20 @@ class CheckpointRow:
     model: str
     metrics: dict[str, float]
     created_at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryRow:
+    """One webhook event that is to be sent."""
+
+    id: str
+    type: str
+    job: str
+    created_at: int
+    attempts: int
+    """How often it was tried in vain."""
+    due_at: float
+    """When to try next, Unix seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
