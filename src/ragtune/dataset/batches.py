@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import compress, repeat
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import pyarrow as pa
+
+    from ragtune.records import RecordFormat
 
 BATCH_ROWS = 1024
 
@@ -111,17 +114,20 @@ class RowBatch(Batch):
         return self._rows[index]
 
 
-def arrow_batch(table: pa.Table | pa.RecordBatch) -> Batch:
-    """A batch over an Arrow table; columns become Python lists when they are asked for."""
-    return Batch(table.schema.names, table.num_rows, Columns(table))
+class ArrowBatch(Batch):
+    """An Arrow table; columns become Python lists when they are asked for."""
+
+    def __init__(self, table: pa.Table | pa.RecordBatch) -> None:
+        super().__init__(table.schema.names, table.num_rows, Columns(table))
+        self.table = table
 
 
 class Selection:
     """The rows of a batch that are wanted, each with its number in the source."""
 
-    def __init__(self, batch: Batch, first_row: int) -> None:
+    def __init__(self, batch: Batch, numbers: Sequence[int]) -> None:
         self._batch = batch
-        self._first_row = first_row
+        self._numbers = numbers
         self._keep: list[bool] | None = None
         self._change: Callable[[str], str] | None = None
         self._columns: dict[str, Sequence[Any]] = {}
@@ -134,17 +140,18 @@ class Selection:
         """The columns of the batch."""
         return self._batch.names
 
-    def drop(self, unwanted: Sequence[bool]) -> int:
-        """Drop rows, one flag for each row that is still selected; returns how many were dropped."""
-        count = sum(unwanted)
-        if count:
-            if self._keep is None:
-                self._keep = [not flag for flag in unwanted]
-            else:
-                flags = iter(unwanted)
-                self._keep = [kept and not next(flags) for kept in self._keep]
-            self._columns.clear()
-        return count
+    def drop(self, unwanted: Sequence[bool]) -> list[int]:
+        """Drop rows, one flag for each row that is still selected; returns the numbers of those that were dropped."""
+        if True not in unwanted:
+            return []
+        dropped = list(compress(self.numbers(), unwanted))
+        if self._keep is None:
+            self._keep = [not flag for flag in unwanted]
+        else:
+            flags = iter(unwanted)
+            self._keep = [kept and not next(flags) for kept in self._keep]
+        self._columns.clear()
+        return dropped
 
     def change_texts(self, change: Callable[[str], str]) -> None:
         """Change every text that is read from now on."""
@@ -166,13 +173,22 @@ class Selection:
         """The selected rows as the source gives them, for somebody who reads few of their columns."""
         return self._batch.views() if self._keep is None else compress(self._batch.views(), self._keep)
 
+    def arrow_table(self) -> pa.Table | None:
+        """The selected rows as the source gives them, where it gives Arrow."""
+        if not isinstance(self._batch, ArrowBatch):
+            return None
+        import pyarrow as pa
+
+        table = self._batch.table
+        whole = pa.Table.from_batches([table]) if isinstance(table, pa.RecordBatch) else table
+        return whole if self._keep is None else whole.filter(pa.array(self._keep))
+
     def _changed(self, value: Any) -> Any:
         return self._change(value) if self._change is not None and isinstance(value, str) else value
 
     def numbers(self) -> list[int]:
         """The number of each selected row in the source, counted from 0."""
-        every = range(self._first_row, self._first_row + len(self._batch))
-        return list(every if self._keep is None else compress(every, self._keep))
+        return list(self._numbers if self._keep is None else compress(self._numbers, self._keep))
 
     def number(self, index: int) -> int:
         """The number in the source of the `index`-th selected row."""
@@ -199,14 +215,59 @@ class Selection:
             return missing_column(name, self._batch.names, "the template")
         row = next(index for index in range(len(self._batch)) if name not in self._batch.row(index))
         return (
-            f"row {self._first_row + row} has no column {name!r}; it has {_listed(tuple(self._batch.row(row)))}; "
+            f"row {self._numbers[row]} has no column {name!r}; it has {_listed(tuple(self._batch.row(row)))}; "
             f"give every row of the source this column"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lines:
+    """What selected rows became.
+
+    Attributes:
+        format: the record kind; None where there was no row.
+        systems: the system prompt of each record.
+        data: one line per row, each with its line feed and without other line separators.
+        facts: gives the question and all texts of each row, without a template's constant words.
+    """
+
+    format: RecordFormat | None
+    systems: Sequence[str | None]
+    data: bytes
+    facts: Callable[[], Iterator[tuple[str, Sequence[str]]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What became of a batch of rows.
+
+    Attributes:
+        format: the record kind; None where no row is left.
+        numbers: the number in the source of each row that is left, in order.
+        data: a line for each of them, with its line feed.
+        systems: the system prompt of each record.
+        dropped: the number of each row that a filter dropped, and which filter it was.
+        keys: the keys of each row's facts, see `ragtune.dataset.splits`; empty where nothing is split.
+        wishes: keys of what the user wants to keep together as well; empty where nothing is.
+    """
+
+    format: RecordFormat | None
+    numbers: Sequence[int]
+    data: bytes
+    systems: Sequence[str | None]
+    dropped: Mapping[int, int]
+    keys: Sequence[Sequence[int]] = ()
+    wishes: Sequence[Sequence[int]] = ()
 
 
 def missing_column(name: str, names: Sequence[str], who: str) -> str:
     """The message about a column that is not there."""
     return f"{who} names column {name!r}, which is not there; the columns are {_listed(names)}"
+
+
+def two_kinds(number: int, kind: str, earlier: str) -> str:
+    """The message about a dataset of two record kinds."""
+    return f"row {number} became a {kind} record, earlier rows {earlier}; build one dataset per record kind"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragtune.dataset import sources
 from ragtune.dataset.audit import FactAudit, audit_rows
-from ragtune.dataset.batches import Batch, Selection, missing_column
+from ragtune.dataset.batches import Batch, Made, Selection, missing_column
 from ragtune.dataset.building import build_folder
 from ragtune.dataset.dataset import Dataset
 from ragtune.dataset.doubles import Deduplicate
+from ragtune.dataset.engines import Engine, run
 from ragtune.dataset.filters import Filter, Predicate, Tally
-from ragtune.dataset.functions import FunctionRenderer, LaidOut
+from ragtune.dataset.functions import LaidOut
+from ragtune.dataset.making import BuildBatch
 from ragtune.dataset.overlap import Overlap, find_overlap
 from ragtune.dataset.preview import Preview
 from ragtune.dataset.splits import SplitPlan, check_shares
 from ragtune.dataset.templates import (
-    Renderer,
     Template,
     chat_template,
     completion_template,
@@ -323,11 +325,11 @@ class DatasetBuilder:
         Raises:
             DatasetError: no template, an empty source, or a row that makes no record.
         """
-        renderer = self._renderer()
+        build_batch = self._build_batch((), SplitPlan())
         found: list[AnyRecord] = []
         for rows in self.selections(Tally()):
             rows.cut(count - len(found))
-            found.extend(parse_record(line) for line in renderer.lines(rows).split(b"\n")[:-1])
+            found.extend(parse_record(line) for line in build_batch.make(rows).data.split(b"\n")[:-1])
             if len(found) >= count:
                 break
         return Preview(records=tuple(found))
@@ -384,6 +386,7 @@ class DatasetBuilder:
         near_duplicates: bool = False,
         shared_runs: bool = True,
         overwrite: bool = False,
+        engine: Engine = "in_process",
     ) -> Dataset:
         """Write the dataset into a folder; records keep the order of their rows.
 
@@ -400,14 +403,15 @@ class DatasetBuilder:
             shared_runs: count what the splits share by field, runs of thirteen words included, for the manifest; takes
                 0.2 s of CPU for 10,000 records, more than the rest of the build.
             overwrite: replace a dataset that is in the folder; other files in it stay.
+            engine: where records are made: `"in_process"`, or `"ray"` on the Ray cluster that this process is
+                connected to, else on a local one. The files are the same; `benchmarks/ray_engine.py` says when it pays.
 
         Raises:
             DatasetError: no template, an empty source, no row left, a row that makes no record, shares out of range, or
                 a folder that is occupied or cannot be written.
-            MissingExtraError: `near_duplicates` without the extra `dedup`.
+            MissingExtraError: `near_duplicates` without the extra `dedup`, `engine="ray"` without the extra `ray`.
         """
         check_shares(validation, test)
-        renderer = self._renderer()
         columns = (group_by,) if isinstance(group_by, str) else tuple(group_by)
         plan = SplitPlan(
             validation=validation,
@@ -417,17 +421,31 @@ class DatasetBuilder:
             near_duplicates=near_duplicates,
             shared_runs=shared_runs,
         )
-        manifest = build_folder(self, renderer, Path(folder), plan=plan, overwrite=overwrite)
+        tally = Tally()
+        batches = self._made(tally, plan, engine)
+        manifest = build_folder(
+            batches, tally, partial(self.described, tally), Path(folder), plan=plan, overwrite=overwrite
+        )
         return Dataset.from_manifest(Path(folder), manifest)
 
-    def _renderer(self) -> Renderer | FunctionRenderer:
+    def _build_batch(self, filters: tuple[Filter, ...], plan: SplitPlan) -> BuildBatch:
         if self._template is None:
             raise DatasetError(
                 "say what a record looks like first: .chat(), .completion(), .preference(), ... or .records()"
             )
-        if isinstance(self._template, Template):
-            return Renderer(self._template)
-        return FunctionRenderer(self._template, self._dropped_columns)
+        return BuildBatch(
+            template=self._template, filters=filters, hidden=self._dropped_columns, change=self._change, plan=plan
+        )
+
+    def _made(self, tally: Tally, plan: SplitPlan, engine: Engine) -> Iterator[Made]:
+        """The lines batch by batch; counts in `tally`."""
+        # What remembers rows must see them all in order; the filters behind it need not.
+        places = [index for index, step in enumerate(self._filters, 1) if isinstance(step, Deduplicate)]
+        in_order, others = self._filters[: max(places, default=0)], self._filters[max(places, default=0) :]
+        filters = tuple(step for step in others if isinstance(step, Filter))
+        build_batch = self._build_batch(filters, plan)
+        counts = [{step.reason: 0} for step in filters]
+        return tally.added(run(engine, build_batch, self._read(in_order, tally, counts)), counts)
 
     def selections(self, tally: Tally) -> Iterator[Selection]:
         """The rows that the filters leave, batch by batch; counts what was read and dropped in `tally`.
@@ -435,17 +453,23 @@ class DatasetBuilder:
         Raises:
             DatasetError: the source has no rows, or a filter or `drop_columns` names a column that is not there.
         """
-        steps = [item.start() for item in self._filters]
-        tally.steps = [step.dropped for step in steps]
+        for rows in self._read(self._filters, tally, []):
+            if self._change is not None:
+                rows.change_texts(self._change)
+            yield rows
+
+    def _read(
+        self, steps: Sequence[Filter | Deduplicate], tally: Tally, further: Sequence[dict[str, int]]
+    ) -> Iterator[Selection]:
+        started = [item.start() for item in steps]
+        tally.steps = [*(step.dropped for step in started), *further]
         for batch in self._source.read():
             if tally.read == 0:
                 self._refuse_unknown_columns(batch)
-            rows = Selection(batch, tally.read)
-            for step in steps:
+            rows = Selection(batch, range(tally.read, tally.read + len(batch)))
+            for step in started:
                 step.apply(rows)
             tally.read += len(batch)
-            if self._change is not None:
-                rows.change_texts(self._change)
             yield rows
         if tally.read == 0:
             raise DatasetError(f"{self._source.name} has no rows; there is nothing to build from")

@@ -6,90 +6,59 @@ import sys
 from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import orjson
 
 import ragtune
-from ragtune.dataset.filters import Tally
 from ragtune.dataset.folder import MANIFEST, FileFacts, LineFile, new_folder, refuse_occupied
-from ragtune.dataset.near import near_keys
 from ragtune.dataset.overlap import Overlap, constants, fields_of_lines, find_overlap
-from ragtune.dataset.splits import SPLITS, Grouping, SplitPlan, assign, key_of
+from ragtune.dataset.splits import SPLITS, Grouping, SplitPlan, assign
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from ragtune.dataset.batches import Selection
-    from ragtune.records import RecordFormat
+    from ragtune.dataset.batches import Made
+    from ragtune.dataset.filters import Tally
 
 _COPY_LINES = 8_192
 
 
-class Recipe(Protocol):
-    """What a build needs of a builder."""
-
-    def selections(self, tally: Tally, /) -> Iterator[Selection]:
-        """The rows that are kept, batch by batch."""
-        ...
-
-    def described(self, tally: Tally, /) -> dict[str, Any]:
-        """Source and steps for the manifest, with what each step dropped."""
-        ...
-
-
-class LineMaker(Protocol):
-    """Makes the lines of selected rows, and the keys by which rows belong together."""
-
-    @property
-    def format(self) -> RecordFormat:
-        """The record kind; known once lines were made."""
-        ...
-
-    @property
-    def system(self) -> str | None:
-        """The system prompt, when it is the same for all rows."""
-        ...
-
-    def lines(self, rows: Selection, /) -> bytes:
-        """One line per row, each with its line feed and without other line separators."""
-        ...
-
-    def texts(self, rows: Selection, /) -> Iterator[Sequence[str]]:
-        """The texts of each row's facts, without a template's constant words; asked after `lines`."""
-        ...
-
-    def keys(self, rows: Selection, /) -> list[list[int]]:
-        """The keys of each row's facts; asked after `lines` for the same rows."""
-        ...
-
-
 def build_folder(
-    recipe: Recipe,
-    maker: LineMaker,
+    batches: Iterable[Made],
+    tally: Tally,
+    described: Callable[[], dict[str, Any]],
     folder: Path,
     *,
     plan: SplitPlan,
     overwrite: bool,
 ) -> dict[str, Any]:
-    """Write the files of a dataset, its manifest last, and return the manifest."""
+    """Write the files of a dataset, its manifest last, and return the manifest.
+
+    Args:
+        batches: the lines, in the order of the rows; nothing is read before the folder is known to be free.
+        tally: knows about them what there is to know, once they were read.
+        described: gives source and steps for the manifest.
+        folder: where the files go.
+        plan: how lines are split.
+        overwrite: whether a dataset in the folder is replaced.
+    """
     refuse_occupied(folder, overwrite=overwrite)
-    tally = Tally()
     with new_folder(folder, overwrite=overwrite) as workshop:
         overlap = None
         if plan.validation or plan.test:
-            files, overlap = _write_splits(recipe, maker, workshop, tally, plan)
+            files, overlap = _write_splits(batches, workshop, tally, plan)
             if plan.shared_runs:
-                overlap |= _shared(files, workshop, recipe.described(tally)).to_dict()
+                overlap |= _shared(files, workshop, described()).to_dict()
         else:
-            files = _write_all(recipe, maker, workshop, tally)
+            files = _write_all(batches, workshop, tally)
         report = {"read": tally.read, "dropped": tally.dropped, "rows": {name: files[name].rows for name in files}}
         manifest = {
             "manifest": 1,
-            "format": maker.format,
-            **recipe.described(tally),
-            "system": maker.system,
+            "format": tally.format,
+            **described(),
+            "system": tally.system,
             "split": {
                 "validation": plan.validation,
                 "test": plan.test,
@@ -107,12 +76,12 @@ def build_folder(
     return manifest
 
 
-def _write_all(recipe: Recipe, maker: LineMaker, workshop: Path, tally: Tally) -> dict[str, FileFacts]:
+def _write_all(batches: Iterable[Made], workshop: Path, tally: Tally) -> dict[str, FileFacts]:
     file, origin = LineFile(workshop / "train.jsonl"), LineFile(workshop / "train.rows.txt")
     try:
-        for rows in recipe.selections(tally):
-            file.write(maker.lines(rows), len(rows))
-            origin.write(_number_lines(rows), len(rows))
+        for made in batches:
+            file.write(made.data, len(made.numbers))
+            origin.write(_number_lines(made), len(made.numbers))
         facts = file.close()
         origin.close()
     finally:
@@ -124,19 +93,18 @@ def _write_all(recipe: Recipe, maker: LineMaker, workshop: Path, tally: Tally) -
 
 
 def _write_splits(
-    recipe: Recipe, maker: LineMaker, workshop: Path, tally: Tally, plan: SplitPlan
+    batches: Iterable[Made], workshop: Path, tally: Tally, plan: SplitPlan
 ) -> tuple[dict[str, FileFacts], dict[str, Any]]:
     paths = [workshop / f"all.{ending}" for ending in ("jsonl", "rows", "keys", "wishes")]
     lines_path, origin_path, *_ = paths
     with ExitStack() as stack:
         lines_file, origin_file, keys_file, wishes_file = (stack.enter_context(path.open("wb")) for path in paths)
         grouping, wishes = Grouping(keys_file), Grouping(wishes_file)
-        for rows in recipe.selections(tally):
-            lines_file.write(maker.lines(rows))
-            origin_file.write(_number_lines(rows))
-            grouping.add(maker.keys(rows))
-            if plan.group_by or plan.near_duplicates:
-                wishes.add(_wished(maker, rows, plan))
+        for made in batches:
+            lines_file.write(made.data)
+            origin_file.write(_number_lines(made))
+            grouping.add(made.keys)
+            wishes.add(made.wishes)
         if not grouping.rows:
             tally.refuse_nothing_left()
         splits = assign(grouping.groups(wishes), plan)
@@ -161,15 +129,6 @@ def _shared(files: Iterable[str], workshop: Path, described: dict[str, Any]) -> 
     return find_overlap(readers, readers, ignored=constants(described))
 
 
-def _wished(maker: LineMaker, rows: Selection, plan: SplitPlan) -> list[list[int]]:
-    """Keys of what the user wants to keep together as well: columns, near-duplicates."""
-    keys = list(near_keys(list(maker.texts(rows)))) if plan.near_duplicates else [[] for _ in range(len(rows))]
-    for name in plan.group_by:
-        for own, value in zip(keys, rows.column(name), strict=True):
-            own.append(key_of(f"{name}={value}".encode("utf-8", "surrogatepass")))
-    return keys
-
-
 def _distribute(lines: BinaryIO, chosen: Sequence[int], workshop: Path, ending: str) -> dict[str, FileFacts]:
     """Copy each line to the file of its split."""
     used = sorted(set(chosen))
@@ -189,9 +148,9 @@ def _distribute(lines: BinaryIO, chosen: Sequence[int], workshop: Path, ending: 
             file.abandon()
 
 
-def _number_lines(rows: Selection) -> bytes:
-    """The source row of each selected row, a line each."""
-    return b"".join([b"%d\n" % number for number in rows.numbers()])
+def _number_lines(made: Made) -> bytes:
+    """The source row of each line, a line each."""
+    return b"".join([b"%d\n" % number for number in made.numbers])
 
 
 def _facts(facts: FileFacts) -> dict[str, Any]:

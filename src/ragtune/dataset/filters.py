@@ -6,21 +6,53 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ragtune.dataset.batches import missing_column
+from ragtune.dataset.batches import missing_column, two_kinds
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
-    from ragtune.dataset.batches import Selection
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from ragtune.dataset.batches import Made, Selection
+    from ragtune.records import RecordFormat
 
 Predicate = Callable[[Mapping[str, Any]], object]
 
 
 @dataclass
 class Tally:
-    """How many rows were read, and how many each step dropped, by reason."""
+    """What is known of the rows so far: how many were read and dropped by each step, and what the others became."""
 
     read: int = 0
     steps: list[dict[str, int]] = field(default_factory=list)
+    format: RecordFormat | None = None
+    # Two are enough to know that it varies.
+    _systems: set[str | None] = field(default_factory=set)
+
+    @property
+    def system(self) -> str | None:
+        """The system prompt that all records share; None when there is none or it varies."""
+        return next(iter(self._systems)) if len(self._systems) == 1 else None
+
+    def added(self, batches: Iterable[Made], filters: Sequence[dict[str, int]]) -> Iterator[Made]:
+        """Count what became of each batch on its way.
+
+        Args:
+            batches: in the order of the rows.
+            filters: where the drops of their filters are counted.
+
+        Raises:
+            DatasetError: records of a batch are of another kind than those before.
+        """
+        for made in batches:
+            for index in made.dropped.values():
+                for reason in filters[index]:
+                    filters[index][reason] += 1
+            if made.format is not None and self.format not in (None, made.format):
+                raise DatasetError(two_kinds(made.numbers[0], made.format, self.format))
+            self.format = self.format or made.format
+            if len(self._systems) < 2:
+                self._systems.update(made.systems)
+            yield made
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -88,4 +120,4 @@ class Filtering:
 
     def apply(self, rows: Selection) -> None:
         """Drop the unwanted rows."""
-        self.dropped[self.filter.reason] += rows.drop(self.filter.unwanted(rows))
+        self.dropped[self.filter.reason] += len(rows.drop(self.filter.unwanted(rows)))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ragtune.dataset.splits import keys_of
+from ragtune.dataset.batches import Lines, two_kinds
 from ragtune.errors import DatasetError, RecordError
 from ragtune.layouts import get_layout
 from ragtune.records import CompletionRecord, Message, PreferenceRecord, Record, RecordFormat, parse_record
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ragtune.dataset.batches import Selection
     from ragtune.records import AnyRecord
 
-_FORMAT_OF = {kind: name for name, kind in RECORD_OF.items()}
+_FORMAT_OF: Mapping[type[Record], Any] = {kind: name for name, kind in RECORD_OF.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,69 +42,49 @@ class FunctionRenderer:
     def __init__(self, make: Callable[[Mapping[str, Any]], object], hidden: tuple[str, ...]) -> None:
         self._make = make
         self._hidden = frozenset(hidden)
-        self._format: RecordFormat | None = None
-        self._records: list[AnyRecord] = []
-        # Two are enough to know that it varies.
-        self._systems: set[str | None] = set()
 
-    @property
-    def system(self) -> str | None:
-        """The system prompt that all records share; None when there is none or it varies."""
-        return next(iter(self._systems)) if len(self._systems) == 1 else None
-
-    @property
-    def format(self) -> RecordFormat:
-        """The kind of the first record."""
-        assert self._format is not None, "known once a record was made"
-        return self._format
-
-    def lines(self, rows: Selection) -> bytes:
-        """The lines of the selected rows, one after the other.
+    def render(self, rows: Selection) -> Lines:
+        """The records of the selected rows.
 
         Raises:
             DatasetError: the function gives something that is no record, or records of two kinds.
         """
-        self._records = [self._record(row, rows, index) for index, row in enumerate(rows.rows())]
-        if len(self._systems) < 2:
-            self._systems.update(map(system_of, self._records))
-        return b"".join([record.to_json_line() for record in self._records])
+        records: list[AnyRecord] = []
+        format: RecordFormat | None = None
+        for index, row in enumerate(rows.rows()):
+            record = self._record(row, rows, index, format)
+            kind: RecordFormat = _FORMAT_OF[type(record)]
+            if format is None:
+                format = kind
+            if kind != format:
+                raise DatasetError(two_kinds(rows.number(index), kind, format))
+            records.append(record)
+        return Lines(
+            format=format,
+            systems=list(map(system_of, records)),
+            data=b"".join([record.to_json_line() for record in records]),
+            facts=lambda: map(_question_and_texts, records),
+        )
 
-    def texts(self, rows: Selection) -> Iterator[Sequence[str]]:
-        """For each selected row all that is said in it; `lines` was called for these rows before."""
-        return (_question_and_texts(record)[1] for record in self._records)
-
-    def keys(self, rows: Selection) -> list[list[int]]:
-        """For each selected row the keys of its facts; `lines` was called for these rows before."""
-        return [keys_of(*_question_and_texts(record)) for record in self._records]
-
-    def _record(self, row: Mapping[str, Any], rows: Selection, index: int) -> AnyRecord:
+    def _record(self, row: Mapping[str, Any], rows: Selection, index: int, format: RecordFormat | None) -> AnyRecord:
         if self._hidden:
             row = {name: value for name, value in row.items() if name not in self._hidden}
         try:
             made = self._make(row)
-            record = made if isinstance(made, Record) else self._parsed(made)
+            return made if isinstance(made, Record) else self._parsed(made, format)  # type: ignore[return-value]
         except (RecordError, DatasetError) as error:
             raise DatasetError(f"row {rows.number(index)}: {error}") from error
         except Exception as error:
             error.add_note(f"in the function given to records() at row {rows.number(index)}")
             raise
-        kind: RecordFormat = _FORMAT_OF[type(record)]  # type: ignore[assignment,index]
-        if self._format is None:
-            self._format = kind
-        if kind != self._format:
-            raise DatasetError(
-                f"row {rows.number(index)} became a {kind} record, earlier rows {self._format}; "
-                f"build one dataset per record kind"
-            )
-        return record  # type: ignore[return-value]
 
-    def _parsed(self, made: object) -> AnyRecord:
+    def _parsed(self, made: object, format: RecordFormat | None) -> AnyRecord:
         if not isinstance(made, Mapping):
             raise RecordError(
                 f"the function given to records() must return a record or a dict, got {made!r:.60}; "
                 f"drop rows with .filter(..., reason=...)"
             )
-        return parse_record(made, self._format)
+        return parse_record(made, format)
 
 
 def system_of(record: AnyRecord) -> str | None:

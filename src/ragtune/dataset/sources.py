@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ragtune.dataset.batches import BATCH_ROWS, Batch, RowBatch, arrow_batch
+from ragtune.dataset.batches import BATCH_ROWS, ArrowBatch, Batch, RowBatch
 from ragtune.errors import DatasetError
 from ragtune.layouts import get_layout
 
@@ -250,7 +250,7 @@ def read_parquet(path: Path) -> Iterator[Batch]:
         # Reading ahead would hold the whole file: measured 330 MB more for 660 MB of rows.
         with pq.ParquetFile(path, pre_buffer=False) as file:
             for batch in file.iter_batches(BATCH_ROWS):
-                yield arrow_batch(batch)
+                yield ArrowBatch(batch)
     except pa.ArrowInvalid as error:
         raise DatasetError(f"{path} is not a Parquet file: {error}") from error
 
@@ -282,7 +282,7 @@ def hf_source(dataset: datasets.Dataset | datasets.IterableDataset, details: Map
         # The fingerprint names the content and the steps that led to it.
         known.setdefault("fingerprint", dataset._fingerprint)
         arrow = dataset.with_format("arrow")
-        return Source(name=name, details=known, read=lambda: map(arrow_batch, arrow.iter(BATCH_ROWS)))
+        return Source(name=name, details=known, read=lambda: map(ArrowBatch, arrow.iter(BATCH_ROWS)))
 
     def read() -> Iterator[Batch]:
         for columns in dataset.iter(BATCH_ROWS):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ragtune.dataset.splits import keys_of
+from ragtune.dataset.batches import Lines
 from ragtune.errors import DatasetError
 from ragtune.records.base import escape_line_separators, line_bytes
 
@@ -192,21 +192,19 @@ class Renderer:
     """Writes the lines of a template; the skeleton was encoded once, only the texts are encoded per row."""
 
     def __init__(self, template: Template) -> None:
-        self.template = template
-        self.format: RecordFormat = template.format
-        self.system = template.system
+        self._template = template
         self._holes, self._constants = _skeleton(template)
 
-    def lines(self, rows: Selection) -> bytes:
-        """The lines of the selected rows, one after the other.
+    def render(self, rows: Selection) -> Lines:
+        """The records of the selected rows.
 
         Raises:
             DatasetError: a column is missing, a value is no text, or a text would be empty.
         """
-        needed = {name: rows.column(name) for name in self.template.columns}
+        needed = {name: rows.column(name) for name in self._template.columns}
         for name, values in needed.items():
             _refuse_other_types(rows, name, values)
-        for item in self.template.texts:
+        for item in self._template.texts:
             if not item.may_be_empty and not item.is_never_blank:
                 _refuse_blanks(rows, item, [needed[name] for name in item.columns])
         try:
@@ -217,21 +215,22 @@ class Renderer:
         parts: list[Iterable[bytes]] = [repeat(first, len(rows))]
         for texts, constant in zip(encoded, others, strict=True):
             parts += (texts, repeat(constant))
-        return b"".join(chain.from_iterable(zip(*parts, strict=False)))
+        return Lines(
+            format=self._template.format,
+            systems=[self._template.system] * len(rows),
+            data=b"".join(chain.from_iterable(zip(*parts, strict=False))),
+            facts=lambda: self._facts(needed),
+        )
 
-    def texts(self, rows: Selection) -> Iterator[Sequence[str]]:
-        """For each selected row the columns that the template names."""
-        return zip(*(rows.column(name) for name in self.template.columns), strict=True)
-
-    def keys(self, rows: Selection) -> list[list[int]]:
-        """For each selected row the keys of its facts, see `ragtune.dataset.splits`."""
-        template = self.template
-        texts = zip(*(rows.column(name) for name in template.columns), strict=True)
+    def _facts(self, columns: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Sequence[str]]]:
+        """For each row its question, and the columns that the template names."""
+        template = self._template
+        texts = zip(*columns.values(), strict=True)
         asked = [template.columns.index(name) for name in template.question_columns]
         if len(asked) == 1:
             (only,) = asked
-            return [keys_of(values[only], values) for values in texts]
-        return [keys_of(" ".join(values[index] for index in asked), values) for values in texts]
+            return ((values[only], values) for values in texts)
+        return ((" ".join(values[index] for index in asked), values) for values in texts)
 
 
 def _refuse_other_types(rows: Selection, name: str, values: Sequence[Any]) -> None:

@@ -1,0 +1,48 @@
+"""What runs `build_batch` over all rows; every engine gives the same batches in the same order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from ragtune._extras import require
+from ragtune.dataset import tables
+from ragtune.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ragtune.dataset.batches import Made, Selection
+    from ragtune.dataset.making import BuildBatch
+
+Engine = Literal["in_process", "ray"]
+
+
+def run(engine: Engine, build_batch: BuildBatch, batches: Iterable[Selection]) -> Iterator[Made]:
+    """What became of each batch, in the order of the rows.
+
+    Raises:
+        DatasetError: no engine has this name, or a batch makes no records.
+        MissingExtraError: the engine is not installed.
+    """
+    if engine == "in_process":
+        return map(build_batch.make, batches)
+    if engine == "ray":
+        require("ray", "ray", reason='engine="ray"')
+        return _on_ray(build_batch, batches)
+    raise DatasetError(f"engine={engine!r} is not one of in_process, ray")
+
+
+def _on_ray(build_batch: BuildBatch, batches: Iterable[Selection]) -> Iterator[Made]:
+    import ray.data
+
+    given: list[Any] = [ray.put(tables.of_rows(batch)) for batch in batches if len(batch)]
+    if not given:
+        return
+    blocks = (
+        ray.data.from_arrow_refs(given)
+        .map_batches(build_batch, batch_format="pyarrow", batch_size=None)
+        .to_arrow_refs()
+    )
+    # Ray promises no order, so the numbers of the rows decide.
+    for block in sorted(blocks, key=lambda block: tables.first_row(ray.get(block))):
+        yield tables.read_made(ray.get(block))

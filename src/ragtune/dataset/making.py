@@ -1,0 +1,96 @@
+"""One batch of rows becomes one batch of lines: a pure function that any engine can run anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ragtune.dataset import tables
+from ragtune.dataset.batches import Made
+from ragtune.dataset.functions import FunctionRenderer
+from ragtune.dataset.near import near_keys
+from ragtune.dataset.splits import key_of, keys_of
+from ragtune.dataset.templates import Renderer, Template
+from ragtune.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import pyarrow as pa
+
+    from ragtune.dataset.batches import Selection
+    from ragtune.dataset.filters import Filter
+    from ragtune.dataset.splits import SplitPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildBatch:
+    """`build_batch(table) -> table`: filters rows, makes and checks their records, and numbers their facts.
+
+    The same rows give the same lines whatever came before them, so batches can be made in any order, by any process.
+    It can be pickled when its functions can.
+
+    Attributes:
+        template: what a record looks like.
+        filters: which rows are dropped.
+        hidden: columns that a function does not see.
+        change: what happens to every text.
+        plan: how the lines will be split.
+    """
+
+    template: Template | Callable[[Mapping[str, Any]], object]
+    filters: tuple[Filter, ...]
+    hidden: tuple[str, ...]
+    change: Callable[[str], str] | None
+    plan: SplitPlan
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """From a table of rows to a table of lines, see `ragtune.dataset.tables`; an error is told in it."""
+        rows = tables.read_rows(table)
+        first = rows.number(0)
+        try:
+            return tables.of_made(self.make(rows))
+        except DatasetError as error:
+            return tables.of_error(error, first)
+
+    def make(self, rows: Selection) -> Made:
+        """The same without Arrow, for rows that are in this process.
+
+        Raises:
+            DatasetError: a filter or the template names a column that is not there, or a row makes no record.
+        """
+        dropped: dict[int, int] = {}
+        for index, item in enumerate(self.filters):
+            dropped.update(dict.fromkeys(rows.drop(item.unwanted(rows)), index))
+        if self.change is not None:
+            rows.change_texts(self.change)
+        lines = self._renderer.render(rows)
+        keys: list[list[int]] = []
+        wishes: list[list[int]] = []
+        if self.plan.validation or self.plan.test:
+            keys = [keys_of(question, texts) for question, texts in lines.facts()]
+            if self.plan.group_by or self.plan.near_duplicates:
+                wishes = self._wishes(rows, [texts for _, texts in lines.facts()])
+        return Made(
+            format=lines.format,
+            numbers=rows.numbers(),
+            data=lines.data,
+            systems=lines.systems,
+            dropped=dropped,
+            keys=keys,
+            wishes=wishes,
+        )
+
+    def _wishes(self, rows: Selection, texts: Sequence[Sequence[str]]) -> list[list[int]]:
+        wishes = list(near_keys(texts)) if self.plan.near_duplicates else [[] for _ in texts]
+        for name in self.plan.group_by:
+            for own, value in zip(wishes, rows.column(name), strict=True):
+                own.append(key_of(f"{name}={value}".encode("utf-8", "surrogatepass")))
+        return wishes
+
+    @cached_property
+    def _renderer(self) -> Renderer | FunctionRenderer:
+        if isinstance(self.template, Template):
+            return Renderer(self.template)
+        return FunctionRenderer(self.template, self.hidden)
