@@ -1,4 +1,4 @@
-"""Runs of words as 64-bit numbers, for many texts at once: what overlap and near-duplicates are counted with.
+"""Runs of words as 64-bit numbers, for many texts at once: what splits, overlap and near-duplicates are counted with.
 
 Words are those of `ragtune.dataset.normalise`. The numbers are the same on every machine: they are sums of powers of a
 fixed odd base modulo 2**64, so that the number of any run of words is a difference of two prefix sums.
@@ -7,11 +7,10 @@ fixed odd base modulo 2**64, so that the number of any run of words is a differe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from ragtune.dataset.splits import normal_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,15 +18,16 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Numbers = npt.NDArray[np.uint64]
+    Places = npt.NDArray[np.int64]
 
 _BASE = 0x9E3779B97F4A7C15
 _INVERSE = pow(_BASE, -1, 1 << 64)
-# Casefolded word bytes as they are, everything else 0; bytes above ASCII belong to words, see `_joined`.
-_WORD_BYTES = np.array(
-    [ord(sign.lower()) if (sign := chr(code)).isalnum() or sign == "_" else 0 for code in range(128)]
-    + list(range(128, 256)),
-    dtype=np.uint64,
-)
+# Words in small letters, all other ASCII a space; 0 parts the texts; bytes above ASCII belong to words, see `_folded`.
+_WORD_BYTES = bytes(ord(sign.lower()) if (sign := chr(code)).isalnum() or sign == "_" else 32 for code in range(128))
+_WORD_BYTES = b"\0" + _WORD_BYTES[1:] + bytes(range(128, 256))
+_ASCII = bytes(range(128))
+_FEW_SIGNS = 16
+_FIRST_BYTES = np.array([(1 << 8 * length) - 1 for length in range(9)], dtype=np.uint64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ def shingle(texts: Sequence[str], size: int) -> Shingles:
     """Number all runs of `size` words in each text.
 
     Args:
-        texts: some thousand at once: a hundred bytes of memory per character are in use for a moment.
+        texts: some thousand at once: ten bytes of memory per character are in use for a moment.
         size: words per run, at least 1.
 
     Example:
@@ -89,41 +89,80 @@ def shingle(texts: Sequence[str], size: int) -> Shingles:
         return Shingles(hashes=none, offsets=np.zeros(1, np.int64), texts=none, words=np.empty(0, np.int64))
     data = np.frombuffer(_joined(texts), dtype=np.uint8)
     starts, words = _word_numbers(data)
-    firsts = np.searchsorted(starts, np.flatnonzero(data == 0))
-    bounds = np.concatenate(([0], firsts, [len(words)])).astype(np.int64)
+    bounds = np.searchsorted(starts, np.flatnonzero(data == 0)[: len(texts) + 1])
     counts = np.diff(bounds)
     sums = _prefix_sums(words)
-    runs = np.maximum(counts - size + 1, 0)
-    offsets = np.concatenate(([0], np.cumsum(runs)))
-    # Where each run begins: its text's first word, and its place among the runs of that text.
-    begins = np.repeat(bounds[:-1] - offsets[:-1], runs) + np.arange(offsets[-1])
     return Shingles(
-        hashes=mixed((sums[begins + size] - sums[begins]) * _known.down[begins]),
-        offsets=offsets,
+        hashes=mixed((sums[size:] - sums[:-size]) * _known.down[: max(len(sums) - size, 0)])[_whole(bounds, size)],
+        offsets=np.concatenate(([0], np.cumsum(np.maximum(counts - size + 1, 0)))),
         texts=mixed((sums[bounds[1:]] - sums[bounds[:-1]]) * _known.down[bounds[:-1]]),
         words=counts,
     )
 
 
+def _whole(bounds: Places, size: int) -> npt.NDArray[np.bool_]:
+    """Which runs lie within one text, by the word they begin with."""
+    whole = np.ones(max(int(bounds[-1]) - size + 1, 0), dtype=np.bool_)
+    for reach in range(1, size):
+        crossing = bounds[1:-1] - reach
+        whole[crossing[(crossing >= 0) & (crossing < len(whole))]] = False
+    return whole
+
+
 def _joined(texts: Sequence[str]) -> bytes:
-    """All texts with a zero byte between two; beyond ASCII in normal form, whose every byte is of a word."""
-    parts = [text.encode() if text.isascii() else normal_bytes(text) for text in texts]
+    """The words of all texts in small letters, spaces between; a zero byte before each text, and some at the end."""
+    parts = [text.encode() if text.isascii() else _folded(text) for text in texts]
     joined = b"\0".join(parts)
     if joined.count(0) >= len(parts):
         joined = b"\0".join([part.replace(b"\0", b" ") for part in parts])
-    return joined
+    # A word may be read eight bytes beyond its end, and whole numbers of eight bytes are read.
+    return b"\0".join((b"", joined, bytes(16 + (-len(joined) - 2) % 8))).translate(_WORD_BYTES)
 
 
-def _word_numbers(data: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], Numbers]:
+def _folded(text: str) -> bytes:
+    """A text in UTF-8, its signs beyond ASCII casefolded or a space."""
+    data = text.encode("utf-8", "surrogatepass")
+    beyond = data.translate(None, _ASCII).decode("utf-8", "surrogatepass")
+    signs = set(beyond)
+    if len(signs) > _FEW_SIGNS:
+        return "".join(map(_folded_sign, text)).encode("utf-8", "surrogatepass")
+    for sign in signs:
+        data = data.replace(sign.encode("utf-8", "surrogatepass"), _folded_sign(sign).encode("utf-8", "surrogatepass"))
+    return data
+
+
+@lru_cache(4_096)
+def _folded_sign(sign: str) -> str:
+    return "".join(part if part.isalnum() or part == "_" else " " for part in sign.casefold())
+
+
+def _word_numbers(data: npt.NDArray[np.uint8]) -> tuple[Places, Numbers]:
     """Where each word starts, and its number."""
-    _known.reach(len(data) + 2)
-    letters = _WORD_BYTES[data]
-    inside = np.zeros(len(data) + 2, dtype=np.int8)
-    inside[1:-1] = letters != 0
-    edges = np.flatnonzero(np.diff(inside))
+    inside = data > ord(" ")
+    edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1
     starts, ends = edges[::2], edges[1::2]
-    sums = _prefix_sums(letters)
-    return starts, mixed((sums[ends] - sums[starts]) * _known.down[starts])
+    lengths = ends - starts
+    eights = data.view("<u8")
+    numbers = mixed(_eight_bytes(eights, starts) & _FIRST_BYTES[np.minimum(lengths, 8)])
+    # One word in ten is longer than eight bytes; what is behind them is added, by its place.
+    long = np.flatnonzero(lengths > 8)
+    if len(long):
+        more = (lengths[long] - 1) >> 3
+        begins = np.cumsum(more) - more
+        nth = np.arange(1, more.sum() + 1) - np.repeat(begins, more)
+        places = np.repeat(starts[long], more) + 8 * nth
+        rest = np.minimum(np.repeat(ends[long], more) - places, 8)
+        _known.reach(int(more.max()) + 1)
+        pieces = mixed(_eight_bytes(eights, places) & _FIRST_BYTES[rest]) * _known.up[nth]
+        numbers[long] += np.add.reduceat(pieces, begins)
+    return starts, numbers
+
+
+def _eight_bytes(eights: Numbers, places: Places) -> Numbers:
+    """The eight bytes from each place on, as one number."""
+    index, shift = places >> 3, ((places & 7) << 3).astype(np.uint64)
+    read: Numbers = (eights[index] >> shift) | (eights[index + 1] << (np.uint64(64) - shift))
+    return read
 
 
 def _prefix_sums(values: Numbers) -> Numbers:
