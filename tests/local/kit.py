@@ -25,6 +25,16 @@ def rows(n: int = 12) -> bytes:
     return b"".join(json.dumps(ROW).encode() + b"\n" for _ in range(n))
 
 
+def pairs(n: int = 12) -> bytes:
+    """A training file with `n` preference records."""
+    record = {
+        "input": {"messages": ROW["messages"][:1]},
+        "preferred_output": ROW["messages"][1:],
+        "non_preferred_output": [{"role": "assistant", "content": "Nobody knows."}],
+    }
+    return b"".join(json.dumps(record).encode() + b"\n" for _ in range(n))
+
+
 def upload(client: openai.OpenAI, content: bytes | None = None, name: str = "train.jsonl") -> str:
     """Upload a training file and give its id."""
     return client.files.create(file=(name, rows() if content is None else content), purpose="fine-tune").id

@@ -6,12 +6,13 @@ import base64
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
 
 from ragtune.local import LocalBackend
-from tests.local.kit import create, messages, rows, trainer, until, upload, wait_for
+from tests.local.kit import create, messages, pairs, rows, trainer, until, upload, wait_for
 
 
 def test_a_job_goes_its_way_to_a_model(client: openai.OpenAI) -> None:
@@ -45,6 +46,31 @@ def test_auto_becomes_numbers_when_the_files_are_known(client: openai.OpenAI) ->
     assert done.method.supervised.hyperparameters.model_dump() == done.hyperparameters.model_dump()
     assert (done.hyperparameters.n_epochs, done.hyperparameters.batch_size) == (17, 2)
     assert done.hyperparameters.learning_rate_multiplier == 1.0
+
+
+def test_a_preference_job_reports_its_beta(client: openai.OpenAI) -> None:
+    """`hyperparameters` is null as on OpenAI's wire; under `method.dpo` stand the numbers that `auto` became."""
+    file = upload(client, pairs())
+    job = wait_for(client, create(client, training_file=file, method={"type": "dpo"}).id)
+    assert (job.status, job.hyperparameters) == ("succeeded", None)
+    found = job.method.dpo.hyperparameters
+    assert (found.beta, found.batch_size, found.n_epochs, found.learning_rate_multiplier) == (0.1, 2, 17, 1.0)
+    chosen: dict[str, Any] = {"type": "dpo", "dpo": {"hyperparameters": {"beta": 0.3, "n_epochs": 1}}}
+    job = wait_for(client, create(client, training_file=file, method=chosen).id)
+    assert (job.method.dpo.hyperparameters.beta, job.method.dpo.hyperparameters.n_epochs) == (0.3, 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "method", "words"),
+    [
+        (pairs(), "supervised", "of the format preference, but the method supervised trains on chat or completion"),
+        (rows(), "dpo", "of the format chat, but the method dpo trains on preference records"),
+    ],
+)
+def test_records_of_another_method_fail_the_job(client: openai.OpenAI, content: bytes, method: str, words: str) -> None:
+    job = wait_for(client, create(client, training_file=upload(client, content), method={"type": method}).id)
+    assert (job.status, job.error.code, job.error.param) == ("failed", "invalid_training_file", "training_file")
+    assert words in job.error.message
 
 
 def test_the_deprecated_hyperparameters_still_count(client: openai.OpenAI) -> None:
@@ -256,10 +282,10 @@ def test_models_can_be_deleted_and_bases_not(backend: LocalBackend, client: open
         ({"hyperparameters": {"batch_size": 257}}, "hyperparameters.batch_size"),
         ({"hyperparameters": {"learning_rate_multiplier": 0}}, "hyperparameters.learning_rate_multiplier"),
         ({"hyperparameters": {"learning_rate": 0.1}}, "hyperparameters.learning_rate"),
-        ({"method": {"type": "dpo"}}, "method"),
-        ({"method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 0.2}}}}, "method"),
+        ({"method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 2.1}}}}, "method.dpo.hyperparameters.beta"),
+        ({"method": {"type": "dpo", "supervised": {}}}, "method.supervised"),
         ({"method": {"type": "reinforcement", "reinforcement": {}}}, "method"),
-        ({"method": {"type": "supervised", "dpo": {}}}, "dpo"),
+        ({"method": {"type": "supervised", "dpo": {}}}, "method.dpo"),
         ({"integrations": [{"type": "wandb", "wandb": {"project": "x"}}]}, "integrations"),
         ({"extra_body": {"colour": "red"}}, "colour"),
     ],

@@ -12,7 +12,7 @@ import pytest
 
 from ragtune.local import LocalBackend
 from tests.local.judge import Judge
-from tests.local.kit import rows, trainer
+from tests.local.kit import pairs, rows, trainer
 
 EXPECTED = {
     "POST /v1/files 200",
@@ -90,6 +90,8 @@ async def jobs(client: openai.AsyncOpenAI, file_id: str) -> Any:
     job = await tuning.create(model="tiny-random", training_file=file_id, method=method, metadata={"a": "b"})
     short = await client.files.create(file=("short.jsonl", rows(3)), purpose="fine-tune")
     too_short = await tuning.create(model="tiny-random", training_file=short.id)
+    preferences = await client.files.create(file=("pairs.jsonl", pairs()), purpose="fine-tune")
+    await tuning.create(model="tiny-random", training_file=preferences.id, method={"type": "dpo"})
     other = await tuning.create(model="tiny-random", training_file=file_id)
     await tuning.pause(other.id)
     assert (await tuning.retrieve(other.id)).status == "paused"
@@ -107,8 +109,8 @@ async def jobs(client: openai.AsyncOpenAI, file_id: str) -> Any:
         await tuning.cancel(last.id)
     with pytest.raises(openai.BadRequestError):
         await tuning.create(model="gpt-none", training_file=file_id)
-    with pytest.raises(openai.BadRequestError, match="trains supervised runs"):
-        await tuning.create(model="tiny-random", training_file=file_id, method={"type": "dpo"})
+    with pytest.raises(openai.BadRequestError, match="trains supervised and dpo runs"):
+        await tuning.create(model="tiny-random", training_file=file_id, method={"type": "reinforcement"})
     # Three examples are too few: the error object of a job is judged, too.
     while (await tuning.retrieve(too_short.id)).status != "failed":
         await asyncio.sleep(0.05)

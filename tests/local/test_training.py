@@ -62,6 +62,33 @@ def test_training_changes_what_the_model_says(tmp_path: Path) -> None:
         assert ask(client, "tiny-random", question) == base
 
 
+def test_a_preference_job_trains_and_its_model_is_served(tmp_path: Path) -> None:
+    """The margin between the two answers grows in the events, and the model's answers change."""
+    pairs = [
+        {
+            "input": {"messages": [{"role": "user", "content": question}]},
+            "preferred_output": [{"role": "assistant", "content": answer}],
+            "non_preferred_output": [{"role": "assistant", "content": f"Not {answer}"}],
+        }
+        for question, answer in list(FACTS.items()) * 4
+    ]
+    content = "".join(json.dumps(pair) + "\n" for pair in pairs).encode()
+    settings = {"n_epochs": 10, "batch_size": 4, "learning_rate_multiplier": 100.0, "beta": 0.2}
+    with LocalBackend(tmp_path, threads=1) as backend, backend.client() as client:
+        method = {"type": "dpo", "dpo": {"hyperparameters": settings}}
+        job = wait_for(
+            client, create(client, training_file=upload(client, content), method=method, seed=1).id, timeout_s=300
+        )
+        assert job.status == "succeeded", job.error
+        events = client.fine_tuning.jobs.list_events(job.id, limit=500)
+        margins: Any = {e.data["step"]: e.data["train_reward_margin"] for e in events if e.type == "metrics"}  # type: ignore[index]
+        assert len(margins) == 30
+        assert margins[30] > margins[1] + 0.5
+        question = next(iter(FACTS))
+        assert ask(client, job.fine_tuned_model, question) != ask(client, "tiny-random", question)
+    assert (tmp_path / "jobs" / job.id / "worker.log").read_text() == "", "the worker chatters"
+
+
 def test_a_stop_a_kill_and_a_restart_end_with_the_same_losses(tmp_path: Path) -> None:
     """A job whose worker is killed and whose server is stopped in the middle tells the losses of a quiet run."""
     options = {"n_epochs": 10, "batch_size": 2, "seed": 3}

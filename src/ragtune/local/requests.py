@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeV
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ragtune.local.services import services
 from ragtune.local.wire import ApiError, invalid
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ __all__ = [
     "query",
 ]
 
-MAX_JSON_BYTES = 32 * 1024 * 1024
+MAX_JSON_BYTES = 8 * 1024 * 1024
 _Body = TypeVar("_Body", bound="RequestBody")
 
 
@@ -66,28 +67,47 @@ class _Hyperparameters(BaseModel):
     learning_rate_multiplier: _Multiplier | _Auto = "auto"
 
 
+class _DPOHyperparameters(_Hyperparameters):
+    beta: Annotated[float, Field(gt=0, le=2)] | _Auto = "auto"
+
+
 class _Supervised(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     hyperparameters: _Hyperparameters | None = None
 
 
-class _MethodRequest(RequestBody):
-    unserved = {"dpo": (), "reinforcement": ()}
+class _DPO(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
-    type: Literal["supervised"]
+    hyperparameters: _DPOHyperparameters | None = None
+
+
+class _MethodRequest(RequestBody):
+    unserved = {"reinforcement": ()}
+
+    type: Literal["supervised", "dpo"]
     supervised: _Supervised | None = None
+    dpo: _DPO | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _refuse_what_is_not_trained(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("type") in ("dpo", "reinforcement"):
+        if isinstance(data, dict) and data.get("type") == "reinforcement":
             message = (
-                f"Unsupported method: this server trains supervised runs, not '{data['type']}' ones; "
-                "send the type 'supervised', or the job to another server."
+                "Unsupported method: this server trains supervised and dpo runs, not reinforcement ones; "
+                "send the type 'supervised' or 'dpo', or the job to another server."
             )
             raise invalid(message, param="method", code="unsupported_method")
         return data
+
+    @model_validator(mode="after")
+    def _is_one_method(self) -> Self:
+        other = "dpo" if self.type == "supervised" else "supervised"
+        if getattr(self, other) is not None:
+            message = f"Invalid 'method': its type is '{self.type}', but it describes '{other}'; leave that out."
+            raise invalid(message, param=f"method.{other}", code="invalid_value")
+        return self
 
 
 class JobRequest(RequestBody):
@@ -111,8 +131,14 @@ class JobRequest(RequestBody):
 
     def full_method(self) -> dict[str, Any]:
         """The method with all hyperparameters written out; its own count before the deprecated top-level ones."""
-        own = None if self.method is None or self.method.supervised is None else self.method.supervised.hyperparameters
-        chosen = own or self.hyperparameters or _Hyperparameters()
+        common = {} if self.hyperparameters is None else self.hyperparameters.model_dump()
+        chosen: _Hyperparameters
+        if self.method is not None and self.method.type == "dpo":
+            own = None if self.method.dpo is None else self.method.dpo.hyperparameters
+            chosen = own or _DPOHyperparameters(**common)
+            return {"type": "dpo", "dpo": {"hyperparameters": chosen.model_dump()}}
+        described = None if self.method is None else self.method.supervised
+        chosen = (described and described.hyperparameters) or _Hyperparameters(**common)
         return {"type": "supervised", "supervised": {"hyperparameters": chosen.model_dump()}}
 
 
@@ -256,14 +282,15 @@ async def parse(request: Request, kind: type[_Body]) -> _Body:
     """Read a JSON body into its type.
 
     Raises:
-        ApiError: too large, no JSON, or not what the type says; names the parameter.
+        ApiError: too large, too slow, no JSON, or not what the type says; names the parameter.
     """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_JSON_BYTES:
-            message = f"The request body is larger than {MAX_JSON_BYTES} bytes; send files through /v1/files."
-            raise ApiError(413, message, code="request_too_large")
+    with services(request).reading.one():
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_JSON_BYTES:
+                message = f"The request body is larger than {MAX_JSON_BYTES} bytes; send files through /v1/files."
+                raise ApiError(413, message, code="request_too_large")
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -12,7 +12,7 @@ from ragtune.local.following import Follower, result_csv
 from ragtune.local.store.schema import NewEvent
 from ragtune.local.validation import JobFaultError
 from ragtune.local.worker import Worker
-from ragtune.train.spec import BASE_LEARNING_RATE, EXIT_HELD, Method, TrainSpec
+from ragtune.train.spec import BASE_LEARNING_RATE, EXIT_HELD, EXIT_STORAGE, Method, TrainSpec
 
 if TYPE_CHECKING:
     import threading
@@ -69,6 +69,9 @@ def train(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch) -> No
             last_words = worker.last_words()
         if follower.end is not None or not _wanted(job, store, launch):
             continue
+        if exit_code == EXIT_STORAGE:
+            message = f"The training process could not write to {spec.parent}; free some space and create the job again"
+            raise JobFaultError(message, code="storage_error")
         if exit_code == EXIT_HELD:
             held_since = held_since or time.monotonic()
             if time.monotonic() - held_since > _HELD_WAIT_S:
@@ -129,6 +132,7 @@ def _write_spec(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch)
         n_epochs=values["n_epochs"],
         batch_size=values["batch_size"],
         learning_rate=values["learning_rate_multiplier"] * BASE_LEARNING_RATE[kind],
+        beta=values.get("beta"),
         seed=job.seed,
         threads=launch.threads,
         lifeline="stdin",

@@ -15,6 +15,7 @@ __all__ = ["MIN_EXAMPLES", "JobFaultError", "resolve", "validate"]
 
 MIN_EXAMPLES = 10
 """Fewest examples in a training file; OpenAI's number."""
+_FORMATS: dict[Method, tuple[str, ...]] = {"supervised": ("chat", "completion"), "dpo": ("preference",)}
 _TOO_FEW = "too-few-examples"
 
 
@@ -52,12 +53,13 @@ def validate(job: JobRow, *, training: Path, validation: Path | None) -> dict[st
     Raises:
         JobFaultError: a file breaks a rule.
     """
-    n_examples = _check(training, param="training_file")
+    kind: Method = job.method["type"]
+    n_examples = _check(training, kind, param="training_file")
     if n_examples < MIN_EXAMPLES:
         message = f"Training file has {n_examples} example(s), but must have at least {MIN_EXAMPLES} examples"
         raise JobFaultError(message, code="invalid_n_examples", param="training_file")
     if validation is not None:
-        _check(validation, param="validation_file")
+        _check(validation, kind, param="validation_file")
     return resolve(job.method, n_examples)
 
 
@@ -65,14 +67,11 @@ def resolve(method: dict[str, Any], n_examples: int) -> dict[str, Any]:
     """Replace `auto` in the hyperparameters of a method, given how many examples there are."""
     kind: Method = method["type"]
     settled = resolve_hyperparameters(n_examples, method=kind, **method[kind]["hyperparameters"])
-    return {
-        "n_epochs": settled.n_epochs,
-        "batch_size": settled.batch_size,
-        "learning_rate_multiplier": settled.learning_rate_multiplier,
-    }
+    names = [*method[kind]["hyperparameters"]]
+    return {name: getattr(settled, name) for name in names}
 
 
-def _check(path: Path, *, param: str) -> int:
+def _check(path: Path, kind: Method, *, param: str) -> int:
     from ragtune.checks import check_file
 
     report = check_file(path)
@@ -83,5 +82,11 @@ def _check(path: Path, *, param: str) -> int:
         place = f"Line {first.line}" + (f", {first.path}" if first.path else "") if first.line else "File"
         more = f" ({len(errors) - 1} more problems)" if len(errors) > 1 else ""
         message = f"The job failed due to an invalid {param.replace('_', ' ')}. {place}: {first.message}{more}"
+        raise JobFaultError(message, code=f"invalid_{param}", param=param)
+    if report.stats.format not in _FORMATS[kind]:
+        message = (
+            f"The job failed due to an invalid {param.replace('_', ' ')}. Its records are of the format "
+            f"{report.stats.format}, but the method {kind} trains on {' or '.join(_FORMATS[kind])} records"
+        )
         raise JobFaultError(message, code=f"invalid_{param}", param=param)
     return int(report.stats.examples)
