@@ -388,3 +388,56 @@ def test_the_asynchronous_twin_watches_alike(server: Any, wire: Any, make_async_
             return seen, model.name, await model.system()
 
     assert asyncio.run(watch()) == ([f"ftevent-{n}" for n in range(5)], "ft:base:o::1", "Add up.")
+
+
+def test_a_failure_is_traced_to_the_line_of_the_local_file(
+    server: Any, api: Api, wire: Any, dataset: rt.Dataset
+) -> None:
+    """The job came from this dataset, so the message names file, line and the message that is meant."""
+    error = {"code": BAD_FILE, "message": "Invalid file format. Example 3, message 2 is bad", "param": "training_file"}
+    server.on("POST", "/files", {"id": "file-1", "status": "processed"}).on("GET", "/files", wire.page())
+    server.on("GET", "/fine_tuning/jobs", wire.page()).on("POST", "/fine_tuning/jobs", wire.job(status="queued"))
+    server.on(*JOB, wire.job(status="failed", error=error))
+    job = rt.FineTuneJob.create(api, dataset, rt.TuneSpec(model="base"))
+    with pytest.raises(rt.JobFailed) as failure:
+        rt.JobMonitor(job).wait()
+    blamed = list(dataset.train)[2].messages[1]
+    assert failure.value.path == str(dataset.train.path)
+    assert failure.value.excerpt is not None
+    assert str(blamed.content) in failure.value.excerpt
+    assert f"see line 3 of {dataset.train.path}: {failure.value.excerpt}; repair the data" in str(failure.value)
+    assert str(list(dataset.train)[2].messages[0].content) not in str(failure.value)
+
+
+def test_the_pace_of_the_steps_tells_when_the_job_ends(server: Any, api: Api, wire: Any, clock: Any) -> None:
+    """Steps 1 to 3 came a second apart, so the ninth of nine comes six seconds after the third."""
+    server.on(*JOB, wire.job(status="running", estimated_finish=1_800_009_999)).on(*EVENTS, wire.page())
+    monitor = rt.JobMonitor(rt.FineTuneJob.get(api, "ftjob-1"))
+    assert monitor.eta is not None
+    assert monitor.eta.timestamp() == 1_800_009_999
+    server.on(*EVENTS, paged(steps(wire, 2.5, 1.25, 1.0)))
+    with pytest.raises(rt.WaitTimeout, match=r"is running \(step 3 of 9, done about \d\d:\d\d UTC\) and runs on"):
+        monitor.wait(timeout_s=9)
+    assert monitor.eta.timestamp() == 1_800_000_009
+
+
+def test_trouble_before_the_deadline_is_a_timeout_and_not_an_error(
+    server: Any, api: Api, wire: Any, clock: Any
+) -> None:
+    """Patience is longer than the deadline, so nobody knows what the server would have said."""
+    server.on(*JOB, wire.job(status="running"), (503, wire.error("busy")))
+    with pytest.raises(rt.WaitTimeout) as over:
+        rt.JobMonitor(rt.FineTuneJob.get(api, "ftjob-1")).wait(timeout_s=30)
+    assert isinstance(over.value.__cause__, openai.InternalServerError)
+    assert sum(clock.slept) <= 30
+
+
+def test_trouble_while_the_model_appears_is_waited_out(
+    server: Any, api: Api, wire: Any, clock: Any, hangup: type[Exception]
+) -> None:
+    def drop(_: Any) -> Any:
+        raise hangup
+
+    server.on("GET", "/models/ft:base:o::1", drop, (503, wire.error("busy")), (404, ABSENT), {"id": "ft:base:o::1"})
+    assert rt.JobMonitor(rt.FineTuneJob.get(api, "ftjob-1")).wait().name == "ft:base:o::1"
+    assert len(clock.slept) == 3
