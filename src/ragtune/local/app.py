@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route
 
 from ragtune.local.handlers import answers, files, jobs, models, uploads
+from ragtune.local.page import ROUTES as PAGES
+from ragtune.local.page.door import is_open, login_path, wants_page
 from ragtune.local.store.paging import UnknownCursorError
 from ragtune.local.wire import ApiError, invalid, overloaded
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from ragtune.local.account import Account
     from ragtune.local.services import Services
 
 __all__ = ["make_app"]
@@ -60,7 +61,7 @@ _ROUTES = (
 def make_app(services: Services) -> ASGIApp:
     """Build the application around its services."""
     app = Starlette(
-        routes=_ROUTES,
+        routes=[*_ROUTES, *PAGES],
         exception_handlers={
             ApiError: _api_error,
             HTTPException: _http_error,
@@ -73,15 +74,16 @@ def make_app(services: Services) -> ASGIApp:
     # Redirects from a trailing slash would repeat a POST elsewhere; such a path is simply not served.
     app.router.redirect_slashes = False
     app.state.services = services
-    return _Gate(app, services.account)
+    return _Gate(app, services)
 
 
 class _Gate:
     """Gives every request an id, asks for the key, and answers in OpenAI's envelope whatever goes wrong inside."""
 
-    def __init__(self, app: ASGIApp, account: Account) -> None:
+    def __init__(self, app: ASGIApp, services: Services) -> None:
         self._app = app
-        self._account = account
+        self._account = services.account
+        self._door = services.door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -101,17 +103,20 @@ class _Gate:
                 ]
             await send(message)
 
-        refusal = self._refuse(scope)
         try:
-            await (self._app if refusal is None else _envelope(refusal))(scope, receive, send_with_id)
+            await (self._refuse(scope) or self._app)(scope, receive, send_with_id)
         except ClientDisconnect:
             logger.info("request %s: the client went away", request_id)
         except Exception:
             logger.exception("request %s %s %s stumbled", request_id, scope["method"], scope["path"])
 
-    def _refuse(self, scope: Scope) -> ApiError | None:
+    def _refuse(self, scope: Scope) -> Response | None:
         given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         scheme, _, key = given.partition(" ")
+        if not given and (is_open(scope["path"]) or self._door.admits(scope)):
+            return None
+        if not given and wants_page(scope):
+            return RedirectResponse(login_path(scope), status_code=303)
         if not given:
             message = "You didn't provide an API key: send it as 'Authorization: Bearer KEY'."
         elif scheme.lower() != "bearer" or not self._account.admits(key.strip()):
@@ -122,7 +127,7 @@ class _Gate:
         else:
             return None
         headers = {"www-authenticate": "Bearer"}
-        return ApiError(401, message, code="invalid_api_key", headers=headers)
+        return _envelope(ApiError(401, message, code="invalid_api_key", headers=headers))
 
 
 def _envelope(error: ApiError) -> JSONResponse:

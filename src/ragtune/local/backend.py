@@ -15,6 +15,7 @@ from ragtune.local.answering import Answering, AnsweringEngine
 from ragtune.local.app import make_app
 from ragtune.local.folder import FolderLock
 from ragtune.local.names import BaseModels
+from ragtune.local.page import Door
 from ragtune.local.queue import Queue
 from ragtune.local.server import ServerThread
 from ragtune.local.services import Services
@@ -261,6 +262,7 @@ class _Running:
                     bases=bases,
                     queue=backend._make_queue(store),
                     answering=Answering(bases, threads=backend._threads, engine=backend._engine),
+                    door=Door(),
                 )
                 host, port = backend._address
                 server = ServerThread(backend._make_app(services), host=host, port=port)

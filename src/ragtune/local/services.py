@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ragtune.local.account import Account
     from ragtune.local.answering import Answering
     from ragtune.local.names import BaseModels
+    from ragtune.local.page.door import Door
     from ragtune.local.queue import Queue
     from ragtune.local.store import Store
 
@@ -27,6 +28,7 @@ class Services:
         queue: told when a job was made or changed.
         bases: the base models that are served.
         answering: asks models.
+        door: the browsers that have shown the key.
     """
 
     account: Account
@@ -34,6 +36,7 @@ class Services:
     queue: Queue
     bases: BaseModels
     answering: Answering
+    door: Door
 
 
 def services(request: Request) -> Services:

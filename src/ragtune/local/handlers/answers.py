@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from ragtune.local.engine import Completed, GeneratedPiece, Generation
+    from ragtune.local.store import Store
 
 DEFAULT_CHAT_TOKENS = 1024
 """Most tokens of a chat answer when the request does not say; as at OpenAI every model has such a limit."""
@@ -103,6 +104,7 @@ async def _answer(
     waiting = _Waiting(request, param=param)
     with ExitStack() as cleanup:
         cleanup.enter_context(answering.place(len(each) * sampling["n"]))
+        cleanup.callback(_count, services(request).store, model.name, waiting.generations)
         for options in each:
             generation = await run_in_threadpool(answering.submit, model, **sampling, **options)
             cleanup.callback(generation.cancel)
@@ -113,6 +115,14 @@ async def _answer(
         first = await waiting.next_piece()
         handed_over = cleanup.pop_all()
     return _EventStream(_events(answer, waiting, first, n=sampling["n"]), handed_over)
+
+
+def _count(store: Store, model: str, generations: Sequence[Generation]) -> None:
+    """Add what was read and written, to the end or not, to the model's usage."""
+    read = sum(generation.prompt_tokens for generation in generations)
+    if read:
+        written = sum(generation.completion_tokens for generation in generations)
+        store.usage.add(model, prompt_tokens=read, completion_tokens=written)
 
 
 class _Waiting:

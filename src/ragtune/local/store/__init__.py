@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from ragtune._sqlite import Database
 from ragtune.errors import BackendError
 from ragtune.local.store.blobs import BlobStore
+from ragtune.local.store.dialogues import Dialogues
 from ragtune.local.store.files import Files
 from ragtune.local.store.jobs import Jobs
 from ragtune.local.store.models import Models
 from ragtune.local.store.outbox import Outbox
 from ragtune.local.store.schema import MIGRATIONS
 from ragtune.local.store.uploads import Uploads
+from ragtune.local.store.usage import Usage
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -30,6 +32,8 @@ class Store:
         jobs: fine-tuning jobs and their events.
         models: tuned models and checkpoints.
         outbox: webhook events that are to be sent.
+        usage: what was asked of which model.
+        dialogues: what was saved in the playground.
 
     Raises:
         BackendError: the folder's database cannot be used.
@@ -61,6 +65,8 @@ class Store:
         self.outbox = Outbox(self._database)
         self.jobs = Jobs(self._database, self.outbox)
         self.models = Models(self._database, folder)
+        self.usage = Usage(self._database)
+        self.dialogues = Dialogues(self._database)
 
     def transaction(self) -> AbstractContextManager[object]:
         """Join several writes to the tables into one that happens whole or not at all."""

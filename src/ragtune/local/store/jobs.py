@@ -56,10 +56,19 @@ class Jobs:
         return status
 
     def page(
-        self, *, after: str | None, limit: int, metadata: dict[str, str] | None = None, without_metadata: bool = False
+        self,
+        *,
+        after: str | None,
+        limit: int,
+        metadata: dict[str, str] | None = None,
+        without_metadata: bool = False,
+        status: str | None = None,
     ) -> tuple[list[JobRow], bool]:
-        """One page of jobs, newest first; `metadata` keeps those that carry all of its pairs."""
+        """One page of jobs, newest first; `metadata` keeps those that carry all of its pairs, `status` one state."""
         where, parameters = ["1"], []
+        if status is not None:
+            where.append("status = ?")
+            parameters.append(status)
         for key, value in (metadata or {}).items():
             where.append("EXISTS (SELECT 1 FROM json_each(job.metadata) WHERE key = ? AND value = ?)")
             parameters += [key, value]
@@ -69,6 +78,11 @@ class Jobs:
             self._database, "job", where=" AND ".join(where), parameters=parameters, after=after, limit=limit
         )
         return [_job(row) for row in rows], more
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs are in each state that any is in."""
+        rows = self._database.rows("SELECT status, COUNT(*) AS number FROM job GROUP BY status")
+        return {row["status"]: row["number"] for row in rows}
 
     def next(self, status: JobStatus, *, but_not: Collection[str]) -> JobRow | None:
         """The job that has waited longest in a state, leaving out those that somebody still works on."""
@@ -153,9 +167,11 @@ class Jobs:
         return [EventRow(**fields(row, *EventRow.__dataclass_fields__)) for row in rows], more
 
     def metrics(self, job_id: str) -> list[dict[str, Any]]:
-        """The data of all metrics events of a job by step."""
-        rows = self._database.rows("SELECT data FROM event WHERE job = ? AND type = 'metrics' ORDER BY step", (job_id,))
-        return [fields(row, "data")["data"] for row in rows]
+        """The data of all metrics events of a job by step, each with when it was `created_at` (Unix seconds)."""
+        rows = self._database.rows(
+            "SELECT data, created_at FROM event WHERE job = ? AND type = 'metrics' ORDER BY step", (job_id,)
+        )
+        return [{**fields(row, "data")["data"], "created_at": row["created_at"]} for row in rows]
 
 
 def _job(row: sqlite3.Row) -> JobRow:

@@ -117,6 +117,23 @@ MIGRATIONS = (
     CREATE INDEX part_sha256 ON part (sha256)
     """,
     """
+    CREATE TABLE usage (
+        day TEXT NOT NULL,
+        model TEXT NOT NULL,
+        requests INTEGER NOT NULL,
+        prompt_tokens INTEGER NOT NULL,
+        completion_tokens INTEGER NOT NULL,
+        PRIMARY KEY (day, model)
+    );
+    CREATE TABLE dialogue (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        title TEXT NOT NULL,
+        body TEXT NOT NULL,
+        created_at INTEGER NOT NULL
+    )
+    """,
+    """
     CREATE TABLE delivery (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         id TEXT NOT NULL UNIQUE,
@@ -241,6 +258,27 @@ class CheckpointRow:
     step: int
     model: str
     metrics: dict[str, float]
+    created_at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsageRow:
+    """What was asked of one model on one day (UTC, ISO date)."""
+
+    day: str
+    model: str
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DialogueRow:
+    """A dialogue that was saved in the playground; `body` is its JSON."""
+
+    id: str
+    title: str
+    body: str
     created_at: int
 
 

@@ -1,0 +1,148 @@
+"""A whole life on the server's page, clicked through in a real browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from ragtune.local import LocalBackend
+from tests.local.kit import create, rows, trainer, upload, wait_for
+
+pytestmark = pytest.mark.slow
+WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PAPER = {"light": (255, 255, 255), "dark": (21, 24, 26)}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Chromium, driven by playwright; by `RAGTUNE_CHROMIUM` or on the path."""
+    driver = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    found = os.environ.get("RAGTUNE_CHROMIUM") or shutil.which("chromium")
+    if not found:
+        pytest.skip("needs a browser: install chromium or set RAGTUNE_CHROMIUM")
+    with driver.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBackend]:
+    """One backend for all looks; its trainer takes its time, so that there is something to watch."""
+    folder = tmp_path_factory.mktemp("page") / "backend"
+    with LocalBackend(folder, trainer=trainer("--delay", "0.05"), threads=1) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(backend: LocalBackend) -> Iterator[openai.OpenAI]:
+    with backend.client(max_retries=0) as made:
+        yield made
+
+
+@pytest.fixture(params=["light", "dark"])
+def look(request: pytest.FixtureRequest, chromium: Any, backend: LocalBackend) -> Iterator[Any]:
+    """A tab in one of the two colour schemes, logged in; whatever the page complains about fails the test."""
+    context = chromium.new_context(color_scheme=request.param, viewport=WIDE, base_url=origin(backend))
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on(
+        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
+    )
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "request", lambda sent: None if sent.url.startswith((origin(backend), "data:")) else complaints.append(sent.url)
+    )
+    page.scheme = request.param
+    log_in(page, backend.api_key)
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def origin(backend: LocalBackend) -> str:
+    return backend.base_url.removesuffix("/v1")
+
+
+def log_in(page: Any, key: str) -> None:
+    page.goto("/")
+    page.fill("#key", key)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1:has-text('Jobs')")
+
+
+def colours(page: Any, folder: Path) -> set[tuple[int, int, int]]:
+    """The colours that fill more than a hundredth of a screenshot."""
+    reader = pytest.importorskip("PIL.Image", reason="needs the extra plots")
+    shot = folder / "shot.png"
+    page.screenshot(path=shot)
+    with reader.open(shot) as picture:
+        pixels = picture.convert("RGB")
+        least = pixels.width * pixels.height // 100
+        return {colour for count, colour in pixels.getcolors(pixels.width * pixels.height) if count > least}
+
+
+def test_a_life_is_watched_from_the_first_step_to_the_first_answer(
+    look: Any, client: openai.OpenAI, tmp_path: Path
+) -> None:
+    """The job's page follows without a reload; its model is asked beside its base; the dialogue is kept; the usage grows."""
+    job = create(client, n_epochs=10, suffix="watched")
+    look.goto("/")
+    look.click(f"text={job.id}")
+    look.wait_for_selector("#loss canvas")
+    look.wait_for_selector(".state.succeeded", timeout=60_000)
+    look.wait_for_function("points.step.length === 30")
+    look.click("button:has-text('time')")
+    assert look.get_attribute("button:has-text('time')", "aria-pressed") == "true"
+    assert PAPER[look.scheme] in colours(look, tmp_path)
+
+    look.click("text=Ask it")
+    name = client.fine_tuning.jobs.retrieve(job.id).fine_tuned_model
+    assert look.input_value("#model") == name
+    look.fill("#length", "5")
+    look.fill("#question", "Who keeps the lighthouse?")
+    look.keyboard.press("Control+Enter")
+    look.wait_for_function("document.querySelectorAll('.answer .note').length === 2")
+    look.wait_for_function("[...document.querySelectorAll('.answer .note')].every((note) => note.textContent)")
+    assert look.locator(".answer h3").all_text_contents() == ["tiny-random", name]
+    assert all("5 tokens" in note for note in look.locator(".answer .note").all_text_contents())
+    look.click("summary:has-text('Python')")
+    compile(look.text_content("#code"), "code", "exec")
+    assert PAPER[look.scheme] in colours(look, tmp_path)
+
+    look.click("#save")
+    look.wait_for_url("**dialogue=*")
+    assert look.text_content(".turn .asked") == "Who keeps the lighthouse?"
+    look.click("a:has-text('Usage')")
+    assert name in look.text_content("table")
+
+
+def test_a_long_job_is_paused_resumed_and_cancelled_with_the_keyboard(look: Any, client: openai.OpenAI) -> None:
+    job = create(client, n_epochs=50)
+    look.goto(f"/jobs/{job.id}")
+    for button, state in (("#pause", "paused"), ("#resume", "running"), ("#cancel", "cancelled")):
+        look.focus(button)
+        look.keyboard.press("Enter")
+        look.wait_for_selector(f".state.{state}", timeout=30_000)
+    assert client.fine_tuning.jobs.retrieve(job.id).status == "cancelled"
+
+
+def test_every_page_fits_a_phone(chromium: Any, backend: LocalBackend, client: openai.OpenAI) -> None:
+    """Nothing is wider than the screen, and everything that can be clicked has a name."""
+    failed = create(client, training_file=upload(client, rows(3)))
+    wait_for(client, failed.id)
+    context = chromium.new_context(viewport=PHONE, is_mobile=True, has_touch=True, base_url=origin(backend))
+    page = context.new_page()
+    log_in(page, backend.api_key)
+    for path in ("/", f"/jobs/{failed.id}", "/playground", "/usage"):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        nameless = "[...document.querySelectorAll('a, button, input:not([type=hidden]), select, textarea')].filter((e) => !(e.textContent.trim() || e.labels?.length || e.ariaLabel)).length"
+        assert page.evaluate(nameless) == 0
+    context.close()
