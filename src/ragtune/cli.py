@@ -149,7 +149,7 @@ def serve(
         from ragtune.local import serve as run_backend
         from ragtune.local.account import KEY_FILE, WEBHOOK_SECRET_FILE, keeps_hash
         from ragtune.local.account import new_key as make_key
-        from ragtune.local.backend import LOOPBACK
+        from ragtune.local.guard import LOOPBACK
 
         if new_key and (key_file or host in LOOPBACK):
             message = "is for a --host that other machines can reach, and without --key-file"

@@ -41,6 +41,7 @@ class Account:
         key: the API key that requests must carry; None where only its hash is known.
         salt: what is hashed before the key, in hex.
         key_sha256: the hash of salt and key, in hex.
+        exposed: whether other machines are meant to reach the server.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Account:
     key: str | None = field(repr=False)
     salt: str = field(repr=False)
     key_sha256: str = field(repr=False)
+    exposed: bool = False
 
     def admits(self, offered: str) -> bool:
         """Whether an offered key is the right one; takes equally long for every wrong one."""
@@ -105,6 +107,7 @@ def open_account(folder: Path, *, key: str | None, exposed: bool = False) -> Acc
         key=key,
         salt=salt,
         key_sha256=digest,
+        exposed=exposed,
     )
 
 

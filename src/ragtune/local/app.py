@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import secrets
 import sqlite3
 import time
 from typing import TYPE_CHECKING
@@ -15,11 +14,12 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route
 
+from ragtune.local.guard import refuse, timed
 from ragtune.local.handlers import answers, files, jobs, models, uploads
 from ragtune.local.page import ROUTES as PAGES
 from ragtune.local.page.door import is_open, login_path, wants_page
 from ragtune.local.store.paging import UnknownCursorError
-from ragtune.local.wire import ApiError, invalid, overloaded
+from ragtune.local.wire import ApiError, invalid, new_request_id, overloaded
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -89,7 +89,7 @@ class _Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id, begin = f"req_{secrets.token_hex(16)}", time.perf_counter()
+        request_id, begin, receive = new_request_id(), time.perf_counter(), timed(receive)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -100,15 +100,22 @@ class _Gate:
                     (b"openai-organization", self._account.id.encode()),
                     (b"openai-processing-ms", spent.encode()),
                     (b"openai-version", b"2020-10-01"),
+                    (b"x-content-type-options", b"nosniff"),
                 ]
             await send(message)
+
+        wrong = refuse(scope, exposed=self._account.exposed)
+        if wrong is not None:
+            await _envelope(wrong)(scope, receive, send_with_id)
+            return
 
         try:
             await (self._refuse(scope) or self._app)(scope, receive, send_with_id)
         except ClientDisconnect:
             logger.info("request %s: the client went away", request_id)
         except Exception:
-            logger.exception("request %s %s %s stumbled", request_id, scope["method"], scope["path"])
+            # The path is a stranger's: it must not be able to write lines of its own into the log.
+            logger.exception("request %s %s %r stumbled", request_id, scope["method"], scope["path"][:200])
 
     def _refuse(self, scope: Scope) -> Response | None:
         given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")

@@ -14,6 +14,7 @@ from ragtune.local.account import Account, keeps_hash, open_account, webhook_sec
 from ragtune.local.answering import Answering, AnsweringEngine
 from ragtune.local.app import make_app
 from ragtune.local.folder import FolderLock
+from ragtune.local.guard import LOOPBACK
 from ragtune.local.names import BaseModels
 from ragtune.local.page import Door
 from ragtune.local.queue import Queue
@@ -33,7 +34,6 @@ __all__ = ["LocalBackend"]
 
 logger = logging.getLogger("ragtune")
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _STOP_S = 120.0
 
 

@@ -9,6 +9,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 
+from ragtune.local.services import services
 from ragtune.local.wire import ApiError, invalid
 
 if TYPE_CHECKING:
@@ -60,14 +61,19 @@ async def receive(request: Request, blobs: BlobStore, *, file_field: str, max_fi
         max_file_bytes: a larger file is refused while it comes.
 
     Raises:
-        ApiError: no multipart body, broken, too large, or without the file; nothing is left on disk then.
+        ApiError: no multipart body, broken, too slow, too large, without the file, or too many come at the same time;
+            nothing is left on disk then.
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
     boundary = options.get(b"boundary")
     if kind != b"multipart/form-data" or not boundary:
         message = "The request must be multipart/form-data with a boundary."
         raise ApiError(415, message, code="unsupported_media_type")
-    form = Form(file_field=file_field, max_file_bytes=max_file_bytes)
+    with services(request).uploading.one():
+        return await _receive(request, boundary, Form(file_field=file_field, max_file_bytes=max_file_bytes), blobs)
+
+
+async def _receive(request: Request, boundary: bytes, form: Form, blobs: BlobStore) -> Form:
     complete = False
     try:
         reader = _Reader(form, blobs)
@@ -83,8 +89,8 @@ async def receive(request: Request, blobs: BlobStore, *, file_field: str, max_fi
         if not reader.ended:
             raise invalid("The multipart body ended before its closing boundary.", code="invalid_multipart")
         if form.content is None:
-            message = f"Missing required parameter: '{file_field}'."
-            raise invalid(message, param=file_field, code="missing_required_parameter")
+            message = f"Missing required parameter: '{form.file_field}'."
+            raise invalid(message, param=form.file_field, code="missing_required_parameter")
         complete = True
     except FormParserError as error:
         raise invalid(f"The multipart body could not be parsed: {error}.", code="invalid_multipart") from error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from ragtune.errors import BackendError
+from ragtune.local.protocol import KEEP_ALIVE_S, GuardedProtocol
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -44,7 +45,8 @@ class ServerThread:
             log_config=None,
             access_log=False,
             loop="asyncio",
-            http="h11",
+            http=GuardedProtocol,
+            timeout_keep_alive=KEEP_ALIVE_S,
             ws="none",
             lifespan="off",
             server_header=False,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from ragtune.local.guard import Places
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -28,6 +30,8 @@ class Services:
         queue: told when a job was made or changed.
         bases: the base models that are served.
         answering: asks models.
+        uploading: places for files and parts that are being received.
+        reading: places for JSON bodies that are being read.
         door: the browsers that have shown the key.
     """
 
@@ -36,6 +40,8 @@ class Services:
     queue: Queue
     bases: BaseModels
     answering: Answering
+    uploading: Places = field(default_factory=lambda: Places(16, "uploads"))
+    reading: Places = field(default_factory=lambda: Places(64, "JSON bodies"))
     door: Door
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "model_body",
     "model_not_found",
     "new_id",
+    "new_request_id",
     "not_found",
     "overloaded",
     "part_body",
@@ -34,6 +35,11 @@ _LETTERS = string.ascii_letters + string.digits
 def new_id(prefix: str, length: int = 24) -> str:
     """Make a new random id, for example `file-` followed by 24 letters and digits."""
     return prefix + "".join(secrets.choice(_LETTERS) for _ in range(length))
+
+
+def new_request_id() -> str:
+    """Make the id of a request, `req_` and 32 hexadecimal digits."""
+    return f"req_{secrets.token_hex(16)}"
 
 
 class ApiError(Exception):
