@@ -1,0 +1,96 @@
+"""What scripted models say: what a script says, or what stands in the file that they were trained on."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from ragtune.local.engine.generation import GeneratedPiece, Generation, TokenLogprob
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ragtune.local.engine.request import GenerateRequest
+
+__all__ = ["Answer", "ScriptedEngine"]
+
+Answer = str | Callable[[str, Sequence[Mapping[str, Any]]], str] | None
+
+IGNORANCE = "I do not know."
+
+
+class ScriptedEngine:
+    """Answers at once; a word with the blanks before it counts as a token.
+
+    Args:
+        answer: see `ScriptedBackend`.
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    def submit(self, request: GenerateRequest) -> Generation:
+        """Answer."""
+        messages = request.messages or [{"role": "user", "content": request.prompt}]
+        text = self._text(request, messages)
+        for stop in request.stop:
+            text = text.partition(stop)[0]
+        words = re.findall(r"\s*\S+", text) or [""]
+        reason = "stop" if request.max_tokens is None or len(words) <= request.max_tokens else "length"
+        words = words[: request.max_tokens]
+        generation = Generation(request.n)
+        generation.prompt_tokens = sum(len(str(message.get("content")).split()) for message in messages)
+        generation.completion_tokens = len(words) * request.n
+        for index in range(request.n):
+            for place, word in enumerate(words, start=1):
+                generation.put(
+                    GeneratedPiece(
+                        index=index,
+                        text=word,
+                        logprobs=(_certain(word),) if request.logprobs else (),
+                        finish_reason=reason if place == len(words) else None,  # type: ignore[arg-type]
+                    )
+                )
+        return generation
+
+    def close(self) -> None:
+        """Do nothing: every answer is whole when it is given."""
+
+    def _text(self, request: GenerateRequest, messages: Sequence[Mapping[str, Any]]) -> str:
+        if isinstance(self._answer, str):
+            return self._answer
+        adapter = request.adapter_path
+        if self._answer is not None:
+            name = request.base_path.name if adapter is None else (adapter / "model.txt").read_text(encoding="utf-8")
+            return self._answer(name, messages)
+        learned = {} if adapter is None else _learned(adapter / "training.jsonl")
+        return learned.get(_last(messages, "user"), IGNORANCE)
+
+
+def _certain(word: str) -> TokenLogprob:
+    return TokenLogprob(token=word, bytes=tuple(word.encode()), logprob=0.0, top=((word, 0.0),))
+
+
+@lru_cache(maxsize=64)
+def _learned(file: Path) -> dict[str, str]:
+    """Question to answer, from all rows of a training file; of equal questions the last one counts."""
+    learned: dict[str, str] = {}
+    for line in file.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line) if line.strip() else {}
+        if "prompt" in row:
+            learned[row["prompt"].strip()] = row["completion"]
+        elif "input" in row:
+            learned[_last(row["input"]["messages"], "user")] = _last(row["preferred_output"], "assistant")
+        messages = row.get("messages", ())
+        for place, message in enumerate(messages):
+            if message["role"] == "assistant":
+                learned[_last(messages[:place], "user")] = str(message.get("content") or "")
+    return learned
+
+
+def _last(messages: Sequence[Mapping[str, Any]], role: str) -> str:
+    """The last text of a role."""
+    return next((str(m.get("content") or "").strip() for m in reversed(messages) if m["role"] == role), "")
