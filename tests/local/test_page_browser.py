@@ -12,10 +12,12 @@ import openai
 import pytest
 
 from ragtune.local import LocalBackend
-from tests.local.kit import create, rows, trainer, upload, wait_for
+from tests.local.kit import create, rows, until, upload, wait_for
 
 pytestmark = pytest.mark.slow
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+NAMELESS = """[...document.querySelectorAll('a, button, input:not([type=hidden]), select, textarea')]
+    .filter((one) => !(one.textContent.trim() || one.labels?.length || one.ariaLabel)).map((one) => one.outerHTML)"""
 PAPER = {"light": (255, 255, 255), "dark": (21, 24, 26)}
 
 
@@ -34,9 +36,8 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBackend]:
-    """One backend for all looks; its trainer takes its time, so that there is something to watch."""
-    folder = tmp_path_factory.mktemp("page") / "backend"
-    with LocalBackend(folder, trainer=trainer("--delay", "0.05"), threads=1) as running:
+    """One backend for all looks; it really trains."""
+    with LocalBackend(tmp_path_factory.mktemp("page") / "backend", threads=1) as running:
         yield running
 
 
@@ -46,20 +47,15 @@ def client(backend: LocalBackend) -> Iterator[openai.OpenAI]:
         yield made
 
 
-@pytest.fixture(params=["light", "dark"])
-def look(request: pytest.FixtureRequest, chromium: Any, backend: LocalBackend) -> Iterator[Any]:
-    """A tab in one of the two colour schemes, logged in; whatever the page complains about fails the test."""
-    context = chromium.new_context(color_scheme=request.param, viewport=WIDE, base_url=origin(backend))
+@pytest.fixture
+def look(chromium: Any, backend: LocalBackend) -> Iterator[Any]:
+    """A tab, logged in; whatever the page complains about or asks another host for fails the test."""
+    context = chromium.new_context(viewport=WIDE, base_url=origin(backend))
     page = context.new_page()
     complaints: list[str] = []
-    page.on(
-        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
-    )
+    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on(
-        "request", lambda sent: None if sent.url.startswith((origin(backend), "data:")) else complaints.append(sent.url)
-    )
-    page.scheme = request.param
+    page.on("request", lambda sent: None if sent.url.startswith(origin(backend)) else complaints.append(sent.url))
     log_in(page, backend.api_key)
     yield page
     context.close()
@@ -88,19 +84,16 @@ def colours(page: Any, folder: Path) -> set[tuple[int, int, int]]:
         return {colour for count, colour in pixels.getcolors(pixels.width * pixels.height) if count > least}
 
 
-def test_a_life_is_watched_from_the_first_step_to_the_first_answer(
-    look: Any, client: openai.OpenAI, tmp_path: Path
-) -> None:
-    """The job's page follows without a reload; its model is asked beside its base; the dialogue is kept; the usage grows."""
+def test_a_life_is_watched_from_the_first_step_to_the_first_answer(look: Any, client: openai.OpenAI) -> None:
+    """The job's page follows without a reload; its model is asked beside its base; dialogue and usage are kept."""
     job = create(client, n_epochs=10, suffix="watched")
     look.goto("/")
     look.click(f"text={job.id}")
     look.wait_for_selector("#loss canvas")
     look.wait_for_selector(".state.succeeded", timeout=60_000)
-    look.wait_for_function("points.step.length === 30")
+    until(lambda: look.evaluate("points.step.length === 30"))
     look.click("button:has-text('time')")
     assert look.get_attribute("button:has-text('time')", "aria-pressed") == "true"
-    assert PAPER[look.scheme] in colours(look, tmp_path)
 
     look.click("text=Ask it")
     name = client.fine_tuning.jobs.retrieve(job.id).fine_tuned_model
@@ -108,13 +101,11 @@ def test_a_life_is_watched_from_the_first_step_to_the_first_answer(
     look.fill("#length", "5")
     look.fill("#question", "Who keeps the lighthouse?")
     look.keyboard.press("Control+Enter")
-    look.wait_for_function("document.querySelectorAll('.answer .note').length === 2")
-    look.wait_for_function("[...document.querySelectorAll('.answer .note')].every((note) => note.textContent)")
+    until(lambda: all(notes := look.locator(".answer .note").all_text_contents()) and len(notes) == 2)
     assert look.locator(".answer h3").all_text_contents() == ["tiny-random", name]
     assert all("5 tokens" in note for note in look.locator(".answer .note").all_text_contents())
     look.click("summary:has-text('Python')")
     compile(look.text_content("#code"), "code", "exec")
-    assert PAPER[look.scheme] in colours(look, tmp_path)
 
     look.click("#save")
     look.wait_for_url("**dialogue=*")
@@ -124,13 +115,30 @@ def test_a_life_is_watched_from_the_first_step_to_the_first_answer(
 
 
 def test_a_long_job_is_paused_resumed_and_cancelled_with_the_keyboard(look: Any, client: openai.OpenAI) -> None:
-    job = create(client, n_epochs=50)
+    job = create(client, n_epochs=50, training_file=upload(client, rows(400)))
     look.goto(f"/jobs/{job.id}")
     for button, state in (("#pause", "paused"), ("#resume", "running"), ("#cancel", "cancelled")):
         look.focus(button)
         look.keyboard.press("Enter")
         look.wait_for_selector(f".state.{state}", timeout=30_000)
     assert client.fine_tuning.jobs.retrieve(job.id).status == "cancelled"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_has_the_colours_that_the_reader_likes(
+    scheme: str, chromium: Any, backend: LocalBackend, client: openai.OpenAI, tmp_path: Path
+) -> None:
+    failed = create(client, training_file=upload(client, rows(3)))
+    wait_for(client, failed.id)
+    context = chromium.new_context(color_scheme=scheme, viewport=WIDE, base_url=origin(backend))
+    page = context.new_page()
+    page.goto("/login")
+    assert PAPER[scheme] in colours(page, tmp_path)
+    log_in(page, backend.api_key)
+    for path in ("/", f"/jobs/{failed.id}", "/playground", "/usage"):
+        page.goto(path)
+        assert PAPER[scheme] in colours(page, tmp_path)
+    context.close()
 
 
 def test_every_page_fits_a_phone(chromium: Any, backend: LocalBackend, client: openai.OpenAI) -> None:
@@ -143,6 +151,5 @@ def test_every_page_fits_a_phone(chromium: Any, backend: LocalBackend, client: o
     for path in ("/", f"/jobs/{failed.id}", "/playground", "/usage"):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-        nameless = "[...document.querySelectorAll('a, button, input:not([type=hidden]), select, textarea')].filter((e) => !(e.textContent.trim() || e.labels?.length || e.ariaLabel)).length"
-        assert page.evaluate(nameless) == 0
+        assert page.evaluate(NAMELESS) == []
     context.close()

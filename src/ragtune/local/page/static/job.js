@@ -35,7 +35,7 @@ function draw(id) {
     width: 2,
     // Validation is measured at few steps: its points are joined across the gaps and shown.
     spanGaps: true,
-    points: { show: points[column].filter((value) => value !== null).length < 60 },
+    points: { fill: colour("--paper"), show: points[column].filter((value) => value !== null).length < 60 },
     value: (_, value) => (value === null || value === undefined ? "–" : value.toPrecision(4)),
   }));
   const options = {

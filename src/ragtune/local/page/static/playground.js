@@ -16,15 +16,15 @@ function models() {
   return base && beside.checked ? [base, model.value] : [model.value];
 }
 
-function body(name, position) {
+function body(name, position, asked, before) {
   const shared = { model: name, temperature: Number(temperature.value), max_tokens: Number(length.value) };
-  if (mode() === "completion") return { ...shared, prompt: question.value };
+  if (mode() === "completion") return { ...shared, prompt: asked };
   const messages = system.value.trim() ? [{ role: "system", content: system.value }] : [];
-  for (const turn of dialogue) {
+  for (const turn of before) {
     messages.push({ role: "user", content: turn.question });
     messages.push({ role: "assistant", content: turn.answers[position] ?? "" });
   }
-  return { ...shared, messages: [...messages, { role: "user", content: question.value }] };
+  return { ...shared, messages: [...messages, { role: "user", content: asked }] };
 }
 
 // JSON's strings are Python's too, but for line separators, which read better escaped.
@@ -35,7 +35,10 @@ function python(value) {
 
 function showCode() {
   const names = models();
-  const asked = body(names.at(-1), names.length - 1);
+  // Before the next question is written, the last one is shown.
+  const again = !question.value && dialogue.length > 0;
+  const before = again ? dialogue.slice(0, -1) : dialogue;
+  const asked = body(names.at(-1), names.length - 1, again ? dialogue.at(-1).question : question.value, before);
   const route = mode() === "chat" ? "chat.completions" : "completions";
   const answer = mode() === "chat" ? "message.content" : "text";
   const lines = Object.entries(asked).map(([name, value]) => `    ${name}=${python(value)},`);
@@ -98,7 +101,7 @@ async function ask(name, position, place, signal) {
     const reply = await fetch(route, {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ ...body(name, position), stream: true, stream_options: { include_usage: true } }),
+      body: JSON.stringify({ ...body(name, position, question.value, dialogue), stream: true, stream_options: { include_usage: true } }),
       signal,
     });
     if (!reply.ok) throw new Error((await reply.json()).error.message);
