@@ -66,7 +66,6 @@ def test_a_wrong_key_is_the_clients_authentication_error(backend: LocalBackend) 
     [
         ("POST", "/v1/embeddings"),
         ("GET", "/v1/"),
-        ("GET", "/"),
         ("GET", "/v1/files/"),
         ("POST", "/v1/fine_tuning/alpha/graders/run"),
         ("GET", "/v1/../etc/passwd"),
@@ -81,7 +80,7 @@ def test_an_unknown_route_names_itself(send: Send, method: str, path: str) -> No
         assert f"({method} {path})" in body["error"]["message"]
 
 
-@pytest.mark.parametrize("path", ["/models", "/fine_tuning/jobs", "/"])
+@pytest.mark.parametrize("path", ["/models", "/fine_tuning/jobs"])
 def test_a_base_url_without_v1_is_told_the_right_one(backend: LocalBackend, send: Send, path: str) -> None:
     assert f"base URL is {backend.base_url}." in send("GET", path)[2]["error"]["message"]
     assert "base URL" not in send("GET", "/v1/nothing")[2]["error"]["message"]
@@ -163,7 +162,7 @@ def test_raw_garbage_does_not_hurt(backend: LocalBackend, client: openai.OpenAI,
         except OSError:
             # The server may hang up in the middle of the garbage.
             answer = b""
-    assert not answer or answer.split(b" ")[1] in (b"400", b"401")
+    assert not answer or answer.split(b" ")[1] in (b"400", b"401", b"431")
     assert client.models.list().data
 
 
