@@ -73,6 +73,12 @@ def check(
         int, typer.Option(min=0, help="Fewer are an error; a validation file may be shorter than a training file.")
     ] = 10,
     fix: Annotated[bool, typer.Option("--fix", help="Write a repaired copy beside each file.")] = False,
+    privacy: Annotated[
+        bool, typer.Option("--privacy", help="Report secrets and personal data, too, masked (extra privacy).")
+    ] = False,
+    mask: Annotated[
+        bool, typer.Option("--mask", help="Write a repaired copy with [EMAIL] and the like in their place.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file instead of text.")] = False,
 ) -> None:
     """Read training files to the end and list every problem with line, place and way out."""
@@ -88,9 +94,11 @@ def check(
                 max_problems=max_problems,
                 min_examples=min_examples,
                 fix=fix,
+                privacy=privacy,
+                mask=mask,
             )
             typer.echo(json.dumps(report.to_dict()) if as_json else str(report))
-            if fix and report.fixed is None and not as_json:
+            if (fix or mask) and report.fixed is None and not as_json:
                 typer.echo(f"{path}: nothing in it can be repaired without its author; no copy was written")
             well = well and report.ok
     if not well:

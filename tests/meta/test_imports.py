@@ -31,7 +31,7 @@ MAY: dict[str, set[str]] = {
     "journal": {"errors", "_sqlite", "_table"},
     "records": {"errors"},
     "tokens": {"errors", "catalog", "data"},
-    "checks": {"errors", "_extras", "records", "catalog", "tokens"},
+    "checks": {"errors", "_extras", "records", "catalog", "tokens", "privacy"},
     "layouts": {"errors", "records"},
     "privacy": {"errors", "_extras"},
     "dataset": RECORDS | {"layouts", "privacy"},

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ragtune import catalog
 from ragtune.checks.fixing import write_fixed
 from ragtune.checks.legacy import Profile
+from ragtune.checks.private import masked, private_faults
 from ragtune.checks.repeats import Repeats
 from ragtune.checks.report import CheckReport, CheckStats, Problem, ProblemList, Severity
 from ragtune.checks.rules import content_faults, doubled_key_faults
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ragtune.catalog import ModelInfo
+    from ragtune.privacy import Scanner
 
 MIN_EXAMPLES = 10
 MAX_FILE_BYTES = 512 * 1024 * 1024
@@ -37,6 +39,8 @@ def check_file(
     max_problems: int = 1000,
     min_examples: int = MIN_EXAMPLES,
     fix: bool = False,
+    privacy: bool = False,
+    mask: bool = False,
     catalogue: catalog.Catalog | None = None,
 ) -> CheckReport:
     """Read a training file to its end and report every problem in it.
@@ -50,10 +54,14 @@ def check_file(
             file may be shorter: pass 1.
         fix: write a repaired copy beside the file, see `ragtune.checks.write_fixed`; `report.fixed` is its path, None
             when there was nothing that could be repaired by itself.
+        privacy: report secrets and personal data, too, see `ragtune.privacy`; the report shows no such value whole, in
+            no other message either. Needs the extra `privacy`.
+        mask: put `[EMAIL]` and the like in their place in the repaired copy; takes `fix` and `privacy` as given.
         catalogue: facts about models; None takes those that ship with this version.
 
     Raises:
         DatasetError: there is no such file, it is a folder, or it cannot be read; or the copy cannot be written.
+        MissingExtraError: `privacy` or `mask` without the extra `privacy`.
 
     Example:
         ```python
@@ -71,8 +79,10 @@ def check_file(
     if format is not None and format not in FORMATS:
         raise DatasetError(f"format {format!r} is not one of {', '.join(FORMATS)}")
     info = None if model is None else (catalogue or catalog.load()).find(model)
+    scanner = _scanner() if privacy or mask else None
     with open_training_file(path) as file:
-        check = _Pass(problems=ProblemList(max_problems), format=format, info=info)
+        problems = ProblemList(max_problems, scanner.mask if scanner else None)
+        check = _Pass(problems=problems, format=format, info=info, scanner=scanner)
         check.read(file)
         size = file.tell()
     check.finish(size, model, min_examples)
@@ -90,8 +100,14 @@ def check_file(
         counts=check.problems.counts,
         stats=stats,
         model=model,
-        fixed=write_fixed(path, check.format) if fix else None,
+        fixed=write_fixed(path, check.format, scanner.mask if scanner and mask else None) if fix or mask else None,
     )
+
+
+def _scanner() -> Scanner:
+    from ragtune.privacy import Scanner
+
+    return Scanner()
 
 
 def open_training_file(path: Path) -> BinaryIO:
@@ -117,6 +133,7 @@ class _Pass:
     problems: ProblemList
     format: RecordFormat | None
     info: ModelInfo | None
+    scanner: Scanner | None
     counter: RecordCounter | None = field(init=False)
     pairs: Profile = field(default_factory=Profile)
     repeats: Repeats = field(default_factory=Repeats)
@@ -142,6 +159,7 @@ class _Pass:
                 else:
                     self.examples += 1
                     self._check_content(record, raw)
+                    self._look_for_private(record)
             else:
                 self._check_closely(raw)
                 plain = gate(self.format)
@@ -173,6 +191,12 @@ class _Pass:
             faults = self._check_shape(record, line)
         for fault in faults:
             self._report(fault)
+        self._look_for_private(line.decode("utf-8", "replace") if record is None else record)
+
+    def _look_for_private(self, value: object) -> None:
+        if self.scanner is not None:
+            for fault in private_faults(value, self.scanner):
+                self._report(fault)
 
     def _check_shape(self, record: dict[str, Any], line: bytes) -> list[Fault]:
         found, unknown = format_of(record)
@@ -209,11 +233,12 @@ class _Pass:
                 self._report(Fault((), "too-long", text, "shorten the context or split the example"))
 
     def _report(self, fault: Fault) -> None:
+        place = fault.path if self.scanner is None else masked(list(fault.path), self.scanner.mask)
         self.problems.add(
             Problem(
                 line=self.line,
                 byte_offset=self.offset,
-                path=path_text(fault.path),
+                path=path_text(tuple(place)),
                 code=fault.code,
                 message=fault.message,
                 hint=fault.hint,

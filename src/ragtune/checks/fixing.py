@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 import orjson
 
 from ragtune.checks.legacy import Profile, texts_of
+from ragtune.checks.private import masked
 from ragtune.errors import DatasetError
 from ragtune.records import line_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from ragtune.records import RecordFormat
 
 
-def write_fixed(path: Path, format: RecordFormat | None) -> Path | None:
+def write_fixed(path: Path, format: RecordFormat | None, mask: Callable[[str], str] | None = None) -> Path | None:
     """Write `NAME_prepared.jsonl` (or `NAME_prepared (1).jsonl`, ...) and return its path.
 
     Every file loses its byte order mark, CR LF and blank lines. A prompt/completion file also gets what the legacy
@@ -30,10 +31,17 @@ def write_fixed(path: Path, format: RecordFormat | None) -> Path | None:
     sequence, leading space, no common start, no capitals throughout. Lines of other kinds stay as they are: only
     their author knows what they should say. Where nothing would change, nothing is written and None returned.
 
+    Args:
+        path: the file.
+        format: its record kind.
+        mask: covers what texts must not show, for example `ragtune.privacy.Scanner().mask`.
+
     Raises:
         DatasetError: the folder cannot be written.
     """
     lines = _pairs(path) if format == "completion" else _clean_lines(path)
+    if mask is not None:
+        lines = (_masked(line, mask) for line in lines)
     target = _free_name(path)
     handle, temporary = -1, ""
     try:
@@ -66,6 +74,17 @@ def _clean_lines(path: Path) -> Iterator[bytes]:
             clean = _bare(number, line)
             if clean:
                 yield clean + b"\n"
+
+
+def _masked(line: bytes, mask: Callable[[str], str]) -> bytes:
+    """The line with masked texts; as it was, where there is nothing to mask."""
+    try:
+        value = orjson.loads(line)
+        covered = masked(value, mask)
+        return line if covered == value else line_bytes(covered)
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError, RecursionError):
+        # No JSON, or deeper than anybody writes it: the line as a text.
+        return mask(line[:-1].decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape") + b"\n"
 
 
 def _bare(number: int, line: bytes) -> bytes:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ragtune.checks.page import problem_table, whole_page
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from ragtune.records import RecordFormat
@@ -184,10 +184,14 @@ def _number(count: int, noun: str) -> str:
 
 
 class ProblemList:
-    """Collects problems while a file is read: keeps the first ones, errors before the rest, and counts all."""
+    """Collects problems while a file is read: keeps the first ones, errors before the rest, and counts all.
 
-    def __init__(self, limit: int) -> None:
+    `mask` covers what messages must not show.
+    """
+
+    def __init__(self, limit: int, mask: Callable[[str], str] | None = None) -> None:
         self._limit = limit
+        self._mask = mask
         self._kept: dict[Severity, list[Problem]] = {severity: [] for severity in SEVERITIES}
         self.counts: dict[tuple[Severity, str], int] = {}
 
@@ -197,6 +201,8 @@ class ProblemList:
         self.counts[key] = self.counts.get(key, 0) + 1
         kept = self._kept[problem.severity]
         if len(kept) < self._limit:
+            if self._mask is not None:
+                problem = replace(problem, message=self._mask(problem.message))
             kept.append(problem)
 
     def kept(self) -> tuple[Problem, ...]:

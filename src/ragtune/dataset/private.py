@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ragtune.checks.private import texts_with_paths
 from ragtune.records import path_text
 
 if TYPE_CHECKING:
@@ -56,17 +57,6 @@ def _all(dataset: Dataset) -> Iterator[PrivateText]:
 
     for split in dataset.splits:
         for line, record in enumerate(split, 1):
-            for path, text in _texts(record.to_dict(), ()):
+            for path, text in texts_with_paths(record.to_dict()):
                 for finding in scan(text):
                     yield PrivateText(split=split.name, line=line, path=path_text(path), finding=finding)
-
-
-def _texts(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _texts(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _texts(item, (*path, index))
