@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ragtune.local.bases import resolve_base
-from ragtune.local.engine import ContextOverflowError, Engine, EngineClosedError, GenerateRequest
+from ragtune.local.engine import ContextOverflowError, Engine, EngineClosedError, GenerateRequest, RequestError
 
 PROMPTS = ["Once upon a time", "A", "The lantern heron of Quillhaven nests on the harbour cranes", "7 + 5 ="]
 
@@ -29,7 +29,7 @@ def engine() -> Iterator[Engine]:
     engine.close()
 
 
-def ask(base: Path, prompt: str = "Once", **settings: Any) -> GenerateRequest:
+def ask(base: Path, prompt: str | tuple[int, ...] = "Once", **settings: Any) -> GenerateRequest:
     """A short greedy request unless said otherwise."""
     return GenerateRequest(base_path=base, prompt=prompt, **{"max_tokens": 12, "temperature": 0.0, **settings})
 
@@ -136,9 +136,73 @@ def test_a_closed_engine_says_so(base: Path) -> None:
         engine.submit(ask(base))
 
 
-def test_long_requests_are_answered_in_parts(engine: Engine, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows that would need too much memory together run after each other, with the same answers."""
-    whole = [generation.result() for generation in [engine.submit(ask(base, prompt)) for prompt in PROMPTS]]
-    monkeypatch.setattr("ragtune.local.engine.batch._MAX_TOKENS", 30)
-    parts = [generation.result() for generation in [engine.submit(ask(base, prompt)) for prompt in PROMPTS]]
+def test_rows_that_need_too_much_memory_together_take_turns(
+    engine: Engine, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With memory for about one answer the newest rows leave and come back, and nobody notices."""
+    asked = [ask(base, prompt, max_tokens=40) for prompt in PROMPTS]
+    whole = [generation.result() for generation in [engine.submit(one) for one in asked]]
+    monkeypatch.setattr("ragtune.local.engine.decoder._MAX_TOKENS", 90)
+    parts = [generation.result() for generation in [engine.submit(one) for one in asked]]
     assert [p.choices for p in parts] == [w.choices for w in whole]
+    assert [p.completion_tokens for p in parts] == [w.completion_tokens for w in whole]
+
+
+def test_a_short_question_does_not_wait_for_a_long_answer(engine: Engine, base: Path) -> None:
+    """It joins while the long one is being written, ends first, and both say what they say alone."""
+    alone = [engine.submit(ask(base, "A", max_tokens=300)).result(), engine.submit(ask(base, "Once")).result()]
+    long = engine.submit(ask(base, "A", max_tokens=300))
+    pieces = iter(long)
+    first = next(pieces)
+    short = engine.submit(ask(base, "Once")).result()
+    assert long.completion_tokens < 200
+    assert short.choices == alone[1].choices
+    assert first.text + "".join(piece.text for piece in pieces) == alone[0].choices[0].text
+
+
+def test_a_request_that_was_given_up_while_it_waited_costs_nothing(base: Path) -> None:
+    """Its prompt is never read."""
+    engine = Engine(threads=1, max_batch=1)
+    running = engine.submit(ask(base, max_tokens=60))
+    next(iter(running))
+    waiting = engine.submit(ask(base, n=2))
+    waiting.cancel()
+    assert [choice.text for choice in waiting.result().choices] == ["", ""]
+    assert (waiting.prompt_tokens, waiting.completion_tokens) == (0, 0)
+    engine.close()
+
+
+def test_a_bias_forbids_and_forces_tokens(engine: Engine, base: Path) -> None:
+    """-100 keeps the greedy first token away, 100 makes a token come each time."""
+    first = engine.submit(ask(base, max_tokens=1, logprobs=True)).result().choices[0].text
+    assert engine.submit(ask(base, max_tokens=1, logit_bias={300: 100})).result().choices[0].text != first
+    forced = engine.submit(ask(base, max_tokens=4, logit_bias={300: 100}, logprobs=True)).result().choices[0]
+    assert len({token.token for token in forced.logprobs}) == 1
+    with pytest.raises(RequestError, match="logit_bias"):
+        engine.submit(ask(base, logit_bias={10**6: 1})).result()
+
+
+def test_a_prompt_may_come_as_tokens_and_be_echoed(engine: Engine, base: Path) -> None:
+    """The same prompt as text and as tokens gives the same answer; an echo begins with it, token by token."""
+    from ragtune.train.base import load_tokenizer
+
+    text = "Once upon a time"
+    ids = tuple(load_tokenizer(base)(text, add_special_tokens=False)["input_ids"])
+    by_text = engine.submit(ask(base, text)).result().choices[0].text
+    assert engine.submit(ask(base, prompt=ids)).result().choices[0].text == by_text
+    echoed = engine.submit(ask(base, text, echo=True, logprobs=True, top_logprobs=2, max_tokens=3)).result().choices[0]
+    assert echoed.text.startswith(text)
+    assert "".join(token.token for token in echoed.logprobs) == echoed.text
+    assert [token.logprob is None for token in echoed.logprobs[:2]] == [True, False]
+    assert len(echoed.logprobs) == len(ids) + 3
+
+
+def test_a_prompt_can_be_scored_without_an_answer(engine: Engine, base: Path) -> None:
+    """With no token to write, an echo tells how likely the model holds each token of the prompt, as before."""
+    written = engine.submit(ask(base, "Once", logprobs=True)).result().choices[0]
+    scored = engine.submit(ask(base, "Once" + written.text, echo=True, logprobs=True, max_tokens=0)).result()
+    assert scored.completion_tokens == 0
+    again = scored.choices[0].logprobs[-len(written.logprobs) :]
+    assert [token.token for token in again] == [token.token for token in written.logprobs]
+    pairs = zip(again, written.logprobs, strict=True)
+    assert all(abs((a.logprob or 0) - (w.logprob or 0)) < 1e-3 for a, w in pairs)

@@ -1,13 +1,13 @@
 """Serving base and tuned models: batched generation, adapters swapped per request.
 
-One thread owns the models. Requests become rows (one per choice); rows that want the same model run together in one
-`generate` call of transformers, each with its own sampling, its own stop rules and its own seed.
+One thread owns the models. Requests become rows (one per choice); rows that want the same base run together, a token
+each per step, each with its own adapter, sampling, stop rules, form and seed. They join and leave between two tokens.
 """
 
 from __future__ import annotations
 
-from ragtune.local.engine.generation import Choice, Completed, GeneratedPiece, Generation, TokenLogprob
-from ragtune.local.engine.request import ContextOverflowError, EngineClosedError, GenerateRequest
+from ragtune.local.engine.generation import Choice, Completed, GeneratedPiece, Generation, TokenLogprob, ToolCall
+from ragtune.local.engine.request import ContextOverflowError, EngineClosedError, GenerateRequest, RequestError
 from ragtune.local.engine.service import Engine
 
 __all__ = [
@@ -19,5 +19,7 @@ __all__ = [
     "GenerateRequest",
     "GeneratedPiece",
     "Generation",
+    "RequestError",
     "TokenLogprob",
+    "ToolCall",
 ]

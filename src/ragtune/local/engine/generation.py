@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Choice", "Completed", "FinishReason", "GeneratedPiece", "Generation", "TokenLogprob"]
+__all__ = ["Choice", "Completed", "FinishReason", "GeneratedPiece", "Generation", "TokenLogprob", "ToolCall"]
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +22,27 @@ class TokenLogprob:
     Attributes:
         token: its text; a token that is part of a character shows the replacement character.
         bytes: its UTF-8 bytes, or None where the text alone does not tell them.
-        logprob: natural logarithm of its probability.
+        logprob: natural logarithm of its probability; None for a prompt's first token, before which nothing stands.
         top: the likeliest tokens at this place with theirs, likeliest first.
     """
 
     token: str
     bytes: tuple[int, ...] | None
-    logprob: float
+    logprob: float | None
     top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolCall:
+    """One call of a tool.
+
+    Attributes:
+        name: of the tool.
+        arguments: a JSON object, as text.
+    """
+
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +53,15 @@ class GeneratedPiece:
         index: which of the `n` answers.
         text: what is new; may be empty in the last piece.
         logprobs: the tokens of this piece, when they were asked for.
-        finish_reason: in the last piece `stop` (the model ended, or a stop text came) or `length`; None before it.
+        calls: calls of tools that were written in full since the last piece.
+        finish_reason: in the last piece `stop` (the model ended, or a stop text came), `length` or `tool_calls`; None
+            before it.
     """
 
     index: int
     text: str
     logprobs: tuple[TokenLogprob, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
     finish_reason: FinishReason | None = None
 
 
@@ -56,7 +72,8 @@ class Choice:
     index: int
     text: str
     finish_reason: FinishReason
-    logprobs: tuple[TokenLogprob, ...]
+    logprobs: tuple[TokenLogprob, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,4 +154,5 @@ def _whole(index: int, pieces: list[GeneratedPiece]) -> Choice:
         text="".join(piece.text for piece in pieces),
         finish_reason=pieces[-1].finish_reason or "stop",
         logprobs=tuple(token for piece in pieces for token in piece.logprobs),
+        calls=tuple(call for piece in pieces for call in piece.calls),
     )

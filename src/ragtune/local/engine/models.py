@@ -1,37 +1,50 @@
-"""Models in memory: a few bases, and on each a few adapters that are swapped in and out."""
+"""Models in memory: bases, and on each the adapters that were asked for lately, within a budget."""
 
 from __future__ import annotations
 
+import gc
+import inspect
 import json
+import logging
+import os
 import warnings
 from collections import OrderedDict
-from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from ragtune.errors import BackendError
+from ragtune.local.engine.grammar import token_table
+from ragtune.local.engine.tools import CallFormat, find_call_format
 from ragtune.train.base import context_length, load_model, load_tokenizer, quiet
 from ragtune.train.encoder import Encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Sequence
     from pathlib import Path
+
+    _Key = tuple[Path, Path | None]
 
 __all__ = ["LoadedBase", "Models"]
 
+_log = logging.getLogger("ragtune")
+
 # Tokens with which the common families end a turn or a text. A base's own configuration often names only one of them.
 _END_TOKENS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "</s>", "<|end_of_text|>")
+_BASE = "__base__"  # PEFT's word for rows without an adapter
+# What the families call the state that a model carries from token to token.
+_STATES = ("past_key_values", "cache_params", "state")
 
 
 class LoadedBase:
-    """A base model in memory, with the adapters that were asked for lately.
+    """A base model in memory, and its adapters.
 
     Args:
         folder: the base model.
-        max_adapters: adapters kept in memory; the one that was used longest ago leaves first.
     """
 
-    def __init__(self, folder: Path, *, max_adapters: int) -> None:
+    def __init__(self, folder: Path) -> None:
         import torch
 
+        self.folder = folder
         self.tokenizer = load_tokenizer(folder)
         self._model = load_model(folder, dtype=_dtype(folder))
         if torch.cuda.is_available():
@@ -39,97 +52,214 @@ class LoadedBase:
         self.context_tokens = context_length(self._model.config)
         self.encoder = Encoder(self.tokenizer, max_length=self.context_tokens)
         self.end_tokens = self._find_end_tokens()
-        # What a base recommends for itself (temperature, repetition penalty) must not act behind a request's back.
-        self._model.generation_config = type(self._model.generation_config)()
+        self.vocabulary = int(self._model.get_input_embeddings().weight.shape[0])
+        self._arguments = set(inspect.signature(self._model.forward).parameters)
+        self.state_name = next((name for name in _STATES if name in self._arguments), None)
         self._peft: Any = None
-        self._adapters: OrderedDict[Path, str] = OrderedDict()
-        self._max_adapters = max_adapters
+        self._adapters: dict[Path, str] = {}
+        self._active: str | None = None
         self._count = 0
+        self._call_format: tuple[CallFormat | None] | None = None
+        self._token_table: Any = None
 
-    @contextmanager
-    def using(self, adapter: Path | None) -> Iterator[Any]:
-        """The model with one adapter switched on, or with none (the base itself)."""
-        if adapter is not None:
-            self._switch_on(adapter)
-        off = self._peft.disable_adapter() if adapter is None and self._peft is not None else nullcontext()
-        with off:
-            yield self._peft or self._model
+    @property
+    def config(self) -> Any:
+        """The model's configuration."""
+        return self._model.config
 
-    def forget(self, adapter: Path) -> None:
-        """Let go of an adapter, for example because its model was deleted."""
-        name = self._adapters.pop(adapter, None)
-        # PEFT cannot be without any adapter; the last one stays, out of reach, until another comes.
-        if name is not None and len(self._peft.peft_config) > 1:
-            self._peft.delete_adapter(name)
+    @property
+    def call_format(self) -> CallFormat | None:
+        """How this base writes calls of tools, None when it knows none."""
+        if self._call_format is None:
+            self._call_format = (find_call_format(self.tokenizer),)
+        return self._call_format[0]
 
-    def _switch_on(self, adapter: Path) -> None:
-        name = self._adapters.get(adapter)
-        if name is None:
-            name = self._load(adapter)
-        self._adapters[adapter] = name
-        self._adapters.move_to_end(adapter)
-        self._peft.set_adapter(name)
-        while len(self._adapters) > self._max_adapters:
-            self.forget(next(iter(self._adapters)))
+    @property
+    def special_tokens(self) -> dict[str, int]:
+        """Texts and ids of the special tokens."""
+        return {str(token): number for number, token in self.tokenizer.added_tokens_decoder.items() if token.special}
 
-    def _load(self, adapter: Path) -> str:
+    @property
+    def token_table(self) -> Any:
+        """The tokens as grammars see them."""
+        if self._token_table is None:
+            self._token_table = token_table(self.tokenizer, size=self.vocabulary, end_tokens=self.end_tokens)
+        return self._token_table
+
+    def forward(self, adapters: Sequence[Path | None], **inputs: Any) -> Any:
+        """Let the model look at one batch.
+
+        Args:
+            adapters: for each row the adapter that answers it, None for the base itself; all must be loaded.
+            inputs: of the model; those that this model does not know are left out.
+        """
+        import torch
+
+        known = {name: value for name, value in inputs.items() if name in self._arguments}
+        names = [_BASE if adapter is None else self._adapters[adapter] for adapter in adapters]
+        with torch.inference_mode():
+            if self._peft is None:
+                return self._model(**known)
+            if len(set(names)) == 1:
+                self._switch(names[0])
+                return self._peft.base_model.model(**known)
+            self._switch(next(name for name in names if name != _BASE))
+            return self._peft(adapter_names=names, **known)
+
+    def to_device(self, tensor: Any) -> Any:
+        """The tensor where the model is."""
+        return tensor.to(self._model.device)
+
+    def has(self, adapter: Path) -> bool:
+        """Whether an adapter is in memory."""
+        return adapter in self._adapters
+
+    def load(self, adapter: Path) -> None:
+        """Bring an adapter into memory.
+
+        Raises:
+            BackendError: the folder holds no adapter for this base.
+        """
         from peft import PeftModel
 
         self._count += 1
         name = f"adapter-{self._count}"
-        with quiet(), warnings.catch_warnings():
-            # PEFT asks transformers for an attribute by its old name; nobody who reads the warning could change that.
-            warnings.simplefilter("ignore", FutureWarning)
-            if self._peft is None:
-                self._peft = PeftModel.from_pretrained(self._model, str(adapter), adapter_name=name).eval()
-            else:
-                self._peft.load_adapter(str(adapter), adapter_name=name)
-        return name
+        try:
+            with quiet(), warnings.catch_warnings():
+                # PEFT asks transformers for an attribute by its old name; nobody who reads the warning could change it.
+                warnings.simplefilter("ignore", FutureWarning)
+                if self._peft is None:
+                    self._peft = PeftModel.from_pretrained(self._model, str(adapter), adapter_name=name).eval()
+                else:
+                    self._peft.load_adapter(str(adapter), adapter_name=name)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            message = f"{adapter}: no adapter for {self.folder.name} can be loaded from it ({error})"
+            raise BackendError(message) from error
+        self._adapters[adapter] = name
+        self._active = None
+
+    def forget(self, adapter: Path) -> None:
+        """Let go of an adapter."""
+        name = self._adapters.pop(adapter, None)
+        others = [] if name is None else [other for other in self._peft.peft_config if other != name]
+        # PEFT cannot be without any adapter; the last one stays, out of reach, until another comes.
+        if others:
+            self._switch(others[0])
+            self._peft.delete_adapter(name)
+
+    def _switch(self, name: str) -> None:
+        if name == self._active:
+            return
+        if name == _BASE:
+            self._peft.base_model.disable_adapter_layers()
+        else:
+            self._peft.base_model.enable_adapter_layers()
+            self._peft.set_adapter(name)
+        self._active = name
 
     def _find_end_tokens(self) -> frozenset[int]:
         configured = getattr(self._model.generation_config, "eos_token_id", None)
         many = configured if isinstance(configured, list) else [configured]
-        special = set(self.tokenizer.all_special_tokens) | {
-            str(token) for token in self.tokenizer.added_tokens_decoder.values() if token.special
-        }
+        special = set(self.tokenizer.all_special_tokens) | set(self.special_tokens)
         known = [self.tokenizer.convert_tokens_to_ids(token) for token in _END_TOKENS if token in special]
         return frozenset(token for token in [*many, self.tokenizer.eos_token_id, *known] if token is not None)
 
 
 class Models:
-    """The bases in memory; the one that was used longest ago leaves first.
+    """The bases and adapters in memory. When the budget is used up, what was used longest ago leaves first.
 
     Args:
-        max_bases: bases kept in memory.
-        max_adapters: adapters kept per base.
+        memory_bytes: most bytes of weights; None means 80 % of the machine's memory. One model alone may be larger.
     """
 
-    def __init__(self, *, max_bases: int = 2, max_adapters: int = 8) -> None:
-        self._bases: OrderedDict[Path, LoadedBase] = OrderedDict()
-        self._max_bases = max_bases
-        self._max_adapters = max_adapters
+    def __init__(self, *, memory_bytes: int | None = None) -> None:
+        self._budget = memory_bytes if memory_bytes is not None else int(0.8 * _machine_memory())
+        self._bases: dict[Path, LoadedBase] = {}
+        # Sizes by base and adapter (None: the base itself), least recently used first.
+        self._sizes: OrderedDict[_Key, int] = OrderedDict()
 
-    def get(self, folder: Path) -> LoadedBase:
-        """The base in a folder, loaded when it is not in memory yet.
+    def loaded(self) -> list[_Key]:
+        """What is in memory, least recently used first: folders of base and adapter (None: the base itself)."""
+        return list(self._sizes)
+
+    def get(self, folder: Path, adapter: Path | None, *, busy: Collection[_Key] = ()) -> LoadedBase | None:
+        """A base with an adapter (or none) in memory, loaded where needed.
+
+        Args:
+            folder: the base.
+            adapter: its adapter, None for the base itself.
+            busy: what must stay; other models leave when there is no room.
+
+        Returns:
+            The base, or None when there is no room until what is busy has finished.
 
         Raises:
-            BackendError: the folder holds no model that can be served.
+            BackendError: a folder holds nothing that can be served.
         """
-        if folder not in self._bases:
-            while len(self._bases) >= self._max_bases:
-                self._bases.popitem(last=False)
-            self._bases[folder] = LoadedBase(folder, max_adapters=self._max_adapters)
-        self._bases.move_to_end(folder)
+        wanted = [(folder, None), (folder, adapter)] if adapter is not None else [(folder, None)]
+        missing = {key: _file_bytes(key[1] or key[0]) for key in wanted if key not in self._sizes}
+        if missing and not self._make_room(sum(missing.values()), wanted=wanted, busy=busy):
+            return None
+        for key, size in missing.items():
+            if key[1] is None:
+                self._bases[folder] = LoadedBase(folder)
+            else:
+                self._bases[folder].load(key[1])
+            self._sizes[key] = size
+        for key in reversed(wanted):
+            self._sizes.move_to_end(key)
         return self._bases[folder]
 
     def forget(self, adapter: Path) -> None:
-        """Let go of an adapter wherever it is loaded."""
-        for base in self._bases.values():
-            base.forget(adapter)
+        """Let go of an adapter wherever it is loaded, for example because its model was deleted."""
+        for key in [key for key in self._sizes if key[1] == adapter]:
+            self._unload(key)
 
     def clear(self) -> None:
         """Let go of everything."""
         self._bases.clear()
+        self._sizes.clear()
+
+    def _make_room(self, size: int, *, wanted: Collection[_Key], busy: Collection[_Key]) -> bool:
+        """Unload what may leave until `size` more bytes fit; says whether they may come now."""
+        stay = {*wanted, *busy}
+        bases_in_use = {folder for folder, _ in stay}
+        for key in list(self._sizes):
+            if self._fits(size):
+                return True
+            folder, adapter = key
+            if key in self._sizes and key not in stay and (adapter is not None or folder not in bases_in_use):
+                self._unload(key)
+        # What is too large for the budget is tried all the same once nothing else is at work.
+        return self._fits(size) or not busy
+
+    def _fits(self, size: int) -> bool:
+        return sum(self._sizes.values()) + size <= self._budget
+
+    def _unload(self, key: _Key) -> None:
+        folder, adapter = key
+        if adapter is not None:
+            self._bases[folder].forget(adapter)
+            del self._sizes[key]
+        else:
+            del self._bases[folder]
+            for loaded in [loaded for loaded in self._sizes if loaded[0] == folder]:
+                del self._sizes[loaded]
+            gc.collect()  # a model refers to itself: its memory is free only now
+        _log.info("unloaded %s", (adapter or folder).name)
+
+
+def _file_bytes(folder: Path) -> int:
+    """Size of the weights on disk, which is what they take in memory."""
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+def _machine_memory() -> int:
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info()[1])
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _dtype(folder: Path) -> Any:

@@ -1,19 +1,54 @@
-"""One answer in the making: its own sampling, its own end."""
+"""One answer in the making: its own sampling, its own form, its own end."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ragtune.local.engine.generation import FinishReason, GeneratedPiece, Generation, TokenLogprob
+from ragtune.local.engine.generation import FinishReason, GeneratedPiece, Generation, TokenLogprob, ToolCall
+from ragtune.local.engine.sampling import Sampler
 from ragtune.local.engine.text import TextStream
+from ragtune.local.engine.tools import CallReader
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from ragtune.local.engine.grammar import Constraint
     from ragtune.local.engine.request import GenerateRequest
+    from ragtune.local.engine.tools import CallFormat
 
-__all__ = ["Row"]
+__all__ = ["Row", "Start", "told_token"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a row needs to begin.
+
+    Attributes:
+        prompt: token ids to start from.
+        room: most tokens of the answer.
+        end_tokens: ids at which the model itself ends.
+        constraint: what holds the answer to a form, None for free text.
+        calls: how this base writes calls of tools, None when it was shown none.
+        echo: text and log-probabilities of the prompt that the answer begins with, None without.
+    """
+
+    prompt: list[int]
+    room: int
+    end_tokens: Collection[int]
+    constraint: Constraint | None = None
+    calls: CallFormat | None = None
+    echo: tuple[str, tuple[TokenLogprob, ...]] | None = None
+
+
+@dataclass(eq=False, kw_only=True)
+class _Unsent:
+    """What was written and not handed on yet."""
+
+    text: str = ""
+    tokens: list[TokenLogprob] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
 
 
 class Row:
@@ -29,110 +64,118 @@ class Row:
         self.request = request
         self.generation = generation
         self.index = index
-        self.prompt: list[int] = []
-        self.room = 0
+        self.tokens: list[int] = []
+        self.begun = False
         self.finished = False
-        self._end_tokens: Collection[int] = ()
-        self._written: list[int] = []
-        self._pending: list[TokenLogprob] = []
 
-    def begin(self, tokenizer: Any, *, prompt: list[int], room: int, end_tokens: Collection[int]) -> None:
-        """Get ready to take tokens.
-
-        Args:
-            tokenizer: of the model that will write.
-            prompt: token ids to start from.
-            room: most tokens of the answer.
-            end_tokens: ids at which the model itself ends.
-        """
-        import torch
-
-        self.prompt, self.room, self._end_tokens = prompt, room, end_tokens
-        self._tokenizer = tokenizer
+    def begin(self, tokenizer: Any, start: Start) -> None:
+        """Get ready to take tokens of the model with this tokenizer."""
+        self._tokenizer, self._start = tokenizer, start
+        self.generation.prompt_tokens = len(start.prompt)
+        self.tokens = list(start.prompt)
+        # Calls are marked with special tokens in some families; elsewhere these are no part of an answer.
+        hidden = start.calls is None
         self._text = TextStream(
-            lambda ids: str(tokenizer.decode(ids, skip_special_tokens=True)), stop=self.request.stop
+            lambda ids: str(tokenizer.decode(ids, skip_special_tokens=hidden)), stop=self.request.stop
         )
-        self._counts: dict[int, int] = {}
-        self._random = torch.Generator()
-        if self.request.seed is None:
-            self._random.seed()
-        else:
-            self._random.manual_seed((self.request.seed + self.index) % 2**63)
+        self._reader = CallReader(start.calls) if start.calls is not None else None
+        self._sampler = Sampler(self.request, self.index)
+        self._unsent = _Unsent()
+        self._called = False
+        self.begun = True
+        if start.echo is not None:
+            self._unsent.text, self._unsent.tokens = start.echo[0], list(start.echo[1])
+            self._send(None)
+        if start.room == 0:
+            self._send("length")
 
-    def pick(self, logits_V: Any) -> int:  # V: size of the vocabulary
-        """Choose the next token from the model's logits, write it down, and say which it was."""
-        import torch
-
-        logits_V = logits_V.float()
-        token = self._draw(logits_V)
-        if self.finished:
-            return token
+    def pick(self, logits_V: Any) -> None:  # V: size of the vocabulary
+        """Choose the next token from the model's logits and write it down."""
+        constraint = self._start.constraint
+        allowed_V = constraint.allowed(len(logits_V)) if constraint is not None else None
+        token = self._sampler.draw(logits_V, allowed_V)
+        self.generation.completion_tokens += 1
+        if token in self._start.end_tokens:
+            self._finish("stop")  # the end token is no part of the text
+            return
+        self.tokens.append(token)
+        self._sampler.took(token)
         if self.request.logprobs:
-            self._pending.append(self._logprob(torch.log_softmax(logits_V, dim=-1), token))
-        self._take(token)
-        return token
+            scores_V = logits_V.log_softmax(-1)
+            self._unsent.tokens.append(told_token(self._tokenizer, token, scores_V, top=self.request.top_logprobs))
+        whole = constraint is not None and constraint.take(token)
+        self._write(self._text.push(token))
+        if self._text.stopped or whole or self.generation.is_cancelled:
+            self._finish("stop")
+        elif len(self.tokens) - len(self._start.prompt) >= self._start.room:
+            self._finish("length")
+        elif self._called and not self.request.parallel_tool_calls:
+            self._send("tool_calls")
+        elif self._unsent.text or self._unsent.calls:
+            self._send(None)
 
     def fail(self, error: BaseException) -> None:
         """End with an error."""
         self.finished = True
         self.generation.put(error)
 
-    def _draw(self, logits_V: Any) -> int:
-        import torch
+    def abandon(self) -> None:
+        """End at once, because nobody waits for it."""
+        self.finished = True
+        self.generation.put(GeneratedPiece(index=self.index, text="", finish_reason="stop"))
 
-        asked = self.request
-        if self._counts and (asked.frequency_penalty or asked.presence_penalty):
-            ids = torch.tensor(list(self._counts))
-            counts = torch.tensor(list(self._counts.values()), dtype=torch.float32)
-            logits_V = logits_V.clone()
-            logits_V[ids] -= counts * asked.frequency_penalty + asked.presence_penalty
-        if asked.temperature <= 0:
-            return int(logits_V.argmax())
-        probabilities_V = torch.softmax(logits_V / asked.temperature, dim=-1)
-        if asked.top_p < 1:
-            sorted_V, order_V = probabilities_V.sort(descending=True)
-            # A token stays while those before it hold less than top_p; the likeliest therefore always stays.
-            sorted_V[sorted_V.cumsum(-1) - sorted_V >= asked.top_p] = 0
-            return int(order_V[torch.multinomial(sorted_V, 1, generator=self._random)])
-        return int(torch.multinomial(probabilities_V, 1, generator=self._random))
-
-    def _take(self, token: int) -> None:
-        self.generation.completion_tokens += 1
-        if token in self._end_tokens:
-            self._pending = self._pending[:-1]  # the end token is no part of the text
-            self._finish("stop")
+    def _write(self, text: str) -> None:
+        if self._reader is None:
+            self._unsent.text += text
             return
-        self._written.append(token)
-        self._counts[token] = self._counts.get(token, 0) + 1
-        text = self._text.push(token)
-        if self._text.stopped:
-            self._emit(text, "stop")
-        elif len(self._written) >= self.room:
-            self._emit(text + self._text.close(), "stop" if self._text.stopped else "length")
-        elif self.generation.is_cancelled:
-            self._emit(text + self._text.close(), "stop")
-        elif text:
-            self._emit(text, None)
+        shown, calls = self._reader.push(text)
+        if not self.request.parallel_tool_calls:
+            calls = [] if self._called else calls[:1]
+        self._unsent.text += shown
+        self._unsent.calls += calls
+        self._called = self._called or bool(calls)
 
     def _finish(self, reason: FinishReason) -> None:
-        self._emit(self._text.close(), reason)
+        self._write(self._text.close())
+        if self._reader is not None:
+            self._unsent.text += self._reader.close()
+        if self._text.stopped:
+            reason = "stop"
+        self._send("tool_calls" if self._called and reason == "stop" else reason)
 
-    def _emit(self, text: str, reason: FinishReason | None) -> None:
-        tokens, self._pending = tuple(self._pending), []
+    def _send(self, reason: FinishReason | None) -> None:
+        unsent, self._unsent = self._unsent, _Unsent()
         self.finished = reason is not None
-        self.generation.put(GeneratedPiece(index=self.index, text=text, logprobs=tokens, finish_reason=reason))
+        piece = GeneratedPiece(
+            index=self.index,
+            text=unsent.text,
+            logprobs=tuple(unsent.tokens),
+            calls=tuple(unsent.calls),
+            finish_reason=reason,
+        )
+        self.generation.put(piece)
 
-    def _logprob(self, logprobs_V: Any, token: int) -> TokenLogprob:
-        def text_of(token_id: int) -> str:
-            return str(self._tokenizer.decode([token_id]))
 
-        text = text_of(token)
-        best = logprobs_V.topk(self.request.top_logprobs) if self.request.top_logprobs else None
-        top = () if best is None else tuple(
-            (text_of(int(i)), _finite(float(p))) for p, i in zip(best.values, best.indices, strict=True)
-        )  # fmt: skip
-        known = None if "\ufffd" in text else tuple(text.encode())
-        return TokenLogprob(token=text, bytes=known, logprob=_finite(float(logprobs_V[token])), top=top)
+def told_token(tokenizer: Any, token: int, scores_V: Any = None, *, top: int = 0) -> TokenLogprob:
+    """What is told of a token.
+
+    Args:
+        tokenizer: of the model.
+        token: its id.
+        scores_V: natural logarithms of all tokens' probabilities at its place, None where nothing stands before it.
+        top: how many of the likeliest tokens to tell as well.
+    """
+
+    def text_of(token_id: int) -> str:
+        return str(tokenizer.decode([token_id]))
+
+    text = text_of(token)
+    known = None if "\ufffd" in text else tuple(text.encode())
+    if scores_V is None:
+        return TokenLogprob(token=text, bytes=known, logprob=None)
+    values, ids = scores_V.topk(top) if top else ((), ())
+    others = tuple((text_of(int(i)), _finite(float(p))) for p, i in zip(values, ids, strict=True))
+    return TokenLogprob(token=text, bytes=known, logprob=_finite(float(scores_V[token])), top=others)
 
 
 def _finite(logprob: float) -> float:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 from ragtune._extras import require
-from ragtune.errors import BackendError
 from ragtune.local.engine.generation import Generation
 from ragtune.local.engine.request import EngineClosedError
 from ragtune.local.engine.row import Row
@@ -18,28 +15,28 @@ from ragtune.train.base import share_the_processor
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ragtune.local.engine.models import Models
     from ragtune.local.engine.request import GenerateRequest
+    from ragtune.local.engine.scheduler import Scheduler
 
 __all__ = ["Engine"]
 
-_log = logging.getLogger("ragtune")
-
-# How long a batch waits for company: requests that a client sends together arrive within a few milliseconds.
+# How long the first row of an idle engine waits for company: requests that a client sends together arrive within a few
+# milliseconds, and prompts that are read together cost less.
 _GATHER_S = 0.01
 
 
 class Engine:
     """Answers requests with base and tuned models; safe to use from many threads.
 
-    Nothing is loaded before the first request. Leaving requests unanswered on `close()` raises `EngineClosedError` for
-    their callers.
+    Requests that come while others are being answered join them at the next token, whichever tuned model of the same
+    base they ask. Nothing is loaded before the first request. Leaving requests unanswered on `close()` raises
+    `EngineClosedError` for their callers.
 
     Args:
         threads: CPU threads that PyTorch uses in this process; None leaves its own choice.
-        max_batch: rows that run together.
-        max_bases: base models kept in memory.
-        max_adapters: adapters kept in memory per base.
+        max_batch: rows of one base model that run together.
+        memory_bytes: most bytes of weights in memory; what was used longest ago leaves first. None means 80 % of the
+            machine's memory. One model alone may be larger.
 
     Raises:
         MissingExtraError: the extra `local` is not installed.
@@ -58,15 +55,13 @@ class Engine:
         ```
     """
 
-    def __init__(
-        self, *, threads: int | None = None, max_batch: int = 16, max_bases: int = 2, max_adapters: int = 8
-    ) -> None:
+    def __init__(self, *, threads: int | None = None, max_batch: int = 16, memory_bytes: int | None = None) -> None:
         require("local", "torch", "transformers", "peft", reason="answering with models on this machine")
         self._threads = threads
         self._max_batch = max_batch
-        self._limits = {"max_bases": max_bases, "max_adapters": max_adapters}
-        self._rows: deque[Row] = deque()
-        self._forgotten: deque[Path] = deque()
+        self._memory_bytes = memory_bytes
+        self._waiting: list[Row] = []
+        self._forgotten: list[Path] = []
         self._changed = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -82,7 +77,7 @@ class Engine:
             if self._closed:
                 message = "the engine is closed"
                 raise EngineClosedError(message)
-            self._rows.extend(Row(request, generation, index) for index in range(request.n))
+            self._waiting += [Row(request, generation, index) for index in range(request.n)]
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="ragtune-engine", daemon=True)
                 self._thread.start()
@@ -90,19 +85,17 @@ class Engine:
         return generation
 
     def forget(self, adapter_path: Path) -> None:
-        """Let go of an adapter, for example because its model was deleted."""
+        """Let go of an adapter once nobody asks it, for example because its model was deleted."""
         with self._changed:
-            self._forgotten.append(adapter_path)
+            if self._thread is not None:
+                self._forgotten.append(adapter_path)
+                self._changed.notify()
 
     def close(self, *, timeout_s: float = 10.0) -> None:
         """Stop at the next token; requests that are not answered end with an error."""
         with self._changed:
             self._closed = True
-            waiting = list(self._rows)
-            self._rows.clear()
             self._changed.notify()
-        for row in waiting:
-            row.fail(_closed_early())
         if self._thread is not None:
             self._thread.join(timeout_s)
 
@@ -110,51 +103,41 @@ class Engine:
         share_the_processor()
         import torch
 
-        from ragtune.local.engine.models import Models
+        from ragtune.local.engine.scheduler import Scheduler
 
         if self._threads is not None:
             torch.set_num_threads(self._threads)
-        models = Models(**self._limits)
-        while True:
-            rows = self._next_batch()
-            if not rows:
-                models.clear()
-                return
-            self._answer(models, rows)
-
-    def _next_batch(self) -> list[Row]:
-        """Rows that want the same model, oldest first; empty when the engine was closed."""
-        with self._changed:
-            while not self._rows and not self._closed:
-                self._changed.wait()
-        time.sleep(_GATHER_S)
-        with self._changed:
-            batch: list[Row] = []
-            others: deque[Row] = deque()
-            for row in self._rows:
-                same = not batch or _model_of(row) == _model_of(batch[0])
-                (batch if same and len(batch) < self._max_batch else others).append(row)
-            self._rows = others
-            return batch
-
-    def _answer(self, models: Models, rows: list[Row]) -> None:
-        from ragtune.local.engine.batch import run_batch
-
-        while self._forgotten:
-            models.forget(self._forgotten.popleft())
+        scheduler = Scheduler(max_rows=self._max_batch, memory_bytes=self._memory_bytes)
         try:
-            run_batch(models.get(rows[0].request.base_path), rows, is_closed=lambda: self._closed)
-        except Exception as error:
-            _log.exception("answering failed")
-            failure = error if isinstance(error, BackendError) else BackendError(f"answering failed: {error}")
-            for row in rows:
-                if not row.finished:
-                    row.fail(failure)
+            while self._wait(scheduler):
+                self._turn(scheduler)
+        finally:
+            # Also when something unforeseen ends this thread: nobody may wait for it any longer.
+            with self._changed:
+                self._closed = True
+                waiting, self._waiting = self._waiting, []
+            error = EngineClosedError("the engine was closed before this request was answered")
+            scheduler.close(error)
+            for row in waiting:
+                row.fail(error)
 
+    def _turn(self, scheduler: Scheduler) -> None:
+        """Let rows join, and write one token of each."""
+        with self._changed:
+            waiting, self._waiting = self._waiting, []
+            forgotten, self._forgotten = self._forgotten, []
+        left = scheduler.admit(waiting)
+        evicted = scheduler.step()
+        still_used = [adapter for adapter in forgotten if not scheduler.forget(adapter)]
+        with self._changed:
+            self._waiting = evicted + left + self._waiting
+            self._forgotten += still_used
 
-def _model_of(row: Row) -> tuple[Path, Path | None]:
-    return row.request.base_path, row.request.adapter_path
-
-
-def _closed_early() -> EngineClosedError:
-    return EngineClosedError("the engine was closed before this request was answered")
+    def _wait(self, scheduler: Scheduler) -> bool:
+        """Sleep until there is something to do; False once the engine was closed."""
+        with self._changed:
+            while not (scheduler.is_busy or self._waiting or self._forgotten or self._closed):
+                self._changed.wait()
+        if not scheduler.is_busy:
+            time.sleep(_GATHER_S)
+        return not self._closed

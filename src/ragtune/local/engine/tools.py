@@ -1,0 +1,244 @@
+"""Calls of tools in a model's own way of writing them, which its chat template shows.
+
+No list of model families: a call is rendered by the template, and what stands around its JSON is how this base writes
+calls. That covers the templates that write a call as one JSON object, with or without marks around it (Hermes, Qwen,
+SmolLM3, Llama 3.1 and later, Mistral's `[TOOL_CALLS]`); others are refused by name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ragtune.local.engine.generation import ToolCall
+from ragtune.local.engine.grammar import JSON_STYLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["CallFormat", "CallReader", "find_call_format"]
+
+_NAME = "ragtune_probe"
+_VALUE = {"word": "ragtune_value"}
+_ID = "ragtune01"  # nine letters and digits: some templates take no other length
+_PROBE_TOOL = {
+    "type": "function",
+    "function": {
+        "name": _NAME,
+        "description": "Probes.",
+        "parameters": {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]},
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallFormat:
+    """How a base writes calls of tools.
+
+    Attributes:
+        begin: text before the first call; may be empty.
+        between: text between two calls, None where the template takes one call only.
+        end: text after the last call.
+        fields: the keys of a call's JSON object in order, each with what it holds: `name`, `arguments`, `id`, or a
+            constant.
+    """
+
+    begin: str
+    between: str | None
+    end: str
+    fields: tuple[tuple[str, Any], ...]
+
+    def call(self, value: Any) -> ToolCall | None:
+        """The call that a JSON value is, None when it is none."""
+        if not isinstance(value, dict):
+            return None
+        told = {holds: value.get(key) for key, holds in self.fields if isinstance(holds, _Place)}
+        name, arguments = told.get(NAME), told.get(ARGUMENTS)
+        if not isinstance(name, str) or not isinstance(arguments, dict):
+            return None
+        return ToolCall(name=name, arguments=json.dumps(arguments, ensure_ascii=False))
+
+    def grammar(self, tools: Sequence[Mapping[str, Any]], *, several: bool, special: Mapping[str, int]) -> str:
+        """The grammar (of llguidance) of an answer that does nothing but call.
+
+        Args:
+            tools: those that may be called.
+            several: whether more than one call may come.
+            special: texts and ids of the tokenizer's special tokens.
+        """
+        schema = {"anyOf": [self._schema(tool["function"]) for tool in tools], "x-guidance": JSON_STYLE}
+        more = f"({_literal(self.between, special)} call)*" if several and self.between else ""
+        begin, end = _literal(self.begin, special), _literal(self.end, special)
+        lark = f"start: {begin} call {more} {end}\ncall: %json {json.dumps(schema)}\n"
+        return json.dumps({"grammars": [{"lark_grammar": lark}]})
+
+    def _schema(self, function: Mapping[str, Any]) -> dict[str, Any]:
+        held = {
+            NAME: {"const": function["name"]},
+            ARGUMENTS: dict(function.get("parameters") or {"type": "object", "properties": {}}),
+            ID: {"type": "string", "pattern": "^[a-zA-Z0-9]{9}$"},
+        }
+        own = {key: held[holds] if isinstance(holds, _Place) else {"const": holds} for key, holds in self.fields}
+        return {"type": "object", "properties": own, "required": list(own), "additionalProperties": False}
+
+
+class _Place(str):
+    """Stands for what differs from call to call."""
+
+    __slots__ = ()
+
+
+NAME, ARGUMENTS, ID = _Place("name"), _Place("arguments"), _Place("id")
+
+
+class CallReader:
+    """Tells calls from text while an answer grows.
+
+    Args:
+        form: how the base writes calls.
+    """
+
+    def __init__(self, form: CallFormat) -> None:
+        self._form = form
+        self._mark = form.begin.strip()
+        self._marks = tuple(filter(None, ((form.between or "").strip(), form.end.strip(), self._mark)))
+        self._held = ""
+        self._calling = False
+        self._called = False
+        self._told_text = False
+
+    def push(self, text: str) -> tuple[str, list[ToolCall]]:
+        """Take what was written; returns the text and the calls that are certain now."""
+        self._held += text
+        shown = "" if self._calling else self._text_before_call()
+        return shown, list(self._calls()) if self._calling else []
+
+    def close(self) -> str:
+        """What was held back and turned out to be no call."""
+        left, self._held = self._held, ""
+        return self._without_marks(left) if self._called else left
+
+    def _text_before_call(self) -> str:
+        if not self._mark:
+            # Without a mark a call is an answer that begins with its JSON.
+            self._calling = not self._told_text and self._held.lstrip().startswith("{")
+            undecided = not self._told_text and not self._held.strip()
+            at = 0 if self._calling or undecided else len(self._held)
+        elif (found := self._held.find(self._mark)) >= 0:
+            self._calling, at = True, found
+        else:
+            at = len(self._held) - _overlap(self._held, self._mark)
+        shown, self._held = self._held[:at], self._held[at:]
+        if self._calling:
+            shown = shown.rstrip()
+        self._told_text = self._told_text or bool(shown)
+        return shown
+
+    def _calls(self) -> Iterator[ToolCall]:
+        while True:
+            rest = self._without_marks(self._held)
+            try:
+                value, length = json.JSONDecoder().raw_decode(rest)
+            except ValueError:
+                return
+            call = self._form.call(value)
+            if call is None:
+                return
+            self._held, self._called = rest[length:], True
+            yield call
+
+    def _without_marks(self, text: str) -> str:
+        rest = text.lstrip()
+        while (mark := next((mark for mark in self._marks if rest.startswith(mark)), None)) is not None:
+            rest = rest[len(mark) :].lstrip()
+        return rest
+
+
+def find_call_format(tokenizer: Any) -> CallFormat | None:
+    """How the chat template of a base writes calls; None when it knows no tools, or writes them in another way."""
+    asked = [{"role": "user", "content": "Probe."}]
+    prompt = _rendered(tokenizer, asked, open_turn=True)
+    if prompt is None or _NAME not in prompt:
+        return None
+    one = _answer(tokenizer, asked, prompt, calls=1)
+    found = None if one is None else _find_object(one)
+    if one is None or found is None:
+        return None
+    value, start, stop = found
+    fields = tuple((key, _place(held)) for key, held in value.items())
+    if {NAME, ARGUMENTS} - {held for _, held in fields if isinstance(held, _Place)}:
+        return None
+    two = _answer(tokenizer, asked, prompt, calls=2)
+    between = None
+    if two is not None and (second := _find_object(two[stop:])) is not None:
+        between = two[stop : stop + second[1]]
+    return CallFormat(begin=one[:start], between=between, end=_until_special(tokenizer, one[stop:]), fields=fields)
+
+
+def _rendered(tokenizer: Any, messages: list[dict[str, Any]], *, open_turn: bool) -> str | None:
+    import jinja2
+
+    if not tokenizer.chat_template:
+        return None
+    try:
+        text = tokenizer.apply_chat_template(
+            messages, tools=[_PROBE_TOOL], tokenize=False, add_generation_prompt=open_turn
+        )
+    except (jinja2.TemplateError, TypeError, ValueError, LookupError):
+        return None
+    return str(text)
+
+
+def _answer(tokenizer: Any, asked: list[dict[str, Any]], prompt: str, *, calls: int) -> str | None:
+    """What the template writes for an answer that calls, from where the model would begin."""
+    call = {"id": _ID, "type": "function", "function": {"name": _NAME, "arguments": _VALUE}}
+    whole = _rendered(
+        tokenizer, [*asked, {"role": "assistant", "content": "", "tool_calls": [call] * calls}], open_turn=False
+    )
+    return whole[len(prompt) :] if whole is not None and whole.startswith(prompt) else None
+
+
+def _find_object(text: str) -> tuple[dict[str, Any], int, int] | None:
+    """The JSON object around the probe's name, and where it begins and ends."""
+    for match in re.finditer(r"\{", text[: max(text.find(_NAME), 0)]):
+        try:
+            value, length = json.JSONDecoder().raw_decode(text[match.start() :])
+        except ValueError:
+            continue
+        if isinstance(value, dict) and _NAME in value.values():
+            return value, match.start(), match.start() + length
+    return None
+
+
+def _place(held: Any) -> Any:
+    known = {_NAME: NAME, _ID: ID}
+    if held == _VALUE:
+        return ARGUMENTS
+    return known.get(held, held) if isinstance(held, str) else held
+
+
+def _special_texts(tokenizer: Any) -> list[str]:
+    return [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+
+
+def _until_special(tokenizer: Any, text: str) -> str:
+    """What stands before the end of the turn."""
+    special = re.compile("|".join(map(re.escape, _special_texts(tokenizer))) or r"(?!)")
+    return special.split(text, maxsplit=1)[0].rstrip()
+
+
+def _literal(text: str | None, special: Mapping[str, int]) -> str:
+    """A text as the grammar writes it; special tokens stand there as themselves."""
+    if not text:
+        return ""
+    pattern = "|".join(map(re.escape, sorted(special, key=len, reverse=True))) or r"(?!)"
+    pieces = re.split(f"({pattern})", text)
+    return " ".join(f"<[{special[piece]}]>" if piece in special else json.dumps(piece) for piece in pieces if piece)
+
+
+def _overlap(text: str, mark: str) -> int:
+    """Length of the longest end of `text` with which the mark begins."""
+    lengths = range(min(len(text), len(mark) - 1), 0, -1)
+    return next((length for length in lengths if mark.startswith(text[-length:])), 0)

@@ -1,0 +1,163 @@
+"""Models in memory: adapters side by side, several families, and what leaves when memory is short."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ragtune.local.bases import resolve_base
+from ragtune.local.engine import Engine, GenerateRequest
+from ragtune.local.engine.models import Models
+from ragtune.train.base import load_model, load_tokenizer, quiet
+
+
+@pytest.fixture(scope="module")
+def base() -> Path:
+    """The base that is built in code."""
+    return resolve_base("tiny-random")
+
+
+@pytest.fixture(scope="module")
+def adapters(base: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three adapters that change the base a lot, each in its own way."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    folders = []
+    for seed in range(3):
+        with torch.random.fork_rng(devices=[]), quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers for an attribute by its old name
+            torch.manual_seed(seed)
+            settings = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+            tuned: Any = get_peft_model(load_model(base, dtype="float32"), settings)
+            folders.append(tmp_path_factory.mktemp(f"adapter-{seed}"))
+            tuned.save_pretrained(str(folders[-1]))
+    return folders
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    """An engine of its own for each test."""
+    engine = Engine(threads=1)
+    yield engine
+    engine.close()
+
+
+def ask(base: Path, adapter: Path | None = None, **settings: Any) -> GenerateRequest:
+    """A short greedy request unless said otherwise."""
+    options: dict[str, Any] = {"prompt": "Once upon", "max_tokens": 12, "temperature": 0.0, **settings}
+    return GenerateRequest(base_path=base, adapter_path=adapter, **options)
+
+
+def test_base_and_tuned_models_answer_side_by_side(engine: Engine, base: Path, adapters: list[Path]) -> None:
+    """In one batch each row gets its own model's answer, and the base stays what it was."""
+    models = [None, *adapters, None]
+    alone = [engine.submit(ask(base, model)).result().choices[0].text for model in models]
+    assert len(set(alone)) == 4
+    together = [generation.result() for generation in [engine.submit(ask(base, model)) for model in models]]
+    assert [completed.choices[0].text for completed in together] == alone
+
+
+def test_an_adapter_that_was_deleted_is_forgotten_after_its_last_answer(
+    engine: Engine, base: Path, adapters: list[Path]
+) -> None:
+    """A row that is being written keeps its model; the other adapters are as they were."""
+    expected = engine.submit(ask(base, adapters[1])).result().choices
+    running = engine.submit(ask(base, adapters[0], max_tokens=100))
+    next(iter(running))
+    engine.forget(adapters[0])
+    running.result()
+    assert engine.submit(ask(base, adapters[1])).result().choices == expected
+
+
+def size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+def test_what_was_used_longest_ago_leaves_memory_first(base: Path, adapters: list[Path]) -> None:
+    """With room for the base and two adapters a third one pushes out the one that was not used since."""
+    models = Models(memory_bytes=size(base) + 2 * size(adapters[0]) + 10)
+    for adapter in (adapters[0], adapters[1], adapters[0], adapters[2]):
+        models.get(base, adapter)
+    assert {adapter for _, adapter in models.loaded()} == {None, adapters[0], adapters[2]}
+
+
+def test_a_base_leaves_with_its_adapters_and_what_is_at_work_stays(
+    base: Path, adapters: list[Path], tmp_path: Path
+) -> None:
+    """A second base waits while the first one answers; afterwards it takes the place."""
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in base.iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    models = Models(memory_bytes=size(base) + size(adapters[0]))
+    first = models.get(base, adapters[0])
+    assert models.get(other, None, busy={(base, None), (base, adapters[0])}) is None
+    assert models.get(base, adapters[0]) is first
+    assert models.get(other, None) is not None
+    assert models.loaded() == [(other, None)]
+
+
+def test_two_bases_that_do_not_fit_together_take_turns(base: Path, tmp_path: Path) -> None:
+    """Requests to both, mixed, all get their answers."""
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in base.iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    engine = Engine(threads=1, memory_bytes=size(base))
+    generations = [engine.submit(ask(path)) for path in (base, other, base, other)]
+    texts = {generation.result().choices[0].text for generation in generations}
+    assert len(texts) == 1
+    engine.close()
+
+
+def family(kind: str) -> Any:
+    """The configuration of a tiny model of some family."""
+    import transformers
+
+    shape = {"vocab_size": 1024, "hidden_size": 32, "num_hidden_layers": 4}
+    attention = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 64}
+    made: dict[str, Any] = {
+        "gpt2": lambda: transformers.GPT2Config(vocab_size=1024, n_embd=32, n_layer=2, n_head=4),
+        "gemma3": lambda: transformers.Gemma3TextConfig(**shape, **attention, sliding_window=8),
+        "qwen3": lambda: transformers.Qwen3Config(**shape, **attention),
+        "bloom": lambda: transformers.BloomConfig(vocab_size=1024, hidden_size=32, n_layer=2, n_head=4),
+        "lfm2": lambda: transformers.Lfm2Config(
+            **shape, **attention, layer_types=["conv", "full_attention", "conv", "full_attention"]
+        ),
+        "mamba": lambda: transformers.MambaConfig(vocab_size=1024, hidden_size=32, num_hidden_layers=2, state_size=4),
+    }
+    return made[kind]()
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "gemma3", "qwen3", "bloom", "lfm2", "mamba"])
+def test_models_of_many_families_answer_as_plain_generate_does(
+    kind: str, base: Path, engine: Engine, tmp_path: Path
+) -> None:
+    """Windows of attention, biases instead of positions, and states that are no attention at all."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = load_tokenizer(base)
+    with torch.random.fork_rng(devices=[]), quiet():
+        torch.manual_seed(1)
+        made: Any = AutoModelForCausalLM
+        model = made.from_config(family(kind)).eval()
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.3) if parameter.ndim > 1 else None
+        model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    prompts = ["Once upon a time there was a lantern heron", "A", "The harbour cranes of Quillhaven"]
+    generations = [engine.submit(ask(tmp_path, prompt=prompt, max_tokens=20)) for prompt in prompts]
+    texts = [generation.result().choices[0].text for generation in generations]
+    for prompt, text in zip(prompts, texts, strict=True):
+        ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        with quiet():
+            written = model.generate(
+                ids, max_new_tokens=20, do_sample=False, eos_token_id=[0, tokenizer.eos_token_id], pad_token_id=0
+            )
+        assert text == tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)
