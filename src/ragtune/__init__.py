@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from ragtune.job import FineTuneJob, JobDetails, JobTable, list_jobs
     from ragtune.maintenance import Maintenance
     from ragtune.model import Answer, Expiry, TunedModel
-    from ragtune.monitor import JobEvent, JobMonitor, Metrics
+    from ragtune.monitor import JobEvent, JobMonitor, Metrics, watch_many
     from ragtune.plan import Plan, PlannedCall
     from ragtune.records import (
         ChatRecord,
@@ -88,7 +88,7 @@ _HOME = {
     "ragtune.job": ("FineTuneJob", "JobDetails", "JobTable", "list_jobs"),
     "ragtune.maintenance": ("Maintenance",),
     "ragtune.model": ("Answer", "Expiry", "TunedModel"),
-    "ragtune.monitor": ("JobEvent", "JobMonitor", "Metrics"),
+    "ragtune.monitor": ("JobEvent", "JobMonitor", "Metrics", "watch_many"),
     "ragtune.plan": ("Plan", "PlannedCall"),
     "ragtune.records": (
         "ChatRecord",
@@ -163,6 +163,7 @@ __all__ = [
     "list_jobs",
     "parse_record",
     "upload",
+    "watch_many",
 ]
 
 logging.getLogger("ragtune").addHandler(logging.NullHandler())

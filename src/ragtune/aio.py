@@ -15,9 +15,11 @@ from ragtune.job import AsyncFineTuneJob, JobTable
 from ragtune.maintenance import AsyncMaintenance
 from ragtune.model import AsyncAnswerStream, AsyncTunedModel
 from ragtune.monitor import AsyncJobMonitor
+from ragtune.monitor.many import follow_many
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import AsyncGenerator, Iterable
 
     import openai
 
@@ -34,6 +36,7 @@ __all__ = [
     "client_from_key_file",
     "list_jobs",
     "upload",
+    "watch_many",
 ]
 
 
@@ -60,3 +63,14 @@ async def list_jobs(
 ) -> JobTable[AsyncFineTuneJob]:
     """List the account's jobs, newest first; see `ragtune.list_jobs`."""
     return await AsyncFineTuneJob.list(client, limit=limit, status=status, metadata=metadata)
+
+
+def watch_many(
+    jobs: Iterable[AsyncFineTuneJob],
+    *,
+    timeout_s: float | None = None,
+    poll_s: float = 20.0,
+    patience_s: float = 300.0,
+) -> AsyncGenerator[AsyncFineTuneJob, None]:
+    """Watch many jobs with one poller, to be iterated with `async for`; see `ragtune.watch_many`."""
+    return follow_many(jobs, timeout_s=timeout_s, poll_s=poll_s, patience_s=patience_s)

@@ -81,6 +81,12 @@ def explaining(call: str, arguments: dict[str, Any], *, base_url: str, key: str 
     except json.JSONDecodeError as error:
         message = f"{base_url} answered {call} with a body that is not JSON: {error}"
         raise UnreadableReplyError(message) from error
+    except AttributeError as error:
+        # What the client says where a list should be and a proxy's page is.
+        if error.name != "_set_private_attributes":
+            raise
+        message = f"{base_url} answered {call} with something that is no list: {str(error.obj)[:200]!r}"
+        raise UnreadableReplyError(message) from error
 
 
 def raise_known(error: openai.APIStatusError, call: str, arguments: dict[str, Any]) -> None:

@@ -251,7 +251,7 @@ def api_of(job: AsyncFineTuneJob) -> Api:
     return job._api
 
 
-def saw(job: AsyncFineTuneJob, body: Json) -> JobDetails:
+async def saw(job: AsyncFineTuneJob, body: Json) -> JobDetails:
     """Take over what a watcher read of the job, and return it."""
     job._details = JobDetails.from_wire(body)
     return job._details

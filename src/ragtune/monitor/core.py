@@ -145,7 +145,7 @@ class AsyncJobMonitor:
     async def _look(self, timeout_s: float) -> float | None:
         """Look at the job; returns the seconds after which the server wants to be asked again."""
         body = await self._api.look("fine_tuning.jobs.retrieve", timeout_s=timeout_s, fine_tuning_job_id=self._job.id)
-        saw(self._job, body)
+        await saw(self._job, body)
         return body.poll_after_s
 
     async def _model(self, left_s: float, bar: ProgressBar) -> AsyncTunedModel:

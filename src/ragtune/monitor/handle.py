@@ -10,9 +10,10 @@ from ragtune.job import FineTuneJob
 from ragtune.job.handle import core_of
 from ragtune.model.handle import around
 from ragtune.monitor.core import AsyncJobMonitor
+from ragtune.monitor.many import follow_many
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
     import openai
@@ -134,3 +135,41 @@ class JobMonitor:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._job!r})"
+
+
+def watch_many(
+    jobs: Iterable[FineTuneJob], *, timeout_s: float | None = None, poll_s: float = 20.0, patience_s: float = 300.0
+) -> Iterator[FineTuneJob]:
+    """Watch many jobs with one poller: hands a job out whenever its status has changed, until all have ended.
+
+    It reads the account's list of jobs, a hundred at a time, and asks for single ones only where that takes fewer
+    requests. Each job is handed out at least once, and for the last time when it has ended.
+
+    Args:
+        jobs: handles, as `create`, `get` and `list_jobs` give them; they are brought up to date in place.
+        timeout_s: seconds to watch at most; None watches for as long as it takes.
+        poll_s: longest pause between two looks, in seconds, unless the server asks for another one.
+        patience_s: how long to go on, in seconds, while the server is in trouble or out of reach.
+
+    Raises:
+        WaitTimeout: the time is over; the jobs run on.
+
+    Example:
+        ```python
+        import ragtune as rt
+        from ragtune.testing import ScriptedBackend
+
+        rows = [{"q": f"What is {n} + {n}?", "a": str(n + n)} for n in range(12)]
+        dataset = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}").build("sums", overwrite=True)
+        specs = [rt.TuneSpec(model="tiny-random", seed=seed) for seed in range(3)]
+        with ScriptedBackend() as backend, backend.client() as client:
+            jobs = [rt.FineTuneJob.create(client, dataset, spec) for spec in specs]
+            ended = [job for job in rt.watch_many(jobs) if job.details.is_final]
+            print(len(ended), {job.status for job in ended})
+            #> 3 {'succeeded'}
+        ```
+    """
+    faces = {job.id: job for job in jobs}
+    cores = [core_of(job) for job in faces.values()]
+    for job in iterate(follow_many(cores, timeout_s=timeout_s, poll_s=poll_s, patience_s=patience_s)):
+        yield faces[job.id]
