@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+# Before any fixture runs: no test may write into the journal of whoever runs it.
+os.environ["RAGTUNE_JOURNAL"] = str(Path(tempfile.mkdtemp(prefix="ragtune-journal-")) / "journal.sqlite3")
+
+
+@pytest.fixture(autouse=True)
+def _own_journal(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test begins with an empty journal."""
+    monkeypatch.setenv(
+        "RAGTUNE_JOURNAL", str(tmp_path_factory.getbasetemp() / f"journal-{os.urandom(8).hex()}.sqlite3")
+    )
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     )
     from ragtune.files import UploadedFile, upload
     from ragtune.job import FineTuneJob, JobDetails, JobTable, list_jobs
+    from ragtune.journal import Budget, Journal, Run, RunTable, runs
     from ragtune.maintenance import Maintenance
     from ragtune.model import Answer, Expiry, TunedModel
     from ragtune.monitor import JobEvent, JobMonitor, Metrics, watch_many
@@ -86,6 +87,7 @@ _HOME = {
     ),
     "ragtune.files": ("UploadedFile", "upload"),
     "ragtune.job": ("FineTuneJob", "JobDetails", "JobTable", "list_jobs"),
+    "ragtune.journal": ("Budget", "Journal", "Run", "RunTable", "runs"),
     "ragtune.maintenance": ("Maintenance",),
     "ragtune.model": ("Answer", "Expiry", "TunedModel"),
     "ragtune.monitor": ("JobEvent", "JobMonitor", "Metrics", "watch_many"),
@@ -111,6 +113,7 @@ __all__ = [
     "AsyncMaintenance",
     "AsyncTunedModel",
     "BackendError",
+    "Budget",
     "BudgetExceeded",
     "ChatRecord",
     "CheckReport",
@@ -129,6 +132,7 @@ __all__ = [
     "JobFailed",
     "JobMonitor",
     "JobTable",
+    "Journal",
     "JournalError",
     "Maintenance",
     "MaintenanceDisabled",
@@ -148,6 +152,8 @@ __all__ = [
     "RecordError",
     "Reinforcement",
     "ReinforcementRecord",
+    "Run",
+    "RunTable",
     "SpecError",
     "Split",
     "Supervised",
@@ -162,6 +168,7 @@ __all__ = [
     "demo_file",
     "list_jobs",
     "parse_record",
+    "runs",
     "upload",
     "watch_many",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from ragtune.errors import JournalError
@@ -28,6 +28,7 @@ class Database:
         migrations: SQL scripts, oldest first; entry N lifts the file from version N to N + 1.
         synchronous: `FULL` survives a power cut, `NORMAL` survives a crash of the process only.
         timeout_s: how long to wait for another process's transaction, in seconds.
+        read_only: open a copy in memory, so that the file is not touched, not even by a migration.
         error: what to raise when the file cannot be used.
 
     Raises:
@@ -57,14 +58,14 @@ class Database:
         migrations: Sequence[str],
         synchronous: Literal["FULL", "NORMAL"] = "FULL",
         timeout_s: float = 30.0,
+        read_only: bool = False,
         error: Callable[[str], Exception] = JournalError,
     ) -> None:
         self._lock = threading.RLock()
         self._error = error
         self.path = path
         try:
-            # Transactions are written out below, so the module must not open its own.
-            self._connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
+            self._connection = _copy(path, timeout_s) if read_only else _connect(path, timeout_s)
         except sqlite3.Error as problem:
             raise self._unusable(problem) from problem
         try:
@@ -80,8 +81,7 @@ class Database:
             raise
 
     def _unusable(self, problem: sqlite3.Error) -> Exception:
-        message = f"{self.path}: cannot be used as a database ({problem}); move the file away to begin anew"
-        return self._error(message)
+        return self._error(f"{self.path}: {trouble(problem)}")
 
     def _migrate(self, migrations: Sequence[str]) -> None:
         # The version is read inside the transaction: of several first openers one migrates and the others wait.
@@ -131,6 +131,42 @@ class Database:
         """Close the file; later calls fail."""
         with self._lock:
             self._connection.close()
+
+
+def trouble(problem: sqlite3.Error) -> str:
+    """Say what an error of SQLite's means and what to do about it; moving a sound file away would lose it."""
+    name = getattr(problem, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return f"another program holds it ({problem}); end that program, or try again when it is done"
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_FULL", "SQLITE_IOERR")):
+        return f"cannot be read or written ({problem}); look at its rights and at the space on its disk"
+    return f"cannot be used as a database ({problem}); move the file away to begin anew"
+
+
+def _connect(path: Path, timeout_s: float) -> sqlite3.Connection:
+    # Transactions are written out, so the module must not open its own.
+    return sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
+
+
+def _copy(path: Path, timeout_s: float) -> sqlite3.Connection:
+    memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    if not path.exists():
+        return memory
+    try:
+        try:
+            _read_into(memory, path, "mode=ro", timeout_s)
+        except sqlite3.OperationalError:
+            # A folder that cannot be written has no room for the file that readers of a WAL share.
+            _read_into(memory, path, "immutable=1", timeout_s)
+    except BaseException:
+        memory.close()
+        raise
+    return memory
+
+
+def _read_into(memory: sqlite3.Connection, path: Path, how: str, timeout_s: float) -> None:
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=timeout_s)) as source:
+        source.backup(memory)
 
 
 def _use_wal(connection: sqlite3.Connection, timeout_s: float) -> None:

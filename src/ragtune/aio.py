@@ -12,6 +12,7 @@ from ragtune._api import asynchronous
 from ragtune._keys import read_key
 from ragtune.files import upload_source
 from ragtune.job import AsyncFineTuneJob, JobTable
+from ragtune.journal import USERS
 from ragtune.maintenance import AsyncMaintenance
 from ragtune.model import AsyncAnswerStream, AsyncTunedModel
 from ragtune.monitor import AsyncJobMonitor
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ragtune._api import Api
     from ragtune.dataset import Dataset, Split
     from ragtune.files import UploadedFile
+    from ragtune.journal import JournalArgument
 
 __all__ = [
     "AsyncAnswerStream",
@@ -48,10 +50,14 @@ def client_from_key_file(path: str | os.PathLike[str], **options: Any) -> openai
 
 
 async def upload(
-    client: openai.AsyncOpenAI | Api, source: Dataset | Split | str | os.PathLike[str], *, new: bool = False
+    client: openai.AsyncOpenAI | Api,
+    source: Dataset | Split | str | os.PathLike[str],
+    *,
+    new: bool = False,
+    journal: JournalArgument = USERS,
 ) -> UploadedFile:
     """Upload training data unless it is there; see `ragtune.upload`."""
-    return await upload_source(asynchronous(client), source, new=new)
+    return await upload_source(asynchronous(client), source, new=new, journal=journal)
 
 
 async def list_jobs(

@@ -7,16 +7,20 @@ import logging
 import os
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragtune._api import synchronous
 from ragtune._api.calls import LocalFile
+from ragtune._api.faults import never_left, refused
 from ragtune._api.times import moment
 from ragtune._drive import run
-from ragtune.errors import DatasetError
+from ragtune.errors import DatasetError, JournalError
+from ragtune.journal import USERS, Recorder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     import openai
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from ragtune._api import Api
     from ragtune._api.calls import Json
     from ragtune.dataset import Dataset, Split
+    from ragtune.journal import JournalArgument
 
 __all__ = ["UploadedFile", "upload"]
 
@@ -83,7 +88,11 @@ class UploadedFile:
 
 
 def upload(
-    client: openai.OpenAI | Api, source: Dataset | Split | str | os.PathLike[str], *, new: bool = False
+    client: openai.OpenAI | Api,
+    source: Dataset | Split | str | os.PathLike[str],
+    *,
+    new: bool = False,
+    journal: JournalArgument = USERS,
 ) -> UploadedFile:
     """Upload training data, unless the same content already lies on the account.
 
@@ -91,9 +100,12 @@ def upload(
         client: an `openai.OpenAI`.
         source: a dataset (its training split is sent), one split, or the path of a finished JSONL file.
         new: send it even when the content is there.
+        journal: a `Journal`, the path of one, or None for none; default: the user's. It knows the contents that were
+            sent before, whatever their files were called.
 
     Raises:
         DatasetError: the data breaks a rule, is empty, cannot be read, or the server refused the file.
+        JournalError: the journal cannot be used; nothing was sent.
 
     Example:
         ```python
@@ -109,31 +121,68 @@ def upload(
             #> True True
         ```
     """
-    return run(upload_source(synchronous(client), source, new=new))
+    return run(upload_source(synchronous(client), source, new=new, journal=journal))
 
 
 async def upload_source(
-    api: Api, source: Dataset | Split | str | os.PathLike[str], *, new: bool = False
+    api: Api,
+    source: Dataset | Split | str | os.PathLike[str],
+    *,
+    new: bool = False,
+    journal: JournalArgument = USERS,
 ) -> UploadedFile:
     """Upload what a caller named; see `upload`."""
-    return await send(api, await api.port.work(local_file, source), new=new)
+    file = await api.port.work(local_file, source)
+    recorder = Recorder(journal)
+    account = await api.account() if recorder.is_on else ""
+    return await send(api, file, new=new, recorder=recorder, account=account)
 
 
-async def send(api: Api, file: LocalFile, *, new: bool = False) -> UploadedFile:
+async def send(api: Api, file: LocalFile, *, new: bool = False, recorder: Recorder, account: str) -> UploadedFile:
     """Upload one file, or find it.
+
+    Args:
+        api: the account.
+        file: what to send.
+        new: send it even when it is there.
+        recorder: writes down what happens.
+        account: the account's name in the journal.
 
     Raises:
         DatasetError: the server refused the content.
+        JournalError: the journal cannot be used; nothing was sent.
     """
-    if not new and (found := await _find(api, file)) is not None:
-        logger.info("%s lies on the account as %s; nothing was sent", file.name, found.id)
-        return found
+    taken = f"{file.name} is being sent by another process; its end is waited for"
+    async with recorder.held(api.port, "upload", account, file.sha256 or file.name, waits=lambda: logger.info(taken)):
+        if not new and (found := await _find(api, file, recorder, account)) is not None:
+            logger.info("%s lies on the account as %s; nothing was sent", file.name, found.id)
+            await note(
+                api,
+                f"{found.id} is on the account",
+                lambda: recorder.adopt_upload(account, file, found.id, api.port.now()),
+            )
+            return found
+        number = await api.port.work(recorder.begin_upload, account, file, api.port.now())
+        body = await _create(api, file, recorder, number)
+    return UploadedFile.from_wire(await _settled(api, file, body, recorder, number), sha256=file.sha256)
+
+
+async def _create(api: Api, file: LocalFile, recorder: Recorder, number: int) -> Json:
     try:
         body = await api.create_file(file)
     except KeyboardInterrupt as stop:
         # As its argument too: a bare KeyboardInterrupt prints no message.
         stop.args = (f"stopped while {file.name} was uploaded; no job was created, the same call begins again",)
         raise
+    except Exception as error:
+        if refused(error) or never_left(error):
+            await note(api, f"{file.name} was not taken", partial(recorder.end_upload, number, None))
+        raise
+    await note(api, f"{body['id']} is on the account", partial(recorder.end_upload, number, body["id"]))
+    return body
+
+
+async def _settled(api: Api, file: LocalFile, body: Json, recorder: Recorder, number: int) -> Json:
     waited = 0.0
     pause = 0.5
     # A status that is missing says nothing, so it is not waited for.
@@ -142,20 +191,52 @@ async def send(api: Api, file: LocalFile, *, new: bool = False) -> UploadedFile:
         waited, pause = waited + pause, min(2 * pause, 5.0)
         body = await api.file(body["id"])
     if body.get("status") == "error":
+        await note(api, f"{body['id']} is of no use", partial(recorder.end_upload, number, None))
         details = body.get("status_details") or "it gives no details"
         message = f"the server refused {file.name} ({body['id']}): {details}; repair the data and upload again"
         raise DatasetError(message)
-    return UploadedFile.from_wire(body, sha256=file.sha256)
+    return body
 
 
-async def _find(api: Api, file: LocalFile) -> UploadedFile | None:
-    """Return the file on this account that has the same name, which carries the hash, and the same size."""
+async def note(api: Api, what: str, write: Callable[[], object]) -> None:
+    """Write down what the server has done already; a journal that fails then must not lose it."""
+    try:
+        await api.port.work(write)
+    except JournalError as error:
+        logger.warning("%s, but that could not be written down: %s", what, error)
+
+
+async def _find(api: Api, file: LocalFile, recorder: Recorder, account: str) -> UploadedFile | None:
+    """Return the file on this account with the same content: by the journal, else by its name, which carries the hash.
+
+    What the journal says was true once, so the server is asked.
+    """
+    known = await api.port.work(recorder.find_upload, account, file)
+    if known is not None:
+        body = await _fetch(api, known)
+        if body is not None and _usable(body):
+            return UploadedFile.from_wire(
+                body | {"filename": body.get("filename") or file.name}, sha256=file.sha256, reused=True
+            )
+        await api.port.work(recorder.lose_upload, account, known)
     async with aclosing(api.files(purpose="fine-tune")) as files:
         async for body in files:
-            same = body.get("filename") == file.name and body.get("bytes") == file.bytes
-            if same and body.get("status") not in ("error", "deleted"):
+            if body.get("filename") == file.name and body.get("bytes") == file.bytes and _usable(body):
                 return UploadedFile.from_wire(body, sha256=file.sha256, reused=True)
     return None
+
+
+async def _fetch(api: Api, file_id: str) -> Json | None:
+    import openai
+
+    try:
+        return await api.file(file_id)
+    except openai.NotFoundError:
+        return None
+
+
+def _usable(body: Json) -> bool:
+    return body.get("status") not in ("error", "deleted")
 
 
 def local_file(source: Dataset | Split | str | os.PathLike[str]) -> LocalFile:

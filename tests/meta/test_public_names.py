@@ -21,7 +21,7 @@ Expiry FineTuneJob JobCancelled JobDetails JobEvent JobFailed JobMonitor JobTabl
 MaintenanceDisabled Message Metrics MissingExtraError MissingKey ModelExpired ModelNotReady Multiplier NoTunedModel
 Plan PlannedCall PreferenceRecord Problem RagtuneError RecordError Reinforcement ReinforcementRecord SpecError Split
 Supervised TuneSpec TunedModel TuningClosed Unsupported UploadedFile WaitTimeout check_file client_from_key_file
-demo_file list_jobs parse_record upload watch_many
+demo_file list_jobs parse_record runs upload watch_many Budget Journal Run RunTable
 """.split()
 
 

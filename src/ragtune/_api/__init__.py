@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ragtune._api.calls import Reply
+from ragtune._api.calls import ORGANIZATION_HEADER, Reply
+from ragtune._api.faults import UnreadableReplyError
+from ragtune._api.identity import is_loopback, name_of_account
 from ragtune._api.ports import AsyncPort, SyncPort
 
 if TYPE_CHECKING:
@@ -32,6 +34,23 @@ class Api:
 
     def __init__(self, port: Port) -> None:
         self.port = port
+
+    async def account(self) -> str:
+        """Return a name for the account behind the client; a server on this machine is asked for its own."""
+        told = await self._organization() if is_loopback(self.port.base_url) else None
+        return name_of_account(self.port.base_url, *self.port.owner, told=told)
+
+    async def _organization(self) -> str | None:
+        import openai
+
+        try:
+            reply = await self.port.call("models.list")
+        except openai.APIStatusError as error:
+            said: str | None = error.response.headers.get(ORGANIZATION_HEADER)
+            return said
+        except UnreadableReplyError:
+            return None
+        return reply.organization if isinstance(reply, Reply) else None
 
     async def _items(self, name: str, **query: Any) -> AsyncGenerator[Json, None]:
         """Iterate a list to the end of its pages, each item once."""

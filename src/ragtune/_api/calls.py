@@ -9,12 +9,20 @@ if TYPE_CHECKING:
     import os
 
 Json = dict[str, Any]
+# OpenAI and the embedded backend send it with each answer.
+ORGANIZATION_HEADER = "openai-organization"
 
 
 class Reply(Json):
-    """A server's answer, with the seconds after which it wants to be asked again; None where it does not say."""
+    """A server's answer, with what its headers say beside it.
+
+    Attributes:
+        poll_after_s: seconds after which the server wants to be asked again, None where it does not say.
+        organization: whose account it is by the server's word, None where it does not say.
+    """
 
     poll_after_s: float | None = None
+    organization: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,10 @@ class _Before:
     def base_url(self) -> str:
         return self._behind.base_url
 
+    @property
+    def owner(self) -> tuple[str | None, str | None]:
+        return self._behind.owner
+
     def now(self) -> float:
         return self._behind.now()
 
@@ -73,7 +77,7 @@ class PlanPort(_Before):
 
     def __init__(self, behind: Port, *, probe: bool = False) -> None:
         super().__init__(behind)
-        self._probe = probe
+        self.probes = probe
         self.calls: list[PlannedCall] = []
 
     async def sleep(self, seconds: float) -> None:
@@ -84,7 +88,7 @@ class PlanPort(_Before):
         self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: Any
     ) -> Json:
         """Record a call and answer its happy end."""
-        if self._probe and not CALLS[name].writes:
+        if self.probes and not CALLS[name].writes:
             return await super().call(name, retries=retries, timeout_s=timeout_s, **arguments)
         self._record(name, arguments)
         number = sum(planned.name == name for planned in self.calls)
@@ -92,7 +96,7 @@ class PlanPort(_Before):
 
     async def items(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
         """Record a list and find nothing in it."""
-        if not self._probe:
+        if not self.probes:
             self._record(name, arguments)
             return
         async for item in super().items(name, **arguments):
@@ -107,7 +111,7 @@ class PlanPort(_Before):
 
     async def content(self, name: str, /, **arguments: Any) -> bytes:
         """Record a download of nothing."""
-        if self._probe:
+        if self.probes:
             return await super().content(name, **arguments)
         self._record(name, arguments)
         return b""
@@ -154,6 +158,8 @@ def _happy_end(name: str, arguments: Json, number: int) -> Json:
     if name == "files.create":
         file: LocalFile = arguments["file"]
         return {"id": f"<file {number}>", "filename": file.name, "bytes": file.bytes, "status": "processed"}
+    if name == "files.retrieve":
+        return {"id": arguments["file_id"], "status": "processed"}
     if name.startswith("fine_tuning.jobs."):
         done = {"id": arguments.get("fine_tuning_job_id", f"<job {number}>"), "status": "succeeded"}
         return arguments | done | {"fine_tuned_model": f"<model {number}>"}

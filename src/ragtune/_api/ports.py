@@ -13,7 +13,7 @@ import time
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ragtune._api.calls import LocalFile, Reply
+from ragtune._api.calls import ORGANIZATION_HEADER, LocalFile, Reply
 from ragtune._api.faults import UnreadableReplyError, explaining
 from ragtune._api.times import poll_after_s
 from ragtune._drive import run
@@ -38,6 +38,10 @@ class Port(Protocol):
     @property
     def base_url(self) -> str:
         """Where the calls go."""
+
+    @property
+    def owner(self) -> tuple[str | None, str | None]:
+        """Organisation and project, as far as the client names them."""
 
     def now(self) -> float:
         """Return seconds since 1970, for dates."""
@@ -101,6 +105,11 @@ class SyncPort:
     def base_url(self) -> str:
         """Where the calls go."""
         return str(self._client.base_url)
+
+    @property
+    def owner(self) -> tuple[str | None, str | None]:
+        """Organisation and project, as far as the client names them."""
+        return self._client.organization, self._client.project
 
     async def sleep(self, seconds: float) -> None:
         """Block this thread."""
@@ -192,6 +201,11 @@ class AsyncPort:
     def base_url(self) -> str:
         """Where the calls go."""
         return str(self._client.base_url)
+
+    @property
+    def owner(self) -> tuple[str | None, str | None]:
+        """Organisation and project, as far as the client names them."""
+        return self._client.organization, self._client.project
 
     async def sleep(self, seconds: float) -> None:
         """Let the event loop go on meanwhile."""
@@ -291,6 +305,7 @@ def as_json(reply: Any, call: str) -> Json:
 def _reply(response: Any, call: str) -> Reply:
     reply = Reply(as_json(response.parse(), call))
     reply.poll_after_s = poll_after_s(response.headers)
+    reply.organization = response.headers.get(ORGANIZATION_HEADER)
     return reply
 
 

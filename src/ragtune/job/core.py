@@ -6,13 +6,14 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overload
 
-from ragtune._api import Api, asynchronous, gather
-from ragtune._api.planning import PlanEnd, PlanPort
+from ragtune._api import asynchronous, gather
+from ragtune._api.planning import PlanPort
 from ragtune._table import Table
-from ragtune.job import creation
+from ragtune.files import note
+from ragtune.job import attaching, creation, placing, planning
 from ragtune.job.details import Checkpoint, JobDetails
 from ragtune.job.saved import read_saved, write_saved
-from ragtune.plan import Plan
+from ragtune.journal import USERS, Recorder
 
 if TYPE_CHECKING:
     import os
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from ragtune.files import UploadedFile
     from ragtune.job.creation import CreateOptions
     from ragtune.job.handle import FineTuneJob
+    from ragtune.journal import Journal, JournalArgument
+    from ragtune.plan import Plan
     from ragtune.spec import TuneSpec
 
 Job = TypeVar("Job", "FineTuneJob", "AsyncFineTuneJob")
@@ -50,10 +53,20 @@ class AsyncFineTuneJob:
         ```
     """
 
-    def __init__(self, client: openai.AsyncOpenAI | Api, details: JobDetails, *, reused: bool = False) -> None:
+    def __init__(
+        self,
+        client: openai.AsyncOpenAI | Api,
+        details: JobDetails,
+        *,
+        reused: bool = False,
+        journal: JournalArgument = USERS,
+    ) -> None:
         self._api = asynchronous(client)
         self._details = details
         self._reused = reused
+        self._recorder = Recorder(journal)
+        # Whether the journal knows how it ended.
+        self._end_noted = False
         # What it was made from, by the name of the field: a server's complaint is then traced to a local line.
         self._files: dict[str, LocalFile] = {}
 
@@ -88,21 +101,10 @@ class AsyncFineTuneJob:
         **options: Unpack[CreateOptions],
     ) -> Plan:
         """Return what `create` would do; see `FineTuneJob.plan`."""
-        api = asynchronous(client)
+        api = asynchronous(client).speaking(options.get("dialect"))
         port = PlanPort(api.port, probe=probe)
-        order = await creation.prepare(Api(port), dataset, spec, options)
-        existing: JobDetails | None = None
-        try:
-            details, reused = await creation.place(Api(port), order)
-            existing = details if reused else None
-        except PlanEnd:
-            pass
-        return Plan(
-            server=api.port.base_url,
-            calls=tuple(port.calls),
-            cost=order.cost,
-            warnings=creation.planned_warnings(order, existing),
-        )
+        order = await creation.prepare(api.over(port), dataset, spec, options, sealed=True)
+        return await planning.plan(port, order)
 
     @overload
     @classmethod
@@ -139,18 +141,38 @@ class AsyncFineTuneJob:
         """Upload and create exactly once; see `FineTuneJob.create`."""
         if dry_run:
             return await cls.plan(client, dataset, spec, **options)
-        api = asynchronous(client)
+        api = asynchronous(client).speaking(options.get("dialect"))
         order = await creation.prepare(api, dataset, spec, options)
-        details, reused = await creation.place(api, order)
-        job = cls(api, details, reused=reused)
+        details, reused = await placing.place(api, order, await placing.account_of(api, order.recorder))
+        job = cls(api, details, reused=reused, journal=options.get("journal", USERS))
+        await job._note_end()
         job._files = order.local_files
         return job
 
     @classmethod
-    async def get(cls, client: openai.AsyncOpenAI | Api, job_id: str) -> AsyncFineTuneJob:
-        """Fetch a job by its id."""
+    async def get(
+        cls, client: openai.AsyncOpenAI | Api, job_id: str, *, journal: JournalArgument = USERS
+    ) -> AsyncFineTuneJob:
+        """Fetch a job by its id; see `FineTuneJob.get`."""
         api = asynchronous(client)
-        return cls(api, JobDetails.from_wire(await api.job(job_id)))
+        job = cls(api, JobDetails.from_wire(await api.job(job_id)), journal=journal)
+        await job._note_end()
+        return job
+
+    @classmethod
+    async def attach(
+        cls,
+        client: openai.AsyncOpenAI | Api,
+        run_id: int,
+        *,
+        job_id: str | None = None,
+        journal: Journal | str | os.PathLike[str] = USERS,
+    ) -> AsyncFineTuneJob:
+        """Return the job of a run in the journal; see `FineTuneJob.attach`."""
+        api = asynchronous(client)
+        job = cls(api, await attaching.attach(api, run_id, journal=journal, job_id=job_id), journal=journal)
+        await job._note_end()
+        return job
 
     @classmethod
     async def list(
@@ -177,7 +199,7 @@ class AsyncFineTuneJob:
 
     async def refresh(self) -> AsyncFineTuneJob:
         """Look at the job again."""
-        self._details = JobDetails.from_wire(await self._api.job(self.id))
+        await saw(self, await self._api.job(self.id))
         return self
 
     async def cancel(self) -> AsyncFineTuneJob:
@@ -210,8 +232,16 @@ class AsyncFineTuneJob:
         return await cls.get(api, saved["job_id"])
 
     async def _steer(self, verb: str) -> AsyncFineTuneJob:
-        self._details = JobDetails.from_wire(await self._api.steer_job(verb, self.id))
+        await saw(self, await self._api.steer_job(verb, self.id))
         return self
+
+    async def _note_end(self) -> None:
+        """Write into the journal how the job ended, once, and whatever looks at it."""
+        details = self._details
+        if self._end_noted or not details.is_final:
+            return
+        self._end_noted = True
+        await note(self._api, f"{self.id} {self.status}", lambda: self._recorder.seen(details))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(id={self.id!r}, status={self.status!r}, model={self._details.model!r})"
@@ -252,8 +282,9 @@ def api_of(job: AsyncFineTuneJob) -> Api:
 
 
 async def saw(job: AsyncFineTuneJob, body: Json) -> JobDetails:
-    """Take over what a watcher read of the job, and return it."""
+    """Take over what was read of the job, and return it; the journal hears of its end."""
     job._details = JobDetails.from_wire(body)
+    await job._note_end()
     return job._details
 
 

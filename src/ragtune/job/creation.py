@@ -1,26 +1,20 @@
-"""Buying a job exactly once.
-
-The order of things: everything that can be known is checked; the account is searched for a job with the same key; the
-data is uploaded; one request goes out, never repeated; when its answer is lost, the account is searched again.
-"""
+"""An order for a job: everything that can be checked before a byte is sent. `placing` buys it."""
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
-import logging
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
-from ragtune import dialects, files
+from ragtune import catalog, files
 from ragtune._api.calls import LocalFile
-from ragtune._api.faults import UnreadableReplyError, never_left, refused
-from ragtune.errors import BudgetExceeded, CreateUncertain, DatasetError, SpecError
+from ragtune._api.identity import public_url
+from ragtune.errors import BudgetExceeded, DatasetError, SpecError, Unsupported
 from ragtune.files import UploadedFile
 from ragtune.job.base_model import check_base
-from ragtune.job.details import JobDetails
-from ragtune.job.presence import is_gone
+from ragtune.journal import USERS, Recorder, Run, dollars
 from ragtune.spec import check_metadata
 
 if TYPE_CHECKING:
@@ -28,9 +22,8 @@ if TYPE_CHECKING:
     from ragtune._api.calls import Json
     from ragtune.dataset import CostEstimate, Dataset
     from ragtune.dialects import Dialect
+    from ragtune.journal import Budget, JournalArgument
     from ragtune.spec import TuneSpec
-
-logger = logging.getLogger("ragtune")
 
 KEY = "ragtune_key"
 FINGERPRINT = "ragtune_fingerprint"
@@ -38,8 +31,6 @@ SYSTEM = "ragtune_system"
 SYSTEM_TOO_LONG = "ragtune_system_chars"
 # Server-side limit on a metadata value.
 LONGEST_VALUE = 512
-# How long a job may take to show up in the list after its answer was lost.
-SEARCH_S = 60.0
 FORMATS = {"supervised": ("chat", "completion"), "dpo": ("preference",), "reinforcement": ("reinforcement",)}
 
 
@@ -53,6 +44,8 @@ class CreateOptions(TypedDict, total=False):
     allow_unknown_cost: bool
     force: bool
     dialect: Dialect | str | None
+    budget: Budget | None
+    journal: JournalArgument
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +60,11 @@ class Order:
         new: whether another job is wanted although one with this key exists.
         cost: the estimate, or None where there is nothing to estimate from.
         warnings: what is no error yet.
+        dialect: of the server.
+        run: what the journal will say of it; the account is filled in when it is known.
+        recorder: writes the journal.
+        budget: what all jobs of a period may cost together, or None.
+        allow_unknown_cost: whether an unknown price may count as nothing.
     """
 
     request: Json
@@ -76,6 +74,11 @@ class Order:
     new: bool
     cost: CostEstimate | None
     warnings: tuple[str, ...]
+    dialect: Dialect
+    run: Run
+    recorder: Recorder
+    budget: Budget | None
+    allow_unknown_cost: bool
 
     @property
     def local_files(self) -> dict[str, LocalFile]:
@@ -84,15 +87,22 @@ class Order:
         return {name: file for name, file in files.items() if isinstance(file, LocalFile)}
 
 
-async def prepare(api: Api, data: Dataset | UploadedFile | str, spec: TuneSpec, options: CreateOptions) -> Order:
+async def prepare(
+    api: Api, data: Dataset | UploadedFile | str, spec: TuneSpec, options: CreateOptions, *, sealed: bool = False
+) -> Order:
     """Check everything that can be checked before a byte is sent; errors as in `FineTuneJob.create`."""
-    chosen = options.get("dialect") or dialects.dialect_of(api.port.base_url)
-    dialect = dialects.dialect_named(chosen) if isinstance(chosen, str) else chosen
+    dialect = api.speaking(options.get("dialect")).dialect
     request = spec.request(dialect)
+    recorder, budget = Recorder(options.get("journal", USERS), sealed=sealed), options.get("budget")
+    if budget is not None and not recorder.is_on:
+        raise SpecError("budget: it counts the jobs of a journal, and journal=None keeps none; name a journal")
     warnings = await check_base(api, spec, dialect, force=options.get("force", False))
     training, validation = await _check_data(api, data, spec, options.get("validation"))
+    if validation is None and spec.method.type in dialect.needs_validation:
+        message = f"the method {spec.method.type} without a validation file"
+        raise Unsupported(dialect.name, message, "build the dataset with validation=0.1, or pass validation=")
     cost = None if isinstance(data, UploadedFile | str) else await api.port.work(_cost, data, spec)
-    _check_budget(cost, spec.model, options)
+    _check_price(cost, spec.model, options)
     key = options.get("key") or _key(_identity(data), _identity(options.get("validation")), request)
     metadata = dict(spec.metadata) | {KEY: key} | _remembered(data)
     check_metadata(metadata)
@@ -104,85 +114,30 @@ async def prepare(api: Api, data: Dataset | UploadedFile | str, spec: TuneSpec, 
         new=options.get("new", False),
         cost=cost,
         warnings=tuple(warnings),
+        dialect=dialect,
+        run=_run(api, data, spec, key, cost),
+        recorder=recorder,
+        budget=budget,
+        allow_unknown_cost=options.get("allow_unknown_cost", False),
     )
 
 
-async def place(api: Api, order: Order) -> tuple[JobDetails, bool]:
-    """Return the job for this order, and whether it was there before; errors as in `FineTuneJob.create`."""
-    known = await _jobs_of(api, order.key)
-    live = [job for job in known if job.status not in ("failed", "cancelled")]
-    for job in () if order.new else live:
-        if not await is_gone(api, job):
-            return job, True
-        logger.warning(
-            "%s has the same key, but its model %s was deleted: the job is not reused", job.id, job.fine_tuned_model
-        )
-    training = await _file_id(api, order.training)
-    uploads = [training] if isinstance(order.training, LocalFile) else []
-    request = order.request | {"training_file": training}
-    if order.validation is not None:
-        request["validation_file"] = await _file_id(api, order.validation)
-        uploads += [request["validation_file"]] if isinstance(order.validation, LocalFile) else []
-    try:
-        return JobDetails.from_wire(await api.create_job(request)), False
-    except Exception as error:
-        if not _unclear(error):
-            if uploads:
-                error.add_note(
-                    f"nothing was created; on the account lie {', '.join(uploads)}, a later create reuses them"
-                )
-            raise
-        found = await _search(api, order.key, {job.id for job in known})
-        if found is None:
-            raise CreateUncertain(_uncertain(order.key)) from error
-        logger.info("the answer to create was lost (%s), the job was found: %s", type(error).__name__, found.id)
-        return found, False
-    except KeyboardInterrupt as stop:
-        stop.args = (
-            f"stopped while a job was created (key {order.key}); call create again with the same data and settings: it "
-            "looks for the job first and buys nothing twice",
-        )
-        raise
-
-
-async def _jobs_of(api: Api, key: str) -> list[JobDetails]:
-    async with aclosing(api.jobs(metadata={KEY: key})) as jobs:
-        return [JobDetails.from_wire(body) async for body in jobs]
-
-
-async def _search(api: Api, key: str, known: set[str]) -> JobDetails | None:
-    """Look for a job that was not there before, for as long as a server may take to list it."""
-    import openai
-
-    started, pause = api.port.monotonic(), 0.5
-    while True:
-        try:
-            new = [job for job in await _jobs_of(api, key) if job.id not in known]
-        except (openai.APIError, UnreadableReplyError) as error:
-            logger.info("the search for key %s failed with %s and goes on", key, type(error).__name__)
-            new = []
-        if new:
-            return new[0]
-        if api.port.monotonic() - started + pause > SEARCH_S:
-            return None
-        await api.port.sleep(pause)
-        pause = min(2 * pause, 5.0)
-
-
-def _unclear(error: Exception) -> bool:
-    """Whether the request may have made a job although no answer says so."""
-    import openai
-
-    if not isinstance(error, openai.APIError | UnreadableReplyError):
-        return False
-    return not (refused(error) or never_left(error))
-
-
-def _uncertain(key: str) -> str:
-    return (
-        f"a request to create a job went out and its answer was lost; no job with key {key} showed up within "
-        f"{SEARCH_S:.0f} s, but it still may. Find out with `ragtune jobs --key {key}`, or call create again with the "
-        "same data and settings: it looks for the job first and buys nothing twice"
+def _run(api: Api, data: Dataset | UploadedFile | str, spec: TuneSpec, key: str, cost: CostEstimate | None) -> Run:
+    info = catalog.load().find(spec.model)
+    ours = None if isinstance(data, UploadedFile | str) else data
+    return Run(
+        state="intent",
+        account="",
+        server=public_url(api.port.base_url),
+        key=key,
+        model=spec.model,
+        suffix=spec.suffix,
+        fingerprint=ours.fingerprint if ours else None,
+        system=ours.system if ours else None,
+        predicted_tokens=cost.billed_tokens if cost else None,
+        predicted_usd=cost.usd if cost else None,
+        usd_per_million=info.training_usd_per_million if info else None,
+        begun_at=dt.datetime.fromtimestamp(api.port.now(), tz=dt.UTC),
     )
 
 
@@ -226,7 +181,7 @@ def _cost(data: Dataset, spec: TuneSpec) -> CostEstimate:
     return data.cost(spec.model, n_epochs=spec.method.n_epochs)
 
 
-def _check_budget(cost: CostEstimate | None, model: str, options: CreateOptions) -> None:
+def _check_price(cost: CostEstimate | None, model: str, options: CreateOptions) -> None:
     limit = options.get("max_cost_usd")
     if limit is None:
         return
@@ -237,18 +192,13 @@ def _check_budget(cost: CostEstimate | None, model: str, options: CreateOptions)
             "data that is already uploaded cannot be counted here" if cost is None else f"no price of {model} is known"
         )
         message = (
-            f"the price is unknown ({why}), so a limit of {_dollars(limit)} cannot be kept; nothing was sent. Pass "
+            f"the price is unknown ({why}), so a limit of {dollars(limit)} cannot be kept; nothing was sent. Pass "
         )
         raise BudgetExceeded(message + "allow_unknown_cost=True to go on all the same, or leave max_cost_usd out")
     if cost.usd > limit:
-        message = f"the estimate for {model} is {_dollars(cost.usd)}, above the limit of {_dollars(limit)}; "
+        message = f"the estimate for {model} is {dollars(cost.usd)}, above the limit of {dollars(limit)}; "
         message += "nothing was sent. "
         raise BudgetExceeded(message + "Use fewer rows or epochs, a cheaper model, or a higher max_cost_usd")
-
-
-def _dollars(usd: float) -> str:
-    # Two places would show a small limit as $0.00.
-    return f"${usd:.2f}" if usd >= 0.01 else f"${usd:.2g}"
 
 
 def _identity(data: Dataset | UploadedFile | str | None) -> str | None:
@@ -272,14 +222,3 @@ def _remembered(data: Dataset | UploadedFile | str) -> dict[str, str]:
     if data.system and len(data.system) <= LONGEST_VALUE:
         return kept | {SYSTEM: data.system}
     return kept | ({SYSTEM_TOO_LONG: str(len(data.system))} if data.system else {})
-
-
-async def _file_id(api: Api, file: LocalFile | str) -> str:
-    return file if isinstance(file, str) else (await files.send(api, file)).id
-
-
-def planned_warnings(order: Order, existing: JobDetails | None) -> tuple[str, ...]:
-    """Return the order's warnings, and that a job for it exists already."""
-    if existing is None:
-        return order.warnings
-    return (*order.warnings, f"{existing.id} ({existing.status}) has the same key: create would hand it back")

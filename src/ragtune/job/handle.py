@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Unpack, overload
 from ragtune._api import synchronous
 from ragtune._drive import run
 from ragtune.job.core import AsyncFineTuneJob, JobTable
+from ragtune.journal import USERS
 
 if TYPE_CHECKING:
     import os
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ragtune.files import UploadedFile
     from ragtune.job.creation import CreateOptions
     from ragtune.job.details import Checkpoint, JobDetails
+    from ragtune.journal import Journal, JournalArgument
     from ragtune.plan import Plan
     from ragtune.spec import TuneSpec
 
@@ -137,26 +139,52 @@ class FineTuneJob:
             dry_run: return the `Plan` instead.
             options: `validation` (uploaded file or its id; a dataset brings its own), `key` (what "the same job" means;
                 default: data and spec), `new` (make another although one exists), `max_cost_usd` (refuse above this
-                estimate, US dollars), `allow_unknown_cost` (go on where there is no estimate), `force` (past the
-                catalogue's dates and methods), `dialect` (name or `Dialect` of the server; default: by base URL).
+                estimate, US dollars), `budget` (a `Budget` for all jobs of a period), `allow_unknown_cost` (go on where
+                there is no estimate), `force` (past the catalogue's dates and methods), `dialect` (name or `Dialect` of
+                the server; default: by base URL), `journal` (a `Journal`, the path of one, or None for none; default:
+                the user's). Without a journal a killed process forgets that it bought, and two processes may both buy.
 
         Raises:
             SpecError: the spec does not fit the data or the model.
             DatasetError: the data breaks a rule, or the server refused the file.
-            BudgetExceeded: the estimate is above `max_cost_usd`, or unknown.
+            BudgetExceeded: the estimate is above `max_cost_usd` or what is left of `budget`, or unknown.
             Unsupported: the server is known not to do this.
             ModelExpired: the base was shut down.
             TuningClosed: the account may not create jobs.
-            CreateUncertain: the answer was lost and no job showed up.
+            CreateUncertain: the answer was lost, now or in an earlier call, and no job showed up.
+            JournalError: the journal cannot be used; nothing was bought.
         """
         if dry_run:
             return cls.plan(client, dataset, spec, **options)
         return cls(run(AsyncFineTuneJob.create(synchronous(client), dataset, spec, **options)))
 
     @classmethod
-    def get(cls, client: openai.OpenAI | Api, job_id: str) -> FineTuneJob:
-        """Fetch a job by its id."""
-        return cls(run(AsyncFineTuneJob.get(synchronous(client), job_id)))
+    def get(cls, client: openai.OpenAI | Api, job_id: str, *, journal: JournalArgument = USERS) -> FineTuneJob:
+        """Fetch a job by its id; when it has ended and the journal has it, what became of it is written there."""
+        return cls(run(AsyncFineTuneJob.get(synchronous(client), job_id, journal=journal)))
+
+    @classmethod
+    def attach(
+        cls,
+        client: openai.OpenAI | Api,
+        run_id: int,
+        *,
+        job_id: str | None = None,
+        journal: Journal | str | os.PathLike[str] = USERS,
+    ) -> FineTuneJob:
+        """Return the job of a run in the journal; of one whose answer was lost, find out which it is.
+
+        Args:
+            client: a client for the account that the run belongs to.
+            run_id: the run's number, as `rt.runs()` lists it.
+            job_id: the job that it made, where only you can tell.
+            journal: the journal or its path; default: the user's.
+
+        Raises:
+            CreateUncertain: no job showed up yet, or several may be the one.
+            JournalError: the run made no job, belongs to another account, or is not in the journal.
+        """
+        return cls(run(AsyncFineTuneJob.attach(synchronous(client), run_id, job_id=job_id, journal=journal)))
 
     @classmethod
     def list(

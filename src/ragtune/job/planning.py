@@ -1,0 +1,96 @@
+"""What `create` would do, found out by doing it over a port that writes plans."""
+
+from __future__ import annotations
+
+import datetime as dt
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from ragtune._api import Api
+from ragtune._api.identity import public_url
+from ragtune._api.planning import PlanEnd
+from ragtune.errors import ModelExpired
+from ragtune.job import placing
+from ragtune.job.base_model import WARN_BEFORE_SHUTDOWN
+from ragtune.plan import Plan
+
+if TYPE_CHECKING:
+    from ragtune._api.planning import PlanPort
+    from ragtune.job.creation import Order
+    from ragtune.job.details import JobDetails
+    from ragtune.journal import Run
+    from ragtune.plan import PlannedCall
+
+__all__ = ["plan"]
+
+
+async def plan(port: PlanPort, order: Order) -> Plan:
+    """Return the plan of an order whose recorder is sealed."""
+    api = Api(port)
+    account = await placing.account_of(api, order.recorder)
+    existing: JobDetails | None = None
+    try:
+        details, reused = await placing.place(api, order, account)
+        existing = details if reused else None
+    except PlanEnd:
+        pass
+    calls = tuple(port.calls)
+    runs = await api.port.work(order.recorder.runs_of, account, order.key)
+    warnings = [*order.warnings, *_duplicates(runs, existing, probed=port.probes)]
+    if port.probes:
+        warnings += [*_files_there(order, calls, existing), *await _base(api, order), *await _closed(api, order)]
+    return Plan(server=public_url(port.base_url), calls=calls, cost=order.cost, warnings=tuple(warnings))
+
+
+def _duplicates(runs: list[Run], existing: JobDetails | None, *, probed: bool) -> list[str]:
+    found = [
+        f"run {run.id} of {run.begun_at:%Y-%m-%d} went out and its outcome is unknown: create would look for its job "
+        f"before anything else; `ragtune runs resolve {run.id}` finds out"
+        for run in runs
+        if run.state in ("sent", "uncertain")
+    ]
+    if existing is not None:
+        by_journal = {run.job_id: f"{run.status} by the journal" for run in runs}
+        status = existing.status if probed else by_journal.get(existing.id, "not looked at")
+        found.append(f"{existing.id} ({status}) has the same key: create would hand it back")
+    return found
+
+
+def _files_there(order: Order, calls: tuple[PlannedCall, ...], existing: JobDetails | None) -> list[str]:
+    sent = [call.body["file"]["name"] for call in calls if call.name == "files.create"]
+    there = [] if existing else [file.name for file in order.local_files.values() if file.name not in sent]
+    return [f"{name} lies on the account already: it would not be sent" for name in there]
+
+
+async def _base(api: Api, order: Order) -> list[str]:
+    """What the server itself says of the base model's end."""
+    import openai
+
+    model = order.run.model
+    try:
+        told = (await api.model(model)).get("shutdown_date")
+    except (openai.APIStatusError, ModelExpired) as error:
+        return [f"the server does not show {model}: {error}"]
+    try:
+        day = dt.date.fromisoformat(told or "")
+    except ValueError:
+        return []
+    today = dt.datetime.fromtimestamp(api.port.now(), tz=dt.UTC).date()
+    return [f"the server says that {model} ends on {day}"] if day - today <= WARN_BEFORE_SHUTDOWN else []
+
+
+async def _closed(api: Api, order: Order) -> list[str]:
+    """A hint only: a key may not see the jobs and models of other projects."""
+    if not order.dialect.catalog_dates:
+        return []
+    async with aclosing(api.jobs(page=1)) as jobs:
+        async for _ in jobs:
+            return []
+    async with aclosing(api.models()) as models:
+        async for model in models:
+            if model["id"].startswith("ft:"):
+                return []
+    return [
+        "this key sees no job and no tuned model: OpenAI refuses accounts that never fine-tuned since 2026-05-07, and "
+        "since 2026-07-02 those that did not use a tuned model in 60 days, so create may raise TuningClosed"
+    ]

@@ -1,0 +1,258 @@
+"""What the rooms write into a journal, and what they look up there before they buy."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ragtune.journal.file import journal_of
+from ragtune.journal.lock import held
+from ragtune.journal.rows import Run
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Collection, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from ragtune._api.calls import LocalFile
+    from ragtune.job.details import JobDetails
+    from ragtune.journal.budget import Budget
+    from ragtune.journal.file import Journal, JournalArgument
+    from ragtune.journal.lock import Waits
+
+__all__ = ["Recorder"]
+
+logger = logging.getLogger("ragtune")
+T = TypeVar("T")
+
+OPEN = ("intent", "sent", "uncertain")
+SENT = ("sent", "uncertain", "created")
+
+
+class Recorder:
+    """Writes a journal on behalf of the rooms; blocking, so a room calls it through its port's `work`.
+
+    Args:
+        journal: the journal; None writes nothing and knows nothing.
+        sealed: read what is there and write nothing, for a plan.
+    """
+
+    def __init__(self, journal: JournalArgument, *, sealed: bool = False) -> None:
+        self._journal: Journal | None = journal_of(journal)
+        self._sealed = sealed
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a journal at all."""
+        return self._journal is not None
+
+    @property
+    def writes(self) -> bool:
+        """Whether anything is written."""
+        return self._journal is not None and not self._sealed
+
+    def held(
+        self, port: Waits, kind: str, *what: str, waits: Callable[[], object]
+    ) -> AbstractAsyncContextManager[None]:
+        """Hold the lock between processes for `what`; see `ragtune.journal.lock.held`."""
+        if self._journal is None or self._sealed:
+            return _Free()
+        path = self._journal.path
+        return held(port, path.with_name(f"{path.name}-locks"), kind, *what, waits=waits)
+
+    # Uploads
+
+    def find_upload(self, account: str, file: LocalFile) -> str | None:
+        """Return the id of the newest upload of a content that is not known to be gone."""
+        query = "SELECT file_id FROM upload WHERE account = ? AND sha256 = ? AND state = 'done' ORDER BY id DESC"
+        rows = self._read(query, (account, file.sha256))
+        return None if not rows else str(rows[0]["file_id"])
+
+    def begin_upload(self, account: str, file: LocalFile, now: float) -> int:
+        """Write down that a content is about to be sent; returns the row's number."""
+        sql = f"INSERT INTO upload ({_UPLOAD}) VALUES (?, ?, ?, ?, 'sent', NULL, ?) RETURNING id"
+        values = (account, file.sha256, file.name, file.bytes, now)
+        return self._write(lambda connection: int(connection.execute(sql, values).fetchone()[0]), 0)
+
+    def end_upload(self, upload_id: int, file_id: str | None) -> None:
+        """Write down the id that a sent content got; None: there is none."""
+        state = "failed" if file_id is None else "done"
+        self._execute("UPDATE upload SET state = ?, file_id = ? WHERE id = ?", (state, file_id, upload_id))
+
+    def adopt_upload(self, account: str, file: LocalFile, file_id: str, now: float) -> None:
+        """Write down that a content was found on the account; an upload without an answer was it."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            content = (account, file.sha256)
+            known = "SELECT 1 FROM upload WHERE account = ? AND sha256 = ? AND file_id = ? AND state = 'done'"
+            if connection.execute(known, (*content, file_id)).fetchone():
+                return
+            lost = "SELECT id FROM upload WHERE account = ? AND sha256 = ? AND state = 'sent' ORDER BY id LIMIT 1"
+            row = connection.execute(lost, content).fetchone()
+            if row is not None:
+                connection.execute("UPDATE upload SET state = 'done', file_id = ? WHERE id = ?", (file_id, row["id"]))
+                return
+            sql = f"INSERT INTO upload ({_UPLOAD}) VALUES (?, ?, ?, ?, 'done', ?, ?)"
+            connection.execute(sql, (*content, file.name, file.bytes, file_id, now))
+
+        self._write(write, None)
+
+    def lose_upload(self, account: str, file_id: str) -> None:
+        """Write down that a file is not on the account any more."""
+        self._execute("UPDATE upload SET state = 'gone' WHERE account = ? AND file_id = ?", (account, file_id))
+
+    # Runs
+
+    def begin(self, run: Run) -> Run:
+        """Write down the intent, or return the run of the same key whose outcome is not known yet."""
+        values = {name: getattr(run, name) for name in _INTENT} | {"begun_at": _seconds(run.begun_at)}
+
+        def write(connection: sqlite3.Connection) -> Run:
+            left = connection.execute(_OPEN_RUN, (run.account, run.key)).fetchone()
+            if left is not None and left["state"] != "intent":
+                return Run.from_row(left)
+            # An intent that was left behind never became a request: it is begun anew.
+            connection.execute(f"{_DELETE} WHERE account = ? AND key = ? AND state = 'intent'", (run.account, run.key))
+            columns, marks = ", ".join(values), ", ".join("?" * len(values))
+            sql = f"INSERT INTO run ({columns}) VALUES ({marks}) RETURNING id"
+            return replace(run, id=int(connection.execute(sql, tuple(values.values())).fetchone()[0]))
+
+        if not self.writes:
+            left = self._read(_OPEN_RUN, (run.account, run.key))
+            return Run.from_row(left[0]) if left and left[0]["state"] != "intent" else run
+        return self._write(write, run)
+
+    def send(
+        self,
+        run: Run,
+        *,
+        training_file: str,
+        validation_file: str | None,
+        known: Collection[str],
+        now: float,
+        budget: Budget | None,
+        allow_unknown: bool,
+    ) -> Run:
+        """Write down that the request goes out now; in the same breath the budget is looked at for the last time.
+
+        Raises:
+            BudgetExceeded: another process has spent what was left.
+        """
+
+        def write(connection: sqlite3.Connection) -> None:
+            if budget is not None:
+                rows = connection.execute(_SENT_SINCE, (budget.began(now),)).fetchall()
+                budget.check(map(Run.from_row, rows), run.cost_usd, allow_unknown=allow_unknown)
+            connection.execute(
+                "UPDATE run SET state = 'sent', sent_at = ?, training_file = ?, validation_file = ?, known = ? "
+                "WHERE id = ?",
+                (now, training_file, validation_file, json.dumps(sorted(known)), run.id),
+            )
+
+        self._write(write, None)
+        return replace(
+            run,
+            state="sent",
+            sent_at=datetime.fromtimestamp(now, tz=UTC),
+            training_file=training_file,
+            validation_file=validation_file,
+            known=tuple(known),
+        )
+
+    def sent_since(self, moment: float) -> list[Run]:
+        """Return the runs that were sent since a moment (seconds since 1970) and not refused."""
+        return [Run.from_row(row) for row in self._read(_SENT_SINCE, (moment,))]
+
+    def created(self, run: Run, *, job_id: str, status: str, sent: float) -> None:
+        """Write down which job a run is; a job that another run has already made this one superfluous."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            where = (run.account, job_id)
+            if connection.execute("SELECT 1 FROM run WHERE account = ? AND job_id = ?", where).fetchone():
+                connection.execute("UPDATE run SET status = ? WHERE account = ? AND job_id = ?", (status, *where))
+                connection.execute(f"{_DELETE} WHERE id = ? AND job_id IS NULL", (run.id,))
+                return
+            connection.execute(
+                "UPDATE run SET state = 'created', job_id = ?, status = ?, error = NULL, sent_at = ifnull(sent_at, ?) "
+                "WHERE id = ?",
+                (job_id, status, sent, run.id),
+            )
+
+        self._write(write, None)
+
+    def unsettled(self, run: Run, state: str, error: str | None) -> None:
+        """Write down that there is no job (`failed`), or that nobody knows (`uncertain`)."""
+        self._execute("UPDATE run SET state = ?, error = ? WHERE id = ?", (state, error, run.id))
+
+    def runs_of(self, account: str, key: str) -> list[Run]:
+        """Return the runs with a key, newest first."""
+        query = "SELECT * FROM run WHERE account = ? AND key = ? ORDER BY id DESC"
+        return [Run.from_row(row) for row in self._read(query, (account, key))]
+
+    def others(self, run: Run) -> tuple[set[str], bool]:
+        """Return the jobs of an account's other runs, and whether one like this one waits for its answer, too."""
+        rows = self._read("SELECT * FROM run WHERE account = ? AND id <> ?", (run.account, run.id))
+        alike = [r for r in rows if (r["training_file"], r["suffix"]) == (run.training_file, run.suffix)]
+        return {str(r["job_id"]) for r in rows if r["job_id"]}, any(r["state"] in ("sent", "uncertain") for r in alike)
+
+    def seen(self, job: JobDetails) -> None:
+        """Write down what became of a job; one that is not in the journal stays out of it."""
+        # A look must not make a file.
+        if self._journal is None or not self._journal.path.exists():
+            return
+        why = job.error.message if job.error else None
+        values = (job.status, job.fine_tuned_model, job.trained_tokens, _seconds(job.finished_at), why)
+        self._execute(
+            "UPDATE run SET status = ?, fine_tuned_model = ifnull(?, fine_tuned_model), "
+            "trained_tokens = ifnull(?, trained_tokens), finished_at = ?, error = ? WHERE job_id = ?",
+            (*values, job.id),
+        )
+
+    def maker_of(self, model: str) -> Run | None:
+        """Return the run that made a tuned model."""
+        if self._journal is None or not self._journal.path.exists():
+            return None
+        rows = self._read("SELECT * FROM run WHERE fine_tuned_model = ? ORDER BY id DESC", (model,))
+        return Run.from_row(rows[0]) if rows else None
+
+    # Below
+
+    def _read(self, sql: str, parameters: Sequence[Any]) -> list[sqlite3.Row]:
+        if self._journal is None:
+            return []
+        with self._journal.opened(read_only=not self.writes) as database:
+            return database.rows(sql, parameters)
+
+    def _execute(self, sql: str, parameters: Sequence[Any]) -> None:
+        self._write(lambda connection: connection.execute(sql, parameters) and None, None)
+
+    def _write(self, change: Callable[[sqlite3.Connection], T], unwritten: T) -> T:
+        if self._journal is None or self._sealed:
+            return unwritten
+        with self._journal.opened() as database, database.transaction() as connection:
+            return change(connection)
+
+
+_INTENT = (
+    *("account", "server", "key", "state", "model", "suffix", "fingerprint", "system"),
+    *("predicted_tokens", "predicted_usd", "usd_per_million"),
+)
+_UPLOAD = "account, sha256, filename, bytes, state, file_id, begun_at"
+_DELETE = "DELETE FROM run"
+_OPEN_RUN = f"SELECT * FROM run WHERE account = ? AND key = ? AND state IN {OPEN}"
+_SENT_SINCE = f"SELECT * FROM run WHERE sent_at >= ? AND state IN {SENT}"
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+class _Free:
+    """A lock that nobody else wants."""
+
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, *_: object) -> None: ...

@@ -1,0 +1,255 @@
+"""What stands in a journal, as frozen rows and tables of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from ragtune._table import Table
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+__all__ = ["Run", "RunTable", "Spend", "SpendTable", "Upload", "UploadTable", "spend_of"]
+
+State = Literal["intent", "sent", "uncertain", "created", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One call of `FineTuneJob.create`, from the intent to what became of its job.
+
+    Attributes:
+        id: its number in the journal.
+        state: `intent` (nothing was sent), `sent` (the request went out, its answer was not written down yet),
+            `uncertain` (its answer was lost and no job showed up), `created`, or `failed` (no job was made).
+        account: whose job it is: server address, organisation and project, or the id of an embedded backend.
+        server: base URL at that time, without user, password and query.
+        key: what makes two calls the same.
+        model: base model.
+        suffix: part of the tuned model's name that was asked for.
+        fingerprint: of the dataset, None for data that was uploaded already.
+        system: the dataset's constant system prompt, or None.
+        predicted_tokens: tokens that training was expected to bill, None when there was nothing to count.
+        predicted_usd: what it was expected to cost, None when that was unknown.
+        usd_per_million: the training price per million tokens at that time, None when it was unknown.
+        training_file: id of the training file, None before it was uploaded.
+        validation_file: id of the validation file, or None.
+        known: jobs with this key that the server had before the request.
+        job_id: the job, None while there is none.
+        status: the job's status when it was last written down.
+        fine_tuned_model: the tuned model, None until the job succeeded.
+        trained_tokens: tokens that the server billed, None until it says.
+        error: why there is no job, or why the job failed.
+        begun_at: when `create` was called (UTC).
+        sent_at: when the request went out (UTC), or None.
+        finished_at: when the job ended (UTC), or None.
+
+    Example:
+        ```python
+        from datetime import UTC, datetime
+
+        import ragtune as rt
+
+        run = rt.Run(account="a", server="https://api.openai.com/v1", key="k", model="m", state="created",
+                     begun_at=datetime(2026, 11, 21, tzinfo=UTC), usd_per_million=3.0, trained_tokens=2_000_000)
+        print(run.billed_usd, run.cost_usd)
+        #> 6.0 6.0
+        ```
+    """
+
+    id: int = 0
+    state: State
+    account: str
+    server: str
+    key: str
+    model: str
+    suffix: str | None = None
+    fingerprint: str | None = None
+    system: str | None = field(default=None, repr=False)
+    predicted_tokens: int | None = None
+    predicted_usd: float | None = None
+    usd_per_million: float | None = None
+    training_file: str | None = None
+    validation_file: str | None = None
+    known: tuple[str, ...] = field(default=(), repr=False)
+    job_id: str | None = None
+    status: str | None = None
+    fine_tuned_model: str | None = None
+    trained_tokens: int | None = None
+    error: str | None = None
+    begun_at: datetime
+    sent_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def billed_usd(self) -> float | None:
+        """Billed tokens times the price at the time of the call; None while one of the two is unknown."""
+        if self.trained_tokens is None or self.usd_per_million is None:
+            return None
+        return self.trained_tokens * self.usd_per_million / 1e6
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What counts against a budget: the billed price, before it is known the predicted one; None if unknown."""
+        return self.predicted_usd if self.billed_usd is None else self.billed_usd
+
+    @classmethod
+    def from_row(cls, row: sqlite3.Row) -> Run:
+        """Read a row of the journal's table."""
+        values = _values(row, "begun_at", "sent_at", "finished_at")
+        return cls(**values | {"known": tuple(json.loads(row["known"]))})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """One upload of a training or validation file.
+
+    Attributes:
+        id: its number in the journal.
+        state: `sent` (begun, no answer was written down), `done`, `failed`, or `gone` (deleted from the server since).
+        account: where it went.
+        sha256: of its content, in hex.
+        filename: the name it got.
+        bytes: its size.
+        file_id: the server's id, None before it is known.
+        begun_at: when (UTC).
+    """
+
+    id: int
+    state: str
+    account: str
+    sha256: str
+    filename: str
+    bytes: int
+    file_id: str | None
+    begun_at: datetime
+
+    @classmethod
+    def from_row(cls, row: sqlite3.Row) -> Self:
+        """Read a row of the journal's table."""
+        return cls(**_values(row, "begun_at"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunTable(Table[Run]):
+    """Runs as a table, newest first.
+
+    Example:
+        ```python
+        import ragtune as rt
+
+        print(list(rt.runs().to_pandas().columns)[:4])
+        #> ['Run', 'Begun At', 'State', 'Model']
+        ```
+    """
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the cells by column."""
+        return {
+            "Run": [run.id for run in self.rows],
+            "Begun At": [run.begun_at for run in self.rows],
+            "State": [run.state for run in self.rows],
+            "Model": [run.model for run in self.rows],
+            "Job ID": [run.job_id for run in self.rows],
+            "Status": [run.status for run in self.rows],
+            "Fine-Tuned Model": [run.fine_tuned_model for run in self.rows],
+            "Predicted USD": [run.predicted_usd for run in self.rows],
+            "Billed USD": [run.billed_usd for run in self.rows],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadTable(Table[Upload]):
+    """Uploads as a table, newest first."""
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the cells by column."""
+        return {
+            "Upload": [upload.id for upload in self.rows],
+            "Begun At": [upload.begun_at for upload in self.rows],
+            "State": [upload.state for upload in self.rows],
+            "File ID": [upload.file_id for upload in self.rows],
+            "Filename": [upload.filename for upload in self.rows],
+            "Bytes": [upload.bytes for upload in self.rows],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spend:
+    """What the jobs on one base model cost in one month.
+
+    Attributes:
+        month: `2026-11`, of the day on which the jobs were sent (UTC).
+        model: base model.
+        jobs: how many were bought, uncertain ones included.
+        predicted_tokens: tokens that were expected, of the jobs for which they were counted.
+        trained_tokens: tokens that the server billed so far.
+        predicted_usd: sum of the predictions that are known; None when none is.
+        billed_usd: sum of the bills that are known; None when none is.
+        unknown: jobs with neither, so the sums are lower bounds.
+    """
+
+    month: str
+    model: str
+    jobs: int
+    predicted_tokens: int
+    trained_tokens: int
+    predicted_usd: float | None
+    billed_usd: float | None
+    unknown: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpendTable(Table[Spend]):
+    """Spend per month and model, newest month first.
+
+    Example:
+        ```python
+        import ragtune as rt
+
+        print(len(rt.Journal().spend()))
+        #> 0
+        ```
+    """
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the cells by column."""
+        names = {one.name: one.name.replace("_", " ").title().replace("Usd", "USD") for one in fields(Spend)}
+        return {title: [getattr(row, name) for row in self.rows] for name, title in names.items()}
+
+
+def spend_of(runs: Iterable[Run]) -> SpendTable:
+    """Add up runs that were sent, per month and model."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        if run.sent_at is not None and run.state != "failed":
+            groups.setdefault((f"{run.sent_at:%Y-%m}", run.model), []).append(run)
+    rows = [
+        Spend(
+            month=month,
+            model=model,
+            jobs=len(of),
+            predicted_tokens=sum(run.predicted_tokens or 0 for run in of),
+            trained_tokens=sum(run.trained_tokens or 0 for run in of),
+            predicted_usd=_sum(run.predicted_usd for run in of),
+            billed_usd=_sum(run.billed_usd for run in of),
+            unknown=sum(run.cost_usd is None for run in of),
+        )
+        for (month, model), of in groups.items()
+    ]
+    return SpendTable(rows=tuple(sorted(rows, key=lambda row: (row.month, row.model), reverse=True)))
+
+
+def _sum(amounts: Iterable[float | None]) -> float | None:
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if known else None
+
+
+def _values(row: sqlite3.Row, *times: str) -> dict[str, Any]:
+    values: dict[str, Any] = dict(row)
+    moments = {name: datetime.fromtimestamp(values[name], tz=UTC) for name in times if values[name] is not None}
+    return values | moments
