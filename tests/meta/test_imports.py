@@ -52,6 +52,7 @@ MAY: dict[str, set[str]] = {
     "local": {"errors", "_extras", "records", "checks", "catalog", "_sqlite", "data", "train"},
     # Of the client's side only the names of its calls, which are those that a script speaks of.
     "testing": {"errors", "_extras", "catalog", "_api.calls", "local", "train.events"},
+    "webhooks": {"errors", "_api", "_sqlite"},
     "cli": {"*"},
     "__init__": {"*"},
 }
