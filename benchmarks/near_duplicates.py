@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from ragtune.dataset.batches import Texts
 from ragtune.dataset.near import RUN_WORDS, near_duplicates, near_keys
 from ragtune.dataset.shingles import shingle
 
@@ -70,7 +71,9 @@ def main() -> None:
         exact, ours = between - begin, end - between
         print(f"| {threshold} | {len(truth):,} | {len(found & truth):,} | {recall:.3f} | {ours:.2f} | {exact:.2f} |")
     begin = time.process_time()
-    keys = list(near_keys([[text] for text in texts]))
+    rows = len(texts)
+    said = Texts(texts=texts, fields=["support"] * rows, asked=[False] * rows, per_row=[1] * rows)
+    keys = list(near_keys(said))
     spent = time.process_time() - begin
     print(f"keys for grouping: {sum(map(len, keys)):,} in {spent:.2f} CPU s")
 

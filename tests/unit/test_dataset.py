@@ -426,15 +426,6 @@ def test_a_plugged_counter_gives_the_same_counts_or_is_refused(tmp_path: Path) -
         rt.Dataset.load(tmp_path / "out").token_counts("o200k_base", counter_for("cl100k_base"))
 
 
-@given(st.text(st.characters(max_codepoint=0x24F)) | st.text(st.characters(max_codepoint=127)))
-def test_the_fast_key_of_a_text_is_the_key_of_its_normal_form(text: str) -> None:
-    """Two ways to the same words; ASCII takes the short one."""
-    from ragtune.dataset import normalise
-    from ragtune.dataset.splits import key_of, keys_of
-
-    assert keys_of(text, []) == ([key_of(normalise(text).encode())] if text else [])
-
-
 def test_private_data_is_found_by_place_and_masked_on_request(tmp_path: Path) -> None:
     """The value itself stands nowhere in the findings; a masked build has none."""
     pytest.importorskip("kingfisher_sdk", reason="needs the extra privacy")
@@ -451,3 +442,29 @@ def test_private_data_is_found_by_place_and_masked_on_request(tmp_path: Path) ->
     assert dataset.private_data() == ()
     assert [record.to_dict()["messages"][1]["content"] for record in dataset.train][-1] == "Write to [EMAIL]."
     assert masked.preview(1)[0].messages[0].text == ROWS[0]["question"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "delimiter"), [("utf-8", ","), ("cp1252", ";"), ("UTF-16", "\t"), ("utf-8-sig", "|")]
+)
+def test_csv_is_read_in_its_own_encoding_and_with_its_own_delimiter(
+    tmp_path: Path, encoding: str, delimiter: str
+) -> None:
+    """A byte order mark is no part of a name; the manifest says what was given."""
+    path = tmp_path / "rows.csv"
+    path.write_text(f'question{delimiter}answer\r\n"Où{delimiter} was?"{delimiter}"là\nda"\r\n', encoding, newline="")
+    rows = rt.DatasetBuilder.from_csv(path, encoding=encoding, delimiter=delimiter)
+    dataset = rows.chat(user="{question}", assistant="{answer}").build(tmp_path / "out")
+    assert [message.text for message in next(iter(dataset.train)).messages] == [f"Où{delimiter} was?", "là\nda"]
+    source = dict(dataset.manifest["source"])
+    assert source.get("delimiter", ",") == delimiter
+    assert source.get("encoding", "utf-8") == encoding.lower()
+
+
+def test_csv_options_that_make_no_sense_are_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("question,answer\n")
+    with pytest.raises(DatasetError, match="delimiter=', ' must be one sign"):
+        rt.DatasetBuilder.from_csv(path, delimiter=", ")
+    with pytest.raises(DatasetError, match="encoding='ansi-ish' is not known"):
+        rt.DatasetBuilder.from_csv(path, encoding="ansi-ish")

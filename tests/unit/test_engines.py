@@ -58,10 +58,12 @@ def test_the_pure_function_gives_what_the_build_in_this_process_gives(
 
 def plain(made: Made) -> dict[str, Any]:
     """Its fields as plain values; a batch without a record has no format to tell."""
-    own = {name: getattr(made, name) for name in ("numbers", "data", "systems", "keys", "wishes")}
+    own = {name: getattr(made, name) for name in ("numbers", "data", "systems", "wishes")}
     return {
         **{name: value if isinstance(value, bytes) else list(map(_listed, value)) for name, value in own.items()},
-        "keys": [list(keys) for keys in made.keys if keys],
+        "facts": [
+            getattr(made.facts, name).tolist() for name in ("per_row", "texts", "runs") if made.numbers and made.facts
+        ],
         "wishes": [list(keys) for keys in made.wishes if keys],
         "dropped": dict(made.dropped),
         "format": made.format if made.numbers else None,

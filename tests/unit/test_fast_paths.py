@@ -3,23 +3,75 @@
 from __future__ import annotations
 
 import json
+from itertools import accumulate, combinations
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import ragtune as rt
 from ragtune.dataset import normalise
-from ragtune.dataset.batches import Batch
-from ragtune.dataset.splits import normal_bytes
+from ragtune.dataset.batches import Batch, Texts
+from ragtune.dataset.facts import joined, number
+from ragtune.dataset.splits import Grouping, groups, shared_keys
 
-MIXED = st.text(st.sampled_from("aZ_9 .-\t\n\u2013\u2019\u00a0\u00e9\u00df\u0130\u01f0\u03c2\u212a\u4e2d\u0301\u200b"))
+MIXED = st.text(
+    st.sampled_from("aZ_9 .-\t\n\0\u2013\u2019\u00a0\u00e9\u00df\u0130\u01f0\u03c2\u212a\u4e2d\u0301\u200b")
+)
 
 
-@given(MIXED | st.text())
-def test_the_bytes_of_a_normal_form_are_those_of_normalise(text: str) -> None:
-    assert normal_bytes(text) == normalise(text).encode("utf-8", "surrogatepass")
+@given(st.lists(st.tuples(MIXED | st.text(), st.sampled_from("xyz"), st.booleans()), max_size=12))
+def test_facts_are_the_texts_that_count_numbered_by_their_normal_forms(said: list[tuple[str, str, bool]]) -> None:
+    """Questions that are not empty and texts of five words, row by row; rows by themselves join to the same."""
+    texts = [text for text, _, _ in said]
+    fields = [field for _, field, _ in said]
+    per_row = [2] * (len(said) // 2) + [0] + [1] * (len(said) % 2)
+    facts = number(Texts(texts=texts, fields=fields, asked=[asked for *_, asked in said], per_row=per_row))
+    words = [normalise(text).split() for text in texts]
+    counted = [index for index, (text, _, asked) in enumerate(said) if (asked and text) or len(words[index]) >= 5]
+    assert [facts.names[field] for field in facts.fields] == [fields[index] for index in counted]
+    forms = [tuple(words[index]) for index in counted]
+    assert len({*zip(forms, facts.texts.tolist(), strict=True)}) == len(set(forms)) == len({*facts.texts.tolist()})
+    assert facts.runs_per_fact.tolist() == [max(len(form) - 12, 0) for form in forms]
+    ends = list(accumulate(per_row))
+    rows = [sum(end - count <= index < end for index in counted) for end, count in zip(ends, per_row, strict=True)]
+    assert facts.per_row.tolist() == rows
+    again = joined(list(facts.rows()))
+    assert (again.texts.tolist(), again.runs.tolist()) == (facts.texts.tolist(), facts.runs.tolist())
+    assert (again.per_row.tolist(), again.fields.tolist()) == (facts.per_row.tolist(), facts.fields.tolist())
+
+
+pairs = st.lists(st.tuples(st.integers(0, 2**64 - 1) | st.integers(0, 9), st.integers(0, 19)), max_size=60)
+
+
+@given(pairs, pairs, st.sampled_from([1, 7, 1000]))
+def test_rows_that_share_keys_form_groups_in_memory_and_on_disk(
+    keys: list[tuple[int, int]], wishes: list[tuple[int, int]], piece: int
+) -> None:
+    """The same groups and counts as by the plain way, whatever goes to disk."""
+    group = list(range(20))
+    for some in (keys, wishes):
+        for (key, row), (other, there) in combinations(some, 2):
+            if key == other and group[row] != group[there]:
+                first, second = sorted((group[row], group[there]))
+                group = [first if own == second else own for own in group]
+    splits = np.arange(20, dtype=np.uint8) % 3
+    sides: dict[int, set[int]] = {}
+    for key, row in keys:
+        sides.setdefault(key, set()).add(row % 3)
+    with TemporaryDirectory() as folder, Path(folder, "a").open("w+b") as one, Path(folder, "b").open("w+b") as two:
+        groupings = Grouping(one, piece), Grouping(two, piece)
+        for grouping, some in zip(groupings, (keys, wishes), strict=True):
+            for key, row in some:
+                grouping.add(np.array([key], np.uint64), np.array([row], np.int64))
+        assert groups(20, *groupings).tolist() == group
+        assert shared_keys(groupings[0], splits) == {
+            "normalised_texts": len(sides),
+            "in_more_than_one_split": sum(len(found) > 1 for found in sides.values()),
+        }
 
 
 def test_a_view_of_a_row_is_the_row_and_converts_only_what_is_read() -> None:

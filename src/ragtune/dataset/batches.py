@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from ragtune.dataset.facts import Facts
     from ragtune.records import RecordFormat
 
 BATCH_ROWS = 1024
@@ -221,6 +222,23 @@ class Selection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Texts:
+    """What rows say, text by text and row after row, without a template's constant words.
+
+    Attributes:
+        texts: all texts.
+        fields: where each of them stands: a column, or who speaks.
+        asked: whether each of them is its row's question.
+        per_row: how many texts each row has.
+    """
+
+    texts: Sequence[str]
+    fields: Sequence[str]
+    asked: Sequence[bool]
+    per_row: Sequence[int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lines:
     """What selected rows became.
 
@@ -228,13 +246,13 @@ class Lines:
         format: the record kind; None where there was no row.
         systems: the system prompt of each record.
         data: one line per row, each with its line feed and without other line separators.
-        facts: gives the question and all texts of each row, without a template's constant words.
+        texts: gives what the rows say.
     """
 
     format: RecordFormat | None
     systems: Sequence[str | None]
     data: bytes
-    facts: Callable[[], Iterator[tuple[str, Sequence[str]]]]
+    texts: Callable[[], Texts]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +265,7 @@ class Made:
         data: a line for each of them, with its line feed.
         systems: the system prompt of each record.
         dropped: the number of each row that a filter dropped, and which filter it was.
-        keys: the keys of each row's facts, see `ragtune.dataset.splits`; empty where nothing is split.
+        facts: the facts of these rows; None where nothing is split.
         wishes: keys of what the user wants to keep together as well; empty where nothing is.
     """
 
@@ -256,7 +274,7 @@ class Made:
     data: bytes
     systems: Sequence[str | None]
     dropped: Mapping[int, int]
-    keys: Sequence[Sequence[int]] = ()
+    facts: Facts | None = None
     wishes: Sequence[Sequence[int]] = ()
 
 

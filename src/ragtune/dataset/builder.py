@@ -17,7 +17,7 @@ from ragtune.dataset.engines import Engine, run
 from ragtune.dataset.filters import Filter, Predicate, Tally
 from ragtune.dataset.functions import LaidOut
 from ragtune.dataset.making import BuildBatch
-from ragtune.dataset.overlap import Overlap, find_overlap
+from ragtune.dataset.overlap import FieldNumbers, Overlap, find_overlap, numbers_of
 from ragtune.dataset.preview import Preview
 from ragtune.dataset.splits import SplitPlan, check_shares
 from ragtune.dataset.templates import (
@@ -368,10 +368,10 @@ class DatasetBuilder:
             DatasetError: an empty source, or a column that is not there.
         """
 
-        def fields(builder: DatasetBuilder) -> Iterator[Mapping[str, Sequence[str]]]:
+        def fields(builder: DatasetBuilder) -> Iterator[Mapping[str, FieldNumbers]]:
             for rows in builder.selections(Tally()):
                 texts = {name: [str(text) for text in rows.column(name) if text] for name in columns}
-                yield {name: [text for text in found if text.strip()] for name, found in texts.items()}
+                yield numbers_of({name: [text for text in found if text.strip()] for name, found in texts.items()})
 
         return find_overlap({"rows": lambda: fields(self)}, {"other rows": lambda: fields(other)})
 
@@ -384,7 +384,6 @@ class DatasetBuilder:
         seed: int = 0,
         group_by: str | Sequence[str] = (),
         near_duplicates: bool = False,
-        shared_runs: bool = True,
         overwrite: bool = False,
         engine: Engine = "in_process",
     ) -> Dataset:
@@ -400,8 +399,6 @@ class DatasetBuilder:
             seed: decides which rows go where; the same seed gives the same files.
             group_by: columns whose equal values keep rows on one side as well, for example the document they come from.
             near_duplicates: keep rows on one side that share nearly the same text, see `ragtune.dataset.near`.
-            shared_runs: count what the splits share by field, runs of thirteen words included, for the manifest; takes
-                0.2 s of CPU for 10,000 records, more than the rest of the build.
             overwrite: replace a dataset that is in the folder; other files in it stay.
             engine: where records are made: `"in_process"`, or `"ray"` on the Ray cluster that this process is
                 connected to, else on a local one. The files are the same; `benchmarks/ray_engine.py` says when it pays.
@@ -419,7 +416,6 @@ class DatasetBuilder:
             seed=seed,
             group_by=columns,
             near_duplicates=near_duplicates,
-            shared_runs=shared_runs,
         )
         tally = Tally()
         batches = self._made(tally, plan, engine)

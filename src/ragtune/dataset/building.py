@@ -12,12 +12,15 @@ import orjson
 
 import ragtune
 from ragtune.dataset.folder import MANIFEST, FileFacts, LineFile, new_folder, refuse_occupied
-from ragtune.dataset.overlap import Overlap, constants, fields_of_lines, find_overlap
-from ragtune.dataset.splits import SPLITS, Grouping, SplitPlan, assign
+from ragtune.dataset.overlap import FieldNumbers, Overlap, find_overlap
+from ragtune.dataset.splits import SPLITS, Grouping, SplitPlan, assign, groups, shared_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
 
     from ragtune.dataset.batches import Made
     from ragtune.dataset.filters import Tally
@@ -49,8 +52,6 @@ def build_folder(
         overlap = None
         if plan.validation or plan.test:
             files, overlap = _write_splits(batches, workshop, tally, plan)
-            if plan.shared_runs:
-                overlap |= _shared(files, workshop, described()).to_dict()
         else:
             files = _write_all(batches, workshop, tally)
         report = {"read": tally.read, "dropped": tally.dropped, "rows": {name: files[name].rows for name in files}}
@@ -95,53 +96,70 @@ def _write_all(batches: Iterable[Made], workshop: Path, tally: Tally) -> dict[st
 def _write_splits(
     batches: Iterable[Made], workshop: Path, tally: Tally, plan: SplitPlan
 ) -> tuple[dict[str, FileFacts], dict[str, Any]]:
-    paths = [workshop / f"all.{ending}" for ending in ("jsonl", "rows", "keys", "wishes")]
-    lines_path, origin_path, *_ = paths
+    import numpy as np
+
+    from ragtune.dataset import facts as numbered
+
+    paths = [workshop / f"all.{ending}" for ending in ("jsonl", "rows", "facts", "keys", "wishes")]
     with ExitStack() as stack:
-        lines_file, origin_file, keys_file, wishes_file = (stack.enter_context(path.open("wb")) for path in paths)
-        grouping, wishes = Grouping(keys_file), Grouping(wishes_file)
+        lines, origin, facts, keys_file, wishes_file = (stack.enter_context(path.open("w+b")) for path in paths)
+        keys, wishes = Grouping(keys_file), Grouping(wishes_file)
+        count = 0
         for made in batches:
-            lines_file.write(made.data)
-            origin_file.write(_number_lines(made))
-            grouping.add(made.keys)
-            wishes.add(made.wishes)
-        if not grouping.rows:
+            lines.write(made.data)
+            origin.write(_number_lines(made))
+            if made.facts is not None:
+                numbered.write(made.facts, facts)
+                keys.add(made.facts.texts, count + np.repeat(np.arange(len(made.numbers)), made.facts.per_row))
+            wished = [(key, row) for row, own in enumerate(made.wishes, count) for key in own]
+            wishes.add(np.array([key for key, _ in wished], np.uint64), np.array([row for _, row in wished], np.int64))
+            count += len(made.numbers)
+        if not count:
             tally.refuse_nothing_left()
-        splits = assign(grouping.groups(wishes), plan)
-        overlap = grouping.overlap(splits)
-    chosen = splits.tolist()
-    with lines_path.open("rb") as lines, origin_path.open("rb") as origin:
-        facts = _distribute(lines, chosen, workshop, "jsonl")
-        _distribute(origin, chosen, workshop, "rows.txt")
+        splits = assign(groups(count, keys, wishes), plan)
+        overlap = {**shared_keys(keys, splits), **_shared(facts, splits).to_dict()}
+        written = _distribute(lines, splits, workshop, "jsonl")
+        _distribute(origin, splits, workshop, "rows.txt")
     for path in paths:
         path.unlink()
-    return facts, overlap
+    return written, overlap
 
 
-def _shared(files: Iterable[str], workshop: Path, described: dict[str, Any]) -> Overlap:
-    """What the written files share, field by field."""
+def _shared(file: BinaryIO, splits: npt.NDArray[np.uint8]) -> Overlap:
+    """What the splits share, field by field."""
+    from ragtune.dataset import facts as numbered
 
-    def fields(name: str) -> Iterator[Mapping[str, Sequence[str]]]:
-        with (workshop / f"{name}.jsonl").open("rb") as lines:
-            yield from fields_of_lines(lines)
+    def fields(split: int) -> Iterator[dict[str, FieldNumbers]]:
+        file.seek(0)
+        row = 0
+        for facts in numbered.read(file):
+            inside = splits[row : row + len(facts.per_row)] == split
+            # Equal texts have equal normal forms, and those are on one side: there is nothing left to tell apart.
+            yield {
+                name: FieldNumbers(exact=texts, normal=texts, runs=runs)
+                for name, texts, runs in facts.of(inside).by_field()
+            }
+            row += len(facts.per_row)
 
-    readers = {name: partial(fields, name) for name in files}
-    return find_overlap(readers, readers, ignored=constants(described))
+    readers = {name: partial(fields, split) for split, name in enumerate(SPLITS) if (splits == split).any()}
+    return find_overlap(readers, readers)
 
 
-def _distribute(lines: BinaryIO, chosen: Sequence[int], workshop: Path, ending: str) -> dict[str, FileFacts]:
+def _distribute(lines: BinaryIO, splits: npt.NDArray[np.uint8], workshop: Path, ending: str) -> dict[str, FileFacts]:
     """Copy each line to the file of its split."""
-    used = sorted(set(chosen))
+    import numpy as np
+
+    used = np.flatnonzero(np.bincount(splits)).tolist()
     files = {split: LineFile(workshop / f"{SPLITS[split]}.{ending}") for split in used}
+    lines.seek(0)
     try:
-        waiting: dict[int, list[bytes]] = {split: [] for split in used}
-        for split, line in zip(chosen, lines, strict=True):
-            waiting[split].append(line)
-            if len(waiting[split]) == _COPY_LINES:
-                files[split].write(b"".join(waiting[split]), _COPY_LINES)
-                waiting[split] = []
-        for split in used:
-            files[split].write(b"".join(waiting[split]), len(waiting[split]))
+        for start in range(0, len(splits), _COPY_LINES):
+            chosen = splits[start : start + _COPY_LINES].tolist()
+            waiting: dict[int, list[bytes]] = {split: [] for split in used}
+            for split, line in zip(chosen, lines, strict=False):
+                waiting[split].append(line)
+            for split, some in waiting.items():
+                files[split].write(b"".join(some), len(some))
         return {SPLITS[split]: files[split].close() for split in used}
     finally:
         for file in files.values():

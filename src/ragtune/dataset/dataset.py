@@ -16,7 +16,7 @@ from ragtune.checks import MIN_EXAMPLES, CheckReport, check_file, open_training_
 from ragtune.dataset.cost import CostEstimate, estimate
 from ragtune.dataset.folder import MANIFEST
 from ragtune.dataset.functions import system_of
-from ragtune.dataset.overlap import Overlap, constants, fields_of_lines, find_overlap
+from ragtune.dataset.overlap import FieldNumbers, Overlap, constants, find_overlap, numbers_of_lines
 from ragtune.dataset.private import PrivateText, private_texts
 from ragtune.dataset.report import DatasetReport
 from ragtune.errors import DatasetError, RecordError
@@ -25,7 +25,7 @@ from ragtune.tokens import RecordCounter, counter_for, verified
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     import datasets
     import pandas as pd
@@ -91,8 +91,8 @@ class Split:
                 if not line.isspace():
                     yield number, line
 
-    def _fields(self) -> Iterator[Mapping[str, Sequence[str]]]:
-        return fields_of_lines(line for _, line in self._lines())
+    def _numbers(self) -> Iterator[Mapping[str, FieldNumbers]]:
+        return numbers_of_lines(line for _, line in self._lines())
 
     def to_pandas(self) -> pd.DataFrame:
         """The records as a data frame with one column per key; holds the whole split in memory."""
@@ -265,8 +265,8 @@ class Dataset:
         searched = self if other is None else other
         mark = "" if other is None else "other "
         return find_overlap(
-            {split.name: split._fields for split in self.splits},
-            {f"{mark}{split.name}": split._fields for split in searched.splits},
+            {split.name: split._numbers for split in self.splits},
+            {f"{mark}{split.name}": split._numbers for split in searched.splits},
             ignored=constants(self.manifest),
         )
 

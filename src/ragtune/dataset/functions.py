@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ragtune.dataset.batches import Lines, two_kinds
+from ragtune.dataset.batches import Lines, Texts, two_kinds
 from ragtune.errors import DatasetError, RecordError
 from ragtune.layouts import get_layout
-from ragtune.records import CompletionRecord, Message, PreferenceRecord, Record, RecordFormat, parse_record
+from ragtune.records import CompletionRecord, PreferenceRecord, Record, RecordFormat, parse_record
 from ragtune.records.parsing import RECORD_OF
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class FunctionRenderer:
             format=format,
             systems=list(map(system_of, records)),
             data=b"".join([record.to_json_line() for record in records]),
-            facts=lambda: map(_question_and_texts, records),
+            texts=lambda: _texts(records),
         )
 
     def _record(self, row: Mapping[str, Any], rows: Selection, index: int, format: RecordFormat | None) -> AnyRecord:
@@ -95,16 +95,27 @@ def system_of(record: AnyRecord) -> str | None:
     return first.text if first.role in ("system", "developer") else None
 
 
-def _question_and_texts(record: AnyRecord) -> tuple[str, list[str]]:
+def _texts(records: Sequence[AnyRecord]) -> Texts:
+    said = [list(_said(record)) for record in records]
+    return Texts(
+        texts=[text for texts in said for _, text, _ in texts],
+        fields=[field for texts in said for field, _, _ in texts],
+        asked=[asked for texts in said for _, _, asked in texts],
+        per_row=list(map(len, said)),
+    )
+
+
+def _said(record: AnyRecord) -> Iterator[tuple[str, str, bool]]:
+    """Each text of a record: who says it, the text, and whether it is the question, which is the user's first."""
     if isinstance(record, CompletionRecord):
-        return record.prompt, [record.prompt, record.completion]
+        yield "prompt", record.prompt, True
+        yield "completion", record.completion, False
+        return
+    waits = True
+    for message in (record.input if isinstance(record, PreferenceRecord) else record).messages:
+        if message.role not in ("system", "developer"):
+            yield message.role, message.text, waits and message.role == "user"
+            waits = waits and message.role != "user"
     if isinstance(record, PreferenceRecord):
-        messages = [*record.input.messages, *record.preferred_output, *record.non_preferred_output]
-    else:
-        messages = list(record.messages)
-    spoken = list(_spoken(messages))
-    return next((text for role, text in spoken if role == "user"), ""), [text for _, text in spoken]
-
-
-def _spoken(messages: list[Message]) -> Iterator[tuple[str, str]]:
-    return ((message.role, message.text) for message in messages if message.role not in ("system", "developer"))
+        yield from (("preferred_output", message.text, False) for message in record.preferred_output)
+        yield from (("non_preferred_output", message.text, False) for message in record.non_preferred_output)

@@ -10,16 +10,16 @@ from ragtune.dataset import tables
 from ragtune.dataset.batches import Made
 from ragtune.dataset.functions import FunctionRenderer
 from ragtune.dataset.near import near_keys
-from ragtune.dataset.splits import key_of, keys_of
+from ragtune.dataset.splits import key_of
 from ragtune.dataset.templates import Renderer, Template
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     import pyarrow as pa
 
-    from ragtune.dataset.batches import Selection
+    from ragtune.dataset.batches import Selection, Texts
     from ragtune.dataset.filters import Filter
     from ragtune.dataset.splits import SplitPlan
 
@@ -66,24 +66,27 @@ class BuildBatch:
         if self.change is not None:
             rows.change_texts(self.change)
         lines = self._renderer.render(rows)
-        keys: list[list[int]] = []
+        facts = None
         wishes: list[list[int]] = []
         if self.plan.validation or self.plan.test:
-            keys = [keys_of(question, texts) for question, texts in lines.facts()]
+            from ragtune.dataset.facts import number
+
+            said = lines.texts()
+            facts = number(said)
             if self.plan.group_by or self.plan.near_duplicates:
-                wishes = self._wishes(rows, [texts for _, texts in lines.facts()])
+                wishes = self._wishes(rows, said)
         return Made(
             format=lines.format,
             numbers=rows.numbers(),
             data=lines.data,
             systems=lines.systems,
             dropped=dropped,
-            keys=keys,
+            facts=facts,
             wishes=wishes,
         )
 
-    def _wishes(self, rows: Selection, texts: Sequence[Sequence[str]]) -> list[list[int]]:
-        wishes = list(near_keys(texts)) if self.plan.near_duplicates else [[] for _ in texts]
+    def _wishes(self, rows: Selection, said: Texts) -> list[list[int]]:
+        wishes = list(near_keys(said)) if self.plan.near_duplicates else [[] for _ in said.per_row]
         for name in self.plan.group_by:
             for own, value in zip(wishes, rows.column(name), strict=True):
                 own.append(key_of(f"{name}={value}".encode("utf-8", "surrogatepass")))

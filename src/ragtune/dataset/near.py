@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from ragtune.dataset.batches import Texts
+
 # Two texts that share four fifths of their runs are found with a chance of 95 %, nine tenths with 99.99 %.
 BANDS = 16
 BAND_ROWS = 8
@@ -89,18 +91,18 @@ def near_duplicates(texts: Sequence[str], *, threshold: float = 0.8) -> list[Nea
     return sorted(found, key=lambda pair: (pair.first, pair.second))
 
 
-def near_keys(texts_of_rows: Sequence[Sequence[str]]) -> Iterator[list[int]]:
+def near_keys(said: Texts) -> Iterator[list[int]]:
     """For each row the bands of its texts of five words or more; rows that share one are nearly the same."""
     from ragtune.dataset.shingles import shingle
     from ragtune.dataset.splits import MIN_KEY_WORDS
 
-    numbers = shingle([text for texts in texts_of_rows for text in texts], RUN_WORDS)
+    numbers = shingle(said.texts, RUN_WORDS)
     bands = _bands(numbers.hashes, numbers.offsets)
     index = 0
-    for texts in texts_of_rows:
-        places = [place for place in range(index, index + len(texts)) if numbers.words[place] >= MIN_KEY_WORDS]
+    for count in said.per_row:
+        places = [place for place in range(index, index + count) if numbers.words[place] >= MIN_KEY_WORDS]
         yield bands[places].ravel().tolist()
-        index += len(texts)
+        index += count
 
 
 def _bands(hashes: npt.NDArray[np.uint64], offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:

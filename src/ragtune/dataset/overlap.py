@@ -13,17 +13,13 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    import numpy as np
-    import numpy.typing as npt
+    from ragtune.dataset.shingles import Numbers
 
-    from ragtune.dataset.shingles import Shingles
-
-    Fields = Mapping[str, Sequence[str]]
-    Reader = Callable[[], Iterator[Fields]]
+    Reader = Callable[[], Iterator[Mapping[str, "FieldNumbers"]]]
 
 RUN_WORDS = 13
 _AT_ONCE = 1_024
-_LEAST_FILTER_BITS, _MOST_FILTER_BITS = 20, 28
+_MOST_FILTER_BITS = 28
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,68 +115,108 @@ def overlap_table(fields: Iterable[Mapping[str, Any]]) -> str:
     return f"<table><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>{''.join(rows)}</table>"
 
 
-class _Sought:
-    """The texts of one field that are looked for; keeps numbers, no texts."""
+@dataclass(frozen=True, kw_only=True)
+class FieldNumbers:
+    """Some texts of one field as numbers.
 
-    def __init__(self) -> None:
-        self.exact: list[int] = []
-        self.normal: list[int] = []
-        self._runs: list[npt.NDArray[np.uint64]] = []
+    Attributes:
+        exact: a number per text, equal for equal texts.
+        normal: a number per text, equal for equal normal forms.
+        runs: numbers of their runs of thirteen words.
+    """
 
-    def add(self, texts: Sequence[str], numbers: Shingles) -> None:
-        self.exact += map(hash, texts)
-        self.normal += numbers.texts.tolist()
-        self._runs.append(numbers.hashes)
+    exact: Numbers
+    normal: Numbers
+    runs: Numbers
 
-    def finish(self, ignored: npt.NDArray[np.uint64]) -> None:
-        """Sort the runs; from now on the field is searched for."""
+
+def numbers_of(fields: Mapping[str, Sequence[str]]) -> dict[str, FieldNumbers]:
+    """The numbers of texts by field; equal within one process only."""
+    import numpy as np
+
+    from ragtune.dataset.shingles import shingle
+
+    found = {}
+    for field, texts in fields.items():
+        numbers = shingle(texts, RUN_WORDS)
+        exact = np.fromiter(map(hash, texts), np.int64, len(texts)).view(np.uint64)
+        found[field] = FieldNumbers(exact=exact, normal=numbers.texts, runs=numbers.hashes)
+    return found
+
+
+class _Wanted:
+    """Numbers that are looked for among others."""
+
+    def __init__(self, parts: Sequence[Numbers], ignored: Numbers) -> None:
         import numpy as np
 
         from ragtune.dataset.splits import distinct
 
-        runs = np.concatenate([*self._runs, np.zeros(0, np.uint64)])
-        runs = distinct(runs)
-        self.runs = runs[~np.isin(runs, ignored)] if len(ignored) else runs
-        self._runs.clear()
+        self._every = np.concatenate(parts)
+        numbers = distinct(self._every)
+        self.numbers = numbers[~np.isin(numbers, ignored)] if len(ignored) else numbers
         # At most one place in sixteen is taken.
-        bits = min(max(_LEAST_FILTER_BITS, len(self.runs).bit_length() + 4), _MOST_FILTER_BITS)
+        bits = min(len(self.numbers).bit_length() + 4, _MOST_FILTER_BITS)
         self._mask = np.uint64((1 << bits) - 1)
-        # Nearly every run of the other file is told apart by this table alone.
+        # Nearly every other number is told apart by this table alone.
         self._maybe = np.zeros(1 << bits, dtype=np.bool_)
-        self._maybe[self.runs & self._mask] = True
+        self._maybe[self.numbers & self._mask] = True
         self.forget()
 
     def forget(self) -> None:
         """Begin with another file."""
         import numpy as np
 
-        self._exact_there: set[int] = set()
-        self._normal_there: set[int] = set()
-        self._shared = np.zeros(len(self.runs), dtype=np.bool_)
-        self._all_exact, self._all_normal = set(self.exact), set(self.normal)
+        self.found = np.zeros(len(self.numbers), dtype=np.bool_)
 
-    def mark(self, texts: Sequence[str], numbers: Shingles) -> None:
-        """Look at some texts of the other file."""
+    def mark(self, numbers: Numbers) -> None:
+        """Look at some numbers of the other file."""
         import numpy as np
 
-        self._exact_there |= self._all_exact.intersection(map(hash, texts))
-        self._normal_there |= self._all_normal.intersection(numbers.texts.tolist())
-        if len(self.runs):
-            likely = numbers.hashes[self._maybe[numbers.hashes & self._mask]]
-            places = np.minimum(np.searchsorted(self.runs, likely), len(self.runs) - 1)
-            self._shared[places[self.runs[places] == likely]] = True
+        likely = numbers[self._maybe[numbers & self._mask]]
+        if len(likely):
+            places = np.minimum(np.searchsorted(self.numbers, likely), len(self.numbers) - 1)
+            self.found[places[self.numbers[places] == likely]] = True
+
+    def __len__(self) -> int:
+        return len(self._every)
+
+    def hits(self) -> int:
+        """How many of the given numbers, each as often as it was given, were found."""
+        import numpy as np
+
+        return int(self.found[np.searchsorted(self.numbers, self._every)].sum())
+
+
+class _Sought:
+    """The texts of one field that are looked for; keeps numbers, no texts."""
+
+    def __init__(self, parts: Sequence[FieldNumbers], ignored: Numbers) -> None:
+        self._exact = _Wanted([part.exact for part in parts], ignored[:0])
+        self._normal = _Wanted([part.normal for part in parts], ignored[:0])
+        self._runs = _Wanted([part.runs for part in parts], ignored)
+
+    def mark(self, numbers: FieldNumbers) -> None:
+        """Look at some texts of the other file."""
+        self._exact.mark(numbers.exact)
+        self._normal.mark(numbers.normal)
+        self._runs.mark(numbers.runs)
 
     def found(self, file: str, other: str, field: str) -> FieldOverlap:
-        return FieldOverlap(
+        """What was found since the last call."""
+        found = FieldOverlap(
             file=file,
             other=other,
             field=field,
-            texts=len(self.exact),
-            exact=sum(number in self._exact_there for number in self.exact),
-            normalised=sum(number in self._normal_there for number in self.normal),
-            runs=len(self.runs),
-            shared_runs=int(self._shared.sum()),
+            texts=len(self._exact),
+            exact=self._exact.hits(),
+            normalised=self._normal.hits(),
+            runs=len(self._runs.numbers),
+            shared_runs=int(self._runs.found.sum()),
         )
+        for wanted in (self._exact, self._normal, self._runs):
+            wanted.forget()
+        return found
 
 
 def find_overlap(
@@ -192,41 +228,37 @@ def find_overlap(
     """Look for the texts of `files` in `others`; a file is not compared with itself or with an earlier one of `files`.
 
     Args:
-        files: name and a function that starts reading: batches of texts by field. Eight bytes per run of words are
-            held.
+        files: name and a function that starts reading: numbers of texts by field, some texts at a time. They are held,
+            eight bytes per run of words.
         others: the same for the files that are searched; nothing of them is held.
         ignored: texts whose runs of words do not count, for example those of a template.
     """
     from ragtune.dataset.shingles import shingle
 
-    sought: dict[str, dict[str, _Sought]] = {}
     skipped = shingle(ignored, RUN_WORDS).hashes
     searched_for = {other: _after(list(files), other) for other in others}
-    for name, read in files.items():
-        if not any(name in names for names in searched_for.values()):
-            continue
-        own = sought.setdefault(name, {})
-        for batch in read():
-            for field, texts in batch.items():
-                own.setdefault(field, _Sought()).add(texts, shingle(texts, RUN_WORDS))
-        for item in own.values():
-            item.finish(skipped)
+    wanted = {name for names in searched_for.values() for name in names}
+    sought = {name: _collected(read(), skipped) for name, read in files.items() if name in wanted}
     found = []
     for other, read in others.items():
-        wanted = [name for name in searched_for[other] if sought[name]]
-        if not wanted:
+        names = [name for name in searched_for[other] if sought[name]]
+        if not names:
             continue
         for batch in read():
-            for field, texts in batch.items():
-                numbers = shingle(texts, RUN_WORDS)
-                for name in wanted:
+            for field, numbers in batch.items():
+                for name in names:
                     if field in sought[name]:
-                        sought[name][field].mark(texts, numbers)
-        for name in wanted:
-            for field, item in sought[name].items():
-                found.append(item.found(name, other, field))
-                item.forget()
+                        sought[name][field].mark(numbers)
+        found += [item.found(name, other, field) for name in names for field, item in sought[name].items()]
     return Overlap(fields=tuple(sorted(found, key=lambda item: (list(files).index(item.file), item.other, item.field))))
+
+
+def _collected(batches: Iterable[Mapping[str, FieldNumbers]], ignored: Numbers) -> dict[str, _Sought]:
+    parts: dict[str, list[FieldNumbers]] = {}
+    for batch in batches:
+        for field, numbers in batch.items():
+            parts.setdefault(field, []).append(numbers)
+    return {field: _Sought(own, ignored) for field, own in parts.items() if sum(len(part.exact) for part in own)}
 
 
 def _after(files: list[str], other: str) -> list[str]:
@@ -248,8 +280,8 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(item)
 
 
-def fields_of_lines(lines: Iterable[bytes]) -> Iterator[Fields]:
-    """Texts by speaker from lines of records: questions of any length, others from five words on; no system prompts."""
+def numbers_of_lines(lines: Iterable[bytes]) -> Iterator[dict[str, FieldNumbers]]:
+    """The texts of records by speaker: questions of any length, others from five words on; no system prompts."""
     remaining = iter(lines)
     while batch := list(islice(remaining, _AT_ONCE)):
         fields: dict[str, list[str]] = {}
@@ -262,7 +294,7 @@ def fields_of_lines(lines: Iterable[bytes]) -> Iterator[Fields]:
             if isinstance(record, dict):
                 for field, text in _spoken(record):
                     fields.setdefault(field, []).append(text)
-        yield fields
+        yield numbers_of(fields)
 
 
 def _spoken(record: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -41,7 +41,6 @@ def read_rows(table: pa.Table) -> Selection:
 def _schema() -> pa.Schema:
     import pyarrow as pa
 
-    keys = pa.list_(pa.uint64())
     return pa.schema(
         {
             "row": pa.int64(),
@@ -50,8 +49,8 @@ def _schema() -> pa.Schema:
             "error": pa.string(),
             "format": pa.string(),
             "system": pa.string(),
-            "keys": keys,
-            "wishes": keys,
+            "facts": pa.large_binary(),
+            "wishes": pa.list_(pa.uint64()),
         }
     )
 
@@ -64,14 +63,14 @@ def of_made(made: Made) -> pa.Table:
         made.numbers,
         made.data.split(b"\n")[:-1],
         made.systems,
-        made.keys or repeat(()),
+        map(pickle.dumps, made.facts.rows()) if made.facts else repeat(None),
         made.wishes or repeat(()),
         strict=False,
     )
     rows: list[dict[str, object]] = [{"row": row, "dropped_by": index} for row, index in made.dropped.items()]
     rows += [
-        {"row": row, "line": line, "format": made.format, "system": system, "keys": keys, "wishes": wishes}
-        for row, line, system, keys, wishes in lines
+        {"row": row, "line": line, "format": made.format, "system": system, "facts": facts, "wishes": wishes}
+        for row, line, system, facts, wishes in lines
     ]
     return pa.Table.from_pylist(rows, schema=_schema()).sort_by("row")
 
@@ -95,6 +94,8 @@ def read_made(table: pa.Table) -> Made:
     Raises:
         DatasetError: the one that it tells.
     """
+    from ragtune.dataset.facts import joined
+
     rows = table.to_pylist()
     if rows[0]["error"] is not None:
         raise DatasetError(rows[0]["error"])
@@ -105,6 +106,6 @@ def read_made(table: pa.Table) -> Made:
         data=b"".join([row["line"] + b"\n" for row in made]),
         systems=[row["system"] for row in made],
         dropped={row["row"]: row["dropped_by"] for row in rows if row["line"] is None},
-        keys=[row["keys"] for row in made],
+        facts=joined([pickle.loads(row["facts"]) for row in made]) if made and made[0]["facts"] else None,
         wishes=[row["wishes"] for row in made],
     )

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ragtune.dataset.batches import Lines
+from ragtune.dataset.batches import Lines, Texts
 from ragtune.errors import DatasetError
 from ragtune.records.base import escape_line_separators, line_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ragtune.dataset.batches import Selection
     from ragtune.records import RecordFormat
 
@@ -219,18 +217,24 @@ class Renderer:
             format=self._template.format,
             systems=[self._template.system] * len(rows),
             data=b"".join(chain.from_iterable(zip(*parts, strict=False))),
-            facts=lambda: self._facts(needed),
+            texts=lambda: self._texts(needed),
         )
 
-    def _facts(self, columns: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Sequence[str]]]:
-        """For each row its question, and the columns that the template names."""
-        template = self._template
-        texts = zip(*columns.values(), strict=True)
-        asked = [template.columns.index(name) for name in template.question_columns]
-        if len(asked) == 1:
-            (only,) = asked
-            return ((values[only], values) for values in texts)
-        return ((" ".join(values[index] for index in asked), values) for values in texts)
+    def _texts(self, columns: Mapping[str, Sequence[str]]) -> Texts:
+        """The columns that the template names; a question made of several columns is a text of its own."""
+        asked = self._template.question_columns
+        said = dict(columns)
+        if len(asked) > 1:
+            name = " + ".join(asked)
+            said = {name: list(map(" ".join, zip(*(columns[column] for column in asked), strict=True))), **columns}
+            asked = (name,)
+        rows = len(next(iter(said.values()), ()))
+        return Texts(
+            texts=list(chain.from_iterable(zip(*said.values(), strict=True))),
+            fields=tuple(said) * rows,
+            asked=[name in asked for name in said] * rows,
+            per_row=[len(said)] * rows,
+        )
 
 
 def _refuse_other_types(rows: Selection, name: str, values: Sequence[Any]) -> None:
