@@ -22,47 +22,6 @@ def note(error: BaseException) -> str:
     return "\n".join(error.__notes__)
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "kind", "words"),
-    [
-        (401, None, openai.AuthenticationError, "scopes Files write"),
-        (403, "model_not_found", openai.PermissionDeniedError, "no model 'ft:x'"),
-        (403, None, openai.PermissionDeniedError, "the project and the role"),
-        (404, "model_not_found", openai.NotFoundError, "minutes to appear"),
-        (404, None, openai.NotFoundError, "does not serve chat.completions.create, or not for 'ft:x'"),
-        (413, None, openai.APIStatusError, "larger than the server takes"),
-        (429, "insufficient_quota", openai.RateLimitError, "adding credit"),
-        (429, "daily_rate_limit_exceeded", openai.RateLimitError, "24 hours"),
-        (429, "rate_limit_exceeded", openai.RateLimitError, "fewer requests"),
-        (400, None, openai.BadRequestError, "nothing was changed"),
-        (500, None, openai.InternalServerError, "on the side of"),
-    ],
-)
-def test_an_error_of_openais_passes_through_with_a_note(
-    stub: Any, api: Api, wire: Any, status: int, code: str | None, kind: type[Exception], words: str
-) -> None:
-    stub.on(*CHAT, (status, wire.error("no", code=code)))
-    with pytest.raises(kind) as refusal:
-        rt.TunedModel(api, "ft:x", system="").ask("?")
-    assert words in note(refusal.value)
-
-
-def test_a_model_that_was_shut_down_is_expired(stub: Any, api: Api, wire: Any) -> None:
-    gone = wire.error("The model `ft:x` has been deprecated, learn more here: https://...", code="model_not_found")
-    stub.on(*CHAT, (404, gone))
-    with pytest.raises(rt.ModelExpired, match="'ft:x'") as expired:
-        rt.TunedModel(api, "ft:x", system="").ask("?")
-    assert isinstance(expired.value.__cause__, openai.NotFoundError)
-
-
-@pytest.mark.parametrize("body", [{"error": "a bare text"}, {"detail": "Not Found"}, b"<html>proxy</html>", []])
-def test_error_bodies_of_any_shape_are_survived(stub: Any, api: Api, body: Any) -> None:
-    stub.on("GET", "/fine_tuning/jobs/ftjob-1", (404, body))
-    with pytest.raises(openai.NotFoundError) as refusal:
-        rt.FineTuneJob.get(api, "ftjob-1")
-    assert "'ftjob-1' is not on this account" in note(refusal.value)
-
-
 @pytest.mark.parametrize("body", [b"<html>proxy</html>", b"", b"{"])
 def test_a_success_that_is_no_json_is_an_error_of_ours(stub: Any, api: Api, body: bytes) -> None:
     stub.on("GET", "/fine_tuning/jobs/ftjob-1", body)
@@ -87,12 +46,13 @@ def test_a_connection_that_was_refused_leaves_no_doubt(stub: Any, client: openai
 
     class Leaving(SyncPort):
         async def call(self, name: str, /, **arguments: Any) -> Any:
-            self._client.base_url = "http://127.0.0.1:9/v1"
+            if name == "fine_tuning.jobs.create":
+                self._client.base_url = "http://127.0.0.1:9/v1"
             return await super().call(name, **arguments)
 
     with pytest.raises(openai.APIConnectionError):
         rt.FineTuneJob.create(Api(Leaving(client)), "file-1", rt.TuneSpec(model="base"))
-    assert [request.path for request in stub.requests] == ["/fine_tuning/jobs"]
+    assert {request.method for request in stub.requests} == {"GET"}
 
 
 def test_deleting_what_is_not_there_says_so(stub: Any, api: Api, wire: Any) -> None:
@@ -112,10 +72,10 @@ def test_a_base_model_cannot_be_deleted_whatever_the_key(stub: Any, api: Api, wi
     maintenance = rt.Maintenance(api, enabled=True)
     with pytest.raises(openai.PermissionDeniedError) as refusal:
         maintenance.delete_model("base")
-    assert "'base' is a base model; only tuned models" in note(refusal.value)
+    assert "'base' is a base model: only tuned models" in note(refusal.value)
     with pytest.raises(openai.PermissionDeniedError) as refusal:
         maintenance.delete_model("ft:x")
-    assert "project and the role" in note(refusal.value)
+    assert "the role Owner" in note(refusal.value)
 
 
 def test_the_guard_sends_no_write_and_every_read(stub: Any, api: Api, wire: Any) -> None:
