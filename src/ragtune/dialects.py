@@ -1,19 +1,22 @@
-"""Dated facts about servers that speak OpenAI's fine-tuning wire, chosen by the client's base URL.
+"""Dated facts about servers that speak OpenAI's fine-tuning wire, chosen by the client's base URL or by name.
 
 A dialect only ever refuses what its server is known to refuse or to misread; an unknown server gets the benefit of
-the doubt. None of these presets was ever called live for this package; each names its source and its day.
+the doubt. Apart from `local`, which the tests train against, none of these presets was ever called live for this
+package: each names its source and its day, and says so.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ragtune.errors import SpecError
 
-__all__ = ["DIALECTS", "Dialect", "dialect_of"]
+__all__ = ["DIALECTS", "Dialect", "dialect_named", "dialect_of"]
 
 ALL_METHODS = frozenset({"supervised", "dpo", "reinforcement"})
 
@@ -26,54 +29,123 @@ class Dialect:
         name: its short name.
         hosts: patterns of host names that belong to it; `*` stands for anything.
         methods: ways of fine-tuning that it takes.
-        multiplier: whether `learning_rate_multiplier` means something to it.
-        absolute: whether an absolute `learning_rate` means something to it.
+        learning_rate: what the learning rate is to it: a `multiplier` of its own rate, an `absolute` rate, or `either`.
+        hyperparameters: where it looks for them: below the `method`, or in the `body` beside it, the older place.
+        suffix: whether the tuned model's suffix is `optional` or `refused`.
+        longest_suffix: most characters of a suffix.
+        needs_validation: methods that do not go without a validation file.
+        extra_body: fields that every create request needs there beside OpenAI's.
+        uploads_in_parts: whether it has the routes for large files; None where that is tried.
+        file_status: whether its files carry a status, so that one may wait for it.
+        statuses: its words for a job's status, to OpenAI's.
+        result: what a job that succeeded leaves: a model that is `callable` after minutes at most, or one that its
+            owner must deploy first (`deploy`).
+        serving: how such a model is made to answer, for a person; None where nothing is to be done.
+        weights: how the trained weights are had, for a person; None where they cannot be, or nobody knows.
+        deletes_models: whether a tuned model is deleted by the same call as at OpenAI.
         catalog_dates: whether the catalogue's shutdown dates, which are OpenAI's, hold there; elsewhere the server is
             asked whether it still has the model.
         source: where these facts were read.
         as_of: on which day.
+        called_live: whether this package was ever tried against such a server.
 
     Example:
         ```python
-        from ragtune.dialects import dialect_of
+        from dataclasses import replace
 
-        print(dialect_of("https://api.openai.com/v1/").name, dialect_of("http://127.0.0.1:4010/v1").name)
+        from ragtune.dialects import dialect_named, dialect_of
+
+        print(dialect_of("https://api.openai.com/v1/").name, dialect_of("https://example.org/v1").name)
         #> openai generic
+        mine = replace(dialect_named("generic"), name="mine", learning_rate="absolute", extra_body={"lora": True})
+        print(mine.extra_body)
+        #> {'lora': True}
         ```
     """
 
     name: str
-    hosts: tuple[str, ...]
+    hosts: tuple[str, ...] = ()
     methods: frozenset[str] = ALL_METHODS
-    multiplier: bool = True
-    absolute: bool = False
-    catalog_dates: bool = True
+    learning_rate: Literal["multiplier", "absolute", "either"] = "multiplier"
+    hyperparameters: Literal["method", "body"] = "method"
+    suffix: Literal["optional", "refused"] = "optional"
+    longest_suffix: int = 64
+    needs_validation: frozenset[str] = frozenset()
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    uploads_in_parts: bool | None = True
+    file_status: bool = True
+    statuses: Mapping[str, str] = field(default_factory=dict)
+    result: Literal["callable", "deploy"] = "callable"
+    serving: str | None = None
+    weights: str | None = None
+    deletes_models: bool = True
+    catalog_dates: bool = False
     source: str
     as_of: dt.date = dt.date(2026, 11, 21)
+    called_live: bool = False
 
+    def status(self, word: str) -> str:
+        """OpenAI's word for a status of this server; a word that nobody knows stays as it is."""
+        return self.statuses.get(word, word)
+
+
+# What servers that copied the wire say for the same things.
+_SYNONYMS = {
+    "pending": "queued",
+    "completed": "succeeded",
+    "success": "succeeded",
+    "error": "failed",
+    "user_error": "failed",
+    "canceled": "cancelled",
+    "stopped": "cancelled",
+}
 
 GENERIC = Dialect(
-    name="generic", hosts=(), absolute=True, catalog_dates=False, source="nothing is known, so nothing is refused"
+    name="generic",
+    learning_rate="either",
+    uploads_in_parts=None,
+    statuses=_SYNONYMS,
+    source="nothing is known, so nothing is refused",
 )
 DIALECTS = (
     Dialect(
-        name="openai", hosts=("api.openai.com",), source="https://platform.openai.com/docs/api-reference/fine-tuning"
+        name="openai",
+        hosts=("api.openai.com",),
+        needs_validation=frozenset({"reinforcement"}),
+        catalog_dates=True,
+        source="https://platform.openai.com/docs/api-reference/fine-tuning",
     ),
     Dialect(
         name="azure-foundry",
         hosts=("*.openai.azure.com", "*.services.ai.azure.com"),
-        # Azure retires OpenAI's models on days of its own.
-        catalog_dates=False,
+        needs_validation=frozenset({"reinforcement"}),
+        # The newer of its two addresses answers 404 to the routes for parts.
+        uploads_in_parts=None,
+        result="deploy",
+        serving="make a deployment of it in the portal, with `az cognitiveservices` or ARM, and ask that by its name",
+        # Azure retires OpenAI's models on days of its own, so `catalog_dates` stays off.
         source="https://learn.microsoft.com/azure/ai-foundry/openai/how-to/fine-tuning",
     ),
     Dialect(
         name="nebius",
         hosts=("api.tokenfactory.nebius.com",),
         methods=frozenset({"supervised"}),
-        multiplier=False,
-        absolute=True,
-        catalog_dates=False,
+        learning_rate="absolute",
+        uploads_in_parts=None,
+        file_status=False,
+        result="deploy",
+        serving="deploy a checkpoint with POST /v0/models and its source 'JOB:CHECKPOINT', then ask the name it answers",
+        weights="each checkpoint lists result_files; `client.files.content(id)` fetches them",
+        deletes_models=False,
         source="https://docs.tokenfactory.nebius.com/post-training/how-to-fine-tune",
+    ),
+    Dialect(
+        name="local",
+        # By name only: what listens on this machine may as well be another server.
+        methods=frozenset({"supervised", "dpo"}),
+        weights="`LocalBackend.export(model, folder)` or `ragtune export`",
+        source="ragtune.local, the embedded backend",
+        called_live=True,
     ),
     GENERIC,
 )

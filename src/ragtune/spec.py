@@ -257,17 +257,23 @@ class TuneSpec:
         """Return the body of the create request, apart from the files; what is None is not in it.
 
         Raises:
-            Unsupported: the server is known not to take the method or the kind of learning rate.
+            Unsupported: the server is known not to take the method, the kind of learning rate, or the suffix.
         """
-        _check_dialect(self.method, dialect)
+        _check_dialect(self, dialect)
         settings: dict[str, Any] = {}
-        if values := self.method.hyperparameters():
+        values = self.method.hyperparameters()
+        if values and dialect.hyperparameters == "method":
             settings["hyperparameters"] = values
         if isinstance(self.method, Reinforcement):
             settings |= _set(grader=dict(self.method.grader), response_format=self.method.response_format)
         method = {"type": self.method.type} | ({self.method.type: settings} if settings else {})
+        beside = values if dialect.hyperparameters == "body" else {}
         return {"model": self.model, "method": method} | _set(
-            seed=self.seed, suffix=self.suffix, metadata=dict(self.metadata) or None
+            hyperparameters=beside or None,
+            seed=self.seed,
+            suffix=self.suffix,
+            metadata=dict(self.metadata) or None,
+            extra_body=dict(dialect.extra_body) or None,
         )
 
 
@@ -286,13 +292,21 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
             raise SpecError(f"metadata[{key!r}]: {value!r} must be text of at most 512 characters")
 
 
-def _check_dialect(method: Method, dialect: Dialect) -> None:
+def _check_dialect(spec: TuneSpec, dialect: Dialect) -> None:
+    method = spec.method
     if method.type not in dialect.methods:
         raise Unsupported(dialect.name, f"the method {method.type}", f"it takes {', '.join(sorted(dialect.methods))}")
-    if isinstance(method.learning_rate, Absolute) and not dialect.absolute:
+    if isinstance(method.learning_rate, Absolute) and dialect.learning_rate == "multiplier":
         raise Unsupported(dialect.name, "an absolute learning rate", "it takes a factor: learning_rate=Multiplier(...)")
-    if isinstance(method.learning_rate, Multiplier) and not dialect.multiplier:
+    if isinstance(method.learning_rate, Multiplier) and dialect.learning_rate == "absolute":
         raise Unsupported(dialect.name, "a learning rate multiplier", "it takes a rate: learning_rate=Absolute(...)")
+    if spec.suffix is None:
+        return
+    if dialect.suffix == "refused":
+        raise Unsupported(dialect.name, "a suffix", "it names tuned models itself: leave suffix out")
+    if len(spec.suffix) > dialect.longest_suffix:
+        reason = f"it takes at most {dialect.longest_suffix} characters"
+        raise Unsupported(dialect.name, f"a suffix of {len(spec.suffix)} characters", reason)
 
 
 def _check_common(method: Method) -> None:

@@ -39,7 +39,7 @@ MAY: dict[str, set[str]] = {
     "plan": {"errors", "dataset", "spec"},
     "_drive": {"errors"},
     "_keys": {"errors"},
-    "_api": {"errors", "_drive", "_keys", "plan"},
+    "_api": {"errors", "_drive", "_keys", "plan", "dialects"},
     "_retry": {"errors", "_drive", "_api"},
     "files": DATA | PORTS | {"dataset", "plan", "journal"},
     "job": DATA | PORTS | {"dataset", "plan", "files", "journal", "_table"},

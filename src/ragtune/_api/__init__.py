@@ -9,6 +9,7 @@ from ragtune._api.calls import ORGANIZATION_HEADER, Reply
 from ragtune._api.faults import UnreadableReplyError
 from ragtune._api.identity import is_loopback, name_of_account
 from ragtune._api.ports import AsyncPort, SyncPort
+from ragtune.dialects import dialect_named, dialect_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 
     from ragtune._api.calls import Json, LocalFile
     from ragtune._api.ports import Port
+    from ragtune.dialects import Dialect
 
 A = TypeVar("A")
+J = TypeVar("J", bound="dict[str, Any]")
 B = TypeVar("B")
 
 # The largest page that OpenAI gives of jobs, events and checkpoints.
@@ -32,8 +35,29 @@ class Api:
     reader who stops early fetches no more than it needs.
     """
 
-    def __init__(self, port: Port) -> None:
+    def __init__(self, port: Port, dialect: Dialect | None = None) -> None:
         self.port = port
+        self.dialect = dialect_of(port.base_url) if dialect is None else dialect
+
+    def over(self, port: Port) -> Api:
+        """Return the same calls, in the same dialect, over another port."""
+        return Api(port, self.dialect)
+
+    def speaking(self, dialect: Dialect | str | None) -> Api:
+        """Return the same calls in another dialect, given by itself or by name; None leaves everything as it is.
+
+        Raises:
+            SpecError: there is no dialect of that name.
+        """
+        if dialect is None:
+            return self
+        return Api(self.port, dialect_named(dialect) if isinstance(dialect, str) else dialect)
+
+    def _understood(self, name: str, body: J) -> J:
+        """Put OpenAI's word for a job's status into what a call answered: wherever a job is read, once."""
+        if name.startswith("fine_tuning.jobs") and isinstance(body.get("status"), str):
+            body["status"] = self.dialect.status(body["status"])
+        return body
 
     async def account(self) -> str:
         """Return a name for the account behind the client; a server on this machine is asked for its own."""
@@ -57,7 +81,8 @@ class Api:
         seen: set[str] = set()
         known_in_a_row = 0
         async with aclosing(self.port.items(name, **query)) as items:
-            async for item in items:
+            async for unread in items:
+                item = self._understood(name, unread)
                 # Pages shift while they are read; and a server that does not know `after` sends the first one for ever.
                 known_in_a_row = known_in_a_row + 1 if item["id"] in seen else 0
                 if known_in_a_row == PAGE:
@@ -68,7 +93,7 @@ class Api:
 
     async def look(self, name: str, *, timeout_s: float, **query: Any) -> Reply:
         """Read once, for those who look again anyhow: the client repeats nothing, a silent server is given up."""
-        reply = await self.port.call(name, retries=0, timeout_s=timeout_s, **query)
+        reply = self._understood(name, await self.port.call(name, retries=0, timeout_s=timeout_s, **query))
         return reply if isinstance(reply, Reply) else Reply(reply)
 
     async def pages(self, name: str, *, timeout_s: float, **query: Any) -> AsyncGenerator[Reply, None]:
@@ -76,8 +101,10 @@ class Api:
         after: Json = {}
         while True:
             page = await self.look(name, timeout_s=timeout_s, limit=PAGE, **query, **after)
-            yield page
             items = page.get("data") or []
+            for item in items:
+                self._understood(name, item)
+            yield page
             if not items or page.get("has_more") is False:
                 return
             after = {"after": items[-1]["id"]}
@@ -107,11 +134,12 @@ class Api:
 
         The client sends no idempotency key, so its own retries could buy the job three times.
         """
-        return await self.port.call("fine_tuning.jobs.create", retries=0, **request)
+        name = "fine_tuning.jobs.create"
+        return self._understood(name, await self.port.call(name, retries=0, **request))
 
     async def job(self, job_id: str) -> Json:
         """Fetch a job."""
-        return await self.port.call("fine_tuning.jobs.retrieve", fine_tuning_job_id=job_id)
+        return await self._job("retrieve", job_id)
 
     async def jobs(self, *, metadata: dict[str, str] | None = None, page: int = PAGE) -> AsyncGenerator[Json, None]:
         """Iterate the account's jobs, those that carry `metadata` when it is given."""
@@ -132,7 +160,11 @@ class Api:
 
     async def steer_job(self, verb: str, job_id: str) -> Json:
         """Cancel, pause or resume a job (`verb` is the call's name)."""
-        return await self.port.call(f"fine_tuning.jobs.{verb}", fine_tuning_job_id=job_id)
+        return await self._job(verb, job_id)
+
+    async def _job(self, verb: str, job_id: str) -> Json:
+        name = f"fine_tuning.jobs.{verb}"
+        return self._understood(name, await self.port.call(name, fine_tuning_job_id=job_id))
 
     def models(self) -> AsyncGenerator[Json, None]:
         """Iterate the models that this key may use."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import openai
 
+    from ragtune._api import Api
     from ragtune._api.calls import Json, LocalFile
     from ragtune.dataset import Dataset
     from ragtune.files import UploadedFile

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from ragtune._api import Api
 from ragtune._api.identity import public_url
 from ragtune._api.planning import PlanEnd
-from ragtune.errors import ModelExpired
 from ragtune.job import placing
-from ragtune.job.base_model import WARN_BEFORE_SHUTDOWN
 from ragtune.plan import Plan
 
 if TYPE_CHECKING:
@@ -26,7 +23,7 @@ __all__ = ["plan"]
 
 async def plan(port: PlanPort, order: Order) -> Plan:
     """Return the plan of an order whose recorder is sealed."""
-    api = Api(port)
+    api = Api(port, order.dialect)
     account = await placing.account_of(api, order.recorder)
     existing: JobDetails | None = None
     try:
@@ -38,7 +35,7 @@ async def plan(port: PlanPort, order: Order) -> Plan:
     runs = await api.port.work(order.recorder.runs_of, account, order.key)
     warnings = [*order.warnings, *_duplicates(runs, existing, probed=port.probes)]
     if port.probes:
-        warnings += [*_files_there(order, calls, existing), *await _base(api, order), *await _closed(api, order)]
+        warnings += [*_files_there(order, calls, existing), *await _closed(api, order)]
     return Plan(server=public_url(port.base_url), calls=calls, cost=order.cost, warnings=tuple(warnings))
 
 
@@ -60,23 +57,6 @@ def _files_there(order: Order, calls: tuple[PlannedCall, ...], existing: JobDeta
     sent = [call.body["file"]["name"] for call in calls if call.name == "files.create"]
     there = [] if existing else [file.name for file in order.local_files.values() if file.name not in sent]
     return [f"{name} lies on the account already: it would not be sent" for name in there]
-
-
-async def _base(api: Api, order: Order) -> list[str]:
-    """What the server itself says of the base model's end."""
-    import openai
-
-    model = order.run.model
-    try:
-        told = (await api.model(model)).get("shutdown_date")
-    except (openai.APIStatusError, ModelExpired) as error:
-        return [f"the server does not show {model}: {error}"]
-    try:
-        day = dt.date.fromisoformat(told or "")
-    except ValueError:
-        return []
-    today = dt.datetime.fromtimestamp(api.port.now(), tz=dt.UTC).date()
-    return [f"the server says that {model} ends on {day}"] if day - today <= WARN_BEFORE_SHUTDOWN else []
 
 
 async def _closed(api: Api, order: Order) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, overload
 
-from ragtune._api import Api, asynchronous, gather
+from ragtune._api import asynchronous, gather
 from ragtune._api.planning import GuardPort, PlanPort
 from ragtune.files import UploadedFile
 from ragtune.job import AsyncFineTuneJob, JobDetails
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import openai
 
+    from ragtune._api import Api
     from ragtune._api.calls import Json
     from ragtune.job import JobTable
 
@@ -45,7 +46,7 @@ class AsyncMaintenance:
     def __init__(self, client: openai.AsyncOpenAI | Api, *, enabled: bool = False) -> None:
         self._open = asynchronous(client)
         self._enabled = enabled
-        self._api = self._open if enabled else Api(GuardPort(self._open.port))
+        self._api = self._open if enabled else self._open.over(GuardPort(self._open.port))
 
     async def jobs(self, *, limit: int | None = 20, status: str | None = None) -> JobTable[AsyncFineTuneJob]:
         """List jobs, newest first."""
@@ -115,7 +116,7 @@ class AsyncMaintenance:
 
     async def _plan(self, write: Callable[[Api], Awaitable[Json]]) -> Plan:
         port = PlanPort(self._open.port)
-        await write(Api(port))
+        await write(self._open.over(port))
         return Plan(server=port.base_url, calls=tuple(port.calls))
 
     def __repr__(self) -> str:

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ragtune import catalog
-from ragtune._api import Api, asynchronous
+from ragtune._api import asynchronous
 from ragtune._api.planning import PlanPort
 from ragtune.errors import ModelExpired, ModelNotReady, NoTunedModel
 from ragtune.job import JobDetails
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
     import openai
 
+    from ragtune._api import Api
     from ragtune._api.calls import Json
+    from ragtune.dialects import Dialect
     from ragtune.job import AsyncFineTuneJob
 
 logger = logging.getLogger("ragtune")
@@ -102,7 +104,7 @@ class AsyncTunedModel:
                     continue
                 return cls._of(api, job)
         if going_on:
-            raise ModelNotReady(_not_ready(going_on[0]))
+            raise ModelNotReady(_not_ready(going_on[0], api.dialect))
         message = (
             "this account holds no finished fine-tune; create one with rt.FineTuneJob.create(client, dataset, spec)"
         )
@@ -115,9 +117,12 @@ class AsyncTunedModel:
         Raises:
             ModelNotReady: the job has not succeeded, or its server names no model.
         """
+        api = asynchronous(client)
         if job.fine_tuned_model is None:
-            raise ModelNotReady(_not_ready(job))
-        model = cls(client, job.fine_tuned_model)
+            raise ModelNotReady(_not_ready(job, api.dialect))
+        if api.dialect.serving is not None:
+            logger.warning("%s answers once it is deployed: %s", job.fine_tuned_model, api.dialect.serving)
+        model = cls(api, job.fine_tuned_model)
         model._learn_from(job)
         return model
 
@@ -182,7 +187,7 @@ class AsyncTunedModel:
         request = self._request(messages=messages, temperature=temperature, **parameters)
         if dry_run:
             port = PlanPort(self._api.port)
-            await Api(port).chat(request)
+            await self._api.over(port).chat(request)
             return Plan(server=port.base_url, calls=tuple(port.calls))
         return Answer.from_wire(await self._api.chat(request))
 
@@ -317,12 +322,13 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _not_ready(job: JobDetails) -> str:
+def _not_ready(job: JobDetails, dialect: Dialect) -> str:
     if job.status == "succeeded":
-        return (
-            f"job {job.id} succeeded but its server names no tuned model: some servers fill the name in minutes "
-            "later, others want the model deployed first; look at job.refresh().details.raw"
+        way = dialect.serving or (
+            "some servers fill the name in minutes later, others want the model deployed first; look at "
+            "job.refresh().details.raw"
         )
+        return f"job {job.id} succeeded but its server ({dialect.name}) names no tuned model: {way}"
     if job.is_final:
         return f"job {job.id} {job.status}, so there is no model; look at job.details.error"
     return (

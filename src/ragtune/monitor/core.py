@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import openai
 
     from ragtune._api import Api
-    from ragtune.job import JobTable
+    from ragtune.job import JobDetails, JobTable
     from ragtune.monitor.metrics import MetricRow, Metrics
 
 logger = logging.getLogger("ragtune")
@@ -99,7 +99,7 @@ class AsyncJobMonitor:
                 bar.end(self._job.status)
                 if on_end is not None:
                     on_end(self._job)
-                return await self._model(poller.left_s, bar)
+                return await self._model(poller, bar)
         except KeyboardInterrupt as stop:
             # As its argument too: a bare KeyboardInterrupt prints no message.
             stop.args = (f"waiting ended, {self._job.id} runs on as long as its server does; {self._come_back()}",)
@@ -148,7 +148,7 @@ class AsyncJobMonitor:
         await saw(self._job, body)
         return body.poll_after_s
 
-    async def _model(self, left_s: float, bar: ProgressBar) -> AsyncTunedModel:
+    async def _model(self, poller: Poller, bar: ProgressBar) -> AsyncTunedModel:
         """Return the finished job's model once the server answers to its name, or say what became of the job."""
         job = self._job.details
         if job.status == "cancelled":
@@ -156,15 +156,26 @@ class AsyncJobMonitor:
             raise JobCancelled(message)
         if job.status == "failed":
             raise await self._failure()
+        window_s = max(0.0, min(poller.left_s, APPEARS_WITHIN_S))
+        job = await self._named(poller, window_s)
         model = AsyncTunedModel._of(self._api, job)
 
         def waits() -> None:
             bar.end(f"{job.status}, its model does not answer yet")
             logger.info("%s succeeded, %s does not answer yet; it is waited for", job.id, model.name)
 
-        window_s = max(0.0, min(left_s, APPEARS_WITHIN_S))
         await require_model(self._api, job, model.name, window_s=window_s, waits=waits)
         return model
+
+    async def _named(self, poller: Poller, window_s: float) -> JobDetails:
+        """Look at a succeeded job until its server names the model: some do so minutes later, some never."""
+        port, pause = self._api.port, 0.5
+        until = port.monotonic() + (window_s if self._api.dialect.result == "callable" else 0.0)
+        while self._job.details.fine_tuned_model is None and port.monotonic() < until:
+            pause = min(2 * pause, 15.0)
+            await port.sleep(pause)
+            await poller.look(self._look)
+        return self._job.details
 
     async def _failure(self) -> JobFailed:
         """Return what the server says of a failed job, with the local line that it means."""
