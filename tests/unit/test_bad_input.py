@@ -108,6 +108,7 @@ def test_fewer_than_ten_records_are_built_and_reported(tmp_path: Path) -> None:
     [
         ("rows.jsonl", b'{"question": "a"}\n{"question": \n', "line 2 is not JSON"),
         ("rows.jsonl", b'{"question": "caf\xe9"}\n', "line 1.*0xe9.*not UTF-8"),
+        ("rows.jsonl", '{"question": "a"}\n'.encode("utf-16"), "line 1.*not UTF-8.*iconv -f utf-16 -t utf-8"),
         ("rows.jsonl", b"[1]\n", "row 0.*mapping"),
         ("rows.jsonl", b"", "no rows"),
         ("rows.json", b'[{"question": "a"}, {"ques', "not JSON"),
@@ -116,7 +117,9 @@ def test_fewer_than_ten_records_are_built_and_reported(tmp_path: Path) -> None:
         ("rows.json", b'["caf\xe9"]', "not UTF-8"),
         ("rows.csv", b"question,answer\na\n", "line 2.*fields"),
         ("rows.csv", b"question,answer\na,b,c\n", "line 2.*fields"),
-        ("rows.csv", b"question,answer\ncaf\xe9,b\n", "not UTF-8"),
+        ("rows.json", '[{"question": "a"}]'.encode("utf-16"), "not UTF-8.*iconv -f utf-16 -t utf-8"),
+        ("rows.csv", b"question,answer\ncaf\xe9,b\n", "not UTF-8.*encoding='cp1252'"),
+        ("rows.csv", "question,answer\na,b\n".encode("utf-16"), "not UTF-8.*encoding='utf-16'"),
         ("rows.csv", b"question,answer\n", "no rows"),
         ("rows.parquet", b"not parquet at all", "not a Parquet file"),
     ],

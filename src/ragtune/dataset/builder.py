@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from ragtune.dataset import sources
 from ragtune.dataset.audit import FactAudit, audit_rows
 from ragtune.dataset.batches import Batch, Made, Selection, missing_column
 from ragtune.dataset.building import build_folder
@@ -27,21 +26,18 @@ from ragtune.dataset.templates import (
     preference_template,
     reinforcement_template,
 )
+from ragtune.dataset.ways_in import WaysIn
 from ragtune.errors import DatasetError
-from ragtune.layouts import get_layout
 from ragtune.records import parse_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    import datasets
-    import pandas as pd
-
-    from ragtune.dataset.sources import Rows, Source
+    from ragtune.dataset.sources import Source
     from ragtune.records import AnyRecord
 
 
-class DatasetBuilder:
+class DatasetBuilder(WaysIn):
     """A recipe for a dataset: where rows come from, which are kept, what a record looks like.
 
     Every method returns a new builder; nothing is read before `preview` or `build`. Filters see the rows as the source
@@ -75,125 +71,13 @@ class DatasetBuilder:
         template: Template | Callable[[Mapping[str, Any]], object] | None = None,
         change: Callable[[str], str] | None = None,
     ) -> None:
-        self._source = source
+        super().__init__(source)
         self._filters = filters
         self._dropped_columns = dropped_columns
         self._template = template
         self._change = change
 
-    # Sources
-
-    @classmethod
-    def from_hub(
-        cls,
-        repository: str,
-        *,
-        split: str = "train",
-        name: str | None = None,
-        revision: str | None = None,
-        streaming: bool = False,
-        token: str | None = None,
-    ) -> DatasetBuilder:
-        """Rows from the Hugging Face hub, through `datasets.load_dataset`.
-
-        Args:
-            repository: for example `allenai/sciq`.
-            split: which of its splits, slices allowed: `train[:100]`.
-            name: its configuration, where it has several.
-            revision: branch, tag or commit; None is the newest.
-            streaming: read row by row over the network instead of downloading first.
-            token: for private repositories.
-
-        Raises:
-            DatasetError: it cannot be loaded; the message names the local ways.
-        """
-        source = sources.hub_source(
-            repository, split=split, name=name, revision=revision, streaming=streaming, token=token
-        )
-        return cls(source)
-
-    @classmethod
-    def from_dataset(cls, dataset: datasets.Dataset | datasets.IterableDataset) -> DatasetBuilder:
-        """Rows from a `datasets.Dataset` or `IterableDataset`.
-
-        Raises:
-            DatasetError: it is something else, for example a `DatasetDict` without a chosen split.
-        """
-        return cls(sources.hf_source(dataset))
-
-    @classmethod
-    def from_json(cls, path: str | Path) -> DatasetBuilder:
-        """Rows from a JSON file that holds a list of objects, read piece by piece.
-
-        Raises:
-            DatasetError: the file does not exist or is a folder.
-        """
-        return cls(sources.file_source(path, "json", sources.read_json))
-
-    @classmethod
-    def from_jsonl(cls, path: str | Path) -> DatasetBuilder:
-        """Rows from a file with one JSON object per line.
-
-        Raises:
-            DatasetError: the file does not exist or is a folder.
-        """
-        return cls(sources.file_source(path, "jsonl", sources.read_jsonl))
-
-    @classmethod
-    def from_csv(cls, path: str | Path) -> DatasetBuilder:
-        """Rows from a CSV file with a header line; every value is text.
-
-        Raises:
-            DatasetError: the file does not exist or is a folder.
-        """
-        return cls(sources.file_source(path, "csv", sources.read_csv))
-
-    @classmethod
-    def from_parquet(cls, path: str | Path) -> DatasetBuilder:
-        """Rows from a Parquet file, read batch by batch.
-
-        Raises:
-            DatasetError: the file does not exist or is a folder.
-        """
-        return cls(sources.file_source(path, "parquet", sources.read_parquet))
-
-    @classmethod
-    def from_pandas(cls, frame: pd.DataFrame) -> DatasetBuilder:
-        """Rows from a data frame; missing values are None."""
-        return cls(sources.pandas_source(frame))
-
-    @classmethod
-    def from_rows(cls, rows: Rows | Callable[[], Rows], *, layout: str | None = None) -> DatasetBuilder:
-        """Rows from any iterable of mappings, or from a function that gives a fresh iterable each time.
-
-        An iterator (a generator, say) can be built from once; a preview before that is fine.
-
-        Args:
-            rows: the rows.
-            layout: the name of a layout that people have, see `layout`.
-        """
-        builder = cls(sources.rows_source(rows))
-        return builder if layout is None else builder.layout(layout)
-
     # Steps
-
-    def layout(self, name: str, *, ignore: Sequence[str] = ()) -> DatasetBuilder:
-        """Take rows in a layout that people have: SQuAD, Alpaca, ShareGPT, chosen/rejected and others.
-
-        A layout of conversations or pairs gives finished records, and no template is needed; filters still see the rows
-        as they are. A layout of facts (`squad`, `pubmedqa`, `contexts`) gives plain rows for filters and a template.
-
-        Args:
-            name: see `ragtune.layouts.LAYOUTS` and the page about layouts.
-            ignore: further keys of the rows that carry nothing to train on.
-
-        Raises:
-            DatasetError: no layout has this name, or the builder has a template already.
-        """
-        layout = get_layout(name)
-        if layout.kind == "rows":
-            return self._with(source=sources.laid_out(self._source, name, ignore))
-        return self._filled(LaidOut(layout=name, ignore=tuple(ignore)))
 
     def filter(self, keep: Predicate, *, reason: str) -> DatasetBuilder:
         """Keep the rows for which `keep(row)` is true; the report counts the others under `reason`.
@@ -298,7 +182,7 @@ class DatasetBuilder:
         """
         return self._filled(make)
 
-    def _filled(self, template: Template | Callable[[Mapping[str, Any]], object]) -> DatasetBuilder:
+    def _filled(self, template: Template | Callable[[Mapping[str, Any]], object]) -> Self:
         if self._template is not None:
             raise DatasetError("this builder has a template already; start a second builder for a second record kind")
         if isinstance(template, Template):
@@ -307,7 +191,7 @@ class DatasetBuilder:
                 raise DatasetError(f"the template names column {hidden[0]!r}, which drop_columns took away")
         return self._with(template=template)
 
-    def _with(self, **changes: Any) -> DatasetBuilder:
+    def _with(self, **changes: Any) -> Self:
         state = {
             "filters": self._filters,
             "dropped_columns": self._dropped_columns,
@@ -315,7 +199,7 @@ class DatasetBuilder:
             "change": self._change,
             "source": self._source,
         }
-        return DatasetBuilder(**{**state, **changes})
+        return type(self)(**{**state, **changes})
 
     # Results
 

@@ -167,7 +167,7 @@ def _bad_json(path: Path, number: int, line: bytes, error: Exception) -> str:
         byte = line[wrong.start]
         return (
             f"{path} line {number}: byte {wrong.start} (0x{byte:02x}) is not UTF-8; "
-            f"convert the file, for example with iconv -f latin1 -t utf-8"
+            f"convert the file, for example with iconv -f {_likely_encoding(path)} -t utf-8"
         )
     return f"{path} line {number} is not JSON: {error}; every line must hold one object"
 
@@ -201,7 +201,10 @@ def _json_rows(path: Path) -> Iterator[Any]:
                 buffer = buffer[end:]
                 yield value
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x}; convert the file") from None
+        raise DatasetError(
+            f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x}; convert the file, for example with "
+            f"iconv -f {_likely_encoding(path)} -t utf-8"
+        ) from None
 
 
 def _rows_in_object(path: Path, text: str) -> Iterator[Any]:
@@ -219,26 +222,49 @@ def _rows_in_object(path: Path, text: str) -> Iterator[Any]:
     yield from value[lists[0]]
 
 
-def read_csv(path: Path) -> Iterator[Batch]:
-    """Rows from CSV with a header; every value is text."""
-    return batched_rows(_csv_rows(path), str(path))
+def csv_source(path: str | Path, delimiter: str, encoding: str) -> Source:
+    """Rows from a CSV file with a header; every value is text.
+
+    Raises:
+        DatasetError: the file does not exist or is a folder, or an option makes no sense.
+    """
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise DatasetError(f"delimiter={delimiter!r} must be one sign between fields, for example ',', ';' or a tab")
+    try:
+        codec = codecs.lookup(encoding).name
+    except LookupError:
+        raise DatasetError(f"encoding={encoding!r} is not known; for example utf-8, cp1252 or utf-16") from None
+    source = file_source(path, "csv", lambda path: batched_rows(_csv_rows(path, delimiter, codec), str(path)))
+    options = {"delimiter": delimiter, "encoding": codec}
+    defaults = {"delimiter": ",", "encoding": "utf-8"}
+    return replace(source, details={**source.details, **dict(options.items() - defaults.items())})
 
 
-def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
+def _csv_rows(path: Path, delimiter: str, encoding: str) -> Iterator[Mapping[str, Any]]:
+    with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="") as file:
+        reader = csv.DictReader(file, strict=True, delimiter=delimiter)
         try:
             for row in reader:
                 if None in row or None in row.values():
                     raise DatasetError(
                         f"{path} line {reader.line_num}: this row has not as many fields as the header "
-                        f"({len(reader.fieldnames or ())}); quote fields that hold commas or line breaks"
+                        f"({len(reader.fieldnames or ())}); quote fields that hold the delimiter {delimiter!r} or line "
+                        f"breaks, or pass the delimiter of this file"
                     )
                 yield row
         except csv.Error as error:
             raise DatasetError(f"{path} line {reader.line_num} is not CSV: {error}") from error
-        except UnicodeDecodeError as error:
-            raise DatasetError(f"{path} is not UTF-8: {error.reason}; convert the file") from None
+        except UnicodeError as error:
+            raise DatasetError(
+                f"{path} is not {encoding.upper()}: {error}; pass its encoding, for example "
+                f"encoding={_likely_encoding(path)!r}"
+            ) from None
+
+
+def _likely_encoding(path: Path) -> str:
+    """UTF-16 shows itself by the mark at its start; what else is not UTF-8 is most often from Windows."""
+    with path.open("rb") as file:
+        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "cp1252"
 
 
 def read_parquet(path: Path) -> Iterator[Batch]:

@@ -1,0 +1,148 @@
+"""The ways in: what a builder can read its rows from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Self
+
+from ragtune.dataset import sources
+from ragtune.dataset.functions import LaidOut
+from ragtune.layouts import get_layout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import datasets
+    import pandas as pd
+
+    from ragtune.dataset.sources import Rows, Source
+
+
+class WaysIn(ABC):
+    """The `from_...` constructors of `DatasetBuilder`, and the layouts that rows come in."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    @abstractmethod
+    def _with(self, **changes: Any) -> Self: ...
+
+    @abstractmethod
+    def _filled(self, template: LaidOut) -> Self: ...
+
+    @classmethod
+    def from_hub(
+        cls,
+        repository: str,
+        *,
+        split: str = "train",
+        name: str | None = None,
+        revision: str | None = None,
+        streaming: bool = False,
+        token: str | None = None,
+    ) -> Self:
+        """Rows from the Hugging Face hub, through `datasets.load_dataset`.
+
+        Args:
+            repository: for example `allenai/sciq`.
+            split: which of its splits, slices allowed: `train[:100]`.
+            name: its configuration, where it has several.
+            revision: branch, tag or commit; None is the newest.
+            streaming: read row by row over the network instead of downloading first.
+            token: for private repositories.
+
+        Raises:
+            DatasetError: it cannot be loaded; the message names the local ways.
+        """
+        source = sources.hub_source(
+            repository, split=split, name=name, revision=revision, streaming=streaming, token=token
+        )
+        return cls(source)
+
+    @classmethod
+    def from_dataset(cls, dataset: datasets.Dataset | datasets.IterableDataset) -> Self:
+        """Rows from a `datasets.Dataset` or `IterableDataset`.
+
+        Raises:
+            DatasetError: it is something else, for example a `DatasetDict` without a chosen split.
+        """
+        return cls(sources.hf_source(dataset))
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> Self:
+        """Rows from a JSON file that holds a list of objects, read piece by piece.
+
+        Raises:
+            DatasetError: the file does not exist or is a folder.
+        """
+        return cls(sources.file_source(path, "json", sources.read_json))
+
+    @classmethod
+    def from_jsonl(cls, path: str | Path) -> Self:
+        """Rows from a file with one JSON object per line.
+
+        Raises:
+            DatasetError: the file does not exist or is a folder.
+        """
+        return cls(sources.file_source(path, "jsonl", sources.read_jsonl))
+
+    @classmethod
+    def from_csv(cls, path: str | Path, *, delimiter: str = ",", encoding: str = "utf-8") -> Self:
+        """Rows from a CSV file with a header line; every value is text.
+
+        Args:
+            path: the file.
+            delimiter: the one sign between fields, for example `";"` or a tab.
+            encoding: how the text is written, for example `"cp1252"`, or `"utf-16"` for what Excel calls Unicode text.
+
+        Raises:
+            DatasetError: the file does not exist or is a folder, the delimiter is not one sign, or there is no such
+                encoding.
+        """
+        return cls(sources.csv_source(path, delimiter, encoding))
+
+    @classmethod
+    def from_parquet(cls, path: str | Path) -> Self:
+        """Rows from a Parquet file, read batch by batch.
+
+        Raises:
+            DatasetError: the file does not exist or is a folder.
+        """
+        return cls(sources.file_source(path, "parquet", sources.read_parquet))
+
+    @classmethod
+    def from_pandas(cls, frame: pd.DataFrame) -> Self:
+        """Rows from a data frame; missing values are None."""
+        return cls(sources.pandas_source(frame))
+
+    @classmethod
+    def from_rows(cls, rows: Rows | Callable[[], Rows], *, layout: str | None = None) -> Self:
+        """Rows from any iterable of mappings, or from a function that gives a fresh iterable each time.
+
+        An iterator (a generator, say) can be built from once; a preview before that is fine.
+
+        Args:
+            rows: the rows.
+            layout: the name of a layout that people have, see `layout`.
+        """
+        builder = cls(sources.rows_source(rows))
+        return builder if layout is None else builder.layout(layout)
+
+    def layout(self, name: str, *, ignore: Sequence[str] = ()) -> Self:
+        """Take rows in a layout that people have: SQuAD, Alpaca, ShareGPT, chosen/rejected and others.
+
+        A layout of conversations or pairs gives finished records, and no template is needed; filters still see the rows
+        as they are. A layout of facts (`squad`, `pubmedqa`, `contexts`) gives plain rows for filters and a template.
+
+        Args:
+            name: see `ragtune.layouts.LAYOUTS` and the page about layouts.
+            ignore: further keys of the rows that carry nothing to train on.
+
+        Raises:
+            DatasetError: no layout has this name, or the builder has a template already.
+        """
+        layout = get_layout(name)
+        if layout.kind == "rows":
+            return self._with(source=sources.laid_out(self._source, name, ignore))
+        return self._filled(LaidOut(layout=name, ignore=tuple(ignore)))
