@@ -29,6 +29,12 @@ _HOW_TO_GIVE_A_KEY = (
     "trains on this machine and prints where its own key is"
 )
 
+_ALIAS_EXAMPLE = "gpt-4o-mini-2024-07-18=smollm2-135m-instruct"
+_BASE_EXAMPLE = "qwen=Qwen/Qwen3-0.6B or mine=/models/mine"
+_BASE_OPTION = typer.Option(
+    metavar="NAME=PATH", help="Further base model: a folder, or an id of the Hugging Face Hub; may repeat."
+)
+
 app = typer.Typer(
     name="ragtune",
     help="Take static knowledge through the whole life of a fine-tune.",
@@ -150,6 +156,11 @@ def serve(
         list[str] | None,
         typer.Option(metavar="NAME=BASE", help="Further name of a base, so that unchanged programs run; may repeat."),
     ] = None,
+    base: Annotated[list[str] | None, _BASE_OPTION] = None,
+    launcher: Annotated[
+        str | None,
+        typer.Option(help="What starts training in place of Python, for example 'torchrun --nproc_per_node 4'."),
+    ] = None,
 ) -> None:
     """Serve the embedded backend to any OpenAI client, in any language, until Ctrl-C."""
     with _plain_errors():
@@ -184,10 +195,10 @@ def serve(
                     f'export OPENAI_WEBHOOK_SECRET="$(cat {shlex.quote(str(backend.folder / WEBHOOK_SECRET_FILE))})"'
                 )
 
-        aliases = dict(_alias(text) for text in alias or [])
-        run_backend(
-            folder, host=host, port=port, key=key, webhook=webhook, threads=threads, aliases=aliases, on_start=show
-        )
+        aliases = dict(_pair(text, option="--alias", example=_ALIAS_EXAMPLE) for text in alias or [])
+        bases = dict(_pair(text, option="--base", example=_BASE_EXAMPLE) for text in base or [])
+        options = {"threads": threads, "aliases": aliases, "bases": bases, "launcher": launcher}
+        run_backend(folder, host=host, port=port, key=key, webhook=webhook, on_start=show, **options)
 
 
 @app.command()
@@ -202,11 +213,34 @@ def fetch(
         typer.echo(f"{name} is in {fetch_base(name, cache_dir=cache_dir)}")
 
 
-def _alias(text: str) -> tuple[str, str]:
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="Tuned model or checkpoint, as `client.models.list()` names it.")],
+    target: Annotated[Path, typer.Argument(help="Folder to make; it must not be there yet.")],
+    folder: Annotated[Path, typer.Option(help="Folder of the backend, which may be running.")] = Path(
+        "ragtune-backend"
+    ),
+    merged: Annotated[
+        bool, typer.Option("--merged", help="One whole model instead of the adapter alone, which needs its base.")
+    ] = False,
+    base: Annotated[list[str] | None, _BASE_OPTION] = None,
+) -> None:
+    """Write a tuned model to a folder that vLLM, SGLang, llama.cpp and transformers can serve."""
+    with _plain_errors():
+        from ragtune.local import LocalBackend
+
+        bases = dict(_pair(text, option="--base", example=_BASE_EXAMPLE) for text in base or [])
+        made = LocalBackend(folder, bases=bases).export(model, target, merged=merged)
+        typer.echo(f"{model} is in {made.folder}; README.md tells where it came from. To serve it:")
+        for server, commands in made.commands.items():
+            typer.echo(f"\n# {server}\n{commands}")
+
+
+def _pair(text: str, *, option: str, example: str) -> tuple[str, str]:
     name, sign, base = text.partition("=")
     if not (name and sign and base):
-        message = f"{text!r} is not NAME=BASE, for example gpt-4o-mini-2024-07-18=smollm2-135m-instruct"
-        raise typer.BadParameter(message, param_hint="--alias")
+        message = f"{text!r} is not NAME=BASE, for example {example}"
+        raise typer.BadParameter(message, param_hint=option)
     return name, base
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 import threading
 from pathlib import Path
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from openai import AsyncOpenAI, OpenAI
     from starlette.types import ASGIApp
+
+    from ragtune.local.export import Exported
 
 __all__ = ["LocalBackend"]
 
@@ -60,8 +63,11 @@ class LocalBackend:
         max_running: most jobs that train at the same time; others wait in the queue.
         webhook: URL that is told when a job succeeds, fails or is cancelled: the three events of OpenAI's webhooks,
             signed with `webhook_secret`. None tells nobody.
-        trainer: argv of the training program, to which the path of a job's spec is added; None is
-            `python -m ragtune.train`. A launcher such as `accelerate launch -m ragtune.train` goes here.
+        launcher: what starts the training program in place of the Python interpreter, as a command line or as words,
+            for example `accelerate launch --config_file gpus.yaml` or `torchrun --nproc_per_node 4`; None is this
+            Python. `-m ragtune.train` and the path of a job's spec are added.
+        trainer: argv of another training program that keeps the worker's contract; None is the launcher's
+            `-m ragtune.train`.
         engine: what answers requests, see `AnsweringEngine`; None loads models with transformers on first use.
 
     Raises:
@@ -95,6 +101,7 @@ class LocalBackend:
         threads: int | None = None,
         max_running: int = 1,
         webhook: str | None = None,
+        launcher: str | Sequence[str] | None = None,
         trainer: Sequence[str] | None = None,
         engine: AnsweringEngine | None = None,
     ) -> None:
@@ -112,7 +119,7 @@ class LocalBackend:
         )
         self._threads = threads
         self._max_running = max_running
-        self._trainer = tuple(trainer or (sys.executable, "-m", "ragtune.train"))
+        self._trainer = tuple(trainer or (*_words(launcher), "-m", "ragtune.train"))
         self._engine = engine
         self._webhook = None if webhook is None else check_url(webhook)
         self._running: _Running | None = None
@@ -228,6 +235,25 @@ class LocalBackend:
     def _make_app(self, services: Services) -> ASGIApp:
         return make_app(services)
 
+    def export(self, model: str, folder: str | Path, *, merged: bool = False) -> Exported:
+        """Write a tuned model to a folder of its own, for other servers; the backend need not be started.
+
+        The folder gets the weights as safetensors, tokenizer, chat template, and a README.md that says what the
+        model came from and with which commands vLLM, SGLang, llama.cpp and transformers serve it.
+
+        Args:
+            model: name of a tuned model or checkpoint.
+            folder: the folder to make; must not be there yet.
+            merged: one whole model, twice the bytes of its number of parameters; False is the adapter alone, a few
+                megabytes that need the base beside them.
+
+        Raises:
+            BackendError: there is no such model, the folder is there already, or the disk is full.
+        """
+        from ragtune.local.export import export_model
+
+        return export_model(model, Path(folder).resolve(), folder=self.folder, bases=self._bases, merged=merged)
+
     def _require_running(self) -> _Running:
         if self._running is None:
             message = f"the backend on {self.folder} is not started; use it as a context manager or call start()"
@@ -297,6 +323,13 @@ class _Running:
                 self._store.close()
                 self._lock.release()
         return unfinished
+
+
+def _words(launcher: str | Sequence[str] | None) -> list[str]:
+    words = shlex.split(launcher) if isinstance(launcher, str) else list(launcher or [sys.executable])
+    if not words:
+        raise BackendError("launcher: it is empty; give a command such as 'accelerate launch', or None")
+    return words
 
 
 def _half_of_the_cores() -> int:

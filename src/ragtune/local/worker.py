@@ -21,12 +21,14 @@ _ENVIRONMENT = frozenset(
         "CUDA_VISIBLE_DEVICES",
         "HF_HOME",
         "HF_HUB_CACHE",
+        "HF_HUB_OFFLINE",
         "HOME",
         "LANG",
         "LC_ALL",
         "LD_LIBRARY_PATH",
         "MKL_NUM_THREADS",
         "OMP_NUM_THREADS",
+        "OMP_WAIT_POLICY",
         "PATH",
         "PYTHONHOME",
         "PYTHONPATH",
@@ -37,6 +39,8 @@ _ENVIRONMENT = frozenset(
         "XDG_CACHE_HOME",
     }
 )
+# Launchers and what carries tensors between processes are set up this way; none of it is a key.
+_ENVIRONMENT_OF_LAUNCHERS = ("ACCELERATE_", "GLOO_", "MASTER_", "NCCL_", "SLURM_", "TORCH_")
 
 
 class Worker:
@@ -78,7 +82,7 @@ class Worker:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={name: value for name, value in os.environ.items() if name in _ENVIRONMENT},
+                env={name: value for name, value in os.environ.items() if _may_see(name)},
             )
 
     @property
@@ -126,3 +130,7 @@ class Worker:
         self.kill()
         self._process.wait()
         self.ask_to_stop()
+
+
+def _may_see(name: str) -> bool:
+    return name in _ENVIRONMENT or name.startswith(_ENVIRONMENT_OF_LAUNCHERS)

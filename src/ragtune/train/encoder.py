@@ -18,7 +18,7 @@ from ragtune.errors import RecordError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["IGNORED", "Encoder", "Example", "Pair"]
+__all__ = ["IGNORED", "PLAIN_TEMPLATE", "Encoder", "Example", "Pair"]
 
 IGNORED = -100
 """Label of a position that carries no loss (the value that PyTorch's cross entropy leaves out)."""
@@ -28,11 +28,12 @@ _PROBE = "\ufdd1"
 _OWN_CHARACTERS = str.maketrans("", "", _MARK + _PROBE)
 
 # For bases without a chat template. The answer begins after the colon, so that its first word keeps its space.
-_PLAIN_TEMPLATE = (
+PLAIN_TEMPLATE = (
     "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}"
     "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n\n{% endfor %}"
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
+"""The chat template for bases that have none."""
 
 Messages = list[dict[str, Any]]
 
@@ -205,7 +206,7 @@ class Encoder:
     def _render(self, messages: Messages, tools: Messages | None, *, open_turn: bool = False) -> str:
         import jinja2
 
-        template = None if self.tokenizer.chat_template else _PLAIN_TEMPLATE
+        template = None if self.tokenizer.chat_template else PLAIN_TEMPLATE
         try:
             rendered = self.tokenizer.apply_chat_template(
                 messages, tools=tools, chat_template=template, tokenize=False, add_generation_prompt=open_turn

@@ -1,0 +1,209 @@
+"""Taking a tuned model away: a folder that other servers load, with all that is known of where it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ragtune._sqlite import Database
+from ragtune.errors import BackendError
+from ragtune.local.bases import BASES
+from ragtune.local.card import model_card
+from ragtune.local.store.schema import MIGRATIONS, JobRow, ModelRow, fields
+from ragtune.train.base import load_model, load_tokenizer, quiet
+from ragtune.train.encoder import PLAIN_TEMPLATE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ragtune.local.names import BaseModels
+
+__all__ = ["Exported", "Origin", "export_model"]
+
+# Where the Hugging Face cache keeps a model: the id and the commit stand in the path.
+_SNAPSHOT = re.compile(r"models--(?P<owner>.+?)--(?P<name>.+)/snapshots/(?P<commit>[0-9a-f]{40})$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """A tuned model in a folder of its own.
+
+    Attributes:
+        folder: what other programs load; its README.md is the model card.
+        merged: whether adapter and base are one model here; else the folder holds the adapter alone.
+        base: what the adapter needs: a Hugging Face Hub id or the folder of the base.
+        commands: how other servers serve it, by the server's name.
+    """
+
+    folder: Path
+    merged: bool
+    base: str
+    commands: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a base model came from.
+
+    Attributes:
+        name: what the backend calls it.
+        location: a Hugging Face Hub id, or the folder on this machine.
+        revision: the Hub's commit, or `sha256:` and the hash of its weights.
+        licence: SPDX identifier, None when it is not known here.
+        source: who made the weights, in words; None when it is not known here.
+    """
+
+    name: str
+    location: str
+    revision: str
+    licence: str | None
+    source: str | None
+
+
+def export_model(name: str, target: Path, *, folder: Path, bases: BaseModels, merged: bool) -> Exported:
+    """Write a tuned model or checkpoint to a folder that must not be there yet.
+
+    The backend's state is read alone, so that a running server is not disturbed.
+
+    Args:
+        name: name of the tuned model or checkpoint.
+        target: the folder to make.
+        folder: the backend's folder.
+        bases: its base models.
+        merged: one model with the adapter merged in, instead of the adapter alone.
+
+    Raises:
+        BackendError: there is no such model, the folder is there already, or the disk is full.
+    """
+    model, job, metrics = _look_up(name, folder)
+    if target.exists():
+        raise BackendError(f"{target}: is there already; choose a folder that is not, so that nothing is overwritten")
+    base_folder = bases.folder(model.base)
+    origin = _origin(model.base, base_folder)
+    half = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(half, ignore_errors=True)
+    try:
+        half.mkdir(parents=True)
+        if merged:
+            _merge(base_folder, model.adapter, half)
+        else:
+            _copy_adapter(model.adapter, origin, half)
+        _save_tokenizer(base_folder, half)
+        exported = Exported(
+            folder=target,
+            merged=merged,
+            base=origin.location,
+            commands=_commands(name, target, origin.location, merged=merged, rank=_rank(model.adapter)),
+        )
+        card = model_card(name, exported=exported, origin=origin, job=job, metrics=metrics)
+        (half / "README.md").write_text(card, encoding="utf-8")
+        os.replace(half, target)
+    except OSError as error:
+        message = f"{target}: the model cannot be written ({error}); free some space or choose another folder"
+        raise BackendError(message) from error
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+    return exported
+
+
+def _look_up(name: str, folder: Path) -> tuple[ModelRow, JobRow | None, dict[str, Any]]:
+    path = folder / "state.sqlite3"
+    if not path.is_file():
+        raise BackendError(f"{folder}: no backend has kept its state here; give the folder that `ragtune serve` uses")
+    database = Database(path, migrations=MIGRATIONS, read_only=True, error=BackendError)
+    try:
+        rows = database.rows("SELECT * FROM model WHERE deleted_at IS NULL ORDER BY seq DESC")
+        row = next((row for row in rows if row["id"] == name), None)
+        if row is None:
+            known = ", ".join(row["id"] for row in rows[:10]) or "none"
+            raise BackendError(f"{name!r} is no tuned model of {folder}; there are: {known}")
+        model = ModelRow(**fields(row, "id", "base", "job", "created_at"), adapter=folder / row["adapter"])
+        made = database.row("SELECT * FROM job WHERE id = ?", (model.job,))
+        # A checkpoint's own step, or the last one.
+        step = re.search(r":ckpt-step-(\d+)$", name)
+        told = database.row(
+            "SELECT data FROM event WHERE job = ? AND type = 'metrics' AND step <= ? ORDER BY step DESC",
+            (model.job, int(step[1]) if step else 2**62),
+        )
+    finally:
+        database.close()
+    job = None if made is None else JobRow(**fields(made, *JobRow.__dataclass_fields__))
+    return model, job, json.loads(told["data"]) if told is not None else {}
+
+
+def _origin(name: str, folder: Path) -> Origin:
+    known = BASES.get(name)
+    snapshot = _SNAPSHOT.search(folder.as_posix())
+    return Origin(
+        name=name,
+        location=f"{snapshot['owner']}/{snapshot['name']}" if snapshot else str(folder),
+        revision=snapshot["commit"] if snapshot else f"sha256:{_digest(folder)}",
+        licence=known.licence if known else None,
+        source=known.source if known and not snapshot else None,
+    )
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _rank(adapter: Path) -> int:
+    return int(json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"])
+
+
+def _copy_adapter(adapter: Path, origin: Origin, target: Path) -> None:
+    shutil.copy(adapter / "adapter_model.safetensors", target)
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = origin.location
+    config["revision"] = None if origin.revision.startswith("sha256:") else origin.revision
+    (target / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _merge(base: Path, adapter: Path, target: Path) -> None:
+    with quiet():
+        import torch
+        from peft import PeftModel
+
+        # Added up in float32, so that the sum is rounded once.
+        model = load_model(base, dtype="float32")
+        whole: Any = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+        whole.to(torch.bfloat16).save_pretrained(target, safe_serialization=True)
+
+
+def _save_tokenizer(base: Path, target: Path) -> None:
+    tokenizer = load_tokenizer(base)
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = PLAIN_TEMPLATE  # what it was trained and asked with here
+    tokenizer.save_pretrained(target)
+
+
+def _commands(name: str, folder: Path, base: str, *, merged: bool, rank: int) -> dict[str, str]:
+    called, place, below = (shlex.quote(word) for word in (name.replace(":", "-"), str(folder), base))
+    gguf = shlex.quote(f"{folder.name}.gguf")
+    if merged:
+        return {
+            "vLLM": f"vllm serve {place} --served-model-name {called}",
+            "SGLang": f"python -m sglang.launch_server --model-path {place} --served-model-name {called}",
+            "llama.cpp": f"python convert_hf_to_gguf.py {place} --outfile {gguf} --outtype bf16\n"
+            f"llama-server --model {gguf} --alias {called}",
+            "transformers": f"transformers serve {place}",
+        }
+    return {
+        "vLLM": f"vllm serve {below} --enable-lora --lora-modules {called}={place} --max-lora-rank {rank}",
+        "SGLang": f"python -m sglang.launch_server --model-path {below} --enable-lora --lora-paths {called}={place}",
+        "llama.cpp": f"python convert_hf_to_gguf.py {below} --outfile base.gguf --outtype bf16\n"
+        f"python convert_lora_to_gguf.py {place} --base {below} --outfile {gguf}\n"
+        f"llama-server --model base.gguf --lora {gguf} --alias {called}",
+        # It loads whole models: take a merged export for it.
+    }

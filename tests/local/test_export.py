@@ -1,0 +1,130 @@
+"""Models taken away: what another program loads answers as the backend did."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from ragtune.cli import app
+from ragtune.errors import BackendError
+from ragtune.local import LocalBackend
+from ragtune.local.bases import resolve_base
+from tests.local.kit import create, upload, wait_for
+from tests.local.test_training import FACTS, ask, facts
+
+pytestmark = [
+    pytest.mark.train,
+    pytest.mark.slow,
+    # transformers 5 announces the renaming of one of its own attributes while peft still reads the old one
+    pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A folder with a tuned model, its name, and what it says to each question."""
+    folder = tmp_path_factory.mktemp("trained") / "backend"
+    settings = {"n_epochs": 30, "batch_size": 4, "learning_rate_multiplier": 5.0}
+    method = {"type": "supervised", "supervised": {"hyperparameters": settings}}
+    with LocalBackend(folder, threads=1) as backend, backend.client() as client:
+        file = upload(client, facts())
+        made = create(client, training_file=file, method=method, seed=1, metadata={"ragtune_fingerprint": "f00d"})
+        job = wait_for(client, made.id, timeout_s=300)
+        assert job.status == "succeeded", job.error
+        name = job.fine_tuned_model
+        checkpoint = client.fine_tuning.jobs.checkpoints.list(job.id).data[-1].fine_tuned_model_checkpoint
+        said = {question: ask(client, name, question) for question in FACTS}
+    return {"folder": folder, "name": name, "checkpoint": checkpoint, "said": said}
+
+
+def greedy(model: Any, folder: Path, question: str) -> str:
+    """What a model says when plain transformers asks it."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    turns = [{"role": "user", "content": question}]
+    prompt = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    output = model.generate(**prompt, max_new_tokens=6, do_sample=False)
+    return str(tokenizer.decode(output[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True))
+
+
+def test_the_adapter_and_the_merged_model_answer_as_the_backend_did(trained: dict[str, Any], tmp_path: Path) -> None:
+    """Loaded by peft and by transformers alone, from folders that hold safetensors and no pickles."""
+    from peft import AutoPeftModelForCausalLM
+    from transformers import AutoModelForCausalLM
+
+    backend = LocalBackend(trained["folder"])
+    adapter = backend.export(trained["name"], tmp_path / "adapter")
+    merged = backend.export(trained["name"], tmp_path / "merged", merged=True)
+    loaded = [
+        (AutoPeftModelForCausalLM.from_pretrained(adapter.folder, dtype="bfloat16"), adapter.folder),
+        (AutoModelForCausalLM.from_pretrained(merged.folder, dtype="auto"), merged.folder),
+    ]
+    for model, folder in loaded:
+        assert {question: greedy(model, folder, question) for question in FACTS} == trained["said"]
+        assert list(folder.glob("*.safetensors"))
+        assert not [path for path in folder.iterdir() if path.suffix in {".bin", ".pt", ".pkl"}]
+        assert (folder / "chat_template.jinja").exists()
+    config = json.loads((adapter.folder / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == adapter.base == str(resolve_base("tiny-random"))
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_card_tells_base_data_figures_and_commands(trained: dict[str, Any], tmp_path: Path) -> None:
+    made = LocalBackend(trained["folder"]).export(trained["name"], tmp_path / "model")
+    card = (made.folder / "README.md").read_text()
+    for fact in (
+        "library_name: peft",
+        "license: apache-2.0",
+        "| data set's fingerprint | f00d |",
+        "| n_epochs | 30 |",
+        "| seed | 1 |",
+        "| train_loss at step 90 | ",
+        f"vllm serve {made.base} --enable-lora --lora-modules",
+        f"={made.folder} --max-lora-rank 16",
+        "python -m sglang.launch_server",
+        "convert_lora_to_gguf.py",
+    ):
+        assert fact in card
+    assert re.search(r"\| revision \| sha256:[0-9a-f]{64} \|", card)
+
+
+def test_the_command_exports_a_checkpoint_while_the_server_runs(trained: dict[str, Any], tmp_path: Path) -> None:
+    with LocalBackend(trained["folder"]):
+        words = ["export", trained["checkpoint"], str(tmp_path / "out"), "--folder", str(trained["folder"]), "--merged"]
+        done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert f"transformers serve {tmp_path / 'out'}" in done.output
+    assert "| train_loss at step 84 | " in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_what_cannot_be_exported_says_why_and_leaves_nothing(trained: dict[str, Any], tmp_path: Path) -> None:
+    backend = LocalBackend(trained["folder"])
+    with pytest.raises(BackendError, match=f"'ft:none' is no tuned model.*{re.escape(trained['name'])}"):
+        backend.export("ft:none", tmp_path / "out")
+    (tmp_path / "there").mkdir()
+    with pytest.raises(BackendError, match="is there already"):
+        backend.export(trained["name"], tmp_path / "there")
+    with pytest.raises(BackendError, match="no backend has kept its state here"):
+        LocalBackend(tmp_path / "nowhere").export("ft:x", tmp_path / "out")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BackendError, match="cannot be written"):
+        backend.export(trained["name"], tmp_path / "file" / "out")
+    assert {path.name for path in tmp_path.iterdir()} == {"there", "file"}
+
+
+def test_a_launcher_starts_the_training(tmp_path: Path) -> None:
+    """The words stand in place of the interpreter; two processes train, one model comes out."""
+    import sys
+
+    launcher = f"{sys.executable} -m torch.distributed.run --standalone --nproc_per_node 2"
+    with LocalBackend(tmp_path, threads=1, launcher=launcher) as backend, backend.client() as client:
+        job = wait_for(client, create(client, training_file=upload(client, facts()), seed=1).id, timeout_s=300)
+        assert job.status == "succeeded", job.error
+    with pytest.raises(BackendError, match="launcher: it is empty"):
+        LocalBackend(tmp_path, launcher="")

@@ -1,0 +1,123 @@
+"""Several processes train one run: two on this machine, talking over gloo, started by real launchers."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ragtune.train.spec import EXIT_OK, TrainSpec
+
+from .conftest import MakeSpec, chat_lines, write_lines
+from .test_preference import preference
+from .test_run import losses, read, run
+
+pytestmark = [
+    pytest.mark.train,
+    pytest.mark.slow,
+    # transformers 5 announces the renaming of one of its own attributes while peft still reads the old one
+    pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning"),
+]
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+ACCELERATE += [
+    "--num_machines",
+    "1",
+    "--mixed_precision",
+    "no",
+    "--dynamo_backend",
+    "no",
+    "--main_process_port",
+    free_port(),
+]
+
+
+def begin(spec: TrainSpec, launcher: list[str]) -> subprocess.Popen[bytes]:
+    """Start a run as a backend does: a launcher in place of the interpreter."""
+    path = spec.output_dir.with_suffix(".spec.json")
+    spec.save(path)
+    with spec.output_dir.with_suffix(".log").open("wb") as log:
+        return subprocess.Popen(
+            [*launcher, "-m", "ragtune.train", str(path)], stdin=subprocess.PIPE, stdout=log, stderr=log
+        )
+
+
+def finish(worker: subprocess.Popen[bytes], spec: TrainSpec) -> None:
+    try:
+        assert worker.wait(120) == EXIT_OK, spec.output_dir.with_suffix(".log").read_text()[-3000:]
+    finally:
+        worker.kill()
+        if worker.stdin is not None:
+            worker.stdin.close()
+
+
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
+def test_two_processes_take_the_steps_of_one(make_spec: MakeSpec, tmp_path: Path, launcher: list[str]) -> None:
+    """Each takes four examples of a batch of eight; float32 sums differ by their order alone."""
+    held_out = write_lines(tmp_path / "valid.jsonl", chat_lines(24)[16:])
+    settings = {"examples": 16, "batch_size": 8, "n_epochs": 3, "dtype": "float32", "validation_file": held_out}
+    one, two = make_spec("one", **settings), make_spec("two", **settings)
+    assert run(one) == EXIT_OK
+    finish(begin(two, launcher), two)
+    assert losses(two) == pytest.approx(losses(one), rel=1e-4)
+    for name in ("train_mean_token_accuracy", "full_valid_loss", "valid_loss", "tokens_seen"):
+        figures = [[event[name] for event in read(spec, "metrics") if name in event] for spec in (one, two)]
+        assert figures[1] == pytest.approx(figures[0], rel=1e-3), name
+    assert [event["step"] for event in read(two) if event["type"] == "metrics"] == [1, 2, 3, 4, 5, 6]
+    assert [event["type"] for event in read(two) if event["type"] != "metrics"].count("checkpoint") == 3
+    assert read(two)[-1]["state"] == "succeeded"
+    assert read(two)[-1]["trained_tokens"] == read(one)[-1]["trained_tokens"]
+
+
+def test_two_processes_compare_pairs_as_one_does(make_spec: MakeSpec, tmp_path: Path) -> None:
+    settings = {"batch_size": 4, "n_epochs": 2, "dtype": "float32"}
+    one, two = (preference(make_spec, tmp_path, name, **settings) for name in ("one", "two"))
+    assert run(one) == EXIT_OK
+    finish(begin(two, TORCHRUN), two)
+    assert losses(two) == pytest.approx(losses(one), rel=1e-3)
+    margins = [[event["train_reward_margin"] for event in read(spec, "metrics")] for spec in (one, two)]
+    assert margins[1] == pytest.approx(margins[0], rel=1e-2, abs=1e-3)
+
+
+def test_the_end_of_standard_input_stops_all_processes_after_the_same_step(make_spec: MakeSpec) -> None:
+    """The server that started the launcher is gone: a checkpoint of both is written, and the next start goes on."""
+    settings = {"examples": 16, "batch_size": 2, "n_epochs": 10, "dtype": "float32", "lifeline": "stdin"}
+    straight, stopped = make_spec("straight", **settings), make_spec("stopped", **settings)
+    worker = begin(stopped, TORCHRUN)
+    deadline = time.monotonic() + 120
+    while not losses(stopped):
+        assert worker.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert worker.stdin is not None
+    worker.stdin.close()
+    finish(worker, stopped)
+    (end,) = read(stopped, "end")
+    assert end["state"] == "stopped"
+    assert max(losses(stopped)) < 80
+    finish(begin(stopped, TORCHRUN), stopped)
+    finish(begin(straight, TORCHRUN), straight)
+    assert losses(stopped) == losses(straight)
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(make_spec: MakeSpec) -> None:
+    spec = make_spec(batch_size=3)
+    worker = begin(spec, TORCHRUN)
+    assert worker.wait(120) != EXIT_OK
+    assert worker.stdin is not None
+    worker.stdin.close()
+    error = read(spec, "end")[-1]["error"]
+    assert (error["code"], error["param"]) == ("invalid_batch_size", "batch_size")
+    assert "a multiple of 2" in error["message"]
