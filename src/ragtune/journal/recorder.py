@@ -73,9 +73,16 @@ class Recorder:
 
     def begin_upload(self, account: str, file: LocalFile, now: float) -> int:
         """Write down that a content is about to be sent; returns the row's number."""
-        sql = f"INSERT INTO upload ({_UPLOAD}) VALUES (?, ?, ?, ?, 'sent', NULL, ?) RETURNING id"
-        values = (account, file.sha256, file.name, file.bytes, now)
-        return self._write(lambda connection: int(connection.execute(sql, values).fetchone()[0]), 0)
+
+        def write(connection: sqlite3.Connection) -> int:
+            # Its sender is gone and the account was looked at: whatever was sent before never arrived.
+            lost = "UPDATE upload SET state = 'failed' WHERE account = ? AND sha256 = ? AND state = 'sent'"
+            connection.execute(lost, (account, file.sha256))
+            sql = f"INSERT INTO upload ({_UPLOAD}) VALUES (?, ?, ?, ?, 'sent', NULL, ?) RETURNING id"
+            values = (account, file.sha256, file.name, file.bytes, now)
+            return int(connection.execute(sql, values).fetchone()[0])
+
+        return self._write(write, 0)
 
     def end_upload(self, upload_id: int, file_id: str | None) -> None:
         """Write down the id that a sent content got; None: there is none."""
