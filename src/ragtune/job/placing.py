@@ -79,7 +79,8 @@ async def _buy(api: Api, order: Order, run: Run, known: list[JobDetails]) -> Job
     if order.validation is not None:
         request["validation_file"] = await _file_id(api, order.validation, recorder, run.account)
     run = await api.port.work(
-        lambda: recorder.send(
+        partial(
+            recorder.send,
             run,
             training_file=request["training_file"],
             validation_file=request.get("validation_file"),
