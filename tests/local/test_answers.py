@@ -175,8 +175,12 @@ def test_an_empty_prompt_is_a_text_to_go_on_with(complete: Ask) -> None:
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"logit_bias": {"5": 1}}, "logit_bias"),
+        ({"response_format": {"type": "json_object"}}, "messages"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        ({"logit_bias": {"five": 1}}, "logit_bias"),
+        ({"logit_bias": {"5": 101}}, "logit_bias"),
+        ({"logit_bias": {"99999": 1}}, "logit_bias"),
+        ({"tool_choice": "required"}, "tool_choice"),
         ({"store": True}, "store"),
         ({"extra_body": {"colour": "red"}}, "colour"),
     ],
@@ -199,11 +203,101 @@ def test_the_codes_that_programs_look_for_are_there(chat: Ask) -> None:
     assert (missing.value.code, long.value.code) == ("model_not_found", "context_length_exceeded")
 
 
-@pytest.mark.parametrize("change", [{"echo": True}, {"best_of": 3}, {"suffix": "x"}, {"prompt": [1, 2]}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"suffix": "x"},
+        {"best_of": 2, "n": 3},
+        {"best_of": 3, "stream": True},
+        {"prompt": []},
+        {"prompt": [[1], "x"]},
+        {"prompt": [99999]},
+    ],
+)
 def test_what_completions_do_not_serve_is_refused_by_name(complete: Ask, change: dict[str, Any]) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         complete(**change)
     assert (caught.value.param or "").startswith(next(iter(change)))
+
+
+def test_a_prompt_may_come_as_tokens_and_be_echoed(complete: Ask) -> None:
+    """Two prompts of tokens are two choices; an echo tells their text first, whole and streamed."""
+    whole = complete(prompt=[[50, 51], [52]], echo=True, max_tokens=3)
+    alone = complete(prompt=[52], max_tokens=3).choices[0].text
+    assert whole.choices[1].text.endswith(alone)
+    assert len(whole.choices[1].text) > len(alone)
+    streamed = ["", ""]
+    for chunk in complete(prompt=[[50, 51], [52]], echo=True, max_tokens=3, stream=True):
+        streamed[chunk.choices[0].index] += chunk.choices[0].text
+    assert streamed == [choice.text for choice in whole.choices]
+
+
+def test_a_text_can_be_scored_without_writing_any(complete: Ask) -> None:
+    """`echo` with `max_tokens: 0`, as evaluation programs ask: the first token has nothing before it."""
+    answer = complete(prompt="Once upon a time", echo=True, max_tokens=0, logprobs=1)
+    told = answer.choices[0].logprobs
+    assert (answer.choices[0].text, answer.usage.completion_tokens) == ("Once upon a time", 0)
+    assert "".join(told.tokens) == "Once upon a time"
+    assert told.token_logprobs[0] is None
+    assert told.top_logprobs[0] is None
+    assert all(logprob < 0 for logprob in told.token_logprobs[1:])
+
+
+def test_the_best_of_several_answers_come_back(complete: Ask) -> None:
+    """All four are paid for, the two likeliest come, and they are the likeliest of the four that `n` gives."""
+    options: dict[str, Any] = {"temperature": 1.5, "seed": 3, "max_tokens": 6}
+    all_four = complete(**options, n=4, logprobs=0)
+    best = complete(**options, n=2, best_of=4)
+    means = {math.fsum(c.logprobs.token_logprobs) / len(c.logprobs.tokens): c.text for c in all_four.choices}
+    assert [choice.text for choice in best.choices] == [means[mean] for mean in sorted(means, reverse=True)[:2]]
+    assert best.choices[0].logprobs is None
+    assert best.usage.completion_tokens == all_four.usage.completion_tokens
+
+
+def test_a_bias_is_added_to_the_tokens_that_it_names(chat: Ask) -> None:
+    told = chat(logit_bias={"300": 100}, logprobs=True, max_tokens=3).choices[0].logprobs.content
+    assert len({token.token for token in told}) == 1
+    assert told[0].logprob < -1
+
+
+def test_more_questions_than_the_server_bears_are_sent_away(
+    answering: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """429 with the headers that tell clients to come back; the official client does."""
+    monkeypatch.setattr("ragtune.local.answering.MAX_OPEN_CHOICES", 1)
+    shared: Any = {"model": "tiny-random", "prompt": "Once", "temperature": 2}
+    stream = answering.completions.create(**shared, max_tokens=1500, stream=True)
+    next(iter(stream))
+    with pytest.raises(openai.RateLimitError) as caught:
+        answering.completions.create(**shared, max_tokens=1)
+    headers = caught.value.response.headers
+    assert (caught.value.code, headers["x-should-retry"], headers["retry-after"]) == (
+        "rate_limit_exceeded",
+        "true",
+        "1",
+    )
+    stream.close()
+    assert answering.with_options(max_retries=5).completions.create(**shared, max_tokens=1).choices
+
+
+def test_the_model_stops_writing_when_the_client_goes_away(tmp_path: Path) -> None:
+    """A plain request and a stream that were left cost a fraction of the 4,000 tokens that they asked for."""
+    shared: Any = {
+        "model": "tiny-random",
+        "prompt": "Once",
+        "max_tokens": 2000,
+        "logit_bias": {"0": -100, "1": -100, "2": -100},  # the tokens with which it could end by itself
+    }
+    with LocalBackend(tmp_path, trainer=trainer(), threads=1) as backend, backend.client(max_retries=0) as client:
+        client.completions.create(model="tiny-random", prompt="Once", max_tokens=1)
+        with pytest.raises(openai.APITimeoutError):
+            client.completions.create(**shared, timeout=0.3)
+        with client.completions.create(**shared, stream=True) as stream:
+            next(iter(stream))
+        services = backend._running._services  # type: ignore[union-attr]
+        until(lambda: services.answering._open == 0, 10)
+        written = sum(row.completion_tokens for row in services.store.usage.days(2))
+        assert 2 <= written < 2000
 
 
 def test_the_async_client_asks_and_streams_side_by_side(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ async def answers(client: openai.AsyncOpenAI) -> None:
             async for _ in stream:
                 pass
         with pytest.raises(openai.BadRequestError):
-            await create(**ask, **question, logit_bias={"1": 1})
+            await create(**ask, **question, logit_bias={"1": 101})
     with pytest.raises(openai.NotFoundError):
         await client.chat.completions.create(**{**ask, **turns, "model": "gpt-none"})
 

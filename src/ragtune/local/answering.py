@@ -6,7 +6,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ragtune.errors import BackendError
+from ragtune.errors import BackendError, MissingExtraError
 from ragtune.local.wire import ApiError, invalid, model_not_found, overloaded
 
 if TYPE_CHECKING:
@@ -60,14 +60,15 @@ class Answering:
         """Hold a place for some answers while they are waited for.
 
         Raises:
-            ApiError: 503, too many are waited for already.
+            ApiError: 429, too many are waited for already.
         """
         with self._lock:
             if self._open + choices > MAX_OPEN_CHOICES and self._open > 0:
                 message = (
-                    f"The server is answering {self._open} choices and takes at most {MAX_OPEN_CHOICES} at a time."
+                    f"The server has {self._open} answers to write and takes at most {MAX_OPEN_CHOICES} at a time."
                 )
-                raise overloaded(message)
+                headers = {"x-should-retry": "true", "retry-after": "1"}
+                raise ApiError(429, message, type="requests", code="rate_limit_exceeded", headers=headers)
             self._open += choices
         try:
             yield
@@ -126,12 +127,14 @@ class Answering:
 
 def refusal(error: Exception, *, param: str = "messages") -> ApiError:
     """What an engine's error says on the wire."""
-    from ragtune.local.engine import ContextOverflowError, EngineClosedError
+    from ragtune.local.engine import EngineClosedError, RequestError
 
     if isinstance(error, ApiError):
         return error
-    if isinstance(error, ContextOverflowError):
-        return invalid(f"{error}.", param=param, code="context_length_exceeded")
+    if isinstance(error, RequestError):
+        return invalid(f"{error}.", param=error.param or param, code=error.code)
+    if isinstance(error, MissingExtraError):
+        return invalid(f"{error}.", param=param, code="unsupported_parameter")
     if isinstance(error, EngineClosedError):
         return overloaded("The server is stopping.")
     if isinstance(error, BackendError):

@@ -16,12 +16,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 __all__ = [
-    "ChatRequest",
-    "ChatTurn",
-    "CompletionRequest",
     "JobRequest",
     "RequestBody",
-    "StreamOptions",
     "limit_of",
     "parse",
     "query",
@@ -140,139 +136,6 @@ class JobRequest(RequestBody):
         described = None if self.method is None else self.method.supervised
         chosen = (described and described.hyperparameters) or _Hyperparameters(**common)
         return {"type": "supervised", "supervised": {"hyperparameters": chosen.model_dump()}}
-
-
-# --- answers ------------------------------------------------------------------------------------------------------
-
-
-class StreamOptions(BaseModel):
-    """How a stream is to be sent."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-    include_usage: bool | None = None
-    include_obfuscation: Literal[False] | None = None
-
-
-class _Sampling(RequestBody):
-    model: str
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    n: Annotated[int, Field(ge=1, le=128)] | None = None
-    stop: str | Annotated[list[str], Field(min_length=1, max_length=4)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    # Names the end user for the provider's own books; it changes no answer.
-    user: str | None = None
-
-    @model_validator(mode="after")
-    def _stream_options_need_a_stream(self) -> Self:
-        if self.stream_options is not None and not self.stream:
-            message = "The 'stream_options' parameter is only allowed when 'stream' is true."
-            raise invalid(message, param="stream_options")
-        return self
-
-    def sampling(self) -> dict[str, Any]:
-        """How tokens are to be drawn, with OpenAI's defaults for what the request leaves out."""
-        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        return {
-            "temperature": 1.0 if self.temperature is None else self.temperature,
-            "top_p": 1.0 if self.top_p is None else self.top_p,
-            "frequency_penalty": self.frequency_penalty or 0.0,
-            "presence_penalty": self.presence_penalty or 0.0,
-            "n": self.n or 1,
-            "seed": self.seed,
-            # An empty stop text would end every answer before it begins.
-            "stop": tuple(stop for stop in stops if stop),
-        }
-
-
-class _TextPart(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-    type: Literal["text"]
-    text: str
-
-
-class ChatTurn(BaseModel):
-    """One message of a conversation."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | Annotated[list[_TextPart], Field(min_length=1)] | None = None
-    name: str | None = None
-    refusal: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
-    tool_call_id: str | None = None
-
-    def for_template(self) -> dict[str, Any]:
-        """The message for a chat template: content as one text, nothing that was left out."""
-        content = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content or ())
-        given = self.model_dump(include={"role", "name", "tool_calls", "tool_call_id"}, exclude_none=True)
-        return {**given, "content": content}
-
-
-class ChatRequest(_Sampling):
-    """Body of `POST /v1/chat/completions`."""
-
-    unserved = {
-        "audio": (),
-        "function_call": ("none", "auto"),
-        "functions": ([],),
-        "logit_bias": ({},),
-        "modalities": (["text"],),
-        "moderation": (),
-        "parallel_tool_calls": (True, False),
-        "prediction": (),
-        "prompt_cache_options": (),
-        "reasoning_effort": (),
-        "response_format": ({"type": "text"},),
-        "service_tier": ("auto", "default"),
-        "store": (False,),
-        "tool_choice": ("none", "auto"),
-        "tools": ([],),
-        "verbosity": (),
-        "web_search_options": (),
-    }
-
-    messages: Annotated[list[ChatTurn], Field(min_length=1)]
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    metadata: dict[str, str] | None = None
-    # Hints for the provider's books and caches; they change no answer.
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
-    prompt_cache_retention: str | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.top_logprobs is not None and not self.logprobs:
-            raise invalid("'top_logprobs' is only allowed when 'logprobs' is true.", param="top_logprobs")
-        for index, turn in enumerate(self.messages):
-            if turn.content is None and not (turn.role == "assistant" and (turn.tool_calls or turn.refusal)):
-                message = f"Invalid value for 'content' of message {index}: expected a string, got null."
-                raise invalid(message, param=f"messages.[{index}].content")
-        return self
-
-
-class CompletionRequest(_Sampling):
-    """Body of `POST /v1/completions`."""
-
-    unserved = {"best_of": (1,), "echo": (False,), "logit_bias": ({},), "suffix": ()}
-
-    prompt: str | Annotated[list[str], Field(min_length=1, max_length=2048)]
-    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
-
-    @property
-    def prompts(self) -> list[str]:
-        """All prompts of the request."""
-        return [self.prompt] if isinstance(self.prompt, str) else self.prompt
 
 
 # --- reading ------------------------------------------------------------------------------------------------------

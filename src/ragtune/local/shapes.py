@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Protocol
+
+from ragtune.local.wire import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ragtune.local.engine import Completed, GeneratedPiece, Generation, TokenLogprob
+    from ragtune.local.engine import Choice, Completed, GeneratedPiece, Generation, TokenLogprob
+    from ragtune.local.engine.generation import FinishReason
 
 __all__ = ["Answer", "ChatAnswer", "TextAnswer"]
 
@@ -57,16 +62,23 @@ class _Common:
 
 @dataclass(frozen=True, kw_only=True)
 class ChatAnswer(_Common):
-    """`chat.completion` and `chat.completion.chunk`."""
+    """`chat.completion` and `chat.completion.chunk`.
+
+    Attributes:
+        called_by_name: the request named the tool to call; such an answer ends with `stop` at OpenAI.
+    """
+
+    called_by_name: bool = False
+    _calls: Counter[int] = field(default_factory=Counter)  # calls of tools so far, by choice
 
     def whole(self, answers: Sequence[Completed]) -> dict[str, Any]:
         """The body of a conversation's answer."""
         choices: list[dict[str, Any]] = [
             {
                 "index": choice.index,
-                "message": {"role": "assistant", "content": choice.text, "refusal": None, "annotations": []},
+                "message": self._message(choice),
                 "logprobs": self._logprobs(choice.logprobs),
-                "finish_reason": choice.finish_reason,
+                "finish_reason": self._reason(choice.finish_reason),
             }
             for choice in answers[0].choices
         ]
@@ -82,8 +94,14 @@ class ChatAnswer(_Common):
         index = first_index + piece.index
         if piece.text or piece.logprobs:
             yield self._part(index, {"content": piece.text}, logprobs=self._logprobs(piece.logprobs))
+        for call in piece.calls:
+            # As OpenAI has it: the first chunk of a call opens it, its arguments follow.
+            opened = _call(call.name, "")
+            for delta in (opened, {"function": {"arguments": call.arguments}}):
+                yield self._part(index, {"tool_calls": [{"index": self._calls[index], **delta}]})
+            self._calls[index] += 1
         if piece.finish_reason is not None:
-            yield self._part(index, {}, finish_reason=piece.finish_reason)
+            yield self._part(index, {}, finish_reason=self._reason(piece.finish_reason))
 
     def usage_chunk(self, generations: Sequence[Generation]) -> dict[str, Any]:
         """The stream's last body: no choices, the usage."""
@@ -95,6 +113,15 @@ class ChatAnswer(_Common):
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
         return self._chunk("chat.completion.chunk", choice)
 
+    def _message(self, choice: Choice) -> dict[str, Any]:
+        calls = [_call(call.name, call.arguments) for call in choice.calls]
+        content = None if calls and not choice.text else choice.text
+        message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
+        return {**message, "tool_calls": calls} if calls else message
+
+    def _reason(self, reason: FinishReason | None) -> str | None:
+        return "stop" if reason == "tool_calls" and self.called_by_name else reason
+
     def _logprobs(self, tokens: Sequence[TokenLogprob]) -> dict[str, Any] | None:
         if not self.with_logprobs:
             return None
@@ -103,11 +130,17 @@ class ChatAnswer(_Common):
 
 @dataclass(frozen=True, kw_only=True)
 class TextAnswer(_Common):
-    """`text_completion`, whole or in chunks, which have the same shape."""
+    """`text_completion`, whole or in chunks, which have the same shape.
+
+    Attributes:
+        best: how many answers of each prompt come back: those whose tokens are the likeliest on average.
+    """
+
+    best: int
 
     def whole(self, answers: Sequence[Completed]) -> dict[str, Any]:
         """The body of the texts that go on from all prompts; a prompt's choices stand together."""
-        choices = [choice for answer in answers for choice in answer.choices]
+        choices = [choice for answer in answers for choice in _likeliest(answer.choices, self.best)]
         bodies = [
             self._choice(index, choice.text, choice.logprobs, choice.finish_reason)
             for index, choice in enumerate(choices)
@@ -132,6 +165,20 @@ class TextAnswer(_Common):
     ) -> dict[str, Any]:
         told = _legacy_logprobs(logprobs) if self.with_logprobs else None
         return {"index": index, "text": text, "logprobs": told, "finish_reason": finish_reason}
+
+
+def _call(name: str, arguments: str) -> dict[str, Any]:
+    return {"id": new_id("call_", 24), "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def _likeliest(choices: Sequence[Choice], count: int) -> Sequence[Choice]:
+    """The choices whose tokens the model holds the likeliest on average, likeliest first; all when all are wanted."""
+
+    def mean(choice: Choice) -> float:
+        told = [token.logprob for token in choice.logprobs if token.logprob is not None]
+        return fmean(told) if told else 0.0
+
+    return choices if count >= len(choices) else sorted(choices, key=mean, reverse=True)[:count]
 
 
 def _usage(answers: Sequence[Completed] | Sequence[Generation]) -> dict[str, int]:
@@ -161,6 +208,8 @@ def _legacy_logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
         "tokens": [token.token for token in tokens],
         "token_logprobs": [token.logprob for token in tokens],
         # The chosen token is told in any case, even when it is not among the likeliest.
-        "top_logprobs": [{**dict(token.top), token.token: token.logprob} for token in tokens],
+        "top_logprobs": [
+            None if token.logprob is None else {**dict(token.top), token.token: token.logprob} for token in tokens
+        ],
         "text_offset": offsets,
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["Choice", "Completed", "FinishReason", "GeneratedPiece", "Generation", "TokenLogprob", "ToolCall"]
 
@@ -94,6 +94,8 @@ class Completed:
 class Generation:
     """A request under way: iterate it for pieces, or ask for the `result()`; not both.
 
+    A loop that must not wait takes the `ready()` pieces whenever the function that it gave to `notify()` is called.
+
     Args:
         n: number of answers that will come.
     """
@@ -102,6 +104,7 @@ class Generation:
         self._n = n
         self._pieces: queue.SimpleQueue[GeneratedPiece | BaseException] = queue.SimpleQueue()
         self._cancelled = threading.Event()
+        self._wake: Callable[[], None] | None = None
         self.prompt_tokens = 0
         self.completion_tokens = 0
 
@@ -128,17 +131,38 @@ class Generation:
             open_answers -= piece.finish_reason is not None
             yield piece
 
+    def notify(self, wake: Callable[[], None]) -> None:
+        """Have a function called for each piece that comes, from any thread, and once now."""
+        self._wake = wake
+        wake()
+
+    def ready(self) -> Iterator[GeneratedPiece]:
+        """Yield the pieces that have come, without waiting.
+
+        Raises:
+            BackendError: the model could not answer.
+        """
+        while not self._pieces.empty():
+            piece = self._pieces.get()
+            if isinstance(piece, BaseException):
+                raise piece
+            yield piece
+
     def result(self) -> Completed:
         """Wait for all answers.
 
         Raises:
             BackendError: the model could not answer.
         """
-        texts: dict[int, list[GeneratedPiece]] = {index: [] for index in range(self._n)}
-        for piece in self:
-            texts[piece.index].append(piece)
+        return self.completed(self)
+
+    def completed(self, pieces: Iterable[GeneratedPiece]) -> Completed:
+        """All answers, from all their pieces."""
+        by_answer: dict[int, list[GeneratedPiece]] = {index: [] for index in range(self._n)}
+        for piece in pieces:
+            by_answer[piece.index].append(piece)
         return Completed(
-            choices=tuple(_whole(index, pieces) for index, pieces in texts.items()),
+            choices=tuple(_whole(index, own) for index, own in by_answer.items()),
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
         )
@@ -146,6 +170,8 @@ class Generation:
     def put(self, piece: GeneratedPiece | BaseException) -> None:
         """Hand on a piece, or the error that ends everything (the engine's side)."""
         self._pieces.put(piece)
+        if self._wake is not None:
+            self._wake()
 
 
 def _whole(index: int, pieces: list[GeneratedPiece]) -> Choice:

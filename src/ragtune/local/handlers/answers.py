@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-import anyio.to_thread
 import orjson
-from anyio import CapacityLimiter
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, StreamingResponse
 
 from ragtune.local.answering import refusal
+from ragtune.local.asking import ChatRequest, CompletionRequest
 from ragtune.local.names import ServedModel, find_model
-from ragtune.local.requests import ChatRequest, CompletionRequest, parse, query
+from ragtune.local.requests import parse, query
 from ragtune.local.services import services
 from ragtune.local.shapes import Answer, ChatAnswer, TextAnswer
 from ragtune.local.wire import ApiError, model_not_found, new_id
@@ -30,14 +29,6 @@ if TYPE_CHECKING:
     from ragtune.local.engine import Completed, GeneratedPiece, Generation
     from ragtune.local.store import Store
 
-DEFAULT_CHAT_TOKENS = 1024
-"""Most tokens of a chat answer when the request does not say; as at OpenAI every model has such a limit."""
-DEFAULT_COMPLETION_TOKENS = 16
-"""The same for completions; OpenAI's number."""
-
-# Waiting for answers has threads of its own, so that it never keeps files and jobs waiting.
-_WAITING_THREADS = 64
-
 
 async def chat(request: Request) -> Response:
     """Answer a conversation."""
@@ -49,15 +40,10 @@ async def chat(request: Request) -> Response:
         created=int(time.time()),
         model=asked.model,
         with_logprobs=bool(asked.logprobs),
-        with_usage=asked.stream_options is not None and bool(asked.stream_options.include_usage),
+        with_usage=asked.with_usage,
+        called_by_name=asked.calls_one_by_name,
     )
-    options = {
-        "messages": [turn.for_template() for turn in asked.messages],
-        "max_tokens": asked.max_completion_tokens or asked.max_tokens or DEFAULT_CHAT_TOKENS,
-        "logprobs": bool(asked.logprobs),
-        "top_logprobs": asked.top_logprobs or 0,
-    }
-    return await _answer(request, model, asked, answer, [options], param="messages")
+    return await _answer(request, model, asked, answer, param="messages")
 
 
 async def completion(request: Request) -> Response:
@@ -70,15 +56,10 @@ async def completion(request: Request) -> Response:
         created=int(time.time()),
         model=asked.model,
         with_logprobs=asked.logprobs is not None,
-        with_usage=asked.stream_options is not None and bool(asked.stream_options.include_usage),
+        with_usage=asked.with_usage,
+        best=asked.n or 1,
     )
-    shared = {
-        "max_tokens": asked.max_tokens or DEFAULT_COMPLETION_TOKENS,
-        "logprobs": asked.logprobs is not None,
-        "top_logprobs": asked.logprobs or 0,
-    }
-    each = [{"prompt": prompt, **shared} for prompt in asked.prompts]
-    return await _answer(request, model, asked, answer, each, param="prompt")
+    return await _answer(request, model, asked, answer, param="prompt")
 
 
 def _model(request: Request, name: str) -> ServedModel:
@@ -94,27 +75,29 @@ async def _answer(
     model: ServedModel,
     asked: ChatRequest | CompletionRequest,
     answer: Answer,
-    each: Sequence[dict[str, Any]],
     *,
     param: str,
 ) -> Response:
-    """Ask the model once per entry of `each` and send what it says, whole or as it comes."""
+    """Ask the model once per prompt and send what it says, whole or as it comes."""
     answering = services(request).answering
-    sampling = asked.sampling()
-    waiting = _Waiting(request, param=param)
+    each, sampling = asked.options(), asked.sampling()
+    waiting = _Waiting(request, n=asked.choices, param=param)
     with ExitStack() as cleanup:
-        cleanup.enter_context(answering.place(len(each) * sampling["n"]))
+        cleanup.enter_context(answering.place(len(each) * asked.choices))
         cleanup.callback(_count, services(request).store, model.name, waiting.generations)
         for options in each:
             generation = await run_in_threadpool(answering.submit, model, **sampling, **options)
             cleanup.callback(generation.cancel)
             waiting.generations.append(generation)
         if not asked.stream:
-            return JSONResponse(answer.whole(await waiting.results()))
+            async with waiting.watched():
+                return JSONResponse(answer.whole(await waiting.results()))
         # The first piece is waited for before the head is sent: what is wrong shows in the status.
-        first = await waiting.next_piece()
+        pieces = waiting.pieces()
+        async with waiting.watched():
+            first = await anext(pieces)
         handed_over = cleanup.pop_all()
-    return _EventStream(_events(answer, waiting, first, n=sampling["n"]), handed_over)
+    return _EventStream(_events(answer, waiting, first, pieces), handed_over)
 
 
 def _count(store: Store, model: str, generations: Sequence[Generation]) -> None:
@@ -126,38 +109,52 @@ def _count(store: Store, model: str, generations: Sequence[Generation]) -> None:
 
 
 class _Waiting:
-    """Waits in threads for what some generations write, and gives them up when the client is gone."""
+    """Waits for what some generations write, and gives them up when the client is gone."""
 
-    def __init__(self, request: Request, *, param: str) -> None:
+    def __init__(self, request: Request, *, n: int, param: str) -> None:
+        self.n = n
         self.generations: list[Generation] = []
         self._request = request
         self._param = param
-        self._limiter = _limiter(request)
-        self._position = 0
-        self._pieces: Iterator[GeneratedPiece] | None = None
+
+    async def pieces(self) -> AsyncIterator[tuple[int, GeneratedPiece]]:
+        """All pieces as they come, each with the position of its generation."""
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop has closed: nobody waits any longer
+                loop.call_soon_threadsafe(changed.set)
+
+        for generation in self.generations:
+            generation.notify(wake)
+        open_answers = self.n * len(self.generations)
+        while open_answers:
+            await changed.wait()
+            changed.clear()
+            for position, generation in enumerate(self.generations):
+                for piece in self._ready(generation):
+                    open_answers -= piece.finish_reason is not None
+                    yield position, piece
 
     async def results(self) -> list[Completed]:
         """All answers, whole."""
+        came: list[list[GeneratedPiece]] = [[] for _ in self.generations]
+        async for position, piece in self.pieces():
+            came[position].append(piece)
+        return [generation.completed(own) for generation, own in zip(self.generations, came, strict=True)]
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Cancel the generations as soon as the client goes away."""
         watch = asyncio.ensure_future(self._give_up_when_gone())
         try:
-            return [await self._in_thread(generation.result) for generation in self.generations]
+            yield
         finally:
             watch.cancel()
 
-    async def next_piece(self) -> tuple[int, GeneratedPiece] | None:
-        """The next piece with the position of its generation; the generations come one after the other."""
-        while self._position < len(self.generations):
-            if self._pieces is None:
-                self._pieces = iter(self.generations[self._position])
-            piece = await self._in_thread(next, self._pieces, None)
-            if piece is not None:
-                return self._position, piece
-            self._position, self._pieces = self._position + 1, None
-        return None
-
-    async def _in_thread(self, function: Any, *arguments: Any) -> Any:
+    def _ready(self, generation: Generation) -> list[GeneratedPiece]:
         try:
-            return await anyio.to_thread.run_sync(function, *arguments, abandon_on_cancel=True, limiter=self._limiter)
+            return list(generation.ready())
         except Exception as error:
             raise refusal(error, param=self._param) from error
 
@@ -167,14 +164,6 @@ class _Waiting:
             pass
         for generation in self.generations:
             generation.cancel()
-
-
-def _limiter(request: Request) -> CapacityLimiter:
-    state: Any = request.app.state
-    if not hasattr(state, "waiting_threads"):
-        state.waiting_threads = CapacityLimiter(_WAITING_THREADS)
-    limiter: CapacityLimiter = state.waiting_threads
-    return limiter
 
 
 class _EventStream(StreamingResponse):
@@ -192,18 +181,22 @@ class _EventStream(StreamingResponse):
 
 
 async def _events(
-    answer: Answer, waiting: _Waiting, first: tuple[int, GeneratedPiece] | None, *, n: int
+    answer: Answer,
+    waiting: _Waiting,
+    first: tuple[int, GeneratedPiece],
+    others: AsyncIterator[tuple[int, GeneratedPiece]],
 ) -> AsyncIterator[bytes]:
     """Server-sent events: a chunk per piece, then the usage if it was asked for, then the end."""
-    found = first
+
+    def chunks(position: int, piece: GeneratedPiece) -> Iterator[bytes]:
+        return map(_event, answer.chunks(position * waiting.n, piece))
+
+    for event in [*map(_event, answer.opening(waiting.n)), *chunks(*first)]:
+        yield event
     try:
-        for chunk in answer.opening(n):
-            yield _event(chunk)
-        while found is not None:
-            position, piece = found
-            for chunk in answer.chunks(position * n, piece):
-                yield _event(chunk)
-            found = await waiting.next_piece()
+        async for found in others:
+            for event in chunks(*found):
+                yield event
         if answer.with_usage:
             yield _event(answer.usage_chunk(waiting.generations))
     except ApiError as error:
