@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import openai
 
-    from ragtune._api.calls import Json, LocalFile
+    from ragtune._api.calls import FilePart, Json, LocalFile
     from ragtune._api.ports import Port
     from ragtune.dialects import Dialect
 
@@ -112,6 +112,23 @@ class Api:
     async def create_file(self, file: LocalFile) -> Json:
         """Upload a training file in one request."""
         return await self.port.call("files.create", file=file, purpose="fine-tune")
+
+    async def begin_upload(self, file: LocalFile) -> Json:
+        """Announce a file that comes in parts."""
+        about: Json = {"bytes": file.bytes, "filename": file.name, "mime_type": "text/jsonl", "purpose": "fine-tune"}
+        return await self.port.call("uploads.create", **about)
+
+    async def add_part(self, upload_id: str, part: FilePart) -> Json:
+        """Send one part; sent twice it is simply not used twice."""
+        return await self.port.call("uploads.parts.create", retries=0, upload_id=upload_id, data=part)
+
+    async def complete_upload(self, upload_id: str, part_ids: Sequence[str]) -> Json:
+        """Have the parts put together, in this order."""
+        return await self.port.call("uploads.complete", retries=0, upload_id=upload_id, part_ids=list(part_ids))
+
+    async def cancel_upload(self, upload_id: str) -> Json:
+        """Give up a file whose parts are not all there."""
+        return await self.port.call("uploads.cancel", retries=0, timeout_s=10.0, upload_id=upload_id)
 
     async def file(self, file_id: str) -> Json:
         """Fetch what the server knows about a file."""

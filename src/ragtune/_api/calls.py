@@ -46,6 +46,10 @@ CALLS = {
     "files.retrieve": Call(method="GET", path="/files/{file_id}"),
     "files.content": Call(method="GET", path="/files/{file_id}/content"),
     "files.delete": Call(method="DELETE", path="/files/{file_id}", writes=True),
+    "uploads.create": Call(method="POST", path="/uploads", writes=True),
+    "uploads.parts.create": Call(method="POST", path="/uploads/{upload_id}/parts", writes=True),
+    "uploads.complete": Call(method="POST", path="/uploads/{upload_id}/complete", writes=True),
+    "uploads.cancel": Call(method="POST", path="/uploads/{upload_id}/cancel", writes=True),
     "fine_tuning.jobs.create": Call(method="POST", path="/fine_tuning/jobs", writes=True),
     "fine_tuning.jobs.list": Call(method="GET", path="/fine_tuning/jobs"),
     "fine_tuning.jobs.retrieve": Call(method="GET", path="/fine_tuning/jobs/{fine_tuning_job_id}"),
@@ -81,3 +85,24 @@ class LocalFile:
     def describe(self) -> Json:
         """Return name, size and hash, for a plan."""
         return {"name": self.name, "bytes": self.bytes, "sha256": self.sha256}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilePart:
+    """A piece of a file: read when it leaves, so that one piece at a time is in memory.
+
+    Attributes:
+        path: where the file lies.
+        name: what the server calls the file.
+        offset: where the piece begins, in bytes.
+        bytes: its size.
+    """
+
+    path: str | os.PathLike[str]
+    name: str
+    offset: int
+    bytes: int
+
+    def describe(self) -> Json:
+        """Return which piece it is, for a plan."""
+        return {"name": self.name, "offset": self.offset, "bytes": self.bytes}

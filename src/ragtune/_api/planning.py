@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ragtune._api.calls import CALLS, LocalFile
+from ragtune._api.calls import CALLS, FilePart, LocalFile
 from ragtune._keys import redact
 from ragtune.errors import MaintenanceDisabled
 from ragtune.plan import PlannedCall
@@ -145,7 +145,7 @@ class GuardPort(_Before):
 
 
 def _shown(value: Any) -> Any:
-    if isinstance(value, LocalFile):
+    if isinstance(value, LocalFile | FilePart):
         return value.describe()
     if isinstance(value, dict):
         return {key: _shown(inner) for key, inner in value.items()}
@@ -158,6 +158,10 @@ def _happy_end(name: str, arguments: Json, number: int) -> Json:
     if name == "files.create":
         file: LocalFile = arguments["file"]
         return {"id": f"<file {number}>", "filename": file.name, "bytes": file.bytes, "status": "processed"}
+    if name == "uploads.complete":
+        return {"status": "completed", "file": {"id": f"<file {number}>", "status": "processed"}}
+    if name.startswith("uploads."):
+        return {"id": f"<{'part' if 'parts' in name else 'upload'} {number}>"}
     if name == "files.retrieve":
         return {"id": arguments["file_id"], "status": "processed"}
     if name.startswith("fine_tuning.jobs."):

@@ -13,7 +13,7 @@ import time
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ragtune._api.calls import ORGANIZATION_HEADER, LocalFile, Reply
+from ragtune._api.calls import ORGANIZATION_HEADER, FilePart, LocalFile, Reply
 from ragtune._api.faults import UnreadableReplyError, explaining
 from ragtune._api.times import poll_after_s
 from ragtune._drive import run
@@ -279,6 +279,10 @@ class _Sending:
             handle.close()
 
     def _opened(self, value: Any) -> Any:
+        if isinstance(value, FilePart):
+            with open(value.path, "rb") as whole:
+                whole.seek(value.offset)
+                return value.name, whole.read(value.bytes)
         if not isinstance(value, LocalFile):
             return value
         handle = open(value.path, "rb")  # noqa: SIM115  # closed in __exit__, after the call has read it

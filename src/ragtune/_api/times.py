@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,14 @@ def moment(value: object) -> datetime | None:
         # 1e11 seconds are the year 5138; 1e11 milliseconds are 1973.
         return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, tz=UTC)
     return None
+
+
+def day(value: object) -> date | None:
+    """Read a date without a time, `2027-01-14`; None where there is none."""
+    try:
+        return date.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def http_date(text: str | None) -> datetime | None:

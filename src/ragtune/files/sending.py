@@ -17,6 +17,7 @@ from ragtune._api.faults import never_left, refused
 from ragtune._api.times import moment
 from ragtune._drive import run
 from ragtune.errors import DatasetError, JournalError
+from ragtune.files.parts import create_file
 from ragtune.journal import USERS, Recorder
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ async def send(api: Api, file: LocalFile, *, new: bool = False, recorder: Record
 
 async def _create(api: Api, file: LocalFile, recorder: Recorder, number: int) -> Json:
     try:
-        body = await api.create_file(file)
+        body = await create_file(api, file)
     except KeyboardInterrupt as stop:
         # As its argument too: a bare KeyboardInterrupt prints no message.
         stop.args = (f"stopped while {file.name} was uploaded; no job was created, the same call begins again",)

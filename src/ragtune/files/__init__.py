@@ -1,0 +1,7 @@
+"""Datasets become uploaded files: once per content, large ones in parts."""
+
+from __future__ import annotations
+
+from ragtune.files.sending import UploadedFile, local_file, note, send, upload, upload_source
+
+__all__ = ["UploadedFile", "local_file", "note", "send", "upload", "upload_source"]
