@@ -31,7 +31,6 @@ COMPARED = {
     "build from Parquet": "tutorial build",
     "build, check_file": "tutorial build",
     "leak-free splits": "tutorial build",
-    "leak-free splits, shared runs counted": "tutorial build",
     "build, count": "tutorial build, validation, count",
     "build, count with toktok": "tutorial build, validation, count",
     "build, check_file with count": "tutorial build, validation, count",
@@ -40,7 +39,7 @@ COMPARED = {
     "count tokens": "bare tiktoken loop",
 }
 
-BIG = ["tutorial build", "build", "build from Parquet", "check_file, schema gate only", "check_file, all rules"]
+BIG = ["build", "build from Parquet", "leak-free splits", "check_file, schema gate only", "check_file, all rules"]
 
 
 def tutorial_build(dataset: Any, folder: Path) -> int:
@@ -109,6 +108,11 @@ def builder(source: Any) -> Any:
     )
 
 
+def splits(dataset: Any, folder: Path) -> int:
+    built = builder(dataset).build(folder / "out", validation=0.05, test=0.05, seed=7)
+    return sum(len(split) for split in built.splits)
+
+
 def gate_only(path: Path) -> int:
     from ragtune.checks.schema import gate
 
@@ -139,17 +143,12 @@ def cases(dataset: Any, source: Path, ready: Path, folder: Path) -> dict[str, Ca
         tutorial_build(dataset, folder)
         return cookbook_validation(folder / "train.jsonl", tokens=count)
 
-    def splits(shared_runs: bool) -> int:
-        built = builder(dataset).build(folder / "out", validation=0.05, test=0.05, seed=7, shared_runs=shared_runs)
-        return sum(len(split) for split in built.splits)
-
     return {
         "tutorial build": lambda: tutorial_build(dataset, folder),
         "build": lambda: len(builder(dataset).build(folder / "out").train),
         "build from Parquet": lambda: len(builder(source).build(folder / "out").train),
         "build, check_file": lambda: checked(None),
-        "leak-free splits": lambda: splits(shared_runs=False),
-        "leak-free splits, shared runs counted": lambda: splits(shared_runs=True),
+        "leak-free splits": lambda: splits(dataset, folder),
         "tutorial build, validation, count": lambda: tutorial(True),
         "build, count": lambda: counted(None),
         "build, count with toktok": lambda: counted(Toktok()),
@@ -208,9 +207,9 @@ def big_case(name: str, dataset: Any, source: Path, ready: Path, folder: Path) -
     import ragtune as rt
 
     return {
-        "tutorial build": lambda: tutorial_build(dataset, folder),
         "build": lambda: len(builder(dataset).build(folder / "out").train),
         "build from Parquet": lambda: len(builder(source).build(folder / "out").train),
+        "leak-free splits": lambda: splits(dataset, folder),
         "check_file, schema gate only": lambda: gate_only(ready),
         "check_file, all rules": lambda: rt.check_file(ready).stats.examples,
     }[name]

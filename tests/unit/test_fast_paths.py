@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from itertools import accumulate, combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import datasets as hf
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,6 +18,7 @@ import ragtune as rt
 from ragtune.dataset import normalise
 from ragtune.dataset.batches import Batch, Texts
 from ragtune.dataset.facts import joined, number
+from ragtune.dataset.mapped import release
 from ragtune.dataset.splits import Grouping, groups, shared_keys
 
 MIXED = st.text(
@@ -98,3 +101,27 @@ def test_a_template_writes_the_same_bytes_as_records_made_one_by_one(tmp_path: P
     assert first.sha256 == second.sha256
     assert first.path is not None
     assert [json.loads(line) for line in first.path.read_bytes().splitlines()] == [record(row) for row in rows]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_pages_of_a_mapped_dataset_are_given_back_and_read_again(tmp_path: Path) -> None:
+    """The file's pages are no longer resident, its values are still there."""
+    path = tmp_path / "rows.arrow"
+    texts = [f"{number}" * 1_000 for number in range(1_000)]
+    hf.Dataset.from_dict({"q": texts}).save_to_disk(str(tmp_path / "saved"))
+    (path,) = (tmp_path / "saved").glob("*.arrow")
+    dataset = hf.load_from_disk(str(tmp_path / "saved"))
+
+    def resident() -> int:
+        lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+        return sum(
+            int(next(line for line in lines if line.startswith("Rss:")).split()[1])
+            for line in lines
+            if line.endswith(str(path))
+        )
+
+    assert dataset["q"][:] == texts
+    before = resident()
+    release([str(path)])
+    assert resident() < before / 10
+    assert dataset["q"][:] == texts

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from ragtune.dataset.batches import BATCH_ROWS, ArrowBatch, Batch, RowBatch
+from ragtune.dataset.mapped import read_mapped
 from ragtune.errors import DatasetError
 from ragtune.layouts import get_layout
 
@@ -308,7 +309,10 @@ def hf_source(dataset: datasets.Dataset | datasets.IterableDataset, details: Map
         # The fingerprint names the content and the steps that led to it.
         known.setdefault("fingerprint", dataset._fingerprint)
         arrow = dataset.with_format("arrow")
-        return Source(name=name, details=known, read=lambda: map(ArrowBatch, arrow.iter(BATCH_ROWS)))
+        files = {file["filename"] for file in dataset.cache_files}
+        return Source(
+            name=name, details=known, read=lambda: map(ArrowBatch, read_mapped(arrow.iter(BATCH_ROWS), files))
+        )
 
     def read() -> Iterator[Batch]:
         for columns in dataset.iter(BATCH_ROWS):
