@@ -468,3 +468,29 @@ def test_csv_options_that_make_no_sense_are_refused_at_once(tmp_path: Path) -> N
         rt.DatasetBuilder.from_csv(path, delimiter=", ")
     with pytest.raises(DatasetError, match="encoding='ansi-ish' is not known"):
         rt.DatasetBuilder.from_csv(path, encoding="ansi-ish")
+
+
+def test_a_blank_column_in_an_answer_is_counted_and_told(tmp_path: Path) -> None:
+    """The record stays, since some parts are optional; the report says how many have a gap, and how to drop them."""
+    whys = ["", " \u00a0", "so"]
+    rows = [{"q": f"What is {n}?", "a": f"{n}", "why": whys[n % 3]} for n in range(12)]
+    builder = rt.DatasetBuilder.from_rows(rows)
+    dataset = builder.chat(user="{q}{why}", assistant="{a}. {why}").build(tmp_path / "out")
+    assert len(dataset.train) == 12
+    assert dataset.report.gaps == dataset.manifest["gaps"] == {"why": 8}
+    assert "8 x warning an answer has nothing in place of {why}" in str(dataset.report)
+    assert "answers with nothing in place of {why}" in dataset.report.to_html()
+    assert dataset.report.to_dict()["gaps"] == {"why": 8}
+    whole = builder.filter(lambda row: row["why"].strip(), reason="no why").chat(user="{q}", assistant="{a}. {why}")
+    assert whole.build(tmp_path / "whole").report.gaps == {}
+    asked = builder.chat(user="{q} {why}", assistant="{a}").build(tmp_path / "asked")
+    assert asked.report.gaps == {}
+
+
+def test_a_none_in_an_answer_is_refused(tmp_path: Path) -> None:
+    """It would be trained on as the word None."""
+    builder = rt.DatasetBuilder.from_rows([{"q": "Why?", "a": "So.", "why": None}]).chat(
+        user="{q}", assistant="{a} {why}"
+    )
+    with pytest.raises(DatasetError, match=r"row 0, column 'why': None is NoneType.*filter"):
+        builder.build(tmp_path / "out")

@@ -246,12 +246,14 @@ class Lines:
         format: the record kind; None where there was no row.
         systems: the system prompt of each record.
         data: one line per row, each with its line feed and without other line separators.
+        gaps: the number of each row whose answer has blank columns among others, and these columns.
         texts: gives what the rows say.
     """
 
     format: RecordFormat | None
     systems: Sequence[str | None]
     data: bytes
+    gaps: Mapping[int, Sequence[str]]
     texts: Callable[[], Texts]
 
 
@@ -265,6 +267,7 @@ class Made:
         data: a line for each of them, with its line feed.
         systems: the system prompt of each record.
         dropped: the number of each row that a filter dropped, and which filter it was.
+        gaps: the number of each row whose answer has blank columns among others, and these columns.
         facts: the facts of these rows; None where nothing is split.
         wishes: keys of what the user wants to keep together as well; empty where nothing is.
     """
@@ -274,6 +277,7 @@ class Made:
     data: bytes
     systems: Sequence[str | None]
     dropped: Mapping[int, int]
+    gaps: Mapping[int, Sequence[str]]
     facts: Facts | None = None
     wishes: Sequence[Sequence[int]] = ()
 

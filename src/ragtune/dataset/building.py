@@ -54,7 +54,8 @@ def build_folder(
             files, overlap = _write_splits(batches, workshop, tally, plan)
         else:
             files = _write_all(batches, workshop, tally)
-        report = {"read": tally.read, "dropped": tally.dropped, "rows": {name: files[name].rows for name in files}}
+        rows = {"read": tally.read, "dropped": tally.dropped}
+        report = {**rows, "gaps": dict(tally.gaps), "rows": {name: files[name].rows for name in files}}
         manifest = {
             "manifest": 1,
             "format": tally.format,
@@ -67,7 +68,8 @@ def build_folder(
                 "group_by": list(plan.group_by),
                 "near_duplicates": plan.near_duplicates,
             },
-            "rows": {"read": tally.read, "kept": sum(facts.rows for facts in files.values()), "dropped": tally.dropped},
+            "rows": {**rows, "kept": sum(facts.rows for facts in files.values())},
+            "gaps": dict(tally.gaps),
             "files": {name: {"name": f"{name}.jsonl", **_facts(facts)} for name, facts in files.items()},
             "overlap": overlap,
             "versions": _versions(),

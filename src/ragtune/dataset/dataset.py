@@ -164,6 +164,7 @@ class Dataset:
             format=self.format,
             read=built.get("read"),
             dropped=built.get("dropped", {}),
+            gaps=self.manifest.get("gaps", {}),
             rows={split.name: split.rows for split in (self.train, self.validation, self.test)},
             tokens=sum(counts),
             longest=max(counts, default=0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ class Tally:
     read: int = 0
     steps: list[dict[str, int]] = field(default_factory=list)
     format: RecordFormat | None = None
+    # How many records have an answer in which a column is blank, by column.
+    gaps: Counter[str] = field(default_factory=Counter)
     # Two are enough to know that it varies.
     _systems: set[str | None] = field(default_factory=set)
 
@@ -50,6 +53,8 @@ class Tally:
             if made.format is not None and self.format not in (None, made.format):
                 raise DatasetError(two_kinds(made.numbers[0], made.format, self.format))
             self.format = self.format or made.format
+            for columns in made.gaps.values():
+                self.gaps.update(columns)
             if len(self._systems) < 2:
                 self._systems.update(made.systems)
             yield made

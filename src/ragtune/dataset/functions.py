@@ -63,6 +63,7 @@ class FunctionRenderer:
             format=format,
             systems=list(map(system_of, records)),
             data=b"".join([record.to_json_line() for record in records]),
+            gaps={},
             texts=lambda: _texts(records),
         )
 

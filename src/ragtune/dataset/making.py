@@ -81,6 +81,7 @@ class BuildBatch:
             data=lines.data,
             systems=lines.systems,
             dropped=dropped,
+            gaps=lines.gaps,
             facts=facts,
             wishes=wishes,
         )

@@ -39,6 +39,7 @@ def figures(report: DatasetReport) -> str:
     if report.read is not None:
         rows.append(("rows read", f"{report.read:,}"))
     rows += [(f"dropped: {reason}", f"{number:,}") for reason, number in report.dropped.items()]
+    rows += [(f"answers with nothing in place of {{{name}}}", f"{number:,}") for name, number in report.gaps.items()]
     rows += [(split, f"{number:,}") for split, number in report.rows.items() if number]
     rows.append((f"training tokens ({report.encoding})", f"{report.tokens:,}"))
     if report.overlap is not None and "in_more_than_one_split" in report.overlap:

@@ -21,6 +21,7 @@ class DatasetReport:
         format: the record kind.
         read: rows that were read from the source, None for files made elsewhere.
         dropped: rows that were dropped, by reason.
+        gaps: records whose answer has nothing where its template names a column, by column.
         rows: rows per split.
         tokens: tokens of the training file.
         longest: tokens of its longest example.
@@ -51,6 +52,7 @@ class DatasetReport:
     longest: int
     encoding: str
     checks: Mapping[str, CheckReport]
+    gaps: Mapping[str, int] = field(default_factory=dict)
     overlap: Mapping[str, Any] | None = None
     lengths: tuple[int, ...] = field(default=(), repr=False)
     context: int = 65_536
@@ -68,12 +70,13 @@ class DatasetReport:
         ]
         lines += [f"  dropped {number:,}: {reason}" for reason, number in self.dropped.items()]
         lines.append("  " + ", ".join(f"{split} {rows:,}" for split, rows in self.rows.items() if rows))
+        lines += [f"  {number:,} x warning {gap_text(column)}" for column, number in self.gaps.items()]
         lines.append(f"  {self.tokens:,} training tokens ({self.encoding}), longest example {self.longest:,}")
         for split, report in self.checks.items():
             found = [(number, severity, code) for (severity, code), number in report.counts.items()]
             for number, severity, code in sorted(found, key=lambda item: item[1]):
                 lines.append(f"  {split}: {number:,} x {severity} {code}")
-        if all(not report.counts for report in self.checks.values()):
+        if not self.gaps and all(not report.counts for report in self.checks.values()):
             lines.append("  no problems found")
         return "\n".join(lines)
 
@@ -95,6 +98,7 @@ class DatasetReport:
             "read": self.read,
             "kept": self.kept,
             "dropped": dict(self.dropped),
+            "gaps": dict(self.gaps),
             "rows": dict(self.rows),
             "tokens": self.tokens,
             "longest": self.longest,
@@ -102,3 +106,11 @@ class DatasetReport:
             "overlap": None if self.overlap is None else dict(self.overlap),
             "checks": {split: report.to_dict() for split, report in self.checks.items()},
         }
+
+
+def gap_text(column: str) -> str:
+    """What a blank column in an answer means, and the way out."""
+    return (
+        f"an answer has nothing in place of {{{column}}}, and the model learns the gap; drop such rows with "
+        f".filter(lambda row: row[{column!r}].strip(), reason=...)"
+    )

@@ -51,6 +51,7 @@ def _schema() -> pa.Schema:
             "system": pa.string(),
             "facts": pa.large_binary(),
             "wishes": pa.list_(pa.uint64()),
+            "gaps": pa.list_(pa.string()),
         }
     )
 
@@ -59,6 +60,7 @@ def of_made(made: Made) -> pa.Table:
     """A row for each row of the source: its line, or which filter dropped it."""
     import pyarrow as pa
 
+    gaps = made.gaps.get
     lines = zip(
         made.numbers,
         made.data.split(b"\n")[:-1],
@@ -68,8 +70,9 @@ def of_made(made: Made) -> pa.Table:
         strict=False,
     )
     rows: list[dict[str, object]] = [{"row": row, "dropped_by": index} for row, index in made.dropped.items()]
+    shared = {"format": made.format}
     rows += [
-        {"row": row, "line": line, "format": made.format, "system": system, "facts": facts, "wishes": wishes}
+        {**shared, "row": row, "line": line, "system": system, "facts": facts, "wishes": wishes, "gaps": gaps(row)}
         for row, line, system, facts, wishes in lines
     ]
     return pa.Table.from_pylist(rows, schema=_schema()).sort_by("row")
@@ -106,6 +109,7 @@ def read_made(table: pa.Table) -> Made:
         data=b"".join([row["line"] + b"\n" for row in made]),
         systems=[row["system"] for row in made],
         dropped={row["row"]: row["dropped_by"] for row in rows if row["line"] is None},
+        gaps={row["row"]: row["gaps"] for row in made if row["gaps"]},
         facts=joined([pickle.loads(row["facts"]) for row in made]) if made and made[0]["facts"] else None,
         wishes=[row["wishes"] for row in made],
     )

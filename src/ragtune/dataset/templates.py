@@ -85,12 +85,14 @@ class Template:
         texts: the texts in the order in which they stand in the record.
         record: the record as plain values, each text standing at its place.
         question: the texts that make up the question; rows with the same question belong together.
+        answer: the texts that the model learns.
     """
 
     format: RecordFormat
     texts: tuple[Text, ...]
     record: Mapping[str, Any]
     question: tuple[str, ...]
+    answer: tuple[str, ...] = ()
     system: str | None = None
 
     @property
@@ -128,6 +130,7 @@ def chat_template(*, system: str | None, user: str, assistant: str) -> Template:
         texts=tuple(texts),
         record={"messages": messages},
         question=("user",),
+        answer=("assistant",),
         system=constant_system(instructions),
     )
 
@@ -140,6 +143,7 @@ def completion_template(*, prompt: str, completion: str) -> Template:
         texts=texts,
         record={"prompt": texts[0], "completion": texts[1]},
         question=("prompt",),
+        answer=("completion",),
     )
 
 
@@ -161,6 +165,7 @@ def preference_template(*, prompt: str, preferred: str, rejected: str, system: s
         texts=everything,
         record=record,
         question=("prompt",),
+        answer=("preferred", "rejected"),
         system=constant_system(instructions),
     )
 
@@ -217,8 +222,20 @@ class Renderer:
             format=self._template.format,
             systems=[self._template.system] * len(rows),
             data=b"".join(chain.from_iterable(zip(*parts, strict=False))),
+            gaps=self._gaps(rows, needed),
             texts=lambda: self._texts(needed),
         )
+
+    def _gaps(self, rows: Selection, columns: Mapping[str, Sequence[str]]) -> dict[int, list[str]]:
+        """The blank columns of each row's answer; an answer that is blank altogether was refused."""
+        answers = [item for item in self._template.texts if item.name in self._template.answer]
+        gaps: dict[int, list[str]] = {}
+        for name in dict.fromkeys(name for item in answers for name in item.columns):
+            if not all(map(str.strip, columns[name])):
+                for number, value in zip(rows.numbers(), columns[name], strict=True):
+                    if not value.strip():
+                        gaps.setdefault(number, []).append(name)
+        return gaps
 
     def _texts(self, columns: Mapping[str, Sequence[str]]) -> Texts:
         """The columns that the template names; a question made of several columns is a text of its own."""
