@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 RUN_WORDS = 13
 _AT_ONCE = 1_024
-_MOST_FILTER_BITS = 28
+_MOST_FILTER_BITS = 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,22 +145,18 @@ def numbers_of(fields: Mapping[str, Sequence[str]]) -> dict[str, FieldNumbers]:
 
 
 class _Wanted:
-    """Numbers that are looked for among others."""
+    """Distinct numbers that are looked for among others."""
 
-    def __init__(self, parts: Sequence[Numbers], ignored: Numbers) -> None:
+    def __init__(self, numbers: Numbers) -> None:
         import numpy as np
 
-        from ragtune.dataset.splits import distinct
-
-        self._every = np.concatenate(parts)
-        numbers = distinct(self._every)
-        self.numbers = numbers[~np.isin(numbers, ignored)] if len(ignored) else numbers
-        # At most one place in sixteen is taken.
-        bits = min(len(self.numbers).bit_length() + 4, _MOST_FILTER_BITS)
+        self.numbers = numbers
+        # At most one place in sixteen is taken, unless there are very many.
+        bits = min(len(numbers).bit_length() + 4, _MOST_FILTER_BITS)
         self._mask = np.uint64((1 << bits) - 1)
         # Nearly every other number is told apart by this table alone.
         self._maybe = np.zeros(1 << bits, dtype=np.bool_)
-        self._maybe[self.numbers & self._mask] = True
+        self._maybe[numbers & self._mask] = True
         self.forget()
 
     def forget(self) -> None:
@@ -178,29 +174,32 @@ class _Wanted:
             places = np.minimum(np.searchsorted(self.numbers, likely), len(self.numbers) - 1)
             self.found[places[self.numbers[places] == likely]] = True
 
-    def __len__(self) -> int:
-        return len(self._every)
-
-    def hits(self) -> int:
-        """How many of the given numbers, each as often as it was given, were found."""
+    def hits(self, numbers: Numbers) -> int:
+        """How many of these numbers, all of which are looked for, were found."""
         import numpy as np
 
-        return int(self.found[np.searchsorted(self.numbers, self._every)].sum())
+        return int(self.found[np.searchsorted(self.numbers, numbers)].sum())
 
 
 class _Sought:
     """The texts of one field that are looked for; keeps numbers, no texts."""
 
     def __init__(self, parts: Sequence[FieldNumbers], ignored: Numbers) -> None:
-        self._exact = _Wanted([part.exact for part in parts], ignored[:0])
-        self._normal = _Wanted([part.normal for part in parts], ignored[:0])
-        self._runs = _Wanted([part.runs for part in parts], ignored)
+        import numpy as np
+
+        from ragtune.dataset.splits import distinct
+
+        self._exact = np.concatenate([part.exact for part in parts])
+        self._normal = np.concatenate([part.normal for part in parts])
+        runs = distinct(np.concatenate([part.runs for part in parts]))
+        self._exact_wanted, self._normal_wanted = _Wanted(distinct(self._exact)), _Wanted(distinct(self._normal))
+        self._runs_wanted = _Wanted(runs[~np.isin(runs, ignored)] if len(ignored) else runs)
 
     def mark(self, numbers: FieldNumbers) -> None:
         """Look at some texts of the other file."""
-        self._exact.mark(numbers.exact)
-        self._normal.mark(numbers.normal)
-        self._runs.mark(numbers.runs)
+        self._exact_wanted.mark(numbers.exact)
+        self._normal_wanted.mark(numbers.normal)
+        self._runs_wanted.mark(numbers.runs)
 
     def found(self, file: str, other: str, field: str) -> FieldOverlap:
         """What was found since the last call."""
@@ -209,12 +208,12 @@ class _Sought:
             other=other,
             field=field,
             texts=len(self._exact),
-            exact=self._exact.hits(),
-            normalised=self._normal.hits(),
-            runs=len(self._runs.numbers),
-            shared_runs=int(self._runs.found.sum()),
+            exact=self._exact_wanted.hits(self._exact),
+            normalised=self._normal_wanted.hits(self._normal),
+            runs=len(self._runs_wanted.numbers),
+            shared_runs=int(self._runs_wanted.found.sum()),
         )
-        for wanted in (self._exact, self._normal, self._runs):
+        for wanted in (self._exact_wanted, self._normal_wanted, self._runs_wanted):
             wanted.forget()
         return found
 
