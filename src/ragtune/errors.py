@@ -21,6 +21,8 @@ RagtuneError
 ├── MaintenanceDisabled            a destructive call on a guard that was not opened
 ├── BackendError                   the embedded backend cannot start or go on
 └── MissingExtraError(ImportError) an optional dependency is not installed
+
+ExpiryWarning(UserWarning)         a model stops answering soon
 ```
 
 OpenAI's own errors (`openai.APIStatusError` and its family) pass through as they are, with a note where we know more.
@@ -37,6 +39,7 @@ __all__ = [
     "CreateUncertain",
     "DatasetError",
     "EmptyAnswer",
+    "ExpiryWarning",
     "JobCancelled",
     "JobFailed",
     "JournalError",
@@ -111,11 +114,22 @@ class MissingKey(RagtuneError):
 
 
 class TuningClosed(RagtuneError):
-    """The server does not let this account create fine-tuning jobs."""
+    """The server does not let this account create fine-tuning jobs.
+
+    Attributes:
+        files: ids of the files that were uploaded for the job just now and lie on the account; delete them with
+            `Maintenance(client, enabled=True).delete_file(id)`.
+    """
+
+    files: tuple[str, ...] = ()
 
 
 class ModelExpired(RagtuneError):
     """The model (or the base under it) was shut down by its maker."""
+
+
+class ExpiryWarning(UserWarning):
+    """A model stops answering within weeks; silence it with `warnings.simplefilter("ignore", rt.ExpiryWarning)`."""
 
 
 class ModelNotReady(RagtuneError):

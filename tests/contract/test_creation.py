@@ -347,7 +347,8 @@ def test_no_new_jobs_are_sent_to_openai_after_its_last_day(
 
 def test_force_goes_past_the_catalogue(server: Any, api: Api, clock: Any, dataset: rt.Dataset) -> None:
     clock.seconds = 1_796_083_200.0
-    assert rt.FineTuneJob.create(api, dataset, DEAD, force=True, dialect="openai").id == "ftjob-1"
+    with pytest.warns(rt.ExpiryWarning, match="which is past"):
+        assert rt.FineTuneJob.create(api, dataset, DEAD, force=True, dialect="openai").id == "ftjob-1"
     unpriced = rt.TuneSpec(model="base", method=rt.Supervised(n_epochs=2))
     assert rt.FineTuneJob.create(api, dataset, unpriced, max_cost_usd=1.0, allow_unknown_cost=True).id == "ftjob-1"
 

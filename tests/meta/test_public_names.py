@@ -17,7 +17,7 @@ FRONT = Path(ragtune.__file__)
 PUBLIC = """
 DPO Absolute Answer AsyncFineTuneJob AsyncJobMonitor AsyncMaintenance AsyncTunedModel BackendError BudgetExceeded
 ChatRecord CheckReport CompletionRecord CostEstimate CreateUncertain Dataset DatasetBuilder DatasetError EmptyAnswer
-Expiry FineTuneJob JobCancelled JobDetails JobEvent JobFailed JobMonitor JobTable JournalError Maintenance
+Expiry ExpiryWarning FineTuneJob JobCancelled JobDetails JobEvent JobFailed JobMonitor JobTable JournalError Maintenance
 MaintenanceDisabled Message Metrics MissingExtraError MissingKey ModelExpired ModelNotReady Multiplier NoTunedModel
 Plan PlannedCall PreferenceRecord Problem RagtuneError RecordError Reinforcement ReinforcementRecord SpecError Split
 Supervised TuneSpec TunedModel TuningClosed Unsupported UploadedFile WaitTimeout check_file client_from_key_file

@@ -1,27 +1,36 @@
-"""Whether a base model can still be trained: what the catalogue says, and where that is not binding, the server."""
+"""Whether a base model can still be trained: what the catalogue says, and what the server says, which knows better."""
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
+import warnings
 from typing import TYPE_CHECKING
 
 from ragtune import catalog
-from ragtune.errors import ModelExpired, SpecError, TuningClosed
+from ragtune._api.faults import UnreadableReplyError
+from ragtune._api.planning import PlanPort
+from ragtune._api.times import day
+from ragtune.errors import ExpiryWarning, ModelExpired, SpecError, TuningClosed
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from ragtune._api import Api
     from ragtune.catalog import ModelInfo
     from ragtune.dialects import Dialect
     from ragtune.spec import TuneSpec
 
+__all__ = ["WARN_DAYS", "check_base", "check_end"]
+
 logger = logging.getLogger("ragtune")
 
-WARN_BEFORE_SHUTDOWN = dt.timedelta(days=60)
+# How long before its end a model is warned about.
+WARN_DAYS = 60
+SILENCE_S = 20.0
 
 
-async def check_base(api: Api, spec: TuneSpec, dialect: Dialect, *, force: bool) -> list[str]:
-    """Hold the spec against what is known of its base; returns warnings.
+def check_base(spec: TuneSpec, dialect: Dialect, *, today: dt.date, force: bool) -> list[str]:
+    """Hold the spec against the catalogue, before anything is sent; returns warnings.
 
     Raises:
         SpecError: the base does not take the method.
@@ -38,21 +47,66 @@ async def check_base(api: Api, spec: TuneSpec, dialect: Dialect, *, force: bool)
             f"model: {info.name} takes {' and '.join(info.methods)}, not {spec.method.type} (as of {info.as_of}, "
             f"{info.source}); choose another method or model, or pass force=True"
         )
-    today = dt.datetime.fromtimestamp(api.port.now(), tz=dt.UTC).date()
-    warnings = [] if info.shutdown is None or info.shutdown - today > WARN_BEFORE_SHUTDOWN else [_soon(info, today)]
-    for warning in warnings:
-        logger.warning(warning)
     if dialect.catalog_dates:
         _refuse_late(info, today)
-    elif info.shutdown is not None and info.shutdown <= today:
-        await _ask_server(api, spec.model, info)
-    return warnings
+    return []
 
 
-def _soon(info: ModelInfo, today: dt.date) -> str:
-    days = (info.shutdown - today).days if info.shutdown else 0
-    when = f"in {days} days" if days > 0 else "which is past"
-    return f"by its maker's plan {info.name} and every fine-tune of it end on {info.shutdown}, {when}"
+async def check_end(
+    api: Api, model: str, dialect: Dialect, *, today: dt.date, force: bool, warn_days: int
+) -> list[str]:
+    """Ask the server when the base ends, and go by the catalogue where it does not say; returns warnings.
+
+    An unprobed plan sends nothing, so it goes by the catalogue.
+
+    Raises:
+        ModelExpired: the base was shut down.
+    """
+    info = catalog.load().find(model)
+    planned = None if info is None else info.shutdown
+    past = _gone(info) if info and planned and planned <= today else None
+    said: list[str] = []
+    told: dt.date | None = None
+    if not isinstance(api.port, PlanPort) or api.port.probes:
+        told = await _asked(api, model, said, past=past, force=force)
+    end = told or planned
+    if end is None:
+        return said
+    if told is not None and told <= today and not force:
+        raise ModelExpired(
+            f"{model} was shut down on {told}, says {api.port.base_url}; choose another base, or pass force=True to "
+            "try all the same"
+        )
+    left = (end - today).days
+    if left <= warn_days:
+        who = "the server says that" if told else "by its maker's plan"
+        when = f"in {left} days" if left > 0 else "which is past"
+        warning = f"{who} {model} and every fine-tune of it end on {end}, {when}"
+        said.append(warning)
+        logger.warning(warning)
+        # OpenAI's dates bind no other server.
+        if told or dialect.catalog_dates:
+            warnings.warn(warning, ExpiryWarning, stacklevel=2)
+    return said
+
+
+async def _asked(api: Api, model: str, said: list[str], *, past: str | None, force: bool) -> dt.date | None:
+    """The server's own date; `past` is what to say when the catalogue's is over and the server has no such model."""
+    import openai
+
+    try:
+        return day((await api.look("models.retrieve", model=model, timeout_s=SILENCE_S)).get("shutdown_date"))
+    except ModelExpired:
+        if not force:
+            raise
+    except openai.NotFoundError as error:
+        if past is not None and not force:
+            raise ModelExpired(past) from error
+        if isinstance(api.port, PlanPort):
+            said.append(f"the server does not show {model}: {error}")
+    except (openai.APIError, UnreadableReplyError) as error:
+        logger.info("when %s ends cannot be asked: %s", model, type(error).__name__)
+    return None
 
 
 def _refuse_late(info: ModelInfo, today: dt.date) -> None:
@@ -61,18 +115,9 @@ def _refuse_late(info: ModelInfo, today: dt.date) -> None:
     if info.last_new_job is not None and info.last_new_job <= today:
         raise TuningClosed(
             f"no new jobs on {info.name} since {info.last_new_job} (as of {info.as_of}, {info.source}); choose another "
-            "base or server, or pass force=True if yours still takes them"
+            "base, another server with this wire, or ragtune.local.LocalBackend, which trains on this machine; or pass "
+            "force=True if yours still takes them"
         )
-
-
-async def _ask_server(api: Api, model: str, info: ModelInfo) -> None:
-    """The dates are OpenAI's: another server may go on serving a model of that name, and it knows."""
-    import openai
-
-    try:
-        await api.model(model)
-    except openai.NotFoundError as error:
-        raise ModelExpired(_gone(info)) from error
 
 
 def _gone(info: ModelInfo) -> str:

@@ -13,7 +13,7 @@ from ragtune._api.calls import LocalFile
 from ragtune._api.identity import public_url
 from ragtune.errors import BudgetExceeded, DatasetError, SpecError, Unsupported
 from ragtune.files import UploadedFile
-from ragtune.job.base_model import check_base
+from ragtune.job.base_model import WARN_DAYS, check_base, check_end
 from ragtune.journal import USERS, Recorder, Run, dollars
 from ragtune.spec import check_metadata
 
@@ -43,6 +43,7 @@ class CreateOptions(TypedDict, total=False):
     max_cost_usd: float | None
     allow_unknown_cost: bool
     force: bool
+    warn_days: int
     dialect: Dialect | str | None
     budget: Budget | None
     journal: JournalArgument
@@ -96,7 +97,8 @@ async def prepare(
     recorder, budget = Recorder(options.get("journal", USERS), sealed=sealed), options.get("budget")
     if budget is not None and not recorder.is_on:
         raise SpecError("budget: it counts the jobs of a journal, and journal=None keeps none; name a journal")
-    warnings = await check_base(api, spec, dialect, force=options.get("force", False))
+    today, force = dt.datetime.fromtimestamp(api.port.now(), tz=dt.UTC).date(), options.get("force", False)
+    warnings = check_base(spec, dialect, today=today, force=force)
     training, validation = await _check_data(api, data, spec, options.get("validation"))
     if validation is None and spec.method.type in dialect.needs_validation:
         message = f"the method {spec.method.type} without a validation file"
@@ -106,6 +108,8 @@ async def prepare(
     key = options.get("key") or _key(_identity(data), _identity(options.get("validation")), request)
     metadata = dict(spec.metadata) | {KEY: key} | _remembered(data)
     check_metadata(metadata)
+    warn_days = options.get("warn_days", WARN_DAYS)
+    warnings += await check_end(api, spec.model, dialect, today=today, force=force, warn_days=warn_days)
     return Order(
         request=request | {"metadata": metadata},
         training=training,

@@ -140,7 +140,8 @@ class FineTuneJob:
             options: `validation` (uploaded file or its id; a dataset brings its own), `key` (what "the same job" means;
                 default: data and spec), `new` (make another although one exists), `max_cost_usd` (refuse above this
                 estimate, US dollars), `budget` (a `Budget` for all jobs of a period), `allow_unknown_cost` (go on where
-                there is no estimate), `force` (past the catalogue's dates and methods), `dialect` (name or `Dialect` of
+                there is no estimate), `force` (past the dates of catalogue and server, and the catalogue's methods),
+                `warn_days` (warn about a base that ends in so many days; default: 60), `dialect` (name or `Dialect` of
                 the server; default: by base URL), `journal` (a `Journal`, the path of one, or None for none; default:
                 the user's). Without a journal a killed process forgets that it bought, and two processes may both buy.
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ragtune import files
 from ragtune._api.faults import UnreadableReplyError, never_left, refused
 from ragtune._keys import redact
-from ragtune.errors import CreateUncertain
+from ragtune.errors import CreateUncertain, TuningClosed
 from ragtune.files import note
 from ragtune.job.creation import KEY
 from ragtune.job.details import JobDetails
@@ -75,9 +75,10 @@ async def _buy(api: Api, order: Order, run: Run, known: list[JobDetails]) -> Job
     if budget is not None:
         spent = await api.port.work(recorder.sent_since, budget.began(api.port.now()))
         budget.check(spent, run.cost_usd, allow_unknown=order.allow_unknown_cost)
-    request = order.request | {"training_file": await _file_id(api, order.training, recorder, run.account)}
+    sent: list[str] = []
+    request = order.request | {"training_file": await _file_id(api, order.training, recorder, run.account, sent)}
     if order.validation is not None:
-        request["validation_file"] = await _file_id(api, order.validation, recorder, run.account)
+        request["validation_file"] = await _file_id(api, order.validation, recorder, run.account, sent)
     run = await api.port.work(
         partial(
             recorder.send,
@@ -97,6 +98,8 @@ async def _buy(api: Api, order: Order, run: Run, known: list[JobDetails]) -> Job
             if order.local_files:
                 uploads = ", ".join(request[name] for name in order.local_files)
                 error.add_note(f"nothing was created; on the account lie {uploads}, a later create reuses them")
+            if isinstance(error, TuningClosed):
+                _offer_deletion(error, sent)
             raise
         logger.info("the answer to create was lost (%s); the job is looked for", type(error).__name__)
         found = await _lost(api, recorder, run, request, error)
@@ -194,8 +197,23 @@ async def note_created(api: Api, recorder: Recorder, run: Run, job: JobDetails) 
     await note(api, f"job {job.id} exists", partial(recorder.created, run, job_id=job.id, status=job.status, sent=sent))
 
 
-async def _file_id(api: Api, file: LocalFile | str, recorder: Recorder, account: str) -> str:
-    return file if isinstance(file, str) else (await files.send(api, file, recorder=recorder, account=account)).id
+async def _file_id(api: Api, file: LocalFile | str, recorder: Recorder, account: str, sent: list[str]) -> str:
+    """Return the id of a file, uploading it if it is not there; `sent` then gets the id as well."""
+    if isinstance(file, str):
+        return file
+    uploaded = await files.send(api, file, recorder=recorder, account=account)
+    sent += [] if uploaded.reused else [uploaded.id]
+    return uploaded.id
+
+
+def _offer_deletion(error: TuningClosed, sent: list[str]) -> None:
+    """No later create will want them here, and only the owner may say that they go."""
+    error.files = tuple(sent)
+    if sent:
+        error.add_note(
+            f"the files sent just now can be deleted: for file_id in error.files ({', '.join(sent)}): "
+            "rt.Maintenance(client, enabled=True).delete_file(file_id)"
+        )
 
 
 def _unclear(error: Exception) -> bool:
@@ -213,10 +231,11 @@ def _words(error: BaseException) -> str:
 
 def _uncertain(recorder: Recorder, run: Run) -> str:
     resolve = f"`ragtune runs resolve {run.id}`" if recorder.is_on else f"`ragtune jobs --key {run.key}`"
+    none = f" Only when you know that there is none, add --not-created to {resolve}." if recorder.is_on else ""
     return (
         f"a request to create a job went out and its answer was lost; no job with key {run.key} showed up within "
         f"{SEARCH_S:.0f} s, but it still may. Find out with {resolve}, or call create again with the same data and "
-        "settings: it looks for the job first and buys nothing twice"
+        f"settings: it looks for the job first and buys nothing twice.{none}"
     )
 
 

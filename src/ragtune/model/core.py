@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import warnings
 from contextlib import aclosing
@@ -17,7 +16,7 @@ from ragtune.job.creation import FINGERPRINT, SYSTEM, SYSTEM_TOO_LONG
 from ragtune.job.presence import require_model
 from ragtune.job.saved import read_saved, write_saved
 from ragtune.model.answer import Answer
-from ragtune.model.expiry import Expiry, from_catalog, from_server
+from ragtune.model.expiry import Expiry, expiry_of, warn_of_end
 from ragtune.model.stream import AsyncAnswerStream
 from ragtune.plan import Plan
 
@@ -68,6 +67,7 @@ class AsyncTunedModel:
         self._learned = system is not None or not name.startswith("ft:")
         # Why the prompt is not known; told when a question would need it, and once.
         self._doubt: str | None = None
+        self._warned_of_end = False
 
     @property
     def name(self) -> str:
@@ -183,6 +183,8 @@ class AsyncTunedModel:
         if dry_run and system is None:
             # A plan sends nothing, so the account is not asked for the prompt either.
             system = self._system or ""
+        if not dry_run:
+            await self._before_use()
         messages = await self._messages(prompt, system)
         request = self._request(messages=messages, temperature=temperature, **parameters)
         if dry_run:
@@ -206,6 +208,7 @@ class AsyncTunedModel:
             raise ValueError(message)
         # Looked up once, before the questions fan out.
         prompt_of_all = await self.system() if system is None else system
+        await self._before_use()
 
         async def one(prompt: str) -> Answer | Exception:
             try:
@@ -222,6 +225,7 @@ class AsyncTunedModel:
 
     async def chat(self, messages: Sequence[Json], **parameters: Any) -> Answer:
         """Ask with messages of your own; see `TunedModel.chat`."""
+        await self._before_use()
         return Answer.from_wire(await self._api.chat(self._request(messages=list(messages), **parameters)))
 
     def stream(
@@ -230,6 +234,7 @@ class AsyncTunedModel:
         """Ask one question and get the answer in pieces; see `TunedModel.stream`."""
 
         async def request() -> Json:
+            await self._before_use()
             messages = await self._messages(prompt, system)
             # Without this option the chunks carry no token counts.
             options = {"stream_options": {"include_usage": True}} | parameters
@@ -239,21 +244,12 @@ class AsyncTunedModel:
 
     async def complete(self, prompt: str, **parameters: Any) -> Answer:
         """Let the model go on with a text; see `TunedModel.complete`."""
+        await self._before_use()
         return Answer.from_wire(await self._api.complete(self._request(prompt=prompt, **parameters)))
 
     async def expiry(self) -> Expiry:
         """Return when the model stops answering; see `TunedModel.expiry`."""
-        import openai
-
-        today = dt.datetime.fromtimestamp(self._api.port.now(), tz=dt.UTC).date()
-        for name in dict.fromkeys([self._name, self.base]):
-            try:
-                told = from_server(await self._api.model(name), today, self._api.port.base_url)
-            except (openai.NotFoundError, ModelExpired):
-                continue
-            if told is not None:
-                return told
-        return from_catalog(self._name)
+        return await expiry_of(self._api, self._name)
 
     async def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a small file that `load` reads."""
@@ -268,6 +264,11 @@ class AsyncTunedModel:
         model = cls(api, saved["name"], system=saved["system"], fingerprint=saved["fingerprint"])
         model._learned = True
         return model
+
+    async def _before_use(self) -> None:
+        if not self._warned_of_end:
+            self._warned_of_end = True
+            await warn_of_end(self._api, self._name)
 
     async def _messages(self, prompt: str, system: str | None) -> list[Json]:
         text = await self.system() if system is None else system

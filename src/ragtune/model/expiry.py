@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ragtune import catalog
+from ragtune._api.faults import UnreadableReplyError
+from ragtune._api.times import day
+from ragtune.errors import ExpiryWarning, ModelExpired
+from ragtune.job.base_model import WARN_DAYS
 
 if TYPE_CHECKING:
-    from ragtune._api.calls import Json
+    from ragtune._api import Api
 
 __all__ = ["Expiry"]
+
+logger = logging.getLogger("ragtune")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +61,43 @@ def from_catalog(name: str) -> Expiry:
     return Expiry(kind=kind, source=info.source, as_of=info.as_of)
 
 
-def from_server(body: Json, today: dt.date, base_url: str) -> Expiry | None:
-    """Return what the server's model object says, or None when it gives no readable date."""
+async def expiry_of(api: Api, name: str) -> Expiry:
+    """Return when a model ends: by the server where it gives a date, of the model or of its base, else by catalogue."""
+    return await _from_server(api, name) or from_catalog(name)
+
+
+async def warn_of_end(api: Api, name: str) -> None:
+    """Warn of a model that ends within `WARN_DAYS`, as far as the server or a catalogue that holds for it knows."""
+    import openai
+
     try:
-        date = dt.date.fromisoformat(body.get("shutdown_date") or "")
-    except ValueError:
-        return None
-    return Expiry(kind="date", date=date, source=base_url, as_of=today)
+        told = await _from_server(api, name)
+    except (openai.APIError, UnreadableReplyError) as error:
+        logger.info("when %s ends cannot be asked: %s", name, type(error).__name__)
+        told = None
+    # The catalogue's dates are OpenAI's: they bind no other server.
+    end = told or (from_catalog(name) if api.dialect.catalog_dates else None)
+    if end is None or end.date is None:
+        return
+    left = (end.date - _today(api)).days
+    if left <= WARN_DAYS:
+        when = f"in {left} days" if left > 0 else "which is past"
+        message = f"{name} stops answering on {end.date}, {when} ({end.source}); train on another base while you can"
+        warnings.warn(message, ExpiryWarning, stacklevel=2)
+
+
+async def _from_server(api: Api, name: str) -> Expiry | None:
+    import openai
+
+    for asked in dict.fromkeys([name, catalog.base_of(name)]):
+        try:
+            date = day((await api.model(asked)).get("shutdown_date"))
+        except (openai.NotFoundError, ModelExpired):
+            continue
+        if date is not None:
+            return Expiry(kind="date", date=date, source=api.port.base_url, as_of=_today(api))
+    return None
+
+
+def _today(api: Api) -> dt.date:
+    return dt.datetime.fromtimestamp(api.port.now(), tz=dt.UTC).date()

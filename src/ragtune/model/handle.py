@@ -199,7 +199,10 @@ class TunedModel:
         return run(self._model.complete(prompt, **parameters))
 
     def expiry(self) -> Expiry:
-        """Return when the model stops answering: by the server if it says, else by the catalogue."""
+        """Return when the model stops answering: by the server if it says, else by the catalogue.
+
+        The first use of a model that ends within 60 days warns with `ExpiryWarning`.
+        """
         return run(self._model.expiry())
 
     def save(self, path: str | os.PathLike[str]) -> Path:
