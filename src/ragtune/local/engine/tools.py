@@ -1,8 +1,8 @@
 """Calls of tools in a model's own way of writing them, which its chat template shows.
 
 No list of model families: a call is rendered by the template, and what stands around its JSON is how this base writes
-calls. That covers the templates that write a call as one JSON object, with or without marks around it (Hermes, Qwen,
-SmolLM3, Llama 3.1 and later, Mistral's `[TOOL_CALLS]`); others are refused by name.
+calls. That covers the templates that write a call as one JSON object, with or without marks around it (Qwen 2.5 and 3,
+Llama 3.1 and 3.2, Mistral's `[TOOL_CALLS]` and others alike); others are refused by name.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ class CallReader:
 
     def __init__(self, form: CallFormat) -> None:
         self._form = form
-        self._mark = form.begin.strip()
+        # Empty thoughts, which some templates write first, are no part of the mark.
+        self._mark = form.begin.strip().rpartition("\n")[2]
         self._marks = tuple(filter(None, ((form.between or "").strip(), form.end.strip(), self._mark)))
         self._held = ""
         self._calling = False
@@ -129,7 +130,8 @@ class CallReader:
         elif (found := self._held.find(self._mark)) >= 0:
             self._calling, at = True, found
         else:
-            at = len(self._held) - _overlap(self._held, self._mark)
+            # White space before a call belongs to neither.
+            at = len(self._held[: len(self._held) - _overlap(self._held, self._mark)].rstrip())
         shown, self._held = self._held[:at], self._held[at:]
         if self._calling:
             shown = shown.rstrip()
