@@ -49,7 +49,7 @@ async def patiently(
 
     def pause(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        return max(backoff(state), retry_after_s(error))
+        return retry_after_s(error) or backoff(state)
 
     def too_late(state: tenacity.RetryCallState) -> bool:
         now, upcoming = api.port.monotonic(), state.upcoming_sleep

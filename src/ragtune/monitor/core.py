@@ -14,7 +14,7 @@ from ragtune.model import AsyncTunedModel
 from ragtune.monitor.events import EventReader, JobEvent
 from ragtune.monitor.failure import blame, excerpt
 from ragtune.monitor.metrics import merged, row_from, rows_from_file
-from ragtune.monitor.polling import Poller
+from ragtune.monitor.polling import SHORTEST_PAUSE_S, Poller
 from ragtune.monitor.progress import Pace, ProgressBar
 
 if TYPE_CHECKING:
@@ -128,9 +128,11 @@ class AsyncJobMonitor:
     async def _follow(self, poller: Poller, *, after: str | None = None) -> AsyncGenerator[JobEvent, None]:
         reader = EventReader(self._api, self._job.id, after=after)
         live, ended = not self._job.details.is_final, False
+        asked_s: float | None = None
         while True:
             # State first, events after it: what happened before the end is then read before we stop.
-            asked_s = None if ended else await poller.look(self._look)
+            if not ended:
+                asked_s = await poller.look(self._look)
             fresh = await poller.look(reader.new)
             for event in fresh:
                 self._pace.add(event)
@@ -140,7 +142,9 @@ class AsyncJobMonitor:
             if final and (not live or (ended and not fresh) or poller.left_s <= 0):
                 return
             live, ended = live or not final, final
-            await poller.pause(news=bool(fresh) or ended, asked_s=None if ended else asked_s)
+            if ended:
+                asked_s = min(asked_s or SHORTEST_PAUSE_S, SHORTEST_PAUSE_S)
+            await poller.pause(news=bool(fresh) or ended, asked_s=asked_s)
 
     async def _look(self, timeout_s: float) -> float | None:
         """Look at the job; returns the seconds after which the server wants to be asked again."""
