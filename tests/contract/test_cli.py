@@ -44,7 +44,7 @@ def test_a_command_line_that_makes_no_sense_is_exit_code_2() -> None:
 def test_the_help_names_every_command() -> None:
     code, out, _ = run("--help")
     assert code == 0
-    assert re.findall(r"│ (check|jobs|serve|fetch) ", out) == ["check", "jobs", "serve", "fetch"]
+    assert re.findall(r"│ (check|jobs|serve|fetch|runs) ", out) == ["check", "jobs", "serve", "fetch", "runs"]
 
 
 def test_check_tells_good_files_from_bad_ones(tmp_path: Path) -> None:

@@ -136,12 +136,12 @@ class Journal:
             synchronous="FULL",
             timeout_s=self._timeout_s,
             read_only=read_only,
-            error=_error,
+            error=unusable,
         )
         try:
             yield database
         except sqlite3.Error as problem:
-            raise _error(f"{self.path}: {trouble(problem)}") from problem
+            raise unusable(f"{self.path}: {trouble(problem)}") from problem
         finally:
             database.close()
 
@@ -151,13 +151,14 @@ class Journal:
             # SQLite gives its side files the rights of this one.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
-            raise _error(f"{self.path}: cannot be written ({error.strerror})") from error
+            raise unusable(f"{self.path}: cannot be written ({error.strerror})") from error
 
     def __repr__(self) -> str:
         return f"Journal({str(self.path)!r})"
 
 
-def _error(message: str) -> JournalError:
+def unusable(message: str) -> JournalError:
+    """Return the error for a journal that cannot be used, with the ways out."""
     return JournalError(
         f"{message}. Another journal can be named with journal=... or {ENVIRONMENT}; journal=None goes without one, "
         "and without what it protects from: a second purchase after a crash"

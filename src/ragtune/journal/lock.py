@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ragtune.errors import JournalError
+from ragtune.journal.file import unusable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -68,8 +69,7 @@ def _lock_at(folder: Path, name: str) -> BaseFileLock:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        message = f"{folder}: cannot hold lock files ({error.strerror})"
-        raise JournalError(message) from error
+        raise unusable(f"{folder}: cannot be written ({error.strerror})") from error
     # A worker thread may take the lock and another one free it.
     return FileLock(folder / name, thread_local=False)
 
@@ -82,6 +82,5 @@ def _taken(lock: BaseFileLock) -> bool:
     except Timeout:
         return False
     except OSError as error:
-        message = f"{lock.lock_file}: cannot be locked ({error.strerror})"
-        raise JournalError(message) from error
+        raise unusable(f"{lock.lock_file}: cannot be locked ({error.strerror})") from error
     return True

@@ -1,0 +1,530 @@
+"""What the journal keeps, against a scripted server over loopback: lost answers, budgets, troubles of the file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+import ragtune as rt
+from ragtune._api import Api
+from ragtune._api.identity import name_of_account, public_url
+from ragtune._api.ports import SyncPort
+from ragtune.testing import ScriptedBackend
+
+SPEC = rt.TuneSpec(model="tiny-random", method=rt.Supervised(n_epochs=2), seed=7, suffix="sums")
+PRICED = rt.TuneSpec(model="gpt-4o-mini-2024-07-18", method=rt.Supervised(n_epochs=2), seed=7)
+CREATE = "fine_tuning.jobs.create"
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> Iterator[ScriptedBackend]:
+    with ScriptedBackend(tmp_path / "backend") as running:
+        yield running
+
+
+@pytest.fixture
+def real(backend: ScriptedBackend) -> Iterator[openai.OpenAI]:
+    with backend.client() as client:
+        yield client
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> rt.Journal:
+    return rt.Journal(tmp_path / "journal.sqlite3")
+
+
+def quick(client: openai.OpenAI, clock: Any) -> Api:
+    """The calls with a clock that only passes when somebody sleeps."""
+    return Api(SyncPort(client, now=clock.now, monotonic=clock.now, sleep=clock.sleep))
+
+
+def calls(backend: ScriptedBackend, name: str) -> int:
+    return sum(request.call == name for request in backend.requests)
+
+
+def test_a_job_is_in_the_journal_with_its_cost_and_its_end(
+    real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal
+) -> None:
+    job = rt.FineTuneJob.create(real, dataset, SPEC, journal=journal)
+    [run] = journal.runs()
+    assert (run.state, run.job_id, run.model, run.suffix) == ("created", job.id, "tiny-random", "sums")
+    assert (run.fingerprint, run.system) == (dataset.fingerprint, "Add up.")
+    assert (run.predicted_usd, run.trained_tokens) == (0.0, None)
+    job.refresh()
+    [run] = journal.runs()
+    assert (run.status, run.fine_tuned_model) == ("succeeded", job.details.fine_tuned_model)
+    assert run.trained_tokens == job.details.trained_tokens
+    assert run.finished_at == job.details.finished_at
+    assert [upload.state for upload in journal.uploads()] == ["done", "done"]
+    assert rt.FineTuneJob.attach(real, run.id, journal=journal).id == job.id
+
+
+def test_a_watched_job_ends_in_the_journal_too(real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal) -> None:
+    job = rt.FineTuneJob.create(real, dataset, SPEC, journal=journal)
+    model = rt.JobMonitor(job, poll_s=0.01).wait()
+    assert journal.runs()[0].fine_tuned_model == model.name
+
+
+def test_the_users_own_journal_is_the_default_and_none_is_off(real: openai.OpenAI, dataset: rt.Dataset) -> None:
+    rt.FineTuneJob.create(real, dataset, SPEC, journal=None)
+    assert not rt.Journal().path.exists()
+    rt.FineTuneJob.get(real, real.fine_tuning.jobs.list().data[0].id)
+    assert not rt.Journal().path.exists()
+    rt.FineTuneJob.create(real, dataset, SPEC)
+    assert [run.state for run in rt.runs()] == ["created"]
+    assert rt.runs().to_pandas()["Model"].tolist() == ["tiny-random"]
+
+
+def test_the_journal_holds_no_key_and_only_its_owner_reads_it(
+    real: openai.OpenAI, backend: ScriptedBackend, dataset: rt.Dataset, journal: rt.Journal
+) -> None:
+    """Nor anything else that an address may hide."""
+    url = backend.base_url.replace("http://", "http://user:a-password@") + "?token=a-token"
+    with openai.OpenAI(base_url=url, api_key=backend.api_key) as client:
+        rt.FineTuneJob.plan(client, dataset, SPEC, journal=journal)
+        rt.upload(client.with_options(base_url=backend.base_url), dataset, journal=journal)
+    rt.FineTuneJob.create(real, dataset, SPEC, journal=journal)
+    content = b"".join(path.read_bytes() for path in journal.path.parent.glob("journal.sqlite3*") if path.is_file())
+    assert b"tiny-random" in content
+    for secret in (backend.api_key, "a-password", "a-token"):
+        assert secret.encode() not in content
+    assert journal.path.stat().st_mode & 0o777 == 0o600
+    assert public_url(url) == backend.base_url
+
+
+def test_an_account_is_address_organisation_and_project() -> None:
+    assert name_of_account("https://API.openai.com/v1/", "org-1", "proj-2") == "https://api.openai.com/v1 org-1 proj-2"
+    assert name_of_account("http://127.0.0.1:5/v1", None, None, told="org-a") == "org-a"
+    assert name_of_account("http://127.0.0.1:5/v1", None, None) == "http://127.0.0.1:5/v1"
+
+
+def test_an_embedded_backend_is_the_same_account_at_another_address(
+    tmp_path: Path, dataset: rt.Dataset, journal: rt.Journal
+) -> None:
+    ids = []
+    for _ in range(2):
+        with ScriptedBackend(tmp_path / "kept") as backend, backend.client() as client:
+            ids.append(rt.upload(client, dataset, journal=journal).id)
+    assert ids[0] == ids[1]
+    assert {upload.account for upload in journal.uploads()} == {backend_account(tmp_path / "kept")}
+
+
+def backend_account(folder: Path) -> str:
+    with ScriptedBackend(folder) as backend:
+        return backend.account
+
+
+def test_a_content_is_known_by_its_hash_and_not_by_its_name(
+    real: openai.OpenAI, backend: ScriptedBackend, dataset: rt.Dataset, tmp_path: Path, journal: rt.Journal
+) -> None:
+    """A file that was deleted from the server since is sent again."""
+    first = rt.upload(real, dataset, journal=journal)
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(dataset.train.path.read_bytes())  # type: ignore[union-attr]
+    assert rt.upload(real, copy, journal=journal).id == first.id
+    real.files.delete(first.id)
+    again = rt.upload(real, copy, journal=journal)
+    assert (again.reused, again.id != first.id) == (False, True)
+    assert [upload.state for upload in journal.uploads()] == ["done", "gone"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"drop": True, "after_commit": True},
+        {"status": 500, "after_commit": True},
+        {"status": 504, "after_commit": True},
+        {"delay_s": 1.0},
+    ],
+    ids=["dropped reply", "500 after success", "504 after success", "timeout"],
+)
+def test_a_lost_answer_buys_one_job(
+    backend: ScriptedBackend, dataset: rt.Dataset, journal: rt.Journal, fault: dict[str, Any]
+) -> None:
+    """The client gives up after 0.4 s and would try twice more; one request goes out and one job is found."""
+    backend.fail_next(CREATE, **fault)
+    with backend.client(timeout=0.4) as client:
+        job = rt.FineTuneJob.create(client, dataset, SPEC, journal=journal)
+    assert calls(backend, CREATE) == 1
+    assert [(run.state, run.job_id) for run in journal.runs()] == [("created", job.id)]
+
+
+def test_a_refused_connection_may_be_tried_again(
+    backend: ScriptedBackend, dataset: rt.Dataset, journal: rt.Journal
+) -> None:
+    """The request provably never left: the run is written off, and the next call buys."""
+
+    class Unplugged(SyncPort):
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            if name == CREATE:
+                self._client = self._client.with_options(base_url="http://127.0.0.1:9/v1")
+            return await super().call(name, **arguments)
+
+    with backend.client() as client:
+        with pytest.raises(openai.APIConnectionError):
+            rt.FineTuneJob.create(Api(Unplugged(client)), dataset, SPEC, journal=journal)
+        assert [run.state for run in journal.runs()] == ["failed"]
+        job = rt.FineTuneJob.create(client, dataset, SPEC, journal=journal)
+    assert [run.state for run in journal.runs()] == ["created", "failed"]
+    assert journal.runs()[0].job_id == job.id
+
+
+def test_an_uncertain_run_blocks_its_key_until_it_is_resolved(
+    backend: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal, clock: Any
+) -> None:
+    """The job shows up only after `create` gave up; no second request goes out before that."""
+    api = quick(real, clock)
+    backend.change_next("fine_tuning.jobs.list", lambda page: page | {"data": []}, times=None)
+    backend.fail_next(CREATE, drop=True, after_commit=True)
+    for _ in range(2):
+        with pytest.raises(rt.CreateUncertain, match=r"ragtune runs resolve 1`.*--not-created"):
+            rt.FineTuneJob.create(api, dataset, SPEC, journal=journal)
+    with pytest.raises(rt.CreateUncertain):
+        rt.FineTuneJob.attach(api, 1, journal=journal)
+    warnings = rt.FineTuneJob.plan(api, dataset, SPEC, journal=journal, probe=True).warnings
+    assert any("run 1" in warning and "unknown" in warning for warning in warnings)
+    backend.reset()
+    job = rt.FineTuneJob.attach(api, 1, journal=journal)
+    assert rt.FineTuneJob.create(api, dataset, SPEC, journal=journal).id == job.id
+    assert calls(backend, CREATE) == 0
+
+
+def test_a_run_that_made_no_job_within_an_hour_is_sent_again(
+    backend: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal, clock: Any
+) -> None:
+    api = quick(real, clock)
+    backend.fail_next(CREATE, status=502)
+    with pytest.raises(rt.CreateUncertain):
+        rt.FineTuneJob.create(api, dataset, SPEC, journal=journal)
+    clock.seconds += 3600
+    job = rt.FineTuneJob.create(api, dataset, SPEC, journal=journal)
+    assert [(run.state, run.job_id) for run in journal.runs()] == [("created", job.id), ("failed", None)]
+
+
+def forget_metadata(body: Any) -> Any:
+    """A server that keeps no metadata and knows no filter by it."""
+    for job in body.get("data", [body]):
+        job["metadata"] = None
+    return body
+
+
+@pytest.fixture
+def forgetful(backend: ScriptedBackend, clock: Any) -> ScriptedBackend:
+    """The clock is the server's, since creation times are compared."""
+    import time
+
+    clock.seconds = time.time()
+    for call in ("fine_tuning.jobs.list", CREATE, "fine_tuning.jobs.retrieve"):
+        backend.change_next(call, forget_metadata, times=None)
+    return backend
+
+
+def test_without_metadata_a_lost_job_is_known_by_file_suffix_and_time(
+    forgetful: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal, clock: Any
+) -> None:
+    """The list filtered by metadata is empty, as is the metadata of every job."""
+    api = quick(real, clock)
+    other = rt.FineTuneJob.create(api, dataset, rt.TuneSpec(model="tiny-random", suffix="other"), journal=journal)
+    unfiltered_only(forgetful)
+    forgetful.fail_next(CREATE, drop=True, after_commit=True)
+    job = rt.FineTuneJob.create(api, dataset, SPEC, journal=journal)
+    assert job.id != other.id
+    assert journal.runs()[0].job_id == job.id
+    assert rt.FineTuneJob.create(api, dataset, SPEC, journal=journal).reused
+
+
+def unfiltered_only(backend: ScriptedBackend) -> None:
+    """Reset what was said; the filter by metadata finds nothing, and metadata is not told."""
+    backend.reset()
+    for call in ("fine_tuning.jobs.list", "fine_tuning.jobs.retrieve"):
+        backend.change_next(call, forget_metadata, times=None)
+
+
+def test_without_metadata_two_jobs_that_fit_are_uncertain(
+    forgetful: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal, clock: Any
+) -> None:
+    """A stranger's job on the same file in the same minute cannot be told from ours, so the user must say which."""
+    api = quick(real, clock)
+    uploaded = rt.upload(api, dataset, journal=journal)
+    twin = real.fine_tuning.jobs.create(model="tiny-random", training_file=uploaded.id, suffix="sums", seed=7)
+    unfiltered_only(forgetful)
+    forgetful.fail_next(CREATE, drop=True, after_commit=True)
+    with pytest.raises(rt.CreateUncertain, match=twin.id):
+        rt.FineTuneJob.create(api, dataset, SPEC, journal=journal)
+    ours = next(job.id for job in real.fine_tuning.jobs.list() if job.id != twin.id)
+    [run] = journal.runs()
+    assert rt.FineTuneJob.attach(api, run.id, job_id=ours, journal=journal).id == ours
+    assert rt.FineTuneJob.create(api, dataset, SPEC, journal=journal).id == ours
+
+
+def test_a_run_of_another_account_is_not_looked_for_here(
+    backend: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal, tmp_path: Path, clock: Any
+) -> None:
+    backend.fail_next(CREATE, status=502)
+    with pytest.raises(rt.CreateUncertain):
+        rt.FineTuneJob.create(quick(real, clock), dataset, SPEC, journal=journal)
+    with ScriptedBackend(tmp_path / "other") as other, other.client() as stranger:
+        with pytest.raises(rt.JournalError, match=r"run 1 belongs to the account 'org-"):
+            rt.FineTuneJob.attach(stranger, 1, journal=journal)
+        assert rt.FineTuneJob.create(stranger, dataset, SPEC, journal=journal).id
+    journal.give_up(1)
+    with pytest.raises(rt.JournalError, match="run 1 made no job"):
+        rt.FineTuneJob.attach(real, 1, journal=journal)
+    with pytest.raises(rt.JournalError, match="run 2 is created"):
+        journal.give_up(2)
+
+
+def test_the_asynchronous_twin_keeps_the_same_journal(
+    backend: ScriptedBackend, dataset: rt.Dataset, journal: rt.Journal
+) -> None:
+    """Two tasks of one loop buy one job."""
+
+    async def buy() -> list[str]:
+        async with backend.async_client() as client:
+            made = [rt.AsyncFineTuneJob.create(client, dataset, SPEC, journal=journal) for _ in range(2)]
+            jobs = await asyncio.gather(*made)
+            [run] = journal.runs()
+            return [*(job.id for job in jobs), (await rt.AsyncFineTuneJob.attach(client, run.id, journal=journal)).id]
+
+    assert len(set(asyncio.run(buy()))) == 1
+    assert calls(backend, CREATE) == 1
+
+
+def test_a_plan_writes_nothing_and_tells_of_duplicates(
+    backend: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal
+) -> None:
+    plan = rt.FineTuneJob.plan(real, dataset, SPEC, journal=journal)
+    assert not journal.path.exists()
+    assert plan.warnings == ()
+    job = rt.FineTuneJob.create(real, dataset, SPEC, journal=journal)
+    before = journal.path.read_bytes()
+    probed = rt.FineTuneJob.plan(real, dataset, SPEC, journal=journal, probe=True)
+    assert any(f"{job.id} (succeeded) has the same key" in warning for warning in probed.warnings)
+    other = rt.FineTuneJob.plan(real, dataset, rt.TuneSpec(model="tiny-random"), journal=journal, probe=True)
+    assert any("train-" in warning and "would not be sent" in warning for warning in other.warnings)
+    assert [call.name for call in other.calls] == [CREATE]
+    assert journal.path.read_bytes() == before
+    assert json.loads(json.dumps(probed.to_dict()))["server"] == backend.base_url
+
+
+def test_a_probe_tells_that_an_account_may_be_closed(real: openai.OpenAI, dataset: rt.Dataset) -> None:
+    """A hint, since a key may not see everything; only where OpenAI's dates hold."""
+    told = {
+        dialect: rt.FineTuneJob.plan(real, dataset, SPEC, probe=True, dialect=dialect).warnings
+        for dialect in ("openai", "generic")
+    }
+    assert any("TuningClosed" in warning for warning in told["openai"])
+    assert not any("TuningClosed" in warning for warning in told["generic"])
+
+
+# Money
+
+
+def sent(journal: rt.Journal, *rows: tuple[str, str, float | None, float | None, int | None]) -> None:
+    """Put runs into the journal: key, day, predicted price, price per million, billed tokens."""
+    with journal.opened() as database, database.transaction() as connection:
+        for key, day, usd, rate, tokens in rows:
+            connection.execute(
+                "INSERT INTO run (account, server, key, state, model, predicted_usd, usd_per_million, trained_tokens, "
+                "predicted_tokens, begun_at, sent_at) VALUES ('a', 's', ?, 'created', 'm', ?, ?, ?, 100, "
+                "unixepoch(?), unixepoch(?))",
+                (key, usd, rate, tokens, day, day),
+            )
+
+
+def test_a_budget_counts_what_was_billed_or_else_predicted(journal: rt.Journal) -> None:
+    """November: 2 predicted + 1.5 billed (500,000 tokens at 3 dollars, instead of 9 predicted) = 3.5; October: 40."""
+    sent(
+        journal,
+        ("a", "2026-11-02", 2.0, 3.0, None),
+        ("b", "2026-11-20", 9.0, 3.0, 500_000),
+        ("c", "2026-10-31", 40.0, 3.0, None),
+    )
+    assert [(row.month, row.jobs, row.predicted_usd, row.billed_usd) for row in journal.spend()] == [
+        ("2026-11", 2, 11.0, 1.5),
+        ("2026-10", 1, 40.0, None),
+    ]
+    now = 1_795_305_600.0  # 2026-11-22
+    month = [run for run in journal.runs() if run.sent_at and run.sent_at.timestamp() >= rt.Budget(1).began(now)]
+    rt.Budget(4.0).check(month, 0.5, allow_unknown=False)
+    with pytest.raises(rt.BudgetExceeded, match=r"\$4.00 a month has \$0.50 left \(\$3.50 for 2 job"):
+        rt.Budget(4.0).check(month, 0.6, allow_unknown=False)
+    assert rt.Budget(1, period="year").began(now) == 1_767_225_600.0
+    assert rt.Budget(1, period="day").began(now + 5) == now
+
+
+def test_a_budget_blocks_before_the_upload_and_hands_a_bought_job_back(
+    backend: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal
+) -> None:
+    """The same call again costs nothing, so it is not refused."""
+    estimate = dataset.cost(PRICED.model, n_epochs=2).usd
+    assert estimate is not None
+    budget = rt.Budget(1.5 * estimate)
+    options: Any = {"journal": journal, "budget": budget, "dialect": "generic"}
+    job = rt.FineTuneJob.create(real, dataset, PRICED, **options)
+    assert rt.FineTuneJob.create(real, dataset, PRICED, **options).id == job.id
+    seen = len(backend.requests)
+    other = rt.TuneSpec(model=PRICED.model, method=rt.Supervised(n_epochs=2), seed=8)
+    with pytest.raises(rt.BudgetExceeded, match="left"):
+        rt.FineTuneJob.create(real, dataset, other, **options)
+    with pytest.raises(rt.BudgetExceeded, match="left"):
+        rt.FineTuneJob.plan(real, dataset, other, **options)
+    assert {request.method for request in backend.requests[seen:]} <= {"GET"}
+    assert [run.state for run in journal.runs()] == ["failed", "created"]
+
+
+def test_an_unknown_price_needs_a_word(real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal) -> None:
+    uploaded = rt.upload(real, dataset, journal=journal)
+    options: Any = {"journal": journal, "budget": rt.Budget(5)}
+    with pytest.raises(rt.BudgetExceeded, match="allow_unknown_cost=True"):
+        rt.FineTuneJob.create(real, uploaded, SPEC, **options)
+    rt.FineTuneJob.create(real, uploaded, SPEC, allow_unknown_cost=True, **options)
+    with pytest.raises(rt.BudgetExceeded, match="1 earlier job"):
+        rt.FineTuneJob.create(real, dataset, SPEC, new=True, **options)
+    with pytest.raises(rt.SpecError, match="journal=None"):
+        rt.FineTuneJob.create(real, dataset, SPEC, budget=rt.Budget(5), journal=None)
+
+
+@pytest.mark.parametrize("wrong", [{"usd": -1}, {"usd": float("nan")}, {"usd": True}, {"usd": 1, "period": "week"}])
+def test_a_budget_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(rt.SpecError):
+        rt.Budget(**wrong)
+
+
+# Troubles of the file
+
+
+def test_a_damaged_journal_is_told_before_anything_is_sent(
+    backend: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal
+) -> None:
+    journal.path.write_bytes(b"this is no database" * 100)
+    for use in (
+        lambda: rt.FineTuneJob.create(real, dataset, SPEC, journal=journal),
+        lambda: rt.FineTuneJob.plan(real, dataset, SPEC, journal=journal),
+        lambda: rt.upload(real, dataset, journal=journal),
+        journal.runs,
+    ):
+        with pytest.raises(rt.JournalError, match=r"move the file away.*journal=None"):
+            use()
+    assert {request.method for request in backend.requests} <= {"GET"}
+
+
+def test_a_locked_journal_is_told_and_read_all_the_same(
+    backend: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, tmp_path: Path
+) -> None:
+    journal = rt.Journal(tmp_path / "journal.sqlite3", timeout_s=0.1)
+    rt.upload(real, dataset, journal=journal)
+    with closing(sqlite3.connect(journal.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(rt.JournalError, match="another program holds it"):
+            rt.FineTuneJob.create(real, dataset, SPEC, journal=journal)
+        assert len(journal.uploads()) == 1
+    assert calls(backend, CREATE) == 0
+
+
+def test_a_journal_that_cannot_be_written_is_told(real: openai.OpenAI, dataset: rt.Dataset, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(rt.JournalError, match=r"cannot be written.*RAGTUNE_JOURNAL"):
+        rt.FineTuneJob.create(real, dataset, SPEC, journal=tmp_path / "file" / "journal.sqlite3")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(rt.JournalError):
+        rt.upload(real, dataset, journal=tmp_path / "folder")
+
+
+def test_a_read_only_journal_can_be_read(journal: rt.Journal) -> None:
+    """SQLite itself refuses a file in WAL mode whose folder takes no side files; as root that is not enforced."""
+    sent(journal, ("a", "2026-11-02", 2.0, 3.0, None))
+    folder = journal.path.parent
+    journal.path.chmod(0o400)
+    folder.chmod(0o500)
+    try:
+        assert len(journal.runs()) == 1
+    finally:
+        folder.chmod(0o700)
+
+
+def test_an_empty_file_becomes_a_journal_and_a_newer_one_is_refused(
+    real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal
+) -> None:
+    """An older version is lifted to this one; version 0 is the only one before it."""
+    journal.path.touch()
+    assert len(journal.runs()) == 0
+    rt.upload(real, dataset, journal=journal)
+    with closing(sqlite3.connect(journal.path)) as file:
+        file.execute("PRAGMA user_version = 99")
+    for use in (journal.runs, lambda: rt.upload(real, dataset, journal=journal)):
+        with pytest.raises(rt.JournalError, match="newer version of ragtune"):
+            use()
+
+
+def test_a_job_is_not_lost_when_the_journal_fails_after_it(
+    backend: ScriptedBackend,
+    real: openai.OpenAI,
+    dataset: rt.Dataset,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Another program takes the file while the request is under way; later the job is found by its key."""
+    journal = rt.Journal(tmp_path / "journal.sqlite3", timeout_s=0.1)
+    with closing(sqlite3.connect(journal.path, isolation_level=None, check_same_thread=False)) as other:
+
+        def lock(body: Any) -> Any:
+            other.execute("BEGIN IMMEDIATE")
+            return body
+
+        backend.change_next(CREATE, lock)
+        with caplog.at_level(logging.WARNING, "ragtune"):
+            job = rt.FineTuneJob.create(real, dataset, SPEC, journal=journal)
+        assert f"job {job.id} exists, but that could not be written down" in caplog.text
+    assert [run.state for run in journal.runs()] == ["sent"]
+    assert rt.FineTuneJob.create(real, dataset, SPEC, journal=journal).id == job.id
+    assert [run.state for run in journal.runs()] == ["created"]
+    assert calls(backend, CREATE) == 1
+
+
+# The command
+
+
+def command(*arguments: object, backend: ScriptedBackend | None = None) -> tuple[int, str, str]:
+    import os
+
+    given = {"OPENAI_BASE_URL": backend.base_url, "OPENAI_API_KEY": backend.api_key} if backend else {}
+    program = [sys.executable, "-c", "from ragtune.cli import main; main()", "runs", *map(str, arguments)]
+    done = subprocess.run(program, env=os.environ | given, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_command_lists_shows_and_resolves(
+    backend: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal, clock: Any
+) -> None:
+    assert command("--journal", journal.path) == (0, "no runs\n", "")
+    backend.change_next("fine_tuning.jobs.list", lambda page: page | {"data": []}, times=None)
+    backend.fail_next(CREATE, drop=True, after_commit=True)
+    with pytest.raises(rt.CreateUncertain):
+        rt.FineTuneJob.create(quick(real, clock), dataset, SPEC, journal=journal)
+    assert "uncertain" in command("--journal", journal.path)[1]
+    backend.reset()
+    code, out, err = command("resolve", 1, "--journal", journal.path, backend=backend)
+    assert (code, err) == (0, "")
+    [run] = journal.runs()
+    assert out == f"run 1 is {run.job_id}, which is succeeded\n"
+    code, out, _ = command("show", 1, "--journal", journal.path)
+    assert f"job_id: {run.job_id}\n" in out
+    code, out, _ = command("--spend", "--journal", journal.path)
+    assert out.splitlines()[0].startswith("Month")
+    assert "tiny-random" in out
+    code, _, err = command("resolve", 1, "--not-created", "--journal", journal.path)
+    assert code == 1
+    assert "run 1 is created" in err
+    assert command("show", 7, "--journal", journal.path)[0] == 1
