@@ -230,6 +230,10 @@ class RecordCounter:
             totals[owner] += number
         return totals
 
+    def count_texts(self, texts: Sequence[str]) -> Sequence[int]:
+        """Tokens of each text by itself."""
+        return self._counter.count_batch(texts)
+
     def _messages(self, messages: Sequence[Mapping[str, Any]]) -> tuple[int, list[str]]:
         """What is known of some messages' tokens, and the texts that are still to be counted."""
         fixed = TOKENS_PER_MESSAGE * len(messages)
@@ -256,6 +260,15 @@ class RecordCounter:
             if len(text) <= _REMEMBERED_LENGTH and len(self._known) < _REMEMBERED_TEXTS:
                 self._known[text] = count
         return count
+
+
+def record_counter(name: Encoding, counter: TokenCounter | None = None) -> RecordCounter:
+    """Counts records in an encoding, with a plugged counter once it is verified, else with tiktoken.
+
+    Raises:
+        SpecError: the counter counts otherwise than tiktoken.
+    """
+    return RecordCounter(counter_for(name) if counter is None else verified(counter, name))
 
 
 def _messages_of(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -125,3 +125,24 @@ def test_pages_of_a_mapped_dataset_are_given_back_and_read_again(tmp_path: Path)
     release([str(path)])
     assert resident() < before / 10
     assert dataset["q"][:] == texts
+
+
+@pytest.mark.parametrize("validation", [0.0, 0.3])
+def test_tokens_counted_on_the_way_are_those_of_the_file(tmp_path: Path, validation: float) -> None:
+    """For every record kind; columns in system prompts count, reference fields do not."""
+    rows = [{"q": f"What is {n}?", "a": f"It is {n}, surely", "s": f"Say {n}"} for n in range(20)]
+    source = rt.DatasetBuilder.from_rows(rows)
+    builders = {
+        "chat": source.chat(system="Be kind. {s}", user="{q}", assistant="{a}!"),
+        "constant": source.chat(system="Be kind.", user="{q}", assistant="yes"),
+        "completion": source.completion(prompt="", completion=" {a}"),
+        "preference": source.preference(prompt="{q}", preferred="{a}", rejected="{s} {q}", system="x"),
+        "reinforcement": source.reinforcement(user="{q}", reference={"a": "{a}"}),
+        "function": source.records(lambda row: {"prompt": row["q"], "completion": row["a"]}),
+    }
+    for name, builder in builders.items():
+        folder = tmp_path / name
+        built = builder.build(folder, validation=validation, count="o200k_base")
+        (folder / "train.jsonl").rename(folder / "elsewhere.jsonl")
+        on_the_way = built.token_counts("o200k_base")
+        assert on_the_way == rt.Dataset.from_files(folder / "elsewhere.jsonl").token_counts("o200k_base"), name

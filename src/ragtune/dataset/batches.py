@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ragtune.dataset.facts import Facts
     from ragtune.records import RecordFormat
+    from ragtune.tokens import RecordCounter
 
 BATCH_ROWS = 1024
 
@@ -248,6 +249,7 @@ class Lines:
         data: one line per row, each with its line feed and without other line separators.
         gaps: the number of each row whose answer has blank columns among others, and these columns.
         texts: gives what the rows say.
+        tokens: counts the tokens of each record.
     """
 
     format: RecordFormat | None
@@ -255,6 +257,7 @@ class Lines:
     data: bytes
     gaps: Mapping[int, Sequence[str]]
     texts: Callable[[], Texts]
+    tokens: Callable[[RecordCounter], Sequence[int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,6 +273,7 @@ class Made:
         gaps: the number of each row whose answer has blank columns among others, and these columns.
         facts: the facts of these rows; None where nothing is split.
         wishes: keys of what the user wants to keep together as well; empty where nothing is.
+        tokens: of each record; empty where they are not counted.
     """
 
     format: RecordFormat | None
@@ -280,6 +284,7 @@ class Made:
     gaps: Mapping[int, Sequence[str]]
     facts: Facts | None = None
     wishes: Sequence[Sequence[int]] = ()
+    tokens: Sequence[int] = ()
 
 
 def missing_column(name: str, names: Sequence[str], who: str) -> str:

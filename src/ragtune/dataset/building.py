@@ -6,6 +6,7 @@ import sys
 from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
+from itertools import compress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import orjson
@@ -120,6 +121,7 @@ def _write_splits(
             tally.refuse_nothing_left()
         splits = assign(groups(count, keys, wishes), plan)
         overlap = {**shared_keys(keys, splits), **_shared(facts, splits).to_dict()}
+        tally.tokens = list(compress(tally.tokens, (splits == 0).tolist()))
         written = _distribute(lines, splits, workshop, "jsonl")
         _distribute(origin, splits, workshop, "rows.txt")
     for path in paths:

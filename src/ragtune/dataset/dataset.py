@@ -21,11 +21,11 @@ from ragtune.dataset.private import PrivateText, private_texts
 from ragtune.dataset.report import DatasetReport
 from ragtune.errors import DatasetError, RecordError
 from ragtune.records import RecordFormat, detect_format, parse_record
-from ragtune.tokens import RecordCounter, counter_for, verified
+from ragtune.tokens import RecordCounter, record_counter
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import datasets
     import pandas as pd
@@ -207,11 +207,18 @@ class Dataset:
         Raises:
             SpecError: the counter counts otherwise than tiktoken.
         """
-        known: dict[str, tuple[int, ...]] = self.__dict__.setdefault("_token_counts", {})
+        known = self._token_counts
         if encoding not in known:
-            used = RecordCounter(counter_for(encoding) if counter is None else verified(counter, encoding))
-            known[encoding] = tuple(self._count(used))
+            known[encoding] = tuple(self._count(record_counter(encoding, counter)))
         return known[encoding]
+
+    @cached_property
+    def _token_counts(self) -> dict[str, tuple[int, ...]]:
+        return {}
+
+    def remember_tokens(self, encoding: Encoding, counts: Sequence[int]) -> None:
+        """Take the tokens of each training example from whoever counted them already."""
+        self._token_counts[encoding] = tuple(counts)
 
     def _count(self, counter: RecordCounter) -> Iterator[int]:
         lines = (line for _, line in self.train._lines())

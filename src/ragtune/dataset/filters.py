@@ -28,6 +28,8 @@ class Tally:
     format: RecordFormat | None = None
     # How many records have an answer in which a column is blank, by column.
     gaps: Counter[str] = field(default_factory=Counter)
+    # Of each record, where they are counted; at the end those of the training file.
+    tokens: list[int] = field(default_factory=list)
     # Two are enough to know that it varies.
     _systems: set[str | None] = field(default_factory=set)
 
@@ -53,6 +55,7 @@ class Tally:
             if made.format is not None and self.format not in (None, made.format):
                 raise DatasetError(two_kinds(made.numbers[0], made.format, self.format))
             self.format = self.format or made.format
+            self.tokens.extend(made.tokens)
             for columns in made.gaps.values():
                 self.gaps.update(columns)
             if len(self._systems) < 2:

@@ -65,6 +65,7 @@ class FunctionRenderer:
             data=b"".join([record.to_json_line() for record in records]),
             gaps={},
             texts=lambda: _texts(records),
+            tokens=lambda counter: counter.count([record.to_dict() for record in records]),
         )
 
     def _record(self, row: Mapping[str, Any], rows: Selection, index: int, format: RecordFormat | None) -> AnyRecord:

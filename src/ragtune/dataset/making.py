@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ragtune.dataset.batches import Selection, Texts
     from ragtune.dataset.filters import Filter
     from ragtune.dataset.splits import SplitPlan
+    from ragtune.tokens import RecordCounter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class BuildBatch:
         hidden: columns that a function does not see.
         change: what happens to every text.
         plan: how the lines will be split.
+        counter: counts the tokens of each record on the way, for rows that are in this process.
     """
 
     template: Template | Callable[[Mapping[str, Any]], object]
@@ -44,6 +46,7 @@ class BuildBatch:
     hidden: tuple[str, ...]
     change: Callable[[str], str] | None
     plan: SplitPlan
+    counter: RecordCounter | None = None
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From a table of rows to a table of lines, see `ragtune.dataset.tables`; an error is told in it."""
@@ -84,6 +87,7 @@ class BuildBatch:
             gaps=lines.gaps,
             facts=facts,
             wishes=wishes,
+            tokens=() if self.counter is None else lines.tokens(self.counter),
         )
 
     def _wishes(self, rows: Selection, said: Texts) -> list[list[int]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, repeat
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -13,12 +15,16 @@ import orjson
 from ragtune.dataset.batches import Lines, Texts
 from ragtune.errors import DatasetError
 from ragtune.records.base import escape_line_separators, line_bytes
+from ragtune.tokens import RecordCounter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ragtune.dataset.batches import Selection
     from ragtune.records import RecordFormat
 
 _FORMATTER = string.Formatter()
+_MARK = "\x00"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,8 +216,9 @@ class Renderer:
         for item in self._template.texts:
             if not item.may_be_empty and not item.is_never_blank:
                 _refuse_blanks(rows, item, [needed[name] for name in item.columns])
+        filled = [_filled(item, needed) for item in self._holes]
         try:
-            encoded = [_encoded(item, needed) for item in self._holes]
+            encoded = [_encoded(texts) for texts in filled]
         except orjson.JSONEncodeError:
             raise DatasetError(_surrogate_message(rows, needed)) from None
         first, *others = self._constants
@@ -224,7 +231,19 @@ class Renderer:
             data=b"".join(chain.from_iterable(zip(*parts, strict=False))),
             gaps=self._gaps(rows, needed),
             texts=lambda: self._texts(needed),
+            tokens=lambda counter: self._tokens(counter, len(rows), filled),
         )
+
+    def _tokens(self, counter: RecordCounter, rows: int, filled: Sequence[Sequence[str]]) -> Sequence[int]:
+        """What the record counts with its holes empty, and each text that fills a hole which counts."""
+        record = self._template.record
+        empty = _replaced(record, lambda item: "")
+        marks = RecordCounter(_Marks())
+        totals = counter.count([empty]) * rows
+        for hole, texts in zip(self._holes, filled, strict=True):
+            if marks.count([_replaced(record, partial(_mark_of, hole))]) != marks.count([empty]):
+                totals = list(map(add, totals, counter.count_texts(texts)))
+        return totals
 
     def _gaps(self, rows: Selection, columns: Mapping[str, Sequence[str]]) -> dict[int, list[str]]:
         """The blank columns of each row's answer; an answer that is blank altogether was refused."""
@@ -275,14 +294,16 @@ def _refuse_blanks(rows: Selection, item: Text, columns: Sequence[Sequence[str]]
             )
 
 
-def _encoded(item: Text, columns: Mapping[str, Sequence[str]]) -> list[bytes]:
-    """A text of every row as JSON."""
-    texts: Iterable[str] = columns[item.columns[0]]
-    if len(item.parts) > 1 or item.parts[0][0]:
-        pattern = "".join(
-            constant.replace("%", "%%") + ("" if column is None else "%s") for constant, column in item.parts
-        )
-        texts = list(map(pattern.__mod__, zip(*(columns[name] for name in item.columns), strict=True)))
+def _filled(item: Text, columns: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    """A text of every row."""
+    if len(item.parts) == 1 and not item.parts[0][0]:
+        return columns[item.columns[0]]
+    pattern = "".join(constant.replace("%", "%%") + ("" if column is None else "%s") for constant, column in item.parts)
+    return list(map(pattern.__mod__, zip(*(columns[name] for name in item.columns), strict=True)))
+
+
+def _encoded(texts: Sequence[str]) -> list[bytes]:
+    """Texts as JSON."""
     return [
         data if text.isascii() else escape_line_separators(data)
         for text, data in zip(texts, map(orjson.dumps, texts), strict=True)
@@ -293,25 +314,40 @@ def _skeleton(template: Template) -> tuple[list[Text], list[bytes]]:
     """The texts that differ from row to row, and the constant bytes of a line around them."""
     marks: dict[bytes, Text] = {}
 
-    def marked(value: Any) -> Any:
-        if isinstance(value, Text):
-            if not value.columns:
-                return "".join(constant for constant, _ in value.parts)
-            mark = f"\x00{len(marks)}\x00"
-            marks[orjson.dumps(mark)] = value
-            return mark
-        if isinstance(value, Mapping):
-            return {key: marked(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [marked(item) for item in value]
-        return value
+    def marked(item: Text) -> str:
+        mark = f"\x00{len(marks)}\x00"
+        marks[orjson.dumps(mark)] = item
+        return mark
 
-    rest = line_bytes(marked(template.record))
+    rest = line_bytes(_replaced(template.record, marked))
     constants = []
     for mark in marks:
         constant, _, rest = rest.partition(mark)
         constants.append(constant)
     return list(marks.values()), [*constants, rest]
+
+
+def _replaced(value: Any, fill: Callable[[Text], str]) -> Any:
+    """A template's record with something in place of the texts that differ from row to row."""
+    if isinstance(value, Text):
+        return fill(value) if value.columns else "".join(constant for constant, _ in value.parts)
+    if isinstance(value, Mapping):
+        return {key: _replaced(item, fill) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replaced(item, fill) for item in value]
+    return value
+
+
+def _mark_of(hole: Text, item: Text) -> str:
+    return _MARK if item is hole else ""
+
+
+class _Marks:
+    """Counts a mark as one token and anything else as none."""
+
+    def count_batch(self, texts: Sequence[str], /) -> list[int]:
+        """One for each mark."""
+        return [int(text == _MARK) for text in texts]
 
 
 def _surrogate_message(rows: Selection, needed: Mapping[str, Sequence[str]]) -> str:
