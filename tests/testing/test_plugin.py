@@ -52,6 +52,8 @@ def test_every_failure_is_a_fixture_with_its_words(pytester_listing: str) -> Non
         words = inspect.getdoc(getattr(failures, name)) or ""
         assert f"ragtune_{name} -- " in pytester_listing
         assert words.splitlines()[0] in pytester_listing
+    page = (ROOT / "docs/rooms/testing.md").read_text(encoding="utf-8")
+    assert [name for name in failures.__all__ if f"`{name}`" not in page] == []
     public = [name for name, value in vars(failures).items() if inspect.isfunction(value) and name[0] != "_"]
     assert sorted(public) == sorted(failures.__all__) == failures.__all__
 
