@@ -391,7 +391,9 @@ class DatasetBuilder(WaysIn):
         elif isinstance(self._template, LaidOut):
             steps.append({"layout": self._template.layout})
         elif self._template is not None:
-            steps.append({"records": getattr(self._template, "__qualname__", repr(self._template))})
+            # What has no name of its own, such as a partial, would show an address that differs from run to run.
+            name = getattr(self._template, "__qualname__", type(self._template).__qualname__)
+            steps.append({"records": name})
         return steps
 
     def _looks(self) -> list[tuple[str, str]]:

@@ -52,9 +52,9 @@ def build_folder(
     with new_folder(folder, overwrite=overwrite) as workshop:
         overlap = None
         if plan.validation or plan.test:
-            files, overlap = _write_splits(batches, workshop, tally, plan)
+            files, origins, overlap = _write_splits(batches, workshop, tally, plan)
         else:
-            files = _write_all(batches, workshop, tally)
+            files, origins = _write_all(batches, workshop, tally)
         rows = {"read": tally.read, "dropped": tally.dropped}
         report = {**rows, "gaps": dict(tally.gaps), "rows": {name: files[name].rows for name in files}}
         manifest = {
@@ -72,6 +72,7 @@ def build_folder(
             "rows": {**rows, "kept": sum(facts.rows for facts in files.values())},
             "gaps": dict(tally.gaps),
             "files": {name: {"name": f"{name}.jsonl", **_facts(facts)} for name, facts in files.items()},
+            "row_maps": {name: {"name": f"{name}.rows.txt", **_facts(facts)} for name, facts in origins.items()},
             "overlap": overlap,
             "versions": _versions(),
         }
@@ -80,25 +81,26 @@ def build_folder(
     return manifest
 
 
-def _write_all(batches: Iterable[Made], workshop: Path, tally: Tally) -> dict[str, FileFacts]:
+def _write_all(
+    batches: Iterable[Made], workshop: Path, tally: Tally
+) -> tuple[dict[str, FileFacts], dict[str, FileFacts]]:
     file, origin = LineFile(workshop / "train.jsonl"), LineFile(workshop / "train.rows.txt")
     try:
         for made in batches:
             file.write(made.data, len(made.numbers))
             origin.write(_number_lines(made), len(made.numbers))
-        facts = file.close()
-        origin.close()
+        facts, map_facts = file.close(), origin.close()
     finally:
         file.abandon()
         origin.abandon()
     if not facts.rows:
         tally.refuse_nothing_left()
-    return {"train": facts}
+    return {"train": facts}, {"train": map_facts}
 
 
 def _write_splits(
     batches: Iterable[Made], workshop: Path, tally: Tally, plan: SplitPlan
-) -> tuple[dict[str, FileFacts], dict[str, Any]]:
+) -> tuple[dict[str, FileFacts], dict[str, FileFacts], dict[str, Any]]:
     import numpy as np
 
     from ragtune.dataset import facts as numbered
@@ -123,10 +125,10 @@ def _write_splits(
         overlap = {**shared_keys(keys, splits), **_shared(facts, splits).to_dict()}
         tally.tokens = list(compress(tally.tokens, (splits == 0).tolist()))
         written = _distribute(lines, splits, workshop, "jsonl")
-        _distribute(origin, splits, workshop, "rows.txt")
+        origins = _distribute(origin, splits, workshop, "rows.txt")
     for path in paths:
         path.unlink()
-    return written, overlap
+    return written, origins, overlap
 
 
 def _shared(file: BinaryIO, splits: npt.NDArray[np.uint8]) -> Overlap:

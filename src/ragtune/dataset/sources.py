@@ -122,6 +122,11 @@ def laid_out(source: Source, name: str, ignore: Sequence[str]) -> Source:
     return replace(source, details=details, read=lambda: batched_rows(converted(), source.name))
 
 
+def noted(source: Source, query: str | None) -> Source:
+    """The same rows with a note about where they come from."""
+    return source if query is None else replace(source, details={**source.details, "query": query})
+
+
 def existing_file(path: str | Path) -> Path:
     """The path of a file that exists.
 

@@ -112,12 +112,17 @@ class WaysIn(ABC):
         return cls(sources.file_source(path, "parquet", sources.read_parquet))
 
     @classmethod
-    def from_pandas(cls, frame: pd.DataFrame) -> Self:
-        """Rows from a data frame; missing values are None."""
-        return cls(sources.pandas_source(frame))
+    def from_pandas(cls, frame: pd.DataFrame, *, query: str | None = None) -> Self:
+        """Rows from a data frame; missing values are None.
+
+        Args:
+            frame: the rows.
+            query: where they come from, for the manifest: the SQL, a URL, a sentence.
+        """
+        return cls(sources.noted(sources.pandas_source(frame), query))
 
     @classmethod
-    def from_rows(cls, rows: Rows | Callable[[], Rows], *, layout: str | None = None) -> Self:
+    def from_rows(cls, rows: Rows | Callable[[], Rows], *, layout: str | None = None, query: str | None = None) -> Self:
         """Rows from any iterable of mappings, or from a function that gives a fresh iterable each time.
 
         An iterator (a generator, say) can be built from once; a preview before that is fine.
@@ -125,8 +130,9 @@ class WaysIn(ABC):
         Args:
             rows: the rows.
             layout: the name of a layout that people have, see `layout`.
+            query: where they come from, for the manifest: the SQL, a URL, a sentence.
         """
-        builder = cls(sources.rows_source(rows))
+        builder = cls(sources.noted(sources.rows_source(rows), query))
         return builder if layout is None else builder.layout(layout)
 
     def layout(self, name: str, *, ignore: Sequence[str] = ()) -> Self:
