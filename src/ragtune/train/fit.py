@@ -98,7 +98,9 @@ def fit(spec: TrainSpec, stop: StopRequest, *, cpu_before: float) -> Outcome:
         trainer = _trainer(spec, training.examples, tokenizer, arguments)
         held_out = None
         if validation is not None:
-            held_out = Validation(trainer.score, trainer.figures, validation.examples, micro_batch_size)
+            longest = max(example.n_tokens for example in validation.examples)
+            at_once = _micro_batch_size(spec.batch_size, longest)
+            held_out = Validation(trainer.score, trainer.figures, validation.examples, at_once)
         journal = Journal(
             spec.output_dir, trainer.meter, held_out, steps_per_epoch=steps_per_epoch, cpu_before=cpu_before
         )
@@ -158,6 +160,7 @@ def _announce(
         "n_examples": len(training.examples),
         "n_tokens": training.n_tokens,
         "n_epochs": spec.n_epochs,
+        "n_processes": process_count(),
         "resumed_from": resumed_from,
     }
     events.append(journal, start)

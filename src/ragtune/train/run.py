@@ -65,6 +65,8 @@ def run(spec: TrainSpec, stop: StopRequest | None = None) -> int:
                 "wall_seconds": round(time.monotonic() - began, 3),
             }
             if is_main():
+                if isinstance(outcome, _Failure):
+                    remove_torn(spec.output_dir)  # on a full disk the last word may need its room
                 events.append(journal, {"type": "end", **_as_event(outcome), **spent})
             if isinstance(outcome, _Failure):
                 return EXIT_FAILED
@@ -132,8 +134,8 @@ def _explained(error: Exception, spec: TrainSpec) -> _Failure | None:
                 "the machine ran out of memory; lower batch_size, shorten the longest examples, or use a smaller base"
             )
             return _Failure(code="out_of_memory", message=message)
-        case OSError():
-            message = f"{error}; free some disk space or make the folder writable, then start the run again"
+        case _ if (cause := _storage_error(error)) is not None:
+            message = f"{cause}; free some disk space or make the folder writable, then start the run again"
             return _Failure(code="storage_error", message=message)
     return None
 
@@ -142,3 +144,17 @@ def _is_out_of_memory(error: Exception) -> bool:
     # On the CPU PyTorch says so in a plain RuntimeError, known by its words alone.
     words = ("can't allocate memory", "out of memory", "cannot allocate memory")
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+
+
+def _storage_error(error: BaseException | None) -> BaseException | None:
+    """The error of the disk behind an error, if there is one."""
+    # PyTorch and safetensors tell of a write that failed in errors of their own, known by their words alone.
+    words = ("I/O error", "inline_container", "PytorchStreamWriter")
+    found: BaseException | None = None
+    while error is not None:
+        if isinstance(error, OSError):
+            return error
+        if any(word in str(error) for word in words):
+            found = error
+        error = error.__cause__ or error.__context__
+    return found
