@@ -76,6 +76,23 @@ def test_a_watched_job_ends_in_the_journal_too(real: openai.OpenAI, dataset: rt.
     assert journal.runs()[0].fine_tuned_model == model.name
 
 
+def test_a_system_prompt_too_long_for_the_metadata_is_remembered(
+    real: openai.OpenAI, journal: rt.Journal, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """By the job's id, before the end of the job is written, and by the model's name after it."""
+    rows = [{"q": f"{n} + {n}?", "a": str(n + n)} for n in range(12)]
+    builder = rt.DatasetBuilder.from_rows(rows).chat(system="Add. " * 200, user="{q}", assistant="{a}")
+    job = rt.FineTuneJob.create(real, builder.build(tmp_path / "long"), SPEC, journal=journal)
+    assert journal.runs()[0].fine_tuned_model is None
+    model = rt.JobMonitor(job, poll_s=0.01).wait()
+    assert model.system() == "Add. " * 200
+    named = rt.TunedModel(real, model.name, journal=journal)
+    assert (named.system(), named.fingerprint) == ("Add. " * 200, job.details.metadata["ragtune_fingerprint"])
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match="more than a job's metadata can keep"):
+        assert rt.TunedModel(real, model.name, journal=None).system() is None
+
+
 def test_the_users_own_journal_is_the_default_and_none_is_off(real: openai.OpenAI, dataset: rt.Dataset) -> None:
     rt.FineTuneJob.create(real, dataset, SPEC, journal=None)
     assert not rt.Journal().path.exists()

@@ -65,6 +65,7 @@ class AsyncFineTuneJob:
         self._api = asynchronous(client)
         self._details = details
         self._reused = reused
+        self._journal = journal
         self._recorder = Recorder(journal)
         # Whether the journal knows how it ended.
         self._end_noted = False
@@ -280,6 +281,11 @@ class JobTable(Table[Job], Generic[Job]):
 def api_of(job: AsyncFineTuneJob) -> Api:
     """Return the account that a job belongs to, for the rooms that watch and use it."""
     return job._api
+
+
+def journal_of(job: AsyncFineTuneJob) -> JournalArgument:
+    """Return the journal that a job was made with."""
+    return job._journal
 
 
 async def saw(job: AsyncFineTuneJob, body: Json) -> JobDetails:

@@ -218,11 +218,10 @@ class Recorder:
             (*values, job.id),
         )
 
-    def maker_of(self, model: str) -> Run | None:
-        """Return the run that made a tuned model."""
-        if self._journal is None or not self._journal.path.exists():
-            return None
-        rows = self._read("SELECT * FROM run WHERE fine_tuned_model = ? ORDER BY id DESC", (model,))
+    def maker_of(self, model: str, job_id: str | None) -> Run | None:
+        """Return the run that made a tuned model, by the model's name or by the job's id."""
+        query = "SELECT * FROM run WHERE fine_tuned_model = ? OR job_id = ? ORDER BY id DESC"
+        rows = self._read(query, (model, job_id))
         return Run.from_row(rows[0]) if rows else None
 
     # Below

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from ragtune import catalog
 from ragtune._api import asynchronous
 from ragtune._api.planning import PlanPort
-from ragtune.errors import ModelExpired, ModelNotReady, NoTunedModel
+from ragtune.errors import JournalError, ModelExpired, ModelNotReady, NoTunedModel
 from ragtune.job import JobDetails
 from ragtune.job.creation import FINGERPRINT, SYSTEM, SYSTEM_TOO_LONG
 from ragtune.job.presence import require_model
 from ragtune.job.saved import read_saved, write_saved
+from ragtune.journal import USERS, Recorder
 from ragtune.model.answer import Answer
 from ragtune.model.expiry import Expiry, expiry_of, warn_of_end
 from ragtune.model.stream import AsyncAnswerStream
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ragtune._api.calls import Json
     from ragtune.dialects import Dialect
     from ragtune.job import AsyncFineTuneJob
+    from ragtune.journal import JournalArgument
 
 logger = logging.getLogger("ragtune")
 
@@ -57,9 +59,18 @@ class AsyncTunedModel:
     """
 
     def __init__(
-        self, client: openai.AsyncOpenAI | Api, name: str, *, system: str | None = None, fingerprint: str | None = None
+        self,
+        client: openai.AsyncOpenAI | Api,
+        name: str,
+        *,
+        system: str | None = None,
+        fingerprint: str | None = None,
+        journal: JournalArgument = USERS,
     ) -> None:
         self._api = asynchronous(client)
+        self._recorder = Recorder(journal, sealed=True)
+        # The job that made it, once that is known.
+        self._job_id: str | None = None
         self._name = _checked_name(name)
         self._system = system
         self._fingerprint = fingerprint
@@ -111,7 +122,9 @@ class AsyncTunedModel:
         raise NoTunedModel(message)
 
     @classmethod
-    def _of(cls, client: openai.AsyncOpenAI | Api, job: JobDetails) -> AsyncTunedModel:
+    def _of(
+        cls, client: openai.AsyncOpenAI | Api, job: JobDetails, *, journal: JournalArgument = USERS
+    ) -> AsyncTunedModel:
         """Return the model that a job made.
 
         Raises:
@@ -122,26 +135,26 @@ class AsyncTunedModel:
             raise ModelNotReady(_not_ready(job, api.dialect))
         if api.dialect.serving is not None:
             logger.warning("%s answers once it is deployed: %s", job.fine_tuned_model, api.dialect.serving)
-        model = cls(api, job.fine_tuned_model)
+        model = cls(api, job.fine_tuned_model, journal=journal)
         model._learn_from(job)
         return model
 
     @classmethod
     async def from_job(cls, job: AsyncFineTuneJob) -> AsyncTunedModel:
         """Return the model that a job made; see `TunedModel.from_job`."""
-        from ragtune.job.core import api_of
+        from ragtune.job.core import api_of, journal_of
 
         if job.details.fine_tuned_model is None:
             await job.refresh()
-        model = cls._of(api_of(job), job.details)
+        model = cls._of(api_of(job), job.details, journal=journal_of(job))
         await require_model(model._api, job.details, model.name)
         return model
 
     async def system(self) -> str | None:
         """Return the system prompt that goes with each question; see `TunedModel.system`."""
-        if not self._learned:
+        if not self._learned and not await self._remember():
             await self._learn()
-        if self._doubt is not None:
+        if self._doubt is not None and not await self._remember():
             warnings.warn(
                 f"the system prompt that {self._name} was trained with is not known ({self._doubt}); answers may be "
                 'worse without it: give it as TunedModel(client, name, system="..."), or system="" if there was none',
@@ -278,17 +291,33 @@ class AsyncTunedModel:
     def _request(self, **parameters: Any) -> Json:
         return {"model": self._name} | {key: value for key, value in parameters.items() if value is not None}
 
+    async def _remember(self) -> bool:
+        """Look into the journal, which keeps prompts of any length; whether it knows the model's dataset."""
+        try:
+            run = await self._api.port.work(self._recorder.maker_of, self._trained, self._job_id)
+        except JournalError as error:
+            logger.info("the journal cannot say how %s was trained: %s", self._name, error)
+            return False
+        if run is None or run.fingerprint is None:
+            return False
+        self._learned, self._doubt = True, None
+        self._system, self._fingerprint = run.system, run.fingerprint
+        return True
+
+    @property
+    def _trained(self) -> str:
+        # A checkpoint belongs to the job of the model that it led to.
+        return self._name.partition(":ckpt-step-")[0]
+
     async def _learn(self) -> None:
         """Look for the job that made this model; its metadata says how it was trained."""
         import openai
 
         self._learned = True
-        # A checkpoint belongs to the job of the model that it led to.
-        trained = self._name.partition(":ckpt-step-")[0]
         try:
             async with aclosing(self._api.jobs()) as jobs:
                 async for body in jobs:
-                    if body.get("fine_tuned_model") == trained:
+                    if body.get("fine_tuned_model") == self._trained:
                         self._learn_from(JobDetails.from_wire(body))
                         return
         except openai.APIStatusError as error:
@@ -296,7 +325,7 @@ class AsyncTunedModel:
         self._doubt = "no job of this account made it"
 
     def _learn_from(self, job: JobDetails) -> None:
-        self._learned = True
+        self._learned, self._job_id = True, job.id
         self._system = job.metadata.get(SYSTEM)
         self._fingerprint = job.metadata.get(FINGERPRINT)
         if SYSTEM_TOO_LONG in job.metadata:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from ragtune._api import Api, synchronous
 from ragtune._drive import run
 from ragtune.job.handle import core_of
+from ragtune.journal import USERS
 from ragtune.model.core import AsyncTunedModel
 from ragtune.model.stream import AnswerStream
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from ragtune._api.calls import Json
     from ragtune.job import FineTuneJob
+    from ragtune.journal import JournalArgument
     from ragtune.model.answer import Answer
     from ragtune.model.expiry import Expiry
     from ragtune.plan import Plan
@@ -30,9 +32,10 @@ class TunedModel:
     Args:
         client: an `openai.OpenAI`.
         name: the model's name; a base model's name works too, for comparison.
-        system: system prompt for every question, "" for none. Default: the one it was trained with, from its job's
-            metadata; where that does not tell, a warning says so once.
+        system: system prompt for every question, "" for none. Default: the one it was trained with, from the journal
+            or its job's metadata; where neither tells, a warning says so once.
         fingerprint: fingerprint of the dataset it was trained on, if you know it.
+        journal: a `Journal`, the path of one, or None for none; default: the user's.
 
     Raises:
         ModelNotReady: `name` is None, empty or a job's id: there is no model yet.
@@ -51,9 +54,17 @@ class TunedModel:
     """
 
     def __init__(
-        self, client: openai.OpenAI | Api, name: str, *, system: str | None = None, fingerprint: str | None = None
+        self,
+        client: openai.OpenAI | Api,
+        name: str,
+        *,
+        system: str | None = None,
+        fingerprint: str | None = None,
+        journal: JournalArgument = USERS,
     ) -> None:
-        self._model = AsyncTunedModel(synchronous(client), name, system=system, fingerprint=fingerprint)
+        self._model = AsyncTunedModel(
+            synchronous(client), name, system=system, fingerprint=fingerprint, journal=journal
+        )
 
     @classmethod
     def _around(cls, model: AsyncTunedModel) -> TunedModel:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ragtune.errors import JobCancelled, JobFailed, RagtuneError
 from ragtune.job import AsyncFineTuneJob
-from ragtune.job.core import api_of, local_files, saw
+from ragtune.job.core import api_of, journal_of, local_files, saw
 from ragtune.job.presence import APPEARS_WITHIN_S, require_model
 from ragtune.model import AsyncTunedModel
 from ragtune.monitor.events import EventReader, JobEvent
@@ -162,7 +162,7 @@ class AsyncJobMonitor:
             raise await self._failure()
         window_s = max(0.0, min(poller.left_s, APPEARS_WITHIN_S))
         job = await self._named(poller, window_s)
-        model = AsyncTunedModel._of(self._api, job)
+        model = AsyncTunedModel._of(self._api, job, journal=journal_of(self._job))
 
         def waits() -> None:
             bar.end(f"{job.status}, its model does not answer yet")
