@@ -182,6 +182,11 @@ class Dataset:
             samples=self._samples(),
         )
 
+    def _repr_html_(self) -> str:
+        from ragtune.dataset.page import split_table
+
+        return split_table(self)
+
     def _shared(self) -> Mapping[str, Any] | None:
         if self.manifest:
             known: Mapping[str, Any] | None = self.manifest.get("overlap")

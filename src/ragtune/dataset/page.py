@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ragtune.dataset.cost import CostEstimate
+    from ragtune.dataset.dataset import Dataset
     from ragtune.dataset.report import DatasetReport
     from ragtune.records import AnyRecord
 
@@ -49,6 +50,18 @@ def figures(report: DatasetReport) -> str:
         + "".join(f"<tr><td>{escape(key)}</td><td>{escape(text)}</td></tr>" for key, text in rows)
         + "</table>"
     )
+
+
+def split_table(dataset: Dataset) -> str:
+    """The files of a dataset; nothing is read for it."""
+    facts = [("folder", str(dataset.folder)), ("records", dataset.format), ("fingerprint", dataset.fingerprint[:16])]
+    head = "".join(f"<tr><th>{key}</th><td colspan='3'>{escape(text)}</td></tr>" for key, text in facts)
+    rows = (
+        f"<tr><td>{split.name}</td><td>{split.rows:,}</td><td>{split.bytes:,}</td><td>{str(split.sha256)[:16]}</td></tr>"
+        for split in dataset.splits
+    )
+    names = "".join(f"<th>{name}</th>" for name in ("split", "records", "bytes", "sha256"))
+    return f"<table>{head}<tr>{names}</tr>{''.join(rows)}</table>"
 
 
 def shared_texts(report: DatasetReport) -> str:
