@@ -24,7 +24,7 @@ BEGIN = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r
 @contextmanager
 def connection(backend: LocalBackend) -> Iterator[socket.socket]:
     place = urllib.parse.urlsplit(backend.base_url)
-    with socket.create_connection((place.hostname or "", place.port or 0), timeout=10) as made:
+    with socket.create_connection((place.hostname or "", place.port or 0), timeout=30) as made:
         yield made
 
 

@@ -74,9 +74,10 @@ class GuardedProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP; named and called by uvicorn."""
-        hint = 431 if len(self.conn.trailing_data[0]) > self.conn._max_incomplete_event_size else 400
-        message = "The request's head is too large." if hint == 431 else "This is no valid HTTP request."
-        self._refuse(ApiError(hint, message, code="invalid_http"))
+        begun = self.conn.trailing_data[0]
+        endless = len(begun) > self.conn._max_incomplete_event_size and b"\r\n\r\n" not in begun
+        message = "The request's head is too large." if endless else "This is no valid HTTP request."
+        self._refuse(ApiError(431 if endless else 400, message, code="invalid_http"))
 
     def pause_writing(self) -> None:
         """The client does not keep up."""
@@ -118,7 +119,8 @@ class GuardedProtocol(H11Protocol):
             # What works on the request is told that its client is gone.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+        state = self.conn.our_state
+        if state in (h11.IDLE, h11.SEND_RESPONSE):
             body = orjson.dumps(error.body())
             headers = [
                 (b"content-type", b"application/json"),
@@ -126,8 +128,9 @@ class GuardedProtocol(H11Protocol):
                 (b"x-request-id", new_request_id().encode()),
                 (b"connection", b"close"),
             ]
-            for event in (h11.Response(status_code=error.status, headers=headers), h11.Data(data=body)):
-                self.transport.write(self.conn.send(event) or b"")
+            self.transport.write(self.conn.send(h11.Response(status_code=error.status, headers=headers)) or b"")
+            if not (state is h11.SEND_RESPONSE and self.scope["method"] == "HEAD"):
+                self.transport.write(self.conn.send(h11.Data(data=body)) or b"")
         self._close()
 
     def _close(self) -> None:

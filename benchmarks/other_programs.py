@@ -1,0 +1,147 @@
+"""Points other people's programs, unchanged, at a running backend: each in an environment of its own.
+
+    ragtune serve folder --port 8000 --alias gpt-3.5-turbo=tiny-random --alias gpt-4o-mini=tiny-random
+    export OPENAI_BASE_URL=http://127.0.0.1:8000/v1 OPENAI_API_KEY="$(cat folder/api_key.txt)"
+    VENV/bin/python benchmarks/other_programs.py PROGRAM
+
+PROGRAM is one of openai-0.28 (openai==0.28.1), llama-index (llama-index-finetuning), dspy, instructor, wandb. The
+programs' own code makes every call; what stands here is what their documentation tells a user to write.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+BASE = "gpt-3.5-turbo"
+
+
+def training_file(folder: Path) -> Path:
+    """Twelve chat examples."""
+    rows = [
+        {"messages": [{"role": role, "content": text} for role, text in turns]}
+        for n in range(12)
+        for turns in [(("system", "Be brief."), ("user", f"Who keeps tower {n}?"), ("assistant", f"Keeper {n}."))]
+    ]
+    path = folder / "train.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def openai_0_28(folder: Path) -> str:
+    """The module-level calls of 2023."""
+    import openai
+
+    old: Any = openai
+    old.api_base, old.api_key = os.environ["OPENAI_BASE_URL"], os.environ["OPENAI_API_KEY"]
+    with training_file(folder).open("rb") as file:
+        uploaded = old.File.create(file=file, purpose="fine-tune")
+    job = old.FineTuningJob.create(training_file=uploaded.id, model=BASE, hyperparameters={"n_epochs": 2})
+    while job.status not in ("succeeded", "failed"):
+        time.sleep(1)
+        job = old.FineTuningJob.retrieve(job.id)
+    events = old.FineTuningJob.list_events(id=job.id, limit=50).data
+    listed = [one.id for one in old.FineTuningJob.list(limit=5).data]
+    assert job.id in listed
+    turns = [{"role": "user", "content": "Who keeps tower 3?"}]
+    answer = old.ChatCompletion.create(model=job.fine_tuned_model, messages=turns, max_tokens=8)
+    streamed = list(old.ChatCompletion.create(model=job.fine_tuned_model, messages=turns, max_tokens=8, stream=True))
+    content = old.File.download(job.result_files[0])
+    old.File.delete(uploaded.id)
+    return (
+        f"{job.status}, {len(events)} events, {len(content)} bytes of results, an answer of "
+        f"{answer.usage.completion_tokens} tokens, {len(streamed)} chunks"
+    )
+
+
+def llama_index(folder: Path) -> str:
+    """`OpenAIFinetuneEngine`: validate, upload, train, and hand the model back as an LLM."""
+    from llama_index.finetuning import OpenAIFinetuneEngine  # type: ignore[import-not-found]
+
+    # Its own validation downloads a tokenizer.
+    engine = OpenAIFinetuneEngine(BASE, str(training_file(folder)), verbose=True, validate_json=False)
+    engine.finetune()
+    while engine.get_current_job().status not in ("succeeded", "failed"):
+        time.sleep(1)
+    from llama_index.core.llms import ChatMessage  # type: ignore[import-not-found]
+
+    model = engine.get_finetuned_model(max_tokens=8, context_window=2048)
+    answer = model.chat([ChatMessage(role="user", content="Who keeps tower 3?")])
+    return f"{engine.get_current_job().status}, an answer of {len(answer.message.content)} characters"
+
+
+def dspy(folder: Path) -> str:
+    """`dspy.LM.finetune` through its OpenAI provider, then a question to the tuned model."""
+    import dspy as library  # type: ignore[import-not-found]
+    from dspy.clients.utils_finetune import TrainDataFormat  # type: ignore[import-not-found]
+
+    library.settings.experimental = True
+    model = library.LM(f"openai/{BASE}", api_base=os.environ["OPENAI_BASE_URL"], max_tokens=16, cache=False)
+    rows = [json.loads(line) for line in training_file(folder).read_text().splitlines()]
+    job = model.finetune(train_data=rows, train_data_format=TrainDataFormat.CHAT, train_kwargs={"n_epochs": 2})
+    tuned = job.result()
+    if isinstance(tuned, Exception):
+        raise tuned
+    return f"{tuned.model.split(':')[0]}:..., an answer of {len(tuned('Who keeps tower 3?')[0])} characters"
+
+
+def instructor(folder: Path) -> str:
+    """The command line `instructor`: files and jobs."""
+    command = [sys.executable, "-c", "from instructor.cli.cli import app; app()"]
+    told = []
+    for words in (
+        ["files", "upload", str(training_file(folder))],
+        ["files", "list"],
+        ["jobs", "create-from-file", str(training_file(folder)), "--model", BASE, "--n-epochs", "2", "--poll", "1"],
+    ):
+        try:
+            done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=60, check=False)
+        except subprocess.TimeoutExpired:
+            # It goes on watching when the job has ended.
+            told.append(f"{' '.join(words[:2])}: watches")
+            continue
+        problem = "" if done.returncode == 0 else f" ({done.stderr.strip().splitlines()[-1][:200]})"
+        told.append(f"{' '.join(words[:2])}: {done.returncode}{problem}")
+    return "; ".join(told)
+
+
+def wandb(folder: Path) -> str:
+    """`WandbLogger.sync` of a finished job, offline."""
+    import openai
+    from wandb.integration.openai.fine_tuning import WandbLogger  # type: ignore[import-not-found]
+
+    client = openai.OpenAI()
+    with training_file(folder).open("rb") as file:
+        uploaded = client.files.create(file=file, purpose="fine-tune")
+    job = client.fine_tuning.jobs.create(training_file=uploaded.id, model=BASE, hyperparameters={"n_epochs": 2})
+    while client.fine_tuning.jobs.retrieve(job.id).status not in ("succeeded", "failed"):
+        time.sleep(1)
+    os.environ["WANDB_MODE"], os.environ["WANDB_DIR"] = "offline", str(folder)
+    told = WandbLogger.sync(fine_tune_job_id=job.id, openai_client=client, project="towers")
+    return f"{told}; {sum(1 for path in folder.rglob('*.wandb'))} run written"
+
+
+PROGRAMS = {
+    "openai-0.28": openai_0_28,
+    "llama-index": llama_index,
+    "dspy": dspy,
+    "instructor": instructor,
+    "wandb": wandb,
+}
+
+
+def main() -> None:
+    name = sys.argv[1]
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        print(f"{name}: {PROGRAMS[name](Path(folder))} ({time.monotonic() - begin:.0f} s)")
+
+
+if __name__ == "__main__":
+    main()
