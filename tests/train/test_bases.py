@@ -121,3 +121,35 @@ def test_a_base_with_code_of_its_own_is_refused_and_the_code_does_not_run(tmp_pa
     with pytest.raises(BackendError, match="needs no code of its own"):
         load_model(folder, dtype="float32")
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("architecture", ["BertForSequenceClassification", "RobertaForMaskedLM", "BertModel"])
+def test_encoders_and_classifiers_are_refused_in_a_clear_sentence(
+    tmp_path: Path, tiny: Path, architecture: str
+) -> None:
+    """Some of them would load, with a head of random weights."""
+    import shutil
+
+    folder = tmp_path / "base"
+    shutil.copytree(tiny, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": [architecture]}))
+    with pytest.raises(BackendError, match=f"it is a {architecture}, not a causal language model"):
+        load_model(folder, dtype="float32")
+
+
+def test_a_hub_id_is_found_in_the_hubs_cache_without_the_network(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Laid out as huggingface_hub keeps a download; the code is the hub's own."""
+    import shutil
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    kept = tmp_path / "models--somebody--small"
+    shutil.copytree(tiny, kept / "snapshots" / commit)
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    found = resolve_base("somebody/small")
+    assert found == kept / "snapshots" / commit
+    assert load_model(found, dtype="float32").config.model_type == "llama"

@@ -282,19 +282,30 @@ def test_weights_as_pickle_are_never_read(make_spec: MakeSpec, tiny: Path, tmp_p
     assert not (tmp_path / "owned").exists()
 
 
-def test_memory_that_runs_out_is_called_so_with_what_to_lower(
-    make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An allocation that no machine can serve, in the middle of a step."""
-    import torch
+LIMITED = """
+import resource, sys
+from ragtune.train.base import share_the_processor
+share_the_processor()
+import ragtune.train.fit, transformers.models.llama.modeling_llama
+from ragtune.train.run import run
+from ragtune.train.spec import TrainSpec
+size = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize"))
+resource.setrlimit(resource.RLIMIT_AS, ((size << 10) + (100 << 20),) * 2)
+sys.exit(run(TrainSpec.load(sys.argv[1])))
+"""
 
-    from ragtune.train import trainer
 
-    def needs_too_much(*_: Any) -> None:
-        torch.empty(1 << 60, dtype=torch.uint8)
-
-    monkeypatch.setattr(trainer, "batch_sums", needs_too_much)
-    error = failure(make_spec())
+def test_memory_that_runs_out_is_called_so_with_what_to_lower(make_spec: MakeSpec, tmp_path: Path) -> None:
+    """A process that may have 100 MB more, and examples of two thousand tokens, four at a time."""
+    answer = {"role": "assistant", "content": "heron stork " * 400}
+    rows = [{"messages": [{"role": "user", "content": "Write."}, answer]}] * 8
+    spec = make_spec(training_file=write_lines(tmp_path / "long.jsonl", rows))
+    spec.save(tmp_path / "spec.json")
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(tmp_path / "spec.json")], capture_output=True, check=False
+    )
+    assert done.returncode == EXIT_FAILED, done.stderr
+    error = read(spec)[-1]["error"]
     assert error["code"] == "out_of_memory"
     assert "batch_size" in error["message"]
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Exported", "Origin", "export_model"]
 
 # Where the Hugging Face cache keeps a model: the id and the commit stand in the path.
-_SNAPSHOT = re.compile(r"models--(?P<owner>.+?)--(?P<name>.+)/snapshots/(?P<commit>[0-9a-f]{40})$")
+_SNAPSHOT = re.compile(r"models--(?P<id>[^/]+)/snapshots/(?P<commit>[0-9a-f]{40})$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,7 @@ def _origin(name: str, folder: Path) -> Origin:
     snapshot = _SNAPSHOT.search(folder.as_posix())
     return Origin(
         name=name,
-        location=f"{snapshot['owner']}/{snapshot['name']}" if snapshot else str(folder),
+        location=snapshot["id"].replace("--", "/") if snapshot else str(folder),
         revision=snapshot["commit"] if snapshot else f"sha256:{_digest(folder)}",
         licence=known.licence if known else None,
         source=known.source if known and not snapshot else None,

@@ -5,9 +5,11 @@ Imports torch and transformers only when something is loaded.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ragtune._extras import require
@@ -15,7 +17,6 @@ from ragtune.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = ["Dtype", "context_length", "load_model", "load_tokenizer", "quiet", "share_the_processor"]
 
@@ -82,6 +83,7 @@ def load_model(folder: str | Path, *, dtype: Dtype) -> Any:
     Raises:
         BackendError: the folder holds no causal language model as safetensors.
     """
+    _require_causal(folder)
     with quiet():
         import torch
         from transformers import AutoModelForCausalLM
@@ -101,6 +103,23 @@ def load_model(folder: str | Path, *, dtype: Dtype) -> Any:
             )
             raise BackendError(message) from error
     return model.eval()
+
+
+def _require_causal(folder: str | Path) -> None:
+    """Refuse encoders and classifiers, some of which would load with a head that was never trained."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    try:
+        config = json.loads(Path(folder, "config.json").read_bytes())
+    except (OSError, ValueError):
+        return  # loading says what is wrong with it
+    named = config.get("architectures") or []
+    if named and "auto_map" not in config and not set(named) & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
+        message = (
+            f"{folder}: it is a {named[0]}, not a causal language model; trained and served are models that go on "
+            "with a text, so give one of those (encoders and classifiers need another program)"
+        )
+        raise BackendError(message)
 
 
 def context_length(config: Any) -> int:
