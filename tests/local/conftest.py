@@ -9,18 +9,20 @@ import openai
 import pytest
 
 from ragtune.local import LocalBackend
+from ragtune.local.bases import BASES
+from ragtune.testing import ScriptedBackend
 from tests.local.kit import trainer
 
 
 @pytest.fixture
-def backend(tmp_path: Path) -> Iterator[LocalBackend]:
-    """A backend with the scripted trainer, in a folder of its own."""
-    with LocalBackend(tmp_path / "backend", trainer=trainer(), threads=1) as running:
+def backend(tmp_path: Path) -> Iterator[ScriptedBackend]:
+    """A backend whose jobs are over before anybody looks, in a folder of its own."""
+    with ScriptedBackend(tmp_path / "backend", models=sorted(BASES)) as running:
         yield running
 
 
 @pytest.fixture
-def client(backend: LocalBackend) -> Iterator[openai.OpenAI]:
+def client(backend: ScriptedBackend) -> Iterator[openai.OpenAI]:
     """The official client on that backend; it never tries again, so that every answer is seen."""
     with backend.client(max_retries=0) as made:
         yield made

@@ -1,6 +1,6 @@
 """A training program without a model: keeps the worker's contract (spec, events, lifeline, lock) and only counts.
 
-Usage: scripted_worker.py [--delay SECONDS] [--die-at STEP] [--fail-at STEP] spec.json
+Usage: scripted_worker.py [--delay SECONDS] [--die-at STEP] spec.json
 """
 
 from __future__ import annotations
@@ -13,17 +13,15 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from ragtune.train.events import append, seal
-from ragtune.train.spec import EXIT_FAILED, EXIT_HELD, TrainSpec
+from ragtune.train.spec import EXIT_HELD, TrainSpec
 
 
 def main() -> int:
     options = argparse.ArgumentParser()
     options.add_argument("--delay", type=float, default=0.005)
     options.add_argument("--die-at", type=int, default=0)
-    options.add_argument("--fail-at", type=int, default=0)
     options.add_argument("spec")
     asked = options.parse_args()
     spec = TrainSpec.load(asked.spec)
@@ -47,9 +45,9 @@ def run(spec: TrainSpec, folder: Path, asked: argparse.Namespace) -> int:
     saved.mkdir(exist_ok=True)
     done = max((int(path.name) for path in saved.iterdir()), default=0)
 
-    def end(state: str, error: dict[str, Any] | None = None) -> None:
+    def end(state: str) -> None:
         figures = {"trained_tokens": 7 * n_examples, "cpu_seconds": 0.1, "wall_seconds": 0.1}
-        append(events, {"type": "end", "state": state, "adapter_path": None, "error": error, **figures})
+        append(events, {"type": "end", "state": state, "adapter_path": None, "error": None, **figures})
 
     append(events, {"type": "start", "total_steps": total, "n_examples": n_examples, "resumed_from": done or None})
     for step in range(done + 1, total + 1):
@@ -61,9 +59,6 @@ def run(spec: TrainSpec, folder: Path, asked: argparse.Namespace) -> int:
         if step == asked.die_at and not (folder / "died").exists():
             (folder / "died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        if step == asked.fail_at:
-            end("failed", {"code": "out_of_memory", "message": "Out of memory; lower batch_size", "param": None})
-            return EXIT_FAILED
         numbers = {"train_loss": 3.0 / step, "train_mean_token_accuracy": 1 - 1 / step, "epoch": step / per_epoch}
         append(events, {"type": "metrics", "step": step, "total_steps": total, **numbers})
         if step % 2 == 0:

@@ -12,6 +12,7 @@ import openai
 import pytest
 
 from ragtune.local import LocalBackend
+from ragtune.testing import ScriptedBackend
 from tests.local.kit import create, messages, pairs, rows, trainer, until, upload, wait_for
 
 
@@ -24,7 +25,12 @@ def test_a_job_goes_its_way_to_a_model(client: openai.OpenAI) -> None:
     assert done.status == "succeeded"
     assert done.fine_tuned_model.startswith("ft:tiny-random:local:my-facts:")
     assert len(done.fine_tuned_model.rsplit(":", 1)[1]) == 8
-    assert (done.seed, done.metadata, done.trained_tokens, done.error) == (7, {"team": "science"}, 84, None)
+    assert (done.seed, done.metadata, done.trained_tokens, done.error) == (
+        7,
+        {"team": "science"},
+        len(rows()) // 4 * 3,
+        None,
+    )
     told = messages(client, job.id)
     steps = [f"Step {step}/9: training loss={3 / step:.2f}" for step in range(1, 10)]
     assert [message for message in told if message.startswith("Step")] == steps
@@ -89,7 +95,7 @@ def test_the_result_file_is_a_table_in_base64(client: openai.OpenAI) -> None:
     table = list(csv.DictReader(io.StringIO(text)))
     assert list(table[0]) == ["step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy"]
     assert [int(row["step"]) for row in table] == list(range(1, 10))
-    assert (table[1]["train_loss"], table[1]["train_accuracy"], table[1]["valid_loss"]) == ("1.5", "0.5", "")
+    assert (table[2]["train_loss"], table[2]["train_accuracy"], table[2]["valid_loss"]) == ("1.0", "0.75", "")
 
 
 def test_checkpoints_of_the_last_three_epochs_are_kept(client: openai.OpenAI) -> None:
@@ -210,16 +216,16 @@ def test_nine_examples_are_too_few(client: openai.OpenAI) -> None:
     assert failed.error.message == "Training file has 9 example(s), but must have at least 10 examples"
 
 
-def test_a_failure_of_the_trainer_reaches_the_job(tmp_path: Path) -> None:
-    with LocalBackend(tmp_path, trainer=trainer("--fail-at", "4")) as backend, backend.client() as client:
-        failed = wait_for(client, create(client).id)
-        assert (failed.status, failed.error.code) == ("failed", "out_of_memory")
-        assert failed.error.message == "Out of memory; lower batch_size"
+def test_a_failure_of_the_trainer_reaches_the_job(backend: ScriptedBackend, client: openai.OpenAI) -> None:
+    backend.next_job(end="failed", steps=3, code="out_of_memory", message="Out of memory; lower batch_size")
+    failed = wait_for(client, create(client).id)
+    assert (failed.status, failed.error.code) == ("failed", "out_of_memory")
+    assert failed.error.message == "Out of memory; lower batch_size"
 
 
 def test_a_job_keeps_its_rows_when_the_file_is_deleted(tmp_path: Path) -> None:
     """The bytes stay until the job has ended, then they are removed."""
-    with LocalBackend(tmp_path, trainer=trainer("--delay", "0.1")) as backend, backend.client() as client:
+    with ScriptedBackend(tmp_path, pace="poll") as backend, backend.client() as client:
         job = create(client)
         client.files.delete(job.training_file)
         assert wait_for(client, job.id).status == "succeeded"

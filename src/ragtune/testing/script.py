@@ -7,7 +7,8 @@ import json
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -115,6 +116,30 @@ class Script:
                     return act.what
         return None
 
+    def watch(self, seen: SeenRequest, scope: Scope, receive: Receive) -> Receive:
+        """Write a request down, and its JSON body when the server has read it."""
+        self.requests.append(seen)
+        if not dict(scope["headers"]).get(b"content-type", b"").startswith(b"application/json"):
+            return receive
+        parts: list[bytes] = []
+
+        async def watched() -> Message:
+            message = await receive()
+            if message["type"] == "http.request":
+                parts.append(message.get("body", b""))
+                if not message.get("more_body"):
+                    self._complete(seen, b"".join(parts))
+            return message
+
+        return watched
+
+    def _complete(self, seen: SeenRequest, content: bytes) -> None:
+        with suppress(ValueError, RecursionError):
+            whole = replace(seen, body=json.loads(content))
+            for place, request in enumerate(self.requests):
+                if request is seen:
+                    self.requests[place] = whole
+
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
@@ -142,11 +167,9 @@ class Stage:
             await self._app(scope, receive, send)
             return
         call, ids = _call(scope["method"], scope["path"])
-        receive, body = await _json_body(scope, receive)
-        query = dict(parse_qsl(scope["query_string"].decode()))
-        self._script.requests.append(
-            SeenRequest(call=call, method=scope["method"], path=scope["path"], query=query, body=body)
-        )
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        seen = SeenRequest(call=call, method=scope["method"], path=scope["path"], query=query)
+        receive = self._script.watch(seen, scope, receive)
         await run_in_threadpool(self._queue.before, call, ids.get("fine_tuning_job_id"))
         act = self._script.take(call)
         if act is None:
@@ -202,24 +225,6 @@ def _call(method: str, path: str) -> tuple[str | None, Mapping[str, str]]:
         if its_method == method and (found := pattern.fullmatch(path)):
             return name, found.groupdict()
     return None, {}
-
-
-async def _json_body(scope: Scope, receive: Receive) -> tuple[Receive, Any]:
-    """A JSON body, and a `receive` that gives it once more; other bodies pass untouched."""
-    if not dict(scope["headers"]).get(b"content-type", b"").startswith(b"application/json"):
-        return receive, None
-    parts: list[Message] = [await receive()]
-    while parts[-1].get("more_body"):
-        parts.append(await receive())
-    coming = iter(parts)
-
-    async def again() -> Message:
-        return next(coming, None) or await receive()
-
-    try:
-        return again, json.loads(b"".join(part.get("body", b"") for part in parts))
-    except ValueError:
-        return again, None
 
 
 async def _nowhere(message: Message) -> None:
