@@ -3,9 +3,10 @@
     python benchmarks/serving.py [--base smollm2-135m-instruct] [--rounds 3] [--tokens 64] [--threads 1]
 
 Every round runs all cases one after the other, so that what else the machine does meets all of them. The backend is
-asked over HTTP by the official client in the same process: its CPU time holds server, client and model. The table
-gives the tokens per second of CPU time and of wall time, the median of the rounds, and the ratio to plain `generate`
-with one prompt at a time: the median of the ratios within each round.
+asked over HTTP by the official client in the same process: its CPU time holds server, client and model. Tuned models
+(rank 16 on every linear layer) are asked through the engine itself. The table gives the tokens per second of CPU time
+and of wall time, the median of the rounds, and the ratio to plain `generate` with one prompt at a time: the median of
+the ratios within each round.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ import os
 import statistics
 import tempfile
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import openai
+
+    from ragtune.local.engine import Engine
 
 PLAIN = "plain generate, one prompt at a time"
 SAMPLED = {"temperature": 0.8, "top_p": 0.9, "seed": 7}
@@ -70,6 +75,43 @@ def streamed(client: openai.OpenAI, base: str, tokens: int, number: int, **sampl
     return int(chunks[-1].usage.completion_tokens)
 
 
+def adapters(base: str, folder: Path, count: int) -> list[Path]:
+    """Adapters in the shape of trained ones; fresh, they change no answer."""
+    from peft import LoraConfig, get_peft_model
+
+    from ragtune.local.bases import resolve_base
+    from ragtune.train.base import load_model
+
+    made = [folder / f"adapter-{number}" for number in range(count)]
+    settings = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        tuned: Any = get_peft_model(load_model(resolve_base(base), dtype="bfloat16"), settings)
+    for path in made:
+        tuned.save_pretrained(str(path))
+    return made
+
+
+def mixed(engine: Engine, base: str, tokens: int, models: Sequence[Path | None]) -> int:
+    """One answer of each model, all at once."""
+    from ragtune.local.bases import resolve_base
+    from ragtune.local.engine import GenerateRequest
+
+    under_way = [
+        engine.submit(
+            GenerateRequest(
+                base_path=resolve_base(base),
+                adapter_path=model,
+                messages=messages(number),
+                max_tokens=tokens,
+                temperature=0,
+            )
+        )
+        for number, model in enumerate(models)
+    ]
+    return sum(generation.result().completion_tokens for generation in under_way)
+
+
 def measured(case: Callable[[], int]) -> Rates:
     """Run a case once."""
     cpu, wall = time.process_time(), time.perf_counter()
@@ -77,8 +119,11 @@ def measured(case: Callable[[], int]) -> Rates:
     return tokens / (time.process_time() - cpu), tokens / (time.perf_counter() - wall)
 
 
-def cases(client: openai.OpenAI, base: str, tokens: int, threads: int) -> Mapping[str, Callable[[], int]]:
+def cases(
+    client: openai.OpenAI, engine: Engine, base: str, tokens: int, threads: int, folder: Path
+) -> Mapping[str, Callable[[], int]]:
     """What is compared, in the order of the table."""
+    tuned = adapters(base, folder, 4)
     generate = plain(base, tokens, threads)
     together = ThreadPoolExecutor(8)
 
@@ -94,6 +139,11 @@ def cases(client: openai.OpenAI, base: str, tokens: int, threads: int) -> Mappin
         ),
         "backend, eight streams at once": eight,
         "backend, eight streams at once, sampled": lambda: eight(**SAMPLED),
+        "engine, one tuned model, one stream": lambda: mixed(engine, base, tokens, tuned[:1]),
+        "engine, eight streams of one tuned model": lambda: mixed(engine, base, tokens, tuned[:1] * 8),
+        "engine, base and four tuned models, eight streams": lambda: mixed(
+            engine, base, tokens, [None, *tuned, None, *tuned[:2]]
+        ),
     }
 
 
@@ -121,13 +171,15 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = str(asked.threads)
 
     from ragtune.local import LocalBackend
+    from ragtune.local.engine import Engine
 
+    engine = Engine(threads=asked.threads)
     with (
         tempfile.TemporaryDirectory() as folder,
-        LocalBackend(folder, threads=asked.threads) as backend,
+        LocalBackend(Path(folder, "backend"), engine=engine) as backend,
         backend.client(max_retries=0, timeout=600) as client,
     ):
-        compared = cases(client, asked.base, asked.tokens, asked.threads)
+        compared = cases(client, engine, asked.base, asked.tokens, asked.threads, Path(folder))
         for case in compared.values():
             case()
         rounds = [{name: measured(case) for name, case in compared.items()} for _ in range(asked.rounds)]

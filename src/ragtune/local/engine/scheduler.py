@@ -43,6 +43,7 @@ class Scheduler:
     def admit(self, waiting: Sequence[Row]) -> list[Row]:
         """Let rows join; returns those that must wait, in their order."""
         left: list[Row] = []
+        full: set[Path] = set()
         joining: dict[Path, list[Row]] = {}
         for number, row in enumerate(waiting):
             if row.generation.is_cancelled:
@@ -50,7 +51,7 @@ class Scheduler:
                 continue
             base = row.request.base_path
             # Rows of one base keep their order: a long one would wait for ever if shorter ones went past it.
-            if any(earlier.request.base_path == base for earlier in left):
+            if base in full:
                 left.append(row)
                 continue
             try:
@@ -63,8 +64,13 @@ class Scheduler:
                 left += waiting[number:]
                 break
             together = joining.setdefault(base, [])
-            if decoder.prepare(row):
-                (together if decoder.fits(row, together) else left).append(row)
+            if not decoder.prepare(row):
+                continue
+            if decoder.fits(row, together):
+                together.append(row)
+            else:
+                left.append(row)
+                full.add(base)
         for base, rows in joining.items():
             if rows:
                 self._run(self._decoders[base], rows, partial(Decoder.admit, rows=rows))
