@@ -90,6 +90,18 @@ def test_expiry_is_kept_and_obeyed(backend: LocalBackend, client: openai.OpenAI)
     assert blobs(backend) == []
 
 
+def test_files_for_batches_are_kept_a_month_unless_told_otherwise(client: openai.OpenAI) -> None:
+    """Also those that come in parts; every other file stays until it is deleted."""
+    batch = client.files.create(file=("a.jsonl", b"{}"), purpose="batch")
+    upload = client.uploads.create(bytes=2, filename="a.jsonl", mime_type="text/jsonl", purpose="batch")
+    part = client.uploads.parts.create(upload.id, data=b"{}")
+    joined = client.uploads.complete(upload.id, part_ids=[part.id]).file
+    for file in (batch, joined):
+        assert file is not None
+        assert file.expires_at == file.created_at + 30 * 24 * 3600
+    assert client.files.retrieve(create(client, "b.jsonl")).expires_at is None
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [

@@ -91,6 +91,16 @@ def test_a_wrong_method_is_told(send: Send) -> None:
     assert (status, body["error"]["code"]) == (405, "method_not_allowed")
 
 
+def test_every_answer_tells_whose_it_is_and_how_long_it_took(send: Send, backend: LocalBackend) -> None:
+    """The headers that clients log: good answers and bad ones carry them."""
+    for path in ("/v1/models", "/v1/nothing"):
+        _, found, _ = send("GET", path)
+        assert found["openai-organization"] == backend.account
+        assert found["openai-processing-ms"].isdigit()
+        assert found["openai-version"] == "2020-10-01"
+        assert found["x-content-type-options"] == "nosniff"
+
+
 def test_every_answer_has_an_id_of_its_own(send: Send) -> None:
     """Good and bad ones; the client shows it as `request_id`."""
     ids = {send("GET", path)[1]["x-request-id"] for path in ("/v1/models", "/v1/nothing", "/v1/files/file-none")}

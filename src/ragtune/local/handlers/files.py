@@ -45,7 +45,7 @@ async def create(request: Request) -> Response:
             raise invalid(message, param="purpose", code="invalid_value")
         if content.size == 0:
             raise invalid("The file is empty.", param="file", code="invalid_value")
-        expiry = _expiry(form.fields)
+        expiry = _expiry(form.fields) or default_life_s(purpose)
         name = form.filename or "file"
         row = await run_in_threadpool(store.files.add, content, filename=name, purpose=purpose, expires_after_s=expiry)
     return JSONResponse(file_body(row))
@@ -86,6 +86,11 @@ async def delete(request: Request) -> Response:
     if not await run_in_threadpool(services(request).store.files.delete, file_id):
         raise not_found(f"No such File object: {file_id}")
     return JSONResponse({"object": "file", "id": file_id, "deleted": True})
+
+
+def default_life_s(purpose: str) -> int | None:
+    """How long a file is kept when nothing is said, in seconds; None for ever. OpenAI's rule."""
+    return EXPIRY_S[1] if purpose == "batch" else None
 
 
 def _find(request: Request) -> FileRow:

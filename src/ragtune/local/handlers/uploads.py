@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
-from ragtune.local.handlers.files import EXPIRY_S
+from ragtune.local.handlers.files import EXPIRY_S, default_life_s
 from ragtune.local.multipart import receive
 from ragtune.local.requests import RequestBody, parse, query
 from ragtune.local.services import services
@@ -65,7 +65,7 @@ async def create(request: Request) -> Response:
         filename=asked.filename,
         bytes=asked.bytes,
         purpose=asked.purpose,
-        file_expires_after_s=None if asked.expires_after is None else asked.expires_after.seconds,
+        file_expires_after_s=asked.expires_after.seconds if asked.expires_after else default_life_s(asked.purpose),
     )
     return JSONResponse(upload_body(upload))
 
