@@ -221,7 +221,9 @@ class LocalBackend:
         return AsyncOpenAI(**self._client_options(options))
 
     def _client_options(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {"base_url": self.base_url, **({} if "api_key" in options else {"api_key": self.api_key}), **options}
+        # The organization too: otherwise one of OpenAI's would be taken from the environment.
+        own = {"base_url": self.base_url, "organization": self.account}
+        return {**own, **({} if "api_key" in options else {"api_key": self.api_key}), **options}
 
     def _make_queue(self, store: Store) -> Queue:
         return Queue(
