@@ -94,13 +94,11 @@ def _bare(number: int, line: bytes) -> bytes:
 
 
 def _readable_pairs(path: Path) -> Iterator[tuple[str, str]]:
+    import jsonlines
+
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                value = orjson.loads(_bare(number, line) or b"null")
-            except orjson.JSONDecodeError:
-                continue
-            pair = texts_of(value) if isinstance(value, dict) else None
+        for value in jsonlines.Reader(file, loads=orjson.loads).iter(type=dict, skip_empty=True, skip_invalid=True):
+            pair = texts_of(value)
             if pair is not None:
                 yield pair
 

@@ -12,26 +12,22 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from ragtune import catalog
-from ragtune.checks import MIN_EXAMPLES, CheckReport, check_file, open_training_file
+from ragtune.checks import MIN_EXAMPLES, CheckReport, check_file
 from ragtune.dataset.cost import CostEstimate, estimate
 from ragtune.dataset.folder import MANIFEST
 from ragtune.dataset.functions import system_of
-from ragtune.dataset.overlap import FieldNumbers, Overlap, constants, find_overlap, numbers_of_lines
+from ragtune.dataset.overlap import Overlap, constants, find_overlap
 from ragtune.dataset.private import PrivateText, private_texts
 from ragtune.dataset.report import DatasetReport
+from ragtune.dataset.split import Split, format_of_file, read_split
 from ragtune.errors import DatasetError, RecordError
-from ragtune.records import RecordFormat, detect_format, parse_record
 from ragtune.tokens import RecordCounter, record_counter
 
 if TYPE_CHECKING:
-    import builtins
     from collections.abc import Iterator, Mapping, Sequence
 
-    import datasets
-    import pandas as pd
-
     from ragtune.catalog import Catalog, Encoding
-    from ragtune.records import AnyRecord
+    from ragtune.records import AnyRecord, RecordFormat
     from ragtune.tokens import TokenCounter
 
 _COUNTED_AT_ONCE = 1_024
@@ -39,72 +35,6 @@ _SAMPLES = 5
 # All count in o200k_base, so one pass over the file prices them all.
 _PRICED = ("gpt-4o-mini-2024-07-18", "gpt-4o-2024-08-06", "gpt-4.1-mini-2025-04-14", "gpt-4.1-2025-04-14")
 SPLIT_NAMES = ("train", "validation", "test")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """One file of a dataset; an unused split is empty and has no path.
-
-    Iterating reads one record at a time, `len()` counts them.
-
-    Attributes:
-        name: `train`, `validation` or `test`.
-        path: the JSONL file, None when the split is empty.
-        sha256: of the file's bytes, None when the split is empty.
-        bytes: size of the file.
-        rows: number of records, the same as `len()`.
-
-    Example:
-        ```python
-        import ragtune as rt
-
-        rows = [{"question": f"What is {n} + 1?", "answer": f"{n + 1}"} for n in range(12)]
-        dataset = rt.DatasetBuilder.from_rows(rows).chat(user="{question}", assistant="{answer}").build("out")
-        print(len(dataset.train), len(dataset.test), next(iter(dataset.train)).messages[0].text)
-        #> 12 0 What is 0 + 1?
-        ```
-    """
-
-    name: str
-    format: RecordFormat
-    path: Path | None = None
-    sha256: str | None = None
-    bytes: int = 0
-    rows: int = 0
-
-    def __len__(self) -> int:
-        return self.rows
-
-    def __iter__(self) -> Iterator[AnyRecord]:
-        for number, line in self._lines():
-            try:
-                yield parse_record(line, self.format)
-            except RecordError as error:
-                raise RecordError(f"{self.path} line {number}: {error}") from None
-
-    def _lines(self) -> Iterator[tuple[int, builtins.bytes]]:
-        if self.path is None:
-            return
-        with open_training_file(self.path) as file:
-            for number, line in enumerate(file, 1):
-                line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-                if not line.isspace():
-                    yield number, line
-
-    def _numbers(self) -> Iterator[Mapping[str, FieldNumbers]]:
-        return numbers_of_lines(line for _, line in self._lines())
-
-    def to_pandas(self) -> pd.DataFrame:
-        """The records as a data frame with one column per key; holds the whole split in memory."""
-        import pandas as pd
-
-        return pd.DataFrame([orjson.loads(line) for _, line in self._lines()])
-
-    def to_hf(self) -> datasets.Dataset:
-        """The records as a `datasets.Dataset`; holds the whole split in memory."""
-        import datasets as hf
-
-        return hf.Dataset.from_list([orjson.loads(line) for _, line in self._lines()])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +156,7 @@ class Dataset:
         self._token_counts[encoding] = tuple(counts)
 
     def _count(self, counter: RecordCounter) -> Iterator[int]:
-        lines = (line for _, line in self.train._lines())
+        lines = (line for _, line in self.train.lines())
         while batch := list(islice(lines, _COUNTED_AT_ONCE)):
             try:
                 yield from counter.count([orjson.loads(line) for line in batch])
@@ -303,7 +233,7 @@ class Dataset:
         dataset = cls.from_manifest(folder, manifest)
         for split in dataset.splits:
             assert split.path is not None
-            found = _split(split.name, split.path, split.format).sha256
+            found = read_split(split.name, split.path, split.format).sha256
             if found != split.sha256:
                 raise DatasetError(
                     f"{split.path} was changed after the build (its sha256 differs from the manifest); "
@@ -350,10 +280,10 @@ class Dataset:
             DatasetError: a file is missing, is a folder or is empty, or its first line is no record. Further problems
                 are found by `check`.
         """
-        kind = format or _format_of_file(Path(train))
+        kind = format or format_of_file(Path(train))
         given = {"train": train, "validation": validation, "test": test}
         splits = {
-            name: Split(name=name, format=kind) if path is None else _split(name, Path(path), kind)
+            name: Split(name=name, format=kind) if path is None else read_split(name, Path(path), kind)
             for name, path in given.items()
         }
         return cls(
@@ -377,31 +307,3 @@ def fingerprint(format: RecordFormat, splits: Mapping[str, Split]) -> str:
     """One sha256 over the content and order of all splits."""
     lines = [f"{name} {splits[name].rows} {splits[name].sha256}" for name in SPLIT_NAMES if splits[name].rows]
     return hashlib.sha256("\n".join([format, *lines]).encode()).hexdigest()
-
-
-def _split(name: str, path: Path, format: RecordFormat) -> Split:
-    digest = hashlib.sha256()
-    size = rows = 0
-    with open_training_file(path) as file:
-        for line in file:
-            digest.update(line)
-            size += len(line)
-            rows += not line.isspace()
-    return Split(name=name, format=format, path=path, sha256=digest.hexdigest(), bytes=size, rows=rows)
-
-
-def _format_of_file(path: Path) -> RecordFormat:
-    with open_training_file(path) as file:
-        for line in file:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-            if line.isspace() or not line:
-                continue
-            try:
-                data = orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                raise DatasetError(f"{path} line 1 is not JSON: {error}; check_file lists all problems") from None
-            found = detect_format(data) if isinstance(data, dict) else None
-            if found is None:
-                raise DatasetError(f"{path} line 1 is no training record: {line[:80]!r}; build records from such rows")
-            return found
-    raise DatasetError(f"{path} is empty; give a file with one record per line")
