@@ -494,3 +494,10 @@ def test_a_none_in_an_answer_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(DatasetError, match=r"row 0, column 'why': None is NoneType.*filter"):
         builder.build(tmp_path / "out")
+
+
+def test_a_template_without_any_column_can_be_split(tmp_path: Path) -> None:
+    """Pointless, but no crash: such records share nothing that a row could tell apart."""
+    rows = rt.DatasetBuilder.from_rows([{"n": n} for n in range(12)])
+    dataset = rows.chat(user="Who are you?", assistant="A test.").build(tmp_path / "out", validation=0.25)
+    assert [len(split) for split in dataset.splits] == [9, 3]

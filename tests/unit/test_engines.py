@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from ragtune.dataset.filters import Filter
 from ragtune.dataset.making import BuildBatch
 from ragtune.dataset.splits import SplitPlan
 from ragtune.dataset.templates import chat_template
-from ragtune.errors import DatasetError
+from ragtune.errors import DatasetError, MissingExtraError
 
 
 def has_answer(row: Mapping[str, Any]) -> bool:
@@ -89,13 +90,23 @@ def test_an_unknown_engine_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_without_ray_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is read or written."""
+    monkeypatch.setattr("ragtune._extras.find_spec", lambda name: None)
+    builder = rt.DatasetBuilder.from_rows([{"q": "a", "a": "b"}]).chat(user="{q}", assistant="{a}")
+    with pytest.raises(MissingExtraError, match=r"ragtune\[ray\]"):
+        builder.build(tmp_path / "out", engine="ray")
+    assert not (tmp_path / "out").exists()
+
+
 # Ray
 
 
 @pytest.fixture(scope="module")
 def ray() -> Iterator[None]:
-    """A real Ray on this machine, small and quiet."""
+    """A real Ray on this machine, small and quiet, that tells nobody."""
     ray = pytest.importorskip("ray", reason="needs the extra ray")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray.init(
         num_cpus=2,
         object_store_memory=100 << 20,

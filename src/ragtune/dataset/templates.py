@@ -222,15 +222,16 @@ class Renderer:
         except orjson.JSONEncodeError:
             raise DatasetError(_surrogate_message(rows, needed)) from None
         first, *others = self._constants
-        parts: list[Iterable[bytes]] = [repeat(first, len(rows))]
+        count = len(rows)
+        parts: list[Iterable[bytes]] = [repeat(first, count)]
         for texts, constant in zip(encoded, others, strict=True):
             parts += (texts, repeat(constant))
         return Lines(
             format=self._template.format,
-            systems=[self._template.system] * len(rows),
+            systems=[self._template.system] * count,
             data=b"".join(chain.from_iterable(zip(*parts, strict=False))),
             gaps=self._gaps(rows, needed),
-            texts=lambda: self._texts(needed),
+            texts=lambda: self._texts(needed, count),
             tokens=lambda counter: self._tokens(counter, len(rows), filled),
         )
 
@@ -256,7 +257,7 @@ class Renderer:
                         gaps.setdefault(number, []).append(name)
         return gaps
 
-    def _texts(self, columns: Mapping[str, Sequence[str]]) -> Texts:
+    def _texts(self, columns: Mapping[str, Sequence[str]], rows: int) -> Texts:
         """The columns that the template names; a question made of several columns is a text of its own."""
         asked = self._template.question_columns
         said = dict(columns)
@@ -264,7 +265,6 @@ class Renderer:
             name = " + ".join(asked)
             said = {name: list(map(" ".join, zip(*(columns[column] for column in asked), strict=True))), **columns}
             asked = (name,)
-        rows = len(next(iter(said.values()), ()))
         return Texts(
             texts=list(chain.from_iterable(zip(*said.values(), strict=True))),
             fields=tuple(said) * rows,
