@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ragtune as rt
@@ -180,3 +182,16 @@ def test_every_record_of_the_tool_calling_file_is_kept_as_it_is(shared: Any) -> 
     assert len(lines) == 103
     for line in lines:
         assert orjson.loads(rt.parse_record(line).to_json_line()) == orjson.loads(line)
+
+
+@given(st.sampled_from(sorted(records)).flatmap(lambda name: st.lists(records[name], min_size=1, max_size=5)))
+@settings(max_examples=40)
+def test_a_file_of_any_kind_survives_building_and_reading(given_records: list[dict[str, Any]]) -> None:
+    """Rows that are records, written by a build, come back equal, from the dataset and from its file alone."""
+    with tempfile.TemporaryDirectory() as name:
+        rows = [{"record": record} for record in given_records]
+        dataset = rt.DatasetBuilder.from_rows(rows).records(lambda row: row["record"]).build(Path(name) / "out")
+        expected = [rt.parse_record(record, dataset.format) for record in given_records]
+        assert list(dataset.train) == expected
+        assert dataset.train.path is not None
+        assert list(rt.Dataset.from_files(dataset.train.path, format=dataset.format).train) == expected
