@@ -162,6 +162,15 @@ def test_a_command_that_is_not_there_fails_the_job_and_the_server_lives(tmp_path
         assert client.models.list().data
 
 
+def test_a_worker_that_cannot_write_its_last_word_names_the_disk(tmp_path: Path) -> None:
+    """Exit code 74 stands for a disk that did not even take the `end` event; the job is not tried again."""
+    full = [sys.executable, "-c", "import sys; sys.exit(74)"]
+    with LocalBackend(tmp_path, trainer=full) as backend, backend.client() as client:
+        job = wait_for(client, create(client).id)
+    assert (job.status, job.error.code) == ("failed", "storage_error")
+    assert "free some space" in job.error.message
+
+
 def test_exit_code_zero_without_a_last_word_is_no_success(tmp_path: Path) -> None:
     """Only the `end` line counts."""
     with LocalBackend(tmp_path, trainer=[sys.executable, "-c", "pass"]) as backend, backend.client() as client:
