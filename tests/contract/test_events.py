@@ -50,6 +50,9 @@ class EventfulPort:
     async def sleep(self, seconds: float) -> None:
         self.seconds += seconds
 
+    async def work(self, function: Any, *arguments: Any) -> Any:
+        return function(*arguments)
+
     def happen(self, most: int) -> None:
         """Write some events, each a little below the newest one, as a server of many hands does."""
         for _ in range(self.dice.randint(0, most)):
@@ -125,6 +128,25 @@ def test_an_event_that_is_written_after_the_end_is_read() -> None:
         seen.append(event.message)
         port.log = [{"id": "e2", "message": "last words"}, {"id": "e1", "message": "the end"}]
     assert seen == ["the end", "last words"]
+
+
+def test_a_late_event_after_a_restart_does_not_bring_the_old_ones_back() -> None:
+    """It stands sixty events deep, among hundreds that were handed out before the restart."""
+    port = EventfulPort(random.Random(0), rounds=2, burst=0, lateness=0, page=100, faults=0.0)
+    port.log = [{"id": f"e{n}", "created_at": 1_763_000_000 + n} for n in reversed(range(400))]
+    seen = []
+    for event in iterate(port.monitor().events(after="e398")):
+        seen.append(event.id)
+        port.log.insert(60, {"id": "late", "created_at": 1_763_000_339})
+    assert seen == ["e399", "late"]
+
+
+def test_a_server_that_sends_one_page_for_ever_is_read_once(stub: Any, api: Api, wire: Any) -> None:
+    stub.on(*JOB, wire.job(status="succeeded"))
+    stub.on(*EVENTS, wire.page(wire.event(2), wire.event(1)) | {"has_more": True})
+    events = list(rt.JobMonitor(rt.FineTuneJob.get(api, "ftjob-1")).events())
+    assert [event.id for event in events] == ["ftevent-1", "ftevent-2"]
+    assert len(stub.sent(*EVENTS)) < 6
 
 
 def test_an_unknown_last_event_repeats_all_and_says_so(caplog: pytest.LogCaptureFixture) -> None:

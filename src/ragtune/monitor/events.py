@@ -22,6 +22,8 @@ logger = logging.getLogger("ragtune")
 
 # Events arrive newest first, now and then out of order: only after so many known ones in a row the rest is known too.
 KNOWN_IN_A_ROW = 100
+# A server that does not know `after` sends the first page for ever.
+STALE_PAGES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,23 +103,29 @@ class EventReader:
         return fresh[known:]
 
     async def _unseen(self, timeout_s: float) -> list[JobEvent]:
-        """Return the unseen events, newest first, from pages that shift, repeat themselves or come out of order."""
+        """Return the unseen events, newest first, from pages that shift, repeat themselves or come out of order.
+
+        The first read goes to the end of the list, after a restart too: what is not known then would later look new.
+        """
         fresh: dict[str, JobEvent] = {}
-        known = 0
-        query = {"fine_tuning_job_id": self._job_id}
-        pages = self._api.pages("fine_tuning.jobs.list_events", timeout_s=timeout_s, **query)
+        met: set[str] = set()
+        known = stale = 0
+        pages = self._api.pages("fine_tuning.jobs.list_events", timeout_s=timeout_s, fine_tuning_job_id=self._job_id)
         async with aclosing(pages):
             async for page in pages:
+                stale += 1
                 for body in page.get("data") or ():
-                    # On the first page after a restart, what lies below the last known event counts as known.
-                    if body["id"] in self._seen or body["id"] in fresh or self._after in fresh:
-                        known += 1
-                    else:
-                        known = 0
+                    if body["id"] in met:
+                        continue
+                    met.add(body["id"])
+                    stale = 0
+                    known = known + 1 if body["id"] in self._seen else 0
                     if known == KNOWN_IN_A_ROW:
                         return list(fresh.values())
-                    if body["id"] not in self._seen:
-                        fresh.setdefault(body["id"], JobEvent.from_wire(body))
+                    if not known:
+                        fresh[body["id"]] = JobEvent.from_wire(body)
+                if stale == STALE_PAGES:
+                    break
         return list(fresh.values())
 
 
