@@ -155,7 +155,9 @@ def test_a_server_that_never_stops_asking_for_patience_is_given_up(
     assert clock.slept == [900.0]
 
 
-@pytest.mark.parametrize(("wish", "waits_s"), [("1500", 1.5), ("40", 0.04), ("1e12", 600.0), ("soon", 0.75)])
+@pytest.mark.parametrize(
+    ("wish", "waits_s"), [("1500", 1.5), ("40", 0.04), ("1e12", 600.0), ("soon", 0.75), ("0", 0.75), ("nan", 0.75)]
+)
 def test_a_server_that_says_when_to_ask_again_is_obeyed(
     server: Any, api: Api, wire: Any, clock: Any, wish: str, waits_s: float
 ) -> None:

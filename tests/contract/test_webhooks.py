@@ -6,10 +6,12 @@ import base64
 import hashlib
 import hmac
 import json
+import queue
 import threading
 import time
 import urllib.error
 import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -18,6 +20,7 @@ import uvicorn
 
 import ragtune as rt
 from examples.webhooks import application
+from ragtune.testing import ScriptedBackend
 from ragtune.webhooks import JobEnded, Webhooks
 
 if TYPE_CHECKING:
@@ -207,3 +210,36 @@ def test_the_example_hears_of_each_job_once(stub: Any, wire: Any, endpoint: Any)
     assert delivered(url, body(), signed(body())) == 204
     assert delivered(url, body(), signed(body())) == 204
     assert [(job.id, job.details.fine_tuned_model) for job in told] == [("ftjob-1", "ft:base:o::1")]
+
+
+def test_the_embedded_backend_and_the_receiver_understand_each_other(
+    anyone: openai.OpenAI, dataset: rt.Dataset
+) -> None:
+    """A job that ends on one side is told on the other, over loopback, by the backend's own sender."""
+    heard: queue.Queue[JobEnded | None] = queue.Queue()
+    webhooks = Webhooks(anyone, secret=SECRET)
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            payload = self.rfile.read(int(self.headers["content-length"]))
+            with webhooks.delivery(payload, self.headers) as event:  # type: ignore[arg-type]
+                heard.put(event)
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Receiver) as receiver:
+        threading.Thread(target=receiver.serve_forever, args=(0.05,), daemon=True).start()
+        backend = ScriptedBackend()
+        backend._webhook = f"http://127.0.0.1:{receiver.server_port}/webhooks"
+        webhooks._secret = backend.webhook_secret
+        with backend, backend.client() as client:
+            job = rt.FineTuneJob.create(client, dataset, rt.TuneSpec(model="tiny-random"), journal=None)
+            rt.JobMonitor(job).wait()
+            event = heard.get(timeout=20)
+            assert event is not None
+            assert (event.job_id, event.status) == (job.id, "succeeded")
+            assert rt.FineTuneJob.get(client, event.job_id, journal=None).details.fine_tuned_model is not None
+        receiver.shutdown()

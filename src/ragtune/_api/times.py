@@ -49,6 +49,8 @@ def poll_after_s(headers: Mapping[str, str]) -> float | None:
     At most ten minutes: a slip of the server's must not look like a hang.
     """
     try:
-        return min(max(0.0, float(headers["openai-poll-after-ms"]) / 1000), LONGEST_POLL_S)
+        seconds = float(headers["openai-poll-after-ms"]) / 1000
     except (KeyError, ValueError):
         return None
+    # Zero would be a loop without a pause.
+    return min(seconds, LONGEST_POLL_S) if seconds > 0 else None
