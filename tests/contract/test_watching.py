@@ -443,3 +443,20 @@ def test_trouble_while_the_model_appears_is_waited_out(
     server.on("GET", "/models/ft:base:o::1", drop, (503, wire.error("busy")), (404, ABSENT), {"id": "ft:base:o::1"})
     assert rt.JobMonitor(rt.FineTuneJob.get(api, "ftjob-1")).wait().name == "ft:base:o::1"
     assert len(clock.slept) == 3
+
+
+def test_events_that_are_known_by_their_ids_are_not_handed_out_again_in_whatever_order(
+    server: Any, api: Api, wire: Any
+) -> None:
+    """Events of one second may come in another order each time: the id of the last one then says too little."""
+    log = [wire.event(n, created_at=1_800_000_000) for n in range(6)]
+    server.on(*EVENTS, wire.page(*log[::-1]), wire.page(log[3], log[5], log[0], log[4], log[1], log[2]))
+    monitor = rt.JobMonitor(rt.FineTuneJob.get(api, "ftjob-1"))
+    first = []
+    for event in monitor.events():
+        first.append(event.id)
+        if len(first) == 3:
+            break
+    rest = [event.id for event in monitor.events(after=first)]
+    assert len(rest) == 3
+    assert {*first, *rest} == {event["id"] for event in log}

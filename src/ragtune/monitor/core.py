@@ -18,7 +18,7 @@ from ragtune.monitor.polling import SHORTEST_PAUSE_S, Poller
 from ragtune.monitor.progress import Pace, ProgressBar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Collection
     from datetime import datetime
 
     import openai
@@ -73,7 +73,7 @@ class AsyncJobMonitor:
         """When the job ends at its present pace; see `JobMonitor.eta`."""
         return self._pace.end or self._job.details.estimated_finish
 
-    async def events(self, *, after: str | None = None) -> AsyncGenerator[JobEvent, None]:
+    async def events(self, *, after: str | Collection[str] | None = None) -> AsyncGenerator[JobEvent, None]:
         """Iterate the events; see `JobMonitor.events`."""
         async with aclosing(self._follow(self._poller(None), after=after)) as events:
             async for event in events:
@@ -125,7 +125,9 @@ class AsyncJobMonitor:
     def _poller(self, timeout_s: float | None) -> Poller:
         return Poller(self._api, poll_s=self._poll_s, patience_s=self._patience_s, timeout_s=timeout_s, late=self._late)
 
-    async def _follow(self, poller: Poller, *, after: str | None = None) -> AsyncGenerator[JobEvent, None]:
+    async def _follow(
+        self, poller: Poller, *, after: str | Collection[str] | None = None
+    ) -> AsyncGenerator[JobEvent, None]:
         reader = EventReader(self._api, self._job.id, after=after)
         live, ended = not self._job.details.is_final, False
         asked_s: float | None = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ragtune._api.times import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from ragtune._api import Api
@@ -77,13 +77,14 @@ class EventReader:
     Args:
         api: the account.
         job_id: the job.
-        after: id of the last event that is known already, None to begin with the first.
+        after: id of the last event that is known already, or the ids of all of them; None to begin with the first.
     """
 
-    def __init__(self, api: Api, job_id: str, *, after: str | None = None) -> None:
+    def __init__(self, api: Api, job_id: str, *, after: str | Collection[str] | None = None) -> None:
         self._api = api
         self._job_id = job_id
-        self._after = after
+        self._after = after if isinstance(after, str) else None
+        self._known = frozenset() if after is None or isinstance(after, str) else frozenset(after)
         self._seen: set[str] = set()
 
     async def new(self, timeout_s: float) -> list[JobEvent]:
@@ -100,7 +101,7 @@ class EventReader:
         if self._after is not None and not known:
             logger.warning("%s has no event %s, so all its events are handed out", self._job_id, self._after)
         self._after = None
-        return fresh[known:]
+        return [event for event in fresh[known:] if event.id not in self._known]
 
     async def _unseen(self, timeout_s: float) -> list[JobEvent]:
         """Return the unseen events, newest first, from pages that shift, repeat themselves or come out of order.

@@ -13,7 +13,7 @@ from ragtune.monitor.core import AsyncJobMonitor
 from ragtune.monitor.many import follow_many
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from datetime import datetime
 
     import openai
@@ -67,14 +67,15 @@ class JobMonitor:
         """
         return self._monitor.eta
 
-    def events(self, *, after: str | None = None) -> Iterator[JobEvent]:
+    def events(self, *, after: str | Collection[str] | None = None) -> Iterator[JobEvent]:
         """Iterate the events: oldest first, each once, until the job has ended.
 
         Trouble of the server or the line is outlasted, for `patience_s`; after a restart of the program `after` goes on
         where it stopped.
 
         Args:
-            after: id of the last event that you have already, to go on behind it.
+            after: id of the last event that you have already, to go on behind it; or the ids of all that you have,
+                which holds even where a server gives events of one second in an order that changes.
         """
         return iterate(self._monitor.events(after=after))
 
