@@ -130,6 +130,19 @@ def test_an_event_that_is_written_after_the_end_is_read() -> None:
     assert seen == ["the end", "last words"]
 
 
+@settings(max_examples=50, deadline=None)
+@given(port=ports, stops=st.lists(st.integers(0, 60), max_size=5))
+def test_a_restart_with_all_known_ids_holds_for_late_events_too(port: EventfulPort, stops: list[int]) -> None:
+    seen: list[str] = []
+    for stop in [*stops, 100_000]:
+        for number, event in enumerate(iterate(port.monitor().events(after=list(seen)))):
+            seen.append(event.id)
+            if number == stop:
+                break
+    assert len(seen) == len(set(seen))
+    assert set(seen) == {event["id"] for event in port.log}
+
+
 def test_a_late_event_after_a_restart_does_not_bring_the_old_ones_back() -> None:
     """It stands sixty events deep, among hundreds that were handed out before the restart."""
     port = EventfulPort(random.Random(0), rounds=2, burst=0, lateness=0, page=100, faults=0.0)
