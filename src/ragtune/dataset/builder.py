@@ -15,8 +15,7 @@ from ragtune.dataset.dataset import Dataset
 from ragtune.dataset.doubles import Deduplicate
 from ragtune.dataset.engines import Engine, run
 from ragtune.dataset.filters import Filter, Predicate, Tally
-from ragtune.dataset.functions import LaidOut
-from ragtune.dataset.making import BuildBatch
+from ragtune.dataset.making import BuildBatch, making_steps
 from ragtune.dataset.overlap import FieldNumbers, Overlap, find_overlap, numbers_of
 from ragtune.dataset.preview import Preview
 from ragtune.dataset.splits import SplitPlan, check_shares
@@ -380,21 +379,7 @@ class DatasetBuilder(WaysIn):
         return {"source": self._source.described(), "steps": [*filters, *self._making()]}
 
     def _making(self) -> list[dict[str, Any]]:
-        """What happens to the rows that are kept."""
-        steps: list[dict[str, Any]] = []
-        if self._change is not None:
-            steps.append({"mask_private": True})
-        if self._dropped_columns:
-            steps.append({"drop_columns": list(self._dropped_columns)})
-        if isinstance(self._template, Template):
-            steps.append({"template": self._template.described()})
-        elif isinstance(self._template, LaidOut):
-            steps.append({"layout": self._template.layout})
-        elif self._template is not None:
-            # What has no name of its own, such as a partial, would show an address that differs from run to run.
-            name = getattr(self._template, "__qualname__", type(self._template).__qualname__)
-            steps.append({"records": name})
-        return steps
+        return making_steps(self._template, self._dropped_columns, self._change)
 
     def _looks(self) -> list[tuple[str, str]]:
         """Source and steps for people."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragtune.dataset import tables
 from ragtune.dataset.batches import Made
-from ragtune.dataset.functions import FunctionRenderer
+from ragtune.dataset.functions import FunctionRenderer, LaidOut
 from ragtune.dataset.near import near_keys
 from ragtune.dataset.splits import key_of
 from ragtune.dataset.templates import Renderer, Template
@@ -102,3 +102,24 @@ class BuildBatch:
         if isinstance(self.template, Template):
             return Renderer(self.template)
         return FunctionRenderer(self.template, self.hidden)
+
+
+def making_steps(
+    template: Template | Callable[[Mapping[str, Any]], object] | None,
+    hidden: tuple[str, ...],
+    change: Callable[[str], str] | None,
+) -> list[dict[str, Any]]:
+    """What happens to the rows that are kept, for the manifest and for people."""
+    steps: list[dict[str, Any]] = []
+    if change is not None:
+        steps.append({"mask_private": True})
+    if hidden:
+        steps.append({"drop_columns": list(hidden)})
+    if isinstance(template, Template):
+        steps.append({"template": template.described()})
+    elif isinstance(template, LaidOut):
+        steps.append({"layout": template.layout})
+    elif template is not None:
+        # What has no name of its own, such as a partial, would show an address that differs from run to run.
+        steps.append({"records": getattr(template, "__qualname__", type(template).__qualname__)})
+    return steps
