@@ -175,7 +175,7 @@ class LocalBackend:
 
     def __repr__(self) -> str:
         place = f"at {self.base_url}" if self._running is not None else "not started"
-        return f"LocalBackend({str(self.folder)!r}, {place})"
+        return f"{type(self).__name__}({str(self.folder)!r}, {place})"
 
     @property
     def base_url(self) -> str:
