@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,17 @@ import pytest
 from ragtune.local import LocalBackend
 from tests.local.clients import suite
 from tests.local.clients.curl import Curl
+from tests.local.kit import trainer
 
 CHECKS = 53
 FOLDER = Path(__file__).with_name("clients")
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> Iterator[LocalBackend]:
+    """A backend that answers with its own engine; jobs live long enough to be cancelled."""
+    with LocalBackend(tmp_path / "backend", trainer=trainer("--delay", "0.05"), threads=1) as running:
+        yield running
 
 
 def judge(outcomes: dict[str, str | None]) -> None:
