@@ -179,6 +179,16 @@ def test_a_lost_answer_buys_one_job(
     assert [(run.state, run.job_id) for run in journal.runs()] == [("created", job.id)]
 
 
+def test_an_answer_without_an_id_is_a_lost_one(
+    backend: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal
+) -> None:
+    """A gateway that rewrites answers must not make a bought job look like a failed one."""
+    backend.change_next(CREATE, lambda body: {"ok": True})
+    job = rt.FineTuneJob.create(real, dataset, SPEC, journal=journal)
+    assert [(run.state, run.job_id) for run in journal.runs()] == [("created", job.id)]
+    assert calls(backend, CREATE) == 1
+
+
 def test_an_answer_that_comes_too_late_buys_one_job(
     backend: ScriptedBackend, dataset: rt.Dataset, journal: rt.Journal
 ) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ragtune import files
 from ragtune._api.faults import UnreadableReplyError, never_left, refused
 from ragtune._keys import redact
-from ragtune.errors import CreateUncertain, TuningClosed
+from ragtune.errors import CreateUncertain, RagtuneError, TuningClosed
 from ragtune.files import note
 from ragtune.job.creation import KEY
 from ragtune.job.details import JobDetails
@@ -92,7 +92,11 @@ async def _buy(api: Api, order: Order, run: Run, known: list[JobDetails]) -> Job
         )
     )
     try:
-        job = JobDetails.from_wire(await api.create_job(request))
+        body = await api.create_job(request)
+        if not body.get("id"):
+            message = f"{api.port.base_url} answered with a job that has no id"
+            raise UnreadableReplyError(message)
+        job = JobDetails.from_wire(body)
     except Exception as error:
         if not _unclear(error):
             if order.local_files:
@@ -217,11 +221,10 @@ def _offer_deletion(error: TuningClosed, sent: list[str]) -> None:
 
 
 def _unclear(error: Exception) -> bool:
-    """Whether the request may have made a job although no answer says so."""
-    import openai
-
-    if not isinstance(error, openai.APIError | UnreadableReplyError):
-        return False
+    """Whether the request may have made a job although no answer says so: unless the contrary is known, it may."""
+    if isinstance(error, RagtuneError):
+        # What stands for a refusal of the server's, or an answer that nobody can read.
+        return isinstance(error, UnreadableReplyError)
     return not (refused(error) or never_left(error))
 
 
