@@ -34,7 +34,7 @@ SPEC = rt.TuneSpec(model="tiny-random", method=rt.Supervised(n_epochs=2, batch_s
 READS = ("files.list", "files.retrieve", "fine_tuning.jobs.list", "fine_tuning.jobs.retrieve", "models.retrieve")
 EVENTS = "fine_tuning.jobs.list_events"
 HOURS_4 = 4 * 3600.0
-MOST_CALLS = 60
+MOST_CALLS = 500
 
 
 @dataclass
@@ -140,7 +140,7 @@ class Life:
 
     def live(self) -> None:
         """Go through a whole life and count what went wrong."""
-        chance = self._rng.choice((0.1, 0.3, 0.5))
+        chance = self._rng.choice((0.1, 0.2, 0.4))
 
         def choose() -> Fault:
             return self._rng.choice(FAULTS) if self._rng.random() < chance else "none"
