@@ -71,8 +71,8 @@ def main() -> None:
         exact, ours = between - begin, end - between
         print(f"| {threshold} | {len(truth):,} | {len(found & truth):,} | {recall:.3f} | {ours:.2f} | {exact:.2f} |")
     begin = time.process_time()
-    rows = len(texts)
-    said = Texts(texts=texts, fields=["support"] * rows, asked=[False] * rows, per_row=[1] * rows)
+    size = len(texts)
+    said = Texts(texts=texts, fields=["support"] * size, asked=[False] * size, per_row=[1] * size)
     keys = list(near_keys(said))
     spent = time.process_time() - begin
     print(f"keys for grouping: {sum(map(len, keys)):,} in {spent:.2f} CPU s")

@@ -71,7 +71,7 @@ def llama_index(folder: Path) -> str:
         time.sleep(1)
     from llama_index.core.llms import ChatMessage  # type: ignore[import-not-found]
 
-    model = engine.get_finetuned_model(max_tokens=8, context_window=2048)
+    model = engine.get_finetuned_model(max_tokens=8, api_base=os.environ["OPENAI_BASE_URL"])
     answer = model.chat([ChatMessage(role="user", content="Who keeps tower 3?")])
     return f"{engine.get_current_job().status}, an answer of {len(answer.message.content)} characters"
 

@@ -8,13 +8,15 @@ package: each names its source and its day, and says so.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from ragtune.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["DIALECTS", "Dialect", "dialect_named", "dialect_of"]
 
@@ -134,7 +136,7 @@ DIALECTS = (
         uploads_in_parts=None,
         file_status=False,
         result="deploy",
-        serving="deploy a checkpoint with POST /v0/models and its source 'JOB:CHECKPOINT', then ask the name it answers",
+        serving="deploy a checkpoint with POST /v0/models, source 'JOB:CHECKPOINT', then ask the name it answers",
         weights="each checkpoint lists result_files; `client.files.content(id)` fetches them",
         deletes_models=False,
         source="https://docs.tokenfactory.nebius.com/post-training/how-to-fine-tune",
