@@ -38,13 +38,13 @@ class Dialect:
         needs_validation: methods that do not go without a validation file.
         extra_body: fields that every create request needs there beside OpenAI's.
         uploads_in_parts: whether it has the routes for large files; None where that is tried.
-        file_status: whether its files carry a status, so that one may wait for it.
+        file_status: whether the status of its files tells when they were read; where not, nobody waits for it.
         statuses: its words for a job's status, to OpenAI's.
         result: what a job that succeeded leaves: a model that is `callable` after minutes at most, or one that its
             owner must deploy first (`deploy`).
         serving: how such a model is made to answer, for a person; None where nothing is to be done.
         weights: how the trained weights are had, for a person; None where they cannot be, or nobody knows.
-        deletes_models: whether a tuned model is deleted by the same call as at OpenAI.
+        deletes_models: whether a tuned model is deleted by the same call as at OpenAI; where not, the call is refused.
         catalog_dates: whether the catalogue's shutdown dates, which are OpenAI's, hold there; elsewhere the server is
             asked whether it still has the model.
         source: where these facts were read.

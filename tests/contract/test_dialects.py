@@ -129,7 +129,7 @@ def test_nebius_names_no_model_and_its_files_have_no_status(
     server.on("GET", "/fine_tuning/jobs/ftjob-1/checkpoints", wire.page(weights))
     job = create(api, dataset, spec(rt.Absolute(1e-5), suffix="sums"), "nebius")
     assert server.sent(*JOBS)[0].json["method"]["supervised"]["hyperparameters"]["learning_rate"] == 1e-5
-    with pytest.raises(rt.ModelNotReady, match="POST /v0/models"):
+    with pytest.raises(rt.ModelNotReady, match=r"POST /v0/models.*weights: each checkpoint lists result_files"):
         rt.JobMonitor(job).wait()
     assert len(server.sent(*JOB)) == 1
     assert (job.details.error, job.details.suffix) == (None, None)
@@ -155,6 +155,23 @@ def test_a_server_of_ones_own_is_described_and_then_understood(
     assert job.details.created_at.isoformat() == "2026-11-21T10:00:00+00:00"
     assert rt.JobMonitor(job).wait(timeout_s=600).name == "tuned"
     assert job.status == "succeeded"
+
+
+def test_a_file_status_that_tells_nothing_is_not_waited_for(
+    server: Any, api: Api, clock: Any, dataset: rt.Dataset
+) -> None:
+    """A server that says `uploaded` for ever; with a dialect that trusts it, half a minute passes."""
+    server.on(*FILES, {"id": "file-1", "filename": "x", "bytes": 1, "object": "file", "status": "uploaded"})
+    create(api, dataset, spec(), replace(dialect_named("generic"), file_status=False))
+    assert sum(clock.slept) == 0
+
+
+def test_models_that_are_deleted_in_another_way_are_left_alone(server: Any, api: Api) -> None:
+    nebius = rt.Maintenance(api.speaking("nebius"), enabled=True)
+    for dry_run in (False, True):
+        with pytest.raises(rt.Unsupported, match="deleting a model"):
+            nebius.delete_model("tuned", dry_run=dry_run)
+    assert server.requests == []
 
 
 @pytest.mark.parametrize(

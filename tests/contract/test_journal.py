@@ -321,6 +321,20 @@ def test_without_metadata_two_jobs_that_fit_are_uncertain(
     assert rt.FineTuneJob.create(api, dataset, SPEC, journal=journal).id == ours
 
 
+def test_two_jobs_that_fit_are_told_without_a_journal_too(
+    forgetful: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, clock: Any
+) -> None:
+    """There is no run to resolve then, so no command is named that would need one."""
+    api = quick(real, clock)
+    uploaded = rt.upload(api, dataset, journal=None)
+    twin = real.fine_tuning.jobs.create(model="tiny-random", training_file=uploaded.id, suffix="sums", seed=7)
+    unfiltered_only(forgetful)
+    forgetful.fail_next(CREATE, drop=True, after_commit=True)
+    with pytest.raises(rt.CreateUncertain, match=f"{twin.id}.*FineTuneJob.get") as uncertain:
+        rt.FineTuneJob.create(api, dataset, SPEC, journal=None)
+    assert "ragtune runs" not in str(uncertain.value)
+
+
 def test_a_run_of_another_account_is_not_looked_for_here(
     backend: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal, tmp_path: Path, clock: Any
 ) -> None:

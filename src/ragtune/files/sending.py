@@ -187,7 +187,7 @@ async def _settled(api: Api, file: LocalFile, body: Json, recorder: Recorder, nu
     waited = 0.0
     pause = 0.5
     # A status that is missing says nothing, so it is not waited for.
-    while body.get("status") in UNSETTLED and waited < SETTLING_S:
+    while api.dialect.file_status and body.get("status") in UNSETTLED and waited < SETTLING_S:
         await api.port.sleep(pause)
         waited, pause = waited + pause, min(2 * pause, 5.0)
         body = await api.file(body["id"])

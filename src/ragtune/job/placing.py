@@ -139,7 +139,7 @@ async def finish(
     try:
         found = await search(api, recorder, left, request, until=sent + SEARCH_S if wait else 0.0)
     except AmbiguousError as several:
-        raise CreateUncertain(_ambiguous(left, str(several))) from None
+        raise CreateUncertain(_ambiguous(recorder, left, str(several))) from None
     if found is not None:
         logger.info("run %d was sent by an earlier call, its job was found: %s", left.id, found.id)
         await note_created(api, recorder, left, found)
@@ -159,7 +159,7 @@ async def _lost(api: Api, recorder: Recorder, run: Run, request: Json, error: Ex
         found = await search(api, recorder, run, request, until=api.port.now() + SEARCH_S)
     except AmbiguousError as several:
         await note(api, "several jobs match", partial(recorder.unsettled, run, "uncertain", "several jobs match"))
-        raise CreateUncertain(_ambiguous(run, str(several))) from error
+        raise CreateUncertain(_ambiguous(recorder, run, str(several))) from error
     if found is None:
         await note(api, "the outcome is open", partial(recorder.unsettled, run, "uncertain", _words(error)))
     else:
@@ -233,18 +233,28 @@ def _words(error: BaseException) -> str:
 
 
 def _uncertain(recorder: Recorder, run: Run) -> str:
-    resolve = f"`ragtune runs resolve {run.id}`" if recorder.is_on else f"`ragtune jobs --key {run.key}`"
-    none = f" Only when you know that there is none, add --not-created to {resolve}." if recorder.is_on else ""
-    return (
+    lost = (
         f"a request to create a job went out and its answer was lost; no job with key {run.key} showed up within "
-        f"{SEARCH_S:.0f} s, but it still may. Find out with {resolve}, or call create again with the same data and "
-        f"settings: it looks for the job first and buys nothing twice.{none}"
+        f"{SEARCH_S:.0f} s, but it still may. "
     )
-
-
-def _ambiguous(run: Run, jobs: str) -> str:
+    if not recorder.is_on:
+        return (
+            f"{lost}Find out with `ragtune jobs --key {run.key}` before you call create again: without a journal it "
+            "looks for the job once, and buys another one if that has not shown up by then"
+        )
+    resolve = f"`ragtune runs resolve {run.id}`"
     return (
-        f"a request to create a job went out and its answer was lost; {jobs} may be what it made, and the server keeps "
-        f"no metadata to tell. Say which one with `ragtune runs resolve {run.id} --job ID`, or that none is with "
-        f"`ragtune runs resolve {run.id} --not-created`"
+        f"{lost}Find out with {resolve}, or call create again with the same data and settings: it looks for the job "
+        f"first and buys nothing twice. Only when you know that there is none, add --not-created to {resolve}."
     )
+
+
+def _ambiguous(recorder: Recorder, run: Run, jobs: str) -> str:
+    lost = (
+        f"a request to create a job went out and its answer was lost; {jobs} may be what it made, and the server keeps "
+        "no metadata to tell. "
+    )
+    if not recorder.is_on:
+        return f"{lost}Look at them on the server's own pages, and go on with rt.FineTuneJob.get(client, ID)"
+    resolve = f"ragtune runs resolve {run.id}"
+    return f"{lost}Say which one with `{resolve} --job ID`, or that none is with `{resolve} --not-created`"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from ragtune._api import asynchronous, gather
 from ragtune._api.planning import GuardPort, PlanPort
+from ragtune.errors import Unsupported
 from ragtune.files import UploadedFile
 from ragtune.job import AsyncFineTuneJob, JobDetails
 from ragtune.maintenance.tables import Deleted, FileTable, ListedModel, ModelTable
@@ -87,6 +88,9 @@ class AsyncMaintenance:
     async def delete_model(self, name: str, *, checkpoints: bool = False, dry_run: Literal[True]) -> Plan: ...
     async def delete_model(self, name: str, *, checkpoints: bool = False, dry_run: bool = False) -> Deleted | Plan:
         """Delete a tuned model; see `Maintenance.delete_model`."""
+        if not self._open.dialect.deletes_models:
+            way = "its models are deployments, which are taken down by routes of its own"
+            raise Unsupported(self._open.dialect.name, "deleting a model by OpenAI's call", way)
         also = await self._checkpoints_of(name) if checkpoints else ()
 
         async def delete(api: Api) -> Json:

@@ -100,6 +100,7 @@ class Maintenance:
 
         Raises:
             MaintenanceDisabled: the guard is closed.
+            Unsupported: the server is known to delete models in another way; nothing was sent.
             openai.NotFoundError: there is no such model on this account.
         """
         if dry_run:

@@ -358,7 +358,8 @@ def _not_ready(job: JobDetails, dialect: Dialect) -> str:
             "some servers fill the name in minutes later, others want the model deployed first; look at "
             "job.refresh().details.raw"
         )
-        return f"job {job.id} succeeded but its server ({dialect.name}) names no tuned model: {way}"
+        weights = f" (its weights: {dialect.weights})" if dialect.weights else ""
+        return f"job {job.id} succeeded but its server ({dialect.name}) names no tuned model: {way}{weights}"
     if job.is_final:
         return f"job {job.id} {job.status}, so there is no model; look at job.details.error"
     return (
