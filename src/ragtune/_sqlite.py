@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 import time
@@ -32,7 +33,8 @@ class Database:
         error: what to raise when the file cannot be used.
 
     Raises:
-        JournalError: (or what `error` makes) the file is no database, is damaged, or was written by a newer version.
+        JournalError: (or what `error` makes) the file is no database, is damaged, belongs to another program, or was
+            written by a newer version.
 
     Example:
         ```python
@@ -70,6 +72,7 @@ class Database:
             raise self._unusable(problem) from problem
         try:
             self._connection.row_factory = sqlite3.Row
+            self._refuse_strangers(migrations)
             _use_wal(self._connection, timeout_s)
             self._connection.execute(f"PRAGMA synchronous = {synchronous}")
             self._connection.execute("PRAGMA foreign_keys = ON")
@@ -82,6 +85,22 @@ class Database:
 
     def _unusable(self, problem: sqlite3.Error) -> Exception:
         return self._error(f"{self.path}: {trouble(problem)}")
+
+    def _refuse_strangers(self, migrations: Sequence[str]) -> None:
+        """Leave a sound database of another program alone, before a bit of it is changed."""
+        # One transaction, so that a first opener who migrates at this moment is seen before or after, never in between.
+        self._connection.execute("BEGIN")
+        try:
+            version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+            names = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        finally:
+            self._connection.rollback()
+        first = re.search(r"CREATE TABLE (\w+)", migrations[0])
+        ours = (
+            not names if version == 0 else version > len(migrations) or not first or first[1] in {n[0] for n in names}
+        )
+        if not ours:
+            raise self._error(f"{self.path}: is a database of another program; name another file")
 
     def _migrate(self, migrations: Sequence[str]) -> None:
         # The version is read inside the transaction: of several first openers one migrates and the others wait.
