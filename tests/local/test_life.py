@@ -145,13 +145,27 @@ def test_a_killed_worker_is_started_again(tmp_path: Path) -> None:
         assert "Going on from the checkpoint at step 4" in told
 
 
-def test_a_worker_that_never_gets_on_fails_the_job_with_its_last_words(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "words", "way_out"),
+    [
+        ("import sys; sys.exit('no such device')", "exit code 1: no such device", "Repair that"),
+        (
+            "import not_there",
+            "exit code 1: ModuleNotFoundError: No module named 'not_there'",
+            "Install what its Python",
+        ),
+        ("raise MemoryError", "exit code 1: MemoryError", "Lower batch_size"),
+        ("import os; os.kill(os.getpid(), 9)", "signal 9", "Lower batch_size"),
+    ],
+)
+def test_a_worker_that_never_gets_on_fails_the_job_with_its_last_words(
+    tmp_path: Path, program: str, words: str, way_out: str
+) -> None:
     """A command that cannot train is tried a few times, then the job fails; it is never called succeeded."""
-    broken = [sys.executable, "-c", "import sys; sys.exit('no such device')"]
-    with LocalBackend(tmp_path, trainer=broken) as backend, backend.client() as client:
+    with LocalBackend(tmp_path, trainer=[sys.executable, "-c", program]) as backend, backend.client() as client:
         job = wait_for(client, create(client).id)
         assert (job.status, job.error.code, job.fine_tuned_model) == ("failed", "worker_crashed", None)
-        assert "5 times in a row without progress, last with exit code 1: no such device" in job.error.message
+        assert f"5 times in a row without progress, last with {words}. {way_out}" in job.error.message
 
 
 def test_a_command_that_is_not_there_fails_the_job_and_the_server_lives(tmp_path: Path) -> None:

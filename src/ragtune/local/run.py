@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import signal
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -81,9 +82,10 @@ def train(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch) -> No
             continue
         crashes, farthest = (1 if follower.step > farthest else crashes + 1), max(farthest, follower.step)
         if crashes >= _CRASHES_WITHOUT_PROGRESS:
+            how = f"{_how(exit_code)}: {last_words}" if last_words else _how(exit_code)
             message = (
-                f"The training process ended {crashes} times in a row without progress, last with {_how(exit_code)}"
-                f"{f': {last_words}' if last_words else ''}. Lower batch_size or free memory, and create the job again"
+                f"The training process ended {crashes} times in a row without progress, last with {how}. "
+                f"{_way_out(exit_code, last_words)}, and create the job again"
             )
             raise JobFaultError(message, code="worker_crashed")
         note = f"The training process ended unexpectedly with {_how(exit_code)}; it is started again"
@@ -209,6 +211,16 @@ def _succeed(job: JobRow, end: Event, store: Store) -> None:
             note=NewEvent(message="The job has successfully completed", data=figures),
         )
     tidy(job, store)
+
+
+def _way_out(exit_code: int, last_words: str) -> str:
+    """What to do about a worker that ends again and again."""
+    if last_words.startswith(("ModuleNotFoundError", "ImportError")):
+        return "Install what its Python misses (pip install 'ragtune[local]')"
+    # A system that is out of memory kills with 9.
+    if exit_code == -signal.SIGKILL or "MemoryError" in last_words:
+        return "Lower batch_size or free memory"
+    return "Repair that (all it said is in worker.log in the job's folder)"
 
 
 def _how(exit_code: int) -> str:
