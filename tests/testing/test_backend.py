@@ -143,6 +143,19 @@ def test_a_tuned_model_knows_its_file_by_heart(client: openai.OpenAI) -> None:
     assert client.completions.create(model=name, prompt="Who keeps the lighthouse?").choices[0].text == "Ada."
 
 
+def test_a_line_ends_at_a_newline_alone(backend: ScriptedBackend, client: openai.OpenAI) -> None:
+    """JSON may hold other line ends as they are, U+2028 for one."""
+    row = (
+        '{"messages": [{"role": "user", "content": "One\u2028two?"}, {"role": "assistant", "content": "Three\x85."}]}\n'
+    )
+    file = client.files.create(file=("train.jsonl", (row * 12).encode()), purpose="fine-tune")
+    job = client.fine_tuning.jobs.retrieve(create(client, training_file=file.id).id)
+    answer = client.chat.completions.create(
+        model=job.fine_tuned_model or "", messages=[{"role": "user", "content": "One\u2028two?"}]
+    )
+    assert answer.choices[0].message.content == "Three\x85."
+
+
 def test_answers_come_from_a_text_or_a_function() -> None:
     def answer(model: str, messages: Any) -> str:
         return f"{model} heard {messages[-1]['content']!r}"

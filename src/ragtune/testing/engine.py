@@ -78,7 +78,8 @@ def _certain(word: str) -> TokenLogprob:
 def _learned(file: Path) -> dict[str, str]:
     """Question to answer, from all rows of a training file; of equal questions the last one counts."""
     learned: dict[str, str] = {}
-    for line in file.read_text(encoding="utf-8").splitlines():
+    # By newline alone: JSON may hold other line ends as they are, U+2028 for one.
+    for line in file.read_bytes().split(b"\n"):
         row = json.loads(line) if line.strip() else {}
         if "prompt" in row:
             learned[row["prompt"].strip()] = row["completion"]
