@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +34,15 @@ def test_ten_lives_lose_nothing_and_buy_nothing_twice(tmp_path: Path) -> None:
     assert report.wrong == 0, str(report)
     assert report.events > 100
     assert set(FAULTS) <= set(report.faults)
+
+
+@pytest.mark.slow
+def test_a_program_killed_in_the_ring_ends_right_the_next_time() -> None:
+    """Six of the rounds of `benchmarks/kill_ring.py`, two per signal; a process of its own, since it forks."""
+    script = Path(__file__).parents[2] / "benchmarks" / "kill_ring.py"
+    done = subprocess.run([sys.executable, script, "--rounds", "6", "--seed", "3"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 rounds: SIGINT 2, SIGKILL 2, SIGTERM 2" in done.stdout
 
 
 class JobLife(RuleBasedStateMachine):
