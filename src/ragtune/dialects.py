@@ -145,6 +145,7 @@ DIALECTS = (
         name="local",
         # By name only: what listens on this machine may as well be another server.
         methods=frozenset({"supervised", "dpo"}),
+        learning_rate="either",
         weights="`LocalBackend.export(model, folder)` or `ragtune export`",
         source="ragtune.local, the embedded backend",
         called_live=True,

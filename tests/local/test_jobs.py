@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,21 @@ def test_auto_becomes_numbers_when_the_files_are_known(client: openai.OpenAI) ->
     assert done.method.supervised.hyperparameters.model_dump() == done.hyperparameters.model_dump()
     assert (done.hyperparameters.n_epochs, done.hyperparameters.batch_size) == (17, 2)
     assert done.hyperparameters.learning_rate_multiplier == 1.0
+
+
+@pytest.mark.parametrize(("method", "multiplier"), [("supervised", 0.02), ("dpo", 0.4)])
+def test_the_rate_itself_can_be_asked_for(tmp_path: Path, method: str, multiplier: float) -> None:
+    """In place of OpenAI's multiplier; the job reports both, and the worker is told just that rate."""
+    asked: Any = {"type": method, method: {"hyperparameters": {"learning_rate": 2e-5}}}
+    with LocalBackend(tmp_path, trainer=trainer()) as backend, backend.client() as client:
+        file = upload(client, pairs() if method == "dpo" else rows())
+        job = client.fine_tuning.jobs.create(model="tiny-random", training_file=file, method=asked)
+        done = wait_for(client, job.id)
+    told = getattr(done.method, method).hyperparameters.model_dump()
+    assert told["learning_rate"] == 2e-5
+    assert told["learning_rate_multiplier"] == pytest.approx(multiplier)
+    spec = json.loads((tmp_path / "jobs" / job.id / "spec.json").read_text())
+    assert spec["learning_rate"] == 2e-5
 
 
 def test_a_preference_job_reports_its_beta(client: openai.OpenAI) -> None:
@@ -241,6 +257,21 @@ def test_a_tuned_model_can_be_tuned_further(client: openai.OpenAI) -> None:
     assert second.fine_tuned_model.startswith("ft:tiny-random:local:more:")
 
 
+def test_a_model_that_is_trained_further_cannot_be_deleted_yet(tmp_path: Path) -> None:
+    """Its weights are needed until that job has ended: 409, and clients are told not to try again by themselves."""
+    with LocalBackend(tmp_path, trainer=trainer()) as backend, backend.client() as client:
+        first = wait_for(client, create(client).id)
+        second = create(client, model=first.fine_tuned_model)
+        client.fine_tuning.jobs.pause(second.id)
+        with pytest.raises(openai.ConflictError, match=f"trained further by {second.id}") as caught:
+            client.models.delete(first.fine_tuned_model)
+        assert (caught.value.code, caught.value.param) == ("model_in_use", "model")
+        assert caught.value.response.headers["x-should-retry"] == "false"
+        client.fine_tuning.jobs.resume(second.id)
+        assert wait_for(client, second.id).status == "succeeded"
+        assert client.models.delete(first.fine_tuned_model).deleted
+
+
 def test_an_alias_lets_unchanged_programs_run(tmp_path: Path) -> None:
     """The tuned name carries the name that was asked for, and an event says what is really trained."""
     alias = "gpt-4o-mini-2024-07-18"
@@ -287,7 +318,8 @@ def test_models_can_be_deleted_and_bases_not(backend: LocalBackend, client: open
         ({"hyperparameters": {"n_epochs": "many"}}, "hyperparameters.n_epochs"),
         ({"hyperparameters": {"batch_size": 257}}, "hyperparameters.batch_size"),
         ({"hyperparameters": {"learning_rate_multiplier": 0}}, "hyperparameters.learning_rate_multiplier"),
-        ({"hyperparameters": {"learning_rate": 0.1}}, "hyperparameters.learning_rate"),
+        ({"hyperparameters": {"learning_rate": 0}}, "hyperparameters.learning_rate"),
+        ({"hyperparameters": {"learning_rate": 1e-4, "learning_rate_multiplier": 0.1}}, "learning_rate"),
         ({"method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 2.1}}}}, "method.dpo.hyperparameters.beta"),
         ({"method": {"type": "dpo", "supervised": {}}}, "method.supervised"),
         ({"method": {"type": "reinforcement", "reinforcement": {}}}, "method"),

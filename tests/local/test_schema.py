@@ -140,6 +140,10 @@ async def answers(client: openai.AsyncOpenAI) -> None:
                 pass
         with pytest.raises(openai.BadRequestError):
             await create(**ask, **question, logit_bias={"1": 101})
+    echoed: dict[str, Any] = {"model": "tiny-random", "prompt": "Hi", "echo": True, "logprobs": 1, "max_tokens": 2}
+    await client.completions.create(**echoed)
+    async for _ in await client.completions.create(**echoed, stream=True):
+        pass
     with pytest.raises(openai.NotFoundError):
         await client.chat.completions.create(**{**ask, **turns, "model": "gpt-none"})
 

@@ -42,6 +42,7 @@ class GuardedProtocol(H11Protocol):
         super().__init__(*arguments, **options)
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
+        self._abort_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Serve a new connection, or say that there are too many."""
@@ -56,6 +57,8 @@ class GuardedProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget a connection."""
         self._cancel_timers()
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -137,7 +140,8 @@ class GuardedProtocol(H11Protocol):
         self._cancel_timers()
         self.transport.close()
         # A client that reads nothing keeps a closed connection for as long as it likes, unless it is cut off.
-        self.loop.call_later(STALL_S, self.transport.abort)
+        if self._abort_timer is None:
+            self._abort_timer = self.loop.call_later(STALL_S, self.transport.abort)
 
     def _cancel_timers(self) -> None:
         self._stop_awaiting_head()

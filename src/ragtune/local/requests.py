@@ -61,6 +61,15 @@ class _Hyperparameters(BaseModel):
     n_epochs: _Epochs | _Auto = "auto"
     batch_size: _BatchSize | _Auto = "auto"
     learning_rate_multiplier: _Multiplier | _Auto = "auto"
+    # Not among OpenAI's: servers that copied the wire take the rate itself.
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _say_the_rate_once(self) -> Self:
+        if self.learning_rate is not None and self.learning_rate_multiplier != "auto":
+            message = "Invalid 'learning_rate': it is the rate that 'learning_rate_multiplier' gives; send one of them."
+            raise invalid(message, param="learning_rate", code="invalid_value")
+        return self
 
 
 class _DPOHyperparameters(_Hyperparameters):
@@ -127,15 +136,15 @@ class JobRequest(RequestBody):
 
     def full_method(self) -> dict[str, Any]:
         """The method with all hyperparameters written out; its own count before the deprecated top-level ones."""
-        common = {} if self.hyperparameters is None else self.hyperparameters.model_dump()
+        common = {} if self.hyperparameters is None else self.hyperparameters.model_dump(exclude_none=True)
         chosen: _Hyperparameters
         if self.method is not None and self.method.type == "dpo":
             own = None if self.method.dpo is None else self.method.dpo.hyperparameters
             chosen = own or _DPOHyperparameters(**common)
-            return {"type": "dpo", "dpo": {"hyperparameters": chosen.model_dump()}}
+            return {"type": "dpo", "dpo": {"hyperparameters": chosen.model_dump(exclude_none=True)}}
         described = None if self.method is None else self.method.supervised
         chosen = (described and described.hyperparameters) or _Hyperparameters(**common)
-        return {"type": "supervised", "supervised": {"hyperparameters": chosen.model_dump()}}
+        return {"type": "supervised", "supervised": {"hyperparameters": chosen.model_dump(exclude_none=True)}}
 
 
 # --- reading ------------------------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def _write_spec(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch)
         validation_file=None if job.validation_sha256 is None else blobs.path(job.validation_sha256),
         n_epochs=values["n_epochs"],
         batch_size=values["batch_size"],
-        learning_rate=values["learning_rate_multiplier"] * BASE_LEARNING_RATE[kind],
+        learning_rate=values.get("learning_rate") or values["learning_rate_multiplier"] * BASE_LEARNING_RATE[kind],
         beta=values.get("beta"),
         seed=job.seed,
         threads=launch.threads,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ApiError",
     "checkpoint_body",
+    "conflict",
     "event_body",
     "file_body",
     "invalid",
@@ -85,6 +86,11 @@ def invalid(message: str, *, param: str | None = None, code: str | None = None) 
 def not_found(message: str, *, param: str = "id", code: str = "not_found") -> ApiError:
     """An object that is not there."""
     return ApiError(404, message, param=param, code=code)
+
+
+def conflict(message: str, *, param: str, code: str, again: bool) -> ApiError:
+    """What stands against a request at this moment; `again` tells clients whether to come back by themselves."""
+    return ApiError(409, message, param=param, code=code, headers={"x-should-retry": str(again).lower()})
 
 
 def model_not_found(name: str, hint: str = "", *, deleted_at: int | None = None) -> ApiError:

@@ -169,6 +169,7 @@ def resolve_hyperparameters(
     n_epochs: int | Literal["auto"] = "auto",
     batch_size: int | Literal["auto"] = "auto",
     learning_rate_multiplier: float | Literal["auto"] = "auto",
+    learning_rate: float | None = None,
     beta: float | Literal["auto"] = "auto",
 ) -> Resolved:
     """Turn `auto` into numbers.
@@ -184,6 +185,7 @@ def resolve_hyperparameters(
         n_epochs: 1 to 50, or `auto`.
         batch_size: 1 to 256, or `auto`.
         learning_rate_multiplier: above 0, or `auto`.
+        learning_rate: the absolute rate, above 0, where it was asked for in place of a multiplier; None goes by that.
         beta: for dpo: above 0 and at most 2, or `auto`.
 
     Raises:
@@ -198,18 +200,29 @@ def resolve_hyperparameters(
     steps_per_epoch = math.ceil(n_examples / size)
     epochs = _auto_epochs(n_examples, steps_per_epoch) if n_epochs == "auto" else n_epochs
     _require_between("n_epochs", epochs, 1, _MAX_EPOCHS)
-    multiplier = 1.0 if learning_rate_multiplier == "auto" else float(learning_rate_multiplier)
-    if not (math.isfinite(multiplier) and multiplier > 0):
-        message = f"learning_rate_multiplier: {multiplier!r} is not above 0; give a positive number or 'auto'"
-        raise SpecError(message)
+    rate, multiplier = _resolve_rate(method, learning_rate_multiplier, learning_rate)
     return Resolved(
         n_epochs=epochs,
         batch_size=size,
         learning_rate_multiplier=multiplier,
-        learning_rate=multiplier * BASE_LEARNING_RATE[method],
+        learning_rate=rate,
         total_steps=steps_per_epoch * epochs,
         beta=_resolve_beta(method, beta),
     )
+
+
+def _resolve_rate(method: Method, given: float | Literal["auto"], rate: float | None) -> tuple[float, float]:
+    base = BASE_LEARNING_RATE[method]
+    if rate is not None:
+        if not (given == "auto" and math.isfinite(rate) and rate > 0):
+            message = f"learning_rate: {rate!r} must be above 0, and no learning_rate_multiplier beside it"
+            raise SpecError(message)
+        return rate, rate / base
+    multiplier = 1.0 if given == "auto" else float(given)
+    if not (math.isfinite(multiplier) and multiplier > 0):
+        message = f"learning_rate_multiplier: {multiplier!r} is not above 0; give a positive number or 'auto'"
+        raise SpecError(message)
+    return multiplier * base, multiplier
 
 
 def _resolve_beta(method: Method, beta: float | Literal["auto"]) -> float | None:

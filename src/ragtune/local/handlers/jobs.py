@@ -36,15 +36,9 @@ async def create(request: Request) -> Response:
     query(request)
     asked = await parse(request, JobRequest)
     own = services(request)
-    model = find_model(asked.model, bases=own.bases, store=own.store)
-    if model is None:
-        message = (
-            f"Model {asked.model[:120]} is not available for fine-tuning or does not exist. "
-            f"This server trains: {', '.join(own.bases.names())}."
-        )
-        raise invalid(message, param="model", code="model_not_available")
-    # One transaction: a file that is deleted just now is either still needed by the job or not found here.
+    # One transaction: what is deleted just now is either still needed by the job or not found here.
     with own.store.transaction():
+        model = _trainable(own, asked.model)
         training = _training_file(own, asked.training_file, param="training_file")
         validation = asked.validation_file and _training_file(own, asked.validation_file, param="validation_file")
         job = _new_job(asked, model, training=training, validation=validation or None)
@@ -136,6 +130,17 @@ def _find(request: Request) -> JobRow:
     if row is None:
         raise not_found(f"Could not find fine tune: {job_id}", param="fine_tune_id", code="fine_tune_not_found")
     return row
+
+
+def _trainable(own: Services, name: str) -> ServedModel:
+    model = find_model(name, bases=own.bases, store=own.store)
+    if model is None:
+        message = (
+            f"Model {name[:120]} is not available for fine-tuning or does not exist. "
+            f"This server trains: {', '.join(own.bases.names())}."
+        )
+        raise invalid(message, param="model", code="model_not_available")
+    return model
 
 
 def _training_file(own: Services, file_id: str, *, param: str) -> FileRow:

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 
 from ragtune.local.requests import query
 from ragtune.local.services import services
-from ragtune.local.wire import ApiError, model_body, model_not_found
+from ragtune.local.wire import ApiError, conflict, model_body, model_not_found
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -47,10 +47,19 @@ async def delete(request: Request) -> Response:
         message = f"The model `{name}` is a base model and cannot be deleted; only tuned models can."
         raise ApiError(403, message, param="model", code="model_not_deletable")
     row = own.store.models.find(name)
-    if row is None or not await run_in_threadpool(own.store.models.delete, name):
+    if row is None or not await run_in_threadpool(_delete, own, name):
         raise model_not_found(name)
     own.answering.forget(row.adapter)
     return JSONResponse({"object": "model", "id": name, "deleted": True})
+
+
+def _delete(own: Services, name: str) -> bool:
+    with own.store.transaction():
+        job = own.store.models.needed_by(name)
+        if job is not None:
+            message = f"The model `{name}` is being trained further by {job}; cancel that job or wait for its end."
+            raise conflict(message, param="model", code="model_in_use", again=False)
+        return own.store.models.delete(name)
 
 
 def _base_body(name: str, own: Services) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ragtune.local.handlers.files import EXPIRY_S, default_life_s
 from ragtune.local.multipart import receive
 from ragtune.local.requests import RequestBody, parse, query
 from ragtune.local.services import services
-from ragtune.local.wire import invalid, not_found, part_body, upload_body
+from ragtune.local.wire import ApiError, conflict, invalid, not_found, part_body, upload_body
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,8 +88,7 @@ async def add_part(request: Request) -> Response:
             raise invalid(message, param=name[:80], code="unknown_parameter")
         part = await run_in_threadpool(store.uploads.add_part, upload.id, content)
     if part is None:
-        _pending(request, "takes no parts")
-        raise not_found(f"No such Upload object: {upload.id}", param="upload_id")
+        raise _ended_meanwhile(request)
     return JSONResponse(part_body(part))
 
 
@@ -106,8 +105,7 @@ async def complete(request: Request) -> Response:
         # Another request has ended the upload meanwhile, and its parts are dropped.
         file = None
     if file is None:
-        _pending(request, "cannot be completed")
-        raise not_found(f"No such Upload object: {upload.id}", param="upload_id")
+        raise _ended_meanwhile(request)
     return JSONResponse(upload_body(_find(request), file))
 
 
@@ -115,7 +113,8 @@ async def cancel(request: Request) -> Response:
     """Give up an upload and its parts."""
     query(request)
     upload = _pending(request, "cannot be cancelled")
-    await run_in_threadpool(services(request).store.uploads.cancel, upload.id)
+    if not await run_in_threadpool(services(request).store.uploads.cancel, upload.id):
+        raise _ended_meanwhile(request)
     return JSONResponse(upload_body(_find(request)))
 
 
@@ -168,3 +167,10 @@ def _pending(request: Request, otherwise: str) -> UploadRow:
         message = f"The upload {upload.id} is {upload.status}{become} and {otherwise}."
         raise invalid(message, param="upload_id", code="invalid_upload_state")
     return upload
+
+
+def _ended_meanwhile(request: Request) -> ApiError:
+    """The upload was pending when this request began, and another request has ended it since."""
+    upload = _find(request)
+    message = f"Another request made the upload {upload.id} {upload.status} at the same time; look at it again."
+    return conflict(message, param="upload_id", code="upload_changed", again=False)

@@ -21,6 +21,7 @@ __all__ = ["KEPT_CHECKPOINTS", "Models"]
 
 # OpenAI keeps the checkpoints of the last three epochs.
 KEPT_CHECKPOINTS = 3
+_FINISHED = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
 
 
 class Models:
@@ -53,6 +54,11 @@ class Models:
         rows = self._database.rows("SELECT * FROM model WHERE deleted_at IS NULL ORDER BY seq DESC")
         return [self._model(row) for row in rows]
 
+    def needed_by(self, name: str) -> str | None:
+        """The job that has not ended and trains this model further; None when there is none."""
+        row = self._database.row(f"SELECT id FROM job WHERE parent = ? AND status NOT IN ({_FINISHED})", (name,))
+        return None if row is None else str(row["id"])
+
     def delete(self, name: str) -> bool:
         """Delete a tuned model and its weights; False when there is no such model.
 
@@ -69,10 +75,9 @@ class Models:
 
     def drop_unused(self, job: str) -> None:
         """Remove the weights of a job's deleted models, once the job has ended."""
-        finished = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
         rows = self._database.rows(
             "SELECT adapter FROM model JOIN job ON job.id = model.job"
-            f" WHERE job.id = ? AND model.deleted_at IS NOT NULL AND job.status IN ({finished})",
+            f" WHERE job.id = ? AND model.deleted_at IS NOT NULL AND job.status IN ({_FINISHED})",
             (job,),
         )
         for row in rows:
@@ -80,6 +85,8 @@ class Models:
 
     def add_checkpoint(self, job: str, *, step: int, model: str, base: str, adapter: Path) -> bool:
         """Keep the checkpoint of an epoch with the metrics of its step, and let go of all but the last three.
+
+        One that a job trains further stays until the next is made after that job.
 
         Returns:
             False when this step's checkpoint stood already, as after a resume.
@@ -97,7 +104,8 @@ class Models:
                 (job, KEPT_CHECKPOINTS),
             ).fetchall()
             for row in old:
-                self.delete(row["model"])
+                if self.needed_by(row["model"]) is None:
+                    self.delete(row["model"])
         return made == 1
 
     def checkpoints(self, job: str, *, after: str | None, limit: int) -> tuple[list[CheckpointRow], bool]:
