@@ -95,22 +95,32 @@ def check(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file instead of text.")] = False,
 ) -> None:
-    """Read training files to the end and list every problem with line, place and way out."""
+    """Read training files to the end and list every problem with line, place and way out.
+
+    Exit code 0: no file has an error; 1: a file has an error or cannot be read; 2: the command line makes no sense.
+    """
     from ragtune.checks import check_file
+    from ragtune.errors import DatasetError
 
     well = True
     for path in files:
         with _plain_errors():
-            report = check_file(
-                path,
-                format=format.value if format else None,
-                model=model,
-                max_problems=max_problems,
-                min_examples=min_examples,
-                fix=fix,
-                privacy=privacy,
-                mask=mask,
-            )
+            try:
+                report = check_file(
+                    path,
+                    format=format.value if format else None,
+                    model=model,
+                    max_problems=max_problems,
+                    min_examples=min_examples,
+                    fix=fix,
+                    privacy=privacy,
+                    mask=mask,
+                )
+            except DatasetError as error:
+                # A file that cannot be read says nothing about the next one.
+                typer.echo(f"error: {error}", err=True)
+                well = False
+                continue
             typer.echo(json.dumps(report.to_dict()) if as_json else str(report))
             if (fix or mask) and report.fixed is None and not as_json:
                 typer.echo(f"{path}: nothing in it can be repaired without its author; no copy was written")

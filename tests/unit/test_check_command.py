@@ -30,6 +30,17 @@ def test_a_good_file_ends_with_zero_and_a_bad_one_with_one(tmp_path: Path) -> No
     assert runner.invoke(app, ["check", str(tmp_path / "none.jsonl")]).exit_code == 1
 
 
+def test_files_behind_one_that_cannot_be_read_are_checked_too(tmp_path: Path) -> None:
+    """A folder among the files of a pattern is named, and the exit code is 1."""
+    good = tmp_path / "good.jsonl"
+    good.write_text("".join(GOOD % (n, n) for n in "abcdefghijkl"))
+    done = CliRunner().invoke(app, ["check", str(tmp_path), str(tmp_path / "none.jsonl"), str(good)])
+    assert done.exit_code == 1
+    assert "is a folder" in done.output
+    assert "No such file" in done.output
+    assert f"{good}: completion, 12 examples" in done.output
+
+
 def test_json_is_one_object_per_file_and_fix_names_the_copy(tmp_path: Path) -> None:
     """What a script reads."""
     path = tmp_path / "pairs.jsonl"

@@ -105,7 +105,27 @@ def write(path: Path, *records: Any, good: int = 10) -> Path:
             "image-too-large",
             "messages[0].content[0].image_url.url",
         ),
+        (
+            chat(user([image("data:image/png;base64,/9j/4AAQSkZJRgABAQ==")]), assistant()),
+            "bad-image",
+            "messages[0].content[0].image_url.url",
+        ),
+        (
+            chat(user([image("data:image/png;base64,no base64")]), assistant()),
+            "bad-image",
+            "messages[0].content[0].image_url.url",
+        ),
+        (chat(user(), assistant([{"type": "text", "text": " "}])), "empty-answer", "messages[1].content"),
+        (
+            chat(user(), call("1"), tools=[{"type": "function", "function": {"name": "g"}}]),
+            "unknown-tool",
+            "messages[1].tool_calls[0].function.name",
+        ),
+        (chat({"role": "system", "content": "You"}, assistant()), "no-user-message", "messages"),
         (chat(user("a\u200bb"), assistant()), "invisible-character", "messages[0].content"),
+        (chat(user("a\u202eb"), assistant()), "invisible-character", "messages[0].content"),
+        (chat(user("a\U000e0041b"), assistant()), "invisible-character", "messages[0].content"),
+        (chat(user("a\x07b"), assistant()), "invisible-character", "messages[0].content"),
         (chat(user("a\u2028b"), assistant()), "invisible-character", "messages[0].content"),
         (chat(user("\ufeffa"), assistant()), "invisible-character", "messages[0].content"),
         (chat(user("Say: Hello, you"), assistant()), "answer-in-prompt", "messages[1].content"),
@@ -144,6 +164,61 @@ def test_each_rule_of_preference_files_finds_its_case(tmp_path: Path, record: An
     file.write_text("".join(json.dumps(line) + "\n" for line in [*[pair("a", "b")] * 10, record]))
     report = rt.check_file(file)
     assert [(p.line, p.code) for p in report.problems if p.severity == "error"] == [(11, code)], str(report)
+
+
+def test_every_invisible_character_of_a_text_is_told_raw_or_escaped(tmp_path: Path) -> None:
+    """Each sign once, with where it first stands and how often."""
+    record = chat(user("a\u200bb \u200b \ufeff"), assistant("caf\u00e9 \u2066ok"))
+    texts = []
+    for escaped in (True, False):
+        path = write(tmp_path / f"{escaped}.jsonl")
+        path.write_text(path.read_text() + json.dumps(record, ensure_ascii=escaped) + "\n")
+        texts.append([(problem.path, problem.message) for problem in rt.check_file(path).problems])
+    assert texts[0] == texts[1]
+    assert texts[0] == [
+        ("messages[0].content", "invisible character U+200B (zero width space) at position 1, 2 times"),
+        ("messages[0].content", "invisible character U+FEFF (byte order mark) at position 6"),
+        ("messages[1].content", "invisible character U+2066 (left-to-right isolate) at position 5"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.json", "t.xlsx", "t.jsonl.gz", "t"])
+def test_a_name_that_no_upload_takes_is_said_with_the_way_in(tmp_path: Path, name: str) -> None:
+    """The server goes by the name, and the rows of a table need a template."""
+    (problem,) = rt.check_file(write(tmp_path / name)).problems
+    assert (problem.code, problem.severity, problem.line) == ("not-jsonl-name", "warning", None)
+    ways = {".csv": "from_csv", ".json": "from_json", ".xlsx": "from_pandas", ".gz": "unpack", "": "rename"}
+    assert ways[(tmp_path / name).suffix] in problem.hint
+
+
+def test_images_are_told_to_models_and_pairs_that_take_none(tmp_path: Path) -> None:
+    """A model with vision takes them; pairs are text only in OpenAI's guide."""
+    seen = chat(user([image("https://example.com/a.png")]), assistant())
+    path = write(tmp_path / "t.jsonl", seen)
+    assert rt.check_file(path, model="gpt-4o-2024-08-06").problems == ()
+    assert [p.code for p in rt.check_file(path, model="gpt-4.1-nano-2025-04-14").problems] == ["images-not-for-model"]
+    pairs = [pair(f"a{n}", "b", *seen["messages"][:1]) for n in range(10)]
+    assert [p.code for p in rt.check_file(write(tmp_path / "p.jsonl", *pairs, good=0)).problems] == [
+        "images-in-preference"
+    ]
+
+
+def test_more_reinforcement_examples_than_are_taken_are_an_error(tmp_path: Path) -> None:
+    """50,000 are taken."""
+    path = tmp_path / "t.jsonl"
+    line = '{"messages":[{"role":"user","content":"%d"}],"answer":"x"}\n'
+    path.write_text("".join(line % n for n in range(50_001)))
+    assert [problem.code for problem in rt.check_file(path).problems] == ["too-many-examples"]
+    path.write_text("".join(line % n for n in range(50_000)))
+    assert rt.check_file(path).problems == ()
+
+
+def test_the_names_of_old_preference_files_are_recognised(tmp_path: Path) -> None:
+    """The API renamed both keys; the hint says how they are called today."""
+    old = {"input": {"messages": [user()]}, "preferred_completion": [assistant()], "non_preferred_completion": []}
+    found = rt.check_file(write(tmp_path / "t.jsonl", old, good=0)).problems[0]
+    assert found.code == "unknown-format"
+    assert "preferred_output" in found.hint
 
 
 def test_a_good_file_of_each_kind_has_no_problem(tmp_path: Path) -> None:
@@ -238,6 +313,9 @@ def test_a_file_of_the_wrong_kind_for_the_model_is_an_error(tmp_path: Path) -> N
     pairs = write(tmp_path / "t.jsonl", *[{"prompt": "a", "completion": " b"}] * 10, good=0)
     assert not rt.check_file(pairs, model="gpt-4o-mini").ok
     assert not rt.check_file(write(tmp_path / "c.jsonl"), model="babbage-002").ok
+    assert not rt.check_file(write(tmp_path / "c.jsonl"), model="o4-mini-2025-04-16").ok
+    assert not rt.check_file(write(tmp_path / "p.jsonl", *[pair("a", "b")] * 10, good=0), model="gpt-3.5-turbo").ok
+    assert rt.check_file(write(tmp_path / "p.jsonl", *[pair("a", "b")] * 10, good=0), model="gpt-4o-mini").ok
     assert rt.check_file(write(tmp_path / "c.jsonl"), model="smollm2-135m-instruct").ok
 
 
@@ -333,7 +411,7 @@ def test_arbitrary_bytes_never_crash_the_checker(tmp_path: Path, content: bytes)
     [
         '{"messages": [{"role": "user", "content": "a", "content": "b"}, {"role": "assistant", "content": "c"}]}',
         '{"messages":[{"role":"user","content" : "a","content":"b"},{"role":"assistant","content":"c"}]}',
-        '{"messages": [{"role": "user", "content": "a"}], "messages": [{"role": "assistant", "content": "c"}]}',
+        '{"messages": 1, "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "c"}]}',
     ],
 )
 def test_a_key_that_stands_twice_is_found(tmp_path: Path, line: str) -> None:
@@ -360,3 +438,18 @@ def test_doubled_records_and_contradictions_name_the_earlier_line(tmp_path: Path
     ]
     assert "line 11" in report.problems[0].message
     assert report.problems[1].byte_offset == (tmp_path / "t.jsonl").read_bytes().index(json.dumps(other).encode())
+
+
+def test_contradictions_are_found_in_every_kind(tmp_path: Path) -> None:
+    """Pairs the other way round, and other references to the same question; other pairs for one input are none."""
+    swapped = [pair("a", "b"), pair("b", "a"), pair("a", "c")]
+    asked = [{"messages": [user()], "answer": answer} for answer in ("12", "13")]
+    written = [{"prompt": "Hi ->", "completion": f" {text} END"} for text in ("a", "b")]
+    for name, records, line, place in (
+        ("pairs", swapped, 2, "preferred_output"),
+        ("references", asked, 2, ""),
+        ("completions", written, 2, "completion"),
+    ):
+        problems = rt.check_file(write(tmp_path / f"{name}.jsonl", *records, good=0)).problems
+        found = [(p.line, p.path) for p in problems if p.code == "contradiction"]
+        assert found == [(line, place)], name

@@ -42,6 +42,8 @@ def test_a_well_prepared_file_gets_no_advice_but_to_grow(tmp_path: Path) -> None
             lambda n, pair: {**pair, "prompt": pair["prompt"] + "\n\nPlease answer in one short sentence:"},
             "long-separator",
         ),
+        (lambda n, pair: pair if n else {**pair, "prompt": "a -> b ->"}, "repeated-separator"),
+        (lambda n, pair: pair if n else {**pair, "completion": " a END b END"}, "repeated-stop-sequence"),
         (lambda n, pair: {**pair, "prompt": "Who? ->"}, "identical-prompts"),
         (lambda n, pair: {**pair, "prompt": "Here is a question for you: " + pair["prompt"]}, "common-prompt-prefix"),
         (lambda n, pair: {**pair, "completion": f" {NAMES[n]} x{n}"}, "no-stop-sequence"),
@@ -83,7 +85,8 @@ def test_the_fixed_file_needs_no_further_advice(tmp_path: Path) -> None:
     ]
     path = write(tmp_path / "t.jsonl", [*pairs, pairs[0], {"Prompt": "x", "COMPLETION": ""}])
     before = path.read_bytes()
-    report = rt.check_file(path, format="completion", fix=True)
+    report = rt.check_file(path, fix=True)
+    assert report.stats.format == "completion"
     assert report.fixed == tmp_path / "t_prepared.jsonl"
     assert path.read_bytes() == before
     assert codes(report.fixed) == {"few-examples"}
@@ -93,6 +96,29 @@ def test_the_fixed_file_needs_no_further_advice(tmp_path: Path) -> None:
     assert first["prompt"] == first["prompt"].lower()
     assert len(report.fixed.read_text().splitlines()) == 12
     assert rt.check_file(path, format="completion", fix=True).fixed == tmp_path / "t_prepared (1).jsonl"
+
+
+def test_what_needs_no_repair_or_leaves_nothing_gets_no_copy(tmp_path: Path) -> None:
+    """Spaces in JSON are no fault, and an empty file is no repaired one."""
+    fine = write(tmp_path / "fine.jsonl", good())
+    numbers = write(tmp_path / "numbers.jsonl", [{"prompt": "a", "completion": n} for n in range(12)])
+    assert rt.check_file(fine, fix=True).fixed is None
+    assert rt.check_file(numbers, fix=True).fixed is None
+    assert {path.name for path in tmp_path.iterdir()} == {"fine.jsonl", "numbers.jsonl"}
+
+
+@given(st.lists(st.text("abAB.\u00e9\u00c9 ->", max_size=8), min_size=1, max_size=6))
+def test_a_shared_end_stands_inside_a_text_exactly_when_it_is_found_there(texts: list[str]) -> None:
+    """Learned one text at a time, the same as looking at all of them."""
+    profile = Profile()
+    for number, text in enumerate(texts):
+        profile.add(text, f" {number}")
+    end = profile.prompts.suffix
+    inside = any(end in text[: len(text) - len(end)] for text in texts)
+    assert profile.prompts.suffix_stands_inside == (bool(end) and inside)
+    letters = "".join(texts)
+    assert profile.upper["prompt"] == sum(map(str.isupper, letters))
+    assert profile.letters["prompt"] == sum(map(str.isalpha, letters))
 
 
 def test_a_chat_file_is_cleaned_of_bom_crlf_and_blank_lines_only(tmp_path: Path) -> None:

@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from pydantic import ValidationError
 
 from ragtune import catalog
+from ragtune.checks.file_rules import (
+    MIN_EXAMPLES,
+    file_problem,
+    model_problems,
+    name_problems,
+    size_problems,
+)
 from ragtune.checks.fixing import write_fixed
 from ragtune.checks.legacy import Profile
 from ragtune.checks.private import masked, private_faults
 from ragtune.checks.repeats import Repeats
-from ragtune.checks.report import CheckReport, CheckStats, Problem, ProblemList, Severity
+from ragtune.checks.report import CheckReport, CheckStats, Problem, ProblemList
 from ragtune.checks.rules import content_faults, doubled_key_faults
 from ragtune.checks.schema import format_of, gate, parse_line, shape_faults
 from ragtune.errors import DatasetError
@@ -22,13 +29,8 @@ from ragtune.records import FORMATS, Fault, RecordFormat, path_text
 from ragtune.tokens import RecordCounter, counter_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ragtune.catalog import ModelInfo
     from ragtune.privacy import Scanner
-
-MIN_EXAMPLES = 10
-MAX_FILE_BYTES = 512 * 1024 * 1024
 
 
 def check_file(
@@ -85,7 +87,7 @@ def check_file(
         check = _Pass(problems=problems, format=format, info=info, scanner=scanner)
         check.read(file)
         size = file.tell()
-    check.finish(size, model, min_examples)
+    check.finish(path, size, model, min_examples)
     stats = CheckStats(
         examples=check.examples,
         format=check.format,
@@ -138,6 +140,7 @@ class _Pass:
     pairs: Profile = field(default_factory=Profile)
     repeats: Repeats = field(default_factory=Repeats)
     examples: int = 0
+    with_images: int = 0
     tokens: int = 0
     longest: int = 0
     line: int = 0
@@ -219,6 +222,7 @@ class _Pass:
         for fault in doubled_key_faults(line, record):
             self._report(fault)
         self.repeats.add(record, line, self.line, self.offset, self.format)
+        self.with_images += b'"image_url"' in line
         if self.format == "completion" and record["completion"].strip():
             self.pairs.add(record["prompt"], record["completion"])
         if self.counter is not None:
@@ -246,40 +250,19 @@ class _Pass:
             )
         )
 
-    def finish(self, size: int, model: str | None, min_examples: int) -> None:
+    def finish(self, path: Path, size: int, model: str | None, min_examples: int) -> None:
         """Add what can only be said about the whole file."""
         if self.examples < min_examples:
             text = f"{self.examples} example{'' if self.examples == 1 else 's'}; a job needs at least {min_examples}"
-            self.problems.add(_file_problem("too-few-examples", text, "add examples"))
-        for problem in _file_problems(self.format, size, model, self.info):
+            self.problems.add(file_problem("too-few-examples", text, "add examples"))
+        for problem in (
+            *name_problems(path),
+            *size_problems(self.format, size, self.examples, self.with_images),
+            *model_problems(self.format, self.with_images, model, self.info),
+        ):
             self.problems.add(problem)
         for problem in self.repeats.problems():
             self.problems.add(problem)
         if self.format == "completion":
             for problem in self.pairs.problems():
                 self.problems.add(problem)
-
-
-def _file_problems(
-    format: RecordFormat | None, size: int, model: str | None, info: ModelInfo | None
-) -> Iterator[Problem]:
-    if size > MAX_FILE_BYTES:
-        text = f"{size / 2**20:,.0f} MB; one upload takes at most {MAX_FILE_BYTES // 2**20} MB"
-        yield _file_problem("file-too-large", text, "split the file or shorten the records")
-    if model is None:
-        return
-    if info is None:
-        text = f"model {model!r} is not in the catalogue, so its context and price are unknown"
-        yield _file_problem("unknown-model", text, "check the name, or pass a catalogue that has it", "suggestion")
-        return
-    takes_completions = info.formats is not None and "completion" in info.formats
-    if format == "completion" and info.formats is None and info.training_usd_per_million:
-        text = f"{model} is a chat model; it takes no prompt/completion pairs"
-        yield _file_problem("format-not-for-model", text, "build chat records")
-    elif format is not None and takes_completions and format != "completion":
-        text = f"{model} takes prompt/completion pairs only, this file is {format}"
-        yield _file_problem("format-not-for-model", text, "build completion records or choose a chat model")
-
-
-def _file_problem(code: str, message: str, hint: str, severity: Severity = "error") -> Problem:
-    return Problem(line=None, byte_offset=None, path="", code=code, message=message, hint=hint, severity=severity)

@@ -7,11 +7,11 @@ import filecmp
 import os
 import tempfile
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ragtune.checks.legacy import Profile, texts_of
+from ragtune.checks.legacy import Profile, digest, texts_of
 from ragtune.checks.private import masked
 from ragtune.errors import DatasetError
 from ragtune.records import line_bytes
@@ -29,7 +29,8 @@ def write_fixed(path: Path, format: RecordFormat | None, mask: Callable[[str], s
     Every file loses its byte order mark, CR LF and blank lines. A prompt/completion file also gets what the legacy
     rules suggest: keys in lower case, further keys and doubled or empty pairs removed, separator, stop
     sequence, leading space, no common start, no capitals throughout. Lines of other kinds stay as they are: only
-    their author knows what they should say. Where nothing would change, nothing is written and None returned.
+    their author knows what they should say. Where nothing would change or be left, nothing is written and None
+    returned.
 
     Args:
         path: the file.
@@ -48,7 +49,7 @@ def write_fixed(path: Path, format: RecordFormat | None, mask: Callable[[str], s
         handle, temporary = tempfile.mkstemp(prefix=".prepared-", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             file.writelines(lines)
-        if filecmp.cmp(temporary, path, shallow=False):
+        if os.path.getsize(temporary) == 0 or filecmp.cmp(temporary, path, shallow=False):
             return None
         os.replace(temporary, target)
     except OSError as error:
@@ -93,21 +94,29 @@ def _bare(number: int, line: bytes) -> bytes:
     return line.rstrip(b"\r\n") if line.strip() else b""
 
 
-def _readable_pairs(path: Path) -> Iterator[tuple[str, str]]:
-    import jsonlines
-
+def _readable_pairs(path: Path) -> Iterator[tuple[bytes, dict[str, Any], tuple[str, str]]]:
+    """Each line that holds a pair: the bare line, its object, the pair."""
     with path.open("rb") as file:
-        for value in jsonlines.Reader(file, loads=orjson.loads).iter(type=dict, skip_empty=True, skip_invalid=True):
-            pair = texts_of(value)
+        for number, line in enumerate(file, 1):
+            bare = _bare(number, line)
+            try:
+                value = orjson.loads(bare)
+            except orjson.JSONDecodeError:
+                continue
+            pair = texts_of(value) if isinstance(value, dict) else None
             if pair is not None:
-                yield pair
+                yield bare, value, pair
 
 
 def _pairs(path: Path) -> Iterator[bytes]:
     profile = Profile()
-    for prompt, completion in _readable_pairs(path):
+    for _, _, (prompt, completion) in _readable_pairs(path):
         profile.add(prompt, completion)
-    seen = Profile()
-    for prompt, completion in _readable_pairs(path):
-        if seen.add(prompt, completion):
-            yield line_bytes(profile.repaired(prompt, completion))
+    seen: set[bytes] = set()
+    for bare, value, (prompt, completion) in _readable_pairs(path):
+        known = digest(prompt, completion)
+        if known not in seen:
+            seen.add(known)
+            repaired = profile.repaired(prompt, completion)
+            # A line that says the same already stays as its author wrote it.
+            yield bare + b"\n" if value == repaired else line_bytes(repaired)

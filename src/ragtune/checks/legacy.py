@@ -25,10 +25,24 @@ LONG_PAIR = 10_000
 LONG_SEPARATOR = 10
 LONG_PROMPT_PREFIX = 12
 LONG_COMPLETION_PREFIX = 5
+_NO_CAPITALS = bytes(code for code in range(128) if not chr(code).isupper())
+_NO_SMALL_LETTERS = bytes(code for code in range(128) if not chr(code).islower())
 
 
-def _digest(*texts: str) -> bytes:
+def digest(*texts: str) -> bytes:
+    """Twelve bytes that stand for some texts."""
     return blake2b("\0".join(texts).encode("utf-8", "surrogatepass"), digest_size=12).digest()
+
+
+def _capitals(text: str) -> tuple[int, int]:
+    """How many letters of a text are capitals, and how many letters there are."""
+    if not text.isascii():
+        return sum(map(str.isupper, text)), sum(map(str.isalpha, text))
+    # To delete signs and count the rest is thirty times as fast as to look at each sign.
+    data = text.encode()
+    small = len(data.translate(None, _NO_SMALL_LETTERS))
+    upper = len(data.translate(None, _NO_CAPITALS))
+    return upper, small + upper
 
 
 def _common_start(one: str, other: str) -> str:
@@ -44,6 +58,7 @@ class Side:
     candidates: tuple[str, ...]
     prefix: str | None = None
     _reversed_suffix: str | None = None
+    _stands_inside: int = 0
     distinct: set[bytes] = field(default_factory=set)
     blank: int = 0
 
@@ -53,14 +68,25 @@ class Side:
         backwards = text[::-1]
         self.prefix = text if self.prefix is None else _common_start(self.prefix, text)
         suffix = self._reversed_suffix
-        self._reversed_suffix = backwards if suffix is None else _common_start(suffix, backwards)
+        suffix = backwards if suffix is None else _common_start(suffix, backwards)
+        self._reversed_suffix = suffix
+        # Where an end stands inside a text as well, every shorter end does; the shared end only gets shorter.
+        length = self._stands_inside + 1
+        while length <= len(suffix) and text[-length:] in text[:-length]:
+            self._stands_inside = length
+            length += 1
         self.candidates = tuple(candidate for candidate in self.candidates if candidate not in text)
-        self.distinct.add(_digest(text))
+        self.distinct.add(digest(text))
 
     @property
     def suffix(self) -> str:
         """The end that all texts share."""
         return (self._reversed_suffix or "")[::-1]
+
+    @property
+    def suffix_stands_inside(self) -> bool:
+        """Whether the end that all texts share stands inside one of them, too."""
+        return 0 < len(self.suffix) <= self._stands_inside
 
 
 @dataclass
@@ -79,10 +105,10 @@ class Profile:
 
     def add(self, prompt: str, completion: str) -> bool:
         """Learn from one pair; returns whether it is new."""
-        digest = _digest(prompt, completion)
-        if digest in self._seen:
+        pair = digest(prompt, completion)
+        if pair in self._seen:
             return False
-        self._seen.add(digest)
+        self._seen.add(pair)
         self.rows += 1
         self.prompts.add(prompt)
         self.completions.add(completion)
@@ -90,8 +116,9 @@ class Profile:
         self.long += len(prompt) + len(completion) > LONG_PAIR
         self.without_space += not completion.startswith((" ", "\n"))
         for key, text in (("prompt", prompt), ("completion", completion)):
-            self.upper[key] += sum(map(str.isupper, text))
-            self.letters[key] += sum(map(str.isalpha, text))
+            upper, letters = _capitals(text)
+            self.upper[key] += upper
+            self.letters[key] += letters
         return True
 
     @property
@@ -147,11 +174,17 @@ class Profile:
         elif len(self.prompts.suffix) > LONG_SEPARATOR and self.rows > 1:
             text = f"all prompts end in {self.prompts.suffix[-40:]!r}, which is long for a separator"
             yield _said("long-separator", text, "use a short one such as '\\n\\n###\\n\\n'")
+        if self.rows > 1 and self.separator is None and self.prompts.suffix_stands_inside:
+            text = f"{self.prompts.suffix[-40:]!r}, in which all prompts end, stands inside some of them as well"
+            yield _said("repeated-separator", text, "end prompts in something that occurs nowhere else")
         if self.rows > 1 and len(self.completions.distinct) == 1:
             yield _said("identical-completions", "all completions are the same", "vary them", "error")
         elif self.stop is not None:
             text = f"completions do not end in a common stop sequence; {self.stop!r} occurs in none of them"
             yield _said("no-stop-sequence", text, "add it to every completion and ask with stop=[it]")
+        elif self.rows > 1 and self.task == "conditional" and self.completions.suffix_stands_inside:
+            text = f"{self.completions.suffix[-40:]!r}, in which all completions end, stands inside some as well"
+            yield _said("repeated-stop-sequence", text, "end them in something that occurs nowhere else")
         if self.prompt_prefix:
             text = f"all prompts start with {self.prompt_prefix[:40]!r}"
             yield _said("common-prompt-prefix", text, "remove it: it teaches nothing")

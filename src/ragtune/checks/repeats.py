@@ -5,7 +5,9 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, Any
 
-from ragtune.checks.report import Problem, Severity
+import orjson
+
+from ragtune.checks.report import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
 
 _NO_QUESTION = 0
 _AT_ONCE = 65_536
+_CONTRADICTIONS: dict[RecordFormat, tuple[str, str]] = {
+    "chat": ("messages", "the question of line {line} has another answer here"),
+    "completion": ("completion", "the prompt of line {line} has another completion here"),
+    "preference": ("preferred_output", "line {line} prefers the other of these two outputs"),
+    "reinforcement": ("", "the messages of line {line} have other reference fields here"),
+}
 
 
 class Repeats:
@@ -27,10 +35,16 @@ class Repeats:
         # Answers are compared only where the questions are equal, so that half as many bits do.
         self._records, self._questions, self._answers = array("q"), array("q"), array("I")
         self._lines, self._offsets = array("I"), array("Q")
+        self._format: RecordFormat = "chat"
 
     def add(self, record: dict[str, Any], line: bytes, number: int, offset: int, format: RecordFormat) -> None:
         """Remember one record."""
-        question, answer = _question_and_answer(record, format)
+        self._format = format
+        try:
+            question, answer = _question_and_answer(record, format)
+        except orjson.JSONEncodeError:
+            # It nests deeper than can be written.
+            question, answer = _NO_QUESTION, 0
         self._records.append(hash(line.strip()))
         self._questions.append(question)
         self._answers.append(answer & 0xFFFFFFFF)
@@ -48,13 +62,13 @@ class Repeats:
             yield self._problem(later, "", "duplicate-record", text, "remove it, or raise n_epochs if it matters more")
         for later, first in _later(np.frombuffer(self._questions, dtype=np.int64)):
             if self._questions[later] != _NO_QUESTION and self._answers[later] != self._answers[first]:
-                text = f"the question of line {self._lines[first]} has another answer here"
-                hint = "keep the right one: the model cannot learn both"
-                yield self._problem(later, "messages", "contradiction", text, hint, "warning")
+                path, said = _CONTRADICTIONS[self._format]
+                text = said.format(line=self._lines[first])
+                yield self._problem(
+                    later, path, "contradiction", text, "keep the right one: the model cannot learn both"
+                )
 
-    def _problem(
-        self, index: int, path: str, code: str, message: str, hint: str, severity: Severity = "warning"
-    ) -> Problem:
+    def _problem(self, index: int, path: str, code: str, message: str, hint: str) -> Problem:
         return Problem(
             line=self._lines[index],
             byte_offset=self._offsets[index],
@@ -62,7 +76,7 @@ class Repeats:
             code=code,
             message=message,
             hint=hint,
-            severity=severity,
+            severity="warning",
         )
 
 
@@ -92,6 +106,17 @@ def _question_and_answer(record: dict[str, Any], format: RecordFormat) -> tuple[
             question, answer = messages[-2].get("content"), messages[-1].get("content")
             if type(question) is str and type(answer) is str and type(system) is str:
                 return hash((system, question.strip().casefold())), hash(answer)
-    elif format == "completion" and (question := record["prompt"].strip()):
-        return hash(question), hash(record["completion"])
+    elif format == "completion":
+        if question := record["prompt"].strip():
+            return hash(question.casefold()), hash(record["completion"])
+    elif format == "preference":
+        preferred, other = _bytes(record["preferred_output"]), _bytes(record["non_preferred_output"])
+        return hash((_bytes(record["input"]), frozenset((preferred, other)))), hash(preferred)
+    else:
+        return hash(_bytes(record["messages"])), hash(_bytes({**record, "messages": None}))
     return _NO_QUESTION, 0
+
+
+def _bytes(value: Any) -> bytes:
+    """A JSON value, whatever the order of its keys."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

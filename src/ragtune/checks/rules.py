@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,34 +18,32 @@ if TYPE_CHECKING:
 
     from ragtune.records.base import Path
 
-_INVISIBLE = re.compile("[\u200b\u200c\u2060\ufeff\u2028\u2029\u00ad\u0085\u0000]")
-_ESCAPED_INVISIBLE = re.compile(rb"\\u(?:200[bBcC]|2060|[fF][eE][fF][fF]|202[89]|00[aA][dD]|0085|0000)")
-_NAMES = {
-    "\u200b": "zero width space",
-    "\u200c": "zero width non-joiner",
-    "\u2060": "word joiner",
-    "\ufeff": "byte order mark",
-    "\u2028": "line separator",
-    "\u2029": "paragraph separator",
-    "\u00ad": "soft hyphen",
-    "\u0085": "next line",
-    "\u0000": "null",
-}
+# Zero widths, signs that turn the direction of writing, separators, tags, controls other than tab and line ends.
+_INVISIBLE = re.compile(
+    "[\u200b\u200c\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\u00ad\u0085\u0000-\u0007\u000e-\u001f"
+    "\U000e0000-\U000e007f]"
+)
+_ESCAPED_INVISIBLE = re.compile(
+    rb"\\u(?:200[bcef]|202[89a-e]|206[06-9]|feff|00ad|0085|000[0-7ef]|001|db40)", re.IGNORECASE
+)
+# Where Unicode has no name, or one that nobody knows.
+_NAMES = {"\ufeff": "byte order mark", "\u0085": "next line", "\u0000": "null"}
 MAX_IMAGES = 10
 MAX_IMAGE_BYTES = 10 * 1024 * 1024
+_FIRST_BYTES = {"jpeg": b"\xff\xd8\xff", "png": b"\x89PNG\r\n\x1a\n", "webp": b"RIFF"}
 Message = dict[str, Any]
 
 
 def content_faults(record: dict[str, Any], line: bytes, format: RecordFormat) -> list[Fault]:
     """Every rule about content that a record of the right shape breaks."""
     if format == "chat":
-        faults = _chat_faults(record["messages"])
+        faults = _chat_faults(record)
     elif format == "completion":
         faults = _completion_faults(record)
     elif format == "preference":
         faults = _preference_faults(record)
     else:
-        faults = _reinforcement_faults(record["messages"])
+        faults = _reinforcement_faults(record)
     if (not line.isascii() and _may_hide(line) and _INVISIBLE.search(line.decode())) or (
         b"\\u" in line and _ESCAPED_INVISIBLE.search(line)
     ):
@@ -55,19 +56,27 @@ def _may_hide(line: bytes) -> bool:
     return (
         b"\x8b" in line
         or b"\x8c" in line
-        or b"\xa0" in line
+        or b"\x8e" in line
+        or b"\x8f" in line
         or b"\xbf" in line
         or b"\xa8" in line
         or b"\xa9" in line
+        or b"\xaa" in line
+        or b"\xab" in line
+        or b"\xac" in line
         or b"\xad" in line
+        or b"\xae" in line
         or b"\x85" in line
+        or b"\xe2\x81" in line
+        or b"\xf3" in line
     )
 
 
-def _chat_faults(messages: Sequence[Message]) -> list[Fault]:
+def _chat_faults(record: dict[str, Any]) -> list[Fault]:
+    messages: Sequence[Message] = record["messages"]
     faults: list[Fault] = []
     answers = trained = 0
-    prompt = ""
+    prompt: str | None = None
     plain = True
     for index, message in enumerate(messages):
         role = message["role"]
@@ -82,28 +91,48 @@ def _chat_faults(messages: Sequence[Message]) -> list[Fault]:
             trained += counts
             if type(content) is str:
                 if not content or content.isspace():
-                    faults.extend(_empty_answer(message, index))
-                elif counts and content in prompt:
+                    faults.extend(_empty_answer(message, ("messages", index)))
+                elif counts and prompt and content in prompt:
                     faults.append(_copied_answer(index))
+            elif content is not None and not _said(content):
+                faults.extend(_empty_answer(message, ("messages", index)))
         elif role == "tool":
             plain = False
     last = messages[-1]["role"]
     if last != "assistant":
         text = f"the last message has role {last!r}; training needs an answer of the assistant at the end"
         faults.append(Fault(("messages", len(messages) - 1, "role"), "last-not-assistant", text, "cut or answer it"))
+    if prompt is None:
+        faults.append(_nobody_asks("messages"))
     if answers and not trained:
         text = "every assistant message has weight 0: this record teaches nothing"
         faults.append(Fault(("messages",), "all-weights-zero", text, "set one weight to 1 or drop the record"))
     if not plain:
-        faults.extend(tool_faults(messages))
+        faults.extend(tool_faults(messages, _offered(record)))
         faults.extend(image_faults(messages))
     return faults
 
 
-def _empty_answer(message: Message, index: int) -> Iterator[Fault]:
+def _said(content: Sequence[Message]) -> bool:
+    """Whether a list of parts holds any text."""
+    return any(str(part.get("text") or part.get("refusal") or "").strip() for part in content)
+
+
+def _empty_answer(message: Message, path: Path) -> Iterator[Fault]:
     if not message.get("tool_calls") and not message.get("function_call"):
-        place = ("messages", index, "content")
+        place = (*path, "content")
         yield Fault(place, "empty-answer", "the assistant's answer is empty", "give it text or drop the record")
+
+
+def _nobody_asks(*path: str) -> Fault:
+    text = "no message is the user's: the answer belongs to no question"
+    return Fault(path, "no-user-message", text, "fine for text that starts by itself; else add it", "suggestion")
+
+
+def _offered(record: dict[str, Any]) -> frozenset[str] | None:
+    """The names of all functions that a record offers to the model; None where it says nothing about them."""
+    functions = [tool["function"] for tool in record.get("tools") or ()] + list(record.get("functions") or ())
+    return frozenset(function["name"] for function in functions) if functions else None
 
 
 def _copied_answer(index: int) -> Fault:
@@ -124,13 +153,12 @@ def _completion_faults(record: dict[str, Any]) -> list[Fault]:
 
 
 def _preference_faults(record: dict[str, Any]) -> list[Fault]:
-    faults = []
+    faults: list[Fault] = []
     wanted, unwanted = record["preferred_output"][0], record["non_preferred_output"][0]
     for key, message in (("preferred_output", wanted), ("non_preferred_output", unwanted)):
         content = message.get("content")
-        if isinstance(content, str) and not content.strip() and not message.get("tool_calls"):
-            place = (key, 0, "content")
-            faults.append(Fault(place, "empty-answer", f"{key} is empty", "give it text or drop the record"))
+        if content is not None and not (content.strip() if isinstance(content, str) else _said(content)):
+            faults.extend(_empty_answer(message, (key, 0)))
     if wanted == unwanted:
         text = "preferred_output and non_preferred_output are equal: there is nothing to prefer"
         faults.append(Fault(("non_preferred_output",), "equal-outputs", text, "drop the pair"))
@@ -139,14 +167,16 @@ def _preference_faults(record: dict[str, Any]) -> list[Fault]:
         text = "the input ends with an assistant message; the two outputs answer the user's last one"
         hint = "move that message into the outputs"
         faults.append(Fault(("input", "messages", len(messages) - 1, "role"), "input-ends-with-assistant", text, hint))
-    path: Path = ("input",)
-    faults.extend(Fault((*path, *f.path), f.code, f.message, f.hint, f.severity) for f in tool_faults(messages))
-    faults.extend(Fault((*path, *f.path), f.code, f.message, f.hint, f.severity) for f in image_faults(messages))
+    if all(message["role"] != "user" for message in messages):
+        faults.append(_nobody_asks("input", "messages"))
+    inside = [*tool_faults(messages, _offered(record["input"])), *image_faults(messages)]
+    faults.extend(Fault(("input", *f.path), f.code, f.message, f.hint, f.severity) for f in inside)
     return faults
 
 
-def _reinforcement_faults(messages: Sequence[Message]) -> list[Fault]:
-    faults = [*tool_faults(messages), *image_faults(messages)]
+def _reinforcement_faults(record: dict[str, Any]) -> list[Fault]:
+    messages: Sequence[Message] = record["messages"]
+    faults = [*tool_faults(messages, _offered({"tools": record.get("tools")})), *image_faults(messages)]
     if messages[-1]["role"] == "assistant":
         text = "the last message is the assistant's; in reinforcement the model itself answers the user's last message"
         place = ("messages", len(messages) - 1, "role")
@@ -154,8 +184,13 @@ def _reinforcement_faults(messages: Sequence[Message]) -> list[Fault]:
     return faults
 
 
-def tool_faults(messages: Sequence[Message]) -> Iterator[Fault]:
-    """Tool calls that nobody answers, answers that nobody asked for, doubled ids, arguments that are not JSON."""
+def tool_faults(messages: Sequence[Message], offered: frozenset[str] | None) -> Iterator[Fault]:
+    """Tool calls that nobody answers, answers that nobody asked for, doubled ids, arguments that are not JSON.
+
+    Args:
+        messages: the conversation.
+        offered: names of the functions that the record offers; None where it says nothing about them.
+    """
     open_calls: dict[str, Path] = {}
     for index, message in enumerate(messages):
         role = message["role"]
@@ -176,15 +211,18 @@ def tool_faults(messages: Sequence[Message]) -> Iterator[Fault]:
                 text = f"the tool call id {call['id']!r} is used twice in one message"
                 yield Fault((*path, "id"), "doubled-tool-call-id", text, "give each call an id of its own")
             open_calls[call["id"]] = path
-            yield from _argument_faults(call["function"]["arguments"], (*path, "function", "arguments"))
+            yield from _call_faults(call["function"], offered, (*path, "function"))
         if function := message.get("function_call"):
-            path = ("messages", index, "function_call", "arguments")
-            yield from _argument_faults(function["arguments"], path)
+            yield from _call_faults(function, offered, ("messages", index, "function_call"))
 
 
-def _argument_faults(arguments: str, path: Path) -> Iterator[Fault]:
+def _call_faults(call: Message, offered: frozenset[str] | None, path: Path) -> Iterator[Fault]:
+    if offered is not None and call["name"] not in offered:
+        text = f"{call['name']!r} is called, but the record offers {', '.join(sorted(offered))} only"
+        yield Fault((*path, "name"), "unknown-tool", text, "correct the name, or add the tool to the record", "warning")
+    path = (*path, "arguments")
     try:
-        value = orjson.loads(arguments)
+        value = orjson.loads(call["arguments"])
     except orjson.JSONDecodeError as error:
         yield Fault(
             path, "arguments-not-json", f"the arguments are not JSON: {error.msg}", "write them with json.dumps"
@@ -225,14 +263,26 @@ def _image_faults(url: str, path: Path) -> Iterator[Fault]:
     elif (size := (len(url) - kind.end()) * 3 // 4) > MAX_IMAGE_BYTES:
         text = f"the image has {size / 2**20:.1f} MB; at most {MAX_IMAGE_BYTES // 2**20} MB are taken"
         yield Fault(path, "image-too-large", text, "scale it down")
+    elif not _begins_as(kind[1], url[kind.end() : kind.end() + 64]):
+        text = f"the data behind {kind[0]!r} does not begin as such an image does"
+        yield Fault(path, "bad-image", text, "name its real type, and encode the bytes of the file with base64")
+
+
+def _begins_as(kind: str, encoded: str) -> bool:
+    try:
+        data = base64.b64decode(encoded[: len(encoded) // 4 * 4], validate=True)
+    except binascii.Error:
+        return False
+    return data.startswith(_FIRST_BYTES[kind]) and (kind != "webp" or data[8:12] == b"WEBP")
 
 
 def _invisible_faults(record: dict[str, Any]) -> Iterator[Fault]:
     for path, text in texts(record):
-        found = _INVISIBLE.search(text)
-        if found is not None:
-            name = f"U+{ord(found[0]):04X} ({_NAMES[found[0]]})"
-            message = f"invisible character {name} at position {found.start()}"
+        for sign in dict.fromkeys(_INVISIBLE.findall(text)):
+            name = _NAMES.get(sign) or unicodedata.name(sign, "control character").lower()
+            number = text.count(sign)
+            often = "" if number == 1 else f", {number} times"
+            message = f"invisible character U+{ord(sign):04X} ({name}) at position {text.index(sign)}{often}"
             yield Fault(path, "invisible-character", message, "remove it, the model would learn it", "warning")
 
 

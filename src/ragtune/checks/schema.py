@@ -9,7 +9,7 @@ import orjson
 from pydantic import ConfigDict, Discriminator, Field, Strict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from ragtune.records import Fault, RecordFormat, detect_format, schema_errors
+from ragtune.records import Fault, RecordFormat, SchemaError, detect_format, schema_errors
 from ragtune.records.parsing import RECORD_OF
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def shape_faults(data: dict[str, Any], format: RecordFormat) -> list[Fault]:
     try:
         record = RECORD_OF[format].collect(data)
     except ValidationError as error:
-        return [Fault(item.path, item.code, item.message, _shape_hint(item.code)) for item in schema_errors(error)]
+        return [Fault(item.path, item.code, item.message, _shape_hint(item)) for item in schema_errors(error)]
     return list(record.faults())
 
 
@@ -121,13 +121,24 @@ _HINTS = {
 }
 
 
-def _shape_hint(code: str) -> str:
-    return _HINTS.get(code, "correct the value or drop the record")
+def _shape_hint(error: SchemaError) -> str:
+    if error.code == "unknown-key" and len(error.path) == 1 and _lower(error.path[0]) in _PAIR:
+        return "write it in lower case, without spaces; a repaired copy does (fix=True, ragtune check --fix)"
+    return _HINTS.get(error.code, "correct the value or drop the record")
+
+
+_PAIR = frozenset({"prompt", "completion"})
+
+
+def _lower(key: object) -> str:
+    return str(key).strip().lower()
 
 
 def format_of(data: dict[str, Any]) -> tuple[RecordFormat | None, list[Fault]]:
     """The record kind of an object, or a fault that lists its keys."""
     found = detect_format(data)
+    if found is None and set(map(_lower, data)) >= _PAIR:
+        found = "completion"
     if found is not None:
         return found, []
     keys = ", ".join(map(repr, list(data)[:12])) or "none"
@@ -135,4 +146,6 @@ def format_of(data: dict[str, Any]) -> tuple[RecordFormat | None, list[Fault]]:
         "chat needs 'messages'; completion 'prompt' and 'completion'; preference 'input' and two outputs; "
         "rows of your own become records with ragtune.DatasetBuilder.from_jsonl(...).chat(...)"
     )
+    if "preferred_completion" in data or "non_preferred_completion" in data:
+        hint = "these names are from before July 2025: call them preferred_output and non_preferred_output"
     return None, [Fault((), "unknown-format", f"no record kind has these keys: {keys}", hint)]
