@@ -79,7 +79,7 @@ def script(server: ScriptedBackend, row: Trouble, call: str) -> None:
 
 def judge(error: Exception, row: Trouble, call: str, arguments: dict[str, Any], server: ScriptedBackend) -> None:
     """The right class, the row's words, nothing left to fill in, no key, and patience only where it helps."""
-    text = row.text(call=call, subject=subject_of(arguments), base_url=server.base_url + "/", says=row.example)
+    text = row.text(call=call, subject=subject_of(arguments), base_url=server.base_url, says=row.example)
     assert "{" not in text
     assert server.api_key not in text
     if row.becomes is not None:

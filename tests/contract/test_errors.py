@@ -163,6 +163,26 @@ def test_no_key_shows_anywhere(
         assert SECRET not in text
 
 
+def test_no_password_of_an_address_shows(stub: Any, wire: Any, dataset: rt.Dataset) -> None:
+    """In plans, and in errors of a server that answers, answers nonsense, or does not answer at all."""
+    shown = []
+    stub.on("GET", "/models", (500, wire.error("busy")))
+    stub.on("GET", "/files", b"<html>busy</html>")
+    for where in (stub.base_url, "http://127.0.0.1:9/v1"):
+        url = where.replace("http://", "http://user:a-password@")
+        with openai.OpenAI(base_url=url, api_key=SECRET, max_retries=0) as client:
+            shown += [str(rt.Maintenance(client).delete_file("file-1", dry_run=True).to_dict())]
+            shown += [repr(rt.TunedModel(client, "base").ask("?", dry_run=True))]
+            shown += [str(rt.FineTuneJob.plan(client, dataset, rt.TuneSpec(model="base")))]
+            for read in (rt.Maintenance(client).models, rt.Maintenance(client).files):
+                with pytest.raises((openai.OpenAIError, rt.RagtuneError)) as trouble:
+                    read()
+                shown += ["".join(traceback.format_exception(trouble.value))]
+    assert "127.0.0.1" in shown[0]
+    for text in shown:
+        assert "a-password" not in text
+
+
 def test_errors_of_single_questions_are_values_in_their_places(stub: Any, api: Api, wire: Any) -> None:
     def answer(request: Any) -> Any:
         question = request.json["messages"][-1]["content"]

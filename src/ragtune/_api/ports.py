@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ragtune._api.calls import ORGANIZATION_HEADER, FilePart, LocalFile, Reply
 from ragtune._api.faults import UnreadableReplyError, explaining
+from ragtune._api.identity import public_url
 from ragtune._api.times import poll_after_s
 from ragtune._drive import run
 
@@ -37,7 +38,7 @@ class Port(Protocol):
 
     @property
     def base_url(self) -> str:
-        """Where the calls go."""
+        """Where the calls go, without user, password and query: it stands in plans, logs and errors."""
 
     @property
     def owner(self) -> tuple[str | None, str | None]:
@@ -104,7 +105,7 @@ class SyncPort:
     @property
     def base_url(self) -> str:
         """Where the calls go."""
-        return str(self._client.base_url)
+        return public_url(str(self._client.base_url))
 
     @property
     def owner(self) -> tuple[str | None, str | None]:
@@ -200,7 +201,7 @@ class AsyncPort:
     @property
     def base_url(self) -> str:
         """Where the calls go."""
-        return str(self._client.base_url)
+        return public_url(str(self._client.base_url))
 
     @property
     def owner(self) -> tuple[str | None, str | None]:
@@ -336,4 +337,4 @@ def _raw_method(client: Any, name: str) -> Callable[..., Any]:
 
 
 def _explaining(client: openai.OpenAI | openai.AsyncOpenAI, name: str, arguments: dict[str, Any]) -> Any:
-    return explaining(name, arguments, base_url=str(client.base_url), key=client.api_key)
+    return explaining(name, arguments, base_url=public_url(str(client.base_url)), key=client.api_key)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypedDict
 
 from ragtune import catalog, files
 from ragtune._api.calls import LocalFile
-from ragtune._api.identity import public_url
 from ragtune.errors import BudgetExceeded, DatasetError, SpecError, Unsupported
 from ragtune.files import UploadedFile
 from ragtune.job.base_model import WARN_DAYS, check_base, check_end
@@ -132,7 +131,7 @@ def _run(api: Api, data: Dataset | UploadedFile | str, spec: TuneSpec, key: str,
     return Run(
         state="intent",
         account="",
-        server=public_url(api.port.base_url),
+        server=api.port.base_url,
         key=key,
         model=spec.model,
         suffix=spec.suffix,

@@ -6,7 +6,6 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from ragtune._api import Api
-from ragtune._api.identity import public_url
 from ragtune._api.planning import PlanEnd
 from ragtune.job import placing
 from ragtune.plan import Plan
@@ -36,7 +35,7 @@ async def plan(port: PlanPort, order: Order) -> Plan:
     warnings = [*order.warnings, *_duplicates(runs, existing, probed=port.probes)]
     if port.probes:
         warnings += [*_files_there(order, calls, existing), *await _closed(api, order)]
-    return Plan(server=public_url(port.base_url), calls=calls, cost=order.cost, warnings=tuple(warnings))
+    return Plan(server=port.base_url, calls=calls, cost=order.cost, warnings=tuple(warnings))
 
 
 def _duplicates(runs: list[Run], existing: JobDetails | None, *, probed: bool) -> list[str]:
