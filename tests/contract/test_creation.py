@@ -54,6 +54,15 @@ def test_a_job_carries_key_fingerprint_and_system_prompt(server: Any, api: Api, 
     assert [len(server.sent(*call)) for call in (JOBS, FILES)] == [1, 2]
 
 
+def test_fields_that_are_left_out_are_not_sent(server: Any, api: Api, dataset: rt.Dataset) -> None:
+    """Nor as null, which servers refuse in a suffix."""
+    assert dataset.train.path is not None
+    rt.FineTuneJob.create(api, rt.Dataset.from_files(dataset.train.path), rt.TuneSpec(model="base"))
+    body = server.sent(*JOBS)[0].json
+    assert set(body) == {"model", "method", "metadata", "training_file"}
+    assert b"null" not in server.sent(*JOBS)[0].body
+
+
 def test_the_uploaded_name_says_which_content_it_is(server: Any, api: Api, dataset: rt.Dataset) -> None:
     rt.upload(api, dataset)
     sent = server.sent(*FILES)[0].body

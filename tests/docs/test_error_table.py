@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ragtune._api.troubles import TROUBLES, Trouble
@@ -59,6 +60,13 @@ def test_the_page_shows_the_table_that_the_library_speaks_from() -> None:
     text = PAGE.read_text(encoding="utf-8")
     shown = text.partition(BEGIN)[2].partition(END)[0]
     assert shown == table(), "write it anew: python -m tests.docs.test_error_table"
+
+
+def test_the_tests_that_the_page_names_are_there() -> None:
+    written = "".join(file.read_text(encoding="utf-8") for file in PAGE.parents[2].glob("tests/*/test_*.py"))
+    named = re.findall(r"`(test_\w+)`", PAGE.read_text(encoding="utf-8"))
+    assert len(named) == 23
+    assert [name for name in named if f"def {name}(" not in written] == []
 
 
 if __name__ == "__main__":
