@@ -20,6 +20,7 @@ from ragtune.local import LocalBackend
 BASE = "smollm2-135m-instruct"  # a 135-million-parameter model, Apache-2.0, fetched once by `ragtune fetch`
 SEED = int(os.environ.get("RAGTUNE_DEMO_SEED", "7"))
 FOLDER = Path("runs/quickstart")
+JOURNAL = FOLDER / "journal.sqlite3"  # the demo begins anew each time, so its jobs stay out of your own journal
 N_EPOCHS = 8  # how often the model reads each fact
 SYSTEM = "Answer the question about the town of Quillhaven."
 QUESTIONS = 40  # trained questions that are asked of the base and of the tuned model
@@ -71,9 +72,9 @@ print(f"{backend.base_url} answers like OpenAI; `client` is an ordinary openai.{
 # %%
 heading("3. Upload and create the job")
 spec = rt.TuneSpec(model=BASE, method=rt.Supervised(n_epochs=N_EPOCHS, batch_size=4), seed=SEED, suffix="quillhaven")
-uploaded = rt.upload(client, dataset)
+uploaded = rt.upload(client, dataset, journal=JOURNAL)
 print(f"uploaded {uploaded.filename}: {uploaded.id}, {uploaded.bytes:,} bytes")
-job = rt.FineTuneJob.create(client, dataset, spec)
+job = rt.FineTuneJob.create(client, dataset, spec, journal=JOURNAL)
 print(f"created {job.id}: {job.status}")
 
 # %%
@@ -130,7 +131,7 @@ for event in rt.Maintenance(client).events(job.id, limit=5):
 
 # %%
 heading("8. A second job, created and cancelled")
-second = rt.FineTuneJob.create(client, dataset, spec, new=True)
+second = rt.FineTuneJob.create(client, dataset, spec, new=True, journal=JOURNAL)
 second.cancel()
 print(f"{second.id}: {second.refresh().status}")
 
