@@ -379,8 +379,10 @@ def test_a_layout_of_facts_gives_rows_for_a_template(tmp_path: Path) -> None:
 
 def test_an_unknown_layout_and_a_row_of_another_one_are_named(tmp_path: Path) -> None:
     """The message lists the layouts, or the keys that were found."""
-    with pytest.raises(DatasetError, match="sharegpt"):
+    with pytest.raises(DatasetError, match=r"'shargpt' is not one of .*sharegpt.*keys found: 'question'.*'support'"):
         rt.DatasetBuilder.from_rows(ROWS, layout="shargpt")
+    with pytest.raises(DatasetError, match="'shargpt' is not one of"):
+        rt.DatasetBuilder.from_rows([], layout="shargpt")
     with pytest.raises(DatasetError, match=r"row 0.*'support'"):
         rt.DatasetBuilder.from_rows(ROWS, layout="sharegpt").build(tmp_path / "out")
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from ragtune.dataset.batches import BATCH_ROWS, ArrowBatch, Batch, RowBatch
+from ragtune.dataset.documents import Document
 from ragtune.dataset.mapped import read_mapped
 from ragtune.errors import DatasetError
 from ragtune.layouts import get_layout
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _HUB_COMMIT = re.compile(r"hf://datasets/[^@]+@([0-9a-f]{40})/")
 Rows = Iterable[Mapping[str, Any]]
+_ROWS_IN_JSON = "rows must be a list of objects, or the only list in an object"
 _LOCAL_WAYS = "from_json, from_jsonl, from_csv, from_parquet, from_pandas or from_rows"
 
 
@@ -179,53 +181,49 @@ def _bad_json(path: Path, number: int, line: bytes, error: Exception) -> str:
 
 
 def read_json(path: Path) -> Iterator[Batch]:
-    """Rows from a JSON array of objects, read piece by piece, or from the one list that an object holds."""
+    """Rows from a JSON array of objects, or from the one list that an object holds; read piece by piece."""
     return batched_rows(_json_rows(path), str(path))
 
 
 def _json_rows(path: Path) -> Iterator[Any]:
-    decoder = json.JSONDecoder()
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            buffer = file.read(1 << 16).lstrip()
-            if not buffer.startswith("["):
-                yield from _rows_in_object(path, buffer + file.read())
-                return
-            buffer = buffer[1:]
-            while True:
-                buffer = buffer.lstrip(" \t\r\n,")
-                if buffer.startswith("]"):
-                    return
-                try:
-                    value, end = decoder.raw_decode(buffer)
-                except json.JSONDecodeError as error:
-                    more = file.read(max(1 << 16, len(buffer)))
-                    if not more:
-                        raise DatasetError(f"{path} is not JSON: {error.msg}; it must hold a list of objects") from None
-                    buffer += more
-                    continue
-                buffer = buffer[end:]
+    with path.open(encoding="utf-8-sig") as file:
+        document = Document(file)
+        try:
+            if document.take("["):
+                yield from document.items()
+            elif document.take("{"):
+                yield from _rows_in_object(path, document)
+            elif document.next_sign():
+                raise DatasetError(f"{path} holds {type(document.value()).__name__}; {_ROWS_IN_JSON}")
+            _refuse_more(path, document)
+        except json.JSONDecodeError as error:
+            raise DatasetError(f"{path} is not JSON: {error.msg} (near character {document.place:,})") from None
+        except UnicodeDecodeError as error:
+            raise DatasetError(
+                f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x}; convert the file, for example with "
+                f"iconv -f {_likely_encoding(path)} -t utf-8"
+            ) from None
+
+
+def _rows_in_object(path: Path, document: Document) -> Iterator[Any]:
+    """The values of the one list in an object."""
+    lists: list[str] = []
+    for key in document.names():
+        if not document.take("["):
+            document.value()
+            continue
+        lists.append(key)
+        for value in document.items():
+            if len(lists) == 1:
                 yield value
-    except UnicodeDecodeError as error:
-        raise DatasetError(
-            f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x}; convert the file, for example with "
-            f"iconv -f {_likely_encoding(path)} -t utf-8"
-        ) from None
-
-
-def _rows_in_object(path: Path, text: str) -> Iterator[Any]:
-    if not text.strip():
-        return
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        hint = "; for one object per line use from_jsonl" if error.msg == "Extra data" else ""
-        raise DatasetError(f"{path} is not JSON: {error}{hint}") from None
-    lists = [key for key, item in value.items() if isinstance(item, list)] if isinstance(value, dict) else []
+    _refuse_more(path, document)
     if len(lists) != 1:
-        shown = f"an object with the lists {lists}" if isinstance(value, dict) else type(value).__name__
-        raise DatasetError(f"{path} holds {shown}; rows must be a list of objects, or the only list in an object")
-    yield from value[lists[0]]
+        raise DatasetError(f"{path} holds an object with the lists {lists}; {_ROWS_IN_JSON}")
+
+
+def _refuse_more(path: Path, document: Document) -> None:
+    if document.next_sign():
+        raise DatasetError(f"{path} is not JSON: there is more behind its end; for one object per line use from_jsonl")
 
 
 def csv_source(path: str | Path, delimiter: str, encoding: str) -> Source:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ragtune.dataset import sources
 from ragtune.dataset.functions import LaidOut
-from ragtune.layouts import get_layout
+from ragtune.layouts import LAYOUTS, get_layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,7 +71,7 @@ class WaysIn(ABC):
 
     @classmethod
     def from_json(cls, path: str | Path) -> Self:
-        """Rows from a JSON file that holds a list of objects, read piece by piece.
+        """Rows from a JSON file that holds a list of objects, or an object with one such list; read piece by piece.
 
         Raises:
             DatasetError: the file does not exist or is a folder.
@@ -146,8 +146,11 @@ class WaysIn(ABC):
             ignore: further keys of the rows that carry nothing to train on.
 
         Raises:
-            DatasetError: no layout has this name, or the builder has a template already.
+            DatasetError: no layout has this name, the message says which ones the keys of the first row fit; or the
+                builder has a template already.
         """
+        if name not in tuple(LAYOUTS):
+            get_layout(name, next((row for batch in self._source.read() for row in batch.rows()), None))
         layout = get_layout(name)
         if layout.kind == "rows":
             return self._with(source=sources.laid_out(self._source, name, ignore))
