@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import ragtune as rt
+from ragtune.dataset.page import histogram
 
 
 class Reader(HTMLParser):
@@ -55,6 +56,25 @@ def test_the_dataset_page_holds_figures_lengths_prices_problems_and_records(tmp_
         assert text in reader.text
     assert "rect" in reader.tags
     assert "gpt-4.1-2025-04-14" in read(dataset.report._repr_html_()).text
+
+
+def test_the_dataset_page_groups_problems_by_kind_with_examples(tmp_path: Path) -> None:
+    """How often each rule spoke, its first three cases, and where the prices come from."""
+    rows = [{"q": f"Question {n % 10}?", "a": f"answer \u200b {n}"} for n in range(30)]
+    dataset = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}").build(tmp_path / "out")
+    text = read(dataset.report.to_html()).text
+    assert "warninginvisible-character30line 1, messages[1].content:" in text
+    assert "warningcontradiction20line 11, messages: the question of line 1" in text
+    assert text.count("line 4, messages[1].content") == 0
+    assert "Prices: platform.openai.com" in text
+
+
+def test_the_length_chart_marks_the_context_where_examples_are_longer() -> None:
+    """A dashed line, and the number of examples behind it."""
+    assert "class='limit'" not in histogram([10, 20, 30], 65_536)
+    chart = histogram([10, 20, 30, 200], 100)
+    assert "class='limit' x1='347.8'" in chart
+    assert "1 longer than a training context of 100" in chart
 
 
 def test_the_check_page_lists_every_problem_it_kept(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ragtune.checks.report import CheckReport
+    from ragtune.checks.report import CheckReport, Problem, Severity
 
 # Readable on white and on black: a notebook brings its own background.
-_COLOURS = {"error": "#d0453c", "warning": "#a86f00", "suggestion": "#3f7fc0"}
+_COLOURS: dict[Severity, str] = {"error": "#d0453c", "warning": "#a86f00", "suggestion": "#3f7fc0"}
 _SENTENCE = "text-align:left;min-width:16rem;overflow-wrap:anywhere"
 
 
@@ -29,6 +29,29 @@ def problem_table(report: CheckReport, limit: int = 100) -> str:
     return f"<p><b>{escape(report.summary())}</b></p>{table}"
 
 
+def problems_by_kind(report: CheckReport, examples: int = 3) -> str:
+    """The summary, and for each rule that spoke how often it did, with its first cases."""
+    cases: dict[str, list[Problem]] = {}
+    for problem in report.problems:
+        cases.setdefault(problem.code, []).append(problem)
+    rows = []
+    for severity, code in sorted(report.counts, key=lambda kind: (list(_COLOURS).index(kind[0]), kind[1])):
+        shown = cases.get(code, [])[:examples]
+        places = "<br>".join(f"{escape(_place(problem))}: {escape(problem.message)}" for problem in shown)
+        hint = f"<br><small>{escape(shown[0].hint)}</small>" if shown else ""
+        rows.append(
+            f"<tr><td style='color:{_COLOURS[severity]}'>{severity}</td><td style='text-align:left'>{escape(code)}</td>"
+            f"<td>{report.counts[severity, code]:,}</td><td style='{_SENTENCE}'>{places}{hint}</td></tr>"
+        )
+    head = "<tr><th>severity</th><th style='text-align:left'>rule</th><th>times</th><th style='text-align:left'>for example</th></tr>"
+    table = f"<div style='overflow-x:auto'><table>{head}{''.join(rows)}</table></div>" if rows else ""
+    return f"<p><b>{escape(report.summary())}</b></p>{table}"
+
+
+def _place(problem: Problem) -> str:
+    return ", ".join(filter(None, [f"line {problem.line}" if problem.line else "file", problem.path]))
+
+
 def whole_page(title: str, body: str) -> str:
     """One self-contained page: no script, no network."""
     style = (
@@ -43,6 +66,7 @@ def whole_page(title: str, body: str) -> str:
         "background:var(--said);white-space:pre-wrap;overflow-wrap:anywhere}"
         ".assistant{margin-left:auto;background:var(--answer)}.record{border-top:1px solid var(--line);padding:.6rem 0}"
         "figure{margin:0}svg{display:block;width:100%;height:auto}svg rect{fill:var(--bar)}svg text{fill:var(--ink)}"
+        "svg .limit{stroke:#d0453c;stroke-width:2;stroke-dasharray:6 4}"
     )
     return (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{escape(title)}</title>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from ragtune.checks.page import problem_table, whole_page
+from ragtune.checks.page import problems_by_kind, whole_page
 from ragtune.dataset.overlap import overlap_table
 from ragtune.dataset.preview import turns
 
@@ -28,7 +28,7 @@ def report_page(report: DatasetReport) -> str:
         shared_texts(report),
         f"<h2>Length of the training examples</h2>{histogram(report.lengths, report.context)}",
         f"<h2>Price</h2>{prices(report.costs)}",
-        "<h2>Problems</h2>" + "".join(problem_table(check) for check in report.checks.values()),
+        "<h2>Problems</h2>" + "".join(problems_by_kind(check) for check in report.checks.values()),
         f"<h2>Sample records</h2>{bubbles(report.samples)}",
     ]
     return whole_page("Dataset report", "".join(sections))
@@ -94,13 +94,16 @@ def histogram(lengths: Sequence[int], context: int) -> str:
         for part, anchor in enumerate(("start", "middle", "middle", "middle", "end"))
     )
     axis += f"<text x='0' y='13' font-size='16'>{highest:,} examples in the highest bar</text>"
+    if context < last:
+        place = 720 * context / last
+        axis += f"<line class='limit' x1='{place:.1f}' x2='{place:.1f}' y1='0' y2='150'><title>context</title></line>"
     longer = sum(length > context for length in lengths)
     note = f"longest {max(lengths):,} tokens; {longer:,} longer than a training context of {context:,}"
     image = f"<svg viewBox='0 0 720 178' role='img' aria-label='lengths in tokens'>{bars}{axis}</svg>"
     return f"<figure>{image}<figcaption>tokens per example; one bar is {width:,} wide; {note}</figcaption></figure>"
 
 
-def prices(costs: Iterable[CostEstimate]) -> str:
+def prices(costs: Sequence[CostEstimate]) -> str:
     """What training would cost, model by model."""
     rows = [
         f"<tr><td>{escape(cost.model)}</td><td>{cost.tokens:,}</td><td>{cost.epochs}</td>"
@@ -108,7 +111,10 @@ def prices(costs: Iterable[CostEstimate]) -> str:
         for cost in costs
     ]
     head = "<tr><th>model</th><th>tokens</th><th>epochs</th><th>US dollars</th><th>as of</th></tr>"
-    return f"<div class='wide'><table>{head}{''.join(rows)}</table></div>{_UNCOUNTED}"
+    # Without its scheme an address is a text that no browser makes a link of.
+    sources = sorted({cost.source.replace("https://", "") for cost in costs if cost.source})
+    told = f"<p>Prices: {escape('; '.join(sources))}</p>" if sources else ""
+    return f"<div class='wide'><table>{head}{''.join(rows)}</table></div>{told}{_UNCOUNTED}"
 
 
 def bubbles(records: Iterable[AnyRecord]) -> str:
