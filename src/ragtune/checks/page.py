@@ -43,7 +43,8 @@ def problems_by_kind(report: CheckReport, examples: int = 3) -> str:
             f"<tr><td style='color:{_COLOURS[severity]}'>{severity}</td><td style='text-align:left'>{escape(code)}</td>"
             f"<td>{report.counts[severity, code]:,}</td><td style='{_SENTENCE}'>{places}{hint}</td></tr>"
         )
-    head = "<tr><th>severity</th><th style='text-align:left'>rule</th><th>times</th><th style='text-align:left'>for example</th></tr>"
+    names = "<th style='text-align:left'>rule</th><th>times</th><th style='text-align:left'>for example</th>"
+    head = f"<tr><th>severity</th>{names}</tr>"
     table = f"<div style='overflow-x:auto'><table>{head}{''.join(rows)}</table></div>" if rows else ""
     return f"<p><b>{escape(report.summary())}</b></p>{table}"
 
