@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -54,6 +58,16 @@ def test_two_hundred_jobs_take_two_requests_a_look(stub: Any, api: Api, wire: An
     assert [status for _, status in told] == ["queued"] * 200 + ["running"] * 200 + ["succeeded"] * 200
     assert {id(job) for job, _ in told} == {id(job) for job in jobs}
     assert [request.path for request in stub.requests[before:]] == [LIST[1]] * 6
+
+
+def test_two_hundred_jobs_stay_within_twenty_megabytes() -> None:
+    """A process of its own, whose resident size nobody else changes; against a real server, in eight looks or so."""
+    script = Path(__file__).parents[2] / "benchmarks" / "watch_many.py"
+    done = subprocess.run([sys.executable, script, "--looks", "8"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("200 jobs ended")
+    more = re.search(r"at most ([\d.]+) MB more", done.stdout)
+    assert more is not None
+    assert float(more[1]) < 20, done.stdout
 
 
 def test_the_last_jobs_are_asked_for_one_by_one(stub: Any, api: Api, wire: Any, clock: Any) -> None:
