@@ -17,7 +17,7 @@ from ragtune.local.bases import BASES
 from ragtune.local.card import model_card
 from ragtune.local.store.schema import MIGRATIONS, JobRow, ModelRow, fields
 from ragtune.train.base import load_model, load_tokenizer, quiet
-from ragtune.train.encoder import PLAIN_TEMPLATE
+from ragtune.train.templates import ChatTemplate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -183,8 +183,8 @@ def _merge(base: Path, adapter: Path, target: Path) -> None:
 
 def _save_tokenizer(base: Path, target: Path) -> None:
     tokenizer = load_tokenizer(base)
-    if not tokenizer.chat_template:
-        tokenizer.chat_template = PLAIN_TEMPLATE  # what it was trained and asked with here
+    if not isinstance(tokenizer.chat_template, dict):
+        tokenizer.chat_template = ChatTemplate(tokenizer).source  # what it was trained and asked with here
     tokenizer.save_pretrained(target)
 
 

@@ -14,11 +14,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ragtune.errors import RecordError
+from ragtune.train.templates import ChatTemplate, Messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["IGNORED", "PLAIN_TEMPLATE", "Encoder", "Example", "Pair"]
+__all__ = ["IGNORED", "Encoder", "Example", "Pair"]
 
 IGNORED = -100
 """Label of a position that carries no loss (the value that PyTorch's cross entropy leaves out)."""
@@ -26,16 +27,6 @@ IGNORED = -100
 _MARK = "\ufdd0"  # noncharacters: Unicode promises that no text holds them
 _PROBE = "\ufdd1"
 _OWN_CHARACTERS = str.maketrans("", "", _MARK + _PROBE)
-
-# For bases without a chat template. The answer begins after the colon, so that its first word keeps its space.
-PLAIN_TEMPLATE = (
-    "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}"
-    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n\n{% endfor %}"
-    "{% if add_generation_prompt %}Assistant:{% endif %}"
-)
-"""The chat template for bases that have none."""
-
-Messages = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +107,7 @@ class Encoder:
     def __init__(self, tokenizer: Any, *, max_length: int) -> None:
         self.tokenizer = tokenizer
         self.max_length = max_length
+        self._template = ChatTemplate(tokenizer)
         special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
         longest_first = sorted(special | set(tokenizer.all_special_tokens), key=lambda text: (-len(text), text))
         # Without special tokens the pattern must match nothing, not everything.
@@ -125,15 +117,20 @@ class Encoder:
         """Encode a conversation; every assistant message without `weight: 0` carries loss.
 
         Raises:
-            RecordError: the chat template cannot render it, or it holds an image.
+            RecordError: the chat template cannot render it or leaves an answer out, or it holds an image.
         """
+        if not self._template.writes_calls and any(_has_calls(message) for message in messages):
+            raise RecordError(
+                "the chat template of this base writes no calls of tools, so none can be learned; take the calls out, "
+                "or train a base whose template knows tools"
+            )
         weights = [message.get("weight", 1) for message in messages]
         plain, guarded_tools = self._prepare(messages), self._guard(_plain_tools(tools))
         plain = self._fitting(plain, guarded_tools)
         weights = weights[len(weights) - len(plain) :]  # a system message that was folded into the next one is gone
-        text = self._render(plain, guarded_tools)
+        text = self._template.render(plain, guarded_tools)
         spans = [
-            self._turn(plain, guarded_tools, text, index)
+            self._answer(plain, guarded_tools, text, index)
             for index, (message, weight) in enumerate(zip(plain, weights, strict=True))
             if message["role"] == "assistant" and weight != 0
         ]
@@ -158,7 +155,7 @@ class Encoder:
         """
         guarded_tools = self._guard(_plain_tools(tools))
         plain = self._fitting(self._prepare(messages), guarded_tools)
-        return self._encode(self._render(plain, guarded_tools, open_turn=True))
+        return self._encode(self._template.render(plain, guarded_tools, open_turn=True))
 
     def completion_prompt(self, prompt: str) -> list[int]:
         """Token ids after which the model goes on with the text; never empty."""
@@ -184,7 +181,7 @@ class Encoder:
 
     def _prepare(self, messages: Sequence[Mapping[str, Any]]) -> Messages:
         guarded: Messages = self._guard([_plain_message(message) for message in messages])
-        return guarded
+        return [self._template.with_calls(message) for message in guarded]
 
     def _fitting(self, messages: Messages, tools: Messages | None) -> Messages:
         """The messages themselves, or with the system text moved into the first user message.
@@ -197,57 +194,57 @@ class Encoder:
         system, user = messages[0]["content"], messages[1]["content"]
         try:
             # Only the head is rendered, so that the answer decides nothing here.
-            if system.strip() in self._render(messages[:2], tools):
+            if system.strip() in self._template.render(messages[:2], tools):
                 return messages
         except RecordError:
             pass
         return [{**messages[1], "content": f"{system}\n\n{user}"}, *messages[2:]]
 
-    def _render(self, messages: Messages, tools: Messages | None, *, open_turn: bool = False) -> str:
-        import jinja2
-
-        template = None if self.tokenizer.chat_template else PLAIN_TEMPLATE
-        try:
-            rendered = self.tokenizer.apply_chat_template(
-                messages, tools=tools, chat_template=template, tokenize=False, add_generation_prompt=open_turn
+    def _answer(self, messages: Messages, tools: Messages | None, text: str, index: int) -> tuple[int, int]:
+        """Where the answer of message `index` begins and ends, which must be there."""
+        start, end = self._turn(messages, tools, text, index)
+        words = re.findall(r"\w+", messages[index]["content"] or "")
+        if words and words[-1] not in text[start:end]:
+            raise RecordError(
+                "the chat template of this base leaves out the text of an assistant message; use another base"
             )
-        except (jinja2.TemplateError, TypeError, ValueError, LookupError) as error:
-            message = (
-                f"the chat template of this base cannot render these messages: {error}; change their roles or order"
-            )
-            raise RecordError(message) from error
-        return str(rendered)
+        return start, end
 
     def _turn(self, messages: Messages, tools: Messages | None, text: str, index: int) -> tuple[int, int]:
         """Where the answer of message `index` begins and ends in the rendered conversation."""
         before = self._rendered_prefix(messages[:index], tools, text, open_turn=True)
         through = self._rendered_prefix(messages[: index + 1], tools, text, open_turn=False)
         start = before if before is not None else self._edge(messages, tools, text, index, in_front=True)
+        has_calls = bool(messages[index].get("tool_calls"))
         if through is None:
             end = self._edge(messages, tools, text, index, in_front=False)
             # Calls of tools stand between the content and the end of the turn; nothing else does.
-            between = r"[\s\S]*?" if messages[index].get("tool_calls") else r"\s*"
+            between = r"[\s\S]*?" if has_calls else r"\s*"
             closing = re.compile(rf"{between}(?:{self._special.pattern})").match(text, end)
             return start, closing.end() if closing else end
         marks = list(self._special.finditer(text, start, through))
-        if marks and not text[marks[-1].end() : through].strip():
-            return start, marks[-1].end()
-        return start, through
+        if not marks or text[marks[-1].end() : through].strip():
+            return start, through
+        # A line further there may be the end of the whole text, which is no part of the answer; after calls, an end
+        # of its own is.
+        while not has_calls and len(marks) > 1 and text[marks[-2].end() : marks[-1].start()].isspace():
+            marks.pop()
+        return start, marks[-1].end()
 
     def _rendered_prefix(self, messages: Messages, tools: Messages | None, text: str, *, open_turn: bool) -> int | None:
         """Length of the rendering of some first messages, where the whole rendering begins with it."""
         try:
-            head = self._render(messages, tools, open_turn=open_turn)
+            head = self._template.render(messages, tools, open_turn=open_turn)
         except RecordError:
             return None
         return len(head) if text.startswith(head) else None
 
     def _edge(self, messages: Messages, tools: Messages | None, text: str, index: int, *, in_front: bool) -> int:
         """Where the content of a message begins or ends: where a probe beside it changes the rendering."""
-        content = messages[index]["content"]
+        content = messages[index]["content"] or ""
         probed = _PROBE + content if in_front else content + _PROBE
         changed = [*messages[:index], {**messages[index], "content": probed}, *messages[index + 1 :]]
-        return _common_prefix(text, self._render(changed, tools))
+        return _common_prefix(text, self._template.render(changed, tools))
 
     def _encode(self, text: str) -> list[int]:
         pieces = filter(None, text.split(_MARK))
@@ -279,6 +276,10 @@ class Encoder:
     def _cut(self, ids: list[int], labels: list[int]) -> Example:
         limit = self.max_length
         return Example(input_ids=ids[:limit], labels=labels[:limit], is_cut=len(ids) > limit)
+
+
+def _has_calls(message: Mapping[str, Any]) -> bool:
+    return bool(message.get("tool_calls") or message.get("function_call"))
 
 
 def _plain_message(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ragtune.errors import RecordError
 from ragtune.local.engine.generation import ToolCall
 from ragtune.local.engine.grammar import JSON_STYLE
+from ragtune.train.templates import ChatTemplate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -180,17 +182,12 @@ def find_call_format(tokenizer: Any) -> CallFormat | None:
 
 
 def _rendered(tokenizer: Any, messages: list[dict[str, Any]], *, open_turn: bool) -> str | None:
-    import jinja2
-
     if not tokenizer.chat_template:
         return None
     try:
-        text = tokenizer.apply_chat_template(
-            messages, tools=[_PROBE_TOOL], tokenize=False, add_generation_prompt=open_turn
-        )
-    except (jinja2.TemplateError, TypeError, ValueError, LookupError):
+        return ChatTemplate(tokenizer).render(messages, [_PROBE_TOOL], open_turn=open_turn)
+    except RecordError:
         return None
-    return str(text)
 
 
 def _answer(tokenizer: Any, asked: list[dict[str, Any]], prompt: str, *, calls: int) -> str | None:

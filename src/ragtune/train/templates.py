@@ -1,0 +1,145 @@
+"""Chat templates, rendered in one way for training and for asking; loads no torch.
+
+Templates differ in what they take: some open a thought that finished answers do not show, some tell the date, some
+write calls of tools only when their arguments are a text. What a template needs is found by trying it, so there is no
+list of model families.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ragtune.errors import RecordError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["PLAIN_TEMPLATE", "ChatTemplate", "Messages"]
+
+# For bases without a chat template. The answer begins after the colon, so that its first word keeps its space.
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n\n{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+"""The chat template for bases that have none."""
+
+Messages = list[dict[str, Any]]
+
+# Llama's templates tell this day where there is no clock; with today's a run could not be repeated tomorrow.
+_DAY = "26 Jul 2024"
+_NO_THOUGHT = {"enable_thinking": False}
+_NAME = "ragtune_probe"
+_ID = "ragtune01"  # nine letters and digits: some templates take no other length
+
+
+class ChatTemplate:
+    """The chat template of a tokenizer, or a plain one where it has none.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+
+    Example:
+        ```python
+        from ragtune.local.bases import resolve_base
+        from ragtune.train.base import load_tokenizer
+        from ragtune.train.templates import ChatTemplate
+
+        template = ChatTemplate(load_tokenizer(resolve_base("tiny-random")))
+        print(template.render([{"role": "user", "content": "Hi"}], None, open_turn=True).splitlines())
+        #> ['<|im_start|>user', 'Hi<|im_end|>', '<|im_start|>assistant']
+        print(template.writes_calls)
+        #> False
+        ```
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def render(self, messages: Messages, tools: Messages | None, *, open_turn: bool = False) -> str:
+        """The text of a conversation; `open_turn` ends it where the model is to speak.
+
+        Raises:
+            RecordError: the template refuses these messages.
+        """
+        return self._render(messages, tools, open_turn=open_turn, settings=self.settings)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Variables under which what a model is asked with is what its finished answers begin with.
+
+        Empty where the template does so by itself, or under no setting that is known.
+        """
+        asked = [{"role": "user", "content": "Probe."}]
+        finished = [*asked, {"role": "assistant", "content": "Found."}]
+        for settings in ({}, _NO_THOUGHT):
+            try:
+                prompt = self._render(asked, None, open_turn=True, settings=settings)
+                if self._render(finished, None, open_turn=False, settings=settings).startswith(prompt):
+                    return settings
+            except RecordError:
+                continue
+        return {}
+
+    @property
+    def writes_calls(self) -> bool:
+        """Whether the template writes calls of tools; others leave them out without a word."""
+        return self._arguments_as_text is not None
+
+    def with_calls(self, message: dict[str, Any]) -> dict[str, Any]:
+        """A message whose calls are as this template wants them."""
+        if not message.get("tool_calls") or not self._arguments_as_text:
+            return message
+        functions = [call["function"] for call in message["tool_calls"]]
+        texts = [f if isinstance(f.get("arguments"), str) else {**f, "arguments": _as_text(f)} for f in functions]
+        calls = [{**call, "function": text} for call, text in zip(message["tool_calls"], texts, strict=True)]
+        return {**message, "tool_calls": calls}
+
+    @property
+    def source(self) -> str:
+        """The template as text, for other programs: it asks as here."""
+        own = self._tokenizer.chat_template or PLAIN_TEMPLATE
+        fixed = "".join(f"{{%- set {name} = {json.dumps(value)} %}}" for name, value in self.settings.items())
+        return f"{fixed}{own}"
+
+    @cached_property
+    def _arguments_as_text(self) -> bool | None:
+        """Whether the arguments of calls must be JSON text, not an object; None when calls are not written at all."""
+        for arguments in ({"word": "probe"}, '{"word": "probe"}'):
+            call = {"id": _ID, "type": "function", "function": {"name": _NAME, "arguments": arguments}}
+            answer = {"role": "assistant", "content": "", "tool_calls": [call]}
+            try:
+                if _NAME in self.render([{"role": "user", "content": "Probe."}, answer], None):
+                    return isinstance(arguments, str)
+            except RecordError:
+                continue
+        return None
+
+    def _render(
+        self, messages: Messages, tools: Messages | None, *, open_turn: bool, settings: Mapping[str, Any]
+    ) -> str:
+        import jinja2
+
+        template = None if self._tokenizer.chat_template else PLAIN_TEMPLATE
+        try:
+            rendered = self._tokenizer.apply_chat_template(
+                messages,
+                tools=tools,
+                chat_template=template,
+                tokenize=False,
+                add_generation_prompt=open_turn,
+                date_string=_DAY,
+                **settings,
+            )
+        except (jinja2.TemplateError, TypeError, ValueError, LookupError) as error:
+            message = (
+                f"the chat template of this base cannot render these messages: {error}; change their roles or order"
+            )
+            raise RecordError(message) from error
+        return str(rendered)
+
+
+def _as_text(function: Mapping[str, Any]) -> str:
+    return json.dumps(function.get("arguments"), ensure_ascii=False)
