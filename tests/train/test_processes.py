@@ -44,13 +44,24 @@ def finish(worker: subprocess.Popen[bytes], spec: TrainSpec) -> None:
             worker.stdin.close()
 
 
-def test_two_processes_take_the_steps_of_one(make_spec: MakeSpec, tmp_path: Path) -> None:
+def accelerate(tmp_path: Path) -> list[str]:
+    """`accelerate launch` with a configuration for two processes; without GPUs they talk over gloo."""
+    config = tmp_path / "accelerate.yaml"
+    config.write_text(
+        "compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_GPU\nnum_machines: 1\nnum_processes: 2\n"
+    )
+    return [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
+
+
+@pytest.mark.parametrize("name", ["torchrun", "accelerate"])
+def test_two_processes_take_the_steps_of_one(make_spec: MakeSpec, tmp_path: Path, name: str) -> None:
     """Each takes four examples of a batch of eight; float32 sums differ by their order alone."""
+    launcher = TORCHRUN if name == "torchrun" else accelerate(tmp_path)
     held_out = write_lines(tmp_path / "valid.jsonl", chat_lines(24)[16:])
     settings = {"examples": 16, "batch_size": 8, "n_epochs": 3, "dtype": "float32", "validation_file": held_out}
     one, two = make_spec("one", **settings), make_spec("two", **settings)
     assert run(one) == EXIT_OK
-    finish(begin(two, TORCHRUN), two)
+    finish(begin(two, launcher), two)
     assert [read(spec, "start")[0]["n_processes"] for spec in (one, two)] == [1, 2]
     assert losses(two) == pytest.approx(losses(one), rel=1e-4)
     for name in ("train_mean_token_accuracy", "full_valid_loss", "valid_loss", "tokens_seen"):
