@@ -4,7 +4,8 @@
 
 Every round runs all cases one after the other, so that what else the machine does meets all of them. The backend is
 asked over HTTP by the official client in the same process: its CPU time holds server, client and model. Tuned models
-(rank 16 on every linear layer) are asked through the engine itself. The table gives the tokens per second of CPU time
+(rank 16 on every linear layer) are asked through the engine itself; beside them stands `generate` of transformers with
+PEFT for one of them. The table gives the tokens per second of CPU time
 and of wall time, the median of the rounds, and the ratio to plain `generate` with one prompt at a time: the median of
 the ratios within each round.
 """
@@ -38,8 +39,8 @@ def messages(number: int) -> Any:
     return [{"role": "user", "content": f"Tell me a long story about the number {number}."}]
 
 
-def plain(base: str, tokens: int, threads: int) -> Callable[[list[int], bool], int]:
-    """Plain transformers: greedy or sampled answers to a few questions; gives the number of tokens written."""
+def plain(base: str, tokens: int, threads: int, adapter: Path | None = None) -> Callable[[list[int], bool], int]:
+    """Plain transformers, with PEFT for an adapter: answers a few questions; gives the number of tokens written."""
     import torch
 
     from ragtune.local.bases import resolve_base
@@ -48,6 +49,12 @@ def plain(base: str, tokens: int, threads: int) -> Callable[[list[int], bool], i
     torch.set_num_threads(threads)
     folder = resolve_base(base)
     tokenizer, model = load_tokenizer(folder), load_model(folder, dtype="bfloat16")
+    if adapter is not None:
+        from peft import PeftModel
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            model = PeftModel.from_pretrained(model, str(adapter)).eval()
 
     def ask(numbers: list[int], sampled: bool = False) -> int:
         told = {key: value for key, value in SAMPLED.items() if key != "seed"} if sampled else {}
@@ -124,7 +131,7 @@ def cases(
 ) -> Mapping[str, Callable[[], int]]:
     """What is compared, in the order of the table."""
     tuned = adapters(base, folder, 4)
-    generate = plain(base, tokens, threads)
+    generate, with_peft = plain(base, tokens, threads), plain(base, tokens, threads, tuned[0])
     together = ThreadPoolExecutor(8)
 
     def eight(**sampling: Any) -> int:
@@ -139,6 +146,7 @@ def cases(
         ),
         "backend, eight streams at once": eight,
         "backend, eight streams at once, sampled": lambda: eight(**SAMPLED),
+        "plain generate with PEFT, one tuned model": lambda: with_peft([0], False) + with_peft([1], False),
         "engine, one tuned model, one stream": lambda: mixed(engine, base, tokens, tuned[:1]),
         "engine, eight streams of one tuned model": lambda: mixed(engine, base, tokens, tuned[:1] * 8),
         "engine, base and four tuned models, eight streams": lambda: mixed(

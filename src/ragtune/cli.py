@@ -228,6 +228,9 @@ def serve(
         str | None, typer.Option(metavar="URL", help="Told when a job ends, in OpenAI's signed form.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads for training and answering.")] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Most weights of models in memory, for example 4GB.")
+    ] = None,
     alias: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=BASE", help="Further name of a base, so that unchanged programs run; may repeat."),
@@ -273,7 +276,7 @@ def serve(
 
         aliases = dict(_pair(text, option="--alias", example=_ALIAS_EXAMPLE) for text in alias or [])
         bases = dict(_pair(text, option="--base", example=_BASE_EXAMPLE) for text in base or [])
-        options = {"threads": threads, "aliases": aliases, "bases": bases, "launcher": launcher}
+        options = {"threads": threads, "memory": memory, "aliases": aliases, "bases": bases, "launcher": launcher}
         run_backend(folder, host=host, port=port, key=key, webhook=webhook, on_start=show, **options)
 
 

@@ -152,6 +152,12 @@ def test_serve_answers_until_it_is_stopped_and_keeps_its_key_private(tmp_path: P
     assert key_file.read_text().strip() not in line
 
 
+def test_a_memory_that_is_no_size_is_refused_in_words(tmp_path: Path) -> None:
+    code, _, err = run("serve", tmp_path / "backend", "--port", "0", "--memory", "80%")
+    assert code == 1
+    assert "memory '80%': give a number of bytes above 0, for example 4GB" in err
+
+
 @pytest.mark.parametrize("alias", ["tiny-random", "=tiny-random", "gpt-4o-mini="])
 def test_an_alias_that_names_no_base_makes_no_sense(tmp_path: Path, alias: str) -> None:
     code, _, err = run("serve", tmp_path / "backend", "--port", "0", "--alias", alias)

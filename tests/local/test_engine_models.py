@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ragtune.errors import BackendError
 from ragtune.local.bases import resolve_base
 from ragtune.local.engine import Engine, GenerateRequest
-from ragtune.local.engine.models import Models
+from ragtune.local.engine.models import LoadedBase, Models
 from ragtune.train.base import load_model, load_tokenizer, quiet
 
 
@@ -24,19 +26,7 @@ def base() -> Path:
 @pytest.fixture(scope="module")
 def adapters(base: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Three adapters that change the base a lot, each in its own way."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-
-    folders = []
-    for seed in range(3):
-        with torch.random.fork_rng(devices=[]), quiet(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers for an attribute by its old name
-            torch.manual_seed(seed)
-            settings = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
-            tuned: Any = get_peft_model(load_model(base, dtype="float32"), settings)
-            folders.append(tmp_path_factory.mktemp(f"adapter-{seed}"))
-            tuned.save_pretrained(str(folders[-1]))
-    return folders
+    return [put_on(base, tmp_path_factory.mktemp(f"adapter-{seed}"), seed) for seed in range(3)]
 
 
 @pytest.fixture
@@ -60,6 +50,107 @@ def test_base_and_tuned_models_answer_side_by_side(engine: Engine, base: Path, a
     assert len(set(alone)) == 4
     together = [generation.result() for generation in [engine.submit(ask(base, model)) for model in models]]
     assert [completed.choices[0].text for completed in together] == alone
+
+
+def put_on(base: Path, folder: Path, seed: int, **settings: Any) -> Path:
+    """An adapter that changes the base a lot."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    with torch.random.fork_rng(devices=[]), quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # attributes by their old names, and tied weights
+        torch.manual_seed(seed)
+        shape = {"r": 4, "target_modules": "all-linear", "init_lora_weights": False, "task_type": "CAUSAL_LM"}
+        tuned: Any = get_peft_model(load_model(base, dtype="float32"), LoraConfig(**{**shape, **settings}))
+        for name, parameter in tuned.named_parameters():
+            if "magnitude" in name or "modules_to_save" in name:  # as they are made they change little or nothing
+                parameter.data *= 1.5
+        tuned.save_pretrained(str(folder))
+    return folder
+
+
+def by_peft(base: Path, adapter: Path, ids: Any) -> Any:
+    """The logits of a model of PEFT's own."""
+    import torch
+    from peft import PeftModel
+
+    with torch.inference_mode(), quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tuned: Any = PeftModel.from_pretrained(load_model(base, dtype="float32"), str(adapter)).eval()
+        return tuned(input_ids=ids).logits
+
+
+def test_every_kind_of_adapter_computes_what_peft_computes(base: Path, adapters: list[Path], tmp_path: Path) -> None:
+    """Other ranks, scales and layers beside each other; DoRA and whole layers beside them, and after they have left."""
+    import torch
+
+    small = put_on(base, tmp_path / "small", 7, r=2, lora_alpha=3, target_modules=["q_proj", "down_proj"])
+    dora = put_on(base, tmp_path / "dora", 8, use_dora=True)
+    whole = put_on(base, tmp_path / "whole", 9, target_modules=["q_proj"], modules_to_save=["lm_head"])
+    ids = torch.randint(300, 900, (1, 9), generator=torch.Generator().manual_seed(1))
+    models = [None, adapters[0], small, adapters[1], None]
+    loaded = LoadedBase(base)
+    plain = loaded.forward([None], input_ids=ids).logits
+    expected = [plain if model is None else by_peft(base, model, ids) for model in models]
+    assert min((a - b).abs().max() for a, b in pairwise(expected)) > 0.1
+    for model in (adapters[0], small, adapters[1]):
+        loaded.load(model)
+
+    def check(models: list[Path | None], expected: list[Any]) -> None:
+        for model, logits in zip(models, expected, strict=True):
+            torch.testing.assert_close(loaded.forward([model], input_ids=ids).logits, logits, atol=1e-4, rtol=1e-4)
+        together = loaded.forward(models, input_ids=ids.expand(len(models), -1)).logits
+        torch.testing.assert_close(together, torch.cat(expected), atol=1e-4, rtol=1e-4)
+
+    check(models, expected)
+    check(models[:3], expected[:3])
+    for model in (dora, whole):
+        loaded.load(model)
+    check([*models, dora, whole], [*expected, by_peft(base, dora, ids), by_peft(base, whole, ids)])
+    for model in (dora, whole, small):
+        loaded.forget(model)
+    check([None, *adapters[:2]], [plain, expected[1], expected[3]])
+
+
+def test_an_adapter_that_does_not_fit_leaves_the_base_as_it_is(base: Path, tmp_path: Path) -> None:
+    """Weights of another shape fail while PEFT puts them in; the base answers afterwards as before."""
+    import json
+
+    import torch
+
+    wrong = put_on(base, tmp_path / "wrong", 9)
+    settings = json.loads((wrong / "adapter_config.json").read_text())
+    (wrong / "adapter_config.json").write_text(json.dumps({**settings, "r": 3}))
+    ids = torch.tensor([[300, 301, 302]])
+    loaded = LoadedBase(base)
+    before = loaded.forward([None], input_ids=ids).logits
+    with pytest.raises(BackendError, match="no adapter for"):
+        loaded.load(wrong)
+    assert torch.equal(loaded.forward([None], input_ids=ids).logits, before)
+
+
+def test_rows_whose_tokens_lie_in_one_line_keep_their_own_adapter(base: Path, tmp_path: Path) -> None:
+    """OPT takes rows and tokens together in its feed-forward layers."""
+    import torch
+    from transformers import AutoModelForCausalLM, OPTConfig
+
+    folder = tmp_path / "opt"
+    shape = {"hidden_size": 32, "word_embed_proj_dim": 32, "ffn_dim": 64, "num_hidden_layers": 2}
+    with torch.random.fork_rng(devices=[]), quiet():
+        torch.manual_seed(2)
+        made: Any = AutoModelForCausalLM
+        made.from_config(OPTConfig(vocab_size=1024, num_attention_heads=4, **shape)).save_pretrained(folder)
+    load_tokenizer(base).save_pretrained(folder)
+    models = [put_on(folder, tmp_path / "one", 1), None, put_on(folder, tmp_path / "two", 2)]
+    loaded = LoadedBase(folder)
+    for model in models:
+        if model is not None:
+            loaded.load(model)
+    ids = torch.tensor([[300, 301, 302, 303]])
+    alone = torch.cat([loaded.forward([model], input_ids=ids).logits for model in models])
+    together = loaded.forward(models, input_ids=ids.expand(3, -1)).logits
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+    assert (alone[0] - alone[2]).abs().max() > 1e-3
 
 
 def test_an_adapter_that_was_deleted_is_forgotten_after_its_last_answer(

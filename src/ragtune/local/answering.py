@@ -44,12 +44,16 @@ class Answering:
     Args:
         bases: where the weights of base models are.
         threads: CPU threads of the engine, None for its own choice.
+        memory_bytes: most bytes of weights in memory, None for its own choice.
         engine: what answers; None makes one on first use.
     """
 
-    def __init__(self, bases: BaseModels, *, threads: int | None, engine: AnsweringEngine | None) -> None:
+    def __init__(
+        self, bases: BaseModels, *, threads: int | None, memory_bytes: int | None, engine: AnsweringEngine | None
+    ) -> None:
         self._bases = bases
         self._threads = threads
+        self._memory_bytes = memory_bytes
         self._engine = engine
         self._lock = threading.Lock()
         self._open = 0
@@ -121,7 +125,7 @@ class Answering:
             if self._engine is None:
                 from ragtune.local.engine import Engine
 
-                self._engine = Engine(threads=self._threads)
+                self._engine = Engine(threads=self._threads, memory_bytes=self._memory_bytes)
             return self._engine
 
 

@@ -16,6 +16,7 @@ from ragtune.local.answering import Answering, AnsweringEngine
 from ragtune.local.app import make_app
 from ragtune.local.folder import FolderLock
 from ragtune.local.guard import LOOPBACK
+from ragtune.local.memory import memory_bytes
 from ragtune.local.names import BaseModels
 from ragtune.local.page import Door
 from ragtune.local.queue import Queue
@@ -60,6 +61,9 @@ class LocalBackend:
         cache_dir: folder of converted base models, None for the user's cache folder.
         threads: CPU threads for training and for answering each. None trains on half of the cores that this process
             may use, so that the machine stays usable meanwhile, and leaves the number for answering to torch.
+        memory: most bytes of weights that answering keeps in memory, as a number or as a text such as `4GB`; the model
+            that was asked longest ago leaves first. One model alone may be larger. None means 80 % of the memory of
+            the GPU, without one of this machine or container.
         max_running: most jobs that train at the same time; others wait in the queue.
         webhook: URL that is told when a job succeeds, fails or is cancelled: the three events of OpenAI's webhooks,
             signed with `webhook_secret`. None tells nobody.
@@ -99,6 +103,7 @@ class LocalBackend:
         aliases: Mapping[str, str] | None = None,
         cache_dir: str | Path | None = None,
         threads: int | None = None,
+        memory: int | str | None = None,
         max_running: int = 1,
         webhook: str | None = None,
         launcher: str | Sequence[str] | None = None,
@@ -118,6 +123,9 @@ class LocalBackend:
             cache_dir=None if cache_dir is None else Path(cache_dir),
         )
         self._threads = threads
+        self._memory = None if memory is None else memory_bytes(memory)
+        if memory is not None and engine is not None:
+            raise BackendError("memory=: an engine of your own keeps its own account; give one of memory= and engine=")
         self._max_running = max_running
         self._trainer = tuple(trainer or (*_words(launcher), "-m", "ragtune.train"))
         self._engine = engine
@@ -289,7 +297,9 @@ class _Running:
                     store=store,
                     bases=bases,
                     queue=backend._make_queue(store),
-                    answering=Answering(bases, threads=backend._threads, engine=backend._engine),
+                    answering=Answering(
+                        bases, threads=backend._threads, memory_bytes=backend._memory, engine=backend._engine
+                    ),
                     door=Door(),
                 )
                 host, port = backend._address

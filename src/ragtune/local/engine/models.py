@@ -6,14 +6,15 @@ import gc
 import inspect
 import json
 import logging
-import os
 import warnings
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from ragtune.errors import BackendError
+from ragtune.local.engine.adapters import BASE, AdapterLayers
 from ragtune.local.engine.grammar import token_table
 from ragtune.local.engine.tools import CallFormat, find_call_format
+from ragtune.local.memory import usable_memory
 from ragtune.train.base import context_length, load_model, load_tokenizer, quiet
 from ragtune.train.encoder import Encoder
 
@@ -29,7 +30,6 @@ _log = logging.getLogger("ragtune")
 
 # Tokens with which the common families end a turn or a text. A base's own configuration often names only one of them.
 _END_TOKENS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "</s>", "<|end_of_text|>")
-_BASE = "__base__"  # PEFT's word for rows without an adapter
 # What the families call the state that a model carries from token to token.
 _STATES = ("past_key_values", "cache_params", "state")
 
@@ -56,8 +56,8 @@ class LoadedBase:
         self._arguments = set(inspect.signature(self._model.forward).parameters)
         self.state_name = next((name for name in _STATES if name in self._arguments), None)
         self._peft: Any = None
+        self._layers = AdapterLayers(self._model)
         self._adapters: dict[Path, str] = {}
-        self._active: str | None = None
         self._count = 0
         self._call_format: tuple[CallFormat | None] | None = None
         self._token_table: Any = None
@@ -96,15 +96,10 @@ class LoadedBase:
         import torch
 
         known = {name: value for name, value in inputs.items() if name in self._arguments}
-        names = [_BASE if adapter is None else self._adapters[adapter] for adapter in adapters]
+        names = [BASE if adapter is None else self._adapters[adapter] for adapter in adapters]
+        self._layers.choose(names)
         with torch.inference_mode():
-            if self._peft is None:
-                return self._model(**known)
-            if len(set(names)) == 1:
-                self._switch(names[0])
-                return self._peft.base_model.model(**known)
-            self._switch(next(name for name in names if name != _BASE))
-            return self._peft(adapter_names=names, **known)
+            return self._model(**known)
 
     def to_device(self, tensor: Any) -> Any:
         """The tensor where the model is."""
@@ -126,8 +121,8 @@ class LoadedBase:
         name = f"adapter-{self._count}"
         try:
             with quiet(), warnings.catch_warnings():
-                # PEFT asks transformers for an attribute by its old name; nobody who reads the warning could change it.
-                warnings.simplefilter("ignore", FutureWarning)
+                # Old names of attributes, tied weights: nobody who reads it here could change anything.
+                warnings.simplefilter("ignore")
                 if self._peft is None:
                     self._peft = PeftModel.from_pretrained(self._model, str(adapter), adapter_name=name).eval()
                 else:
@@ -135,8 +130,10 @@ class LoadedBase:
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             message = f"{adapter}: no adapter for {self.folder.name} can be loaded from it ({error})"
             raise BackendError(message) from error
+        finally:
+            # Also after a failure: layers that were put in by then must not add anything to the base.
+            self._layers.refresh()
         self._adapters[adapter] = name
-        self._active = None
 
     def forget(self, adapter: Path) -> None:
         """Let go of an adapter."""
@@ -144,18 +141,9 @@ class LoadedBase:
         others = [] if name is None else [other for other in self._peft.peft_config if other != name]
         # PEFT cannot be without any adapter; the last one stays, out of reach, until another comes.
         if others:
-            self._switch(others[0])
+            self._peft.set_adapter(others[0])
             self._peft.delete_adapter(name)
-
-    def _switch(self, name: str) -> None:
-        if name == self._active:
-            return
-        if name == _BASE:
-            self._peft.base_model.disable_adapter_layers()
-        else:
-            self._peft.base_model.enable_adapter_layers()
-            self._peft.set_adapter(name)
-        self._active = name
+            self._layers.refresh()
 
     def _find_end_tokens(self) -> frozenset[int]:
         configured = getattr(self._model.generation_config, "eos_token_id", None)
@@ -169,7 +157,8 @@ class Models:
     """The bases and adapters in memory. When the budget is used up, what was used longest ago leaves first.
 
     Args:
-        memory_bytes: most bytes of weights; None means 80 % of the machine's memory. One model alone may be larger.
+        memory_bytes: most bytes of weights; None means 80 % of the memory of the GPU, without one of this machine or
+            container. One model alone may be larger.
     """
 
     def __init__(self, *, memory_bytes: int | None = None) -> None:
@@ -259,7 +248,7 @@ def _machine_memory() -> int:
 
     if torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[1])
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return usable_memory()
 
 
 def _dtype(folder: Path) -> Any:

@@ -36,7 +36,7 @@ class Engine:
         threads: CPU threads that PyTorch uses in this process; None leaves its own choice.
         max_batch: rows of one base model that run together.
         memory_bytes: most bytes of weights in memory; what was used longest ago leaves first. None means 80 % of the
-            machine's memory. One model alone may be larger.
+            memory of the GPU, without one of this machine or container. One model alone may be larger.
 
     Raises:
         MissingExtraError: the extra `local` is not installed.
