@@ -249,6 +249,28 @@ def test_a_stop_while_uploading_or_creating_says_how_to_go_on(
     assert not server.sent(*JOBS)
 
 
+def test_a_file_that_was_changed_since_is_not_sent_under_its_old_hash(
+    server: Any, api: Api, tmp_path: Any, dataset: rt.Dataset
+) -> None:
+    """Of the same size: every later upload of the old content would be handed the new one."""
+    assert dataset.train.path is not None
+    path = tmp_path / "train.jsonl"
+    path.write_bytes(dataset.train.path.read_bytes())
+    ours = rt.Dataset.from_files(path)
+    path.write_bytes(path.read_bytes().replace(b"It is", b"It as"))
+    for use in (lambda: rt.upload(api, ours), lambda: rt.FineTuneJob.create(api, ours, SPEC)):
+        with pytest.raises(rt.DatasetError, match=r"was changed after.*from_files"):
+            use()
+    assert {request.method for request in server.requests} <= {"GET"}
+
+
+@pytest.mark.parametrize("key", ["", 5, "x" * 513])
+def test_a_key_that_no_metadata_can_hold_is_refused(server: Any, api: Api, dataset: rt.Dataset, key: Any) -> None:
+    with pytest.raises(rt.SpecError, match=r"key: .* must be a text of 1 to 512 characters"):
+        rt.FineTuneJob.create(api, dataset, SPEC, key=key)
+    assert server.requests == []
+
+
 def test_content_that_lies_on_the_account_is_not_sent_again(
     server: Any, api: Api, wire: Any, dataset: rt.Dataset
 ) -> None:

@@ -281,6 +281,18 @@ def test_waiting_ends_at_its_deadline_and_the_job_runs_on(server: Any, api: Api,
     assert {request.method for request in server.requests} == {"GET"}
 
 
+def test_a_paused_job_is_told_once_and_the_deadline_says_what_helps(
+    server: Any, api: Api, wire: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.on(*JOB, wire.job(status="running"), wire.job(status="paused"))
+    with (
+        caplog.at_level("WARNING", "ragtune"),
+        pytest.raises(rt.WaitTimeout, match=r"paused and goes on after job\.resume"),
+    ):
+        rt.JobMonitor(rt.FineTuneJob.get(api, "ftjob-1")).wait(timeout_s=42)
+    assert caplog.text.count("is paused; it goes on after job.resume()") == 1
+
+
 def test_pauses_grow_while_nothing_happens_and_shrink_with_news(server: Any, api: Api, wire: Any, clock: Any) -> None:
     running = wire.job(status="running")
     server.on(*JOB, *[running] * 8, wire.job(status="succeeded"))

@@ -244,7 +244,7 @@ def local_file(source: Dataset | Split | str | os.PathLike[str]) -> LocalFile:
     """Return the file to send for what a caller named.
 
     Raises:
-        DatasetError: there is none, it is empty, or it cannot be read.
+        DatasetError: there is none, it is empty, cannot be read, or is not what the dataset knows any more.
     """
     if isinstance(source, str | os.PathLike):
         return _file_at(Path(source))
@@ -252,9 +252,15 @@ def local_file(source: Dataset | Split | str | os.PathLike[str]) -> LocalFile:
     if split.path is None or len(split) == 0:
         message = "this split is empty, so there is nothing to upload; build the dataset with a share for it"
         raise DatasetError(message)
-    return LocalFile(
-        path=split.path, name=_named(Path(split.path), split.sha256), bytes=split.bytes, sha256=split.sha256
-    )
+    file = _file_at(Path(split.path))
+    if file.sha256 != split.sha256:
+        # Sent under the old hash, it would be taken for the old content by every later upload.
+        message = (
+            f"{split.path} was changed after the dataset was built or read (its sha256 differs); nothing was sent. "
+            "Build it again, or take the file as it is with rt.Dataset.from_files"
+        )
+        raise DatasetError(message)
+    return file
 
 
 def _file_at(path: Path) -> LocalFile:

@@ -104,7 +104,7 @@ async def prepare(
         raise Unsupported(dialect.name, message, "build the dataset with validation=0.1, or pass validation=")
     cost = None if isinstance(data, UploadedFile | str) else await api.port.work(_cost, data, spec)
     _check_price(cost, spec.model, options)
-    key = options.get("key") or _key(_identity(data), _identity(options.get("validation")), request)
+    key = _checked_key(options.get("key")) or _key(_identity(data), _identity(options.get("validation")), request)
     metadata = dict(spec.metadata) | {KEY: key} | _remembered(data)
     check_metadata(metadata)
     warn_days = options.get("warn_days", WARN_DAYS)
@@ -210,6 +210,14 @@ def _identity(data: Dataset | UploadedFile | str | None) -> str | None:
     if isinstance(data, UploadedFile):
         return data.sha256 or data.id
     return data.fingerprint
+
+
+def _checked_key(key: str | None) -> str | None:
+    if key is not None and (not isinstance(key, str) or not 0 < len(key) <= LONGEST_VALUE):
+        raise SpecError(
+            f"key: {key!r} must be a text of 1 to {LONGEST_VALUE} characters; leave it out to go by the data"
+        )
+    return key
 
 
 def _key(data: str | None, validation: str | None, request: Json) -> str:

@@ -62,6 +62,7 @@ class AsyncJobMonitor:
         self._poll_s = poll_s
         self._patience_s = patience_s
         self._pace = Pace()
+        self._was_paused = False
 
     @property
     def job(self) -> AsyncFineTuneJob:
@@ -152,6 +153,12 @@ class AsyncJobMonitor:
         """Look at the job; returns the seconds after which the server wants to be asked again."""
         body = await self._api.look("fine_tuning.jobs.retrieve", timeout_s=timeout_s, fine_tuning_job_id=self._job.id)
         await saw(self._job, body)
+        paused = self._job.status == "paused"
+        if paused and not self._was_paused:
+            logger.warning(
+                "%s is paused; it goes on after job.resume(), until then there is only waiting", self._job.id
+            )
+        self._was_paused = paused
         return body.poll_after_s
 
     async def _model(self, poller: Poller, bar: ProgressBar) -> AsyncTunedModel:
@@ -220,6 +227,8 @@ class AsyncJobMonitor:
             return []
 
     def _late(self) -> str:
+        if self._was_paused:
+            return f"{self._job.id} is paused and goes on after job.resume(); {self._come_back()}"
         where = f" ({self._pace})" if str(self._pace) else ""
         return (
             f"{self._job.id} is {self._job.status}{where} and runs on as long as its server does; {self._come_back()}"
