@@ -36,8 +36,6 @@ _REMEMBERED_TEXTS = 1_024
 class TokenCounter(Protocol):
     """Anything that counts the tokens of many texts at once, for one encoding.
 
-
-
     Example:
         ```python
         from ragtune.tokens import counter_for
@@ -124,6 +122,7 @@ _PROBES: tuple[tuple[str, int, int], ...] = (
     ("\t\t", 1, 1),
     ("a" * 200, 25, 25),
     (" " * 500, 5, 5),
+    (" " * 20_000, 157, 157),
     ("\n" * 90, 6, 4),
     ("Don't you'd we'll I'M IT'S", 7, 10),
     ("<|endoftext|>", 7, 7),

@@ -62,6 +62,11 @@ def line_bytes(value: Any) -> bytes:
     return escape_line_separators(data)
 
 
+def holds_line_separator(text: str) -> bool:
+    """Whether U+2028, U+2029 or U+0085 stands in a text."""
+    return "\u2028" in text or "\u2029" in text or "\u0085" in text
+
+
 def escape_line_separators(data: bytes) -> bytes:
     """Escape U+2028, U+2029 and U+0085 in a line of JSON; they can only stand inside strings there."""
     if data.isascii():
