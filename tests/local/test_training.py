@@ -89,8 +89,8 @@ def test_a_preference_job_trains_and_its_model_is_served(tmp_path: Path) -> None
     assert (tmp_path / "jobs" / job.id / "worker.log").read_text() == "", "the worker chatters"
 
 
-def test_a_stop_a_kill_and_a_restart_end_with_the_same_losses(tmp_path: Path) -> None:
-    """A job whose worker is killed and whose server is stopped in the middle tells the losses of a quiet run."""
+def test_a_kill_a_pause_and_a_restart_end_with_the_same_losses(tmp_path: Path) -> None:
+    """A job that is killed, paused, and whose server is stopped in the middle tells the losses of a quiet run."""
     options = {"n_epochs": 10, "batch_size": 2, "seed": 3}
     with LocalBackend(tmp_path / "quiet", threads=1) as backend, backend.client() as client:
         quiet = wait_for(client, create(client, training_file=upload(client, facts()), **options).id, timeout_s=300)
@@ -100,6 +100,9 @@ def test_a_stop_a_kill_and_a_restart_end_with_the_same_losses(tmp_path: Path) ->
         until(lambda: len(losses(client, job.id)) >= 10, 120)
         os.killpg(worker_of(tmp_path / "rough"), signal.SIGKILL)
         until(lambda: any("unexpectedly" in message for message in messages(client, job.id)), 60)
+        until(lambda: len(losses(client, job.id)) >= 15, 120)
+        assert client.fine_tuning.jobs.pause(job.id).status == "paused"
+        assert client.fine_tuning.jobs.resume(job.id).status == "queued"
         until(lambda: len(losses(client, job.id)) >= 25, 120)
     with LocalBackend(tmp_path / "rough", threads=1) as backend, backend.client() as client:
         assert wait_for(client, job.id, timeout_s=300).status == "succeeded"
