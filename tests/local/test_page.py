@@ -16,6 +16,7 @@ import pytest
 from ragtune.local import LocalBackend
 from ragtune.local.page.door import Door, safe_next
 from ragtune.local.page.rendering import FOLDER
+from ragtune.testing import ScriptedBackend
 from tests.local.kit import create, rows, upload, wait_for
 
 HTML = {"accept": "text/html"}
@@ -152,9 +153,10 @@ def test_a_failed_job_says_why(browser: httpx.Client, client: openai.OpenAI) -> 
 
 
 def test_a_job_is_paused_resumed_and_cancelled_from_its_page(
-    browser: httpx.Client, client: openai.OpenAI, origin: str
+    backend: ScriptedBackend, browser: httpx.Client, client: openai.OpenAI, origin: str
 ) -> None:
-    job = create(client, n_epochs=50)
+    backend.next_job(end="running", steps=2)
+    job = create(client)
     for action, states in (
         ("pause", ["paused"]),
         ("resume", ["validating_files", "queued", "running"]),
@@ -176,7 +178,7 @@ def test_answers_are_counted_per_model_and_day(browser: httpx.Client, client: op
     assert first.usage is not None
     cells = re.findall(r'<td class="figure">([\d,]+)</td>', browser.get("/usage").text)
     requests, prompt, completion = (int(cell.replace(",", "")) for cell in cells[:3])
-    assert (requests, completion) == (2, 10)
+    assert (requests, completion) == (2, 2 * first.usage.completion_tokens)
     assert prompt > first.usage.prompt_tokens
 
 
@@ -196,6 +198,17 @@ def test_a_dialogue_is_saved_shown_and_deleted(browser: httpx.Client, origin: st
 def test_a_dialogue_that_is_none_is_refused_by_name(browser: httpx.Client, origin: str) -> None:
     reply = browser.post("/playground/dialogues", json={**DIALOGUE, "mode": "banana"}, headers={"origin": origin})
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, "mode")
+
+
+def test_what_is_not_there_is_told_on_a_page(browser: httpx.Client, client: openai.OpenAI) -> None:
+    """A path that nobody serves, and a link to a model that was deleted since."""
+    reply = browser.get("/no<where>")
+    assert (reply.status_code, "There is no page /no&lt;where&gt;." in reply.text) == (404, True)
+    name = wait_for(client, create(client).id).fine_tuned_model
+    link = {"model": str(name)}
+    assert "any more" not in browser.get("/playground", params=link).text
+    client.models.delete(str(name))
+    assert f"{name} is not on this server any more." in browser.get("/playground", params=link).text
 
 
 def test_pages_take_nothing_from_other_hosts(browser: httpx.Client, client: openai.OpenAI) -> None:

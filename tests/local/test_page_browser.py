@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 NAMELESS = """[...document.querySelectorAll('a, button, input:not([type=hidden]), select, textarea')]
     .filter((one) => !(one.textContent.trim() || one.labels?.length || one.ariaLabel)).map((one) => one.outerHTML)"""
+BROKEN = "[...document.querySelectorAll('td code')].filter((id) => id.offsetHeight > 60).map((id) => id.textContent)"
 PAPER = {"light": (255, 255, 255), "dark": (21, 24, 26)}
 
 
@@ -124,6 +125,27 @@ def test_a_long_job_is_paused_resumed_and_cancelled_with_the_keyboard(look: Any,
     assert client.fine_tuning.jobs.retrieve(job.id).status == "cancelled"
 
 
+def test_a_dialogue_outlives_its_session(chromium: Any, backend: LocalBackend) -> None:
+    """Whoever was logged out is told so, keeps what was said, and goes on after logging in beside it."""
+    context = chromium.new_context(viewport=WIDE, base_url=origin(backend))
+    page, beside = context.new_page(), context.new_page()
+    log_in(page, backend.api_key)
+    page.goto("/playground?model=tiny-random")
+    page.fill("#length", "5")
+    for words in ("5 tokens", "The session has ended", "5 tokens"):
+        page.fill("#question", "Who keeps the lighthouse?")
+        page.keyboard.press("Control+Enter")
+        until(lambda words=words: words in (page.locator(".answer .note").last.text_content() or ""))
+        if words.startswith("The"):
+            page.click("#save")
+            page.wait_for_selector("#said:has-text('The session has ended')")
+            log_in(beside, backend.api_key)
+        else:
+            context.clear_cookies()
+    assert page.locator(".turn").count() == 3
+    context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_has_the_colours_that_the_reader_likes(
     scheme: str, chromium: Any, backend: LocalBackend, client: openai.OpenAI, tmp_path: Path
@@ -152,4 +174,5 @@ def test_every_page_fits_a_phone(chromium: Any, backend: LocalBackend, client: o
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         assert page.evaluate(NAMELESS) == []
+        assert page.evaluate(BROKEN) == []
     context.close()

@@ -18,6 +18,7 @@ from ragtune.local.guard import refuse, timed
 from ragtune.local.handlers import answers, files, jobs, models, uploads
 from ragtune.local.page import ROUTES as PAGES
 from ragtune.local.page.door import is_open, login_path, wants_page
+from ragtune.local.page.rendering import render
 from ragtune.local.store.paging import UnknownCursorError
 from ragtune.local.wire import ApiError, invalid, new_request_id, overloaded
 
@@ -151,6 +152,8 @@ def _http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     place = f"{request.method} {request.url.path}"
+    if error.status_code == 404 and wants_page(request.scope) and "authorization" not in request.headers:
+        return render(request, "problem.html", status=404, message=f"There is no page {request.url.path[:80]}.")
     if error.status_code == 404:
         message = f"Invalid URL ({place}): this server does not serve it."
         if not request.url.path.startswith("/v1/"):

@@ -48,10 +48,12 @@ async def show(request: Request) -> Response:
     dialogue = None if wanted is None else await run_in_threadpool(own.store.dialogues.find, wanted)
     if wanted is not None and dialogue is None:
         return render(request, "problem.html", status=404, message=f"There is no saved dialogue {wanted[:40]!r}.")
+    bases = own.bases.names()
     return render(
         request,
         "playground.html",
-        bases=own.bases.names(),
+        bases=bases,
+        gone=None if chosen is None or chosen in {*bases, *(name for name, _ in tuned)} else chosen,
         tuned=tuned,
         chosen=chosen,
         dialogue=dialogue,

@@ -91,6 +91,12 @@ async function* events(reply) {
   }
 }
 
+// The dialogue stays on the page: the reader logs in beside it and goes on.
+async function refusal(reply) {
+  if (reply.status === 401) return "The session has ended. Log in again in another tab, then go on here.";
+  return (await reply.json()).error.message;
+}
+
 async function ask(name, position, place, signal) {
   const [, text, note] = place.children;
   const route = mode() === "chat" ? "/v1/chat/completions" : "/v1/completions";
@@ -104,7 +110,7 @@ async function ask(name, position, place, signal) {
       body: JSON.stringify({ ...body(name, position, question.value, dialogue), stream: true, stream_options: { include_usage: true } }),
       signal,
     });
-    if (!reply.ok) throw new Error((await reply.json()).error.message);
+    if (!reply.ok) throw new Error(await refusal(reply));
     for await (const event of events(reply)) {
       if (event.error) throw new Error(event.error.message);
       const choice = event.choices[0];
@@ -147,6 +153,14 @@ function startAnew() {
 }
 
 async function keep() {
+  try {
+    await store();
+  } catch (error) {
+    said.textContent = error.message;
+  }
+}
+
+async function store() {
   const reply = await fetch("/playground/dialogues", {
     method: "POST",
     headers: { "content-type": "application/json" },
@@ -159,9 +173,8 @@ async function keep() {
       turns: dialogue,
     }),
   });
-  const found = await reply.json();
-  if (reply.ok) location.assign(found.path);
-  else said.textContent = found.error.message;
+  if (!reply.ok) throw new Error(await refusal(reply));
+  location.assign((await reply.json()).path);
 }
 
 function reopen(kept) {
