@@ -212,6 +212,8 @@ class _Pass:
             return [Fault((), "mixed-formats", text, "put each format into a file of its own")]
         faults = shape_faults(record, self.format)
         if not faults:
+            # The gate lets no images through.
+            self.with_images += b'"image_url"' in line
             self._check_content(record, line)
         return faults
 
@@ -222,7 +224,6 @@ class _Pass:
         for fault in doubled_key_faults(line, record):
             self._report(fault)
         self.repeats.add(record, line, self.line, self.offset, self.format)
-        self.with_images += b'"image_url"' in line
         if self.format == "completion" and record["completion"].strip():
             self.pairs.add(record["prompt"], record["completion"])
         if self.counter is not None:
