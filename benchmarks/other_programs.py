@@ -4,8 +4,9 @@
     export OPENAI_BASE_URL=http://127.0.0.1:8000/v1 OPENAI_API_KEY="$(cat folder/api_key.txt)"
     VENV/bin/python benchmarks/other_programs.py PROGRAM
 
-PROGRAM is one of openai-0.28 (openai==0.28.1), llama-index (llama-index-finetuning), dspy, instructor, wandb. The
-programs' own code makes every call; what stands here is what their documentation tells a user to write.
+PROGRAM is one of openai-0.28 (openai==0.28.1), litellm, langchain (langchain-openai), pydantic-ai, llm, llama-index
+(llama-index-finetuning), dspy, instructor, wandb. The programs' own code makes every call; what stands here is what
+their documentation tells a user to write.
 """
 
 from __future__ import annotations
@@ -76,6 +77,103 @@ def llama_index(folder: Path) -> str:
     return f"{engine.get_current_job().status}, an answer of {len(answer.message.content)} characters"
 
 
+def litellm(folder: Path) -> str:
+    """Its own calls for files and fine-tuning jobs, then the tuned model plain, streamed and as text."""
+    import litellm as library  # type: ignore[import-not-found]
+
+    server = {
+        "custom_llm_provider": "openai",
+        "api_base": os.environ["OPENAI_BASE_URL"],
+        "api_key": os.environ["OPENAI_API_KEY"],
+    }
+    with training_file(folder).open("rb") as file:
+        uploaded = library.create_file(file=file, purpose="fine-tune", **server)
+    job = library.create_fine_tuning_job(
+        model=BASE, training_file=uploaded.id, hyperparameters={"n_epochs": 2}, suffix="lite", **server
+    )
+    while job.status not in ("succeeded", "failed"):
+        time.sleep(1)
+        job = library.retrieve_fine_tuning_job(fine_tuning_job_id=job.id, **server)
+    assert job.id in [one.id for one in library.list_fine_tuning_jobs(limit=5, **server).data]
+    asked = {"model": job.fine_tuned_model, "max_tokens": 8, **server}
+    turns = [{"role": "user", "content": "Who keeps tower 3?"}]
+    answer = library.completion(messages=turns, **asked)
+    streamed = list(library.completion(messages=turns, stream=True, **asked))
+    text = library.text_completion(prompt="Once", **{**asked, "custom_llm_provider": "text-completion-openai"})
+    library.file_delete(uploaded.id, **server)
+    return (
+        f"{job.status}, an answer of {answer.usage.completion_tokens} tokens, {len(streamed)} chunks, "
+        f"a text of {len(text.choices[0].text)} characters"
+    )
+
+
+def tuned_by_openai(folder: Path) -> str:
+    """What programs that only ask expect to be there: a model tuned with the official client."""
+    import openai
+
+    client = openai.OpenAI()
+    with training_file(folder).open("rb") as file:
+        uploaded = client.files.create(file=file, purpose="fine-tune")
+    job = client.fine_tuning.jobs.create(training_file=uploaded.id, model=BASE, hyperparameters={"n_epochs": 2})
+    while job.status not in ("succeeded", "failed"):
+        time.sleep(1)
+        job = client.fine_tuning.jobs.retrieve(job.id)
+    return str(job.fine_tuned_model)
+
+
+def langchain(folder: Path) -> str:
+    """`ChatOpenAI` on a tuned model: plain, streamed, a batch, in a form, with logprobs; `OpenAI` for texts."""
+    from langchain_openai import ChatOpenAI, OpenAI  # type: ignore[import-not-found]
+    from pydantic import BaseModel
+
+    class Keeper(BaseModel):
+        tower: int
+        night: bool
+
+    name = tuned_by_openai(folder)
+    model = ChatOpenAI(model=name, max_tokens=24, temperature=0)
+    said = model.invoke("Who keeps tower 3?")
+    chunks = list(model.stream("Who keeps tower 3?"))
+    both = model.batch(["Who keeps tower 1?", "Who keeps tower 2?"])
+    formed = model.with_structured_output(Keeper, method="json_schema").invoke("Which tower?")
+    scored = model.bind(logprobs=True).invoke("Hi").response_metadata["logprobs"]["content"]
+    text = OpenAI(model=name, max_tokens=8).invoke("Once")
+    return (
+        f"an answer of {said.usage_metadata['output_tokens']} tokens, {len(chunks)} chunks, {len(both)} in a batch, "
+        f"{formed!r}, {len(scored)} logprobs, a text of {len(text)} characters"
+    )
+
+
+def pydantic_ai(folder: Path) -> str:
+    """An agent on a tuned model: text, a stream, and an output type that the answer is held to."""
+    from pydantic import BaseModel
+    from pydantic_ai import Agent, NativeOutput  # type: ignore[import-not-found]
+
+    class Keeper(BaseModel):
+        tower: int
+        night: bool
+
+    name = tuned_by_openai(folder)
+    settings = {"max_tokens": 24, "temperature": 0.0}
+    said = Agent(f"openai-chat:{name}", model_settings=settings).run_sync("Who keeps tower 3?")
+    formed = Agent(f"openai-chat:{name}", model_settings=settings, output_type=NativeOutput(Keeper)).run_sync("Which?")
+    return f"an answer of {said.usage.output_tokens} tokens, {formed.output!r}"
+
+
+def llm(folder: Path) -> str:
+    """The command line `llm` with a tuned model in its `extra-openai-models.yaml`."""
+    name = tuned_by_openai(folder)
+    lines = ["- model_id: tower", f"  model_name: '{name}'", f"  api_base: {os.environ['OPENAI_BASE_URL']}"]
+    (folder / "extra-openai-models.yaml").write_text("\n".join(lines) + "\n")
+    command = [str(Path(sys.executable).with_name("llm")), "-m", "tower", "-o", "max_tokens", "8", "Who keeps tower 3?"]
+    told = []
+    for further in ([], ["--no-stream"]):
+        environment = {**os.environ, "LLM_USER_PATH": str(folder)}
+        done = subprocess.run([*command, *further], env=environment, capture_output=True, text=True, check=False)
+        told.append(done.stderr.strip()[-300:] or f"{len(done.stdout)} characters")
+    return ", ".join(told)
+
+
 def dspy(folder: Path) -> str:
     """`dspy.LM.finetune` through its OpenAI provider, then a question to the tuned model."""
     import dspy as library  # type: ignore[import-not-found]
@@ -129,6 +227,10 @@ def wandb(folder: Path) -> str:
 
 PROGRAMS = {
     "openai-0.28": openai_0_28,
+    "litellm": litellm,
+    "langchain": langchain,
+    "pydantic-ai": pydantic_ai,
+    "llm": llm,
     "llama-index": llama_index,
     "dspy": dspy,
     "instructor": instructor,

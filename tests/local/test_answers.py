@@ -203,6 +203,14 @@ def test_the_codes_that_programs_look_for_are_there(chat: Ask) -> None:
     assert (missing.value.code, long.value.code) == ("model_not_found", "context_length_exceeded")
 
 
+@pytest.mark.parametrize("text", ["x ", "<|im_end|>"])
+def test_megabytes_that_never_fit_are_not_tokenised(chat: Ask, text: str) -> None:
+    """Its beginning tells; all of it would hold up everybody else's answer for a minute."""
+    with pytest.raises(openai.BadRequestError, match=r"the prompt alone has at least \d{4,5};") as long:
+        chat(messages=[{"role": "user", "content": text * (6_000_000 // len(text))}])
+    assert long.value.code == "context_length_exceeded"
+
+
 @pytest.mark.parametrize(
     "change",
     [

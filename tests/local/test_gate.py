@@ -133,6 +133,30 @@ def test_a_body_that_is_too_large_is_refused(send: Send) -> None:
     assert (status, answer["error"]["code"]) == (413, "request_too_large")
 
 
+FLOODS = {
+    "fields": (b'"messages": [{"role": "user", "content": "x"}]', b'"k%d": 1', None),
+    "metadata": (b'"messages": [{"role": "user", "content": "x"}], "metadata": {', b'"k%d": 1', "metadata"),
+    "biases": (b'"messages": [{"role": "user", "content": "x"}], "logit_bias": {', b'"k%d": 1', "logit_bias"),
+    "messages": (b'"messages": [', b'{"k%d": 1}', "messages"),
+    "fields of a message": (b'"messages": [{', b'"k%d": 1', "messages.[0]"),
+}
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_a_flood_of_fields_holds_up_nobody(send: Send, kind: str) -> None:
+    """400,000 things that are wrong in one body: the refusal is about the flood, not about each of them."""
+    begin, one, param = FLOODS[kind]
+    closing = {b"{": b"}", b"[": b"]", b"[{": b"}]"}
+    opened = begin[-2:].strip() if begin.endswith(b"[{") else begin[-1:]
+    items = b", ".join(one % number for number in range(400_000))
+    comma = b", " if opened not in closing else b""
+    body = b'{"model": "tiny-random", ' + begin + comma + items + closing.get(opened, b"") + b"}"
+    status, _, answer = send("POST", "/v1/chat/completions", body)
+    assert status == 400
+    assert (answer["error"]["param"] or "").startswith(param or "")
+    assert len(answer["error"]["message"]) < 300
+
+
 @pytest.mark.parametrize(
     ("query", "param"),
     [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from ragtune.local.requests import RequestBody
+from ragtune.local.requests import Metadata, RequestBody, Strict, at_most
 from ragtune.local.strict_schema import check_strict
 from ragtune.local.wire import invalid
 
@@ -17,16 +17,13 @@ DEFAULT_CHAT_TOKENS = 1024
 DEFAULT_COMPLETION_TOKENS = 16
 """The same for completions; OpenAI's number."""
 
+_MANY_BIASES = 4096
+_MANY_MESSAGES = 2048  # OpenAI's number
+
 _Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 
 
-class _Part(BaseModel):
-    """A piece of a request."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
-
-
-class StreamOptions(_Part):
+class StreamOptions(Strict):
     """How a stream is to be sent."""
 
     include_usage: bool | None = None
@@ -42,7 +39,11 @@ class _Asked(RequestBody):
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     logit_bias: (
-        dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-100, le=100)]] | None
+        Annotated[
+            dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-100, le=100)]],
+            at_most(_MANY_BIASES),
+        ]
+        | None
     ) = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
     stop: str | Annotated[list[str], Field(min_length=1, max_length=4)] | None = None
@@ -85,32 +86,35 @@ class _Asked(RequestBody):
         }
 
 
-class _TextPart(_Part):
+class _TextPart(Strict):
     type: Literal["text"]
     text: str
 
 
-class _CalledFunction(_Part):
+_Texts = Annotated[list[_TextPart], Field(min_length=1, max_length=_MANY_MESSAGES, fail_fast=True)]
+
+
+class _CalledFunction(Strict):
     name: str
     arguments: str
 
 
-class _PastCall(_Part):
+class _PastCall(Strict):
     id: str
     type: Literal["function"]
     function: _CalledFunction
 
 
-class ChatTurn(_Part):
+class ChatTurn(Strict):
     """One message of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | Annotated[list[_TextPart], Field(min_length=1)] | None = None
+    content: str | _Texts | None = None
     name: str | None = None
     refusal: str | None = None
     # Comes back in answers; there is nothing in it that a template could show.
-    annotations: list[dict[str, Any]] | None = None
-    tool_calls: Annotated[list[_PastCall], Field(min_length=1)] | None = None
+    annotations: Annotated[list[dict[str, Any]], Field(fail_fast=True)] | None = None
+    tool_calls: Annotated[list[_PastCall], Field(min_length=1, fail_fast=True)] | None = None
     tool_call_id: str | None = None
 
     def for_template(self) -> dict[str, Any]:
@@ -120,45 +124,45 @@ class ChatTurn(_Part):
         return {**given, "content": content}
 
 
-class _Function(_Part):
+class _Function(Strict):
     name: _Name
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
 
-class _Tool(_Part):
+class _Tool(Strict):
     type: Literal["function"]
     function: _Function
 
 
-class _ToolName(_Part):
+class _ToolName(Strict):
     name: _Name
 
 
-class _NamedTool(_Part):
+class _NamedTool(Strict):
     type: Literal["function"]
     function: _ToolName
 
 
-class _SomeTools(_Part):
+class _SomeTools(Strict):
     mode: Literal["auto", "required"]
-    tools: Annotated[list[_NamedTool], Field(min_length=1)]
+    tools: Annotated[list[_NamedTool], Field(min_length=1, fail_fast=True)]
 
 
-class _AllowedTools(_Part):
+class _AllowedTools(Strict):
     type: Literal["allowed_tools"]
     allowed_tools: _SomeTools
 
 
-class _Schema(_Part):
+class _Schema(Strict):
     name: _Name
     description: str | None = None
     schema_: dict[str, Any] | None = Field(default=None, alias="schema")
     strict: bool | None = None
 
 
-class _ResponseFormat(_Part):
+class _ResponseFormat(Strict):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: _Schema | None = None
 
@@ -180,22 +184,17 @@ class ChatRequest(_Asked):
         "web_search_options": (),
     }
 
-    messages: Annotated[list[ChatTurn], Field(min_length=1)]
+    messages: Annotated[list[ChatTurn], Field(min_length=1, max_length=_MANY_MESSAGES, fail_fast=True)]
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    tools: Annotated[list[_Tool], Field(max_length=128)] | None = None
+    tools: Annotated[list[_Tool], Field(max_length=128, fail_fast=True)] | None = None
     tool_choice: Literal["none", "auto", "required"] | _NamedTool | _AllowedTools | None = None
     parallel_tool_calls: bool | None = None
     response_format: _ResponseFormat | None = None
     # Notes and hints for the provider's books, caches and queues; they change no answer.
-    metadata: (
-        Annotated[
-            dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
-        ]
-        | None
-    ) = None
+    metadata: Metadata | None = None
     safety_identifier: str | None = None
     service_tier: Literal["auto", "default", "flex", "priority"] | None = None
     prompt_cache_key: str | None = None
@@ -288,7 +287,7 @@ class ChatRequest(_Asked):
             check_strict(wanted.json_schema.schema_ or {}, param="response_format")
 
 
-_Tokens = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+_Tokens = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, fail_fast=True)]
 
 
 class CompletionRequest(_Asked):
@@ -298,9 +297,9 @@ class CompletionRequest(_Asked):
 
     prompt: (
         str
-        | Annotated[list[str], Field(min_length=1, max_length=2048)]
+        | Annotated[list[str], Field(min_length=1, max_length=2048, fail_fast=True)]
         | _Tokens
-        | Annotated[list[_Tokens], Field(min_length=1, max_length=2048)]
+        | Annotated[list[_Tokens], Field(min_length=1, max_length=2048, fail_fast=True)]
     )
     max_tokens: Annotated[int, Field(ge=0)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None

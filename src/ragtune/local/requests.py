@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from ragtune.local.services import services
 from ragtune.local.wire import ApiError, invalid
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "JobRequest",
+    "Metadata",
     "RequestBody",
+    "Strict",
+    "at_most",
     "limit_of",
     "parse",
     "query",
@@ -27,10 +31,36 @@ MAX_JSON_BYTES = 8 * 1024 * 1024
 _Body = TypeVar("_Body", bound="RequestBody")
 
 
-class RequestBody(BaseModel):
-    """A JSON body: unknown fields are refused, types are taken as they are."""
+_MANY_KEYS = 64
+
+
+class Strict(BaseModel):
+    """A piece of a JSON body: unknown fields are refused, types are taken as they are."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_a_flood_of_fields(cls, data: Any) -> Any:
+        # One error for each of half a million unknown fields would hold up everybody for seconds.
+        if isinstance(data, dict) and len(data) > _MANY_KEYS:
+            raise PydanticCustomError("too_many_fields", "an object with so many fields is none that is served here")
+        return data
+
+
+def at_most(number: int) -> BeforeValidator:
+    """Refuse a longer object before its items are looked at one by one."""
+
+    def check(data: Any) -> Any:
+        if isinstance(data, dict) and len(data) > number:
+            raise PydanticCustomError("too_long", f"an object may have at most {number} items here")
+        return data
+
+    return BeforeValidator(check)
+
+
+class RequestBody(Strict):
+    """A JSON body."""
 
     unserved: ClassVar[Mapping[str, Collection[Any]]] = {}
     """Parameters of OpenAI's that are not served, each with the values that ask for nothing and so may be sent."""
@@ -47,6 +77,14 @@ class RequestBody(BaseModel):
         return {name: value for name, value in data.items() if name not in cls.unserved}
 
 
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
+    Field(max_length=16),
+    at_most(16),
+]
+"""Notes of the client's; OpenAI's limits."""
+
+
 # --- fine-tuning jobs ---------------------------------------------------------------------------------------------
 
 _Auto = Literal["auto"]
@@ -55,9 +93,7 @@ _BatchSize = Annotated[int, Field(ge=1, le=256)]
 _Multiplier = Annotated[float, Field(gt=0)]
 
 
-class _Hyperparameters(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
-
+class _Hyperparameters(Strict):
     n_epochs: _Epochs | _Auto = "auto"
     batch_size: _BatchSize | _Auto = "auto"
     learning_rate_multiplier: _Multiplier | _Auto = "auto"
@@ -76,15 +112,11 @@ class _DPOHyperparameters(_Hyperparameters):
     beta: Annotated[float, Field(gt=0, le=2)] | _Auto = "auto"
 
 
-class _Supervised(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
+class _Supervised(Strict):
     hyperparameters: _Hyperparameters | None = None
 
 
-class _DPO(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
+class _DPO(Strict):
     hyperparameters: _DPOHyperparameters | None = None
 
 
@@ -127,12 +159,7 @@ class JobRequest(RequestBody):
     hyperparameters: _Hyperparameters | None = None
     suffix: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
-    metadata: (
-        Annotated[
-            dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
-        ]
-        | None
-    ) = None
+    metadata: Metadata | None = None
 
     def full_method(self) -> dict[str, Any]:
         """The method with all hyperparameters written out; its own count before the deprecated top-level ones."""
@@ -180,6 +207,8 @@ def _refusal(error: ValidationError) -> ApiError:
     # A union reports every branch that did not fit; the branch that came furthest tells most.
     problem = max(error.errors(include_url=False, include_input=False), key=lambda item: len(_place(item["loc"])))
     param = _place(problem["loc"])
+    if not param:
+        return invalid(f"The JSON body of your request is refused: {problem['msg']}.", code="invalid_value")
     match problem["type"]:
         case "extra_forbidden":
             return invalid(f"Unrecognized request argument supplied: {param}", param=param, code="unknown_parameter")

@@ -36,9 +36,10 @@ class ContextOverflowError(RequestError):
         context_tokens: what the model can look at, prompt and answer together.
     """
 
-    def __init__(self, prompt_tokens: int, context_tokens: int) -> None:
+    def __init__(self, prompt_tokens: int, context_tokens: int, *, at_least: bool = False) -> None:
+        number = f"at least {prompt_tokens}" if at_least else f"{prompt_tokens}"
         super().__init__(
-            f"This model's maximum context length is {context_tokens} tokens and the prompt alone has {prompt_tokens}; "
+            f"This model's maximum context length is {context_tokens} tokens and the prompt alone has {number}; "
             "shorten the messages",
             code="context_length_exceeded",
         )

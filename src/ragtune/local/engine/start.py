@@ -9,6 +9,8 @@ from ragtune.local.engine.request import ContextOverflowError, RequestError
 from ragtune.local.engine.row import Start, told_token
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ragtune.local.engine.generation import TokenLogprob
     from ragtune.local.engine.models import LoadedBase
     from ragtune.local.engine.request import GenerateRequest
@@ -27,6 +29,7 @@ def start_of(asked: GenerateRequest, base: LoadedBase) -> Start:
         RecordError: the chat template cannot render the messages.
     """
     calls = _call_format(asked, base)
+    _refuse_what_never_fits(asked, base)
     prompt = _prompt(asked, base)
     left = base.context_tokens - len(prompt)
     if left < (0 if asked.max_tokens == 0 else 1):
@@ -40,6 +43,31 @@ def start_of(asked: GenerateRequest, base: LoadedBase) -> Start:
         calls=calls if asked.shown_tools else None,
         echo=_echo(asked, base, prompt) if asked.echo else None,
     )
+
+
+def _refuse_what_never_fits(asked: GenerateRequest, base: LoadedBase) -> None:
+    """Look at the beginning of a long text first: to tokenise megabytes takes minutes, in which all others wait.
+
+    Only what begins with twice as many tokens as fit is refused, since where a text is cut changes its tokens.
+    """
+    text = "".join(_texts([asked.messages, asked.shown_tools, asked.prompt if isinstance(asked.prompt, str) else None]))
+    length = 8 * base.context_tokens
+    while length < len(text):
+        tokens = len(base.tokenizer(text[:length], add_special_tokens=False, verbose=False)["input_ids"])
+        if tokens > 2 * base.context_tokens:
+            raise ContextOverflowError(tokens, base.context_tokens, at_least=True)
+        length *= 2
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _texts([*value, *value.values()])
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
 
 
 def _prompt(asked: GenerateRequest, base: LoadedBase) -> list[int]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from ragtune.local.handlers.files import EXPIRY_S, default_life_s
 from ragtune.local.multipart import receive
-from ragtune.local.requests import RequestBody, parse, query
+from ragtune.local.requests import RequestBody, Strict, parse, query
 from ragtune.local.services import services
 from ragtune.local.wire import ApiError, conflict, invalid, not_found, part_body, upload_body
 
@@ -33,9 +33,7 @@ MAX_PARTS = 10_000
 _CHUNK_BYTES = 1024 * 1024
 
 
-class _ExpiresAfter(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
+class _ExpiresAfter(Strict):
     anchor: Literal["created_at"]
     seconds: Annotated[int, Field(ge=EXPIRY_S[0], le=EXPIRY_S[1])]
 
@@ -53,7 +51,7 @@ class UploadRequest(RequestBody):
 class CompleteRequest(RequestBody):
     """Body of `POST /v1/uploads/{upload_id}/complete`."""
 
-    part_ids: Annotated[list[str], Field(min_length=1, max_length=MAX_PARTS)]
+    part_ids: Annotated[list[str], Field(min_length=1, max_length=MAX_PARTS, fail_fast=True)]
     md5: str | None = None
 
 
