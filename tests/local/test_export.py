@@ -89,6 +89,7 @@ def test_the_card_tells_base_data_figures_and_commands(trained: dict[str, Any], 
         f"={made.folder} --max-lora-rank 16",
         "python -m sglang.launch_server",
         "convert_lora_to_gguf.py",
+        "`transformers serve` loads whole models",
     ):
         assert fact in card
     assert re.search(r"\| revision \| sha256:[0-9a-f]{64} \|", card)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["model_card"]
 
 _FINGERPRINT = "ragtune_fingerprint"
+_MERGE_FIRST = "`transformers serve` loads whole models: for it export once more with `ragtune export ... --merged`."
 
 
 def model_card(name: str, *, exported: Exported, origin: Origin, job: JobRow | None, metrics: Mapping[str, Any]) -> str:
@@ -35,7 +36,8 @@ def model_card(name: str, *, exported: Exported, origin: Origin, job: JobRow | N
         "## Training\n\n" + _table(_training(job, metrics)),
         "## Licence\n\n" + _licence(origin),
         "## Serving\n\nNothing here needs code of the model's own. From any folder:\n\n"
-        + "\n\n".join(f"{server}:\n\n```sh\n{line}\n```" for server, line in exported.commands.items()),
+        + "\n\n".join(f"{server}:\n\n```sh\n{line}\n```" for server, line in exported.commands.items())
+        + ("" if exported.merged else f"\n\n{_MERGE_FIRST}"),
     ]
     return "\n\n".join(parts) + "\n"
 
