@@ -426,6 +426,8 @@ def test_a_plugged_counter_gives_the_same_counts_or_is_refused(tmp_path: Path) -
     assert built.token_counts("o200k_base", counter_for("o200k_base")) == again.token_counts("o200k_base")
     with pytest.raises(SpecError, match="counts"):
         rt.Dataset.load(tmp_path / "out").token_counts("o200k_base", counter_for("cl100k_base"))
+    with pytest.raises(SpecError, match="counts"):
+        built.token_counts("o200k_base", counter_for("cl100k_base"))
 
 
 def test_private_data_is_found_by_place_and_masked_on_request(tmp_path: Path) -> None:

@@ -143,8 +143,11 @@ class Dataset:
             SpecError: the counter counts otherwise than tiktoken.
         """
         known = self._token_counts
-        if encoding not in known:
-            known[encoding] = tuple(self._count(record_counter(encoding, counter)))
+        # A counter is looked at even where nothing is left to count: the next dataset will be counted with it.
+        if counter is not None or encoding not in known:
+            counting = record_counter(encoding, counter)
+            if encoding not in known:
+                known[encoding] = tuple(self._count(counting))
         return known[encoding]
 
     @cached_property
