@@ -6,7 +6,7 @@ import re
 import sqlite3
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from ragtune.errors import JournalError
@@ -131,9 +131,16 @@ class Database:
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as problem:
                 self._connection.rollback()
+                if is_full(problem):
+                    self._give_back()
                 raise
+
+    def _give_back(self) -> None:
+        # The log beside the database may be what takes the last room; written back, it is empty, and the next try fits.
+        with suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """Read all rows of one query."""
@@ -150,6 +157,11 @@ class Database:
         """Close the file; later calls fail."""
         with self._lock:
             self._connection.close()
+
+
+def is_full(problem: BaseException) -> bool:
+    """Tell whether a write failed since the disk is full."""
+    return getattr(problem, "sqlite_errorname", None) == "SQLITE_FULL"
 
 
 def trouble(problem: sqlite3.Error) -> str:

@@ -122,8 +122,11 @@ def test_every_request_is_valid_by_openais_schema(prism: str, dataset: rt.Datase
     transport = httpx2.Client(event_hooks={"response": [docket.verdict]}, timeout=10)
     with openai.OpenAI(base_url=prism, api_key="k", http_client=transport, timeout=10, max_retries=0) as client:
         api = noting(SyncPort(client), docket)
-        jobs = [rt.FineTuneJob.create(api, dataset, SPECS[1], new=True)]
-        jobs += [rt.FineTuneJob.create(api, "file-1", spec, validation="file-2", new=True) for spec in SPECS]
+        # By force: the model in the mock's examples was shut down.
+        jobs = [rt.FineTuneJob.create(api, dataset, SPECS[1], new=True, force=True)]
+        jobs += [
+            rt.FineTuneJob.create(api, "file-1", spec, validation="file-2", new=True, force=True) for spec in SPECS
+        ]
         job = rt.FineTuneJob.load(api, jobs[0].save(tmp_path / "job.json"))
         job.refresh().cancel().pause().resume().checkpoints()
         monitor = rt.JobMonitor(job)
@@ -169,7 +172,7 @@ def test_the_asynchronous_requests_are_the_same(prism: str, dataset: rt.Dataset)
             base_url=prism, api_key="k", http_client=transport, timeout=10, max_retries=0
         ) as client:
             api = noting(AsyncPort(client), docket)
-            job = await rt.AsyncFineTuneJob.create(api, dataset, SPECS[1], new=True)
+            job = await rt.AsyncFineTuneJob.create(api, dataset, SPECS[1], new=True, force=True)
             await rt.AsyncJobMonitor(job).wait(timeout_s=5)
             model = rt.AsyncTunedModel(api, "ft:base:o::1", system="Add up.")
             assert (await model.ask("Why?", max_tokens=3)).choices

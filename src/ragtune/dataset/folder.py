@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PIECE = 1 << 18
+_WORKSHOP, _LOCK = ".building-", ".lock"
 MANIFEST = "manifest.json"
 OWN_FILES = (
     MANIFEST,
@@ -82,14 +83,18 @@ def new_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
     Raises:
         DatasetError: the target is a file, holds something and `overwrite` is false, or cannot be written.
     """
+    from filelock import FileLock
+
     refuse_occupied(folder, overwrite=overwrite)
     made = _missing_parents(folder)
     workshop: Path | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        workshop = Path(tempfile.mkdtemp(prefix=".building-", dir=folder))
-        yield workshop
-        _move_into_place(workshop, folder)
+        _sweep(folder)
+        workshop = Path(tempfile.mkdtemp(prefix=_WORKSHOP, dir=folder))
+        with FileLock(workshop / _LOCK):
+            yield workshop
+            _move_into_place(workshop, folder)
     except OSError as error:
         reason = error.strerror or str(error)
         raise DatasetError(f"{folder} cannot be written: {reason}; nothing was left under the final names") from error
@@ -111,10 +116,19 @@ def refuse_occupied(folder: Path, *, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise DatasetError(f"{folder} is a file; give the path of a folder")
     if folder.is_dir() and not overwrite:
-        content = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".building-"))
+        content = sorted(path.name for path in folder.iterdir() if not path.name.startswith(_WORKSHOP))
         if content:
             held = ", ".join(content[:4])
             raise DatasetError(f"{folder} is not empty (it holds {held}); choose another folder or pass overwrite=True")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the workshops of builds that were killed; one that is still at work holds its lock."""
+    from filelock import FileLock, Timeout
+
+    for lock in folder.glob(f"{_WORKSHOP}*/{_LOCK}"):
+        with suppress(Timeout, OSError), FileLock(lock, blocking=False):
+            shutil.rmtree(lock.parent)
 
 
 def _missing_parents(folder: Path) -> list[Path]:
@@ -130,4 +144,5 @@ def _move_into_place(workshop: Path, folder: Path) -> None:
     for name in OWN_FILES:
         (folder / name).unlink(missing_ok=True)
     for path in sorted(workshop.iterdir(), key=lambda path: path.name == MANIFEST):
-        os.replace(path, folder / path.name)
+        if path.name != _LOCK:
+            os.replace(path, folder / path.name)

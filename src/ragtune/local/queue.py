@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from ragtune._sqlite import is_full
 from ragtune.errors import BackendError
 from ragtune.local.run import Launch, fail, tidy, train
 from ragtune.local.store.schema import JobStatus, NewEvent
@@ -117,6 +118,9 @@ class Queue:
             fault = error
         elif isinstance(error, BackendError):
             fault = JobFaultError(str(error), code="model_not_available")
+        elif is_full(error):
+            message = "The server's disk is full; free some disk space and create the job again"
+            fault = JobFaultError(message, code="storage_error")
         else:
             logger.error("job %s: the server stumbled", job.id, exc_info=error)
             fault = JobFaultError(f"The server could not go on: {error}", code="server_error")
