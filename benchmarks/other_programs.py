@@ -164,8 +164,10 @@ def llm(folder: Path) -> str:
     """The command line `llm` with a tuned model in its `extra-openai-models.yaml`."""
     name = tuned_by_openai(folder)
     lines = ["- model_id: tower", f"  model_name: '{name}'", f"  api_base: {os.environ['OPENAI_BASE_URL']}"]
+    lines.append("  api_key_name: tower")  # without it a server of one's own is asked with no key
     (folder / "extra-openai-models.yaml").write_text("\n".join(lines) + "\n")
-    command = [str(Path(sys.executable).with_name("llm")), "-m", "tower", "-o", "max_tokens", "8", "Who keeps tower 3?"]
+    command = [str(Path(sys.executable).with_name("llm")), "-m", "tower", "-o", "max_tokens", "8", "Who?"]
+    command += ["--key", os.environ["OPENAI_API_KEY"]]
     told = []
     for further in ([], ["--no-stream"]):
         environment = {**os.environ, "LLM_USER_PATH": str(folder)}
