@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import threading
@@ -29,6 +30,8 @@ class Database:
         migrations: SQL scripts, oldest first; entry N lifts the file from version N to N + 1.
         synchronous: `FULL` survives a power cut, `NORMAL` survives a crash of the process only.
         timeout_s: how long to wait for another process's transaction, in seconds.
+        reserve_bytes: size of a file `<name>.reserve` that is given up when the disk is full, so that what happened can
+            still be written down; 0 makes none. It is made again when the file is next opened.
         read_only: open a copy in memory, so that the file is not touched, not even by a migration.
         error: what to raise when the file cannot be used.
 
@@ -60,6 +63,7 @@ class Database:
         migrations: Sequence[str],
         synchronous: Literal["FULL", "NORMAL"] = "FULL",
         timeout_s: float = 30.0,
+        reserve_bytes: int = 0,
         read_only: bool = False,
         error: Callable[[str], Exception] = JournalError,
     ) -> None:
@@ -77,6 +81,7 @@ class Database:
             self._connection.execute(f"PRAGMA synchronous = {synchronous}")
             self._connection.execute("PRAGMA foreign_keys = ON")
             self._migrate(migrations)
+            self._set_aside(reserve_bytes)
         except BaseException as problem:
             self._connection.close()
             if isinstance(problem, sqlite3.Error):
@@ -137,8 +142,20 @@ class Database:
                     self._give_back()
                 raise
 
+    @property
+    def _reserve(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.reserve")
+
+    def _set_aside(self, size: int) -> None:
+        if size and not self._reserve.exists():
+            try:
+                self._reserve.write_bytes(os.urandom(size))  # random, so that no file system stores it as nothing
+            except OSError:
+                self._reserve.unlink(missing_ok=True)
+
     def _give_back(self) -> None:
-        # The log beside the database may be what takes the last room; written back, it is empty, and the next try fits.
+        # The log beside may be what takes the last room; written back, it is empty, but that may need room itself.
+        self._reserve.unlink(missing_ok=True)
         with suppress(sqlite3.Error):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

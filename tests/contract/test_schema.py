@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# The model in the mock's examples was shut down, of which every use of it warns.
+pytestmark = pytest.mark.filterwarnings("ignore::ragtune.ExpiryWarning")
+
 GRADER = {
     "type": "string_check",
     "name": "same",
@@ -122,7 +125,6 @@ def test_every_request_is_valid_by_openais_schema(prism: str, dataset: rt.Datase
     transport = httpx2.Client(event_hooks={"response": [docket.verdict]}, timeout=10)
     with openai.OpenAI(base_url=prism, api_key="k", http_client=transport, timeout=10, max_retries=0) as client:
         api = noting(SyncPort(client), docket)
-        # By force: the model in the mock's examples was shut down.
         jobs = [rt.FineTuneJob.create(api, dataset, SPECS[1], new=True, force=True)]
         jobs += [
             rt.FineTuneJob.create(api, "file-1", spec, validation="file-2", new=True, force=True) for spec in SPECS
@@ -146,7 +148,7 @@ def test_every_request_is_valid_by_openais_schema(prism: str, dataset: rt.Datase
         use(rt.TunedModel(api, "ft:base:org:suffix:abc123:ckpt-step-88", system="Add up."))
         with suppress(openai.APIError):
             list(rt.TunedModel(api, "ft:x", system="").stream("Why?"))
-        rt.FineTuneJob.plan(api, dataset, SPECS[0], probe=True)
+        rt.FineTuneJob.plan(api, dataset, SPECS[0], probe=True, force=True)
         _ = api_files.job(job.id)
         run(api.file("file-1"))
     docket.closed()

@@ -129,6 +129,10 @@ def _sweep(folder: Path) -> None:
     for lock in folder.glob(f"{_WORKSHOP}*/{_LOCK}"):
         with suppress(Timeout, OSError), FileLock(lock, blocking=False):
             shutil.rmtree(lock.parent)
+    for workshop in folder.glob(f"{_WORKSHOP}*"):
+        # Killed before it had a lock, or while it was removed.
+        with suppress(OSError):
+            workshop.rmdir()
 
 
 def _missing_parents(folder: Path) -> list[Path]:

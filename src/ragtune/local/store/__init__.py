@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Store"]
 
+# Room to write down how jobs failed when the disk is full.
+_RESERVE = 512 * 1024
+
 
 class Store:
     """The state of one backend folder.
@@ -58,7 +61,11 @@ class Store:
         self.folder = folder
         # A server's own record may lose the last instant in a power cut: the worker's event file is read again then.
         self._database = Database(
-            folder / "state.sqlite3", migrations=MIGRATIONS, synchronous="NORMAL", error=BackendError
+            folder / "state.sqlite3",
+            migrations=MIGRATIONS,
+            synchronous="NORMAL",
+            error=BackendError,
+            reserve_bytes=_RESERVE,
         )
         self.files = Files(self._database, BlobStore(folder))
         self.uploads = Uploads(self._database, self.files)
