@@ -21,5 +21,6 @@ def require(extra: str, *modules: str, reason: str) -> None:
     missing = [name for name in modules if find_spec(name) is None]
     if missing:
         install = f"python -m pip install 'ragtune[{extra}]'"
-        message = f"{reason} needs {', '.join(missing)}, which is not installed; run: {install}"
+        are = "is" if len(missing) == 1 else "are"
+        message = f"{reason} needs {', '.join(missing)}, which {are} not installed; run: {install}"
         raise MissingExtraError(message)

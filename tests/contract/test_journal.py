@@ -460,7 +460,7 @@ def test_an_unknown_price_needs_a_word(real: openai.OpenAI, dataset: rt.Dataset,
     with pytest.raises(rt.BudgetExceeded, match="allow_unknown_cost=True"):
         rt.FineTuneJob.create(real, uploaded, SPEC, **options)
     rt.FineTuneJob.create(real, uploaded, SPEC, allow_unknown_cost=True, **options)
-    with pytest.raises(rt.BudgetExceeded, match="1 earlier job"):
+    with pytest.raises(rt.BudgetExceeded, match="1 earlier job is unknown"):
         rt.FineTuneJob.create(real, dataset, SPEC, new=True, **options)
     with pytest.raises(rt.SpecError, match="journal=None"):
         rt.FineTuneJob.create(real, dataset, SPEC, budget=rt.Budget(5), journal=None)

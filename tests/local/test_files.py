@@ -30,6 +30,12 @@ def test_a_file_comes_back_byte_for_byte(client: openai.OpenAI) -> None:
     assert client.files.wait_for_processing(file.id).status == "processed"
 
 
+def test_a_name_with_quotes_is_kept_as_it_was_given(client: openai.OpenAI) -> None:
+    """A form writes them, and line ends, with a percent sign, and no other character."""
+    for name in ('the "best" rows.jsonl', "two\r\nlines.jsonl", "100%25.jsonl", "%41.jsonl"):
+        assert client.files.retrieve(create(client, name)).filename == name
+
+
 def test_lists_page_in_both_directions(client: openai.OpenAI) -> None:
     """Newest first by default; `after` is exclusive; pages of two show all five files once."""
     ids = [create(client, f"{number}.jsonl") for number in range(5)]

@@ -80,10 +80,14 @@ def test_an_unknown_route_names_itself(send: Send, method: str, path: str) -> No
         assert f"({method} {path})" in body["error"]["message"]
 
 
-@pytest.mark.parametrize("path", ["/models", "/fine_tuning/jobs"])
+@pytest.mark.parametrize("path", ["/models", "/fine_tuning/jobs", "/fine_tuning/jobs?limit=100&metadata%5Bk%5D=v"])
 def test_a_base_url_without_v1_is_told_the_right_one(backend: LocalBackend, send: Send, path: str) -> None:
-    assert f"base URL is {backend.base_url}." in send("GET", path)[2]["error"]["message"]
-    assert "base URL" not in send("GET", "/v1/nothing")[2]["error"]["message"]
+    assert send("GET", path)[2]["error"]["message"].endswith(f"set the client's base_url to {backend.base_url}")
+    assert "base_url" not in send("GET", "/v1/nothing")[2]["error"]["message"]
+
+
+def test_the_newer_call_for_answers_is_told_the_one_that_is_served(send: Send) -> None:
+    assert "POST /v1/chat/completions" in send("POST", "/v1/responses")[2]["error"]["message"]
 
 
 def test_a_wrong_method_is_told(send: Send) -> None:

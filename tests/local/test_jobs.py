@@ -82,6 +82,12 @@ def test_a_preference_job_reports_its_beta(client: openai.OpenAI) -> None:
     assert (job.method.dpo.hyperparameters.beta, job.method.dpo.hyperparameters.n_epochs) == (0.3, 1)
 
 
+def test_the_other_problems_of_a_broken_file_are_counted(client: openai.OpenAI) -> None:
+    for others, words in ((1, "(1 more problem)"), (2, "(2 more problems)")):
+        content = rows(10) + b'{"messages": [{"role": "bot", "content": "x"}]}\n' * (1 + others)
+        assert words in wait_for(client, create(client, training_file=upload(client, content)).id).error.message
+
+
 @pytest.mark.parametrize(
     ("content", "method", "words"),
     [
@@ -217,6 +223,7 @@ def test_a_broken_training_file_fails_the_job_with_its_line(client: openai.OpenA
         "training_file",
     )
     assert "Line 11, messages[0].role" in failed.error.message
+    assert "more problem" not in failed.error.message
     assert failed.fine_tuned_model is None
     assert client.fine_tuning.jobs.list_events(failed.id).data[0].level == "error"
 

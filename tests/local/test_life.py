@@ -20,7 +20,7 @@ import pytest
 
 from ragtune.errors import BackendError
 from ragtune.local import LocalBackend
-from tests.local.kit import create, messages, trainer, until, wait_for
+from tests.local.kit import create, messages, trainer, until, upload, wait_for
 
 SERVER = """
 import sys
@@ -103,9 +103,26 @@ def test_what_leaves_the_block_while_a_job_trains_says_how_to_go_on(tmp_path: Pa
         leave(lambda client, job: step_told(client, job, 3), KeyboardInterrupt(), "--delay", "0.1")
     (note,) = stop.value.__notes__
     assert f"{made[0]} with it, at a checkpoint: open LocalBackend({str(tmp_path)!r}) again" in note
+    assert note.endswith("and the job goes on")
     with pytest.raises(LookupError) as error:
         leave(lambda client, job: wait_for(client, job).status == "succeeded", LookupError("after its end"))
     assert not hasattr(error.value, "__notes__")
+
+
+def test_many_jobs_that_wait_are_counted_and_not_listed(tmp_path: Path) -> None:
+    made: list[str] = []
+
+    def leave() -> None:
+        with LocalBackend(tmp_path, trainer=trainer("--delay", "0.1")) as backend, backend.client() as client:
+            file = upload(client)
+            made.extend(create(client, training_file=file).id for _ in range(6))
+            raise LookupError("before their end")
+
+    with pytest.raises(LookupError) as error:
+        leave()
+    (note,) = error.value.__notes__
+    assert f"{', '.join(made[:3])} and 3 more jobs with it" in note
+    assert made[3] not in note
 
 
 def test_ctrl_c_stops_the_server_in_order(tmp_path: Path) -> None:

@@ -72,16 +72,20 @@ class Budget:
         spent = sum(amount for amount in amounts if amount is not None)
         unknown = amounts.count(None)
         if not allow_unknown and (unknown or cost_usd is None):
-            whose = "the price of this job" if cost_usd is None else f"the price of {unknown} earlier job(s)"
+            whose = "the price of this job" if cost_usd is None else f"the price of {_jobs(unknown, 'earlier ')}"
             message = f"{whose} is unknown, so a budget of {dollars(self.usd)} a {self.period} cannot be kept; "
             raise BudgetExceeded(message + "nothing was bought. Pass allow_unknown_cost=True to count it as nothing")
         if spent + (cost_usd or 0.0) > self.usd:
             message = (
                 f"the budget of {dollars(self.usd)} a {self.period} has {dollars(max(0.0, self.usd - spent))} left "
-                f"({dollars(spent)} for {len(amounts)} job(s)), this job is estimated at {dollars(cost_usd or 0.0)}; "
+                f"({dollars(spent)} for {_jobs(len(amounts))}), this job is estimated at {dollars(cost_usd or 0.0)}; "
                 "nothing was bought. Look at `ragtune runs --spend`, use fewer rows or epochs, or raise the budget"
             )
             raise BudgetExceeded(message)
+
+
+def _jobs(count: int, which: str = "") -> str:
+    return f"{count} {which}job{'' if count == 1 else 's'}"
 
 
 def dollars(usd: float) -> str:

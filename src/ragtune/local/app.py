@@ -157,7 +157,10 @@ def _http_error(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         message = f"Invalid URL ({place}): this server does not serve it."
         if not request.url.path.startswith("/v1/"):
-            message += f" All its routes stand below /v1: the client's base URL is {request.url.replace(path='/v1')}."
+            right = request.url.replace(path="/v1", query="", fragment="")
+            message += f" All its routes stand below /v1: set the client's base_url to {right}"
+        elif request.url.path.startswith("/v1/responses"):
+            message += " Ask with POST /v1/chat/completions instead (client.chat.completions.create)."
         return _envelope(ApiError(404, message, code="unknown_url"))
     if error.status_code == 405:
         message = f"Not allowed to {request.method} on {request.url.path}."

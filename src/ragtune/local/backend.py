@@ -39,6 +39,7 @@ __all__ = ["LocalBackend"]
 logger = logging.getLogger("ragtune")
 
 _STOP_S = 120.0
+_NAMED = 3
 
 
 class LocalBackend:
@@ -176,9 +177,10 @@ class LocalBackend:
         unfinished = self._stop()
         if error is not None and unfinished:
             # What was raised may say that the job runs on, which holds for every server but this one.
+            goes = "the job goes" if len(unfinished) == 1 else "they go"
             error.add_note(
-                f"the embedded backend stopped with its block, and {', '.join(unfinished)} with it, at a checkpoint: "
-                f"open LocalBackend({str(self.folder)!r}) again and the job goes on"
+                f"the embedded backend stopped with its block, and {_some(unfinished)} with it, at a checkpoint: "
+                f"open LocalBackend({str(self.folder)!r}) again and {goes} on"
             )
 
     def __repr__(self) -> str:
@@ -335,6 +337,11 @@ class _Running:
                 self._store.close()
                 self._lock.release()
         return unfinished
+
+
+def _some(jobs: Sequence[str]) -> str:
+    more = len(jobs) - _NAMED
+    return ", ".join(jobs[:_NAMED]) + (f" and {more} more job{'s' if more > 1 else ''}" if more > 0 else "")
 
 
 def _words(launcher: str | Sequence[str] | None) -> list[str]:

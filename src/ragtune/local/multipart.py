@@ -148,7 +148,7 @@ class _Reader:
             raise invalid(message, param=self._name, code="invalid_value")
         if self._form.content is not None:
             raise invalid(f"'{self._name}' was given twice.", param=self._name, code="invalid_value")
-        self._form.filename = _text(options[b"filename"])
+        self._form.filename = _unescaped(_text(options[b"filename"]))
         self._form.content = self._blobs.writer()
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
@@ -172,6 +172,11 @@ class _Reader:
 
     def _end(self) -> None:
         self.ended = True
+
+
+def _unescaped(name: str) -> str:
+    """Undo what forms write for the three characters that a quoted name cannot hold (WHATWG, multipart/form-data)."""
+    return name.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
 
 
 def _text(data: Any) -> str:

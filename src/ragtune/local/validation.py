@@ -80,7 +80,8 @@ def _check(path: Path, kind: Method, *, param: str) -> int:
     if errors:
         first = errors[0]
         place = f"Line {first.line}" + (f", {first.path}" if first.path else "") if first.line else "File"
-        more = f" ({len(errors) - 1} more problems)" if len(errors) > 1 else ""
+        others = len(errors) - 1
+        more = f" ({others} more problem{'s' if others > 1 else ''})" if others else ""
         message = f"The job failed due to an invalid {param.replace('_', ' ')}. {place}: {first.message}{more}"
         raise JobFaultError(message, code=f"invalid_{param}", param=param)
     if report.stats.format not in _FORMATS[kind]:
