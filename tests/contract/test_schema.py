@@ -18,9 +18,10 @@ import pytest
 
 import ragtune as rt
 from ragtune._api import Api
-from ragtune._api.calls import CALLS
+from ragtune._api.calls import CALLS, LocalFile
 from ragtune._api.ports import AsyncPort, SyncPort
 from ragtune._drive import run
+from ragtune.files.parts import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,7 +152,19 @@ def test_every_request_is_valid_by_openais_schema(prism: str, dataset: rt.Datase
         rt.FineTuneJob.plan(api, dataset, SPECS[0], probe=True, force=True)
         _ = api_files.job(job.id)
         run(api.file("file-1"))
+        in_parts(api, dataset)
     docket.closed()
+
+
+def in_parts(api: Api, dataset: rt.Dataset) -> None:
+    """Send a file as large ones are sent."""
+    path = dataset.train.path
+    assert path
+    file = LocalFile(path=path, name="train.jsonl", bytes=path.stat().st_size, sha256=None)
+    upload = run(api.begin_upload(file))["id"]
+    parts = [run(api.add_part(upload, part))["id"] for part in parts_of(file)]
+    run(api.complete_upload(upload, parts))
+    run(api.cancel_upload(upload))
 
 
 def use(model: rt.TunedModel) -> None:
