@@ -47,6 +47,7 @@ class Dialect:
         deletes_models: whether a tuned model is deleted by the same call as at OpenAI; where not, the call is refused.
         catalog_dates: whether the catalogue's shutdown dates, which are OpenAI's, hold there; elsewhere the server is
             asked whether it still has the model.
+        bills: whether training costs money there; where not, the price is zero whatever the catalogue says of a name.
         source: where these facts were read.
         as_of: on which day.
         called_live: whether this package was ever tried against such a server.
@@ -82,6 +83,7 @@ class Dialect:
     weights: str | None = None
     deletes_models: bool = True
     catalog_dates: bool = False
+    bills: bool = True
     source: str
     as_of: dt.date = dt.date(2026, 11, 21)
     called_live: bool = False
@@ -147,6 +149,7 @@ DIALECTS = (
         methods=frozenset({"supervised", "dpo"}),
         learning_rate="either",
         weights="`LocalBackend.export(model, folder)` or `ragtune export`",
+        bills=False,
         source="ragtune.local, the embedded backend",
         called_live=True,
     ),

@@ -114,6 +114,25 @@ def test_the_model_answers_in_every_way(account: openai.OpenAI, job_id: str, tmp
     assert model.expiry().kind == "never"
 
 
+def test_an_alias_costs_nothing_and_never_ends(tmp_path: Path, dataset: rt.Dataset) -> None:
+    """The catalogue speaks of OpenAI's model of that name, not of what stands behind it here."""
+    name = "gpt-4o-mini-2024-07-18"
+    spec = rt.TuneSpec(model=name, method=rt.Supervised(n_epochs=1), seed=7)
+    with LocalBackend(tmp_path / "aliased", aliases={name: "tiny-random"}) as backend, backend.client() as client:
+        assert rt.TunedModel(client, f"ft:{name}:local::1", system="").expiry().kind == "never"
+        plan = rt.FineTuneJob.plan(client, dataset, spec, dialect="local")
+        assert plan.cost is not None
+        assert (plan.cost.usd, plan.warnings) == (0.0, ())
+        with pytest.raises(rt.BudgetExceeded, match="dialect='local'"):
+            rt.FineTuneJob.create(client, dataset, spec, max_cost_usd=0.0)
+        told = rt.FineTuneJob.plan(client, dataset, spec).cost
+        assert any("the price is OpenAI's" in note for note in told.assumptions)
+        job = rt.FineTuneJob.create(client, dataset, spec, dialect="local", max_cost_usd=0.0, budget=rt.Budget(0.0))
+        assert rt.runs()[0].predicted_usd == 0.0
+        rt.JobMonitor(job).wait(timeout_s=300)
+        assert rt.runs()[0].billed_usd == 0.0
+
+
 def test_checkpoints_can_be_asked_with_the_same_prompt(account: openai.OpenAI, job_id: str) -> None:
     last, first = rt.FineTuneJob.get(account, job_id).checkpoints()
     assert (first.step, last.step) == (3, 6)

@@ -37,6 +37,9 @@ def check_base(spec: TuneSpec, dialect: Dialect, *, today: dt.date, force: bool)
         ModelExpired: the base was shut down.
         TuningClosed: no new jobs are taken on the base.
     """
+    if not dialect.bills:
+        # A server of one's own: its names may be anything's, and the catalogue speaks of other models.
+        return []
     info = catalog.load().find(spec.model)
     if info is None:
         return [f"{spec.model!r} is not in the catalogue: its price and its dates are unknown"]
@@ -62,7 +65,7 @@ async def check_end(
     Raises:
         ModelExpired: the base was shut down.
     """
-    info = catalog.load().find(model)
+    info = catalog.load().find(model) if dialect.bills else None
     planned = None if info is None else info.shutdown
     past = _gone(info) if info and planned and planned <= today else None
     said: list[str] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
 
 from ragtune import catalog, files
@@ -102,8 +102,8 @@ async def prepare(
     if validation is None and spec.method.type in dialect.needs_validation:
         message = f"the method {spec.method.type} without a validation file"
         raise Unsupported(dialect.name, message, "build the dataset with validation=0.1, or pass validation=")
-    cost = None if isinstance(data, UploadedFile | str) else await api.port.work(_cost, data, spec)
-    _check_price(cost, spec.model, options)
+    cost = None if isinstance(data, UploadedFile | str) else await api.port.work(_cost, data, spec, dialect)
+    _check_price(cost, spec.model, dialect, options)
     key = _checked_key(options.get("key")) or _key(_identity(data), _identity(options.get("validation")), request)
     metadata = dict(spec.metadata) | {KEY: key} | _remembered(data)
     check_metadata(metadata)
@@ -118,15 +118,23 @@ async def prepare(
         cost=cost,
         warnings=tuple(warnings),
         dialect=dialect,
-        run=_run(api, data, spec, key, cost),
+        run=_run(api, data, spec, key, cost, dialect),
         recorder=recorder,
         budget=budget,
         allow_unknown_cost=options.get("allow_unknown_cost", False),
     )
 
 
-def _run(api: Api, data: Dataset | UploadedFile | str, spec: TuneSpec, key: str, cost: CostEstimate | None) -> Run:
+def _run(
+    api: Api,
+    data: Dataset | UploadedFile | str,
+    spec: TuneSpec,
+    key: str,
+    cost: CostEstimate | None,
+    dialect: Dialect,
+) -> Run:
     info = catalog.load().find(spec.model)
+    price = info.training_usd_per_million if info else None
     ours = None if isinstance(data, UploadedFile | str) else data
     return Run(
         state="intent",
@@ -138,8 +146,8 @@ def _run(api: Api, data: Dataset | UploadedFile | str, spec: TuneSpec, key: str,
         fingerprint=ours.fingerprint if ours else None,
         system=ours.system if ours else None,
         predicted_tokens=cost.billed_tokens if cost else None,
-        predicted_usd=cost.usd if cost else None,
-        usd_per_million=info.training_usd_per_million if info else None,
+        predicted_usd=None if cost is None and dialect.bills else cost.usd if cost else 0.0,
+        usd_per_million=price if dialect.bills else 0.0,
         begun_at=dt.datetime.fromtimestamp(api.port.now(), tz=dt.UTC),
     )
 
@@ -180,13 +188,19 @@ def _id_of(file: UploadedFile | str) -> str:
     return name
 
 
-def _cost(data: Dataset, spec: TuneSpec) -> CostEstimate:
-    return data.cost(spec.model, n_epochs=spec.method.n_epochs)
+def _cost(data: Dataset, spec: TuneSpec, dialect: Dialect) -> CostEstimate:
+    cost = data.cost(spec.model, n_epochs=spec.method.n_epochs)
+    if not dialect.bills:
+        return replace(cost, usd=0.0, source=dialect.source, as_of=dialect.as_of)
+    if cost.usd and not dialect.catalog_dates:
+        note = f"the price is OpenAI's: what a server of the dialect {dialect.name} bills is not known"
+        return replace(cost, assumptions=(*cost.assumptions, note))
+    return cost
 
 
-def _check_price(cost: CostEstimate | None, model: str, options: CreateOptions) -> None:
+def _check_price(cost: CostEstimate | None, model: str, dialect: Dialect, options: CreateOptions) -> None:
     limit = options.get("max_cost_usd")
-    if limit is None:
+    if limit is None or not dialect.bills:
         return
     if cost is None or cost.usd is None:
         if options.get("allow_unknown_cost", False):
@@ -200,8 +214,10 @@ def _check_price(cost: CostEstimate | None, model: str, options: CreateOptions) 
         raise BudgetExceeded(message + "allow_unknown_cost=True to go on all the same, or leave max_cost_usd out")
     if cost.usd > limit:
         message = f"the estimate for {model} is {dollars(cost.usd)}, above the limit of {dollars(limit)}; "
-        message += "nothing was sent. "
-        raise BudgetExceeded(message + "Use fewer rows or epochs, a cheaper model, or a higher max_cost_usd")
+        message += "nothing was sent. Use fewer rows or epochs, a cheaper model, or a higher max_cost_usd"
+        if not dialect.catalog_dates:
+            message += "; the price is OpenAI's: with dialect='local' (the embedded backend) nothing is billed"
+        raise BudgetExceeded(message)
 
 
 def _identity(data: Dataset | UploadedFile | str | None) -> str | None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Expiry"]
 
+# Who owns the base models of an embedded backend, by its own word.
+EMBEDDED = "ragtune"
 logger = logging.getLogger("ragtune")
 
 
@@ -62,7 +64,10 @@ def from_catalog(name: str) -> Expiry:
 
 
 async def expiry_of(api: Api, name: str) -> Expiry:
-    """Return when a model ends: by the server where it gives a date, of the model or of its base, else by catalogue."""
+    """Return when a model ends: by the server where it gives a date, of the model or of its base, else by catalogue.
+
+    What an embedded backend serves never ends, whatever the catalogue says of a model of that name.
+    """
     return await _from_server(api, name) or from_catalog(name)
 
 
@@ -91,9 +96,12 @@ async def _from_server(api: Api, name: str) -> Expiry | None:
 
     for asked in dict.fromkeys([name, catalog.base_of(name)]):
         try:
-            date = day((await api.model(asked)).get("shutdown_date"))
+            body = await api.model(asked)
         except (openai.NotFoundError, ModelExpired):
             continue
+        date = day(body.get("shutdown_date"))
+        if date is None and body.get("owned_by") == EMBEDDED:
+            return Expiry(kind="never", source=api.port.base_url, as_of=_today(api))
         if date is not None:
             return Expiry(kind="date", date=date, source=api.port.base_url, as_of=_today(api))
     return None
