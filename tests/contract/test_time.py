@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,33 @@ def test_a_base_that_ends_soon_is_warned_about(
     with pytest.warns(rt.ExpiryWarning):
         plan = rt.FineTuneJob.plan(api, dataset, SPEC, dialect="openai")
     assert any("in " + str(days) + " days" in warning for warning in plan.warnings)
+
+
+def test_a_warning_points_at_the_callers_line_and_is_given_once(
+    server: Any, api: Api, clock: Any, dataset: rt.Dataset, make_async_api: Any, caplog: Any
+) -> None:
+    """Beneath an event loop as well; the log does not repeat it."""
+    at(clock, before_end(9))
+
+    async def create() -> None:
+        client, asynchronous = make_async_api()
+        await rt.AsyncFineTuneJob.create(asynchronous, dataset, SPEC, dialect="openai")
+        await client.close()
+
+    ways = (
+        lambda: rt.FineTuneJob.plan(api, dataset, SPEC, dialect="openai"),
+        lambda: rt.FineTuneJob.create(api, dataset, SPEC, dialect="openai"),
+        lambda: asyncio.run(create()),
+    )
+    for way in ways:
+        with pytest.warns(rt.ExpiryWarning) as warned:
+            way()
+        assert [one.filename for one in warned] == [__file__]
+    assert "end on" not in caplog.text
+    model = rt.TunedModel(api, f"ft:{MINI}:acme::abc12345")
+    with pytest.warns(UserWarning, match="system prompt") as doubted:
+        assert model.system() is None
+    assert doubted[0].filename == __file__
 
 
 def test_a_base_that_lives_long_is_not_warned_about(server: Any, api: Api, clock: Any, dataset: rt.Dataset) -> None:

@@ -13,7 +13,7 @@ import ragtune
 PACKAGE = Path(ragtune.__file__).parent
 
 DATA = {"errors", "_extras", "catalog", "dialects", "spec"}
-PORTS = {"_drive", "_api", "_retry", "_keys"}
+PORTS = {"_drive", "_api", "_retry", "_keys", "_warn"}
 RECORDS = {"records", "checks", "tokens", "data", "catalog", "errors", "_extras"}
 
 # What the server uses of the training room: loads no torch when it is imported.
@@ -47,6 +47,7 @@ MAY: dict[str, set[str]] = {
     "plan": {"errors", "dataset", "spec"},
     "_drive": {"errors"},
     "_keys": {"errors"},
+    "_warn": set(),
     "_api": {"errors", "_drive", "_keys", "plan", "dialects"},
     "_retry": {"errors", "_drive", "_api"},
     "files": DATA | PORTS | {"dataset", "plan", "journal"},

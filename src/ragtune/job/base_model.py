@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from typing import TYPE_CHECKING
 
 from ragtune import catalog
 from ragtune._api.faults import UnreadableReplyError
 from ragtune._api.planning import PlanPort
 from ragtune._api.times import day
+from ragtune._warn import warn
 from ragtune.errors import ExpiryWarning, ModelExpired, SpecError, TuningClosed
 
 if TYPE_CHECKING:
@@ -86,10 +86,11 @@ async def check_end(
         when = f"in {left} days" if left > 0 else "which is past"
         warning = f"{who} {model} and every fine-tune of it end on {end}, {when}"
         said.append(warning)
-        logger.warning(warning)
         # OpenAI's dates bind no other server.
         if told or dialect.catalog_dates:
-            warnings.warn(warning, ExpiryWarning, stacklevel=2)
+            warn(warning, ExpiryWarning)
+        else:
+            logger.warning(warning)
     return said
 
 

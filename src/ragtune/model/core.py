@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ragtune import catalog
 from ragtune._api import asynchronous
 from ragtune._api.planning import PlanPort
+from ragtune._warn import warn
 from ragtune.errors import JournalError, ModelExpired, ModelNotReady, NoTunedModel
 from ragtune.job import JobDetails
 from ragtune.job.creation import FINGERPRINT, SYSTEM, SYSTEM_TOO_LONG
@@ -155,10 +155,9 @@ class AsyncTunedModel:
         if not self._learned and not await self._remember():
             await self._learn()
         if self._doubt is not None and not await self._remember():
-            warnings.warn(
+            warn(
                 f"the system prompt that {self._name} was trained with is not known ({self._doubt}); answers may be "
-                'worse without it: give it as TunedModel(client, name, system="..."), or system="" if there was none',
-                stacklevel=2,
+                'worse without it: give it as TunedModel(client, name, system="..."), or system="" if there was none'
             )
             self._doubt = None
         return self._system

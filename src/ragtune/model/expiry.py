@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ragtune import catalog
 from ragtune._api.faults import UnreadableReplyError
 from ragtune._api.times import day
+from ragtune._warn import warn
 from ragtune.errors import ExpiryWarning, ModelExpired
 from ragtune.job.base_model import WARN_DAYS
 
@@ -88,7 +88,7 @@ async def warn_of_end(api: Api, name: str) -> None:
     if left <= WARN_DAYS:
         when = f"in {left} days" if left > 0 else "which is past"
         message = f"{name} stops answering on {end.date}, {when} ({end.source}); train on another base while you can"
-        warnings.warn(message, ExpiryWarning, stacklevel=2)
+        warn(message, ExpiryWarning)
 
 
 async def _from_server(api: Api, name: str) -> Expiry | None:
