@@ -450,7 +450,22 @@ def test_a_budget_blocks_before_the_upload_and_hands_a_bought_job_back(
         rt.FineTuneJob.create(real, dataset, other, **options)
     with pytest.raises(rt.BudgetExceeded, match="left"):
         rt.FineTuneJob.plan(real, dataset, other, **options)
-    assert {request.method for request in backend.requests[seen:]} <= {"GET"}
+    assert backend.requests[seen:] == []
+    assert [run.state for run in journal.runs()] == ["created"]
+
+
+def test_a_budget_is_looked_at_again_when_an_order_is_made_anew(
+    backend: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal
+) -> None:
+    """The journal knows the key, so the account is searched before the budget speaks."""
+    estimate = dataset.cost(PRICED.model, n_epochs=2).usd
+    assert estimate is not None
+    options: Any = {"journal": journal, "budget": rt.Budget(1.5 * estimate)}
+    rt.FineTuneJob.create(real, dataset, PRICED, **options)
+    seen = len(backend.requests)
+    with pytest.raises(rt.BudgetExceeded, match="left"):
+        rt.FineTuneJob.create(real, dataset, PRICED, new=True, **options)
+    assert {request.method for request in backend.requests[seen:]} == {"GET"}
     assert [run.state for run in journal.runs()] == ["failed", "created"]
 
 

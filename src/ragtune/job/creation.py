@@ -105,6 +105,11 @@ async def prepare(
     cost = None if isinstance(data, UploadedFile | str) else await api.port.work(_cost, data, spec, dialect)
     _check_price(cost, spec.model, dialect, options)
     key = _checked_key(options.get("key")) or _key(_identity(data), _identity(options.get("validation")), request)
+    run = _run(api, data, spec, key, cost, dialect)
+    if budget is not None and not await api.port.work(recorder.knows, key):
+        # A job that may be there already costs nothing, so `placing` looks for it first; this one is new.
+        spent = await api.port.work(recorder.sent_since, budget.began(api.port.now()))
+        budget.check(spent, run.cost_usd, allow_unknown=options.get("allow_unknown_cost", False))
     metadata = dict(spec.metadata) | {KEY: key} | _remembered(data)
     check_metadata(metadata)
     warn_days = options.get("warn_days", WARN_DAYS)
@@ -118,7 +123,7 @@ async def prepare(
         cost=cost,
         warnings=tuple(warnings),
         dialect=dialect,
-        run=_run(api, data, spec, key, cost, dialect),
+        run=run,
         recorder=recorder,
         budget=budget,
         allow_unknown_cost=options.get("allow_unknown_cost", False),

@@ -194,6 +194,10 @@ class Recorder:
         """Write down that there is no job (`failed`), or that nobody knows (`uncertain`)."""
         self._execute("UPDATE run SET state = ?, error = ? WHERE id = ?", (state, error, run.id))
 
+    def knows(self, key: str) -> bool:
+        """Whether there is a run with a key, on whichever account."""
+        return bool(self._read("SELECT 1 FROM run WHERE key = ? LIMIT 1", (key,)))
+
     def runs_of(self, account: str, key: str) -> list[Run]:
         """Return the runs with a key, newest first."""
         query = "SELECT * FROM run WHERE account = ? AND key = ? ORDER BY id DESC"
