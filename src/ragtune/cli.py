@@ -310,7 +310,10 @@ def export(
 
         bases = dict(_pair(text, option="--base", example=_BASE_EXAMPLE) for text in base or [])
         made = LocalBackend(folder, bases=bases).export(model, target, merged=merged)
-        typer.echo(f"{model} is in {made.folder}; README.md tells where it came from. To serve it:")
+        typer.echo(f"{model} is in {made.folder}; README.md tells where it came from.")
+        if made.system is not None:
+            typer.echo(f"It was trained with this system prompt; send it with each question:\n{made.system}\n")
+        typer.echo("To serve it:")
         for server, commands in made.commands.items():
             typer.echo(f"\n# {server}\n{commands}")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +88,69 @@ def test_the_card_tells_base_data_figures_and_commands(trained: dict[str, Any], 
         "| seed | 1 |",
         "| train_loss at step 90 | ",
         f"vllm serve {made.base} --enable-lora --lora-modules",
-        f"={made.folder} --max-lora-rank 16",
+        '="$PWD" --max-lora-rank 16',
+        "copy that folder too",
         "python -m sglang.launch_server",
         "convert_lora_to_gguf.py",
         "`transformers serve` loads whole models",
     ):
         assert fact in card
+    assert str(made.folder) not in card  # it holds wherever the folder is taken
+    assert "base_model" not in card.partition("\n---\n")[0]  # a base of this machine has no id on the Hub
+    assert made.system is None
+    assert "System prompt" not in card
     assert re.search(r"\| revision \| sha256:[0-9a-f]{64} \|", card)
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_the_cards_python_asks_the_model_wherever_its_folder_is(
+    trained: dict[str, Any],
+    tmp_path: Path,
+    merged: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made = LocalBackend(trained["folder"]).export(trained["name"], tmp_path / "model", merged=merged)
+    moved = made.folder.rename(tmp_path / "elsewhere")
+    found = re.search(r"```python\n(.*?)```", (moved / "README.md").read_text(), re.DOTALL)
+    assert found is not None
+    question, answer = next(iter(trained["said"].items()))
+    monkeypatch.chdir(moved)
+    exec(found[1].replace('"..."', json.dumps(question)).replace("=100", "=6"), {})
+    assert capsys.readouterr().out == f"{answer}\n"
+
+
+def test_every_file_can_be_read_by_whom_the_umask_lets(trained: dict[str, Any], tmp_path: Path) -> None:
+    """A server in a container is often another user."""
+    for merged in (False, True):
+        made = LocalBackend(trained["folder"]).export(trained["name"], tmp_path / str(merged), merged=merged)
+        modes = {path.name: path.stat().st_mode for path in made.folder.iterdir()}
+        assert set(modes.values()) == {modes["README.md"]}, modes
+
+
+def test_the_system_prompt_goes_along(trained: dict[str, Any], tmp_path: Path) -> None:
+    text = 'Answer "briefly".\n```\nIn one word 😀.'
+    database = sqlite3.connect(trained["folder"] / "state.sqlite3")
+
+    def export(metadata: dict[str, str]) -> tuple[str, str]:
+        with database:
+            database.execute("UPDATE job SET metadata = ?", (json.dumps(metadata),))
+        target = tmp_path / "model"
+        shutil.rmtree(target, ignore_errors=True)
+        words = ["export", trained["name"], str(target), "--folder", str(trained["folder"])]
+        return CliRunner().invoke(app, words).output, (target / "README.md").read_text()
+
+    (before,) = database.execute("SELECT metadata FROM job").fetchone()
+    said, card = export({"ragtune_system": text})
+    assert f"system prompt; send it with each question:\n{text}\n" in said
+    assert '    Answer "briefly".\n    ```\n    In one word 😀.\n' in card
+    assert (
+        f'messages = [{{"role": "system", "content": {json.dumps(text, ensure_ascii=False)}}}, {{"role": "user"' in card
+    )
+    assert "began with one of 900 characters" in export({"ragtune_system_chars": "900"})[1]
+    with database:
+        database.execute("UPDATE job SET metadata = ?", (before,))
+    database.close()
 
 
 def test_the_command_exports_a_checkpoint_while_the_server_runs(trained: dict[str, Any], tmp_path: Path) -> None:

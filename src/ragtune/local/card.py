@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,10 +11,30 @@ if TYPE_CHECKING:
     from ragtune.local.export import Exported, Origin
     from ragtune.local.store.schema import JobRow
 
-__all__ = ["model_card"]
+__all__ = ["model_card", "system_prompt"]
 
+# What the client writes into a job's metadata.
 _FINGERPRINT = "ragtune_fingerprint"
+_SYSTEM = "ragtune_system"
+_SYSTEM_TOO_LONG = "ragtune_system_chars"
 _MERGE_FIRST = "`transformers serve` loads whole models: for it export once more with `ragtune export ... --merged`."
+_BASE_IS_HERE = (
+    "The base is a folder of the machine that wrote this card, and the adapter fits its weights alone, known by their "
+    "hash above. Elsewhere, copy that folder too and name it in `adapter_config.json` (`base_model_name_or_path`) and "
+    "in the commands, or export once more with `ragtune export ... --merged`, which needs no base."
+)
+_LOADING = {
+    False: "from peft import AutoPeftModelForCausalLM as Model\nfrom transformers import AutoTokenizer",
+    True: "from transformers import AutoModelForCausalLM as Model\nfrom transformers import AutoTokenizer",
+}
+_ASKING = """\
+folder = "."  # this one
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = Model.from_pretrained(folder, dtype="bfloat16")
+messages = [{system}{{"role": "user", "content": "..."}}]
+prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+output = model.generate(**prompt, max_new_tokens=100, do_sample=False)
+print(tokenizer.decode(output[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True))"""
 
 
 def model_card(name: str, *, exported: Exported, origin: Origin, job: JobRow | None, metrics: Mapping[str, Any]) -> str:
@@ -34,17 +55,43 @@ def model_card(name: str, *, exported: Exported, origin: Origin, job: JobRow | N
         + _table({"base": origin.name, "from": origin.location, "revision": origin.revision})
         + (f"\n\nIts weights: {origin.source}." if origin.source else ""),
         "## Training\n\n" + _table(_training(job, metrics)),
+        *_system(job),
         "## Licence\n\n" + _licence(origin),
-        "## Serving\n\nNothing here needs code of the model's own. From any folder:\n\n"
+        f"## In Python\n\n```python\n{_python(exported)}\n```",
+        "## Serving\n\nNothing here needs code of the model's own. From this folder:\n\n"
         + "\n\n".join(f"{server}:\n\n```sh\n{line}\n```" for server, line in exported.commands.items())
         + ("" if exported.merged else f"\n\n{_MERGE_FIRST}"),
     ]
+    if not exported.merged and origin.revision.startswith("sha256:"):
+        parts.append(_BASE_IS_HERE)
     return "\n\n".join(parts) + "\n"
+
+
+def system_prompt(job: JobRow | None) -> str | None:
+    """The system prompt that a job's client wrote down, None when it wrote none."""
+    return None if job is None else (job.metadata or {}).get(_SYSTEM)
+
+
+def _system(job: JobRow | None) -> list[str]:
+    text, length = system_prompt(job), (job.metadata or {}).get(_SYSTEM_TOO_LONG) if job else None
+    if text is not None:
+        indented = "".join(f"    {line}\n" for line in text.splitlines()).rstrip("\n")
+        return [f"## System prompt\n\nIts training rows began with it; begin each question with it, too:\n\n{indented}"]
+    if length is not None:
+        told = f"Its training rows began with one of {length} characters, more than a job's metadata can keep."
+        return [f"## System prompt\n\n{told} Take it from the rows, and begin each question with it, too."]
+    return []
+
+
+def _python(exported: Exported) -> str:
+    turn = {"role": "system", "content": exported.system}
+    system = "" if exported.system is None else f"{json.dumps(turn, ensure_ascii=False)}, "
+    return f"{_LOADING[exported.merged]}\n\n{_ASKING.format(system=system)}"
 
 
 def _front_matter(exported: Exported, origin: Origin) -> str:
     lines = {
-        "base_model": origin.location,
+        **({"base_model": origin.hub_id} if origin.hub_id else {}),
         "license": (origin.licence or "unknown").lower(),
         "library_name": "transformers" if exported.merged else "peft",
         "pipeline_tag": "text-generation",

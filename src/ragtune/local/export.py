@@ -8,13 +8,15 @@ import os
 import re
 import shlex
 import shutil
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ragtune._sqlite import Database
 from ragtune.errors import BackendError
 from ragtune.local.bases import BASES
-from ragtune.local.card import model_card
+from ragtune.local.card import model_card, system_prompt
 from ragtune.local.store.schema import MIGRATIONS, JobRow, ModelRow, fields
 from ragtune.train.base import load_model, load_tokenizer, quiet
 from ragtune.train.templates import ChatTemplate
@@ -40,12 +42,14 @@ class Exported:
         merged: whether adapter and base are one model here; else the folder holds the adapter alone.
         base: what the adapter needs: a Hugging Face Hub id or the folder of the base.
         commands: how other servers serve it, by the server's name.
+        system: the system prompt that it was trained with; None when there was none, or none that its job knows.
     """
 
     folder: Path
     merged: bool
     base: str
     commands: Mapping[str, str]
+    system: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +60,7 @@ class Origin:
         name: what the backend calls it.
         location: a Hugging Face Hub id, or the folder on this machine.
         revision: the Hub's commit, or `sha256:` and the hash of its weights.
+        hub_id: its id on the Hugging Face Hub, or that of the model it was made from; None when there is none.
         licence: SPDX identifier, None when it is not known here.
         source: who made the weights, in words; None when it is not known here.
     """
@@ -63,6 +68,7 @@ class Origin:
     name: str
     location: str
     revision: str
+    hub_id: str | None
     licence: str | None
     source: str | None
 
@@ -96,14 +102,21 @@ def export_model(name: str, target: Path, *, folder: Path, bases: BaseModels, me
         else:
             _copy_adapter(model.adapter, origin, half)
         _save_tokenizer(base_folder, half)
+        commands = partial(
+            _commands, name, title=target.name, base=origin.location, merged=merged, rank=_rank(model.adapter)
+        )
         exported = Exported(
             folder=target,
             merged=merged,
             base=origin.location,
-            commands=_commands(name, target, origin.location, merged=merged, rank=_rank(model.adapter)),
+            commands=commands(place=shlex.quote(str(target))),
+            system=system_prompt(job),
         )
-        card = model_card(name, exported=exported, origin=origin, job=job, metrics=metrics)
+        # The card goes with the folder wherever it is taken, so that its commands name no place.
+        inside = replace(exported, commands=commands(place='"$PWD"'))
+        card = model_card(name, exported=inside, origin=origin, job=job, metrics=metrics)
         (half / "README.md").write_text(card, encoding="utf-8")
+        _share(half, like=half / "README.md")
         os.replace(half, target)
     except OSError as error:
         message = f"{target}: the model cannot be written ({error}); free some space or choose another folder"
@@ -145,6 +158,7 @@ def _origin(name: str, folder: Path) -> Origin:
         name=name,
         location=snapshot["id"].replace("--", "/") if snapshot else str(folder),
         revision=snapshot["commit"] if snapshot else f"sha256:{_digest(folder)}",
+        hub_id=snapshot["id"].replace("--", "/") if snapshot else known.hub_id if known else None,
         licence=known.licence if known else None,
         source=known.source if known and not snapshot else None,
     )
@@ -162,6 +176,13 @@ def _rank(adapter: Path) -> int:
     return int(json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"])
 
 
+def _share(folder: Path, *, like: Path) -> None:
+    """Give every file the mode that new files have here: safetensors writes its own for the owner alone."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(like.stat().st_mode)
+
+
 def _copy_adapter(adapter: Path, origin: Origin, target: Path) -> None:
     shutil.copy(adapter / "adapter_model.safetensors", target)
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
@@ -171,10 +192,12 @@ def _copy_adapter(adapter: Path, origin: Origin, target: Path) -> None:
 
 
 def _merge(base: Path, adapter: Path, target: Path) -> None:
-    with quiet():
+    with quiet(), warnings.catch_warnings():
         import torch
         from peft import PeftModel
 
+        # transformers 5 announces the renaming of one of its own attributes while peft still reads the old one.
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
         # Added up in float32, so that the sum is rounded once.
         model = load_model(base, dtype="float32")
         whole: Any = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
@@ -188,16 +211,15 @@ def _save_tokenizer(base: Path, target: Path) -> None:
     tokenizer.save_pretrained(target)
 
 
-def _commands(name: str, folder: Path, base: str, *, merged: bool, rank: int) -> dict[str, str]:
-    called, place, below = (shlex.quote(word) for word in (name.replace(":", "-"), str(folder), base))
-    gguf = shlex.quote(f"{folder.name}.gguf")
+def _commands(name: str, *, place: str, title: str, base: str, merged: bool, rank: int) -> dict[str, str]:
+    called, below, gguf = (shlex.quote(word) for word in (name.replace(":", "-"), base, f"{title}.gguf"))
     if merged:
         return {
             "vLLM": f"vllm serve {place} --served-model-name {called}",
             "SGLang": f"python -m sglang.launch_server --model-path {place} --served-model-name {called}",
             "llama.cpp": f"python convert_hf_to_gguf.py {place} --outfile {gguf} --outtype bf16\n"
             f"llama-server --model {gguf} --alias {called}",
-            "transformers": f"transformers serve {place}",
+            "transformers": f"transformers serve {place}  # python -m pip install 'transformers[serving]'",
         }
     return {
         "vLLM": f"vllm serve {below} --enable-lora --lora-modules {called}={place} --max-lora-rank {rank}",
