@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from ragtune.train.spec import EXIT_OK, TrainSpec
 
 from .conftest import MakeSpec, chat_lines, write_lines
 from .test_run import failure, losses, read, run
+from .test_tool_masks import HERMES
 
 pytestmark = [
     pytest.mark.train,
@@ -142,9 +144,15 @@ def test_only_the_two_answers_are_compared(tmp_path: Path, tokenizer: Any) -> No
         "preferred_output": [{"role": "assistant", "content": "A heron."}],
         "non_preferred_output": [{"role": "assistant", "content": "A stork.", "tool_calls": [call]}],
     }
-    (pair,) = load_pairs(write_lines(tmp_path / "p.jsonl", [record]), Encoder(tokenizer, max_length=512)).examples
+    lines = write_lines(tmp_path / "p.jsonl", [record])
+    with pytest.raises(TrainingFileError, match="line 1: the chat template of this base writes no calls"):
+        load_pairs(lines, Encoder(tokenizer, max_length=512))
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.chat_template = HERMES
+    (pair,) = load_pairs(lines, Encoder(tokenizer, max_length=512)).examples
     texts = [tokenizer.decode([t for t in one.labels if t != IGNORED]) for one in (pair.chosen, pair.rejected)]
-    assert texts == ["A heron.<|im_end|>", "A stork.<|im_end|>"]
+    called = '<tool_call>\n{"name": "land", "arguments": {}}\n</tool_call>'
+    assert texts == ["A heron.<|im_end|>", f"A stork.{called}<|im_end|>"]
 
 
 def test_other_records_are_refused_by_line(make_spec: MakeSpec, tmp_path: Path, tokenizer: Any) -> None:
