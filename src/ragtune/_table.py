@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+# Most characters of a sentence in a text table; data frames and HTML keep all of it.
+LONGEST = 60
 Row = TypeVar("Row")
 
 
@@ -64,7 +67,7 @@ class Table(Generic[Row]):
         return self.rows[index]
 
     def __str__(self) -> str:
-        columns = {name: [name, *map(_cell, cells)] for name, cells in self.columns().items()}
+        columns = {name: [name, *map(_short, cells)] for name, cells in self.columns().items()}
         widths = {name: max(map(len, cells)) for name, cells in columns.items()}
         padded = [[cell.ljust(widths[name]) for cell in cells] for name, cells in columns.items()]
         return "\n".join("  ".join(line).rstrip() for line in zip(*padded, strict=True))
@@ -80,6 +83,12 @@ class Table(Generic[Row]):
 def _kind(cells: list[Any]) -> str | None:
     # Text columns stay plain objects: otherwise pandas makes NaN of a name that is None.
     return "object" if any(isinstance(cell, str) or cell is None for cell in cells) else None
+
+
+def _short(value: Any) -> str:
+    """A cell of a line of text: an error message would make every line as long as itself, a name stays whole."""
+    text = _cell(value)
+    return shorten(text, LONGEST, placeholder=" ...") if " " in text and len(text) > LONGEST else text
 
 
 def _cell(value: Any) -> str:

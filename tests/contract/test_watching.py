@@ -377,6 +377,18 @@ def test_the_table_has_seven_columns_newest_first(server: Any, api: Api, wire: A
     assert "<td>ftjob-2</td>" in rt.JobMonitor.table(api)._repr_html_()
 
 
+def test_a_long_message_does_not_widen_the_printed_table(server: Any, api: Api, wire: Any) -> None:
+    message = "the file has a problem\n" + "and another one " * 20
+    failed = wire.job(status="failed", error={"code": "x", "message": message}, fine_tuned_model="ft:" + "x" * 80)
+    server.on("GET", "/fine_tuning/jobs", wire.page(failed))
+    table = rt.JobMonitor.table(api)
+    head, line = str(table).splitlines()
+    assert "the file has a problem and another one" in line
+    assert "ft:" + "x" * 80 in line
+    assert max(len(head), len(line)) < 240
+    assert table.to_pandas()["Error Message"][0] == message
+
+
 def test_listing_reads_no_more_than_it_needs_and_filters_by_status(server: Any, api: Api, wire: Any) -> None:
     jobs = [wire.job(f"ftjob-{n}", "failed" if n % 2 else "succeeded") for n in range(10)]
     server.on("GET", "/fine_tuning/jobs", paged(jobs, size=4))
