@@ -144,8 +144,11 @@ def test_serve_answers_until_it_is_stopped_and_keeps_its_key_private(tmp_path: P
         assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
         with rt.client_from_key_file(key_file, base_url=found[1], timeout=10) as client:
             assert {"tiny-random", "gpt-4o-mini"} <= {model.id for model in rt.Maintenance(client).models()}
-            with client.with_options(api_key="wrong") as stranger, pytest.raises(openai.AuthenticationError):
+            with client.with_options(api_key="wrong") as stranger, pytest.raises(openai.AuthenticationError) as refusal:
                 rt.list_jobs(stranger)
+            [note] = refusal.value.__notes__
+            assert note.startswith("the embedded backend at")
+            assert "scopes" not in note
         serving.send_signal(signal.SIGINT)
         out, err = serving.communicate(timeout=30)
     assert (serving.returncode, out, err) == (0, "", "")

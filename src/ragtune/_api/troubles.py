@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ragtune._api.identity import is_loopback
 from ragtune._keys import HOW_TO_GIVE_A_KEY
 from ragtune.errors import ModelExpired, RagtuneError, TuningClosed
 
@@ -26,6 +27,7 @@ _LISTS = {
     "fine_tuning": "jobs of this account: ragtune.list_jobs(client)",
     "models": "models of this account: ragtune.Maintenance(client).models()",
 }
+_HERE = " (an embedded backend answers only while its `with` block is open)"
 _SUBJECTS = ("fine_tuning_job_id", "file_id", "upload_id", "model", "training_file")
 _SCOPES = re.compile(r"[Mm]issing scopes?: ([\w.]*\w(?:,\s*[\w.]*\w)*)")
 
@@ -42,7 +44,8 @@ class Trouble:
     Attributes:
         status: HTTP status, `5xx` for all others from 500 on, `other` for any other, `timeout`, or `no answer`.
         happened: what happened, as a clause. It and `do` may name the {call}, its {subject}, the {base_url}, the
-            {scopes} that a message misses and the {list} where the subject should have been found.
+            {scopes} that a message misses, the {list} where the subject should have been found, and what else to
+            look at when the server is {here}, on this machine.
         do: what to do about it.
         code: the error code that it takes, None for any.
         says: a pattern that the message must hold, None for any.
@@ -83,6 +86,7 @@ class Trouble:
             subject=repr(subject) if subject else "this request",
             base_url=base_url,
             scopes=scopes[1] if scopes else "",
+            here=_HERE if is_loopback(base_url) else "",
             list=_LISTS.get(call.partition(".")[0], "the server's documentation says what it serves"),
         )
 
@@ -154,6 +158,13 @@ TROUBLES: tuple[Trouble, ...] = (
             "You have insufficient permissions for this operation. Missing scopes: api.fine_tuning.jobs.write, "
             "api.files.write. Check that you have the correct role in your organization."
         ),
+    ),
+    Trouble(
+        status=401,
+        says=r"LocalBackend\.api_key",
+        happened="the embedded backend at {base_url} refused the key",
+        do="the message says where its own key is",
+        example="Incorrect API key provided; in Python this server's key is LocalBackend.api_key.",
     ),
     Trouble(
         status=401,
@@ -333,10 +344,7 @@ TROUBLES: tuple[Trouble, ...] = (
         status="no answer",
         waiting_helps=True,
         happened="no answer from {base_url}",
-        do=(
-            "is the server running, and are the address and the network right? (an embedded backend answers only while "
-            "its `with` block is open)"
-        ),
+        do=("is the server running, and are the address and the network right?{here}"),
     ),
 )
 
