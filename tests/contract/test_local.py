@@ -133,6 +133,17 @@ def test_an_alias_costs_nothing_and_never_ends(tmp_path: Path, dataset: rt.Datas
         assert rt.runs()[0].billed_usd == 0.0
 
 
+def test_a_base_that_is_not_there_is_refused_before_the_upload(account: openai.OpenAI, dataset: rt.Dataset) -> None:
+    files = len(rt.Maintenance(account).files())
+    spec = rt.TuneSpec(model="tiny-rondom")
+    with pytest.raises(rt.Unsupported, match=r"tiny-rondom.* has .*tiny-random"):
+        rt.FineTuneJob.create(account, dataset, spec)
+    with pytest.raises(rt.Unsupported, match="tiny-rondom"):
+        rt.FineTuneJob.plan(account, dataset, spec, probe=True)
+    assert len(rt.Maintenance(account).files()) == files
+    assert all(run.model != spec.model for run in rt.runs())
+
+
 def test_checkpoints_can_be_asked_with_the_same_prompt(account: openai.OpenAI, job_id: str) -> None:
     last, first = rt.FineTuneJob.get(account, job_id).checkpoints()
     assert (first.step, last.step) == (3, 6)
@@ -186,7 +197,7 @@ def test_wrong_key_unknown_model_and_unknown_job_are_told_apart(backend: LocalBa
         with pytest.raises(openai.NotFoundError, match="ftjob-nope"):
             rt.FineTuneJob.get(client, "ftjob-nope")
         with pytest.raises(openai.BadRequestError, match="not available for fine-tuning"):
-            rt.FineTuneJob.create(client, dataset, rt.TuneSpec(model="gpt-99"))
+            rt.FineTuneJob.create(client, dataset, rt.TuneSpec(model="gpt-99"), force=True)
 
 
 def test_the_asynchronous_classes_do_the_same(

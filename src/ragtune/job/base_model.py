@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from ragtune import catalog
 from ragtune._api.faults import UnreadableReplyError
+from ragtune._api.identity import is_loopback
 from ragtune._api.planning import PlanPort
 from ragtune._api.times import day
 from ragtune._warn import warn
-from ragtune.errors import ExpiryWarning, ModelExpired, SpecError, TuningClosed
+from ragtune.errors import ExpiryWarning, ModelExpired, SpecError, TuningClosed, Unsupported
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -27,6 +29,8 @@ logger = logging.getLogger("ragtune")
 # How long before its end a model is warned about.
 WARN_DAYS = 60
 SILENCE_S = 20.0
+# Who owns the base models of an embedded backend, by its own word.
+EMBEDDED = "ragtune"
 
 
 def check_base(spec: TuneSpec, dialect: Dialect, *, today: dt.date, force: bool) -> list[str]:
@@ -64,6 +68,7 @@ async def check_end(
 
     Raises:
         ModelExpired: the base was shut down.
+        Unsupported: the server is an embedded backend, and has no such base.
     """
     info = catalog.load().find(model) if dialect.bills else None
     planned = None if info is None else info.shutdown
@@ -106,11 +111,23 @@ async def _asked(api: Api, model: str, said: list[str], *, past: str | None, for
     except openai.NotFoundError as error:
         if past is not None and not force:
             raise ModelExpired(past) from error
+        if error.code == "model_not_found" and not force and not model.startswith("ft:"):
+            await _refuse_absent(api, model)
         if isinstance(api.port, PlanPort):
             said.append(f"the server does not show {model}: {error}")
     except (openai.APIError, UnreadableReplyError) as error:
         logger.info("when %s ends cannot be asked: %s", model, type(error).__name__)
     return None
+
+
+async def _refuse_absent(api: Api, model: str) -> None:
+    """An embedded backend lists every base that it can train; elsewhere a list may keep silent about some."""
+    if not is_loopback(api.port.base_url) and api.dialect.bills:
+        return
+    async with aclosing(api.models()) as models:
+        bases = [body["id"] async for body in models if body.get("owned_by") == EMBEDDED]
+    if bases:
+        raise Unsupported("local", f"the base {model}", f"{api.port.base_url} has {', '.join(bases)}")
 
 
 def _refuse_late(info: ModelInfo, today: dt.date) -> None:

@@ -12,15 +12,13 @@ from ragtune._api.faults import UnreadableReplyError
 from ragtune._api.times import day
 from ragtune._warn import warn
 from ragtune.errors import ExpiryWarning, ModelExpired
-from ragtune.job.base_model import WARN_DAYS
+from ragtune.job.base_model import EMBEDDED, WARN_DAYS
 
 if TYPE_CHECKING:
     from ragtune._api import Api
 
 __all__ = ["Expiry"]
 
-# Who owns the base models of an embedded backend, by its own word.
-EMBEDDED = "ragtune"
 logger = logging.getLogger("ragtune")
 
 
