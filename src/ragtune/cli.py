@@ -1,12 +1,14 @@
 """The command `ragtune`: a thin front on the same classes.
 
 Exit codes: 0 all is well; 1 it is not (a file has errors, or the server, the backend or the disk refused); 2 the
-command line makes no sense; 3 no key was found; 130 Ctrl-C.
+command line makes no sense; 3 no key was found; 130 Ctrl-C (0 for `serve`,
+which ends so).
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import sys
 from contextlib import contextmanager
@@ -276,6 +278,8 @@ def serve(
 
         aliases = dict(_pair(text, option="--alias", example=_ALIAS_EXAMPLE) for text in alias or [])
         bases = dict(_pair(text, option="--base", example=_BASE_EXAMPLE) for text in base or [])
+        _check_names(bases, aliases)
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")  # what the server has to say, to stderr
         options = {"threads": threads, "memory": memory, "aliases": aliases, "bases": bases, "launcher": launcher}
         run_backend(folder, host=host, port=port, key=key, webhook=webhook, on_start=show, **options)
 
@@ -309,6 +313,7 @@ def export(
         from ragtune.local import LocalBackend
 
         bases = dict(_pair(text, option="--base", example=_BASE_EXAMPLE) for text in base or [])
+        _check_names(bases, {})
         made = LocalBackend(folder, bases=bases).export(model, target, merged=merged)
         typer.echo(f"{model} is in {made.folder}; README.md tells where it came from.")
         if made.system is not None:
@@ -324,6 +329,16 @@ def _pair(text: str, *, option: str, example: str) -> tuple[str, str]:
         message = f"{text!r} is not NAME=BASE, for example {example}"
         raise typer.BadParameter(message, param_hint=option)
     return name, base
+
+
+def _check_names(bases: dict[str, str], aliases: dict[str, str]) -> None:
+    from ragtune.errors import BackendError
+    from ragtune.local.names import BaseModels
+
+    try:
+        BaseModels(extra=bases, aliases=aliases).check()
+    except BackendError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 @contextmanager

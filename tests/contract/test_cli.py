@@ -161,6 +161,40 @@ def test_a_memory_that_is_no_size_is_refused_in_words(tmp_path: Path) -> None:
     assert "memory '80%': give a number of bytes above 0, for example 4GB" in err
 
 
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--alias=foo=bar", "'foo' -> 'bar'.*there are smollm2-135m-instruct, tiny-random"),
+        ("--base=m=/nonexistent", "base 'm'.*no folder '/nonexistent'"),
+        ("--base=m=./nonexistent", "base 'm'.*no folder './nonexistent'"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_refused_at_the_start(tmp_path: Path, option: str, words: str) -> None:
+    code, _, err = run("serve", tmp_path / "backend", "--port", "0", option)
+    assert code == 2
+    assert re.search(words, re.sub(r"[\s│]+", " ", err)), err
+    assert not (tmp_path / "backend").exists()
+
+
+def test_serve_says_at_once_which_jobs_go_on_later(tmp_path: Path) -> None:
+    command = [*RAGTUNE, "serve", str(tmp_path), "--port", "0", "--threads", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as serving:
+        assert serving.stdout is not None
+        assert serving.stderr is not None
+        found = re.search(r"at (http://\S+/v1);", serving.stdout.readline())
+        assert found is not None
+        with rt.client_from_key_file(tmp_path / "api_key.txt", base_url=found[1], timeout=10) as client:
+            file = client.files.create(file=("train.jsonl", (LINE + "\n").encode() * 40), purpose="fine-tune")
+            job = client.fine_tuning.jobs.create(
+                model="tiny-random", training_file=file.id, hyperparameters={"n_epochs": 50}
+            )
+        serving.send_signal(signal.SIGINT)
+        line = serving.stderr.readline()
+        serving.communicate(timeout=60)
+    assert f"stopping; {job.id} goes on at the next start" in line
+    assert serving.returncode == 0
+
+
 @pytest.mark.parametrize("alias", ["tiny-random", "=tiny-random", "gpt-4o-mini="])
 def test_an_alias_that_names_no_base_makes_no_sense(tmp_path: Path, alias: str) -> None:
     code, _, err = run("serve", tmp_path / "backend", "--port", "0", "--alias", alias)

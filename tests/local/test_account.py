@@ -94,6 +94,17 @@ def test_a_key_for_this_machine_is_written_nowhere(tmp_path: Path) -> None:
     assert "key_sha256" not in (tmp_path / "account.json").read_text()
 
 
+def test_a_new_folder_and_its_database_are_its_owners_alone(tmp_path: Path) -> None:
+    """The database keeps dialogues; in a folder that was there before, its own mode keeps them."""
+    (tmp_path / "old").mkdir(mode=0o755)
+    for name, folder_mode in (("new", 0o700), ("old", 0o755)):
+        with LocalBackend(tmp_path / name, trainer=trainer()):
+            assert (tmp_path / name).stat().st_mode & 0o777 == folder_mode
+            modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / name).glob("state.sqlite3*")}
+            modes.pop("state.sqlite3.reserve")  # zeros alone
+            assert set(modes.values()) == {0o600}, modes
+
+
 def local(backend: LocalBackend) -> str:
     return backend.base_url.replace("0.0.0.0", "127.0.0.1")
 

@@ -143,6 +143,8 @@ def test_a_job_shows_its_figures_events_files_and_curves(browser: httpx.Client, 
     assert live["curves"]["step"] == list(range(1, 10))
     assert len(live["curves"]["train_loss"]) == 9
     assert all(loss is not None for loss in live["curves"]["train_loss"])
+    assert "No step" not in text  # nor for readers without scripts
+    assert "<noscript>" in text
 
 
 def test_a_failed_job_says_why(browser: httpx.Client, client: openai.OpenAI) -> None:
@@ -150,6 +152,7 @@ def test_a_failed_job_says_why(browser: httpx.Client, client: openai.OpenAI) -> 
     failed = wait_for(client, job.id)
     text = browser.get(f"/jobs/{job.id}").text
     assert failed.error.code in text
+    assert "No step has been reported.<" in text
 
 
 def test_a_job_is_paused_resumed_and_cancelled_from_its_page(

@@ -76,7 +76,8 @@ class LocalBackend:
         engine: what answers requests, see `AnsweringEngine`; None loads models with transformers on first use.
 
     Raises:
-        BackendError: (on start) another backend has the folder, the port is taken, or the folder cannot be used.
+        BackendError: a name in `bases` or `aliases` has a colon or leads nowhere; or (on start) another backend has the
+            folder, the port is taken, or the folder cannot be used.
         MissingExtraError: (on import) the extra `local` is not installed.
 
     Example:
@@ -132,20 +133,7 @@ class LocalBackend:
         self._engine = engine
         self._webhook = None if webhook is None else check_url(webhook)
         self._running: _Running | None = None
-        self._check_names()
-
-    def _check_names(self) -> None:
-        for name in self._bases.extra:
-            if not name or ":" in name:
-                message = f"base {name!r}: the name of a base must not be empty nor hold a colon; choose another name"
-                raise BackendError(message)
-        for alias, target in self._bases.aliases.items():
-            if self._bases.real_name(target) is None or ":" in alias:
-                message = (
-                    f"alias {alias!r} -> {target!r}: an alias has no colon and names a base model; "
-                    f"there are {', '.join(self._bases.names())}"
-                )
-                raise BackendError(message)
+        self._bases.check()
 
     def start(self) -> Self:
         """Open the folder, listen, and take up jobs that wait. Returns itself.
@@ -321,6 +309,13 @@ class _Running:
 
     def close(self) -> tuple[str, ...]:
         """Close everything; returns the ids of the jobs that have not ended."""
+        waiting = self._store.jobs.unfinished()
+        if waiting:
+            # Said at once: a checkpoint may take a while.
+            goes = "goes" if len(waiting) == 1 else "go"
+            logger.warning(
+                "stopping; %s %s on at the next start; what trains writes a checkpoint first", _some(waiting), goes
+            )
         try:
             # At the same time: open streams end with the engine's last token, or are cut off when that takes long.
             ending = threading.Thread(target=self._services.answering.close, daemon=True)

@@ -23,7 +23,7 @@ class FolderLock:
     """Holds a folder until it is released or the process ends, however it ends.
 
     Args:
-        folder: the folder; made when it is not there.
+        folder: the folder; made, for its owner alone, when it is not there.
 
     Raises:
         BackendError: another backend holds it, or it cannot be written.
@@ -36,7 +36,7 @@ class FolderLock:
             if folder in _held:
                 raise BackendError(_taken(folder, "this process"))
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 # Not inheritable and not flock: a forked child must not keep the folder after its parent has died.
                 self._descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

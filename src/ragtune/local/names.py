@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ragtune.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from ragtune.local.store import Store
 
 __all__ = ["BaseModels", "ServedModel", "find_model"]
+
+# As the Hub names models: an owner, rarely none, and a name.
+_HUB_ID = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +35,27 @@ class BaseModels:
     extra: Mapping[str, str | Path] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     cache_dir: Path | None = None
+
+    def check(self) -> None:
+        """See that every name leads somewhere, before anything is served.
+
+        Raises:
+            BackendError: a name is empty or has a colon, a base is a path without a folder, or an alias names no base.
+        """
+        for name, place in self.extra.items():
+            if not name or ":" in name:
+                message = f"base {name!r}: the name of a base must not be empty nor hold a colon; choose another name"
+                raise BackendError(message)
+            if not Path(place).is_dir() and (isinstance(place, Path) or not _HUB_ID.fullmatch(place)):
+                message = f"base {name!r}: there is no folder {str(place)!r}; give the folder of a model, or a Hub id"
+                raise BackendError(message)
+        for alias, target in self.aliases.items():
+            if self.real_name(target) is None or ":" in alias:
+                message = (
+                    f"alias {alias!r} -> {target!r}: an alias has no colon and names a base model; "
+                    f"there are {', '.join(replace(self, aliases={}).names())}"
+                )
+                raise BackendError(message)
 
     def names(self) -> list[str]:
         """All base names and aliases, sorted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ragtune._sqlite import Database
@@ -59,9 +60,12 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        path = folder / "state.sqlite3"
+        with suppress(OSError):  # the database says what is wrong
+            path.touch(mode=0o600)  # dialogues are in it; SQLite's files beside it take its mode
         # A server's own record may lose the last instant in a power cut: the worker's event file is read again then.
         self._database = Database(
-            folder / "state.sqlite3",
+            path,
             migrations=MIGRATIONS,
             synchronous="NORMAL",
             error=BackendError,
