@@ -65,6 +65,18 @@ def server(desk: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureR
 @pytest.mark.usefixtures("server")
 @pytest.mark.parametrize("page", sorted(PAGES))
 def test_the_code_of_a_page_runs_and_prints_what_it_says(page: str, eval_example: EvalExample) -> None:
+    run_page(page, eval_example)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("desk")
+def test_one_page_after_the_other_runs_in_one_folder(eval_example: EvalExample) -> None:
+    """With a dataset, a backend and a journal that are not empty any more."""
+    for page in ("monitor", "job", "journal"):
+        run_page(f"docs/rooms/{page}.md", eval_example)
+
+
+def run_page(page: str, eval_example: EvalExample) -> None:
     """Names carry over from fence to fence of one page."""
     eval_example.set_config(line_length=120)
     names: dict[str, Any] = {}
