@@ -191,6 +191,25 @@ def test_a_name_that_no_upload_takes_is_said_with_the_way_in(tmp_path: Path, nam
     assert ways[(tmp_path / name).suffix] in problem.hint
 
 
+@pytest.mark.parametrize(
+    ("content", "codes"),
+    [
+        ("\n".join(['{"prompt": "a", "completion": "b"}'] * 12).encode("utf-16"), ["not-utf8", "not-json"]),
+        (json.dumps([{"prompt": "a", "completion": "b"}] * 12, indent=1).encode(), ["not-json"]),
+        (b'{"question": "a", "correct_answer": "b"}\n' * 12, ["unknown-format"]),
+    ],
+)
+def test_a_file_of_another_kind_is_told_of_once(tmp_path: Path, content: bytes, codes: list[str]) -> None:
+    """One cause on every line is one problem on the screen; the report still holds them all."""
+    path = tmp_path / "other.jsonl"
+    path.write_bytes(content)
+    report = rt.check_file(path)
+    lines = str(report).splitlines()
+    assert [code for line in lines for code in codes if f"error [{code}]" in line and "more" not in line] == codes
+    assert len(lines) == 2 * len(codes) + 2
+    assert len(report.problems) >= 12
+
+
 def test_images_are_told_to_models_and_pairs_that_take_none(tmp_path: Path) -> None:
     """A model with vision takes them; pairs are text only in OpenAI's guide."""
     seen = chat(user([image("https://example.com/a.png")]), assistant())

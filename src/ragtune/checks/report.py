@@ -93,6 +93,8 @@ class CheckStats:
 class CheckReport:
     """The verdict on one training file; prints like a linter, at most ten problems of a kind.
 
+    Where no line is a record, one problem of a kind is printed: they have one cause.
+
     Attributes:
         path: the file.
         problems: the first problems, errors first within the number that is kept, each group in file order.
@@ -141,15 +143,16 @@ class CheckReport:
     def __str__(self) -> str:
         lines = []
         listed: Counter[str] = Counter()
+        most = _LISTED_PER_CODE if self.stats.format else 1
         for problem in self.problems:
             listed[problem.code] += 1
-            if listed[problem.code] > _LISTED_PER_CODE:
+            if listed[problem.code] > most:
                 continue
             place = f"{self.path}:{problem.line}:" if problem.line is not None else f"{self.path}:"
             path = f" {problem.path}:" if problem.path else ""
             lines.append(f"{place} {problem.severity} [{problem.code}]{path} {problem.message}\n    {problem.hint}")
         for (severity, code), number in sorted(self.counts.items()):
-            hidden = number - min(listed[code], _LISTED_PER_CODE)
+            hidden = number - min(listed[code], most)
             if hidden:
                 lines.append(f"{self.path}: {hidden:,} more {severity} [{code}] counted, not listed")
         if self.fixed is not None:
