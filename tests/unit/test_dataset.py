@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import datasets
@@ -505,3 +506,14 @@ def test_a_template_without_any_column_can_be_split(tmp_path: Path) -> None:
     rows = rt.DatasetBuilder.from_rows([{"n": n} for n in range(12)])
     dataset = rows.chat(user="Who are you?", assistant="A test.").build(tmp_path / "out", validation=0.25)
     assert [len(split) for split in dataset.splits] == [9, 3]
+
+
+def test_a_dataset_and_its_report_print_in_a_few_words(tmp_path: Path) -> None:
+    """No dump of paths and hashes; a problem has its lines and the way to read more."""
+    rows = [{"q": f"What is {n % 5}?", "a": f"word {n}"} for n in range(20)]
+    dataset = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}").build(tmp_path / "d")
+    assert repr(dataset) == f"Dataset({str(tmp_path / 'd')!r}, chat, 20 train, fingerprint {dataset.fingerprint[:12]})"
+    assert repr(dataset.train) == f"Split('train', 20 chat records, {str(dataset.train.path)!r})"
+    printed = str(dataset.report)
+    assert re.search(r"train: \d+ x warning contradiction \(lines \d+, \d+, \d+, \d+, \d+, \.\.\.\)", printed)
+    assert "report.checks['train']" in printed

@@ -71,6 +71,10 @@ class Dataset:
     fingerprint: str
     manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{split.rows:,} {split.name}" for split in self.splits)
+        return f"Dataset({str(self.folder)!r}, {self.format}, {rows}, fingerprint {self.fingerprint[:12]})"
+
     @property
     def splits(self) -> tuple[Split, ...]:
         """The splits that hold records, in the order train, validation, test."""

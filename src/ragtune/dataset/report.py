@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from ragtune.dataset.cost import CostEstimate
     from ragtune.records import AnyRecord
 
+# Lines that the printed report names for each kind of problem.
+_LINES = 5
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetReport:
@@ -75,9 +78,11 @@ class DatasetReport:
         for split, report in self.checks.items():
             found = [(number, severity, code) for (severity, code), number in report.counts.items()]
             for number, severity, code in sorted(found, key=lambda item: item[1]):
-                lines.append(f"  {split}: {number:,} x {severity} {code}")
+                lines.append(f"  {split}: {number:,} x {severity} {code}{_where(report, code, number)}")
         if not self.gaps and all(not report.counts for report in self.checks.values()):
             lines.append("  no problems found")
+        elif any(report.counts for report in self.checks.values()):
+            lines.append("  each with its reason and what to do: print(dataset.report.checks['train']), or .to_html()")
         return "\n".join(lines)
 
     def to_html(self) -> str:
@@ -106,6 +111,13 @@ class DatasetReport:
             "overlap": None if self.overlap is None else dict(self.overlap),
             "checks": {split: report.to_dict() for split, report in self.checks.items()},
         }
+
+
+def _where(report: CheckReport, code: str, number: int) -> str:
+    """The first lines on which a rule spoke; nothing where it speaks of the whole file."""
+    found = [str(problem.line) for problem in report.problems if problem.code == code and problem.line is not None]
+    more = ", ..." if number > _LINES else ""
+    return f" (line{'' if number == 1 else 's'} {', '.join(found[:_LINES])}{more})" if found else ""
 
 
 def gap_text(column: str) -> str:

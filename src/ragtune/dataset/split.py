@@ -55,6 +55,9 @@ class Split:
     bytes: int = 0
     rows: int = 0
 
+    def __repr__(self) -> str:
+        return f"Split({self.name!r}, {self.rows:,} {self.format} records, {str(self.path or '')!r})"
+
     def __len__(self) -> int:
         return self.rows
 
