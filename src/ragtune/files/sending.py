@@ -97,6 +97,9 @@ def upload(
 ) -> UploadedFile:
     """Upload training data, unless the same content already lies on the account.
 
+    The file goes as it is: what it holds is for `rt.check_file(path)` to say, which `FineTuneJob.create` asks before it
+    sends a dataset, and for the server.
+
     Args:
         client: an `openai.OpenAI`.
         source: a dataset (its training split is sent), one split, or the path of a finished JSONL file.
@@ -105,7 +108,8 @@ def upload(
             sent before, whatever their files were called.
 
     Raises:
-        DatasetError: the data breaks a rule, is empty, cannot be read, or the server refused the file.
+        DatasetError: the file is empty, cannot be read, was changed since its dataset was built, or the server refused
+            it.
         JournalError: the journal cannot be used; nothing was sent.
 
     Example:
