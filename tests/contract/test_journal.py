@@ -230,6 +230,9 @@ def test_a_request_that_never_left_may_be_sent_again(
         with pytest.raises(openai.APIConnectionError):
             rt.FineTuneJob.create(Api(Unplugged(client)), dataset, SPEC, journal=journal)
         assert [run.state for run in journal.runs()] == ["failed"]
+        assert "APIConnectionError" in str(journal.runs())
+        with pytest.raises(rt.JournalError, match="leaves its number out"):
+            journal.run(99)
         job = rt.FineTuneJob.create(client, dataset, SPEC, journal=journal)
     assert [run.state for run in journal.runs()] == ["created", "failed"]
     assert journal.runs()[0].job_id == job.id

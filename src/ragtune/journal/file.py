@@ -87,7 +87,10 @@ class Journal:
         with self.opened(read_only=True) as database:
             row = database.row("SELECT * FROM run WHERE id = ?", (run_id,))
         if row is None:
-            raise JournalError(f"{self.path}: has no run {run_id}; `ragtune runs` lists them")
+            raise JournalError(
+                f"{self.path}: has no run {run_id}; `ragtune runs` lists them (an order that was begun anew "
+                "or found its job leaves its number out)"
+            )
         return Run.from_row(row)
 
     def uploads(self) -> UploadTable:

@@ -155,10 +155,11 @@ class RunTable(Table[Run]):
             "State": [run.state for run in self.rows],
             "Model": [run.model for run in self.rows],
             "Job ID": [run.job_id for run in self.rows],
-            "Status": [run.status for run in self.rows],
+            "Last Status": [run.status for run in self.rows],
             "Fine-Tuned Model": [run.fine_tuned_model for run in self.rows],
             "Predicted USD": [run.predicted_usd for run in self.rows],
             "Billed USD": [run.billed_usd for run in self.rows],
+            "Error": [run.error for run in self.rows],
         }
 
 
