@@ -248,7 +248,9 @@ async def _chat(suite: Suite) -> None:
         cut = await call("chat.completions.create", **ask, temperature=0, stop=[text[1:3]])
         assert cut.choices[0].message.content == text[: text.index(text[1:3])]
     with check("chat with logprobs"):
-        told = await call("chat.completions.create", **ask, temperature=0, extra_body={"logprobs": True, "top_logprobs": 2})
+        told = await call(
+            "chat.completions.create", **ask, temperature=0, extra_body={"logprobs": True, "top_logprobs": 2}
+        )
         assert len(told.choices[0].logprobs.content[0].top_logprobs) == 2
     with check("chat with max_completion_tokens"):
         brief = {"model": BASE, "messages": TURNS, "extra_body": {"max_completion_tokens": 2}}
