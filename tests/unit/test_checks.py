@@ -291,7 +291,7 @@ def test_the_number_of_kept_problems_is_bounded_and_the_rest_counted(tmp_path: P
     assert len(report.problems) == 25
     assert report.counts == {("warning", "invisible-character"): 30, ("error", "unknown-role"): 20}
     assert str(report).count("[unknown-role]") == 11  # ten listed, one line for the rest
-    assert "10 more error [unknown-role] counted, not listed" in str(report)
+    assert "10 more errors [unknown-role] counted, not listed" in str(report)
 
 
 def test_a_validation_file_may_be_short(tmp_path: Path) -> None:

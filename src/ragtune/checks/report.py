@@ -154,7 +154,7 @@ class CheckReport:
         for (severity, code), number in sorted(self.counts.items()):
             hidden = number - min(listed[code], most)
             if hidden:
-                lines.append(f"{self.path}: {hidden:,} more {severity} [{code}] counted, not listed")
+                lines.append(f"{self.path}: {_number(hidden, f'more {severity}')} [{code}] counted, not listed")
         if self.fixed is not None:
             lines.append(f"{self.path}: a repaired copy was written to {self.fixed}")
         return "\n".join([*lines, self.summary()])

@@ -58,7 +58,8 @@ def model_card(name: str, *, exported: Exported, origin: Origin, job: JobRow | N
         *_system(job),
         "## Licence\n\n" + _licence(origin),
         f"## In Python\n\n```python\n{_python(exported)}\n```",
-        "## Serving\n\nNothing here needs code of the model's own. From this folder:\n\n"
+        "## Serving\n\nNothing here needs code of the model's own. From this folder "
+        "(llama.cpp's converters lie in its repository):\n\n"
         + "\n\n".join(f"{server}:\n\n```sh\n{line}\n```" for server, line in exported.commands.items())
         + ("" if exported.merged else f"\n\n{_MERGE_FIRST}"),
     ]
