@@ -365,6 +365,18 @@ def test_a_date_of_openais_is_checked_with_another_server(
     assert "which is past" in rt.FineTuneJob.plan(api, dataset, DEAD).warnings[0]
 
 
+@pytest.mark.parametrize(
+    "listed", [[{"id": "base", "owned_by": "ragtune"}], [{"id": "other", "owned_by": "acme"}], (500, b"<html>")]
+)
+def test_a_base_is_refused_only_where_the_list_of_bases_is_whole(
+    server: Any, api: Api, wire: Any, dataset: rt.Dataset, listed: Any
+) -> None:
+    """A server that lists it all the same, one that is no embedded backend, and one that lists nothing."""
+    server.on("GET", "/models/base", (404, wire.error("The model `base` does not exist", code="model_not_found")))
+    server.on("GET", "/models", listed if isinstance(listed, tuple) else wire.page(*listed))
+    assert rt.FineTuneJob.create(api, dataset, SPEC).id == "ftjob-1"
+
+
 def test_no_new_jobs_are_sent_to_openai_after_its_last_day(
     server: Any, api: Api, clock: Any, dataset: rt.Dataset
 ) -> None:

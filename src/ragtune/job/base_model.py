@@ -124,9 +124,14 @@ async def _refuse_absent(api: Api, model: str) -> None:
     """An embedded backend lists every base that it can train; elsewhere a list may keep silent about some."""
     if not is_loopback(api.port.base_url) and api.dialect.bills:
         return
-    async with aclosing(api.models()) as models:
-        bases = [body["id"] async for body in models if body.get("owned_by") == EMBEDDED]
-    if bases:
+    import openai
+
+    try:
+        async with aclosing(api.models()) as models:
+            bases = [body["id"] async for body in models if body.get("owned_by") == EMBEDDED]
+    except (openai.APIError, UnreadableReplyError):
+        return
+    if bases and model not in bases:
         raise Unsupported("local", f"the base {model}", f"{api.port.base_url} has {', '.join(bases)}")
 
 
