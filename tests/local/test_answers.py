@@ -339,12 +339,12 @@ def test_a_stream_that_is_left_is_given_up(tmp_path: Path) -> None:
 
 
 def test_a_base_whose_weights_are_not_here_is_not_found(tmp_path: Path) -> None:
-    """The message names the command that fetches it."""
-    bases = {"mine": tmp_path / "nowhere"}
-    with (
-        LocalBackend(tmp_path, trainer=trainer(), bases=bases) as backend,
-        backend.client(max_retries=0) as client,
-        pytest.raises(openai.NotFoundError) as caught,
-    ):
-        client.completions.create(model="mine", prompt="x")
+    """Its folder was there at the start and was moved away since."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    bases = {"mine": folder}
+    with LocalBackend(tmp_path, trainer=trainer(), bases=bases) as backend, backend.client(max_retries=0) as client:
+        folder.rmdir()
+        with pytest.raises(openai.NotFoundError) as caught:
+            client.completions.create(model="mine", prompt="x")
     assert caught.value.code == "model_not_found"
