@@ -84,13 +84,13 @@ def in_a_child(url: str, key: str, folder: Path, number: int) -> int:
     child = os.fork()
     if child:
         return child
-    # A lost request is looked for as long as this; the minute of real life would make the campaign last a night.
-    ragtune.job.search.SEARCH_S = 1.0
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 1)
-    os.dup2(quiet, 2)
     code = 1
     try:
+        # A lost request is looked for as long as this; the minute of real life would make the campaign last a night.
+        ragtune.job.search.SEARCH_S = 1.0
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
         ring(url, key, folder, number)
         code = 0
     except rt.CreateUncertain:
