@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _MADV_DONTNEED = 4
-_TABLES_AT_ONCE = 32
+_TABLES_AT_ONCE = 4
 
 
 def read_mapped(tables: Iterable[pa.Table], files: Collection[str]) -> Iterator[pa.Table]:
