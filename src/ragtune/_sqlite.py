@@ -155,8 +155,8 @@ class Database:
 
     def _give_back(self) -> None:
         # The log beside may be what takes the last room; written back, it is empty, but that may need room itself.
-        self._reserve.unlink(missing_ok=True)
-        with suppress(sqlite3.Error):
+        with suppress(OSError, sqlite3.Error):
+            self._reserve.unlink(missing_ok=True)
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
