@@ -43,8 +43,8 @@ def plain(base: str, tokens: int, threads: int, adapter: Path | None = None) -> 
     """Plain transformers, with PEFT for an adapter: answers a few questions; gives the number of tokens written."""
     import torch
 
-    from ragtune.local.bases import resolve_base
-    from ragtune.train.base import load_model, load_tokenizer
+    from ragtune.modelling.base_model import load_model, load_tokenizer
+    from ragtune.modelling.bases import resolve_base
 
     torch.set_num_threads(threads)
     folder = resolve_base(base)
@@ -86,8 +86,8 @@ def adapters(base: str, folder: Path, count: int) -> list[Path]:
     """Adapters in the shape of trained ones; fresh, they change no answer."""
     from peft import LoraConfig, get_peft_model
 
-    from ragtune.local.bases import resolve_base
-    from ragtune.train.base import load_model
+    from ragtune.modelling.base_model import load_model
+    from ragtune.modelling.bases import resolve_base
 
     made = [folder / f"adapter-{number}" for number in range(count)]
     settings = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -101,8 +101,8 @@ def adapters(base: str, folder: Path, count: int) -> list[Path]:
 
 def mixed(engine: Engine, base: str, tokens: int, models: Sequence[Path | None]) -> int:
     """One answer of each model, all at once."""
-    from ragtune.local.bases import resolve_base
     from ragtune.local.engine import GenerateRequest
+    from ragtune.modelling.bases import resolve_base
 
     under_way = [
         engine.submit(

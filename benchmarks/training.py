@@ -46,15 +46,15 @@ def rows() -> bytes:
 
 def unattended(base: str, epochs: int, *, masked: bool) -> dict[str, float]:
     """Train with nothing around the `Trainer`: with the worker's loss (`masked`) or the model's own."""
-    from ragtune.train.base import share_the_processor
+    from ragtune.modelling.base_model import share_the_processor
 
     share_the_processor()
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from ragtune.local.bases import resolve_base
-    from ragtune.train.base import load_model, load_tokenizer
-    from ragtune.train.encoder import Encoder
+    from ragtune.modelling.base_model import load_model, load_tokenizer
+    from ragtune.modelling.bases import resolve_base
+    from ragtune.modelling.encoder import Encoder
 
     torch.set_num_threads(1)
     folder = resolve_base(base)

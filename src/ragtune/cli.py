@@ -14,7 +14,7 @@ import sys
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -230,6 +230,13 @@ def serve(
         str | None, typer.Option(metavar="URL", help="Told when a job ends, in OpenAI's signed form.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads for training and answering.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where to train and answer: cuda, xpu, mps or cpu; default: the best one here.")
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="Number format of bases: float32, bfloat16 or float16; default: the right one there."),
+    ] = None,
     memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Most weights of models in memory, for example 4GB.")
     ] = None,
@@ -280,7 +287,14 @@ def serve(
         bases = dict(_pair(text, option="--base", example=_BASE_EXAMPLE) for text in base or [])
         _check_names(bases, aliases)
         logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")  # what the server has to say, to stderr
-        options = {"threads": threads, "memory": memory, "aliases": aliases, "bases": bases, "launcher": launcher}
+        options: dict[str, Any] = {
+            "threads": threads,
+            "device": device,
+            "dtype": dtype,
+            "memory": memory,
+            "launcher": launcher,
+        }
+        options |= {"aliases": aliases, "bases": bases}
         run_backend(folder, host=host, port=port, key=key, webhook=webhook, on_start=show, **options)
 
 
@@ -291,7 +305,7 @@ def fetch(
 ) -> None:
     """Fetch a base model once; nothing happens when it is there."""
     with _plain_errors():
-        from ragtune.local.bases import fetch_base
+        from ragtune.modelling.bases import fetch_base
 
         typer.echo(f"{name} is in {fetch_base(name, cache_dir=cache_dir)}")
 

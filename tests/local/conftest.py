@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from ragtune.local import LocalBackend
-from ragtune.local.bases import BASES
+from ragtune.modelling.bases import BASES
 from ragtune.testing import ScriptedBackend
 from tests.local.kit import trainer
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ragtune.local.bases import resolve_base
 from ragtune.local.engine import ContextOverflowError, Engine, EngineClosedError, GenerateRequest, RequestError
+from ragtune.modelling.bases import resolve_base
 
 PROMPTS = ["Once upon a time", "A", "The lantern heron of Quillhaven nests on the harbour cranes", "7 + 5 ="]
 
@@ -184,7 +184,7 @@ def test_a_bias_forbids_and_forces_tokens(engine: Engine, base: Path) -> None:
 
 def test_a_prompt_may_come_as_tokens_and_be_echoed(engine: Engine, base: Path) -> None:
     """The same prompt as text and as tokens gives the same answer; an echo begins with it, token by token."""
-    from ragtune.train.base import load_tokenizer
+    from ragtune.modelling.base_model import load_tokenizer
 
     text = "Once upon a time"
     ids = tuple(load_tokenizer(base)(text, add_special_tokens=False)["input_ids"])

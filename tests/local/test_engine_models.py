@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from ragtune.errors import BackendError
-from ragtune.local.bases import resolve_base
 from ragtune.local.engine import Engine, GenerateRequest
 from ragtune.local.engine.models import LoadedBase, Models
-from ragtune.train.base import load_model, load_tokenizer, quiet
+from ragtune.modelling.base_model import load_model, load_tokenizer, quiet
+from ragtune.modelling.bases import resolve_base
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from ragtune.cli import app
 from ragtune.errors import BackendError
 from ragtune.local import LocalBackend
-from ragtune.local.bases import resolve_base
+from ragtune.modelling.bases import resolve_base
 from tests.local.kit import create, upload, wait_for
 from tests.local.test_training import FACTS, ask, facts
 
@@ -64,7 +64,7 @@ def test_the_adapter_and_the_merged_model_answer_as_the_backend_did(trained: dic
     adapter = backend.export(trained["name"], tmp_path / "adapter")
     merged = backend.export(trained["name"], tmp_path / "merged", merged=True)
     loaded = [
-        (AutoPeftModelForCausalLM.from_pretrained(adapter.folder, dtype="bfloat16"), adapter.folder),
+        (AutoPeftModelForCausalLM.from_pretrained(adapter.folder, dtype=adapter.dtype), adapter.folder),
         (AutoModelForCausalLM.from_pretrained(merged.folder, dtype="auto"), merged.folder),
     ]
     for model, folder in loaded:
@@ -87,7 +87,7 @@ def test_the_card_tells_base_data_figures_and_commands(trained: dict[str, Any], 
         "| n_epochs | 30 |",
         "| seed | 1 |",
         "| train_loss at step 90 | ",
-        f"vllm serve {made.base} --enable-lora --lora-modules",
+        f"vllm serve {made.base} --dtype float32 --enable-lora --lora-modules",
         '="$PWD" --max-lora-rank 16',
         "copy that folder too",
         "python -m sglang.launch_server",

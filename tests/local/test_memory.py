@@ -10,9 +10,10 @@ import pytest
 
 from ragtune.errors import BackendError
 from ragtune.local import LocalBackend
-from ragtune.local.bases import resolve_base
 from ragtune.local.engine import Engine
-from ragtune.local.memory import memory_bytes, usable_memory
+from ragtune.local.memory import memory_bytes
+from ragtune.modelling.bases import resolve_base
+from ragtune.modelling.memory import usable_memory
 
 
 @pytest.mark.parametrize(

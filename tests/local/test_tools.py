@@ -14,9 +14,9 @@ import openai
 import pytest
 
 from ragtune.local import LocalBackend
-from ragtune.local.bases import resolve_base
 from ragtune.local.engine.tools import ARGUMENTS, ID, NAME, CallFormat, CallReader, find_call_format
-from ragtune.train.base import load_tokenizer
+from ragtune.modelling.base_model import load_tokenizer
+from ragtune.modelling.bases import resolve_base
 from tests.local.judge import Judge
 from tests.local.kit import trainer
 

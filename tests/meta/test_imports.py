@@ -19,12 +19,10 @@ RECORDS = {"records", "checks", "tokens", "data", "catalog", "errors", "_extras"
 # What the server uses of the training room: loads no torch when it is imported.
 TORCH_FREE = {
     "train",
-    "train.base",
     "train.data",
-    "train.encoder",
     "train.events",
+    "train.placement",
     "train.spec",
-    "train.templates",
 }
 
 # room -> rooms it may import while the program runs. `TYPE_CHECKING` imports are free: they bind nothing.
@@ -57,10 +55,12 @@ MAY: dict[str, set[str]] = {
     "model": DATA | PORTS | {"plan", "job", "journal"},
     "maintenance": DATA | PORTS | {"plan", "files", "job", "model", "monitor"},
     "aio": DATA | PORTS | {"dataset", "plan", "journal", "files", "job", "model", "monitor", "maintenance"},
-    "train": {"errors", "_extras", "records"},
-    "local": {"errors", "_extras", "records", "checks", "catalog", "_sqlite", "data", "train"},
+    # What trainer and server share: models, where they run and what they cost; loads no torch when it is imported.
+    "modelling": {"errors", "_extras", "records", "data"},
+    "train": {"errors", "_extras", "records", "modelling"},
+    "local": {"errors", "_extras", "records", "checks", "catalog", "_sqlite", "data", "train", "modelling"},
     # Of the client's side only the names of its calls, which are those that a script speaks of.
-    "testing": {"errors", "_extras", "catalog", "_api.calls", "local", "train.events"},
+    "testing": {"errors", "_extras", "catalog", "_api.calls", "local", "train.events", "modelling"},
     "webhooks": {"errors", "_api", "_sqlite"},
     "cli": {"*"},
     "__init__": {"*"},

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ragtune.data import demo_file
-from ragtune.local.bases import resolve_base
-from ragtune.train.base import load_tokenizer
+from ragtune.modelling.base_model import load_tokenizer
+from ragtune.modelling.bases import resolve_base
 from ragtune.train.spec import TrainSpec
 
 if TYPE_CHECKING:

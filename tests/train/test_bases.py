@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ragtune.errors import BackendError
-from ragtune.local.bases import default_cache_dir, fetch_base, resolve_base
-from ragtune.train.base import load_model, load_tokenizer
+from ragtune.modelling.base_model import load_model, load_tokenizer
+from ragtune.modelling.bases import fetch_base, resolve_base
+from ragtune.modelling.cache import default_cache_dir
 
 if TYPE_CHECKING:
     from pathlib import Path

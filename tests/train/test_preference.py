@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from ragtune.modelling.encoder import IGNORED, Encoder
 from ragtune.train.data import TrainingFileError, load_pairs
-from ragtune.train.encoder import IGNORED, Encoder
 from ragtune.train.lifeline import StopRequest
 from ragtune.train.spec import EXIT_OK, TrainSpec
 
@@ -53,7 +53,7 @@ def margin(spec: TrainSpec, adapter: Path | None) -> float:
     import torch
     from peft import PeftModel
 
-    from ragtune.train.base import load_model, load_tokenizer
+    from ragtune.modelling.base_model import load_model, load_tokenizer
     from ragtune.train.loss import batch_sums, collate
 
     model = load_model(spec.base_path, dtype="bfloat16")

@@ -101,9 +101,9 @@ def test_the_adapter_of_an_epoch_is_the_model_whose_loss_was_reported(make_spec:
     import torch
     from peft import PeftModel
 
-    from ragtune.train.base import load_model, load_tokenizer
+    from ragtune.modelling.base_model import load_model, load_tokenizer
+    from ragtune.modelling.encoder import Encoder
     from ragtune.train.data import load_examples
-    from ragtune.train.encoder import Encoder
     from ragtune.train.loss import batch_sums, collate
 
     held_out = write_lines(tmp_path / "valid.jsonl", chat_lines(20)[12:])
@@ -284,7 +284,7 @@ def test_weights_as_pickle_are_never_read(make_spec: MakeSpec, tiny: Path, tmp_p
 
 LIMITED = """
 import resource, sys
-from ragtune.train.base import share_the_processor
+from ragtune.modelling.base_model import share_the_processor
 share_the_processor()
 import ragtune.train.fit, transformers.models.llama.modeling_llama
 from ragtune.train.run import run

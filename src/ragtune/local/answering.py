@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ragtune.local.engine import GenerateRequest, Generation
     from ragtune.local.names import BaseModels, ServedModel
+    from ragtune.modelling.hardware import Device, Dtype
 
 __all__ = ["Answering", "AnsweringEngine"]
 
@@ -44,15 +45,26 @@ class Answering:
     Args:
         bases: where the weights of base models are.
         threads: CPU threads of the engine, None for its own choice.
+        device: where models answer, None for the best device.
+        dtype: number format of the bases, None for the right one.
         memory_bytes: most bytes of weights in memory, None for its own choice.
         engine: what answers; None makes one on first use.
     """
 
     def __init__(
-        self, bases: BaseModels, *, threads: int | None, memory_bytes: int | None, engine: AnsweringEngine | None
+        self,
+        bases: BaseModels,
+        *,
+        threads: int | None = None,
+        device: Device | None = None,
+        dtype: Dtype | None = None,
+        memory_bytes: int | None = None,
+        engine: AnsweringEngine | None = None,
     ) -> None:
         self._bases = bases
         self._threads = threads
+        self._device = device
+        self._dtype = dtype
         self._memory_bytes = memory_bytes
         self._engine = engine
         self._lock = threading.Lock()
@@ -125,7 +137,9 @@ class Answering:
             if self._engine is None:
                 from ragtune.local.engine import Engine
 
-                self._engine = Engine(threads=self._threads, memory_bytes=self._memory_bytes)
+                self._engine = Engine(
+                    threads=self._threads, device=self._device, dtype=self._dtype, memory_bytes=self._memory_bytes
+                )
             return self._engine
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 import sys
 import threading
@@ -24,6 +23,7 @@ from ragtune.local.server import ServerThread
 from ragtune.local.services import Services
 from ragtune.local.store import Store
 from ragtune.local.webhooks import Webhooks, check_url
+from ragtune.modelling.hardware import check_wish, usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from ragtune.local.export import Exported
+    from ragtune.modelling.hardware import Device, Dtype
 
 __all__ = ["LocalBackend"]
 
@@ -62,6 +63,9 @@ class LocalBackend:
         cache_dir: folder of converted base models, None for the user's cache folder.
         threads: CPU threads for training and for answering each. None trains on half of the cores that this process
             may use, so that the machine stays usable meanwhile, and leaves the number for answering to torch.
+        device: where to train and answer: `cuda` (also AMD's GPUs), `xpu`, `mps` or `cpu`. None is the best one here.
+        dtype: number format of frozen bases: `float32`, `bfloat16` or `float16`. None is the right one on that device,
+            which `ragtune doctor` explains. A job keeps the format that it was begun in.
         memory: most bytes of weights that answering keeps in memory, as a number or as a text such as `4GB`; the model
             that was asked longest ago leaves first. One model alone may be larger. None means 80 % of the memory of
             the GPU, without one of this machine or container.
@@ -76,7 +80,8 @@ class LocalBackend:
         engine: what answers requests, see `AnsweringEngine`; None loads models with transformers on first use.
 
     Raises:
-        BackendError: a name in `bases` or `aliases` has a colon or leads nowhere; or (on start) another backend has the
+        BackendError: a name in `bases` or `aliases` has a colon or leads nowhere, this machine has no such `device` or
+            `dtype`; or (on start) another backend has the
             folder, the port is taken, or the folder cannot be used.
         MissingExtraError: (on import) the extra `local` is not installed.
 
@@ -105,6 +110,8 @@ class LocalBackend:
         aliases: Mapping[str, str] | None = None,
         cache_dir: str | Path | None = None,
         threads: int | None = None,
+        device: Device | None = None,
+        dtype: Dtype | None = None,
         memory: int | str | None = None,
         max_running: int = 1,
         webhook: str | None = None,
@@ -125,6 +132,9 @@ class LocalBackend:
             cache_dir=None if cache_dir is None else Path(cache_dir),
         )
         self._threads = threads
+        self._device, self._dtype = device, dtype
+        if device is not None or dtype is not None:
+            check_wish(device, dtype)
         self._memory = None if memory is None else memory_bytes(memory)
         if memory is not None and engine is not None:
             raise BackendError("memory=: an engine of your own keeps its own account; give one of memory= and engine=")
@@ -228,7 +238,9 @@ class LocalBackend:
             store,
             bases=self._bases,
             trainer=self._trainer,
-            threads=self._threads or _half_of_the_cores(),
+            threads=self._threads or max(1, usable_cores() // 2),
+            device=self._device,
+            dtype=self._dtype,
             max_running=self._max_running,
         )
 
@@ -288,7 +300,12 @@ class _Running:
                     bases=bases,
                     queue=backend._make_queue(store),
                     answering=Answering(
-                        bases, threads=backend._threads, memory_bytes=backend._memory, engine=backend._engine
+                        bases,
+                        threads=backend._threads,
+                        device=backend._device,
+                        dtype=backend._dtype,
+                        memory_bytes=backend._memory,
+                        engine=backend._engine,
                     ),
                     door=Door(),
                 )
@@ -344,9 +361,3 @@ def _words(launcher: str | Sequence[str] | None) -> list[str]:
     if not words:
         raise BackendError("launcher: it is empty; give a command such as 'accelerate launch', or None")
     return words
-
-
-def _half_of_the_cores() -> int:
-    # The cores that this process may use, which in a container are fewer than the machine has.
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, usable // 2)

@@ -30,7 +30,7 @@ _LOADING = {
 _ASKING = """\
 folder = "."  # this one
 tokenizer = AutoTokenizer.from_pretrained(folder)
-model = Model.from_pretrained(folder, dtype="bfloat16")
+model = Model.from_pretrained(folder, dtype="{dtype}")
 messages = [{system}{{"role": "user", "content": "..."}}]
 prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
 output = model.generate(**prompt, max_new_tokens=100, do_sample=False)
@@ -87,7 +87,7 @@ def _system(job: JobRow | None) -> list[str]:
 def _python(exported: Exported) -> str:
     turn = {"role": "system", "content": exported.system}
     system = "" if exported.system is None else f"{json.dumps(turn, ensure_ascii=False)}, "
-    return f"{_LOADING[exported.merged]}\n\n{_ASKING.format(system=system)}"
+    return f"{_LOADING[exported.merged]}\n\n{_ASKING.format(system=system, dtype=exported.dtype)}"
 
 
 def _front_matter(exported: Exported, origin: Origin) -> str:
@@ -103,6 +103,7 @@ def _front_matter(exported: Exported, origin: Origin) -> str:
 def _training(job: JobRow | None, metrics: Mapping[str, Any]) -> dict[str, Any]:
     if job is None:
         return {"job": "unknown"}
+    trained_on = {key: metrics[key] for key in ("device", "dtype") if key in metrics}
     figures = {
         f"{key} at step {metrics['step']}": round(value, 4)
         for key, value in metrics.items()
@@ -116,6 +117,7 @@ def _training(job: JobRow | None, metrics: Mapping[str, Any]) -> dict[str, Any]:
         "validation file's sha256": job.validation_sha256 or "none",
         **(job.resolved or {}),
         "seed": job.seed,
+        **trained_on,
         "trained tokens": "unknown" if job.trained_tokens is None else job.trained_tokens,
         **figures,
     }

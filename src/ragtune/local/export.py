@@ -15,22 +15,26 @@ from typing import TYPE_CHECKING, Any
 
 from ragtune._sqlite import Database
 from ragtune.errors import BackendError
-from ragtune.local.bases import BASES
 from ragtune.local.card import model_card, system_prompt
 from ragtune.local.store.schema import MIGRATIONS, JobRow, ModelRow, fields
-from ragtune.train.base import load_model, load_tokenizer, quiet
-from ragtune.train.templates import ChatTemplate
+from ragtune.modelling.base_model import load_model, load_tokenizer, quiet, saved_dtype
+from ragtune.modelling.bases import BASES
+from ragtune.modelling.chat_template import ChatTemplate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from ragtune.local.names import BaseModels
+    from ragtune.modelling.hardware import Dtype
 
 __all__ = ["Exported", "Origin", "export_model"]
 
 # Where the Hugging Face cache keeps a model: the id and the commit stand in the path.
 _SNAPSHOT = re.compile(r"models--(?P<id>[^/]+)/snapshots/(?P<commit>[0-9a-f]{40})$")
+
+# What llama.cpp's converters call the number formats.
+_GGUF_TYPES: Mapping[Dtype, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,7 @@ class Exported:
         folder: what other programs load; its README.md is the model card.
         merged: whether adapter and base are one model here; else the folder holds the adapter alone.
         base: what the adapter needs: a Hugging Face Hub id or the folder of the base.
+        dtype: number format of the weights, as the base was saved; loading them in it loses nothing.
         commands: how other servers serve it, by the server's name.
         system: the system prompt that it was trained with; None when there was none, or none that its job knows.
     """
@@ -48,6 +53,7 @@ class Exported:
     folder: Path
     merged: bool
     base: str
+    dtype: Dtype
     commands: Mapping[str, str]
     system: str | None = None
 
@@ -92,7 +98,7 @@ def export_model(name: str, target: Path, *, folder: Path, bases: BaseModels, me
     if target.exists():
         raise BackendError(f"{target}: is there already; choose a folder that is not, so that nothing is overwritten")
     base_folder = bases.folder(model.base)
-    origin = _origin(model.base, base_folder)
+    origin, dtype = _origin(model.base, base_folder), saved_dtype(base_folder)
     half = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(half, ignore_errors=True)
     try:
@@ -103,12 +109,19 @@ def export_model(name: str, target: Path, *, folder: Path, bases: BaseModels, me
             _copy_adapter(model.adapter, origin, half)
         _save_tokenizer(base_folder, half)
         commands = partial(
-            _commands, name, title=target.name, base=origin.location, merged=merged, rank=_rank(model.adapter)
+            _commands,
+            name,
+            title=target.name,
+            base=origin.location,
+            merged=merged,
+            rank=_rank(model.adapter),
+            dtype=dtype,
         )
         exported = Exported(
             folder=target,
             merged=merged,
             base=origin.location,
+            dtype=dtype,
             commands=commands(place=shlex.quote(str(target))),
             system=system_prompt(job),
         )
@@ -198,10 +211,10 @@ def _merge(base: Path, adapter: Path, target: Path) -> None:
 
         # transformers 5 announces the renaming of one of its own attributes while peft still reads the old one.
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
-        # Added up in float32, so that the sum is rounded once.
+        # Added up in float32, so that the sum is rounded once, into the format that the base was saved in.
         model = load_model(base, dtype="float32")
         whole: Any = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-        whole.to(torch.bfloat16).save_pretrained(target, safe_serialization=True)
+        whole.to(getattr(torch, saved_dtype(base))).save_pretrained(target, safe_serialization=True)
 
 
 def _save_tokenizer(base: Path, target: Path) -> None:
@@ -211,20 +224,22 @@ def _save_tokenizer(base: Path, target: Path) -> None:
     tokenizer.save_pretrained(target)
 
 
-def _commands(name: str, *, place: str, title: str, base: str, merged: bool, rank: int) -> dict[str, str]:
+def _commands(name: str, *, place: str, title: str, base: str, merged: bool, rank: int, dtype: Dtype) -> dict[str, str]:
     called, below, gguf = (shlex.quote(word) for word in (name.replace(":", "-"), base, f"{title}.gguf"))
+    sglang, outtype = "python -m sglang.launch_server --model-path", _GGUF_TYPES[dtype]
     if merged:
         return {
-            "vLLM": f"vllm serve {place} --served-model-name {called}",
-            "SGLang": f"python -m sglang.launch_server --model-path {place} --served-model-name {called}",
-            "llama.cpp": f"python convert_hf_to_gguf.py {place} --outfile {gguf} --outtype bf16\n"
+            "vLLM": f"vllm serve {place} --served-model-name {called} --dtype {dtype}",
+            "SGLang": f"{sglang} {place} --served-model-name {called} --dtype {dtype}",
+            "llama.cpp": f"python convert_hf_to_gguf.py {place} --outfile {gguf} --outtype {outtype}\n"
             f"llama-server --model {gguf} --alias {called}",
             "transformers": f"transformers serve {place}  # python -m pip install 'transformers[serving]'",
         }
+    adapter = f"{called}={place}"
     return {
-        "vLLM": f"vllm serve {below} --enable-lora --lora-modules {called}={place} --max-lora-rank {rank}",
-        "SGLang": f"python -m sglang.launch_server --model-path {below} --enable-lora --lora-paths {called}={place}",
-        "llama.cpp": f"python convert_hf_to_gguf.py {below} --outfile base.gguf --outtype bf16\n"
+        "vLLM": f"vllm serve {below} --dtype {dtype} --enable-lora --lora-modules {adapter} --max-lora-rank {rank}",
+        "SGLang": f"{sglang} {below} --dtype {dtype} --enable-lora --lora-paths {adapter}",
+        "llama.cpp": f"python convert_hf_to_gguf.py {below} --outfile base.gguf --outtype {outtype}\n"
         f"python convert_lora_to_gguf.py {place} --base {below} --outfile {gguf}\n"
         f"llama-server --model base.gguf --lora {gguf} --alias {called}",
         # It loads whole models: take a merged export for it.

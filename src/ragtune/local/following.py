@@ -72,14 +72,15 @@ class Follower:
         match event.get("type"):
             case "message":
                 return NewEvent(message=str(event["message"]), level=event.get("level", "info"), created_at=at)
+            case "start":
+                self._pace.begin(event, at)
+                return _started(event, at)
             case "metrics":
                 self.step = max(self.step, int(event["step"]))
                 self._pace.saw(event)
                 return _metrics_note(event, at)
             case "checkpoint":
                 return self._checkpoint(event, at)
-            case "start" if event.get("resumed_from") is not None:
-                return NewEvent(message=f"Going on from the checkpoint at step {event['resumed_from']}", created_at=at)
         return None
 
     def _checkpoint(self, event: Event, at: int) -> NewEvent | None:
@@ -93,12 +94,17 @@ class Follower:
 
 
 class _Pace:
-    """How fast steps come, for the estimate of the end."""
+    """How fast steps come, for the estimate of the end; before the second step what was foretold of it."""
 
     def __init__(self) -> None:
+        self._foretold: int | None = None
         self._first: tuple[int, float] | None = None
         self._last: tuple[int, float] | None = None
         self._total = 0
+
+    def begin(self, event: Event, at: int) -> None:
+        seconds = event.get("seconds")
+        self._foretold = None if seconds is None or event.get("resumed_from") is not None else at + int(seconds)
 
     def saw(self, event: Event) -> None:
         point = (int(event["step"]), float(event.get("time", time.time())))
@@ -108,9 +114,15 @@ class _Pace:
 
     def estimated_finish(self) -> int | None:
         if self._first is None or self._last is None or self._last[0] == self._first[0]:
-            return None
+            return self._foretold
         seconds_per_step = (self._last[1] - self._first[1]) / (self._last[0] - self._first[0])
         return int(self._last[1] + seconds_per_step * (self._total - self._last[0]))
+
+
+def _started(event: Event, at: int) -> NewEvent | None:
+    if event.get("resumed_from") is not None:
+        return NewEvent(message=f"Going on from the checkpoint at step {event['resumed_from']}", created_at=at)
+    return None
 
 
 def _metrics_note(event: Event, at: int) -> NewEvent:

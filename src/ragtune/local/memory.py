@@ -1,18 +1,15 @@
-"""How much memory models may take: what was asked for, or a share of what there is."""
+"""How much memory models may take, as people write it."""
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
 from ragtune.errors import BackendError
 
-__all__ = ["memory_bytes", "usable_memory"]
+__all__ = ["memory_bytes"]
 
 _UNITS = {unit: 1000**power for power, unit in enumerate(("", "KB", "MB", "GB", "TB"))}
 _UNITS |= {unit: 1024**power for power, unit in enumerate(("KIB", "MIB", "GIB", "TIB"), start=1)}
-_LIMITS = ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def memory_bytes(asked: int | str) -> int:
@@ -34,14 +31,3 @@ def memory_bytes(asked: int | str) -> int:
     if size <= 0:
         raise BackendError(f"memory {asked!r}: give a number of bytes above 0, for example 4GB or 4GiB")
     return size
-
-
-def usable_memory(root: Path = Path("/")) -> int:
-    """Memory of this machine, or what its container may use when that is less."""
-    least = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for name in _LIMITS:
-        try:
-            least = min(least, int((root / name).read_text(encoding="ascii")))
-        except (OSError, ValueError):
-            continue  # no such limit, or the word `max`
-    return least

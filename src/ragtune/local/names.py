@@ -59,13 +59,13 @@ class BaseModels:
 
     def names(self) -> list[str]:
         """All base names and aliases, sorted."""
-        from ragtune.local.bases import BASES
+        from ragtune.modelling.bases import BASES
 
         return sorted({*BASES, *self.extra, *self.aliases})
 
     def real_name(self, name: str) -> str | None:
         """The base behind a name or alias, None when there is none."""
-        from ragtune.local.bases import BASES
+        from ragtune.modelling.bases import BASES
 
         target = self.aliases.get(name, name)
         return target if target in self.extra or target in BASES else None
@@ -76,7 +76,7 @@ class BaseModels:
         Raises:
             BackendError: the weights are not on this machine; the message says how to get them.
         """
-        from ragtune.local.bases import resolve_base
+        from ragtune.modelling.bases import resolve_base
 
         return resolve_base(str(self.extra.get(base, base)), cache_dir=self.cache_dir)
 

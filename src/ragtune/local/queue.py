@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ragtune.local.names import BaseModels
     from ragtune.local.store import Store
     from ragtune.local.store.schema import JobRow
+    from ragtune.modelling.hardware import Device, Dtype
 
 __all__ = ["Queue"]
 
@@ -40,6 +41,8 @@ class Queue:
         bases: the base models that may be trained.
         trainer: argv of the training program; the path of a job's spec is added.
         threads: CPU threads of each training, None for its own choice.
+        device: where to train, None for the best device of this machine.
+        dtype: number format of frozen bases, None for the right one on that device.
         max_running: most jobs that train at the same time.
     """
 
@@ -50,11 +53,20 @@ class Queue:
         bases: BaseModels,
         trainer: Sequence[str],
         threads: int | None = None,
+        device: Device | None = None,
+        dtype: Dtype | None = None,
         max_running: int = 1,
     ) -> None:
         self._store = store
         self._bases = bases
-        self._launch = Launch(command=trainer, threads=threads, closing=threading.Event(), hurry=threading.Event())
+        self._launch = Launch(
+            command=trainer,
+            threads=threads,
+            device=device,
+            dtype=dtype,
+            closing=threading.Event(),
+            hurry=threading.Event(),
+        )
         self._changed = threading.Condition()
         self._busy: set[str] = set()
         loops: list[tuple[str, JobStatus, Callable[[JobRow], None]]] = [

@@ -13,6 +13,7 @@ from ragtune.local.following import Follower, result_csv
 from ragtune.local.store.schema import NewEvent
 from ragtune.local.validation import JobFaultError
 from ragtune.local.worker import Worker
+from ragtune.train.placement import SPEC_FILE, settled
 from ragtune.train.spec import BASE_LEARNING_RATE, EXIT_HELD, EXIT_STORAGE, Method, TrainSpec
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ragtune.local.names import BaseModels
     from ragtune.local.store import Store
     from ragtune.local.store.schema import JobRow
+    from ragtune.modelling.hardware import Device, Dtype
     from ragtune.train.events import Event
 
 __all__ = ["Launch", "concluded", "fail", "tidy", "train"]
@@ -42,12 +44,16 @@ class Launch:
     Attributes:
         command: argv to which the path of the spec is added.
         threads: CPU threads of a worker, None for its own choice.
+        device: where workers train, None for the best device of their machine.
+        dtype: number format of frozen bases, None for the right one on that device.
         closing: set when the server stops: workers are asked to write a checkpoint and end.
         hurry: set when the server cannot wait any longer: workers are killed.
     """
 
     command: Sequence[str]
     threads: int | None
+    device: Device | None = None
+    dtype: Dtype | None = None
     closing: threading.Event
     hurry: threading.Event
 
@@ -122,6 +128,7 @@ def _write_spec(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch)
         message = f"{job.id}: its hyperparameters were never settled; create the job again"
         raise JobFaultError(message, code="server_error")
     kind: Method = job.method["type"]
+    before = settled(folder)  # a job goes on in the number format that it was begun in
     blobs = store.files.blobs
     spec = TrainSpec(
         job_id=job.id,
@@ -137,9 +144,11 @@ def _write_spec(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch)
         beta=values.get("beta"),
         seed=job.seed,
         threads=launch.threads,
+        device=launch.device if before is None else before.device,
+        dtype=launch.dtype if before is None else before.dtype,
         lifeline="stdin",
     )
-    path = folder / "spec.json"
+    path = folder / SPEC_FILE
     spec.save(path)
     return path
 

@@ -9,7 +9,7 @@ import sys
 import warnings
 
 from ragtune.errors import SpecError
-from ragtune.train.base import share_the_processor
+from ragtune.modelling.base_model import share_the_processor
 from ragtune.train.lifeline import StopRequest
 from ragtune.train.spec import EXIT_FAILED, TrainSpec
 

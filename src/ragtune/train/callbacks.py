@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from ragtune.modelling.hardware import Placement
     from ragtune.train.lifeline import StopRequest
 
 __all__ = ["DivergedError", "Journal", "Stopper", "Validation", "Whole"]
@@ -78,16 +79,25 @@ class Journal(TrainerCallback):
         validation: held-out examples, or None.
         steps_per_epoch: optimizer steps per pass over the training file.
         cpu_before: CPU seconds of earlier starts of this run.
+        placement: where it trains, and in which number format.
     """
 
     def __init__(
-        self, output_dir: Path, meter: Meter, validation: Validation | None, *, steps_per_epoch: int, cpu_before: float
+        self,
+        output_dir: Path,
+        meter: Meter,
+        validation: Validation | None,
+        *,
+        steps_per_epoch: int,
+        cpu_before: float,
+        placement: Placement,
     ) -> None:
         self._output_dir = output_dir
         self._steps_per_epoch = steps_per_epoch
         self._meter = meter
         self._validation = validation
         self._cpu_before = cpu_before
+        self._placement = placement
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Report the step; raise `DivergedError` before a broken state could be saved."""
@@ -104,6 +114,8 @@ class Journal(TrainerCallback):
             "tokens_seen": int(state.num_input_tokens_seen),
             **self._validate(kwargs["model"], state.global_step, state.max_steps, ends_epoch=ends_epoch),
             "cpu_seconds": round(self._cpu_before + summed([time.process_time()])[0], 3),
+            "device": self._placement.device,
+            "dtype": self._placement.dtype,
         }
         if is_main():
             events.append(self._output_dir / "events.jsonl", event)

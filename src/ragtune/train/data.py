@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ragtune.errors import RecordError
+from ragtune.modelling.encoder import Example, Pair
 from ragtune.records import ChatRecord, CompletionRecord, PreferenceRecord, parse_record
-from ragtune.train.encoder import Example, Pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ragtune.train.encoder import Encoder
+    from ragtune.modelling.encoder import Encoder
 
 __all__ = ["LoadedFile", "TrainingFileError", "load_examples", "load_pairs"]
 

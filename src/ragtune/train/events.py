@@ -2,12 +2,15 @@
 
 Kinds of events, told apart by `type`; every one carries `time` (Unix seconds):
 
-- `start`: `total_steps`, `n_examples`, `n_tokens` (one epoch), `n_epochs`, `n_processes`, `resumed_from` (step or None)
+- `start`: `total_steps`, `n_examples`, `n_tokens` (one epoch), `n_epochs`, `n_processes`, `resumed_from` (step or
+  None), `device`, `dtype`, `threads`, `memory_bytes` (most that it should need), `seconds` (how long it should take,
+  None when unknown)
 - `message`: `level` (`info`, `warn`, `error`), `message`
-- `metrics`: `step`, `total_steps`, `epoch`, `train_loss`, `train_mean_token_accuracy`, `tokens_seen`, `cpu_seconds`;
-  dpo: also `train_reward_margin` (mean over the pairs of `beta` times the log ratio that the preferred answer gained
-  on the other one) and `train_reward_accuracy` (share of pairs where it is above 0). With a validation file now and
-  then the same figures as `valid_...` (one batch), and at the end of an epoch as `full_valid_...` (the whole file)
+- `metrics`: `step`, `total_steps`, `epoch`, `train_loss`, `train_mean_token_accuracy`, `tokens_seen`, `cpu_seconds`,
+  `device`, `dtype`; dpo: also `train_reward_margin` (mean over the pairs of `beta` times the log ratio that the
+  preferred answer gained on the other one) and `train_reward_accuracy` (share of pairs where it is above 0). With a
+  validation file now and then the same figures as `valid_...` (one batch), and at the end of an epoch as
+  `full_valid_...` (the whole file)
 - `checkpoint`: `step`, `epoch`, `path` of an adapter folder that can be served
 - `end`: `state` (`succeeded`, `failed`, `stopped`), `trained_tokens`, `adapter_path`, `cpu_seconds`, `wall_seconds`,
   `error` (`code`, `message`, `param`) or None

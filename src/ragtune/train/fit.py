@@ -11,23 +11,25 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoConfig, set_seed
 
 from ragtune._extras import require
+from ragtune.modelling.base_model import context_length, load_model, load_tokenizer, quiet
+from ragtune.modelling.encoder import Encoder, Example, Pair
+from ragtune.modelling.forecast import Forecast, ModelSize, Workload, forecast
 from ragtune.train import events
-from ragtune.train.base import context_length, load_model, load_tokenizer, quiet
 from ragtune.train.callbacks import DivergedError, Journal, Stopper, Validation, Whole
 from ragtune.train.data import LoadedFile, TrainingFileError, load_examples, load_pairs
-from ragtune.train.encoder import Encoder, Example, Pair
 from ragtune.train.export import last_whole_checkpoint, save_adapter
 from ragtune.train.processes import is_main, process_count
-from ragtune.train.spec import DEFAULT_BETA
+from ragtune.train.spec import DEFAULT_BETA, TrainSpec
 from ragtune.train.trainer import MaskedTrainer, settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from ragtune.modelling.hardware import Dtype, Placement
     from ragtune.train.lifeline import StopRequest
-    from ragtune.train.spec import TrainSpec
 
-__all__ = ["BatchSizeError", "DivergedError", "Outcome", "ValidationFileError", "fit"]
+__all__ = ["BatchSizeError", "DivergedError", "Outcome", "TooLargeError", "ValidationFileError", "fit"]
 
 # Activations grow with the tokens of a forward pass; beyond this a batch is split and its gradients are summed.
 _MICRO_BATCH_TOKENS = 4096
@@ -35,6 +37,10 @@ _MICRO_BATCH_TOKENS = 4096
 
 class ValidationFileError(TrainingFileError):
     """The validation file, not the training file, cannot be used."""
+
+
+class TooLargeError(Exception):
+    """A run that needs more memory than there is."""
 
 
 class BatchSizeError(Exception):
@@ -62,16 +68,18 @@ class Outcome:
     adapter: Path | None
 
 
-def fit(spec: TrainSpec, stop: StopRequest, *, cpu_before: float) -> Outcome:
+def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before: float) -> Outcome:
     """Train until the last step or until somebody asks to stop.
 
     Args:
         spec: what to train.
+        placement: where, and in which number format.
         stop: looked at after every step.
         cpu_before: CPU seconds that earlier starts of this run took.
 
     Raises:
         TrainingFileError: a file cannot be trained on.
+        TooLargeError: the run needs more memory than there is.
         BatchSizeError: the batch cannot be shared out to the processes of the run.
         DivergedError: the loss is no longer a number.
         BackendError: the base cannot be loaded.
@@ -79,8 +87,8 @@ def fit(spec: TrainSpec, stop: StopRequest, *, cpu_before: float) -> Outcome:
     per_process, rest = divmod(spec.batch_size, process_count())
     if rest:
         raise BatchSizeError(spec.batch_size, process_count())
-    if spec.threads is not None:
-        torch.set_num_threads(spec.threads)
+    if placement.device == "cpu":
+        torch.set_num_threads(placement.threads)
     set_seed(spec.seed)
     tokenizer = load_tokenizer(spec.base_path)
     training, validation = _load_files(spec, tokenizer)
@@ -90,19 +98,32 @@ def fit(spec: TrainSpec, stop: StopRequest, *, cpu_before: float) -> Outcome:
     checkpoints = spec.output_dir / "checkpoints"
     found = last_whole_checkpoint(checkpoints)
     if is_main():
-        _announce(spec, training, total_steps=total_steps, resumed_from=found[0] if found else None)
+        foretold = _foretold(spec, placement, training.examples)
+        _announce(
+            spec, placement, foretold, training, total_steps=total_steps, resumed_from=found[0] if found else None
+        )
     arguments = settings(
-        spec, checkpoints, per_process=per_process, micro_batch_size=micro_batch_size, total_steps=total_steps
+        spec,
+        placement,
+        checkpoints,
+        per_process=per_process,
+        micro_batch_size=micro_batch_size,
+        total_steps=total_steps,
     )
     with quiet():
-        trainer = _trainer(spec, training.examples, tokenizer, arguments)
+        trainer = _trainer(spec, placement, training.examples, tokenizer, arguments)
         held_out = None
         if validation is not None:
             longest = max(example.n_tokens for example in validation.examples)
             at_once = _micro_batch_size(spec.batch_size, longest)
             held_out = Validation(trainer.score, trainer.figures, validation.examples, at_once)
         journal = Journal(
-            spec.output_dir, trainer.meter, held_out, steps_per_epoch=steps_per_epoch, cpu_before=cpu_before
+            spec.output_dir,
+            trainer.meter,
+            held_out,
+            steps_per_epoch=steps_per_epoch,
+            cpu_before=cpu_before,
+            placement=placement,
         )
         for callback in (journal, Stopper(stop), Whole(checkpoints)):
             trainer.add_callback(callback)
@@ -115,9 +136,9 @@ def fit(spec: TrainSpec, stop: StopRequest, *, cpu_before: float) -> Outcome:
     return Outcome(state="succeeded", trained_tokens=tokens, adapter=spec.output_dir / "adapter")
 
 
-def _trainer(spec: TrainSpec, examples: Any, tokenizer: Any, arguments: dict[str, Any]) -> Any:
+def _trainer(spec: TrainSpec, placement: Placement, examples: Any, tokenizer: Any, arguments: dict[str, Any]) -> Any:
     pad_token_id = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
-    model, adapter = _model(spec)
+    model, adapter = _model(spec, placement.dtype)
     if spec.method == "supervised":
         whole = model if adapter is None else get_peft_model(model, adapter, autocast_adapter_dtype=True)
         return MaskedTrainer(model=whole, arguments=arguments, examples=examples, pad_token_id=pad_token_id)
@@ -150,8 +171,35 @@ def _load_files(
         raise ValidationFileError(str(error), line=error.line) from error
 
 
+def _foretold(spec: TrainSpec, placement: Placement, examples: Sequence[Example | Pair]) -> Forecast:
+    """How long the run will take and what it needs, once it is known to fit."""
+    work = Workload.of(
+        [example.n_tokens for example in examples],
+        labelled=sum(example.n_labelled for example in examples),
+        n_epochs=spec.n_epochs,
+        batch_size=spec.batch_size,
+        method=spec.method,
+        lora_r=spec.lora_r,
+    )
+    foretold = forecast(ModelSize.read(spec.base_path), work, placement)
+    if placement.memory_bytes is not None and foretold.memory_bytes > placement.memory_bytes:
+        message = (
+            f"the run needs up to {foretold.memory_bytes / 1e9:.1f} GB of memory on {placement.device} and there are "
+            f"{placement.memory_bytes / 1e9:.1f} GB; lower batch_size (now {spec.batch_size}), shorten the longest "
+            f"example (now {work.longest} tokens), or take a smaller base"
+        )
+        raise TooLargeError(message)
+    return foretold
+
+
 def _announce(
-    spec: TrainSpec, training: LoadedFile[Example] | LoadedFile[Pair], *, total_steps: int, resumed_from: int | None
+    spec: TrainSpec,
+    placement: Placement,
+    foretold: Forecast,
+    training: LoadedFile[Example] | LoadedFile[Pair],
+    *,
+    total_steps: int,
+    resumed_from: int | None,
 ) -> None:
     journal = spec.output_dir / "events.jsonl"
     start = {
@@ -162,8 +210,16 @@ def _announce(
         "n_epochs": spec.n_epochs,
         "n_processes": process_count(),
         "resumed_from": resumed_from,
+        "device": placement.device,
+        "dtype": placement.dtype,
+        "threads": placement.threads,
+        "memory_bytes": foretold.memory_bytes,
+        "seconds": foretold.seconds,
     }
     events.append(journal, start)
+    if resumed_from is None:
+        text = f"Training on {placement}: {foretold}"
+        events.append(journal, {"type": "message", "level": "info", "message": text})
     if training.cut_lines:
         where = ", ".join(map(str, training.cut_lines[:10])) + (", ..." if len(training.cut_lines) > 10 else "")
         text = (
@@ -180,12 +236,12 @@ def _micro_batch_size(batch_size: int, longest: int) -> int:
     )
 
 
-def _model(spec: TrainSpec) -> tuple[Any, LoraConfig | None]:
+def _model(spec: TrainSpec, dtype: Dtype) -> tuple[Any, LoraConfig | None]:
     """The base and the adapter that is to be put on it; or a tuned model, which has its adapter, and None."""
-    model = load_model(spec.base_path, dtype=spec.dtype)
+    model = load_model(spec.base_path, dtype=dtype)
     if spec.adapter_path is not None:
         return PeftModel.from_pretrained(model, str(spec.adapter_path), is_trainable=True), None
-    # Adapters are float32 on a bfloat16 base: small updates would vanish in bfloat16.
+    # Adapters are float32 on any base: small updates would vanish in bfloat16.
     return model, LoraConfig(
         task_type="CAUSAL_LM", r=spec.lora_r, lora_alpha=spec.lora_alpha, target_modules="all-linear", lora_dropout=0.0
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ragtune.train.encoder import IGNORED, Example
+from ragtune.modelling.encoder import IGNORED, Example
 from ragtune.train.processes import summed
 
 if TYPE_CHECKING:

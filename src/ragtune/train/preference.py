@@ -13,7 +13,7 @@ from datasets import Dataset
 from transformers import PrinterCallback
 from trl import DPOConfig, DPOTrainer
 
-from ragtune.train.encoder import IGNORED, Example
+from ragtune.modelling.encoder import IGNORED, Example
 from ragtune.train.loss import Meter, collate
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from peft import LoraConfig
 
-    from ragtune.train.encoder import Pair
+    from ragtune.modelling.encoder import Pair
 
 __all__ = ["PreferenceTrainer"]
 

@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ragtune.errors import BackendError, RagtuneError
+from ragtune.modelling.hardware import HardwareError
 from ragtune.train import events
 from ragtune.train.data import TrainingFileError
 from ragtune.train.export import remove_torn
 from ragtune.train.lifeline import FolderHeldError, StopRequest, hold
+from ragtune.train.placement import SPEC_FILE, where_to_train
 from ragtune.train.processes import is_main
 from ragtune.train.spec import EXIT_FAILED, EXIT_HELD, EXIT_OK, EXIT_STORAGE, TrainSpec
 
@@ -103,7 +105,16 @@ def _guarded(spec: TrainSpec, stop: StopRequest, cpu_before: float) -> Outcome |
     try:
         from ragtune.train.fit import fit
 
-        return fit(spec, stop, cpu_before=cpu_before)
+        placement, warning = where_to_train(spec)
+        if is_main():
+            spec.model_copy(update={"device": placement.device, "dtype": placement.dtype}).save(
+                spec.output_dir / SPEC_FILE
+            )
+            if warning is not None:
+                events.append(
+                    spec.output_dir / "events.jsonl", {"type": "message", "level": "warn", "message": warning}
+                )
+        return fit(spec, placement, stop, cpu_before=cpu_before)
     except Exception as error:
         known = _explained(error, spec)
         if known is None:
@@ -115,7 +126,7 @@ def _guarded(spec: TrainSpec, stop: StopRequest, cpu_before: float) -> Outcome |
 
 def _explained(error: Exception, spec: TrainSpec) -> _Failure | None:
     """What a person can act on, for everything that is known to go wrong; None for the rest."""
-    from ragtune.train.fit import BatchSizeError, DivergedError, ValidationFileError
+    from ragtune.train.fit import BatchSizeError, DivergedError, TooLargeError, ValidationFileError
 
     match error:
         case ValidationFileError():
@@ -127,6 +138,10 @@ def _explained(error: Exception, spec: TrainSpec) -> _Failure | None:
             return _Failure(code="nan_loss", message=message)
         case BatchSizeError():
             return _Failure(code="invalid_batch_size", message=str(error), param="batch_size")
+        case HardwareError():
+            return _Failure(code="hardware_not_available", message=str(error))
+        case TooLargeError():
+            return _Failure(code="does_not_fit", message=str(error))
         case BackendError() | RagtuneError():
             return _Failure(code="base_model_not_loadable", message=str(error), param="model")
         case _ if _is_out_of_memory(error):

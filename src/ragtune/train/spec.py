@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ragtune.errors import SpecError
+from ragtune.modelling.hardware import Device, Dtype  # noqa: TC001 - pydantic reads them
 
 __all__ = ["BASE_LEARNING_RATE", "DEFAULT_BETA", "EXIT_FAILED", "EXIT_HELD", "EXIT_OK", "EXIT_STORAGE", "Method"]
 __all__ += ["Resolved", "TrainSpec", "resolve_hyperparameters"]
@@ -46,7 +47,8 @@ _MAX_EPOCHS = 50
 class TrainSpec(BaseModel):
     """Everything that one training run depends on.
 
-    Two runs of an equal spec on the same machine with the same number of threads end with equal losses (CPU).
+    Two runs of an equal spec on the same machine in one number format with the same number of threads end with equal
+    losses (CPU).
 
     Attributes:
         version: layout of this file; 1.
@@ -65,7 +67,9 @@ class TrainSpec(BaseModel):
         lora_r: rank of the adapter matrices.
         lora_alpha: scale of the adapter, usually twice `lora_r`.
         threads: CPU threads of torch, or None for torch's own choice.
-        dtype: number format of the frozen base; adapters are always float32.
+        device: where it is trained, or None for the best device of the machine.
+        dtype: number format of the frozen base, or None for the right one on that device; adapters are always float32.
+            What was chosen at the first start stands in the `spec.json` of `output_dir`, and later starts keep to it.
         max_length: tokens per example before the end is cut off, or None for the context of the base.
         save_every_steps: steps between resumable checkpoints, or None for about ten per run.
         lifeline: `stdin` stops the run at end-of-file on standard input (the parent is gone); None leaves it alone.
@@ -101,7 +105,8 @@ class TrainSpec(BaseModel):
     lora_r: Annotated[int, Field(ge=1)] = 16
     lora_alpha: Annotated[int, Field(ge=1)] = 32
     threads: Annotated[int, Field(ge=1)] | None = None
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    device: Device | None = None
+    dtype: Dtype | None = None
     max_length: Annotated[int, Field(ge=2)] | None = None
     save_every_steps: Annotated[int, Field(ge=1)] | None = None
     lifeline: Literal["stdin"] | None = None

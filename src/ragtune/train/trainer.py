@@ -6,7 +6,6 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import torch
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from ragtune.train.loss import Meter, batch_sums, collate
@@ -15,7 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ragtune.train.encoder import Example
+    import torch
+
+    from ragtune.modelling.encoder import Example
+    from ragtune.modelling.hardware import Placement
     from ragtune.train.spec import TrainSpec
 
 __all__ = ["MaskedTrainer", "settings"]
@@ -25,12 +27,19 @@ _CHECKPOINTS_PER_RUN = 10
 
 
 def settings(
-    spec: TrainSpec, checkpoints: Path, *, per_process: int, micro_batch_size: int, total_steps: int
+    spec: TrainSpec,
+    placement: Placement,
+    checkpoints: Path,
+    *,
+    per_process: int,
+    micro_batch_size: int,
+    total_steps: int,
 ) -> dict[str, Any]:
     """The Trainer's settings for a spec: cosine schedule with a short warm-up, no weight decay, clipping at 1.0.
 
     Args:
         spec: what to train.
+        placement: where, and in which number format.
         checkpoints: folder for resumable checkpoints.
         per_process: examples of a batch that each process takes.
         micro_batch_size: examples per forward pass.
@@ -58,7 +67,8 @@ def settings(
         "dataloader_pin_memory": False,
         "disable_tqdm": True,
         "report_to": [],
-        "use_cpu": not torch.cuda.is_available(),
+        "use_cpu": placement.device == "cpu",
+        "fp16": placement.dtype == "float16",  # scales the loss, so that float16 does not lose small gradients
     }
 
 

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import gc
 import inspect
-import json
 import logging
 import warnings
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ragtune.errors import BackendError
 from ragtune.local.engine.adapters import BASE, AdapterLayers
 from ragtune.local.engine.grammar import token_table
 from ragtune.local.engine.tools import CallFormat, find_call_format
-from ragtune.local.memory import usable_memory
-from ragtune.train.base import context_length, load_model, load_tokenizer, quiet
-from ragtune.train.encoder import Encoder
+from ragtune.modelling.base_model import context_length, load_model, load_tokenizer, quiet, saved_dtype
+from ragtune.modelling.encoder import Encoder
+from ragtune.modelling.hardware import BYTES, place, this_machine
+from ragtune.modelling.memory import usable_memory
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from ragtune.modelling.hardware import Device, Dtype, Placement
+
     _Key = tuple[Path, Path | None]
 
-__all__ = ["LoadedBase", "Models"]
+__all__ = ["LoadedBase", "Models", "where_to_answer"]
 
 _log = logging.getLogger("ragtune")
 
@@ -34,21 +36,24 @@ _END_TOKENS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end|>", "<end_of_
 _STATES = ("past_key_values", "cache_params", "state")
 
 
+class _Wish(TypedDict):
+    device: Device | None
+    dtype: Dtype | None
+
+
 class LoadedBase:
     """A base model in memory, and its adapters.
 
     Args:
         folder: the base model.
+        placement: where it answers, and in which number format; None for what is right here.
     """
 
-    def __init__(self, folder: Path) -> None:
-        import torch
-
+    def __init__(self, folder: Path, placement: Placement | None = None) -> None:
         self.folder = folder
+        placement = placement or where_to_answer(folder)
         self.tokenizer = load_tokenizer(folder)
-        self._model = load_model(folder, dtype=_dtype(folder))
-        if torch.cuda.is_available():
-            self._model = self._model.to("cuda")
+        self._model = load_model(folder, dtype=placement.dtype).to(placement.device)
         self.context_tokens = context_length(self._model.config)
         self.encoder = Encoder(self.tokenizer, max_length=self.context_tokens)
         self.end_tokens = self._find_end_tokens()
@@ -159,10 +164,18 @@ class Models:
     Args:
         memory_bytes: most bytes of weights; None means 80 % of the memory of the GPU, without one of this machine or
             container. One model alone may be larger.
+        device: where they answer, None for the best device of this machine.
+        dtype: number format of the bases, None for the right one on that device.
     """
 
-    def __init__(self, *, memory_bytes: int | None = None) -> None:
-        self._budget = memory_bytes if memory_bytes is not None else int(0.8 * _machine_memory())
+    def __init__(
+        self, *, memory_bytes: int | None = None, device: Device | None = None, dtype: Dtype | None = None
+    ) -> None:
+        self._wish: _Wish = {"device": device, "dtype": dtype}
+        if memory_bytes is None:
+            known = place(this_machine(), **self._wish).memory_bytes
+            memory_bytes = int(0.8 * (known or usable_memory()))
+        self._budget = memory_bytes
         self._bases: dict[Path, LoadedBase] = {}
         # Sizes by base and adapter (None: the base itself), least recently used first.
         self._sizes: OrderedDict[_Key, int] = OrderedDict()
@@ -186,12 +199,14 @@ class Models:
             BackendError: a folder holds nothing that can be served.
         """
         wanted = [(folder, None), (folder, adapter)] if adapter is not None else [(folder, None)]
-        missing = {key: _file_bytes(key[1] or key[0]) for key in wanted if key not in self._sizes}
+        placement = where_to_answer(folder, **self._wish)
+        sizes = {key: _file_bytes(key[1]) if key[1] else _base_bytes(key[0], placement) for key in wanted}
+        missing = {key: size for key, size in sizes.items() if key not in self._sizes}
         if missing and not self._make_room(sum(missing.values()), wanted=wanted, busy=busy):
             return None
         for key, size in missing.items():
             if key[1] is None:
-                self._bases[folder] = LoadedBase(folder)
+                self._bases[folder] = LoadedBase(folder, placement)
             else:
                 self._bases[folder].load(key[1])
             self._sizes[key] = size
@@ -238,21 +253,28 @@ class Models:
         _log.info("unloaded %s", (adapter or folder).name)
 
 
+def where_to_answer(folder: Path, *, device: Device | None = None, dtype: Dtype | None = None) -> Placement:
+    """Decide where a base answers, and in which number format.
+
+    Weights that were saved in float32 stay so: nothing of what was saved is lost, and such models are small.
+
+    Raises:
+        HardwareError: this machine has no such device, or the device no such format.
+    """
+    if dtype is None and saved_dtype(folder) == "float32":
+        return place(this_machine(), device=device, dtype="float32")
+    return place(this_machine(), device=device, dtype=dtype, parameters=_parameters(folder))
+
+
 def _file_bytes(folder: Path) -> int:
-    """Size of the weights on disk, which is what they take in memory."""
+    """Size of the weights on disk."""
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
 
-def _machine_memory() -> int:
-    import torch
-
-    if torch.cuda.is_available():
-        return int(torch.cuda.mem_get_info()[1])
-    return usable_memory()
+def _base_bytes(folder: Path, placement: Placement) -> int:
+    """What the weights of a base take in memory, where they may have another format than on disk."""
+    return _file_bytes(folder) * BYTES[placement.dtype] // BYTES[saved_dtype(folder)]
 
 
-def _dtype(folder: Path) -> Any:
-    """The type that the weights were saved in, so that serving computes as training did."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    saved = config.get("dtype") or config.get("torch_dtype")
-    return "bfloat16" if saved in ("bfloat16", "float16") else "float32"
+def _parameters(folder: Path) -> int:
+    return _file_bytes(folder) // BYTES[saved_dtype(folder)]

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from ragtune.errors import BackendError
 from ragtune.local.engine.decoder import Decoder
-from ragtune.local.engine.models import Models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from ragtune.local.engine.models import Models
     from ragtune.local.engine.row import Row
 
 __all__ = ["Scheduler"]
@@ -27,11 +27,11 @@ class Scheduler:
 
     Args:
         max_rows: rows of one base that run together.
-        memory_bytes: as `Models` has it.
+        models: those that may be asked.
     """
 
-    def __init__(self, *, max_rows: int, memory_bytes: int | None) -> None:
-        self.models = Models(memory_bytes=memory_bytes)
+    def __init__(self, models: Models, *, max_rows: int) -> None:
+        self.models = models
         self._max_rows = max_rows
         self._decoders: dict[Path, Decoder] = {}
 

@@ -10,13 +10,14 @@ from ragtune._extras import require
 from ragtune.local.engine.generation import Generation
 from ragtune.local.engine.request import EngineClosedError
 from ragtune.local.engine.row import Row
-from ragtune.train.base import share_the_processor
+from ragtune.modelling.base_model import share_the_processor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ragtune.local.engine.request import GenerateRequest
     from ragtune.local.engine.scheduler import Scheduler
+    from ragtune.modelling.hardware import Device, Dtype
 
 __all__ = ["Engine"]
 
@@ -37,13 +38,15 @@ class Engine:
         max_batch: rows of one base model that run together.
         memory_bytes: most bytes of weights in memory; what was used longest ago leaves first. None means 80 % of the
             memory of the GPU, without one of this machine or container. One model alone may be larger.
+        device: where models answer, None for the best device of this machine.
+        dtype: number format of the bases, None for the right one on that device.
 
     Raises:
         MissingExtraError: the extra `local` is not installed.
 
     Example:
         ```python
-        from ragtune.local.bases import resolve_base
+        from ragtune.modelling.bases import resolve_base
         from ragtune.local.engine import Engine, GenerateRequest
 
         engine = Engine()
@@ -55,11 +58,21 @@ class Engine:
         ```
     """
 
-    def __init__(self, *, threads: int | None = None, max_batch: int = 16, memory_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int | None = None,
+        max_batch: int = 16,
+        memory_bytes: int | None = None,
+        device: Device | None = None,
+        dtype: Dtype | None = None,
+    ) -> None:
         require("local", "torch", "transformers", "peft", reason="answering with models on this machine")
         self._threads = threads
         self._max_batch = max_batch
         self._memory_bytes = memory_bytes
+        self._device = device
+        self._dtype = dtype
         self._waiting: list[Row] = []
         self._forgotten: list[Path] = []
         self._changed = threading.Condition()
@@ -103,11 +116,13 @@ class Engine:
         share_the_processor()
         import torch
 
+        from ragtune.local.engine.models import Models
         from ragtune.local.engine.scheduler import Scheduler
 
         if self._threads is not None:
             torch.set_num_threads(self._threads)
-        scheduler = Scheduler(max_rows=self._max_batch, memory_bytes=self._memory_bytes)
+        models = Models(memory_bytes=self._memory_bytes, device=self._device, dtype=self._dtype)
+        scheduler = Scheduler(models, max_rows=self._max_batch)
         try:
             while self._wait(scheduler):
                 self._turn(scheduler)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ragtune.errors import RecordError
 from ragtune.local.engine.generation import ToolCall
 from ragtune.local.engine.grammar import JSON_STYLE
-from ragtune.train.templates import ChatTemplate
+from ragtune.modelling.chat_template import ChatTemplate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

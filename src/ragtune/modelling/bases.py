@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Any
 from ragtune._extras import require
 from ragtune.data import demo_file
 from ragtune.errors import BackendError
-from ragtune.train.base import load_model, load_tokenizer, quiet
+from ragtune.modelling.base_model import load_model, load_tokenizer, quiet
+from ragtune.modelling.cache import default_cache_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BASES", "Base", "Wheel", "default_cache_dir", "fetch_base", "resolve_base"]
+__all__ = ["BASES", "Base", "Wheel", "fetch_base", "resolve_base"]
 
 logger = logging.getLogger("ragtune")
 
@@ -72,7 +73,7 @@ class Base:
 
     Example:
         ```python
-        from ragtune.local.bases import BASES
+        from ragtune.modelling.bases import BASES
 
         print(sorted(BASES), BASES["smollm2-135m-instruct"].licence)
         #> ['smollm2-135m-instruct', 'tiny-random'] Apache-2.0
@@ -112,14 +113,6 @@ BASES: dict[str, Base] = {
     )
 }
 """The base models that ragtune knows by name."""
-
-
-def default_cache_dir() -> Path:
-    """The folder for converted base models: `RAGTUNE_CACHE`, else the user's cache folder of this platform."""
-    import platformdirs
-
-    override = os.environ.get("RAGTUNE_CACHE")
-    return Path(override) if override else Path(platformdirs.user_cache_dir("ragtune", appauthor=False))
 
 
 def resolve_base(name: str, *, cache_dir: str | Path | None = None) -> Path:

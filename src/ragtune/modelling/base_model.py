@@ -10,7 +10,7 @@ import logging
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ragtune._extras import require
 from ragtune.errors import BackendError
@@ -18,9 +18,9 @@ from ragtune.errors import BackendError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Dtype", "context_length", "load_model", "load_tokenizer", "quiet", "share_the_processor"]
+    from ragtune.modelling.hardware import Dtype
 
-Dtype = Literal["bfloat16", "float32"]
+__all__ = ["context_length", "load_model", "load_tokenizer", "quiet", "saved_dtype", "share_the_processor"]
 
 
 def share_the_processor() -> None:
@@ -127,6 +127,13 @@ def context_length(config: Any) -> int:
     text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
     known = getattr(text_config, "max_position_embeddings", None)
     return int(known) if known and known > 0 else 2048
+
+
+def saved_dtype(folder: str | Path) -> Dtype:
+    """The number format that a model's weights were saved in; float32 where its configuration does not say."""
+    config = json.loads(Path(folder, "config.json").read_text(encoding="utf-8"))
+    saved = config.get("dtype") or config.get("torch_dtype")
+    return saved if saved in ("bfloat16", "float16") else "float32"
 
 
 def _first_line(error: BaseException) -> str:

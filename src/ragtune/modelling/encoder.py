@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ragtune.errors import RecordError
-from ragtune.train.templates import ChatTemplate, Messages
+from ragtune.modelling.chat_template import ChatTemplate, Messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,6 +53,11 @@ class Example:
         """Tokens of prompt and answer."""
         return len(self.input_ids)
 
+    @property
+    def n_labelled(self) -> int:
+        """Tokens that carry loss."""
+        return sum(label != IGNORED for label in self.labels[1:])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
@@ -81,6 +86,11 @@ class Pair:
         """Tokens of both conversations."""
         return self.chosen.n_tokens + self.rejected.n_tokens
 
+    @property
+    def n_labelled(self) -> int:
+        """Tokens of both answers."""
+        return self.chosen.n_labelled + self.rejected.n_labelled
+
 
 class Encoder:
     """Turns messages and texts into token ids for one tokenizer.
@@ -91,9 +101,9 @@ class Encoder:
 
     Example:
         ```python
-        from ragtune.local.bases import resolve_base
-        from ragtune.train.base import load_tokenizer
-        from ragtune.train.encoder import IGNORED, Encoder
+        from ragtune.modelling.bases import resolve_base
+        from ragtune.modelling.base_model import load_tokenizer
+        from ragtune.modelling.encoder import IGNORED, Encoder
 
         tokenizer = load_tokenizer(resolve_base("tiny-random"))
         example = Encoder(tokenizer, max_length=512).chat(

@@ -43,9 +43,9 @@ class ChatTemplate:
 
     Example:
         ```python
-        from ragtune.local.bases import resolve_base
-        from ragtune.train.base import load_tokenizer
-        from ragtune.train.templates import ChatTemplate
+        from ragtune.modelling.bases import resolve_base
+        from ragtune.modelling.base_model import load_tokenizer
+        from ragtune.modelling.chat_template import ChatTemplate
 
         template = ChatTemplate(load_tokenizer(resolve_base("tiny-random")))
         print(template.render([{"role": "user", "content": "Hi"}], None, open_turn=True).splitlines())

@@ -1,0 +1,16 @@
+"""Where what was fetched, converted or measured once is kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["default_cache_dir"]
+
+
+def default_cache_dir() -> Path:
+    """The folder for base models and measurements: `RAGTUNE_CACHE`, else the user's cache folder of this platform."""
+    import platformdirs
+
+    override = os.environ.get("RAGTUNE_CACHE")
+    return Path(override) if override else Path(platformdirs.user_cache_dir("ragtune", appauthor=False))

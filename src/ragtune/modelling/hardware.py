@@ -1,0 +1,366 @@
+"""Where a model runs on this machine: device, number format of the frozen base, threads, and why.
+
+What the machine has is a value (`Machine`), and what follows from it a pure function of that value (`place`), so that
+the decision can be read, printed and tested for machines that nobody has at hand. Torch is asked for what it knows.
+Where it does not know (a processor and an Apple GPU take bfloat16 also where they have to emulate it, about ten
+times slower), a short measurement decides, once per machine and torch version. Loads no torch by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast, get_args
+
+from ragtune._extras import require
+from ragtune.errors import BackendError
+from ragtune.modelling.cache import default_cache_dir
+from ragtune.modelling.memory import usable_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["BYTES", "Device", "Dtype", "HardwareError", "Machine", "Placement", "place", "this_machine"]
+__all__ += ["check_wish", "usable_cores"]
+
+Device = Literal["cuda", "xpu", "mps", "cpu"]
+"""What torch calls the kinds of processor: AMD's GPUs (ROCm) go by `cuda`, Intel's by `xpu`, Apple's by `mps`."""
+Dtype = Literal["float32", "bfloat16", "float16"]
+"""Number formats of a frozen base; adapters are float32 on each of them."""
+
+BYTES: Mapping[Dtype, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
+"""Bytes of one number."""
+
+_NAMES: Mapping[Device, str] = {"cuda": "CUDA GPU", "xpu": "Intel GPU", "mps": "Apple GPU", "cpu": "processor"}
+# Emulated bfloat16 was measured at 0.04 to 0.2 of float32's speed, native at 1.4 (AVX-512) to 6 times (AMX).
+# Between those kinds lies room enough that no noise of a busy machine carries one over to the other.
+_CLEARLY_FASTER = 1.2
+# From this compute capability on float16 has units of its own; before it float16 is emulated or crippled.
+_FAST_FLOAT16 = (7, 0)
+_FEWEST_ROUNDS = 3
+_MEASURE_S = 0.3
+_MEASURE_LIMIT_S = 60.0
+
+
+class HardwareError(BackendError):
+    """A device or a number format that this machine does not have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What a machine has for training and answering.
+
+    Attributes:
+        device: the best kind of processor that torch can use here.
+        name: its name, for people.
+        memory_bytes: memory of that device; None when unknown.
+        cores: cores of the processor that this process may use.
+        native_bfloat16: whether the device computes bfloat16 itself; None where torch does not know.
+        native_float16: whether it computes float16 faster than float32.
+        gflops: measured speed of one thread in 10^9 operations per CPU-second, by number format: a linear layer
+            forward and backward through frozen weights. Empty where nothing was measured.
+        torch: version of torch.
+
+    Example:
+        ```python
+        from ragtune.modelling.hardware import Machine, place
+
+        laptop = Machine(device="cpu", name="a laptop", memory_bytes=16 * 10**9, cores=8,
+                         gflops={"float32": 63.0, "bfloat16": 7.6})
+        print(place(laptop).dtype, "-", place(laptop).why)
+        #> float32 - bfloat16 is emulated here: measured 7.6 GFLOP/s a thread, float32 63
+        ```
+    """
+
+    device: Device
+    name: str
+    memory_bytes: int | None
+    cores: int
+    native_bfloat16: bool | None = None
+    native_float16: bool = False
+    gflops: Mapping[Dtype, float] = field(default_factory=dict)
+    torch: str = ""
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """The devices that can be asked for here."""
+        return ("cpu",) if self.device == "cpu" else (self.device, "cpu")
+
+    def on(self, device: Device) -> Machine:
+        """The same machine with only its processor in use, or itself."""
+        if device == self.device:
+            return self
+        return _processor(self.torch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where a model runs.
+
+    Attributes:
+        device: the kind of processor.
+        dtype: number format of the frozen base.
+        threads: CPU threads.
+        why: the reason for the format, for people.
+        memory_bytes: memory of the device; None when unknown.
+        gflops: measured speed of one thread in this format (10^9 operations per CPU-second); None when not measured.
+    """
+
+    device: Device
+    dtype: Dtype
+    threads: int
+    why: str
+    memory_bytes: int | None = None
+    gflops: float | None = None
+
+    def __str__(self) -> str:
+        threads = f" with {self.threads} thread{'' if self.threads == 1 else 's'}" if self.device == "cpu" else ""
+        return f"{self.device}{threads}, {self.dtype} ({self.why})"
+
+
+def place(
+    machine: Machine,
+    *,
+    device: Device | None = None,
+    dtype: Dtype | None = None,
+    threads: int | None = None,
+    parameters: int = 0,
+) -> Placement:
+    """Decide where a model runs and in which number format its frozen weights are held.
+
+    Args:
+        machine: what there is.
+        device: the device that is wanted, None for the best one.
+        dtype: the format that is wanted, None for the right one.
+        threads: CPU threads, None for half of the cores.
+        parameters: numbers in the model's weights, 0 when they do not matter: where float32 is right but does not fit
+            into the memory, a format of half the size is taken if that one fits.
+
+    Raises:
+        HardwareError: this machine has no such device, or the device no such format; the message says what there is.
+    """
+    if device is not None and device not in machine.devices:
+        message = f"device {device!r}: this machine has none that torch can use; it has {' and '.join(machine.devices)}"
+        raise HardwareError(message)
+    used = machine.on(device or machine.device)
+    able: tuple[Dtype, ...] = ("float32", "bfloat16") if used.device == "cpu" else get_args(Dtype)
+    if dtype is not None and dtype not in able:
+        message = f"dtype {dtype!r}: not on {used.device}; there it can be {' or '.join(able)}"
+        raise HardwareError(message)
+    chosen, why = (dtype, "as asked for") if dtype is not None else _format(used, parameters)
+    return Placement(
+        device=used.device,
+        dtype=chosen,
+        threads=threads or max(1, machine.cores // 2),  # half, so that the machine stays usable meanwhile
+        why=why,
+        memory_bytes=used.memory_bytes,
+        gflops=used.gflops.get(chosen),
+    )
+
+
+def _format(machine: Machine, parameters: int) -> tuple[Dtype, str]:
+    right, why = _right_format(machine)
+    if right != "float32" or machine.memory_bytes is None or parameters * BYTES["float32"] <= machine.memory_bytes:
+        return right, why
+    # Twice the speed is worth nothing where nothing runs; loss scaling keeps float16's small gradients alive.
+    half: Dtype = "float16" if machine.native_float16 else "bfloat16"
+    if parameters * BYTES[half] > machine.memory_bytes:
+        return right, why
+    size = parameters * BYTES["float32"] / 1e9
+    return half, f"{size:.0f} GB of weights in float32 do not fit into {machine.memory_bytes / 1e9:.0f} GB; {why}"
+
+
+def _right_format(machine: Machine) -> tuple[Dtype, str]:
+    if machine.native_bfloat16:
+        return "bfloat16", f"{machine.name} computes bfloat16 itself"
+    if machine.native_bfloat16 is False:
+        # Models that were trained in bfloat16 pass float16's largest number, 65,504, inside, so float32 it is.
+        return "float32", f"{machine.name} has no bfloat16 of its own, and float16 is too small for many models"
+    full, half = machine.gflops.get("float32"), machine.gflops.get("bfloat16")
+    if full is None or half is None:
+        return "float32", "nothing was measured, and float32 is right everywhere"
+    speeds = f"measured {half:.2g} GFLOP/s a thread, float32 {full:.2g}" if half < 10 else ""
+    speeds = speeds or f"measured {half:.0f} GFLOP/s a thread, float32 {full:.0f}"
+    if half >= _CLEARLY_FASTER * full:
+        return "bfloat16", f"bfloat16 is native here: {speeds}"
+    return "float32", f"bfloat16 is {'emulated' if half < full else 'hardly faster'} here: {speeds}"
+
+
+def check_wish(device: str | None, dtype: str | None) -> None:
+    """Refuse a device or a number format that this machine does not have; loads torch when the words are right.
+
+    Raises:
+        HardwareError: there is no such device or format here; the message says what there is.
+    """
+    for name, wish, known in (("device", device, get_args(Device)), ("dtype", dtype, get_args(Dtype))):
+        if wish is not None and wish not in known:
+            raise HardwareError(f"{name} {wish!r}: it is none of {', '.join(known)}; leave it out for the right one")
+    place(this_machine(), device=cast("Device | None", device), dtype=cast("Dtype | None", dtype))
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, which in a container are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def this_machine() -> Machine:
+    """Ask torch what this machine has, and measure what torch does not know: a second or two, once per torch version.
+
+    Raises:
+        MissingExtraError: the extra `local` is not installed.
+    """
+    require("local", "torch", reason="running models on this machine")
+    import torch
+
+    version = str(torch.__version__)
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        capability = (properties.major, properties.minor)
+        return Machine(
+            device="cuda",
+            name=properties.name,
+            memory_bytes=properties.total_memory,
+            cores=usable_cores(),
+            # Without the argument the answer is yes also where bfloat16 is emulated.
+            native_bfloat16=torch.cuda.is_bf16_supported(including_emulation=False),
+            native_float16=torch.version.hip is not None or capability >= _FAST_FLOAT16,
+            torch=version,
+        )
+    if hasattr(torch, "xpu") and torch.xpu.is_available():
+        graphics = torch.xpu.get_device_properties(0)
+        return Machine(
+            device="xpu",
+            name=graphics.name,
+            memory_bytes=graphics.total_memory,
+            cores=usable_cores(),
+            native_bfloat16=torch.xpu.is_bf16_supported(including_emulation=False),
+            native_float16=True,
+            torch=version,
+        )
+    if torch.backends.mps.is_available():
+        return Machine(
+            device="mps",
+            name=_processor_name(),
+            memory_bytes=torch.mps.recommended_max_memory(),
+            cores=usable_cores(),
+            native_float16=True,
+            gflops=_speeds("mps", version),
+            torch=version,
+        )
+    return _processor(version)
+
+
+def _processor(version: str) -> Machine:
+    return Machine(
+        device="cpu",
+        name=_processor_name(),
+        memory_bytes=usable_memory(),
+        cores=usable_cores(),
+        gflops=_speeds("cpu", version),
+        torch=version,
+    )
+
+
+def _processor_name() -> str:
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        if names:
+            return names[0]
+    return platform.processor() or platform.machine() or "processor"
+
+
+def _speeds(device: Device, version: str) -> Mapping[Dtype, float]:
+    """The measured speeds, from the cache folder where it knows them; nothing where they cannot be measured."""
+    from filelock import FileLock
+
+    folder = default_cache_dir()
+    file = folder / f"speed-{_fingerprint(device, version)}.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Processes of one run that measured at the same time could come to different formats.
+        with FileLock(folder / ".speed.lock", timeout=_MEASURE_LIMIT_S):
+            if not file.is_file():
+                measured = _measured_apart(device)
+                half = file.with_suffix(".tmp")
+                half.write_text(json.dumps(measured), encoding="utf-8")
+                os.replace(half, file)
+            return _read_speeds(file)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        with contextlib.suppress(OSError):
+            file.unlink(missing_ok=True)
+        return {}
+
+
+def _read_speeds(file: Path) -> Mapping[Dtype, float]:
+    known = json.loads(file.read_text(encoding="utf-8"))
+    return {name: float(known[name]) for name in get_args(Dtype) if name in known}
+
+
+def _fingerprint(device: Device, version: str) -> str:
+    """What the speeds depend on: a home folder may be shared by many machines, and a setting may hide units."""
+    settings = [f"{name}={os.environ.get(name, '')}" for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")]
+    told = [platform.node(), platform.machine(), _processor_name(), device, version, *settings]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+
+
+def _measured_apart(device: Device) -> dict[str, float]:
+    """Measure in a process of its own, so that no setting of torch changes in this one."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    done = subprocess.run(
+        [sys.executable, "-m", "ragtune.modelling.hardware", device],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=_MEASURE_LIMIT_S,
+        env={**os.environ, **threads},
+    )
+    return {str(name): float(speed) for name, speed in json.loads(done.stdout.splitlines()[-1]).items()}
+
+
+def measure(device: Device, *, tokens: int = 256, width: int = 576, wide: int = 1536) -> dict[str, float]:
+    """Speed of one thread in float32 and bfloat16, in 10^9 operations per CPU-second (per second on a GPU).
+
+    A linear layer of a small model, forward and backward through frozen weights: what training mostly does. The formats
+    take turns and the best round counts, so that another program's load slows neither of them alone.
+    """
+    import time
+
+    import torch
+
+    clock = time.thread_time if device == "cpu" else time.perf_counter
+    torch.set_num_threads(1)
+    work = 4 * tokens * width * wide / 1e9
+    layers = {}
+    for name in ("float32", "bfloat16"):
+        kind = {"dtype": getattr(torch, name), "device": device}
+        layer = torch.nn.Linear(width, wide, bias=False, **kind).requires_grad_(False)
+        layers[name] = (
+            layer,
+            torch.randn(tokens, width, **kind, requires_grad=True),
+            torch.randn(tokens, wide, **kind),
+        )
+    best = dict.fromkeys(layers, float("inf"))
+    rounds, started = 0, time.perf_counter()
+    while rounds < _FEWEST_ROUNDS or time.perf_counter() - started < _MEASURE_S:
+        rounds += 1
+        for name, (layer, inputs, gradient) in layers.items():
+            began = clock()
+            layer(inputs).backward(gradient)
+            if device == "mps":
+                torch.mps.synchronize()
+            best[name] = min(best[name], clock() - began)
+    return {name: round(work / max(seconds, 1e-9), 1) for name, seconds in best.items()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(sys.argv[1])))  # type: ignore[arg-type]  # noqa: T201
