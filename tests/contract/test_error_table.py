@@ -14,7 +14,7 @@ from ragtune._api.calls import LocalFile
 from ragtune._api.faults import transient
 from ragtune._api.ports import AsyncPort, SyncPort
 from ragtune._api.troubles import TROUBLES, Trouble, find, subject_of
-from ragtune._drive import run
+from ragtune._sync import run
 from ragtune.testing import ScriptedBackend
 from tests.local.kit import rows
 

@@ -18,7 +18,7 @@ import ragtune as rt
 from ragtune._api import Api
 from ragtune._api.faults import UnreadableReplyError
 from ragtune._api.ports import SyncPort
-from ragtune._drive import iterate
+from ragtune._sync import iterate
 from ragtune.job import AsyncFineTuneJob
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import ragtune as rt
 from ragtune._api import Api
 from ragtune._api.calls import CALLS, LocalFile
 from ragtune._api.ports import AsyncPort, SyncPort
-from ragtune._drive import run
+from ragtune._sync import run
 from ragtune.files.parts import parts_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import ragtune
 PACKAGE = Path(ragtune.__file__).parent
 
 DATA = {"errors", "_extras", "catalog", "dialects", "spec"}
-PORTS = {"_drive", "_api", "_retry", "_keys", "_warn"}
+PORTS = {"_sync", "_api", "_retry", "_keys", "_warn"}
 RECORDS = {"records", "checks", "tokens", "data", "catalog", "errors", "_extras"}
 
 # What the server uses of the training room: loads no torch when it is imported.
@@ -43,11 +43,11 @@ MAY: dict[str, set[str]] = {
     "dataset": RECORDS | {"layouts", "privacy"},
     "spec": {"errors", "catalog", "dialects"},
     "plan": {"errors", "dataset", "spec"},
-    "_drive": {"errors"},
+    "_sync": {"errors"},
     "_keys": {"errors"},
     "_warn": set(),
-    "_api": {"errors", "_drive", "_keys", "plan", "dialects"},
-    "_retry": {"errors", "_drive", "_api"},
+    "_api": {"errors", "_sync", "_keys", "plan", "dialects"},
+    "_retry": {"errors", "_sync", "_api"},
     "files": DATA | PORTS | {"dataset", "plan", "journal"},
     "job": DATA | PORTS | {"dataset", "plan", "files", "journal", "_table"},
     "plots": {"errors", "_extras"},
@@ -120,7 +120,7 @@ def test_the_server_reaches_only_the_torch_free_part_of_training() -> None:
 @pytest.mark.parametrize("package", ["openai", "torch", "transformers", "datasets", "pandas", "pyarrow"])
 def test_no_heavy_package_is_imported_at_the_top_of_a_light_room(package: str) -> None:
     """Records, checks, spec, plan and errors must stay importable without the heavy world."""
-    light = {"errors", "records", "checks", "catalog", "dialects", "spec", "plan", "_drive", "_keys", "__init__", "cli"}
+    light = {"errors", "records", "checks", "catalog", "dialects", "spec", "plan", "_sync", "_keys", "__init__", "cli"}
     for room, path in rooms():
         if room not in light:
             continue

@@ -1,6 +1,6 @@
 """The one seam to the world: a port over the OpenAI client.
 
-`SyncPort` calls an `openai.OpenAI` and never suspends, so `_drive.run` carries everything above it without an event
+`SyncPort` calls an `openai.OpenAI` and never suspends, so `_sync.run` carries everything above it without an event
 loop; `AsyncPort` awaits an `openai.AsyncOpenAI`. Clock and sleep belong to the port, so a test or a plan can own time.
 """
 
@@ -17,7 +17,7 @@ from ragtune._api.calls import ORGANIZATION_HEADER, FilePart, LocalFile, Reply
 from ragtune._api.faults import UnreadableReplyError, explaining
 from ragtune._api.identity import public_url
 from ragtune._api.times import poll_after_s
-from ragtune._drive import run
+from ragtune._sync import run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence

@@ -15,7 +15,7 @@ from ragtune._api import synchronous
 from ragtune._api.calls import LocalFile
 from ragtune._api.faults import never_left, refused
 from ragtune._api.times import moment
-from ragtune._drive import run
+from ragtune._sync import run
 from ragtune.errors import DatasetError, JournalError
 from ragtune.files.parts import create_file
 from ragtune.journal import USERS, Recorder

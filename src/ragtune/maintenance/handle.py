@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, overload
 
 from ragtune._api import synchronous
-from ragtune._drive import run
+from ragtune._sync import run
 from ragtune.job import FineTuneJob, JobTable
 from ragtune.maintenance.core import AsyncMaintenance
 

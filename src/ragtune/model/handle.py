@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ragtune._api import Api, synchronous
-from ragtune._drive import run
+from ragtune._sync import run
 from ragtune.job.handle import core_of
 from ragtune.journal import USERS
 from ragtune.model.core import AsyncTunedModel

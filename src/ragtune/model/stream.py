@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from ragtune._drive import iterate, run
+from ragtune._sync import iterate, run
 from ragtune.errors import EmptyAnswer
 from ragtune.model.answer import Answer, assembled
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ragtune._drive import iterate, run
+from ragtune._sync import iterate, run
 from ragtune.errors import JobFailed
 from ragtune.job import FineTuneJob
 from ragtune.job.handle import core_of

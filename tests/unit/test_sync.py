@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ragtune._drive import SuspendedError, iterate, run
+from ragtune._sync import SuspendedError, iterate, run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
