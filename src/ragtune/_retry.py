@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import tenacity
 
-from ragtune._api.faults import retry_after_s, transient
+from ragtune._api.errors import retry_after_s, transient
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -11,9 +11,9 @@ import openai
 import pytest
 
 from ragtune._api.calls import LocalFile
-from ragtune._api.faults import transient
+from ragtune._api.error_table import TROUBLES, Trouble, find, subject_of
+from ragtune._api.errors import transient
 from ragtune._api.ports import AsyncPort, SyncPort
-from ragtune._api.troubles import TROUBLES, Trouble, find, subject_of
 from ragtune._sync import run
 from ragtune.testing import ScriptedBackend
 from tests.local.kit import rows

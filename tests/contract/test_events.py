@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import ragtune as rt
 from ragtune._api import Api
-from ragtune._api.faults import UnreadableReplyError
+from ragtune._api.errors import UnreadableReplyError
 from ragtune._api.ports import SyncPort
 from ragtune._sync import iterate
 from ragtune.job import AsyncFineTuneJob

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ragtune._api.troubles import TROUBLES, Trouble
+from ragtune._api.error_table import TROUBLES, Trouble
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/errors.md"
 BEGIN, END = "<!-- the table: begin -->\n", "<!-- the table: end -->"

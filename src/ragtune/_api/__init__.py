@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ragtune._api.calls import ORGANIZATION_HEADER, Reply
-from ragtune._api.faults import UnreadableReplyError
+from ragtune._api.errors import UnreadableReplyError
 from ragtune._api.identity import is_loopback, name_of_account
 from ragtune._api.ports import AsyncPort, SyncPort
 from ragtune.dialects import dialect_named, dialect_of

@@ -14,7 +14,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ragtune._api.calls import ORGANIZATION_HEADER, FilePart, LocalFile, Reply
-from ragtune._api.faults import UnreadableReplyError, explaining
+from ragtune._api.errors import UnreadableReplyError, explaining
 from ragtune._api.identity import public_url
 from ragtune._api.times import poll_after_s
 from ragtune._sync import run

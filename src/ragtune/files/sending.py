@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragtune._api import synchronous
 from ragtune._api.calls import LocalFile
-from ragtune._api.faults import never_left, refused
+from ragtune._api.errors import never_left, refused
 from ragtune._api.times import moment
 from ragtune._sync import run
 from ragtune.errors import DatasetError, JournalError

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from ragtune import catalog
-from ragtune._api.faults import UnreadableReplyError
+from ragtune._api.errors import UnreadableReplyError
 from ragtune._api.identity import is_loopback
 from ragtune._api.planning import PlanPort
 from ragtune._api.times import day

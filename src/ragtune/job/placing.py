@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ragtune import files
-from ragtune._api.faults import UnreadableReplyError, never_left, refused
+from ragtune._api.errors import UnreadableReplyError, never_left, refused
 from ragtune._keys import redact
 from ragtune.errors import CreateUncertain, RagtuneError, TuningClosed
 from ragtune.files import note

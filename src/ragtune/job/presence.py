@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from ragtune._api.faults import transient
+from ragtune._api.errors import transient
 from ragtune._api.times import http_date
 from ragtune._retry import patiently
 from ragtune.errors import ModelExpired, ModelNotReady, NoTunedModel

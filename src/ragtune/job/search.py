@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from ragtune._api import gather
-from ragtune._api.faults import UnreadableReplyError
+from ragtune._api.errors import UnreadableReplyError
 from ragtune.job.creation import KEY
 from ragtune.job.details import JobDetails
 

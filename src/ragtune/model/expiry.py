@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ragtune import catalog
-from ragtune._api.faults import UnreadableReplyError
+from ragtune._api.errors import UnreadableReplyError
 from ragtune._api.times import day
 from ragtune._warn import warn
 from ragtune.errors import ExpiryWarning, ModelExpired

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, TypeVar
 
-from ragtune._api.faults import transient
+from ragtune._api.errors import transient
 from ragtune._retry import patiently
 from ragtune.errors import WaitTimeout
 

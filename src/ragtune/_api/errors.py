@@ -1,6 +1,6 @@
 """What an error of the OpenAI client means, and what to do about it.
 
-`troubles` holds the table. Two of its rows become errors of our own because we know better what happened; the others
+`error_table` holds the table. Two of its rows become errors of our own because we know better what happened; the others
 pass through as they are, with a note.
 """
 
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ragtune._api.error_table import find, subject_of
 from ragtune._api.times import http_date
-from ragtune._api.troubles import find, subject_of
 from ragtune._keys import redact
 from ragtune.errors import RagtuneError
 
