@@ -144,8 +144,8 @@ def jobs(
     with _plain_errors():
         from ragtune._keys import client_from_anywhere
         from ragtune.job import list_jobs
-        from ragtune.job.creation import KEY
         from ragtune.job.details import KNOWN_STATUSES
+        from ragtune.job.prepare import KEY
 
         if status is not None and status not in KNOWN_STATUSES:
             known = ", ".join(KNOWN_STATUSES)

@@ -13,7 +13,7 @@ import ragtune
 PACKAGE = Path(ragtune.__file__).parent
 
 DATA = {"errors", "_extras", "catalog", "dialects", "spec"}
-PORTS = {"_sync", "_api", "_retry", "_keys", "_warn"}
+PORTS = {"_sync", "_api", "_retry", "_keys", "_warn", "_saved"}
 RECORDS = {"records", "checks", "tokens", "data", "catalog", "errors", "_extras"}
 
 # What the server uses of the training room: loads no torch when it is imported.
@@ -48,6 +48,7 @@ MAY: dict[str, set[str]] = {
     "_warn": set(),
     "_api": {"errors", "_sync", "_keys", "plan", "dialects"},
     "_retry": {"errors", "_sync", "_api"},
+    "_saved": {"errors"},
     "files": DATA | PORTS | {"dataset", "plan", "journal"},
     "job": DATA | PORTS | {"dataset", "plan", "files", "journal", "_table"},
     "plots": {"errors", "_extras"},

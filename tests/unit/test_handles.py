@@ -14,7 +14,7 @@ import ragtune as rt
 from ragtune._api import asynchronous, synchronous
 from ragtune._api.calls import CALLS
 from ragtune._api.times import moment
-from ragtune.job.saved import read_saved, write_saved
+from ragtune._saved import read_saved, write_saved
 from ragtune.plan import PlannedCall
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ragtune.errors import JournalError
 from ragtune.job.details import JobDetails
-from ragtune.job.placing import finish, note_created
+from ragtune.job.submit import finish, note_created
 from ragtune.journal import Journal, Recorder
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overlo
 
 from ragtune._api import asynchronous, gather
 from ragtune._api.planning import PlanPort
+from ragtune._saved import read_saved, write_saved
 from ragtune._table import Table
 from ragtune.files import note
-from ragtune.job import attaching, creation, placing, planning
+from ragtune.job import attaching, dry_run, prepare, submit
 from ragtune.job.details import Checkpoint, JobDetails
-from ragtune.job.saved import read_saved, write_saved
 from ragtune.journal import USERS, Recorder
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from ragtune._api.calls import Json, LocalFile
     from ragtune.dataset import Dataset
     from ragtune.files import UploadedFile
-    from ragtune.job.creation import CreateOptions
     from ragtune.job.handle import FineTuneJob
+    from ragtune.job.prepare import CreateOptions
     from ragtune.journal import Journal, JournalArgument
     from ragtune.plan import Plan
     from ragtune.spec import TuneSpec
@@ -105,8 +105,8 @@ class AsyncFineTuneJob:
         """Return what `create` would do; see `FineTuneJob.plan`."""
         api = asynchronous(client).speaking(options.get("dialect"))
         port = PlanPort(api.port, probe=probe)
-        order = await creation.prepare(api.over(port), dataset, spec, options, sealed=True)
-        return await planning.plan(port, order)
+        order = await prepare.prepare(api.over(port), dataset, spec, options, sealed=True)
+        return await dry_run.plan(port, order)
 
     @overload
     @classmethod
@@ -144,8 +144,8 @@ class AsyncFineTuneJob:
         if dry_run:
             return await cls.plan(client, dataset, spec, **options)
         api = asynchronous(client).speaking(options.get("dialect"))
-        order = await creation.prepare(api, dataset, spec, options)
-        details, reused = await placing.place(api, order, await placing.account_of(api, order.recorder))
+        order = await prepare.prepare(api, dataset, spec, options)
+        details, reused = await submit.place(api, order, await submit.account_of(api, order.recorder))
         job = cls(api, details, reused=reused, journal=options.get("journal", USERS))
         await job._note_end()
         job._files = order.local_files
@@ -223,7 +223,7 @@ class AsyncFineTuneJob:
     async def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a small file that `load` reads."""
         details = self._details
-        body = {"job_id": self.id, "model": details.model, "key": details.metadata.get(creation.KEY)}
+        body = {"job_id": self.id, "model": details.model, "key": details.metadata.get(prepare.KEY)}
         return await self._api.port.work(write_saved, path, "job", body)
 
     @classmethod

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ragtune._api import Api
     from ragtune.dataset import Dataset
     from ragtune.files import UploadedFile
-    from ragtune.job.creation import CreateOptions
     from ragtune.job.details import Checkpoint, JobDetails
+    from ragtune.job.prepare import CreateOptions
     from ragtune.journal import Journal, JournalArgument
     from ragtune.plan import Plan
     from ragtune.spec import TuneSpec

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ragtune._api import gather
 from ragtune._api.errors import UnreadableReplyError
-from ragtune.job.creation import KEY
 from ragtune.job.details import JobDetails
+from ragtune.job.prepare import KEY
 
 if TYPE_CHECKING:
     from ragtune._api import Api

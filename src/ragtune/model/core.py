@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from ragtune import catalog
 from ragtune._api import asynchronous
 from ragtune._api.planning import PlanPort
+from ragtune._saved import read_saved, write_saved
 from ragtune._warn import warn
 from ragtune.errors import JournalError, ModelExpired, ModelNotReady, NoTunedModel
 from ragtune.job import JobDetails
-from ragtune.job.creation import FINGERPRINT, SYSTEM, SYSTEM_TOO_LONG
-from ragtune.job.presence import require_model
-from ragtune.job.saved import read_saved, write_saved
+from ragtune.job.model_check import require_model
+from ragtune.job.prepare import FINGERPRINT, SYSTEM, SYSTEM_TOO_LONG
 from ragtune.journal import USERS, Recorder
 from ragtune.model.answer import Answer
 from ragtune.model.expiry import Expiry, expiry_of, warn_of_end

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ragtune.errors import JobCancelled, JobFailed, RagtuneError
 from ragtune.job import AsyncFineTuneJob
 from ragtune.job.core import api_of, journal_of, local_files, saw
-from ragtune.job.presence import APPEARS_WITHIN_S, require_model
+from ragtune.job.model_check import APPEARS_WITHIN_S, require_model
 from ragtune.model import AsyncTunedModel
 from ragtune.monitor.events import EventReader, JobEvent
 from ragtune.monitor.failure import blame, excerpt

@@ -1,4 +1,4 @@
-"""An order for a job: everything that can be checked before a byte is sent. `placing` buys it."""
+"""An order for a job: everything that can be checked before a byte is sent. `submit` buys it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ragtune import catalog, files
 from ragtune._api.calls import LocalFile
 from ragtune.errors import BudgetExceeded, DatasetError, SpecError, Unsupported
 from ragtune.files import UploadedFile
-from ragtune.job.base_model import WARN_DAYS, check_base, check_end
+from ragtune.job.preflight import WARN_DAYS, check_base, check_end
 from ragtune.journal import USERS, Recorder, Run, dollars
 from ragtune.spec import check_metadata
 
@@ -107,7 +107,7 @@ async def prepare(
     key = _checked_key(options.get("key")) or _key(_identity(data), _identity(options.get("validation")), request)
     run = _run(api, data, spec, key, cost, dialect)
     if budget is not None and not await api.port.work(recorder.knows, key):
-        # A job that may be there already costs nothing, so `placing` looks for it first; this one is new.
+        # A job that may be there already costs nothing, so `submit` looks for it first; this one is new.
         spent = await api.port.work(recorder.sent_since, budget.began(api.port.now()))
         budget.check(spent, run.cost_usd, allow_unknown=options.get("allow_unknown_cost", False))
     metadata = dict(spec.metadata) | {KEY: key} | _remembered(data)

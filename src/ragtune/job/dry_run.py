@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from ragtune._api import Api
 from ragtune._api.planning import PlanEnd
-from ragtune.job import placing
+from ragtune.job import submit
 from ragtune.plan import Plan
 
 if TYPE_CHECKING:
     from ragtune._api.planning import PlanPort
-    from ragtune.job.creation import Order
     from ragtune.job.details import JobDetails
+    from ragtune.job.prepare import Order
     from ragtune.journal import Run
     from ragtune.plan import PlannedCall
 
@@ -23,10 +23,10 @@ __all__ = ["plan"]
 async def plan(port: PlanPort, order: Order) -> Plan:
     """Return the plan of an order whose recorder is sealed."""
     api = Api(port, order.dialect)
-    account = await placing.account_of(api, order.recorder)
+    account = await submit.account_of(api, order.recorder)
     existing: JobDetails | None = None
     try:
-        details, reused = await placing.place(api, order, account)
+        details, reused = await submit.place(api, order, account)
         existing = details if reused else None
     except PlanEnd:
         pass

@@ -19,15 +19,15 @@ from ragtune._api.errors import UnreadableReplyError, never_left, refused
 from ragtune._keys import redact
 from ragtune.errors import CreateUncertain, RagtuneError, TuningClosed
 from ragtune.files import note
-from ragtune.job.creation import KEY
 from ragtune.job.details import JobDetails
-from ragtune.job.presence import is_gone
+from ragtune.job.model_check import is_gone
+from ragtune.job.prepare import KEY
 from ragtune.job.search import SEARCH_S, SETTLED_S, AmbiguousError, search
 
 if TYPE_CHECKING:
     from ragtune._api import Api
     from ragtune._api.calls import Json, LocalFile
-    from ragtune.job.creation import Order
+    from ragtune.job.prepare import Order
     from ragtune.journal import Recorder, Run
 
 logger = logging.getLogger("ragtune")
