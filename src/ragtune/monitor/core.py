@@ -12,7 +12,7 @@ from ragtune.job.core import api_of, journal_of, local_files, saw
 from ragtune.job.model_check import APPEARS_WITHIN_S, require_model
 from ragtune.model import AsyncTunedModel
 from ragtune.monitor.events import EventReader, JobEvent
-from ragtune.monitor.failure import blame, excerpt
+from ragtune.monitor.locate import blame, excerpt
 from ragtune.monitor.metrics import merged, row_from, rows_from_file
 from ragtune.monitor.polling import SHORTEST_PAUSE_S, Poller
 from ragtune.monitor.progress import Pace, ProgressBar

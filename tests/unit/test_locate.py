@@ -11,7 +11,7 @@ import pytest
 import ragtune as rt
 from ragtune._api.calls import LocalFile
 from ragtune.job.details import JobError
-from ragtune.monitor.failure import Blame, blame, excerpt
+from ragtune.monitor.locate import Blame, blame, excerpt
 
 if TYPE_CHECKING:
     from pathlib import Path
