@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from ragtune import limits
 from ragtune.errors import SpecError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Dialect:
     learning_rate: Literal["multiplier", "absolute", "either"] = "multiplier"
     hyperparameters: Literal["method", "body"] = "method"
     suffix: Literal["optional", "refused"] = "optional"
-    longest_suffix: int = 64
+    longest_suffix: int = limits.MAX_SUFFIX
     needs_validation: frozenset[str] = frozenset()
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     uploads_in_parts: bool | None = True

@@ -1,7 +1,6 @@
 """What a fine-tuning job shall be: model, method, hyperparameters; every limit is checked when the value is made.
 
-Limits: OpenAI's API specification of 2026-08-21, schemas FineTuneSupervisedHyperparameters, FineTuneDPOHyperparameters,
-FineTuneReinforcementHyperparameters, CreateFineTuningJobRequest and Metadata.
+The limits are OpenAI's, from `ragtune.limits`.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from ragtune import limits
 from ragtune.dialects import GENERIC
 from ragtune.errors import SpecError, Unsupported
 
@@ -140,7 +140,7 @@ class DPO:
     def __post_init__(self) -> None:
         _check_common(self)
         if self.beta != "auto":
-            _number("beta", self.beta, low=0.0, high=2.0, auto=True)
+            _number("beta", self.beta, low=0.0, high=limits.MAX_BETA, auto=True)
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return what goes over the wire; "auto" stays out."""
@@ -194,7 +194,8 @@ class Reinforcement:
         if self.reasoning_effort is not None and self.reasoning_effort not in EFFORTS:
             raise SpecError(f"reasoning_effort: {self.reasoning_effort!r} is not one of {', '.join(EFFORTS)}")
         if self.compute_multiplier != "auto":
-            _number("compute_multiplier", self.compute_multiplier, low=1e-5, high=10.0, auto=True)
+            low, high = limits.MIN_COMPUTE_MULTIPLIER, limits.MAX_COMPUTE_MULTIPLIER
+            _number("compute_multiplier", self.compute_multiplier, low=low, high=high, auto=True)
         _whole("eval_interval", self.eval_interval, low=1)
         _whole("eval_samples", self.eval_samples, low=1)
 
@@ -248,9 +249,11 @@ class TuneSpec:
         if not isinstance(self.method, Supervised | DPO | Reinforcement):
             raise SpecError(f"method: {self.method!r} is not one of Supervised(...), DPO(...), Reinforcement(...)")
         if self.seed is not None:
-            _whole("seed", self.seed, low=0, high=2**31 - 1, auto=False)
-        if self.suffix is not None and not (isinstance(self.suffix, str) and 1 <= len(self.suffix) <= 64):
-            raise SpecError(f"suffix: {self.suffix!r} must have 1 to 64 characters, or be None")
+            _whole("seed", self.seed, low=0, high=limits.MAX_SEED, auto=False)
+        if self.suffix is not None and not (
+            isinstance(self.suffix, str) and 1 <= len(self.suffix) <= limits.MAX_SUFFIX
+        ):
+            raise SpecError(f"suffix: {self.suffix!r} must have 1 to {limits.MAX_SUFFIX} characters, or be None")
         check_metadata(self.metadata)
 
     def request(self, dialect: Dialect = GENERIC) -> dict[str, Any]:
@@ -283,13 +286,20 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
     Raises:
         SpecError: too many pairs, or a key or value that is too long or no text.
     """
-    if len(metadata) > 16:
-        raise SpecError(f"metadata: {len(metadata)} pairs are too many; 16 are allowed, ragtune's own included")
+    pairs, longest_key, longest = limits.MAX_METADATA_PAIRS, limits.MAX_METADATA_KEY, limits.MAX_METADATA_VALUE
+    if len(metadata) > pairs:
+        raise SpecError(f"metadata: {len(metadata)} pairs are too many; {pairs} are allowed, ragtune's own included")
     for key, value in metadata.items():
-        if not isinstance(key, str) or not 1 <= len(key) <= 64:
-            raise SpecError(f"metadata: key {key!r} must be text of 1 to 64 characters")
-        if not isinstance(value, str) or len(value) > 512:
-            raise SpecError(f"metadata[{key!r}]: {value!r} must be text of at most 512 characters")
+        if not isinstance(key, str) or not 1 <= len(key) <= longest_key:
+            raise SpecError(f"metadata: key {key!r} must be text of 1 to {longest_key} characters")
+        if not isinstance(value, str) or len(value) > longest:
+            raise SpecError(f"metadata[{key!r}]: {value!r} must be text of at most {longest} characters")
+
+
+def _check_suffix(suffix: str | None) -> None:
+    longest = limits.MAX_SUFFIX
+    if suffix is not None and not (isinstance(suffix, str) and 1 <= len(suffix) <= longest):
+        raise SpecError(f"suffix: {suffix!r} must have 1 to {longest} characters, or be None")
 
 
 def _check_dialect(spec: TuneSpec, dialect: Dialect) -> None:
@@ -310,8 +320,8 @@ def _check_dialect(spec: TuneSpec, dialect: Dialect) -> None:
 
 
 def _check_common(method: Method) -> None:
-    _whole("n_epochs", method.n_epochs, low=1, high=50)
-    _whole("batch_size", method.batch_size, low=1, high=256)
+    _whole("n_epochs", method.n_epochs, low=1, high=limits.MAX_EPOCHS)
+    _whole("batch_size", method.batch_size, low=1, high=limits.MAX_BATCH_SIZE)
     rate: object = method.learning_rate
     if rate != "auto" and not isinstance(rate, Multiplier | Absolute):
         raise SpecError(
@@ -337,8 +347,8 @@ def _set(**values: Any) -> dict[str, Any]:
 def _whole(name: str, value: object, *, low: int, high: int | None = None, auto: bool = True) -> None:
     if auto and value == "auto":
         return
-    limits = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
-    rule = f'it must be "auto" or {limits}' if auto else f"it must be {limits}"
+    bounds = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
+    rule = f'it must be "auto" or {bounds}' if auto else f"it must be {bounds}"
     if isinstance(value, bool) or not isinstance(value, int):
         raise SpecError(f"{name}: {value!r} is no whole number; {rule}")
     if value < low or (high is not None and value > high):
@@ -356,9 +366,10 @@ def _number(
     hint: str = "",
 ) -> None:
     """Check low < value <= high (or < high)."""
-    limits = f"above {low:g}" if high is None else f"above {low:g} and {'below' if high_open else 'at most'} {high:g}"
+    top = "below" if high_open else "at most"
+    bounds = f"above {low:g}" if high is None else f"above {low:g} and {top} {high:g}"
     either = '"auto" or ' if auto else ""
-    rule = f"it must be {either}a number {limits}" + (f", {hint}" if hint else "")
+    rule = f"it must be {either}a number {bounds}" + (f", {hint}" if hint else "")
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise SpecError(f"{name}: {value!r} is no number; {rule}")
     if value <= low or (high is not None and (value >= high if high_open else value > high)):

@@ -12,9 +12,9 @@ import ragtune
 
 PACKAGE = Path(ragtune.__file__).parent
 
-DATA = {"errors", "_extras", "catalog", "dialects", "spec"}
+DATA = {"errors", "_extras", "limits", "catalog", "dialects", "spec"}
 PORTS = {"_sync", "_api", "_retry", "_keys", "_warn", "_saved"}
-RECORDS = {"records", "checks", "tokens", "data", "catalog", "errors", "_extras"}
+RECORDS = {"limits", "records", "checks", "tokens", "data", "catalog", "errors", "_extras"}
 
 # What the server uses of the training room: loads no torch when it is imported.
 TORCH_FREE = {
@@ -30,23 +30,24 @@ MAY: dict[str, set[str]] = {
     "errors": set(),
     "_extras": {"errors"},
     "data": {"errors"},
+    "limits": set(),
     "catalog": {"errors"},
-    "dialects": {"errors"},
+    "dialects": {"errors", "limits"},
     "_sqlite": {"errors"},
     "_table": set(),
     "journal": {"errors", "_sqlite", "_table"},
-    "records": {"errors"},
+    "records": {"errors", "limits"},
     "tokens": {"errors", "catalog", "data"},
-    "checks": {"errors", "_extras", "records", "catalog", "tokens", "privacy"},
+    "checks": {"errors", "limits", "_extras", "records", "catalog", "tokens", "privacy"},
     "layouts": {"errors", "records"},
     "privacy": {"errors", "_extras"},
     "dataset": RECORDS | {"layouts", "privacy"},
-    "spec": {"errors", "catalog", "dialects"},
-    "plan": {"errors", "dataset", "spec"},
+    "spec": {"errors", "limits", "catalog", "dialects"},
+    "plan": {"errors", "_api.calls", "dataset"},
     "_sync": {"errors"},
     "_keys": {"errors"},
     "_warn": set(),
-    "_api": {"errors", "_sync", "_keys", "plan", "dialects"},
+    "_api": {"errors", "limits", "_sync", "_keys", "dialects"},
     "_retry": {"errors", "_sync", "_api"},
     "_saved": {"errors"},
     "files": DATA | PORTS | {"dataset", "plan", "journal"},
@@ -57,9 +58,9 @@ MAY: dict[str, set[str]] = {
     "maintenance": DATA | PORTS | {"plan", "files", "job", "model", "monitor"},
     "aio": DATA | PORTS | {"dataset", "plan", "journal", "files", "job", "model", "monitor", "maintenance"},
     # What trainer and server share: models, where they run and what they cost; loads no torch when it is imported.
-    "modelling": {"errors", "_extras", "records", "data"},
-    "train": {"errors", "_extras", "records", "modelling"},
-    "local": {"errors", "_extras", "records", "checks", "catalog", "_sqlite", "data", "train", "modelling"},
+    "modelling": {"errors", "limits", "_extras", "records", "data"},
+    "train": {"errors", "limits", "_extras", "records", "modelling"},
+    "local": {"errors", "limits", "_extras", "records", "checks", "catalog", "_sqlite", "data", "train", "modelling"},
     # Of the client's side only the names of its calls, which are those that a script speaks of.
     "testing": {"errors", "_extras", "catalog", "_api.calls", "local", "train.events", "modelling"},
     "webhooks": {"errors", "_api", "_sqlite"},

@@ -10,6 +10,7 @@ from ragtune._api.errors import UnreadableReplyError
 from ragtune._api.identity import is_loopback, name_of_account
 from ragtune._api.ports import AsyncPort, SyncPort
 from ragtune.dialects import dialect_named, dialect_of
+from ragtune.limits import MAX_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 J = TypeVar("J", bound="dict[str, Any]")
 B = TypeVar("B")
-
-# The largest page that OpenAI gives of jobs, events and checkpoints.
-PAGE = 100
 
 
 class Api:
@@ -85,7 +83,7 @@ class Api:
                 item = self._understood(name, unread)
                 # Pages shift while they are read; and a server that does not know `after` sends the first one for ever.
                 known_in_a_row = known_in_a_row + 1 if item["id"] in seen else 0
-                if known_in_a_row == PAGE:
+                if known_in_a_row == MAX_PAGE:
                     return
                 if not known_in_a_row:
                     seen.add(item["id"])
@@ -100,7 +98,7 @@ class Api:
         """Iterate a list page by page, each page one look; the reader stops where it knows enough."""
         after: Json = {}
         while True:
-            page = await self.look(name, timeout_s=timeout_s, limit=PAGE, **query, **after)
+            page = await self.look(name, timeout_s=timeout_s, limit=MAX_PAGE, **query, **after)
             items = page.get("data") or []
             for item in items:
                 self._understood(name, item)
@@ -158,7 +156,7 @@ class Api:
         """Fetch a job."""
         return await self._job("retrieve", job_id)
 
-    async def jobs(self, *, metadata: dict[str, str] | None = None, page: int = PAGE) -> AsyncGenerator[Json, None]:
+    async def jobs(self, *, metadata: dict[str, str] | None = None, page: int = MAX_PAGE) -> AsyncGenerator[Json, None]:
         """Iterate the account's jobs, those that carry `metadata` when it is given."""
         query: Json = {"limit": page} if metadata is None else {"limit": page, "metadata": metadata}
         async with aclosing(self._items("fine_tuning.jobs.list", **query)) as jobs:
@@ -167,13 +165,13 @@ class Api:
                 if metadata is None or metadata.items() <= (job.get("metadata") or {}).items():
                     yield job
 
-    def events(self, job_id: str, *, page: int = PAGE) -> AsyncGenerator[Json, None]:
+    def events(self, job_id: str, *, page: int = MAX_PAGE) -> AsyncGenerator[Json, None]:
         """Iterate a job's events."""
         return self._items("fine_tuning.jobs.list_events", fine_tuning_job_id=job_id, limit=page)
 
     def checkpoints(self, job_id: str) -> AsyncGenerator[Json, None]:
         """Iterate a job's checkpoints."""
-        return self._items("fine_tuning.jobs.checkpoints.list", fine_tuning_job_id=job_id, limit=PAGE)
+        return self._items("fine_tuning.jobs.checkpoints.list", fine_tuning_job_id=job_id, limit=MAX_PAGE)
 
     async def steer_job(self, verb: str, job_id: str) -> Json:
         """Cancel, pause or resume a job (`verb` is the call's name)."""
