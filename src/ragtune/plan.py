@@ -6,43 +6,12 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from ragtune._api.calls import PlannedCall
+
 if TYPE_CHECKING:
     from ragtune.dataset import CostEstimate
 
 __all__ = ["Plan", "PlannedCall"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedCall:
-    """One request that would be sent.
-
-    Attributes:
-        name: its name in the OpenAI client, for example `fine_tuning.jobs.create`.
-        method: HTTP method.
-        path: path below the server's base URL.
-        writes: whether it changes something or costs money.
-        body: what it would carry; a file stands as its name, size in bytes and sha256. `<file 1>` and the like stand
-            for ids that the server has not given yet.
-
-    Example:
-        ```python
-        from ragtune import PlannedCall
-
-        call = PlannedCall(name="models.delete", method="DELETE", path="/models/ft:x", writes=True, body={})
-        print(call)
-        #> models.delete: DELETE /models/ft:x
-        ```
-    """
-
-    name: str
-    method: str
-    path: str
-    writes: bool
-    body: dict[str, Any]
-
-    def __str__(self) -> str:
-        head = f"{self.name}: {self.method} {self.path}"
-        return f"{head}  {json.dumps(self.body, ensure_ascii=False)}" if self.body else head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +45,8 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON can hold it; dates become ISO strings."""
-        plain = {**asdict(self), "cost": None if self.cost is None else _plain(self.cost)}
-        loaded: dict[str, Any] = json.loads(json.dumps(plain, default=str))
-        return loaded
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        return plain
 
     def __str__(self) -> str:
         writes = sum(call.writes for call in self.calls)
@@ -87,7 +55,3 @@ class Plan:
         if self.cost is not None:
             lines.append("  cost: " + str(self.cost).replace("\n", "\n  "))
         return "\n".join(lines + [f"  warning: {warning}" for warning in self.warnings])
-
-
-def _plain(cost: CostEstimate) -> dict[str, Any]:
-    return asdict(cost)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,39 @@ CALLS = {
     "chat.completions.create": Call(method="POST", path="/chat/completions", writes=True),
     "completions.create": Call(method="POST", path="/completions", writes=True),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedCall:
+    """One request that would be sent.
+
+    Attributes:
+        name: its name in the OpenAI client, for example `fine_tuning.jobs.create`.
+        method: HTTP method.
+        path: path below the server's base URL.
+        writes: whether it changes something or costs money.
+        body: what it would carry; a file stands as its name, size in bytes and sha256. `<file 1>` and the like stand
+            for ids that the server has not given yet.
+
+    Example:
+        ```python
+        from ragtune import PlannedCall
+
+        call = PlannedCall(name="models.delete", method="DELETE", path="/models/ft:x", writes=True, body={})
+        print(call)
+        #> models.delete: DELETE /models/ft:x
+        ```
+    """
+
+    name: str
+    method: str
+    path: str
+    writes: bool
+    body: Json
+
+    def __str__(self) -> str:
+        head = f"{self.name}: {self.method} {self.path}"
+        return f"{head}  {json.dumps(self.body, ensure_ascii=False)}" if self.body else head
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ragtune._api.calls import CALLS, FilePart, LocalFile
+from ragtune._api.calls import CALLS, FilePart, LocalFile, PlannedCall
 from ragtune._keys import redact
 from ragtune.errors import MaintenanceDisabled
-from ragtune.plan import PlannedCall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence

@@ -11,11 +11,11 @@ from ragtune.job import submit
 from ragtune.plan import Plan
 
 if TYPE_CHECKING:
+    from ragtune._api.calls import PlannedCall
     from ragtune._api.planning import PlanPort
     from ragtune.job.details import JobDetails
     from ragtune.job.prepare import Order
     from ragtune.journal import Run
-    from ragtune.plan import PlannedCall
 
 __all__ = ["plan"]
 
