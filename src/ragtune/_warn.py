@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 
-__all__ = ["warn"]
+__all__ = ["deprecated", "warn"]
 
 _OURS = os.path.dirname(__file__) + os.sep  # compared with file names of frames, which are texts
 
@@ -31,3 +31,8 @@ def warn(message: str, kind: type[Warning] = UserWarning) -> None:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, kind, stacklevel=level)
+
+
+def deprecated(old: str, new: str) -> None:
+    """Warn of a spelling that goes with the next minor version."""
+    warn(f"{old} will go with the next minor version; use {new}", DeprecationWarning)

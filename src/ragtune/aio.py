@@ -5,13 +5,15 @@ They are the code itself; the classes without `Async` in their name drive it wit
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragtune._api import asynchronous
 from ragtune._keys import read_key
 from ragtune.files import upload_source
-from ragtune.job import AsyncFineTuneJob, JobTable
+from ragtune.job import AsyncFineTuneJob
+from ragtune.job.core import list_jobs
 from ragtune.journal import USERS
 from ragtune.maintenance import AsyncMaintenance
 from ragtune.model import AsyncAnswerStream, AsyncTunedModel
@@ -60,18 +62,7 @@ async def upload(
     return await upload_source(asynchronous(client), source, new=new, journal=journal)
 
 
-async def list_jobs(
-    client: openai.AsyncOpenAI | Api,
-    *,
-    limit: int | None = 20,
-    status: str | None = None,
-    metadata: dict[str, str] | None = None,
-) -> JobTable[AsyncFineTuneJob]:
-    """List the account's jobs, newest first; see `ragtune.list_jobs`."""
-    return await AsyncFineTuneJob.list(client, limit=limit, status=status, metadata=metadata)
-
-
-def watch_many(
+async def watch_many(
     jobs: Iterable[AsyncFineTuneJob],
     *,
     timeout_s: float | None = None,
@@ -79,4 +70,8 @@ def watch_many(
     patience_s: float = 300.0,
 ) -> AsyncGenerator[AsyncFineTuneJob, None]:
     """Watch many jobs with one poller, to be iterated with `async for`; see `ragtune.watch_many`."""
-    return follow_many(jobs, timeout_s=timeout_s, poll_s=poll_s, patience_s=patience_s)
+    faces = {job.id: job for job in jobs}
+    states = [job._state for job in faces.values()]
+    async with aclosing(follow_many(states, timeout_s=timeout_s, poll_s=poll_s, patience_s=patience_s)) as changes:
+        async for state in changes:
+            yield faces[state.id]

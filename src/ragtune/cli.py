@@ -145,7 +145,7 @@ def jobs(
         from ragtune._keys import client_from_anywhere
         from ragtune.job import list_jobs
         from ragtune.job.details import KNOWN_STATUSES
-        from ragtune.job.prepare import KEY
+        from ragtune.job.metadata import KEY
 
         if status is not None and status not in KNOWN_STATUSES:
             known = ", ".join(KNOWN_STATUSES)

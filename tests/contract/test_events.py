@@ -20,6 +20,7 @@ from ragtune._api.errors import UnreadableReplyError
 from ragtune._api.ports import SyncPort
 from ragtune._sync import iterate
 from ragtune.job import AsyncFineTuneJob
+from ragtune.job.state import JobState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +81,7 @@ class EventfulPort:
 
     def monitor(self, status: str = "queued") -> rt.AsyncJobMonitor:
         details = rt.JobDetails.from_wire({"id": "ftjob-1", "status": status})
-        return rt.AsyncJobMonitor(AsyncFineTuneJob(Api(self), details), patience_s=100_000)  # type: ignore[arg-type]
+        return rt.AsyncJobMonitor(AsyncFineTuneJob(JobState(api=Api(self), details=details)), patience_s=100_000)  # type: ignore[arg-type]
 
 
 ports = st.builds(

@@ -406,7 +406,7 @@ def test_a_probe_tells_that_an_account_may_be_closed(real: openai.OpenAI, datase
 
 def sent(journal: rt.Journal, *rows: tuple[str, str, float | None, float | None, int | None]) -> None:
     """Put runs into the journal: key, day, predicted price, price per million, billed tokens."""
-    with journal.opened() as database, database.transaction() as connection:
+    with journal._opened() as database, database.transaction() as connection:
         for key, day, usd, rate, tokens in rows:
             connection.execute(
                 "INSERT INTO run (account, server, key, state, model, predicted_usd, usd_per_million, trained_tokens, "

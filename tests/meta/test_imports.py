@@ -55,7 +55,7 @@ MAY: dict[str, set[str]] = {
     "plots": {"errors", "_extras"},
     "monitor": DATA | PORTS | {"plan", "files", "job", "model", "plots", "_table"},
     "model": DATA | PORTS | {"plan", "job", "journal"},
-    "maintenance": DATA | PORTS | {"plan", "files", "job", "model", "monitor"},
+    "maintenance": DATA | PORTS | {"plan", "files", "job", "model", "monitor", "_table"},
     "aio": DATA | PORTS | {"dataset", "plan", "journal", "files", "job", "model", "monitor", "maintenance"},
     # What trainer and server share: models, where they run and what they cost; loads no torch when it is imported.
     "modelling": {"errors", "limits", "_extras", "records", "data"},

@@ -16,12 +16,11 @@ from ragtune._api.calls import LocalFile
 from ragtune._api.errors import never_left, refused
 from ragtune._api.times import moment
 from ragtune._sync import run
-from ragtune.errors import DatasetError, JournalError
+from ragtune.errors import DatasetError
 from ragtune.files.parts import create_file
-from ragtune.journal import USERS, Recorder
+from ragtune.journal import USERS, Recorder, note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     import openai
@@ -162,7 +161,7 @@ async def send(api: Api, file: LocalFile, *, new: bool = False, recorder: Record
         if not new and (found := await _find(api, file, recorder, account)) is not None:
             logger.info("%s lies on the account as %s; nothing was sent", file.name, found.id)
             await note(
-                api,
+                api.port,
                 f"{found.id} is on the account",
                 lambda: recorder.adopt_upload(account, file, found.id, api.port.now()),
             )
@@ -181,9 +180,9 @@ async def _create(api: Api, file: LocalFile, recorder: Recorder, number: int) ->
         raise
     except Exception as error:
         if refused(error) or never_left(error):
-            await note(api, f"{file.name} was not taken", partial(recorder.end_upload, number, None))
+            await note(api.port, f"{file.name} was not taken", partial(recorder.end_upload, number, None))
         raise
-    await note(api, f"{body['id']} is on the account", partial(recorder.end_upload, number, body["id"]))
+    await note(api.port, f"{body['id']} is on the account", partial(recorder.end_upload, number, body["id"]))
     return body
 
 
@@ -196,19 +195,11 @@ async def _settled(api: Api, file: LocalFile, body: Json, recorder: Recorder, nu
         waited, pause = waited + pause, min(2 * pause, 5.0)
         body = await api.file(body["id"])
     if body.get("status") == "error":
-        await note(api, f"{body['id']} is of no use", partial(recorder.end_upload, number, None))
+        await note(api.port, f"{body['id']} is of no use", partial(recorder.end_upload, number, None))
         details = body.get("status_details") or "it gives no details"
         message = f"the server refused {file.name} ({body['id']}): {details}; repair the data and upload again"
         raise DatasetError(message)
     return body
-
-
-async def note(api: Api, what: str, write: Callable[[], object]) -> None:
-    """Write down what the server has done already; a journal that fails then must not lose it."""
-    try:
-        await api.port.work(write)
-    except JournalError as error:
-        logger.warning("%s, but that could not be written down: %s", what, error)
 
 
 async def _find(api: Api, file: LocalFile, recorder: Recorder, account: str) -> UploadedFile | None:

@@ -1,9 +1,9 @@
 """Jobs: planned, created exactly once, looked at, steered, saved and found again."""
 
-from ragtune._table import Table
-from ragtune.job.core import AsyncFineTuneJob, JobTable
+from ragtune.job.core import AsyncFineTuneJob
 from ragtune.job.details import TERMINAL, Checkpoint, JobDetails, JobError
 from ragtune.job.handle import FineTuneJob, list_jobs
+from ragtune.job.table import JobTable
 
 __all__ = [
     "TERMINAL",
@@ -13,6 +13,5 @@ __all__ = [
     "JobDetails",
     "JobError",
     "JobTable",
-    "Table",
     "list_jobs",
 ]

@@ -5,36 +5,45 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from ragtune._api import Api
-from ragtune._api.planning import PlanEnd
-from ragtune.job import submit
+from ragtune._api.planning import PlanEnd, PlanPort
+from ragtune.job.prepare import prepare
+from ragtune.job.submit import Buyer
 from ragtune.plan import Plan
 
 if TYPE_CHECKING:
+    from ragtune._api import Api
     from ragtune._api.calls import PlannedCall
-    from ragtune._api.planning import PlanPort
+    from ragtune.dataset import Dataset
+    from ragtune.files import UploadedFile
     from ragtune.job.details import JobDetails
-    from ragtune.job.prepare import Order
+    from ragtune.job.prepare import CreateOptions, Order
     from ragtune.journal import Run
+    from ragtune.spec import TuneSpec
 
 __all__ = ["plan"]
 
 
-async def plan(port: PlanPort, order: Order) -> Plan:
-    """Return the plan of an order whose recorder is sealed."""
-    api = Api(port, order.dialect)
-    account = await submit.account_of(api, order.recorder)
+async def plan(
+    api: Api, data: Dataset | UploadedFile | str, spec: TuneSpec, options: CreateOptions, *, probe: bool = False
+) -> Plan:
+    """Return what `create` would do; see `FineTuneJob.plan`."""
+    api = api.speaking(options.dialect)
+    port = PlanPort(api.port, probe=probe)
+    api = api.over(port)
+    order = await prepare(api, data, spec, options, sealed=True)
+    buyer = Buyer(api=api, recorder=order.recorder)
+    account = await buyer.account()
     existing: JobDetails | None = None
     try:
-        details, reused = await submit.place(api, order, account)
+        details, reused = await buyer.submit(order, account)
         existing = details if reused else None
     except PlanEnd:
         pass
     calls = tuple(port.calls)
     runs = await api.port.work(order.recorder.runs_of, account, order.key)
-    warnings = [*order.warnings, *_duplicates(runs, existing, probed=port.probes)]
-    if port.probes:
-        warnings += [*_files_there(order, calls, existing), *await _closed(api, order)]
+    warnings = [*order.warnings, *_duplicates(runs, existing, probed=probe)]
+    if probe:
+        warnings += [*_files_there(order, calls, existing), *await _closed(api)]
     return Plan(server=port.base_url, calls=calls, cost=order.cost, warnings=tuple(warnings))
 
 
@@ -53,14 +62,16 @@ def _duplicates(runs: list[Run], existing: JobDetails | None, *, probed: bool) -
 
 
 def _files_there(order: Order, calls: tuple[PlannedCall, ...], existing: JobDetails | None) -> list[str]:
-    sent = [call.body["file"]["name"] for call in calls if call.name == "files.create"]
-    there = [] if existing else [file.name for file in order.local_files.values() if file.name not in sent]
+    if existing is not None:
+        return []
+    sent = {call.body["file"]["name"] for call in calls if call.name == "files.create"}
+    there = [file.name for file in order.local_files.values() if file.name not in sent]
     return [f"{name} lies on the account already: it would not be sent" for name in there]
 
 
-async def _closed(api: Api, order: Order) -> list[str]:
+async def _closed(api: Api) -> list[str]:
     """A hint only: a key may not see the jobs and models of other projects."""
-    if not order.dialect.catalog_dates:
+    if not api.dialect.catalog_dates:
         return []
     async with aclosing(api.jobs(page=1)) as jobs:
         async for _ in jobs:

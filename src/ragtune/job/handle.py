@@ -1,12 +1,18 @@
-"""The synchronous face of a job: each method is one step of the asynchronous code beneath it."""
+"""The synchronous face of a job: each method drives one step of the asynchronous code to its end."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from ragtune._api import synchronous
 from ragtune._sync import run
-from ragtune.job.core import AsyncFineTuneJob, JobTable
+from ragtune._warn import deprecated
+from ragtune.job import dry_run as dry_runs
+from ragtune.job import submit
+from ragtune.job.preflight import WARN_DAYS
+from ragtune.job.prepare import CreateOptions
+from ragtune.job.state import JobState, fetch, fetch_saved, newest
+from ragtune.job.table import JobTable
 from ragtune.journal import USERS
 
 if TYPE_CHECKING:
@@ -17,10 +23,10 @@ if TYPE_CHECKING:
 
     from ragtune._api import Api
     from ragtune.dataset import Dataset
+    from ragtune.dialects import Dialect
     from ragtune.files import UploadedFile
     from ragtune.job.details import Checkpoint, JobDetails
-    from ragtune.job.prepare import CreateOptions
-    from ragtune.journal import Journal, JournalArgument
+    from ragtune.journal import Budget, Journal, JournalArgument
     from ragtune.plan import Plan
     from ragtune.spec import TuneSpec
 
@@ -48,28 +54,28 @@ class FineTuneJob:
         ```
     """
 
-    def __init__(self, job: AsyncFineTuneJob) -> None:
-        self._job = job
+    def __init__(self, state: JobState) -> None:
+        self._state = state
 
     @property
     def id(self) -> str:
         """The server's name for the job, `ftjob-...`."""
-        return self._job.id
+        return self._state.id
 
     @property
     def status(self) -> str:
         """The status when the job was last looked at, in the server's words."""
-        return self._job.status
+        return self._state.details.status
 
     @property
     def details(self) -> JobDetails:
         """The job as it was when it was last looked at, typed."""
-        return self._job.details
+        return self._state.details
 
     @property
     def reused(self) -> bool:
         """Whether `create` found this job instead of making one."""
-        return self._job.reused
+        return self._state.reused
 
     @classmethod
     def plan(
@@ -79,7 +85,16 @@ class FineTuneJob:
         spec: TuneSpec,
         *,
         probe: bool = False,
-        **options: Unpack[CreateOptions],
+        validation: UploadedFile | str | None = None,
+        key: str | None = None,
+        new: bool = False,
+        max_cost_usd: float | None = None,
+        allow_unknown_cost: bool = False,
+        force: bool = False,
+        warn_days: int = WARN_DAYS,
+        dialect: Dialect | str | None = None,
+        budget: Budget | None = None,
+        journal: JournalArgument = USERS,
     ) -> Plan:
         """Return what `create` would do: calls, cost and warnings; nothing is written and nothing is sent.
 
@@ -88,12 +103,33 @@ class FineTuneJob:
             dataset: as in `create`.
             spec: as in `create`.
             probe: really make the reads, so that the plan knows what is on the account.
-            options: as in `create`.
+            validation: as in `create`.
+            key: as in `create`.
+            new: as in `create`.
+            max_cost_usd: as in `create`.
+            allow_unknown_cost: as in `create`.
+            force: as in `create`.
+            warn_days: as in `create`.
+            dialect: as in `create`.
+            budget: as in `create`.
+            journal: as in `create`; it is only read.
 
         Raises:
             RagtuneError: what `create` would refuse before sending anything.
         """
-        return run(AsyncFineTuneJob.plan(synchronous(client), dataset, spec, probe=probe, **options))
+        options = CreateOptions(
+            validation=validation,
+            key=key,
+            new=new,
+            max_cost_usd=max_cost_usd,
+            allow_unknown_cost=allow_unknown_cost,
+            force=force,
+            warn_days=warn_days,
+            dialect=dialect,
+            budget=budget,
+            journal=journal,
+        )
+        return run(dry_runs.plan(synchronous(client), dataset, spec, options, probe=probe))
 
     @overload
     @classmethod
@@ -104,7 +140,16 @@ class FineTuneJob:
         spec: TuneSpec,
         *,
         dry_run: Literal[False] = False,
-        **options: Unpack[CreateOptions],
+        validation: UploadedFile | str | None = None,
+        key: str | None = None,
+        new: bool = False,
+        max_cost_usd: float | None = None,
+        allow_unknown_cost: bool = False,
+        force: bool = False,
+        warn_days: int = WARN_DAYS,
+        dialect: Dialect | str | None = None,
+        budget: Budget | None = None,
+        journal: JournalArgument = USERS,
     ) -> FineTuneJob: ...
     @overload
     @classmethod
@@ -115,7 +160,16 @@ class FineTuneJob:
         spec: TuneSpec,
         *,
         dry_run: Literal[True],
-        **options: Unpack[CreateOptions],
+        validation: UploadedFile | str | None = None,
+        key: str | None = None,
+        new: bool = False,
+        max_cost_usd: float | None = None,
+        allow_unknown_cost: bool = False,
+        force: bool = False,
+        warn_days: int = WARN_DAYS,
+        dialect: Dialect | str | None = None,
+        budget: Budget | None = None,
+        journal: JournalArgument = USERS,
     ) -> Plan: ...
     @classmethod
     def create(
@@ -125,7 +179,16 @@ class FineTuneJob:
         spec: TuneSpec,
         *,
         dry_run: bool = False,
-        **options: Unpack[CreateOptions],
+        validation: UploadedFile | str | None = None,
+        key: str | None = None,
+        new: bool = False,
+        max_cost_usd: float | None = None,
+        allow_unknown_cost: bool = False,
+        force: bool = False,
+        warn_days: int = WARN_DAYS,
+        dialect: Dialect | str | None = None,
+        budget: Budget | None = None,
+        journal: JournalArgument = USERS,
     ) -> FineTuneJob | Plan:
         """Upload the data and create the job, exactly once.
 
@@ -137,13 +200,17 @@ class FineTuneJob:
             dataset: a `Dataset`, an `UploadedFile`, or the id of an uploaded file.
             spec: model, method, hyperparameters.
             dry_run: return the `Plan` instead.
-            options: `validation` (uploaded file or its id; a dataset brings its own), `key` (what "the same job" means;
-                default: data and spec), `new` (make another although one exists), `max_cost_usd` (refuse above this
-                estimate, US dollars), `budget` (a `Budget` for all jobs of a period), `allow_unknown_cost` (go on where
-                there is no estimate), `force` (past the dates of catalogue and server, and the catalogue's methods),
-                `warn_days` (warn about a base that ends in so many days; default: 60), `dialect` (name or `Dialect` of
-                the server; default: by base URL), `journal` (a `Journal`, the path of one, or None for none; default:
-                the user's). Without a journal a killed process forgets that it bought, and two processes may both buy.
+            validation: an uploaded file or its id; a dataset brings its own.
+            key: what "the same job" means; default: data and spec.
+            new: make another although one exists.
+            max_cost_usd: refuse above this estimate, in US dollars.
+            allow_unknown_cost: go on where there is no estimate.
+            force: past the dates of catalogue and server, and the catalogue's methods.
+            warn_days: warn about a base that ends in so many days.
+            dialect: name or `Dialect` of the server; default: by base URL.
+            budget: a limit for all jobs of a period.
+            journal: a `Journal`, the path of one, or None for none; default: the user's. Without a journal a killed
+                process forgets that it bought, and two processes may both buy.
 
         Raises:
             SpecError: the spec does not fit the data or the model.
@@ -155,14 +222,27 @@ class FineTuneJob:
             CreateUncertain: the answer was lost, now or in an earlier call, and no job showed up.
             JournalError: the journal cannot be used; nothing was bought.
         """
+        options = CreateOptions(
+            validation=validation,
+            key=key,
+            new=new,
+            max_cost_usd=max_cost_usd,
+            allow_unknown_cost=allow_unknown_cost,
+            force=force,
+            warn_days=warn_days,
+            dialect=dialect,
+            budget=budget,
+            journal=journal,
+        )
+        api = synchronous(client)
         if dry_run:
-            return cls.plan(client, dataset, spec, **options)
-        return cls(run(AsyncFineTuneJob.create(synchronous(client), dataset, spec, **options)))
+            return run(dry_runs.plan(api, dataset, spec, options))
+        return cls(run(submit.create(api, dataset, spec, options)))
 
     @classmethod
     def get(cls, client: openai.OpenAI | Api, job_id: str, *, journal: JournalArgument = USERS) -> FineTuneJob:
         """Fetch a job by its id; when it has ended and the journal has it, what became of it is written there."""
-        return cls(run(AsyncFineTuneJob.get(synchronous(client), job_id, journal=journal)))
+        return cls(run(fetch(synchronous(client), job_id, journal=journal)))
 
     @classmethod
     def attach(
@@ -185,7 +265,7 @@ class FineTuneJob:
             CreateUncertain: no job showed up yet, or several may be the one.
             JournalError: the run made no job, belongs to another account, or is not in the journal.
         """
-        return cls(run(AsyncFineTuneJob.attach(synchronous(client), run_id, job_id=job_id, journal=journal)))
+        return cls(run(submit.attach(synchronous(client), run_id, journal=journal, job_id=job_id)))
 
     @classmethod
     def list(
@@ -196,37 +276,37 @@ class FineTuneJob:
         status: str | None = None,
         metadata: dict[str, str] | None = None,
     ) -> JobTable[FineTuneJob]:
-        """List the account's jobs, newest first; the same as `list_jobs`."""
-        found = run(AsyncFineTuneJob.list(synchronous(client), limit=limit, status=status, metadata=metadata))
-        return JobTable(rows=tuple(cls(job) for job in found))
+        """List the account's jobs; the old name of `list_jobs`."""
+        deprecated("FineTuneJob.list", "ragtune.list_jobs")
+        return list_jobs(client, limit=limit, status=status, metadata=metadata)
 
     def refresh(self) -> FineTuneJob:
         """Look at the job again; returns itself."""
-        run(self._job.refresh())
+        run(self._state.refresh())
         return self
 
     def cancel(self) -> FineTuneJob:
         """End the job; what it trained so far may be billed."""
-        run(self._job.cancel())
+        run(self._state.steer("cancel"))
         return self
 
     def pause(self) -> FineTuneJob:
         """Pause the job, where the server can."""
-        run(self._job.pause())
+        run(self._state.steer("pause"))
         return self
 
     def resume(self) -> FineTuneJob:
         """Let a paused job go on."""
-        run(self._job.resume())
+        run(self._state.steer("resume"))
         return self
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """Return the models along the way, newest first; each can be asked like the finished one."""
-        return run(self._job.checkpoints())
+        return run(self._state.checkpoints())
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a small JSON file that `load` reads, in this program or another; it holds no key and no address."""
-        return run(self._job.save(path))
+        return run(self._state.save(path))
 
     @classmethod
     def load(cls, client: openai.OpenAI | Api, path: str | os.PathLike[str]) -> FineTuneJob:
@@ -235,10 +315,10 @@ class FineTuneJob:
         Raises:
             RagtuneError: the file is missing or is no saved job.
         """
-        return cls(run(AsyncFineTuneJob.load(synchronous(client), path)))
+        return cls(run(fetch_saved(synchronous(client), path)))
 
     def __repr__(self) -> str:
-        return repr(self._job).removeprefix("Async")
+        return self._state.described(type(self).__name__)
 
 
 def list_jobs(
@@ -266,9 +346,5 @@ def list_jobs(
             #> 0
         ```
     """
-    return FineTuneJob.list(client, limit=limit, status=status, metadata=metadata)
-
-
-def core_of(job: FineTuneJob) -> AsyncFineTuneJob:
-    """Return the code beneath the face, over a port that never waits, for the rooms that watch and use the job."""
-    return job._job
+    found = run(newest(synchronous(client), limit=limit, status=status, metadata=metadata))
+    return JobTable(rows=tuple(map(FineTuneJob, found)))

@@ -6,14 +6,16 @@ import datetime as dt
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from ragtune import catalog, files
 from ragtune._api.calls import LocalFile
 from ragtune.errors import BudgetExceeded, DatasetError, SpecError, Unsupported
 from ragtune.files import UploadedFile
+from ragtune.job.metadata import KEY, training_notes
 from ragtune.job.preflight import WARN_DAYS, check_base, check_end
 from ragtune.journal import USERS, Recorder, Run, dollars
+from ragtune.limits import MAX_METADATA_VALUE
 from ragtune.spec import check_metadata
 
 if TYPE_CHECKING:
@@ -24,28 +26,23 @@ if TYPE_CHECKING:
     from ragtune.journal import Budget, JournalArgument
     from ragtune.spec import TuneSpec
 
-KEY = "ragtune_key"
-FINGERPRINT = "ragtune_fingerprint"
-SYSTEM = "ragtune_system"
-SYSTEM_TOO_LONG = "ragtune_system_chars"
-# Server-side limit on a metadata value.
-LONGEST_VALUE = 512
 FORMATS = {"supervised": ("chat", "completion"), "dpo": ("preference",), "reinforcement": ("reinforcement",)}
 
 
-class CreateOptions(TypedDict, total=False):
-    """Keywords that `create` and `plan` share; `FineTuneJob.create` explains them."""
+@dataclass(frozen=True, kw_only=True)
+class CreateOptions:
+    """The keywords that `create` and `plan` share; `FineTuneJob.create` explains them."""
 
-    validation: UploadedFile | str | None
-    key: str | None
-    new: bool
-    max_cost_usd: float | None
-    allow_unknown_cost: bool
-    force: bool
-    warn_days: int
-    dialect: Dialect | str | None
-    budget: Budget | None
-    journal: JournalArgument
+    validation: UploadedFile | str | None = None
+    key: str | None = None
+    new: bool = False
+    max_cost_usd: float | None = None
+    allow_unknown_cost: bool = False
+    force: bool = False
+    warn_days: int = WARN_DAYS
+    dialect: Dialect | str | None = None
+    budget: Budget | None = None
+    journal: JournalArgument = USERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,28 +54,22 @@ class Order:
         training: what to train on: a file to upload, or the id of one that is there.
         validation: likewise, or None.
         key: what makes two orders the same.
-        new: whether another job is wanted although one with this key exists.
         cost: the estimate, or None where there is nothing to estimate from.
         warnings: what is no error yet.
-        dialect: of the server.
         run: what the journal will say of it; the account is filled in when it is known.
         recorder: writes the journal.
-        budget: what all jobs of a period may cost together, or None.
-        allow_unknown_cost: whether an unknown price may count as nothing.
+        options: what the caller asked for.
     """
 
     request: Json
     training: LocalFile | str
     validation: LocalFile | str | None
     key: str
-    new: bool
     cost: CostEstimate | None
     warnings: tuple[str, ...]
-    dialect: Dialect
     run: Run
     recorder: Recorder
-    budget: Budget | None
-    allow_unknown_cost: bool
+    options: CreateOptions
 
     @property
     def local_files(self) -> dict[str, LocalFile]:
@@ -90,57 +81,48 @@ class Order:
 async def prepare(
     api: Api, data: Dataset | UploadedFile | str, spec: TuneSpec, options: CreateOptions, *, sealed: bool = False
 ) -> Order:
-    """Check everything that can be checked before a byte is sent; errors as in `FineTuneJob.create`."""
-    dialect = api.speaking(options.get("dialect")).dialect
+    """Check everything that can be checked before a byte is sent; errors as in `FineTuneJob.create`.
+
+    What costs nothing to refuse comes first: the spec, then the data, then prices, and the server only at the end.
+    """
+    dialect = api.dialect
     request = spec.request(dialect)
-    recorder, budget = Recorder(options.get("journal", USERS), sealed=sealed), options.get("budget")
-    if budget is not None and not recorder.is_on:
+    recorder = Recorder(options.journal, sealed=sealed)
+    if options.budget is not None and not recorder.is_on:
         raise SpecError("budget: it counts the jobs of a journal, and journal=None keeps none; name a journal")
-    today, force = dt.datetime.fromtimestamp(api.port.now(), tz=dt.UTC).date(), options.get("force", False)
-    warnings = check_base(spec, dialect, today=today, force=force)
-    training, validation = await _check_data(api, data, spec, options.get("validation"))
+    today = dt.datetime.fromtimestamp(api.port.now(), tz=dt.UTC).date()
+    warnings = check_base(spec, dialect, today=today, force=options.force)
+    training, validation = await _check_data(api, data, spec, options.validation)
     if validation is None and spec.method.type in dialect.needs_validation:
         message = f"the method {spec.method.type} without a validation file"
         raise Unsupported(dialect.name, message, "build the dataset with validation=0.1, or pass validation=")
-    cost = None if isinstance(data, UploadedFile | str) else await api.port.work(_cost, data, spec, dialect)
+    dataset = None if isinstance(data, UploadedFile | str) else data
+    cost = None if dataset is None else await api.port.work(_cost, dataset, spec, dialect)
     _check_price(cost, spec.model, dialect, options)
-    key = _checked_key(options.get("key")) or _key(_identity(data), _identity(options.get("validation")), request)
-    run = _run(api, data, spec, key, cost, dialect)
-    if budget is not None and not await api.port.work(recorder.knows, key):
-        # A job that may be there already costs nothing, so `submit` looks for it first; this one is new.
-        spent = await api.port.work(recorder.sent_since, budget.began(api.port.now()))
-        budget.check(spent, run.cost_usd, allow_unknown=options.get("allow_unknown_cost", False))
-    metadata = dict(spec.metadata) | {KEY: key} | _remembered(data)
+    key = _checked_key(options.key) or _key(_identity(data), _identity(options.validation), request)
+    run = _run(api, dataset, spec, key, cost)
+    await _check_budget(api, recorder, run, options)
+    notes = training_notes(dataset.fingerprint, dataset.system) if dataset is not None else {}
+    metadata = dict(spec.metadata) | {KEY: key} | notes
     check_metadata(metadata)
-    warn_days = options.get("warn_days", WARN_DAYS)
-    warnings += await check_end(api, spec.model, dialect, today=today, force=force, warn_days=warn_days)
+    warnings += await check_end(api, spec.model, dialect, today=today, force=options.force, warn_days=options.warn_days)
     return Order(
         request=request | {"metadata": metadata},
         training=training,
         validation=validation,
         key=key,
-        new=options.get("new", False),
         cost=cost,
         warnings=tuple(warnings),
-        dialect=dialect,
         run=run,
         recorder=recorder,
-        budget=budget,
-        allow_unknown_cost=options.get("allow_unknown_cost", False),
+        options=options,
     )
 
 
-def _run(
-    api: Api,
-    data: Dataset | UploadedFile | str,
-    spec: TuneSpec,
-    key: str,
-    cost: CostEstimate | None,
-    dialect: Dialect,
-) -> Run:
+def _run(api: Api, dataset: Dataset | None, spec: TuneSpec, key: str, cost: CostEstimate | None) -> Run:
     info = catalog.load().find(spec.model)
     price = info.training_usd_per_million if info else None
-    ours = None if isinstance(data, UploadedFile | str) else data
+    unbilled = None if api.dialect.bills else 0.0
     return Run(
         state="intent",
         account="",
@@ -148,13 +130,25 @@ def _run(
         key=key,
         model=spec.model,
         suffix=spec.suffix,
-        fingerprint=ours.fingerprint if ours else None,
-        system=ours.system if ours else None,
-        predicted_tokens=cost.billed_tokens if cost else None,
-        predicted_usd=None if cost is None and dialect.bills else cost.usd if cost else 0.0,
-        usd_per_million=price if dialect.bills else 0.0,
+        fingerprint=dataset.fingerprint if dataset is not None else None,
+        system=dataset.system if dataset is not None else None,
+        predicted_tokens=cost.billed_tokens if cost is not None else None,
+        predicted_usd=cost.usd if cost is not None else unbilled,
+        usd_per_million=price if api.dialect.bills else 0.0,
         begun_at=dt.datetime.fromtimestamp(api.port.now(), tz=dt.UTC),
     )
+
+
+async def _check_budget(api: Api, recorder: Recorder, run: Run, options: CreateOptions) -> None:
+    """Refuse what the budget cannot bear before anything is uploaded.
+
+    Only a job that is certainly new: one whose key the journal knows may be there already and cost nothing, so `submit`
+    looks for it first. It asks the budget again before it buys, because other processes spend as well.
+    """
+    if options.budget is None or await api.port.work(recorder.knows, run.key):
+        return
+    spent = await api.port.work(recorder.sent_since, options.budget.began(api.port.now()))
+    options.budget.check(spent, run.cost_usd, allow_unknown=options.allow_unknown_cost)
 
 
 async def _check_data(
@@ -204,19 +198,18 @@ def _cost(data: Dataset, spec: TuneSpec, dialect: Dialect) -> CostEstimate:
 
 
 def _check_price(cost: CostEstimate | None, model: str, dialect: Dialect, options: CreateOptions) -> None:
-    limit = options.get("max_cost_usd")
+    limit = options.max_cost_usd
     if limit is None or not dialect.bills:
         return
     if cost is None or cost.usd is None:
-        if options.get("allow_unknown_cost", False):
+        if options.allow_unknown_cost:
             return
-        why = (
-            "data that is already uploaded cannot be counted here" if cost is None else f"no price of {model} is known"
-        )
-        message = (
+        uploaded = "data that is already uploaded cannot be counted here"
+        why = uploaded if cost is None else f"no price of {model} is known"
+        raise BudgetExceeded(
             f"the price is unknown ({why}), so a limit of {dollars(limit)} cannot be kept; nothing was sent. Pass "
+            "allow_unknown_cost=True to go on all the same, or leave max_cost_usd out"
         )
-        raise BudgetExceeded(message + "allow_unknown_cost=True to go on all the same, or leave max_cost_usd out")
     if cost.usd > limit:
         message = f"the estimate for {model} is {dollars(cost.usd)}, above the limit of {dollars(limit)}; "
         message += "nothing was sent. Use fewer rows or epochs, a cheaper model, or a higher max_cost_usd"
@@ -234,9 +227,9 @@ def _identity(data: Dataset | UploadedFile | str | None) -> str | None:
 
 
 def _checked_key(key: str | None) -> str | None:
-    if key is not None and (not isinstance(key, str) or not 0 < len(key) <= LONGEST_VALUE):
+    if key is not None and (not isinstance(key, str) or not 0 < len(key) <= MAX_METADATA_VALUE):
         raise SpecError(
-            f"key: {key!r} must be a text of 1 to {LONGEST_VALUE} characters; leave it out to go by the data"
+            f"key: {key!r} must be a text of 1 to {MAX_METADATA_VALUE} characters; leave it out to go by the data"
         )
     return key
 
@@ -244,13 +237,3 @@ def _checked_key(key: str | None) -> str | None:
 def _key(data: str | None, validation: str | None, request: Json) -> str:
     text = json.dumps([data, validation, request], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _remembered(data: Dataset | UploadedFile | str) -> dict[str, str]:
-    """What the job's metadata keeps, so that the tuned model knows later how it was trained."""
-    if isinstance(data, UploadedFile | str):
-        return {}
-    kept = {FINGERPRINT: data.fingerprint}
-    if data.system and len(data.system) <= LONGEST_VALUE:
-        return kept | {SYSTEM: data.system}
-    return kept | ({SYSTEM_TOO_LONG: str(len(data.system))} if data.system else {})

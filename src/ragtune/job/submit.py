@@ -1,213 +1,384 @@
 """Buying a job exactly once.
 
-The order of things: the intent is written into the journal; the account is searched for a job with the same key; the
-data is uploaded; that a request goes out now is written; one request goes out, never repeated; what came of it is
-written. When its answer is lost, by this process or by an earlier one, the account is searched again, and nothing
-else is bought before the outcome is known.
+A request that creates a job may not be repeated: the client sends no idempotency key, so each one that arrives buys.
+And a lost answer does not say whether a job was made. So the steps have a fixed order, under a lock that keeps out
+other processes with the same order:
+
+1. the intent is written into the journal;
+2. the account is searched for a job with the same key, and one that lives is handed back;
+3. the data is uploaded, each content once;
+4. that a request goes out now is written: a crash from here on leaves a run without an outcome behind it, never a
+   purchase that nobody knows of;
+5. one request goes out;
+6. what came of it is written.
+
+A run without an outcome is settled before anything else is bought, be it of this process or of one that died: the
+account is searched until its job must have shown up. Only then may the same order be sent again.
 """
 
 from __future__ import annotations
 
 import logging
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ragtune import files
+from ragtune._api import gather
 from ragtune._api.errors import UnreadableReplyError, never_left, refused
 from ragtune._keys import redact
-from ragtune.errors import CreateUncertain, RagtuneError, TuningClosed
-from ragtune.files import note
+from ragtune.errors import CreateUncertain, JournalError, RagtuneError, TuningClosed
 from ragtune.job.details import JobDetails
+from ragtune.job.metadata import KEY
 from ragtune.job.model_check import is_gone
-from ragtune.job.prepare import KEY
-from ragtune.job.search import SEARCH_S, SETTLED_S, AmbiguousError, search
+from ragtune.job.prepare import prepare
+from ragtune.job.state import JobState
+from ragtune.journal import Recorder, note
 
 if TYPE_CHECKING:
+    import os
+
     from ragtune._api import Api
     from ragtune._api.calls import Json, LocalFile
-    from ragtune.job.prepare import Order
-    from ragtune.journal import Recorder, Run
+    from ragtune.dataset import Dataset
+    from ragtune.files import UploadedFile
+    from ragtune.job.prepare import CreateOptions, Order
+    from ragtune.journal import Journal, Run
+    from ragtune.spec import TuneSpec
+
+__all__ = ["Buyer", "attach", "create"]
 
 logger = logging.getLogger("ragtune")
 
 OVER = ("failed", "cancelled")
+# How long a job may take to show up in the list after its answer was lost.
+SEARCH_S = 60.0
+# How long after a request a job that is not in the list was certainly not made: the client gives a request up after
+# ten minutes, and a server that still works on it then is not heard of.
+SETTLED_S = 3600.0
+# By how much the clocks of server and client may differ.
+SKEW_S = 60.0
+# Where a server keeps no metadata, the newest jobs are compared one by one.
+NEWEST = 100
 
 
-async def account_of(api: Api, recorder: Recorder) -> str:
-    """Return the account's name in the journal; without one nobody needs it."""
-    return await api.account() if recorder.is_on else ""
+class AmbiguousError(Exception):
+    """Several jobs may be the one that was asked for."""
 
 
-async def place(api: Api, order: Order, account: str) -> tuple[JobDetails, bool]:
-    """Return the job for this order, and whether it was there before; errors as in `FineTuneJob.create`."""
-    recorder = order.recorder
-    run = replace(order.run, account=account)
-    taken = f"another process is creating the job with key {order.key}; its end is waited for"
-    async with recorder.held(api.port, "job", account, order.key, waits=lambda: logger.info(taken)):
-        begun = await api.port.work(recorder.begin, run)
-        known = await _known(api, recorder, begun)
-        live = None if order.new else await _live(api, known)
-        if begun.state != "intent":
-            found = await finish(api, recorder, begun, order.request, wait=live is None)
-            live = live or await _live(api, [found] if found else [])
-            known += [found] if found else []
-            if live is None:
-                begun = await api.port.work(recorder.begin, run)
-        if live is not None:
-            if begun.state == "intent":
-                await note_created(api, recorder, begun, live)
-            return live, True
-        try:
-            return await _buy(api, order, begun, known), False
-        except CreateUncertain:
-            raise
-        except Exception as error:
-            # Whatever else was raised, it was raised before a request or instead of a job.
-            await note(api, "nothing was created", partial(recorder.unsettled, begun, "failed", _words(error)))
-            raise
+async def create(api: Api, data: Dataset | UploadedFile | str, spec: TuneSpec, options: CreateOptions) -> JobState:
+    """Check, upload and buy, or find what was bought before; see `FineTuneJob.create`."""
+    api = api.speaking(options.dialect)
+    order = await prepare(api, data, spec, options)
+    buyer = Buyer(api=api, recorder=order.recorder)
+    details, reused = await buyer.submit(order, await buyer.account())
+    state = JobState(api=api, details=details, journal=options.journal, files=order.local_files, reused=reused)
+    await state.note_end()
+    return state
 
 
-async def _buy(api: Api, order: Order, run: Run, known: list[JobDetails]) -> JobDetails:
-    """Upload and send the one request."""
-    recorder, budget = order.recorder, order.budget
-    if budget is not None:
-        spent = await api.port.work(recorder.sent_since, budget.began(api.port.now()))
-        budget.check(spent, run.cost_usd, allow_unknown=order.allow_unknown_cost)
-    sent: list[str] = []
-    request = order.request | {"training_file": await _file_id(api, order.training, recorder, run.account, sent)}
-    if order.validation is not None:
-        request["validation_file"] = await _file_id(api, order.validation, recorder, run.account, sent)
-    run = await api.port.work(
-        partial(
+async def attach(
+    api: Api, run_id: int, *, journal: Journal | str | os.PathLike[str], job_id: str | None = None
+) -> JobState:
+    """Return the job of a run in the journal; see `FineTuneJob.attach`."""
+    details = await Buyer(api=api, recorder=Recorder(journal)).come_back(run_id, job_id)
+    state = JobState(api=api, details=details, journal=journal)
+    await state.note_end()
+    return state
+
+
+@dataclass(frozen=True, kw_only=True)
+class Buyer:
+    """Buys jobs on one account and writes down in one journal what it does.
+
+    Attributes:
+        api: the account.
+        recorder: writes the journal; one that is sealed, for a plan, only reads it.
+    """
+
+    api: Api
+    recorder: Recorder
+
+    async def account(self) -> str:
+        """Return the account's name in the journal; without a journal nobody needs it."""
+        return await self.api.account() if self.recorder.is_on else ""
+
+    async def submit(self, order: Order, account: str) -> tuple[JobDetails, bool]:
+        """Return the job for an order, and whether it was there before; errors as in `FineTuneJob.create`.
+
+        Args:
+            order: what to buy.
+            account: the account's name in the journal.
+        """
+        work, recorder = self.api.port.work, self.recorder
+        run = replace(order.run, account=account)
+        taken = f"another process is creating the job with key {order.key}; its end is waited for"
+        async with recorder.held(self.api.port, "job", account, order.key, waits=lambda: logger.info(taken)):
+            begun = await work(recorder.begin, run)
+            known = await self._with_key(begun)
+            live = None if order.options.new else await self._live(known)
+            if begun.state != "intent":
+                # The journal did not take our intent: an earlier request for the same order is without an outcome. Even
+                # `new` does not go past it, since the job that it made is the further one that was wanted then.
+                found = await self.settle(begun, order.request, wait=live is None)
+                if found is not None:
+                    known.append(found)
+                    live = live or await self._live([found])
+                if live is None:
+                    begun = await work(recorder.begin, run)
+            if live is not None:
+                if begun.state == "intent":
+                    await self._note_created(begun, live)
+                return live, True
+            try:
+                return await self._buy(order, begun, known), False
+            except CreateUncertain:
+                raise
+            except Exception as error:
+                # Whatever else was raised, it was raised before a request or instead of a job.
+                await self._note("nothing was created", partial(recorder.unsettled, begun, "failed", _words(error)))
+                raise
+
+    async def come_back(self, run_id: int, job_id: str | None) -> JobDetails:
+        """Return the job of a run, which may still be on its way; errors as in `FineTuneJob.attach`.
+
+        Args:
+            run_id: the run's number.
+            job_id: the job that it made, where only the caller can tell.
+        """
+        work = self.api.port.work
+        run = await work(self.recorder.run, run_id)
+        if run.state == "created" and run.job_id is not None:
+            return JobDetails.from_wire(await self.api.job(run.job_id))
+        account = await self.account()
+        if account != run.account:
+            # On another account the search would find nothing, and settle wrongly that there is no job.
+            raise JournalError(
+                f"run {run_id} belongs to the account {run.account!r} and this client speaks to {account!r}; use a "
+                "client for that server, organisation and project"
+            )
+        taken = f"run {run_id} is being created by another process; its end is waited for"
+        async with self.recorder.held(self.api.port, "job", account, run.key, waits=lambda: logger.info(taken)):
+            # Its end may have been written while the lock was waited for.
+            run = await work(self.recorder.run, run_id)
+            job: JobDetails | None = None
+            if known_id := run.job_id or job_id:
+                job = JobDetails.from_wire(await self.api.job(known_id))
+                await self._note_created(run, job)
+            elif run.state in ("sent", "uncertain"):
+                job = await self.settle(run)
+        if job is None:
+            why = f" ({run.error})" if run.error else ""
+            raise JournalError(f"run {run.id} made no job{why}; call create again with the same data and settings")
+        return job
+
+    async def settle(self, left: Run, request: Json | None = None, *, wait: bool = True) -> JobDetails | None:
+        """Find out what became of a request of an earlier call; None: it made no job.
+
+        Args:
+            left: the run, sent and without an outcome.
+            request: what was sent, as far as it is known.
+            wait: look until the job must have shown up, and raise if it did not; otherwise look once.
+
+        Raises:
+            CreateUncertain: it is not known yet.
+        """
+        sent = left.sent_at.timestamp() if left.sent_at else 0.0
+        found = await self._search(left, request, until=sent + SEARCH_S if wait else 0.0)
+        if found is not None:
+            logger.info("run %d was sent by an earlier call, its job was found: %s", left.id, found.id)
+            await self._note_created(left, found)
+            return found
+        if self.api.port.now() - sent > SETTLED_S:
+            logger.warning("run %d was sent an hour ago or earlier and made no job; it may be sent again", left.id)
+            why = "no job showed up within an hour"
+            await self.api.port.work(self.recorder.unsettled, left, "failed", why)
+            return None
+        if not wait:
+            return None
+        await self.api.port.work(self.recorder.unsettled, left, "uncertain", "its answer was lost")
+        raise CreateUncertain(_uncertain(self.recorder, left))
+
+    async def _buy(self, order: Order, run: Run, known: list[JobDetails]) -> JobDetails:
+        """Upload and send the one request."""
+        budget, allow_unknown = order.options.budget, order.options.allow_unknown_cost
+        work, recorder = self.api.port.work, self.recorder
+        if budget is not None:
+            # Here because of orders whose key was known, which `prepare` lets pass: they turned out to be purchases.
+            spent = await work(recorder.sent_since, budget.began(self.api.port.now()))
+            budget.check(spent, run.cost_usd, allow_unknown=allow_unknown)
+        sent: list[str] = []
+        request = order.request | {"training_file": await self._file_id(order.training, run.account, sent)}
+        if order.validation is not None:
+            request["validation_file"] = await self._file_id(order.validation, run.account, sent)
+        send = partial(
             recorder.send,
             run,
             training_file=request["training_file"],
             validation_file=request.get("validation_file"),
             known={job.id for job in known},
-            now=api.port.now(),
+            now=self.api.port.now(),
             budget=budget,
-            allow_unknown=order.allow_unknown_cost,
+            allow_unknown=allow_unknown,
         )
-    )
-    try:
-        body = await api.create_job(request)
-        if not body.get("id"):
-            message = f"{api.port.base_url} answered with a job that has no id"
-            raise UnreadableReplyError(message)
-        job = JobDetails.from_wire(body)
-    except Exception as error:
-        if not _unclear(error):
+        run = await work(send)
+        try:
+            body = await self.api.create_job(request)
+            if not body.get("id"):
+                message = f"{self.api.port.base_url} answered with a job that has no id"
+                raise UnreadableReplyError(message)
+            job = JobDetails.from_wire(body)
+        except Exception as error:
+            if _may_have_bought(error):
+                return await self._recover(run, request, error)
             if order.local_files:
                 uploads = ", ".join(request[name] for name in order.local_files)
                 error.add_note(f"nothing was created; on the account lie {uploads}, a later create reuses them")
             if isinstance(error, TuningClosed):
                 _offer_deletion(error, sent)
             raise
+        except KeyboardInterrupt as stop:
+            # As its argument too: a bare KeyboardInterrupt prints no message.
+            stop.args = (
+                f"stopped while a job was created (key {order.key}); call create again with the same data and "
+                "settings: it looks for the job first and buys nothing twice",
+            )
+            raise
+        await self._note_created(run, job)
+        return job
+
+    async def _recover(self, run: Run, request: Json, error: Exception) -> JobDetails:
+        """Return the job of the request that was just sent and whose answer was lost.
+
+        Raises:
+            CreateUncertain: it did not show up, or several may be it.
+        """
         logger.info("the answer to create was lost (%s); the job is looked for", type(error).__name__)
-        found = await _lost(api, recorder, run, request, error)
+        unsettled = partial(self.recorder.unsettled, run, "uncertain")
+        try:
+            found = await self._search(run, request, until=self.api.port.now() + SEARCH_S)
+        except CreateUncertain as several:
+            await self._note("several jobs match", partial(unsettled, "several jobs match"))
+            raise several from error
         if found is None:
-            raise CreateUncertain(_uncertain(recorder, run)) from error
+            await self._note("the outcome is open", partial(unsettled, _words(error)))
+            raise CreateUncertain(_uncertain(self.recorder, run)) from error
+        await self._note_created(run, found)
         return found
-    except KeyboardInterrupt as stop:
-        stop.args = (
-            f"stopped while a job was created (key {order.key}); call create again with the same data and settings: it "
-            "looks for the job first and buys nothing twice",
-        )
-        raise
-    await note_created(api, recorder, run, job)
-    return job
 
+    async def _search(self, run: Run, request: Json | None, *, until: float) -> JobDetails | None:
+        """Look for the job of a run until a moment (seconds since 1970) has come; at least once.
 
-async def finish(
-    api: Api, recorder: Recorder, left: Run, request: Json | None = None, *, wait: bool = True
-) -> JobDetails | None:
-    """Find out what became of a request of an earlier call.
+        Args:
+            run: the run, sent and without an answer.
+            request: what was sent, None where that is not known any more.
+            until: when to end; never further off than `SEARCH_S`.
 
-    Args:
-        api: the account.
-        recorder: writes the journal.
-        left: the run, sent and without an outcome.
-        request: what was sent, as far as it is known.
-        wait: look until the job must have shown up, and raise if it did not; otherwise look once.
+        Raises:
+            CreateUncertain: several jobs match on a server that keeps no metadata.
+        """
+        import openai
 
-    Raises:
-        CreateUncertain: it is not known yet.
-    """
-    sent = left.sent_at.timestamp() if left.sent_at else 0.0
-    try:
-        found = await search(api, recorder, left, request, until=sent + SEARCH_S if wait else 0.0)
-    except AmbiguousError as several:
-        raise CreateUncertain(_ambiguous(recorder, left, str(several))) from None
-    if found is not None:
-        logger.info("run %d was sent by an earlier call, its job was found: %s", left.id, found.id)
-        await note_created(api, recorder, left, found)
-        return found
-    if api.port.now() - sent > SETTLED_S:
-        logger.warning("run %d was sent an hour ago or earlier and made no job; it may be sent again", left.id)
-        await api.port.work(recorder.unsettled, left, "failed", "no job showed up within an hour")
-        return None
-    if not wait:
-        return None
-    await api.port.work(recorder.unsettled, left, "uncertain", "its answer was lost")
-    raise CreateUncertain(_uncertain(recorder, left))
-
-
-async def _lost(api: Api, recorder: Recorder, run: Run, request: Json, error: Exception) -> JobDetails | None:
-    try:
-        found = await search(api, recorder, run, request, until=api.port.now() + SEARCH_S)
-    except AmbiguousError as several:
-        await note(api, "several jobs match", partial(recorder.unsettled, run, "uncertain", "several jobs match"))
-        raise CreateUncertain(_ambiguous(recorder, run, str(several))) from error
-    if found is None:
-        await note(api, "the outcome is open", partial(recorder.unsettled, run, "uncertain", _words(error)))
-    else:
-        await note_created(api, recorder, run, found)
-    return found
-
-
-async def _known(api: Api, recorder: Recorder, run: Run) -> list[JobDetails]:
-    """Return the jobs with this key, newest first: those that say so, and those that the journal remembers."""
-    import openai
-
-    async with aclosing(api.jobs(metadata={KEY: run.key})) as jobs:
-        found = [JobDetails.from_wire(body) async for body in jobs]
-    listed = {job.id for job in found}
-    for job_id in [run.job_id for run in await api.port.work(recorder.runs_of, run.account, run.key)]:
-        if job_id is not None and job_id not in listed:
+        port = self.api.port
+        window = min(until - port.now(), SEARCH_S)
+        started, pause = port.monotonic(), 0.5
+        while True:
             try:
-                found.append(JobDetails.from_wire(await api.job(job_id)))
+                found = await self._find(run, request or {})
+            except AmbiguousError as several:
+                raise CreateUncertain(_ambiguous(self.recorder, run, str(several))) from None
+            except (openai.APIError, UnreadableReplyError) as error:
+                # The line that lost the answer is often still down; that a look failed says nothing about the job.
+                logger.info("the search for key %s failed with %s and goes on", run.key, type(error).__name__)
+                found = None
+            if found is not None:
+                return found
+            if port.monotonic() - started + pause > window:
+                return None
+            await port.sleep(pause)
+            pause = min(2 * pause, 5.0)
+
+    async def _find(self, run: Run, request: Json) -> JobDetails | None:
+        """Look once, by the key in the metadata, and where a server keeps none by what else it says of its jobs."""
+        others, rivals = await self.api.port.work(self.recorder.others, run)
+        # Jobs that were there before the request, or belong to other runs, cannot be what it made.
+        foreign = others | set(run.known)
+        async with aclosing(self.api.jobs(metadata={KEY: run.key})) as jobs:
+            async for body in jobs:
+                if body["id"] not in foreign:
+                    return JobDetails.from_wire(body)
+        newest = [JobDetails.from_wire(body) for body in await gather(self.api.jobs(), NEWEST)]
+        # A server that keeps metadata would have shown the key; only one that keeps none is worth guessing about.
+        alike = [job for job in newest if not job.metadata and job.id not in foreign and _fits(job, run, request)]
+        # One that matches may still be a rival's: another run like this one that waits for its answer, too.
+        if len(alike) > 1 or (alike and rivals):
+            raise AmbiguousError(", ".join(job.id for job in alike))
+        return alike[0] if alike else None
+
+    async def _with_key(self, run: Run) -> list[JobDetails]:
+        """Return the jobs with this key, newest first: those that say so, and those that the journal remembers."""
+        import openai
+
+        async with aclosing(self.api.jobs(metadata={KEY: run.key})) as jobs:
+            found = [JobDetails.from_wire(body) async for body in jobs]
+        listed = {job.id for job in found}
+        for earlier in await self.api.port.work(self.recorder.runs_of, run.account, run.key):
+            if earlier.job_id is None or earlier.job_id in listed:
+                continue
+            # Not in the list: a server may filter by metadata that it does not keep.
+            try:
+                found.append(JobDetails.from_wire(await self.api.job(earlier.job_id)))
             except openai.NotFoundError:
-                logger.info("%s stands in the journal and is not on the account", job_id)
-    return found
+                logger.info("%s stands in the journal and is not on the account", earlier.job_id)
+        return found
+
+    async def _live(self, known: list[JobDetails]) -> JobDetails | None:
+        """Return the first job that an order may be answered with."""
+        for job in known:
+            if job.status in OVER:
+                continue
+            if not await is_gone(self.api, job):
+                return job
+            logger.warning(
+                "%s has the same key, but its model %s was deleted: the job is not reused", job.id, job.fine_tuned_model
+            )
+        return None
+
+    async def _file_id(self, file: LocalFile | str, account: str, sent: list[str]) -> str:
+        """Return the id of a file, uploading it if it is not there; `sent` then gets the id as well."""
+        if isinstance(file, str):
+            return file
+        uploaded = await files.send(self.api, file, recorder=self.recorder, account=account)
+        if not uploaded.reused:
+            sent.append(uploaded.id)
+        return uploaded.id
+
+    async def _note_created(self, run: Run, job: JobDetails) -> None:
+        sent = job.created_at.timestamp() if job.created_at else self.api.port.now()
+        created = partial(self.recorder.created, run, job_id=job.id, status=job.status, sent=sent)
+        await self._note(f"job {job.id} exists", created)
+
+    async def _note(self, what: str, write: partial[None]) -> None:
+        await note(self.api.port, what, write)
 
 
-async def _live(api: Api, known: list[JobDetails]) -> JobDetails | None:
-    for job in known:
-        if job.status in OVER:
-            continue
-        if not await is_gone(api, job):
-            return job
-        logger.warning(
-            "%s has the same key, but its model %s was deleted: the job is not reused", job.id, job.fine_tuned_model
-        )
-    return None
+def _fits(job: JobDetails, run: Run, request: Json) -> bool:
+    if job.created_at is None or run.sent_at is None or job.training_file != run.training_file:
+        return False
+    if not -SKEW_S <= (job.created_at - run.sent_at).total_seconds() <= SEARCH_S + SKEW_S:
+        return False
+    # What a server does not repeat cannot contradict.
+    told = ((job.suffix, run.suffix), (job.model, run.model), (job.seed, request.get("seed")))
+    return all(says is None or asked is None or says == asked for says, asked in told)
 
 
-async def note_created(api: Api, recorder: Recorder, run: Run, job: JobDetails) -> None:
-    """Write down which job a run is."""
-    sent = job.created_at.timestamp() if job.created_at else api.port.now()
-    await note(api, f"job {job.id} exists", partial(recorder.created, run, job_id=job.id, status=job.status, sent=sent))
-
-
-async def _file_id(api: Api, file: LocalFile | str, recorder: Recorder, account: str, sent: list[str]) -> str:
-    """Return the id of a file, uploading it if it is not there; `sent` then gets the id as well."""
-    if isinstance(file, str):
-        return file
-    uploaded = await files.send(api, file, recorder=recorder, account=account)
-    sent += [] if uploaded.reused else [uploaded.id]
-    return uploaded.id
+def _may_have_bought(error: Exception) -> bool:
+    """Whether the request may have made a job although no answer says so: unless the contrary is known, it may."""
+    if isinstance(error, RagtuneError):
+        # What stands for a refusal of the server's, or an answer that nobody can read.
+        return isinstance(error, UnreadableReplyError)
+    return not (refused(error) or never_left(error))
 
 
 def _offer_deletion(error: TuningClosed, sent: list[str]) -> None:
@@ -218,14 +389,6 @@ def _offer_deletion(error: TuningClosed, sent: list[str]) -> None:
             f"the files sent just now can be deleted: for file_id in error.files ({', '.join(sent)}): "
             "rt.Maintenance(client, enabled=True).delete_file(file_id)"
         )
-
-
-def _unclear(error: Exception) -> bool:
-    """Whether the request may have made a job although no answer says so: unless the contrary is known, it may."""
-    if isinstance(error, RagtuneError):
-        # What stands for a refusal of the server's, or an answer that nobody can read.
-        return isinstance(error, UnreadableReplyError)
-    return not (refused(error) or never_left(error))
 
 
 def _words(error: BaseException) -> str:

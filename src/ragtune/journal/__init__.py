@@ -1,5 +1,6 @@
 """The journal: what was bought, what it cost, what became of it; survives a crash and keeps money from going twice."""
 
+from ragtune.journal.best_effort import note
 from ragtune.journal.budget import Budget, dollars
 from ragtune.journal.file import USERS, Journal, JournalArgument, runs
 from ragtune.journal.recorder import Recorder
@@ -18,5 +19,6 @@ __all__ = [
     "Upload",
     "UploadTable",
     "dollars",
+    "note",
     "runs",
 ]

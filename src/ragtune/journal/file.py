@@ -74,7 +74,7 @@ class Journal:
             JournalError: the file cannot be read.
         """
         query = "SELECT * FROM run ORDER BY id DESC LIMIT ?"
-        with self.opened(read_only=True) as database:
+        with self._opened(read_only=True) as database:
             rows = database.rows(query, (-1 if limit is None else limit,))
         return RunTable(rows=tuple(map(Run.from_row, rows)))
 
@@ -84,7 +84,7 @@ class Journal:
         Raises:
             JournalError: there is none of that number, or the file cannot be read.
         """
-        with self.opened(read_only=True) as database:
+        with self._opened(read_only=True) as database:
             row = database.row("SELECT * FROM run WHERE id = ?", (run_id,))
         if row is None:
             raise JournalError(
@@ -99,7 +99,7 @@ class Journal:
         Raises:
             JournalError: the file cannot be read.
         """
-        with self.opened(read_only=True) as database:
+        with self._opened(read_only=True) as database:
             return UploadTable(rows=tuple(map(Upload.from_row, database.rows("SELECT * FROM upload ORDER BY id DESC"))))
 
     def spend(self) -> SpendTable:
@@ -121,11 +121,11 @@ class Journal:
         run = self.run(run_id)
         if run.state not in ("sent", "uncertain"):
             raise JournalError(f"run {run_id} is {run.state}: only one whose outcome is unknown can be given up")
-        with self.opened() as database, database.transaction() as connection:
+        with self._opened() as database, database.transaction() as connection:
             connection.execute("UPDATE run SET state = 'failed', error = 'given up' WHERE id = ?", (run_id,))
 
     @contextmanager
-    def opened(self, *, read_only: bool = False) -> Iterator[Database]:
+    def _opened(self, *, read_only: bool = False) -> Iterator[Database]:
         """Open the file for one piece of work.
 
         Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from ragtune.errors import JournalError
 from ragtune.journal.file import unusable
@@ -15,23 +15,15 @@ if TYPE_CHECKING:
 
     from filelock import BaseFileLock
 
+    from ragtune._api.ports import Port
+
 # Longer than uploading and creating take: a file of 512 MB over a slow line.
 LONGEST_WAIT_S = 1800.0
 
 
-class Waits(Protocol):
-    """The part of a port that waiting needs."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-
-    async def work(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Do blocking work."""
-
-
 @asynccontextmanager
 async def held(
-    port: Waits, folder: Path, kind: str, *what: str, waits: Callable[[], object]
+    port: Port, folder: Path, kind: str, *what: str, waits: Callable[[], object]
 ) -> AsyncGenerator[None, None]:
     """Hold the lock for `what`; another process that has it is waited for.
 

@@ -6,9 +6,9 @@ import json
 import logging
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from ragtune.journal.file import journal_of
+from ragtune.journal.file import USERS, journal_of
 from ragtune.journal.lock import held
 from ragtune.journal.rows import Run
 
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from ragtune._api.calls import LocalFile
-    from ragtune.job.details import JobDetails
+    from ragtune._api.ports import Port
     from ragtune.journal.budget import Budget
     from ragtune.journal.file import Journal, JournalArgument
-    from ragtune.journal.lock import Waits
 
 __all__ = ["Recorder"]
 
@@ -54,9 +53,7 @@ class Recorder:
         """Whether anything is written."""
         return self._journal is not None and not self._sealed
 
-    def held(
-        self, port: Waits, kind: str, *what: str, waits: Callable[[], object]
-    ) -> AbstractAsyncContextManager[None]:
+    def held(self, port: Port, kind: str, *what: str, waits: Callable[[], object]) -> AbstractAsyncContextManager[None]:
         """Hold the lock between processes for `what`; see `ragtune.journal.lock.held`."""
         if self._journal is None or self._sealed:
             return _Free()
@@ -198,6 +195,10 @@ class Recorder:
         """Whether there is a run with a key, on whichever account."""
         return bool(self._read("SELECT 1 FROM run WHERE key = ? LIMIT 1", (key,)))
 
+    def run(self, run_id: int) -> Run:
+        """Return one run of the journal; without a journal, of the user's."""
+        return (self._journal or USERS).run(run_id)
+
     def runs_of(self, account: str, key: str) -> list[Run]:
         """Return the runs with a key, newest first."""
         query = "SELECT * FROM run WHERE account = ? AND key = ? ORDER BY id DESC"
@@ -209,17 +210,25 @@ class Recorder:
         alike = [r for r in rows if (r["training_file"], r["suffix"]) == (run.training_file, run.suffix)]
         return {str(r["job_id"]) for r in rows if r["job_id"]}, any(r["state"] in ("sent", "uncertain") for r in alike)
 
-    def seen(self, job: JobDetails) -> None:
+    def ended(
+        self,
+        job_id: str,
+        *,
+        status: str,
+        fine_tuned_model: str | None,
+        trained_tokens: int | None,
+        finished_at: datetime | None,
+        error: str | None,
+    ) -> None:
         """Write down what became of a job; one that is not in the journal stays out of it."""
         # A look must not make a file.
         if self._journal is None or not self._journal.path.exists():
             return
-        why = job.error.message if job.error else None
-        values = (job.status, job.fine_tuned_model, job.trained_tokens, _seconds(job.finished_at), why)
+        values = (status, fine_tuned_model, trained_tokens, _seconds(finished_at), error)
         self._execute(
             "UPDATE run SET status = ?, fine_tuned_model = ifnull(?, fine_tuned_model), "
             "trained_tokens = ifnull(?, trained_tokens), finished_at = ?, error = ? WHERE job_id = ?",
-            (*values, job.id),
+            (*values, job_id),
         )
 
     def maker_of(self, model: str, job_id: str | None) -> Run | None:
@@ -230,19 +239,19 @@ class Recorder:
 
     # Below
 
-    def _read(self, sql: str, parameters: Sequence[Any]) -> list[sqlite3.Row]:
+    def _read(self, sql: str, parameters: Sequence[object]) -> list[sqlite3.Row]:
         if self._journal is None:
             return []
-        with self._journal.opened(read_only=not self.writes) as database:
+        with self._journal._opened(read_only=not self.writes) as database:
             return database.rows(sql, parameters)
 
-    def _execute(self, sql: str, parameters: Sequence[Any]) -> None:
+    def _execute(self, sql: str, parameters: Sequence[object]) -> None:
         self._write(lambda connection: connection.execute(sql, parameters) and None, None)
 
     def _write(self, change: Callable[[sqlite3.Connection], T], unwritten: T) -> T:
         if self._journal is None or self._sealed:
             return unwritten
-        with self._journal.opened() as database, database.transaction() as connection:
+        with self._journal._opened() as database, database.transaction() as connection:
             return change(connection)
 
 

@@ -10,6 +10,8 @@ from ragtune._api.planning import GuardPort, PlanPort
 from ragtune.errors import Unsupported
 from ragtune.files import UploadedFile
 from ragtune.job import AsyncFineTuneJob, JobDetails
+from ragtune.job.core import list_jobs
+from ragtune.job.state import JobState
 from ragtune.maintenance.tables import Deleted, FileTable, ListedModel, ModelTable
 from ragtune.monitor import JobEvent
 from ragtune.plan import Plan
@@ -51,7 +53,7 @@ class AsyncMaintenance:
 
     async def jobs(self, *, limit: int | None = 20, status: str | None = None) -> JobTable[AsyncFineTuneJob]:
         """List jobs, newest first."""
-        return await AsyncFineTuneJob.list(self._api, limit=limit, status=status)
+        return await list_jobs(self._api, limit=limit, status=status)
 
     async def job(self, job_id: str) -> AsyncFineTuneJob:
         """Fetch a job; its writes are guarded too."""
@@ -78,7 +80,8 @@ class AsyncMaintenance:
         """Cancel a job; see `Maintenance.cancel`."""
         if dry_run:
             return await self._plan(lambda api: api.steer_job("cancel", job_id))
-        return AsyncFineTuneJob(self._api, JobDetails.from_wire(await self._api.steer_job("cancel", job_id)))
+        details = JobDetails.from_wire(await self._api.steer_job("cancel", job_id))
+        return AsyncFineTuneJob(JobState(api=self._api, details=details))
 
     @overload
     async def delete_model(

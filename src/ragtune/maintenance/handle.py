@@ -53,11 +53,11 @@ class Maintenance:
             status: only those in this status.
         """
         found = run(self._maintenance.jobs(limit=limit, status=status))
-        return JobTable(rows=tuple(FineTuneJob(job) for job in found))
+        return JobTable(rows=tuple(FineTuneJob(job._state) for job in found))
 
     def job(self, job_id: str) -> FineTuneJob:
         """Fetch a job; its `cancel`, `pause` and `resume` are guarded too."""
-        return FineTuneJob(run(self._maintenance.job(job_id)))
+        return FineTuneJob(run(self._maintenance.job(job_id))._state)
 
     def events(self, job_id: str, *, limit: int | None = 20) -> tuple[JobEvent, ...]:
         """Return a job's newest `limit` events (None: all), the oldest of them first."""
@@ -83,7 +83,7 @@ class Maintenance:
         """
         if dry_run:
             return run(self._maintenance.cancel(job_id, dry_run=True))
-        return FineTuneJob(run(self._maintenance.cancel(job_id)))
+        return FineTuneJob(run(self._maintenance.cancel(job_id))._state)
 
     @overload
     def delete_model(self, name: str, *, checkpoints: bool = False, dry_run: Literal[False] = False) -> Deleted: ...

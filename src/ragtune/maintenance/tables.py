@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ragtune._api.times import moment
+from ragtune._table import Table
 from ragtune.files import UploadedFile
-from ragtune.job import Table
 
 if TYPE_CHECKING:
     import datetime as dt

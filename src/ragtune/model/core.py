@@ -13,8 +13,9 @@ from ragtune._saved import read_saved, write_saved
 from ragtune._warn import warn
 from ragtune.errors import JournalError, ModelExpired, ModelNotReady, NoTunedModel
 from ragtune.job import JobDetails
+from ragtune.job.metadata import FINGERPRINT, SYSTEM, SYSTEM_TOO_LONG
 from ragtune.job.model_check import require_model
-from ragtune.job.prepare import FINGERPRINT, SYSTEM, SYSTEM_TOO_LONG
+from ragtune.job.state import JobState
 from ragtune.journal import USERS, Recorder
 from ragtune.model.answer import Answer
 from ragtune.model.expiry import Expiry, expiry_of, warn_of_end
@@ -113,7 +114,7 @@ class AsyncTunedModel:
                 except (openai.NotFoundError, ModelExpired):
                     logger.info("%s (%s) is not on the account any more", job.fine_tuned_model, job.id)
                     continue
-                return cls._of(api, job)
+                return cls._of(JobState(api=api, details=job))
         if going_on:
             raise ModelNotReady(_not_ready(going_on[0], api.dialect))
         message = (
@@ -122,32 +123,32 @@ class AsyncTunedModel:
         raise NoTunedModel(message)
 
     @classmethod
-    def _of(
-        cls, client: openai.AsyncOpenAI | Api, job: JobDetails, *, journal: JournalArgument = USERS
-    ) -> AsyncTunedModel:
+    def _of(cls, state: JobState) -> AsyncTunedModel:
         """Return the model that a job made.
 
         Raises:
             ModelNotReady: the job has not succeeded, or its server names no model.
         """
-        api = asynchronous(client)
+        api, job = state.api, state.details
         if job.fine_tuned_model is None:
             raise ModelNotReady(_not_ready(job, api.dialect))
         if api.dialect.serving is not None:
             logger.warning("%s answers once it is deployed: %s", job.fine_tuned_model, api.dialect.serving)
-        model = cls(api, job.fine_tuned_model, journal=journal)
+        model = cls(api, job.fine_tuned_model, journal=state.journal)
         model._learn_from(job)
         return model
 
     @classmethod
     async def from_job(cls, job: AsyncFineTuneJob) -> AsyncTunedModel:
         """Return the model that a job made; see `TunedModel.from_job`."""
-        from ragtune.job.core import api_of, journal_of
+        return await cls._from_state(job._state)
 
-        if job.details.fine_tuned_model is None:
-            await job.refresh()
-        model = cls._of(api_of(job), job.details, journal=journal_of(job))
-        await require_model(model._api, job.details, model.name)
+    @classmethod
+    async def _from_state(cls, state: JobState) -> AsyncTunedModel:
+        if state.details.fine_tuned_model is None:
+            await state.refresh()
+        model = cls._of(state)
+        await require_model(state.api, state.details, model.name)
         return model
 
     async def system(self) -> str | None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ragtune._api import Api, synchronous
 from ragtune._sync import run
-from ragtune.job.handle import core_of
 from ragtune.journal import USERS
 from ragtune.model.core import AsyncTunedModel
 from ragtune.model.stream import AnswerStream
@@ -68,6 +67,7 @@ class TunedModel:
 
     @classmethod
     def _around(cls, model: AsyncTunedModel) -> TunedModel:
+        """Return the face of a model that another room made."""
         face = cls.__new__(cls)
         face._model = model
         return face
@@ -105,7 +105,7 @@ class TunedModel:
             ModelNotReady: the job has not succeeded, or its model does not answer to its name yet.
             NoTunedModel: the model was deleted since.
         """
-        return cls._around(run(AsyncTunedModel.from_job(core_of(job))))
+        return cls._around(run(AsyncTunedModel._from_state(job._state)))
 
     def system(self) -> str | None:
         """Return the system prompt that goes with each question; the account is asked for it the first time."""
@@ -231,8 +231,3 @@ class TunedModel:
 
     def __repr__(self) -> str:
         return repr(self._model).removeprefix("Async")
-
-
-def around(model: AsyncTunedModel) -> TunedModel:
-    """Return the face of a model, for the rooms that make models."""
-    return TunedModel._around(model)

@@ -7,8 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from ragtune.errors import JobCancelled, JobFailed, RagtuneError
-from ragtune.job import AsyncFineTuneJob
-from ragtune.job.core import api_of, journal_of, local_files, saw
+from ragtune.job.core import list_jobs
 from ragtune.job.model_check import APPEARS_WITHIN_S, require_model
 from ragtune.model import AsyncTunedModel
 from ragtune.monitor.events import EventReader, JobEvent
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     import openai
 
     from ragtune._api import Api
-    from ragtune.job import JobDetails, JobTable
+    from ragtune.job import AsyncFineTuneJob, JobDetails, JobTable
     from ragtune.monitor.metrics import MetricRow, Metrics
 
 logger = logging.getLogger("ragtune")
@@ -58,7 +57,8 @@ class AsyncJobMonitor:
 
     def __init__(self, job: AsyncFineTuneJob, *, poll_s: float = 20.0, patience_s: float = 300.0) -> None:
         self._job = job
-        self._api: Api = api_of(job)
+        self._state = job._state
+        self._api: Api = self._state.api
         self._poll_s = poll_s
         self._patience_s = patience_s
         self._pace = Pace()
@@ -111,7 +111,8 @@ class AsyncJobMonitor:
         poller = self._poller(None)
         await poller.look(self._look)
         events = await poller.look(EventReader(self._api, self._job.id).new)
-        rows = [row for event in events if (row := row_from(event.data, event.created_at)) is not None]
+        found = [row_from(event.data, event.created_at) for event in events]
+        rows = [row for row in found if row is not None]
         for file_id in self._job.details.result_files:
             rows += await self._rows_of(file_id)
         return merged(rows)
@@ -121,7 +122,7 @@ class AsyncJobMonitor:
         cls, client: openai.AsyncOpenAI | Api, *, limit: int | None = 20, status: str | None = None
     ) -> JobTable[AsyncFineTuneJob]:
         """List the account's jobs as a table; see `JobMonitor.table`."""
-        return await AsyncFineTuneJob.list(client, limit=limit, status=status)
+        return await list_jobs(client, limit=limit, status=status)
 
     def _poller(self, timeout_s: float | None) -> Poller:
         return Poller(self._api, poll_s=self._poll_s, patience_s=self._patience_s, timeout_s=timeout_s, late=self._late)
@@ -151,15 +152,14 @@ class AsyncJobMonitor:
 
     async def _look(self, timeout_s: float) -> float | None:
         """Look at the job; returns the seconds after which the server wants to be asked again."""
-        body = await self._api.look("fine_tuning.jobs.retrieve", timeout_s=timeout_s, fine_tuning_job_id=self._job.id)
-        await saw(self._job, body)
+        asked_s = await self._state.look(timeout_s)
         paused = self._job.status == "paused"
         if paused and not self._was_paused:
             logger.warning(
                 "%s is paused; it goes on after job.resume(), until then there is only waiting", self._job.id
             )
         self._was_paused = paused
-        return body.poll_after_s
+        return asked_s
 
     async def _model(self, poller: Poller, bar: ProgressBar) -> AsyncTunedModel:
         """Return the finished job's model once the server answers to its name, or say what became of the job."""
@@ -171,7 +171,7 @@ class AsyncJobMonitor:
             raise await self._failure()
         window_s = max(0.0, min(poller.left_s, APPEARS_WITHIN_S))
         job = await self._named(poller, window_s)
-        model = AsyncTunedModel._of(self._api, job, journal=journal_of(self._job))
+        model = AsyncTunedModel._of(self._state)
 
         def waits() -> None:
             bar.end(f"{job.status}, its model does not answer yet")
@@ -195,7 +195,7 @@ class AsyncJobMonitor:
         job, error = self._job.details, self._job.details.error
         code, said = (error.code, error.message) if error else (None, None)
         place = blame(error)
-        file = local_files(self._job).get(place.file or "")
+        file = self._state.files.get(place.file or "")
         lines, shown = place.numbers, None
         if file is not None and lines:
             line, shown = await self._api.port.work(excerpt, file, place)

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from ragtune._sync import iterate, run
 from ragtune.errors import JobFailed
-from ragtune.job import FineTuneJob
-from ragtune.job.handle import core_of
-from ragtune.model.handle import around
+from ragtune.job import AsyncFineTuneJob, list_jobs
+from ragtune.model import TunedModel
 from ragtune.monitor.core import AsyncJobMonitor
 from ragtune.monitor.many import follow_many
 
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     import openai
 
     from ragtune._api import Api
-    from ragtune.job import JobTable
-    from ragtune.model import TunedModel
+    from ragtune.job import FineTuneJob, JobTable
     from ragtune.monitor.events import JobEvent
     from ragtune.monitor.metrics import Metrics
 
@@ -52,7 +50,7 @@ class JobMonitor:
 
     def __init__(self, job: FineTuneJob, *, poll_s: float = 20.0, patience_s: float = 300.0) -> None:
         self._job = job
-        self._monitor = AsyncJobMonitor(core_of(job), poll_s=poll_s, patience_s=patience_s)
+        self._monitor = AsyncJobMonitor(AsyncFineTuneJob(job._state), poll_s=poll_s, patience_s=patience_s)
 
     @property
     def job(self) -> FineTuneJob:
@@ -109,7 +107,7 @@ class JobMonitor:
         """
         end = on_end
         try:
-            return around(
+            return TunedModel._around(
                 run(
                     self._monitor.wait(
                         timeout_s,
@@ -132,7 +130,7 @@ class JobMonitor:
         cls, client: openai.OpenAI | Api, *, limit: int | None = 20, status: str | None = None
     ) -> JobTable[FineTuneJob]:
         """List the account's jobs, newest first, as a table with `.to_pandas()`; the same as `list_jobs`."""
-        return FineTuneJob.list(client, limit=limit, status=status)
+        return list_jobs(client, limit=limit, status=status)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._job!r})"
@@ -171,6 +169,6 @@ def watch_many(
         ```
     """
     faces = {job.id: job for job in jobs}
-    cores = [core_of(job) for job in faces.values()]
-    for job in iterate(follow_many(cores, timeout_s=timeout_s, poll_s=poll_s, patience_s=patience_s)):
+    states = [job._state for job in faces.values()]
+    for job in iterate(follow_many(states, timeout_s=timeout_s, poll_s=poll_s, patience_s=patience_s)):
         yield faces[job.id]

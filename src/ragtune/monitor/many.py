@@ -6,21 +6,20 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ragtune.job.core import api_of, saw
 from ragtune.monitor.polling import Poller
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
 
     from ragtune._api import Api
-    from ragtune.job import AsyncFineTuneJob
+    from ragtune.job.state import JobState
 
 __all__ = ["follow_many"]
 
 
 async def follow_many(
-    jobs: Iterable[AsyncFineTuneJob], *, timeout_s: float | None, poll_s: float, patience_s: float
-) -> AsyncGenerator[AsyncFineTuneJob, None]:
+    jobs: Iterable[JobState], *, timeout_s: float | None, poll_s: float, patience_s: float
+) -> AsyncGenerator[JobState, None]:
     """Iterate jobs as their status changes; see `ragtune.watch_many`."""
     going = {job.id: job for job in jobs}
     if not going:
@@ -30,7 +29,7 @@ async def follow_many(
     def late() -> str:
         return f"{len(going)} of {count} jobs have not ended; they run on, rt.watch_many(jobs) comes back to them"
 
-    api = api_of(next(iter(going.values())))
+    api = next(iter(going.values())).api
     poller = Poller(api, poll_s=poll_s, patience_s=patience_s, timeout_s=timeout_s, late=late)
     round_ = _Round(api, poller)
     while True:
@@ -39,8 +38,8 @@ async def follow_many(
         for job in list(going.values()):
             if job.details.is_final:
                 del going[job.id]
-            if job.status != told[job.id]:
-                told[job.id], news = job.status, True
+            if job.details.status != told[job.id]:
+                told[job.id], news = job.details.status, True
                 yield job
         if not going:
             return
@@ -56,16 +55,17 @@ class _Round:
         # Requests that it took to find the jobs in the account's list, and those that were not in it.
         self._cost = 1
 
-    async def look(self, going: dict[str, AsyncFineTuneJob]) -> float | None:
+    async def look(self, going: dict[str, JobState]) -> float | None:
         """Look at each job; returns the seconds after which the server wants to be asked again."""
         missing, asked_s = dict(going), None
         if len(going) > self._cost:
             asked_s = await self._poller.look(partial(self._list, missing))
         for job in missing.values():
-            asked_s = await self._poller.look(partial(_one, job))
+            # Each through its own account: they need not all be on the one whose list was read.
+            asked_s = await self._poller.look(job.look)
         return asked_s
 
-    async def _list(self, missing: dict[str, AsyncFineTuneJob], timeout_s: float) -> float | None:
+    async def _list(self, missing: dict[str, JobState], timeout_s: float) -> float | None:
         """Look at the jobs that are on the first pages of the account's list, and take them out of `missing`."""
         asked_s, read = None, 0
         async with aclosing(self._api.pages("fine_tuning.jobs.list", timeout_s=timeout_s)) as pages:
@@ -73,16 +73,9 @@ class _Round:
                 asked_s, read = page.poll_after_s, read + 1
                 for body in page.get("data") or ():
                     if body.get("id") in missing:
-                        await saw(missing.pop(body["id"]), body)
+                        await missing.pop(body["id"]).saw(body)
                 # A further page is worth it while asking for each job would take more.
                 if len(missing) <= read:
                     break
         self._cost = read + len(missing)
         return asked_s
-
-
-async def _one(job: AsyncFineTuneJob, timeout_s: float) -> float | None:
-    # Each through its own account: they need not all be on the one whose list was read.
-    body = await api_of(job).look("fine_tuning.jobs.retrieve", timeout_s=timeout_s, fine_tuning_job_id=job.id)
-    await saw(job, body)
-    return body.poll_after_s

@@ -1,0 +1,142 @@
+"""What is known of one job in this program: one value beneath both faces, the monitor and the model.
+
+A look by any of them is seen by all. Nothing here keeps a connection; the account is reached through `api`.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ragtune._api import gather
+from ragtune._saved import read_saved, write_saved
+from ragtune.job.details import Checkpoint, JobDetails
+from ragtune.job.metadata import KEY
+from ragtune.journal import USERS, Recorder, note
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ragtune._api import Api
+    from ragtune._api.calls import Json, LocalFile
+    from ragtune.journal import JournalArgument
+
+__all__ = ["JobState", "fetch", "fetch_saved", "newest"]
+
+
+@dataclass(kw_only=True, eq=False)
+class JobState:
+    """A job as this program knows it.
+
+    Attributes:
+        api: the account that it belongs to.
+        details: the job as it was when it was last looked at.
+        journal: where its end is written.
+        files: the local files that it was made from, by `training_file` and `validation_file`; a server's complaint is
+            then traced to a local line. Empty where that is not known.
+        reused: whether `create` found it instead of making one.
+    """
+
+    api: Api
+    details: JobDetails
+    journal: JournalArgument = USERS
+    files: Mapping[str, LocalFile] = field(default_factory=dict)
+    reused: bool = False
+    _end_noted: bool = field(default=False, init=False, repr=False)
+
+    @property
+    def id(self) -> str:
+        """The server's name for the job."""
+        return self.details.id
+
+    async def refresh(self) -> None:
+        """Look at the job."""
+        await self.saw(await self.api.job(self.id))
+
+    async def look(self, timeout_s: float) -> float | None:
+        """Look once, for those who look again anyhow; returns the seconds after which the server wants to be asked.
+
+        Args:
+            timeout_s: seconds that the server may be silent.
+        """
+        name = "fine_tuning.jobs.retrieve"
+        body = await self.api.look(name, timeout_s=timeout_s, fine_tuning_job_id=self.id)
+        await self.saw(body)
+        return body.poll_after_s
+
+    async def steer(self, verb: str) -> None:
+        """Cancel, pause or resume the job (`verb` is the call's name)."""
+        await self.saw(await self.api.steer_job(verb, self.id))
+
+    async def saw(self, body: Json) -> None:
+        """Take over what was read of the job."""
+        self.details = JobDetails.from_wire(body)
+        await self.note_end()
+
+    async def note_end(self) -> None:
+        """Write into the journal how the job ended, once, whoever looks at it."""
+        job = self.details
+        if self._end_noted or not job.is_final:
+            return
+        self._end_noted = True
+        write = partial(
+            Recorder(self.journal).ended,
+            job.id,
+            status=job.status,
+            fine_tuned_model=job.fine_tuned_model,
+            trained_tokens=job.trained_tokens,
+            finished_at=job.finished_at,
+            error=job.error.message if job.error else None,
+        )
+        await note(self.api.port, f"{job.id} {job.status}", write)
+
+    async def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """Return the models along the way, newest first."""
+        return tuple(Checkpoint.from_wire(body) for body in await gather(self.api.checkpoints(self.id)))
+
+    async def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a small file that `fetch_saved` reads."""
+        body = {"job_id": self.id, "model": self.details.model, "key": self.details.metadata.get(KEY)}
+        return await self.api.port.work(write_saved, path, "job", body)
+
+    def described(self, face: str) -> str:
+        """Return the representation of a handle whose class is called `face`."""
+        return f"{face}(id={self.id!r}, status={self.details.status!r}, model={self.details.model!r})"
+
+
+async def fetch(api: Api, job_id: str, *, journal: JournalArgument = USERS) -> JobState:
+    """Read one job; when it has ended and the journal has it, that is written there."""
+    state = JobState(api=api, details=JobDetails.from_wire(await api.job(job_id)), journal=journal)
+    await state.note_end()
+    return state
+
+
+async def fetch_saved(api: Api, path: str | os.PathLike[str]) -> JobState:
+    """Read the job that was saved in `path`.
+
+    Raises:
+        RagtuneError: the file is missing or is no saved job.
+    """
+    saved = await api.port.work(read_saved, path, "job")
+    return await fetch(api, saved["job_id"])
+
+
+async def newest(
+    api: Api, *, limit: int | None = 20, status: str | None = None, metadata: dict[str, str] | None = None
+) -> list[JobState]:
+    """Read the account's jobs, newest first; arguments as in `ragtune.list_jobs`."""
+    found: list[JobDetails] = []
+    async with aclosing(api.jobs(metadata=metadata)) as jobs:
+        async for body in jobs:
+            if limit is not None and len(found) >= limit:
+                break
+            details = JobDetails.from_wire(body)
+            if status is None or details.status == status:
+                found.append(details)
+    # Stable, so that jobs of one second keep the server's order.
+    found.sort(key=lambda job: job.created_at.timestamp() if job.created_at else 0.0, reverse=True)
+    return [JobState(api=api, details=details) for details in found]
