@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,34 @@ def test_a_system_prompt_too_long_for_the_metadata_is_remembered(
     assert not recwarn.list
     with pytest.warns(UserWarning, match="more than a job's metadata can keep"):
         assert rt.TunedModel(real, model.name, journal=None).system() is None
+
+
+def test_a_journal_of_an_earlier_version_is_read_and_gone_on_with(
+    real: openai.OpenAI, journal: rt.Journal, tmp_path: Path
+) -> None:
+    """The file holds an order for these very rows: today's key for it is the same, so it would not be bought twice."""
+    with closing(sqlite3.connect(journal.path)) as file:
+        file.executescript(Path(__file__).with_name("journal_0_1_0.sql").read_text(encoding="utf-8"))
+    lost, done = journal.runs()
+    assert (done.state, done.status, done.system, done.predicted_tokens) == ("created", "succeeded", "Add.", 312)
+    assert (done.begun_at.date(), done.billed_usd) == (date(2026, 11, 26), 0.0)
+    assert (lost.state, lost.known, lost.cost_usd, lost.job_id) == ("sent", ("ftjob-1",), None, None)
+    assert [(spend.model, spend.jobs) for spend in journal.spend()] == [
+        ("tiny-random", 1),
+        ("gpt-4o-mini-2024-07-18", 1),
+    ]
+    assert [(upload.state, upload.bytes) for upload in journal.uploads()] == [("done", 1547)]
+    journal.give_up(lost.id)
+    assert done.fine_tuned_model is not None
+    model = rt.TunedModel(real, done.fine_tuned_model, journal=journal)
+    assert (model.system(), model.fingerprint) == ("Add.", done.fingerprint)
+    rows = [{"q": f"What is {n} + {n}?", "a": str(n + n)} for n in range(12)]
+    builder = rt.DatasetBuilder.from_rows(rows).chat(system="Add.", user="{q}", assistant="{a}")
+    spec = rt.TuneSpec(model="tiny-random", method=rt.Supervised(n_epochs=1), seed=7)
+    job = rt.FineTuneJob.create(real, builder.build(tmp_path / "sums"), spec, journal=journal)
+    new, given_up, _ = journal.runs()
+    assert (new.job_id, new.key, new.account == done.account) == (job.id, done.key, False)
+    assert given_up.state == "failed"
 
 
 def test_the_users_own_journal_is_the_default_and_none_is_off(real: openai.OpenAI, dataset: rt.Dataset) -> None:

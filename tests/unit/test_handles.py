@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from ragtune._api import asynchronous, synchronous
 from ragtune._api.calls import CALLS
 from ragtune._api.times import moment
 from ragtune._saved import read_saved, write_saved
+from ragtune.job.prepare import CreateOptions
 from ragtune.plan import PlannedCall
 
 if TYPE_CHECKING:
@@ -41,6 +43,23 @@ def test_twins_have_the_same_methods_with_the_same_arguments(sync: type, twin: t
         assert isinstance(vars(sync)[name], property) == isinstance(vars(twin)[name], property), name
         if callable(mine):
             assert list(inspect.signature(mine).parameters) == list(inspect.signature(theirs).parameters), name
+
+
+@pytest.mark.parametrize("face", [rt.FineTuneJob, rt.AsyncFineTuneJob])
+def test_create_and_plan_name_the_same_keywords(face: Any) -> None:
+    """`help()` and editors show them: none hides behind `**options`."""
+    create, plan = (inspect.signature(method).parameters for method in (face.create, face.plan))
+    assert all(one.kind is not inspect.Parameter.VAR_KEYWORD for one in (*create.values(), *plan.values()))
+    settings = [field.name for field in fields(CreateOptions)]
+    assert list(create)[4:] == list(plan)[4:] == settings
+    assert [create[name].default for name in settings] == [field.default for field in fields(CreateOptions)]
+
+
+def test_an_old_spelling_warns_at_the_callers_line() -> None:
+    """The warning names the way on; nothing else stands in the way before the client is looked at."""
+    with pytest.warns(DeprecationWarning, match=r"use ragtune\.list_jobs") as told, pytest.raises(TypeError):
+        rt.FineTuneJob.list(None)  # type: ignore[arg-type]
+    assert told[0].filename == __file__
 
 
 @pytest.mark.parametrize("error", [None, {}, {"code": None, "message": None, "param": None}, ""])

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from ragtune._api import asynchronous
 from ragtune._warn import deprecated
-from ragtune.job import dry_run as dry_runs
 from ragtune.job import submit
+from ragtune.job.dry_run import planned
 from ragtune.job.preflight import WARN_DAYS
 from ragtune.job.prepare import CreateOptions
 from ragtune.job.state import JobState, fetch, fetch_saved, newest
@@ -105,7 +105,7 @@ class AsyncFineTuneJob:
             budget=budget,
             journal=journal,
         )
-        return await dry_runs.plan(asynchronous(client), dataset, spec, options, probe=probe)
+        return await planned(asynchronous(client), dataset, spec, options, probe=probe)
 
     @overload
     @classmethod
@@ -181,7 +181,7 @@ class AsyncFineTuneJob:
         )
         api = asynchronous(client)
         if dry_run:
-            return await dry_runs.plan(api, dataset, spec, options)
+            return await planned(api, dataset, spec, options)
         return cls(await submit.create(api, dataset, spec, options))
 
     @classmethod

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from ragtune.journal import Run
     from ragtune.spec import TuneSpec
 
-__all__ = ["plan"]
+__all__ = ["planned"]
 
 
-async def plan(
+async def planned(
     api: Api, data: Dataset | UploadedFile | str, spec: TuneSpec, options: CreateOptions, *, probe: bool = False
 ) -> Plan:
     """Return what `create` would do; see `FineTuneJob.plan`."""

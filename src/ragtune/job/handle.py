@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal, overload
 from ragtune._api import synchronous
 from ragtune._sync import run
 from ragtune._warn import deprecated
-from ragtune.job import dry_run as dry_runs
 from ragtune.job import submit
+from ragtune.job.dry_run import planned
 from ragtune.job.preflight import WARN_DAYS
 from ragtune.job.prepare import CreateOptions
 from ragtune.job.state import JobState, fetch, fetch_saved, newest
@@ -129,7 +129,7 @@ class FineTuneJob:
             budget=budget,
             journal=journal,
         )
-        return run(dry_runs.plan(synchronous(client), dataset, spec, options, probe=probe))
+        return run(planned(synchronous(client), dataset, spec, options, probe=probe))
 
     @overload
     @classmethod
@@ -236,7 +236,7 @@ class FineTuneJob:
         )
         api = synchronous(client)
         if dry_run:
-            return run(dry_runs.plan(api, dataset, spec, options))
+            return run(planned(api, dataset, spec, options))
         return cls(run(submit.create(api, dataset, spec, options)))
 
     @classmethod
