@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from contextlib import closing, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ragtune.errors import JournalError
 
@@ -159,12 +159,12 @@ class Database:
             self._reserve.unlink(missing_ok=True)
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[sqlite3.Row]:
         """Read all rows of one query."""
         with self._lock:
             return self._connection.execute(sql, parameters).fetchall()
 
-    def row(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Row | None:
+    def row(self, sql: str, parameters: Sequence[object] = ()) -> sqlite3.Row | None:
         """Read the first row of one query, or None."""
         with self._lock:
             found: sqlite3.Row | None = self._connection.execute(sql, parameters).fetchone()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Generator, Iterator
@@ -20,7 +20,7 @@ class SuspendedError(RuntimeError):
     """A coroutine of the synchronous side waited for something that only an event loop can bring."""
 
 
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
+def run(coroutine: Coroutine[object, None, T]) -> T:
     """Return what `coroutine` returns; it must not suspend.
 
     Raises:
@@ -57,7 +57,7 @@ async def _next(source: AsyncGenerator[T, None]) -> T:
     return await anext(source)
 
 
-async def _close(source: AsyncGenerator[Any, None]) -> None:
+async def _close(source: AsyncGenerator[object, None]) -> None:
     await source.aclose()
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ class Table(Generic[Row]):
 
     rows: tuple[Row, ...]
 
-    def columns(self) -> dict[str, list[Any]]:
+    def columns(self) -> dict[str, list[object]]:
         """Return the cells by column, in the order of the rows."""
         raise NotImplementedError
 
@@ -67,31 +67,34 @@ class Table(Generic[Row]):
         return self.rows[index]
 
     def __str__(self) -> str:
-        columns = {name: [name, *map(_short, cells)] for name, cells in self.columns().items()}
-        widths = {name: max(map(len, cells)) for name, cells in columns.items()}
-        padded = [[cell.ljust(widths[name]) for cell in cells] for name, cells in columns.items()]
+        padded = []
+        for name, cells in self.columns().items():
+            texts = [name, *map(_short, cells)]
+            width = max(map(len, texts))
+            padded.append([text.ljust(width) for text in texts])
         return "\n".join("  ".join(line).rstrip() for line in zip(*padded, strict=True))
 
     def _repr_html_(self) -> str:
         columns = self.columns()
         head = "".join(f"<th>{escape(name)}</th>" for name in columns)
-        lines = zip(*columns.values(), strict=True)
-        body = "".join("<tr>" + "".join(f"<td>{escape(_cell(c))}</td>" for c in line) + "</tr>" for line in lines)
+        body = ""
+        for line in zip(*columns.values(), strict=True):
+            body += "<tr>" + "".join(f"<td>{escape(_cell(cell))}</td>" for cell in line) + "</tr>"
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _kind(cells: list[Any]) -> str | None:
+def _kind(cells: list[object]) -> str | None:
     # Text columns stay plain objects: otherwise pandas makes NaN of a name that is None.
     return "object" if any(isinstance(cell, str) or cell is None for cell in cells) else None
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     """A cell of a line of text: an error message would make every line as long as itself, a name stays whole."""
     text = _cell(value)
     return shorten(text, LONGEST, placeholder=" ...") if " " in text and len(text) > LONGEST else text
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, float):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from ragtune import limits
@@ -75,7 +75,7 @@ class Dialect:
     suffix: Literal["optional", "refused"] = "optional"
     longest_suffix: int = limits.MAX_SUFFIX
     needs_validation: frozenset[str] = frozenset()
-    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    extra_body: Mapping[str, object] = field(default_factory=dict)
     uploads_in_parts: bool | None = True
     file_status: bool = True
     statuses: Mapping[str, str] = field(default_factory=dict)
@@ -161,7 +161,10 @@ DIALECTS = (
 def dialect_of(base_url: str) -> Dialect:
     """Return the dialect of the server at `base_url`; `generic` when it is not known."""
     host = (urlsplit(base_url).hostname or "").lower()
-    return next((known for known in DIALECTS if any(fnmatchcase(host, one) for one in known.hosts)), GENERIC)
+    for known in DIALECTS:
+        if any(fnmatchcase(host, pattern) for pattern in known.hosts):
+            return known
+    return GENERIC
 
 
 def dialect_named(name: str) -> Dialect:

@@ -105,7 +105,7 @@ class Unsupported(RagtuneError):
         self.feature = feature
         self.reason = reason
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.provider, self.feature, self.reason)
 
 
@@ -188,7 +188,7 @@ class JobFailed(RagtuneError):
         """The first of `lines`, or None."""
         return self.lines[0] if self.lines else None
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         names = ("code", "param", "lines", "path", "excerpt", "job_id")
         return _rebuild_job_failed, (str(self), {name: getattr(self, name) for name in names})
 

@@ -21,7 +21,7 @@ _CURVES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def loss_curve(columns: Mapping[str, Sequence[Any]], path: str | os.PathLike[str], *, title: str) -> Path:
+def loss_curve(columns: Mapping[str, Sequence[object]], path: str | os.PathLike[str], *, title: str) -> Path:
     """Draw loss against step and return the written file's path; missing folders are made.
 
     Args:

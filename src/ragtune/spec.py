@@ -104,7 +104,7 @@ class Supervised:
     def __post_init__(self) -> None:
         _check_common(self)
 
-    def hyperparameters(self) -> dict[str, Any]:
+    def hyperparameters(self) -> dict[str, object]:
         """Return what goes over the wire; "auto" is what a server does anyway and stays out."""
         return _common(self)
 
@@ -142,7 +142,7 @@ class DPO:
         if self.beta != "auto":
             _number("beta", self.beta, low=0.0, high=limits.MAX_BETA, auto=True)
 
-    def hyperparameters(self) -> dict[str, Any]:
+    def hyperparameters(self) -> dict[str, object]:
         """Return what goes over the wire; "auto" stays out."""
         return _common(self) | _set(beta=self.beta)
 
@@ -177,8 +177,8 @@ class Reinforcement:
     """
 
     type: ClassVar[str] = "reinforcement"
-    grader: Mapping[str, Any]
-    response_format: Mapping[str, Any] | None = None
+    grader: Mapping[str, object]
+    response_format: Mapping[str, object] | None = None
     reasoning_effort: str | None = None
     compute_multiplier: float | Auto = "auto"
     eval_interval: int | Auto = "auto"
@@ -199,7 +199,7 @@ class Reinforcement:
         _whole("eval_interval", self.eval_interval, low=1)
         _whole("eval_samples", self.eval_samples, low=1)
 
-    def hyperparameters(self) -> dict[str, Any]:
+    def hyperparameters(self) -> dict[str, object]:
         """Return what goes over the wire; "auto" and None stay out."""
         return _common(self) | _set(
             reasoning_effort=self.reasoning_effort,
@@ -330,7 +330,7 @@ def _check_common(method: Method) -> None:
         )
 
 
-def _common(method: Method) -> dict[str, Any]:
+def _common(method: Method) -> dict[str, object]:
     rate = method.learning_rate
     return _set(
         n_epochs=method.n_epochs,
@@ -340,7 +340,7 @@ def _common(method: Method) -> dict[str, Any]:
     )
 
 
-def _set(**values: Any) -> dict[str, Any]:
+def _set(**values: object) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None and value != "auto"}
 
 

@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ragtune._api.times import moment
 from ragtune._sqlite import Database
@@ -162,7 +162,7 @@ class Webhooks:
         try:
             if self._tolerance_s < LONGEST_TOLERANCE_S:
                 self._webhooks.verify_signature(payload, plain, secret=self._secret, tolerance=self._tolerance_s)
-            said: Any = self._webhooks.unwrap(payload, plain, secret=self._secret)
+            said: object = self._webhooks.unwrap(payload, plain, secret=self._secret)
         except openai.InvalidWebhookSignatureError:
             raise
         except (ValueError, TypeError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ragtune._api.calls import ORGANIZATION_HEADER, Reply
 from ragtune._api.errors import UnreadableReplyError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ragtune.dialects import Dialect
 
 A = TypeVar("A")
-J = TypeVar("J", bound="dict[str, Any]")
+J = TypeVar("J", bound="Json")
 B = TypeVar("B")
 
 
@@ -74,7 +74,7 @@ class Api:
             return None
         return reply.organization if isinstance(reply, Reply) else None
 
-    async def _items(self, name: str, **query: Any) -> AsyncGenerator[Json, None]:
+    async def _items(self, name: str, **query: object) -> AsyncGenerator[Json, None]:
         """Iterate a list to the end of its pages, each item once."""
         seen: set[str] = set()
         known_in_a_row = 0
@@ -89,12 +89,12 @@ class Api:
                     seen.add(item["id"])
                     yield item
 
-    async def look(self, name: str, *, timeout_s: float, **query: Any) -> Reply:
+    async def look(self, name: str, *, timeout_s: float, **query: object) -> Reply:
         """Read once, for those who look again anyhow: the client repeats nothing, a silent server is given up."""
         reply = self._understood(name, await self.port.call(name, retries=0, timeout_s=timeout_s, **query))
         return reply if isinstance(reply, Reply) else Reply(reply)
 
-    async def pages(self, name: str, *, timeout_s: float, **query: Any) -> AsyncGenerator[Reply, None]:
+    async def pages(self, name: str, *, timeout_s: float, **query: object) -> AsyncGenerator[Reply, None]:
         """Iterate a list page by page, each page one look; the reader stops where it knows enough."""
         after: Json = {}
         while True:
@@ -206,7 +206,7 @@ class Api:
         return await self.port.call("completions.create", **request)
 
     def map(
-        self, function: Callable[[A], Coroutine[Any, Any, B]], values: Sequence[A], *, concurrency: int
+        self, function: Callable[[A], Coroutine[object, None, B]], values: Sequence[A], *, concurrency: int
     ) -> AsyncGenerator[tuple[int, B], None]:
         """Apply `function` to all values, several at a time; yields (index, result) as they finish."""
         return self.port.map(function, values, concurrency=concurrency)

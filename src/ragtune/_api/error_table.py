@@ -69,9 +69,8 @@ class Trouble:
 
     def fits(self, status: Status, *, code: str | None, says: str, call: str, subject: str) -> bool:
         """Whether the row speaks of such an answer."""
-        family = status if isinstance(status, str) else "5xx" if status >= 500 else "other"
         return (
-            self.status in (status, family)
+            self.status in (status, _family(status))
             and self.code in (None, code)
             and (self.says is None or re.search(self.says, says) is not None)
             and (self.calls is None or re.fullmatch(self.calls, call) is not None)
@@ -89,6 +88,13 @@ class Trouble:
             here=_HERE if is_loopback(base_url) else "",
             list=_LISTS.get(call.partition(".")[0], "the server's documentation says what it serves"),
         )
+
+
+def _family(status: Status) -> Status:
+    """What a row may call a status beside its number; what is no status of HTTP's has its name only."""
+    if isinstance(status, str):
+        return status
+    return "5xx" if status >= 500 else "other"
 
 
 TROUBLES: tuple[Trouble, ...] = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ragtune._api.error_table import find, subject_of
 from ragtune._api.times import http_date
@@ -17,7 +17,7 @@ from ragtune._keys import redact
 from ragtune.errors import RagtuneError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import openai
 
@@ -30,7 +30,7 @@ class UnreadableReplyError(RagtuneError, ValueError):
 
 
 @contextmanager
-def explaining(call: str, arguments: dict[str, Any], *, base_url: str, key: str | None) -> Iterator[None]:
+def explaining(call: str, arguments: Mapping[str, object], *, base_url: str, key: str | None) -> Iterator[None]:
     """Turn what the client raises inside into what we know about it; keys are struck from messages."""
     import openai
 

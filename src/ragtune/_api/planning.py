@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ragtune._api.calls import CALLS, FilePart, LocalFile, PlannedCall
 from ragtune._keys import redact
@@ -45,25 +45,25 @@ class _Before:
     async def sleep(self, seconds: float) -> None:
         await self._behind.sleep(seconds)
 
-    async def work(self, function: Callable[..., B], *arguments: Any) -> B:
+    async def work(self, function: Callable[..., B], *arguments: object) -> B:
         return await self._behind.work(function, *arguments)
 
     async def call(
-        self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: Any
+        self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: object
     ) -> Json:
         return await self._behind.call(name, retries=retries, timeout_s=timeout_s, **arguments)
 
-    def items(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
+    def items(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         return self._behind.items(name, **arguments)
 
-    def stream(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
+    def stream(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         return self._behind.stream(name, **arguments)
 
-    async def content(self, name: str, /, **arguments: Any) -> bytes:
+    async def content(self, name: str, /, **arguments: object) -> bytes:
         return await self._behind.content(name, **arguments)
 
     def map(
-        self, function: Callable[[A], Coroutine[Any, Any, B]], values: Sequence[A], *, concurrency: int
+        self, function: Callable[[A], Coroutine[object, None, B]], values: Sequence[A], *, concurrency: int
     ) -> AsyncGenerator[tuple[int, B], None]:
         return self._behind.map(function, values, concurrency=concurrency)
 
@@ -84,7 +84,7 @@ class PlanPort(_Before):
         raise PlanEnd
 
     async def call(
-        self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: Any
+        self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: object
     ) -> Json:
         """Record a call and answer its happy end."""
         if self.probes and not CALLS[name].writes:
@@ -93,7 +93,7 @@ class PlanPort(_Before):
         number = sum(planned.name == name for planned in self.calls)
         return _happy_end(name, arguments, number)
 
-    async def items(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
+    async def items(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Record a list and find nothing in it."""
         if not self.probes:
             self._record(name, arguments)
@@ -101,14 +101,14 @@ class PlanPort(_Before):
         async for item in super().items(name, **arguments):
             yield item
 
-    async def stream(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
+    async def stream(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Record a streamed answer and say nothing."""
         self._record(name, arguments | {"stream": True})
         nothing: tuple[Json, ...] = ()
         for chunk in nothing:
             yield chunk
 
-    async def content(self, name: str, /, **arguments: Any) -> bytes:
+    async def content(self, name: str, /, **arguments: object) -> bytes:
         """Record a download of nothing."""
         if self.probes:
             return await super().content(name, **arguments)
@@ -126,7 +126,7 @@ class GuardPort(_Before):
     """Lets reads pass and stops writes."""
 
     async def call(
-        self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: Any
+        self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: object
     ) -> Json:
         """Make a read.
 
@@ -143,7 +143,7 @@ class GuardPort(_Before):
         return await super().call(name, retries=retries, timeout_s=timeout_s, **arguments)
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: object) -> object:
     if isinstance(value, LocalFile | FilePart):
         return value.describe()
     if isinstance(value, dict):

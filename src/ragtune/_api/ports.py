@@ -10,7 +10,7 @@ import asyncio
 import queue
 import threading
 import time
-from functools import reduce
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ragtune._api.calls import ORGANIZATION_HEADER, FilePart, LocalFile, Reply
@@ -20,7 +20,9 @@ from ragtune._api.times import poll_after_s
 from ragtune._sync import run
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from typing import BinaryIO
 
     import openai
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 B = TypeVar("B")
+Client = TypeVar("Client", "openai.OpenAI", "openai.AsyncOpenAI")
 
 # As the OpenAI client has it.
 CONNECT_S = 5.0
@@ -53,11 +56,11 @@ class Port(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Wait."""
 
-    async def work(self, function: Callable[..., B], *arguments: Any) -> B:
+    async def work(self, function: Callable[..., B], *arguments: object) -> B:
         """Do blocking work (disk, hashing) where it stops nobody else."""
 
     async def call(
-        self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: Any
+        self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: object
     ) -> Json:
         """Make one call.
 
@@ -68,17 +71,17 @@ class Port(Protocol):
             arguments: of the call.
         """
 
-    def items(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
+    def items(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Iterate a list to the end of its pages, in the server's order."""
 
-    def stream(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
+    def stream(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Iterate the chunks of a streamed answer."""
 
-    async def content(self, name: str, /, **arguments: Any) -> bytes:
+    async def content(self, name: str, /, **arguments: object) -> bytes:
         """Fetch a file's bytes."""
 
     def map(
-        self, function: Callable[[A], Coroutine[Any, Any, B]], values: Sequence[A], *, concurrency: int
+        self, function: Callable[[A], Coroutine[object, None, B]], values: Sequence[A], *, concurrency: int
     ) -> AsyncGenerator[tuple[int, B], None]:
         """Apply `function` to all values, several at a time; yields (index, result) as they finish.
 
@@ -116,25 +119,25 @@ class SyncPort:
         """Block this thread."""
         self._sleep(seconds)
 
-    async def work(self, function: Callable[..., B], *arguments: Any) -> B:
+    async def work(self, function: Callable[..., B], *arguments: object) -> B:
         """Do it here and now."""
         return function(*arguments)
 
     async def call(
-        self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: Any
+        self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: object
     ) -> Json:
         """Make one call."""
         client = _with(self._client, retries, timeout_s)
         with _explaining(self._client, name, arguments), _Sending(arguments) as sent:
             return _reply(_raw_method(client, name)(**sent), name)
 
-    async def items(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
+    async def items(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Iterate a list to its end."""
         with _explaining(self._client, name, arguments):
             for item in _method(self._client, name)(**arguments):
                 yield as_json(item, name)
 
-    async def stream(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
+    async def stream(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Iterate the chunks of a streamed answer; the connection closes with the iteration."""
         with (
             _explaining(self._client, name, arguments),
@@ -143,14 +146,14 @@ class SyncPort:
             for chunk in chunks:
                 yield as_json(chunk, name)
 
-    async def content(self, name: str, /, **arguments: Any) -> bytes:
+    async def content(self, name: str, /, **arguments: object) -> bytes:
         """Fetch a file's bytes."""
         with _explaining(self._client, name, arguments):
             body: bytes = _method(self._client, name)(**arguments).read()
             return body
 
     async def map(
-        self, function: Callable[[A], Coroutine[Any, Any, B]], values: Sequence[A], *, concurrency: int
+        self, function: Callable[[A], Coroutine[object, None, B]], values: Sequence[A], *, concurrency: int
     ) -> AsyncGenerator[tuple[int, B], None]:
         """Apply `function` in threads that die with the program, so that Ctrl-C is obeyed at once."""
         todo: queue.SimpleQueue[tuple[int, A]] = queue.SimpleQueue()
@@ -191,7 +194,7 @@ class AsyncPort:
         *,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep,
+        sleep: Callable[[float], Coroutine[object, None, None]] = asyncio.sleep,
     ) -> None:
         self._client = client
         self._sleep = sleep
@@ -212,32 +215,32 @@ class AsyncPort:
         """Let the event loop go on meanwhile."""
         await self._sleep(seconds)
 
-    async def work(self, function: Callable[..., B], *arguments: Any) -> B:
+    async def work(self, function: Callable[..., B], *arguments: object) -> B:
         """Do it in a thread."""
         return await asyncio.to_thread(function, *arguments)
 
     async def call(
-        self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: Any
+        self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: object
     ) -> Json:
         """Make one call."""
         client = _with(self._client, retries, timeout_s)
         with _explaining(self._client, name, arguments), _Sending(arguments) as sent:
             return _reply(await _raw_method(client, name)(**sent), name)
 
-    async def items(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
+    async def items(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Iterate a list to its end."""
         with _explaining(self._client, name, arguments):
             async for item in _method(self._client, name)(**arguments):
                 yield as_json(item, name)
 
-    async def stream(self, name: str, /, **arguments: Any) -> AsyncGenerator[Json, None]:
+    async def stream(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Iterate the chunks of a streamed answer; the connection closes with the iteration."""
         with _explaining(self._client, name, arguments):
             async with await _method(self._client, name)(stream=True, **arguments) as chunks:
                 async for chunk in chunks:
                     yield as_json(chunk, name)
 
-    async def content(self, name: str, /, **arguments: Any) -> bytes:
+    async def content(self, name: str, /, **arguments: object) -> bytes:
         """Fetch a file's bytes."""
         with _explaining(self._client, name, arguments):
             response = await _method(self._client, name)(**arguments)
@@ -245,7 +248,7 @@ class AsyncPort:
             return body
 
     async def map(
-        self, function: Callable[[A], Coroutine[Any, Any, B]], values: Sequence[A], *, concurrency: int
+        self, function: Callable[[A], Coroutine[object, None, B]], values: Sequence[A], *, concurrency: int
     ) -> AsyncGenerator[tuple[int, B], None]:
         """Apply `function` in tasks; what still runs is cancelled when the iteration ends early."""
         places = asyncio.Semaphore(concurrency)
@@ -268,18 +271,18 @@ class AsyncPort:
 class _Sending:
     """Opens the local files among the arguments for the time of one call, and closes them after it."""
 
-    def __init__(self, arguments: dict[str, Any]) -> None:
+    def __init__(self, arguments: Mapping[str, object]) -> None:
         self._arguments = arguments
-        self._open: list[Any] = []
+        self._open: list[BinaryIO] = []
 
-    def __enter__(self) -> dict[str, Any]:
+    def __enter__(self) -> dict[str, object]:
         return {name: self._opened(value) for name, value in self._arguments.items()}
 
     def __exit__(self, *_: object) -> None:
         for handle in self._open:
             handle.close()
 
-    def _opened(self, value: Any) -> Any:
+    def _opened(self, value: object) -> object:
         if isinstance(value, FilePart):
             with open(value.path, "rb") as whole:
                 whole.seek(value.offset)
@@ -292,7 +295,7 @@ class _Sending:
         return value.name, handle
 
 
-def as_json(reply: Any, call: str) -> Json:
+def as_json(reply: object, call: str) -> Json:
     """Return a reply of the client as the JSON object that the server sent.
 
     Raises:
@@ -307,34 +310,45 @@ def as_json(reply: Any, call: str) -> Json:
     return body
 
 
-def _reply(response: Any, call: str) -> Reply:
+class _Response(Protocol):
+    """What the client gives for a call when its headers are wanted, too."""
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    def parse(self) -> object: ...
+
+
+def _reply(response: _Response, call: str) -> Reply:
     reply = Reply(as_json(response.parse(), call))
     reply.poll_after_s = poll_after_s(response.headers)
     reply.organization = response.headers.get(ORGANIZATION_HEADER)
     return reply
 
 
-def _with(client: Any, retries: int | None, timeout_s: float | None) -> Any:
+def _with(client: Client, retries: int | None, timeout_s: float | None) -> Client:
     import openai
 
     options: dict[str, Any] = {} if retries is None else {"max_retries": retries}
     if timeout_s is not None:
-        own = getattr(client.timeout, "read", client.timeout)
+        own = client.timeout.read if isinstance(client.timeout, openai.Timeout) else client.timeout
         seconds = timeout_s if own is None else min(own, timeout_s)
         options["timeout"] = openai.Timeout(seconds, connect=min(CONNECT_S, seconds))
     return client.with_options(**options) if options else client
 
 
-def _method(client: Any, name: str) -> Callable[..., Any]:
-    found: Callable[..., Any] = reduce(getattr, name.split("."), client)
+def _method(client: openai.OpenAI | openai.AsyncOpenAI, name: str) -> Callable[..., Any]:
+    found: Callable[..., Any] = attrgetter(name)(client)
     return found
 
 
-def _raw_method(client: Any, name: str) -> Callable[..., Any]:
+def _raw_method(client: openai.OpenAI | openai.AsyncOpenAI, name: str) -> Callable[..., Any]:
     """The same method, giving the response with its headers."""
     room, _, verb = name.rpartition(".")
     return _method(client, f"{room}.with_raw_response.{verb}")
 
 
-def _explaining(client: openai.OpenAI | openai.AsyncOpenAI, name: str, arguments: dict[str, Any]) -> Any:
+def _explaining(
+    client: openai.OpenAI | openai.AsyncOpenAI, name: str, arguments: Mapping[str, object]
+) -> AbstractContextManager[None]:
     return explaining(name, arguments, base_url=public_url(str(client.base_url)), key=client.api_key)

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ragtune._api import synchronous
 from ragtune._api.calls import LocalFile
@@ -243,7 +243,9 @@ def local_file(source: Dataset | Split | str | os.PathLike[str]) -> LocalFile:
     """
     if isinstance(source, str | os.PathLike):
         return _file_at(Path(source))
-    split: Any = getattr(source, "train", source)
+    from ragtune.dataset import Dataset
+
+    split = source.train if isinstance(source, Dataset) else source
     if split.path is None or len(split) == 0:
         message = "this split is empty, so there is nothing to upload; build the dataset with a share for it"
         raise DatasetError(message)

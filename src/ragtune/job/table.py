@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from ragtune._table import Table
 
@@ -39,7 +39,7 @@ class JobTable(Table[Job], Generic[Job]):
         ```
     """
 
-    def columns(self) -> dict[str, list[Any]]:
+    def columns(self) -> dict[str, list[object]]:
         """Return the cells by column."""
         jobs = [job.details for job in self.rows]
         return {

@@ -147,7 +147,7 @@ class RunTable(Table[Run]):
         ```
     """
 
-    def columns(self) -> dict[str, list[Any]]:
+    def columns(self) -> dict[str, list[object]]:
         """Return the cells by column."""
         return {
             "Run": [run.id for run in self.rows],
@@ -167,7 +167,7 @@ class RunTable(Table[Run]):
 class UploadTable(Table[Upload]):
     """Uploads as a table, newest first."""
 
-    def columns(self) -> dict[str, list[Any]]:
+    def columns(self) -> dict[str, list[object]]:
         """Return the cells by column."""
         return {
             "Upload": [upload.id for upload in self.rows],
@@ -217,10 +217,13 @@ class SpendTable(Table[Spend]):
         ```
     """
 
-    def columns(self) -> dict[str, list[Any]]:
+    def columns(self) -> dict[str, list[object]]:
         """Return the cells by column."""
-        names = {one.name: one.name.replace("_", " ").title().replace("Usd", "USD") for one in fields(Spend)}
-        return {title: [getattr(row, name) for row in self.rows] for name, title in names.items()}
+        columns = {}
+        for one in fields(Spend):
+            title = one.name.replace("_", " ").title().replace("Usd", "USD")
+            columns[title] = [getattr(row, one.name) for row in self.rows]
+        return columns
 
 
 def spend_of(runs: Iterable[Run]) -> SpendTable:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ragtune._api.times import moment
 from ragtune._table import Table
@@ -62,7 +62,7 @@ class ListedModel:
 class ModelTable(Table[ListedModel]):
     """Models as a table."""
 
-    def columns(self) -> dict[str, list[Any]]:
+    def columns(self) -> dict[str, list[object]]:
         """Return the cells by column."""
         return {
             "Model": [model.id for model in self.rows],
@@ -76,7 +76,7 @@ class ModelTable(Table[ListedModel]):
 class FileTable(Table[UploadedFile]):
     """Files as a table."""
 
-    def columns(self) -> dict[str, list[Any]]:
+    def columns(self) -> dict[str, list[object]]:
         """Return the cells by column."""
         return {
             "File ID": [file.id for file in self.rows],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from ragtune import catalog
 from ragtune._api import asynchronous
@@ -171,7 +171,7 @@ class AsyncTunedModel:
         system: str | None = None,
         temperature: float | None = 0.0,
         dry_run: Literal[False] = False,
-        **parameters: Any,
+        **parameters: object,
     ) -> Answer: ...
     @overload
     async def ask(
@@ -181,7 +181,7 @@ class AsyncTunedModel:
         system: str | None = None,
         temperature: float | None = 0.0,
         dry_run: Literal[True],
-        **parameters: Any,
+        **parameters: object,
     ) -> Plan: ...
     async def ask(
         self,
@@ -190,7 +190,7 @@ class AsyncTunedModel:
         system: str | None = None,
         temperature: float | None = 0.0,
         dry_run: bool = False,
-        **parameters: Any,
+        **parameters: object,
     ) -> Answer | Plan:
         """Ask one question; see `TunedModel.ask`."""
         if dry_run and system is None:
@@ -213,7 +213,7 @@ class AsyncTunedModel:
         concurrency: int = 8,
         system: str | None = None,
         temperature: float | None = 0.0,
-        **parameters: Any,
+        **parameters: object,
     ) -> list[Answer | Exception]:
         """Ask several questions at a time; see `TunedModel.ask_many`."""
         if concurrency < 1:
@@ -236,13 +236,13 @@ class AsyncTunedModel:
                 answers[index] = answer
         return [answers[index] for index in range(len(prompts))]
 
-    async def chat(self, messages: Sequence[Json], **parameters: Any) -> Answer:
+    async def chat(self, messages: Sequence[Json], **parameters: object) -> Answer:
         """Ask with messages of your own; see `TunedModel.chat`."""
         await self._before_use()
         return Answer.from_wire(await self._api.chat(self._request(messages=list(messages), **parameters)))
 
     def stream(
-        self, prompt: str, *, system: str | None = None, temperature: float | None = 0.0, **parameters: Any
+        self, prompt: str, *, system: str | None = None, temperature: float | None = 0.0, **parameters: object
     ) -> AsyncAnswerStream:
         """Ask one question and get the answer in pieces; see `TunedModel.stream`."""
 
@@ -255,7 +255,7 @@ class AsyncTunedModel:
 
         return AsyncAnswerStream(self._api, request)
 
-    async def complete(self, prompt: str, **parameters: Any) -> Answer:
+    async def complete(self, prompt: str, **parameters: object) -> Answer:
         """Let the model go on with a text; see `TunedModel.complete`."""
         await self._before_use()
         return Answer.from_wire(await self._api.complete(self._request(prompt=prompt, **parameters)))
@@ -288,7 +288,7 @@ class AsyncTunedModel:
         question = {"role": "user", "content": prompt}
         return [{"role": "system", "content": text}, question] if text else [question]
 
-    def _request(self, **parameters: Any) -> Json:
+    def _request(self, **parameters: object) -> Json:
         return {"model": self._name} | {key: value for key, value in parameters.items() if value is not None}
 
     async def _remember(self) -> bool:

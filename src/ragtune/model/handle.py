@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from ragtune._api import Api, synchronous
 from ragtune._sync import run
@@ -119,7 +119,7 @@ class TunedModel:
         system: str | None = None,
         temperature: float | None = 0.0,
         dry_run: Literal[False] = False,
-        **parameters: Any,
+        **parameters: object,
     ) -> Answer: ...
     @overload
     def ask(
@@ -129,7 +129,7 @@ class TunedModel:
         system: str | None = None,
         temperature: float | None = 0.0,
         dry_run: Literal[True],
-        **parameters: Any,
+        **parameters: object,
     ) -> Plan: ...
     def ask(
         self,
@@ -138,7 +138,7 @@ class TunedModel:
         system: str | None = None,
         temperature: float | None = 0.0,
         dry_run: bool = False,
-        **parameters: Any,
+        **parameters: object,
     ) -> Answer | Plan:
         """Ask one question.
 
@@ -157,7 +157,9 @@ class TunedModel:
                 self._model.ask(prompt, system=system, temperature=temperature, dry_run=True, **parameters)
             )
             return plan
-        answer: Answer = run(self._model.ask(prompt, system=system, temperature=temperature, **parameters))
+        answer: Answer = run(
+            self._model.ask(prompt, system=system, temperature=temperature, dry_run=False, **parameters)
+        )
         return answer
 
     def ask_many(
@@ -167,7 +169,7 @@ class TunedModel:
         concurrency: int = 8,
         system: str | None = None,
         temperature: float | None = 0.0,
-        **parameters: Any,
+        **parameters: object,
     ) -> list[Answer | Exception]:
         """Ask several questions at a time.
 
@@ -185,7 +187,7 @@ class TunedModel:
             self._model.ask_many(prompts, concurrency=concurrency, system=system, temperature=temperature, **parameters)
         )
 
-    def chat(self, messages: Sequence[Json], **parameters: Any) -> Answer:
+    def chat(self, messages: Sequence[Json], **parameters: object) -> Answer:
         """Ask with messages of your own; no system prompt is added.
 
         Args:
@@ -195,12 +197,12 @@ class TunedModel:
         return run(self._model.chat(messages, **parameters))
 
     def stream(
-        self, prompt: str, *, system: str | None = None, temperature: float | None = 0.0, **parameters: Any
+        self, prompt: str, *, system: str | None = None, temperature: float | None = 0.0, **parameters: object
     ) -> AnswerStream:
         """Ask one question and get the answer in pieces as they come; arguments as in `ask`."""
         return AnswerStream(self._model.stream(prompt, system=system, temperature=temperature, **parameters))
 
-    def complete(self, prompt: str, **parameters: Any) -> Answer:
+    def complete(self, prompt: str, **parameters: object) -> Answer:
         """Let the model go on with a text (legacy completions; no system prompt).
 
         Args:

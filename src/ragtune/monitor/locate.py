@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ragtune._keys import redact
 
@@ -54,14 +54,10 @@ def blame(error: JobError | None) -> Blame:
     about_validation = "validation_file" in (error.param, (error.code or "").removeprefix("invalid_"))
     if error.param is None and "training" not in said.lower() and "validation file" in said.lower():
         about_validation = True
-    found = _MESSAGE.search(said)
-    return Blame(
-        file=("validation_file" if about_validation else "training_file") if in_data else None,
-        unit=unit,
-        numbers=numbers,
-        # In words messages count from 1, in brackets from 0.
-        message=None if found is None else int(found[1]) - 1 if found[1] else int(found[2]),
-    )
+    if not in_data:
+        return Blame(file=None, unit=unit, message=_message_in(said))
+    file: Literal["training_file", "validation_file"] = "validation_file" if about_validation else "training_file"
+    return Blame(file=file, unit=unit, numbers=numbers, message=_message_in(said))
 
 
 def excerpt(file: LocalFile, place: Blame) -> tuple[int | None, str | None]:
@@ -92,11 +88,18 @@ def _numbers_in(said: str) -> tuple[Literal["line", "example"], tuple[int, ...]]
     return "example" if (found[1] or "").lower() in ("example", "record") else "line", tuple(numbers)
 
 
+def _message_in(said: str) -> int | None:
+    found = _MESSAGE.search(said)
+    if found is None:
+        return None
+    # In words messages count from 1, in brackets from 0.
+    return int(found[1]) - 1 if found[1] else int(found[2])
+
+
 def _shown(line: bytes, message: int | None) -> str:
     text = line.decode("utf-8", errors="replace").strip()
     try:
-        value: Any = json.loads(text)
-        said = value["messages"][message] if message is not None and message >= 0 else None
+        said = None if message is None or message < 0 else json.loads(text)["messages"][message]
     except (ValueError, LookupError, TypeError):
         said = None
     text = redact(text if said is None else json.dumps(said, ensure_ascii=False))

@@ -6,8 +6,8 @@ import base64
 import binascii
 import csv
 import io
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 from ragtune._table import Table
 from ragtune.errors import RagtuneError
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
     from pathlib import Path
+
+    import pandas as pd
 
 __all__ = ["MetricRow", "Metrics"]
 
@@ -73,7 +75,7 @@ class MetricRow:
     full_valid_accuracy: float | None = None
 
 
-_FIELDS = tuple(field.name for field in fields(MetricRow))
+_MEASURED = tuple(field.name for field in fields(MetricRow) if field.name != "step")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +95,16 @@ class Metrics(Table[MetricRow]):
         ```
     """
 
-    def columns(self) -> dict[str, list[Any]]:
+    def columns(self) -> dict[str, list[object]]:
         """Return the numbers by column; columns that nobody measured stay out, apart from the step."""
-        cells = {name: [getattr(row, name) for row in self.rows] for name in _FIELDS}
-        return {name: column for name, column in cells.items() if name == "step" or any(c is not None for c in column)}
+        columns: dict[str, list[object]] = {"step": [row.step for row in self.rows]}
+        for name in _MEASURED:
+            cells = [getattr(row, name) for row in self.rows]
+            if any(cell is not None for cell in cells):
+                columns[name] = cells
+        return columns
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self) -> pd.DataFrame:
         """Return the rows as a `pandas.DataFrame`; what was not measured is NaN."""
         import pandas as pd
 
@@ -149,22 +155,23 @@ class Metrics(Table[MetricRow]):
 
 def merged(rows: Iterable[MetricRow]) -> Metrics:
     """Return one row per step in order; for a step that comes twice, earlier rows win where both have a number."""
-    steps: dict[int, dict[str, Any]] = {}
+    steps: dict[int, MetricRow] = {}
     for row in rows:
-        known = steps.setdefault(row.step, {})
-        for name in _FIELDS:
-            if known.get(name) is None:
-                known[name] = getattr(row, name)
-    return Metrics(rows=tuple(MetricRow(**steps[step]) for step in sorted(steps)))
+        known = steps.get(row.step, row)
+        gaps = {name: getattr(row, name) for name in _MEASURED if getattr(known, name) is None}
+        steps[row.step] = replace(known, **gaps)
+    return Metrics(rows=tuple(steps[step] for step in sorted(steps)))
 
 
-def row_from(values: Mapping[str, Any], time: datetime | None = None) -> MetricRow | None:
+def row_from(values: Mapping[str, object], time: datetime | None = None) -> MetricRow | None:
     """Read one set of numbers by whichever names it uses; None when it has no step."""
-    numbers = {_NAMES[name]: number for name, value in values.items() if name in _NAMES and (number := _number(value))}
+    numbers: dict[str, float] = {}
+    for name, value in values.items():
+        number = _number(value) if name in _NAMES else None
+        if number is not None:
+            numbers[_NAMES[name]] = number
     step = numbers.pop("step", None)
-    if step is None:
-        return None
-    return MetricRow(step=int(step.value), time=time, **{name: number.value for name, number in numbers.items()})
+    return None if step is None else MetricRow(step=int(step), time=time, **numbers)
 
 
 def rows_from_file(content: bytes) -> list[MetricRow]:
@@ -185,15 +192,8 @@ def rows_from_file(content: bytes) -> list[MetricRow]:
     return [row for row in rows if row is not None]
 
 
-@dataclass(frozen=True)
-class _Number:
-    """A number that is there, so that 0.0 does not count as missing."""
-
-    value: float
-
-
-def _number(value: Any) -> _Number | None:
+def _number(value: object) -> float | None:
     try:
-        return _Number(float(value))
-    except (TypeError, ValueError):
+        return float(value) if isinstance(value, str | int | float) else None
+    except ValueError:
         return None

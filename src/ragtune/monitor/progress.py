@@ -24,7 +24,8 @@ class ProgressBar:
     def __init__(self, label: str, wanted: bool | None) -> None:
         self._label = label
         self._stepped = False
-        self._bar: Any = _bar(label) if (_visible() if wanted is None else wanted) else None
+        drawn = _visible() if wanted is None else wanted
+        self._bar: Any = _bar(label) if drawn else None
 
     def show(self, event: JobEvent) -> None:
         """Move to the step that an event tells of; other events change the text only."""
