@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragtune._api import asynchronous
 from ragtune._keys import read_key
-from ragtune.files import upload_source
+from ragtune.files.upload_once import upload_source
 from ragtune.job import AsyncFineTuneJob
 from ragtune.job.core import list_jobs
 from ragtune.journal import USERS

@@ -22,7 +22,7 @@ import ragtune as rt
 from ragtune._api import Api
 from ragtune._api.identity import name_of_account, public_url
 from ragtune._api.ports import SyncPort
-from ragtune.journal import Recorder
+from ragtune.journal.recorder import Recorder
 from ragtune.testing import ScriptedBackend
 
 SPEC = rt.TuneSpec(model="tiny-random", method=rt.Supervised(n_epochs=2), seed=7, suffix="sums")

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ragtune.files.upload_once import UploadedFile, local_file, send, upload, upload_source
+from ragtune.files.upload_once import UploadedFile, upload
 
-__all__ = ["UploadedFile", "local_file", "send", "upload", "upload_source"]
+__all__ = ["UploadedFile", "upload"]

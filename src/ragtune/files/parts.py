@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ragtune._api.calls import FilePart
 from ragtune._retry import patiently
+from ragtune.limits import MAX_PART_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +20,8 @@ __all__ = ["create_file"]
 
 logger = logging.getLogger("ragtune")
 
-# OpenAI takes parts of up to 64 MB and single files of up to 512 MB; a smaller part costs less when it is lost.
-PART_BYTES = 32 * 1024**2
+# Half of what OpenAI takes: a smaller part costs less when it is lost.
+PART_BYTES = MAX_PART_BYTES // 2
 IN_PARTS_FROM_BYTES = 4 * PART_BYTES
 # How long one part, or the order to put the parts together, is tried again.
 PATIENCE_S = 600.0

@@ -18,7 +18,9 @@ from ragtune._api.times import moment
 from ragtune._sync import run
 from ragtune.errors import DatasetError
 from ragtune.files.parts import create_file
-from ragtune.journal import USERS, Recorder, note
+from ragtune.journal import USERS
+from ragtune.journal.best_effort import note
+from ragtune.journal.recorder import Recorder
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -8,13 +8,16 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ragtune import catalog, files
+from ragtune import catalog
 from ragtune._api.calls import LocalFile
 from ragtune.errors import BudgetExceeded, DatasetError, SpecError, Unsupported
 from ragtune.files import UploadedFile
+from ragtune.files.upload_once import local_file
 from ragtune.job.metadata import KEY, training_notes
 from ragtune.job.preflight import WARN_DAYS, check_base, check_end
-from ragtune.journal import USERS, Recorder, Run, dollars
+from ragtune.journal import USERS, Run
+from ragtune.journal.budget import dollars
+from ragtune.journal.recorder import Recorder
 from ragtune.limits import MAX_METADATA_VALUE
 from ragtune.spec import check_metadata
 
@@ -171,9 +174,9 @@ async def _check_data(
         found = "1 error" if count == 1 else f"{count} errors"
         message = f"the dataset has {found}, nothing was sent:\n{shown}"
         raise DatasetError(message)
-    training = await api.port.work(files.local_file, data.train)
+    training = await api.port.work(local_file, data.train)
     if there is None and len(data.validation):
-        return training, await api.port.work(files.local_file, data.validation)
+        return training, await api.port.work(local_file, data.validation)
     return training, there
 
 

@@ -14,7 +14,9 @@ from ragtune._api import gather
 from ragtune._saved import read_saved, write_saved
 from ragtune.job.details import Checkpoint, JobDetails
 from ragtune.job.metadata import KEY
-from ragtune.journal import USERS, Recorder, note
+from ragtune.journal import USERS
+from ragtune.journal.best_effort import note
+from ragtune.journal.recorder import Recorder
 
 if TYPE_CHECKING:
     import os

@@ -24,17 +24,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ragtune import files
 from ragtune._api import gather
 from ragtune._api.errors import UnreadableReplyError, never_left, refused
 from ragtune._keys import redact
 from ragtune.errors import CreateUncertain, JournalError, RagtuneError, TuningClosed
+from ragtune.files.upload_once import send
 from ragtune.job.details import JobDetails
 from ragtune.job.metadata import KEY
 from ragtune.job.model_check import is_gone
 from ragtune.job.prepare import prepare
 from ragtune.job.state import JobState
-from ragtune.journal import Recorder, note
+from ragtune.journal.best_effort import note
+from ragtune.journal.recorder import Recorder
 
 if TYPE_CHECKING:
     import os
@@ -212,7 +213,7 @@ class Buyer:
         request = order.request | {"training_file": await self._file_id(order.training, run.account, sent)}
         if order.validation is not None:
             request["validation_file"] = await self._file_id(order.validation, run.account, sent)
-        send = partial(
+        going_out = partial(
             recorder.send,
             run,
             training_file=request["training_file"],
@@ -222,7 +223,7 @@ class Buyer:
             budget=budget,
             allow_unknown=allow_unknown,
         )
-        run = await work(send)
+        run = await work(going_out)
         try:
             body = await self.api.create_job(request)
             if not body.get("id"):
@@ -349,7 +350,7 @@ class Buyer:
         """Return the id of a file, uploading it if it is not there; `sent` then gets the id as well."""
         if isinstance(file, str):
             return file
-        uploaded = await files.send(self.api, file, recorder=self.recorder, account=account)
+        uploaded = await send(self.api, file, recorder=self.recorder, account=account)
         if not uploaded.reused:
             sent.append(uploaded.id)
         return uploaded.id

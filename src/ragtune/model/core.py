@@ -16,7 +16,8 @@ from ragtune.job import JobDetails
 from ragtune.job.metadata import FINGERPRINT, SYSTEM, SYSTEM_TOO_LONG
 from ragtune.job.model_check import require_model
 from ragtune.job.state import JobState
-from ragtune.journal import USERS, Recorder
+from ragtune.journal import USERS
+from ragtune.journal.recorder import Recorder
 from ragtune.model.answer import Answer
 from ragtune.model.expiry import Expiry, expiry_of, warn_of_end
 from ragtune.model.stream import AsyncAnswerStream
