@@ -118,6 +118,7 @@ class Api:
 
     async def add_part(self, upload_id: str, part: FilePart) -> Json:
         """Send one part; sent twice it is simply not used twice."""
+        # No retries by the client: `_retry.patiently` repeats it, for minutes instead of seconds.
         return await self.port.call("uploads.parts.create", retries=0, upload_id=upload_id, data=part)
 
     async def complete_upload(self, upload_id: str, part_ids: Sequence[str]) -> Json:

@@ -182,6 +182,7 @@ async def _check_data(
 
 def _id_of(file: UploadedFile | str) -> str:
     name = file.id if isinstance(file, UploadedFile) else file
+    # Servers choose ids freely, so only what is certainly a path is refused: a forgotten upload.
     if not name or name.endswith(".jsonl") or "/" in name:
         raise SpecError(
             f"{name!r} is no id of an uploaded file; upload a local one with "
@@ -238,5 +239,7 @@ def _checked_key(key: str | None) -> str | None:
 
 
 def _key(data: str | None, validation: str | None, request: Json) -> str:
+    # Contents, as far as they are known, and settings, no dates: every machine makes the same key for the same order.
+    # A change here would make every account forget what it bought.
     text = json.dumps([data, validation, request], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

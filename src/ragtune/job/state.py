@@ -84,6 +84,7 @@ class JobState:
         job = self.details
         if self._end_noted or not job.is_final:
             return
+        # Before the write, not after it: while that is awaited, another look at the same job may come in.
         self._end_noted = True
         write = partial(
             Recorder(self.journal).ended,

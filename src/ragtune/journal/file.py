@@ -136,6 +136,7 @@ class Journal:
         database = Database(
             self.path,
             migrations=MIGRATIONS,
+            # What was written must outlast a loss of power too: the request that buys leaves right after it.
             synchronous="FULL",
             timeout_s=self._timeout_s,
             read_only=read_only,

@@ -118,7 +118,8 @@ class Recorder:
             left = connection.execute(_OPEN_RUN, (run.account, run.key)).fetchone()
             if left is not None and left["state"] != "intent":
                 return Run.from_row(left)
-            # An intent that was left behind never became a request: it is begun anew.
+            # An intent that was left behind never became a request: it is begun anew. It must go first, because the
+            # table takes one open run per order only.
             connection.execute(f"{_DELETE} WHERE account = ? AND key = ? AND state = 'intent'", (run.account, run.key))
             columns, marks = ", ".join(values), ", ".join("?" * len(values))
             sql = f"INSERT INTO run ({columns}) VALUES ({marks}) RETURNING id"
@@ -242,6 +243,7 @@ class Recorder:
     def _read(self, sql: str, parameters: Sequence[object]) -> list[sqlite3.Row]:
         if self._journal is None:
             return []
+        # Read-only for a plan: that must not make a file, nor bring an old one to the present schema.
         with self._journal._opened(read_only=not self.writes) as database:
             return database.rows(sql, parameters)
 

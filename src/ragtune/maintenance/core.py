@@ -47,6 +47,7 @@ class AsyncMaintenance:
     """
 
     def __init__(self, client: openai.AsyncOpenAI | Api, *, enabled: bool = False) -> None:
+        # Past the guard, for what changes nothing: plans, and the lists that they need.
         self._open = asynchronous(client)
         self._enabled = enabled
         self._api = self._open if enabled else self._open.over(GuardPort(self._open.port))

@@ -154,8 +154,10 @@ class AsyncTunedModel:
 
     async def system(self) -> str | None:
         """Return the system prompt that goes with each question; see `TunedModel.system`."""
+        # The journal first: it asks no server, and keeps prompts that are too long for a job's metadata.
         if not self._learned and not await self._remember():
             await self._learn()
+        # Once more before the warning: a job that was just looked at may have told which run made it.
         if self._doubt is not None and not await self._remember():
             warn(
                 f"the system prompt that {self._name} was trained with is not known ({self._doubt}); answers may be "
@@ -281,6 +283,7 @@ class AsyncTunedModel:
 
     async def _before_use(self) -> None:
         if not self._warned_of_end:
+            # Before the server is asked: of many questions at once, one asks and warns.
             self._warned_of_end = True
             await warn_of_end(self._api, self._name)
 

@@ -169,6 +169,7 @@ class AsyncJobMonitor:
             raise JobCancelled(message)
         if job.status == "failed":
             raise await self._failure()
+        # A deadline that has passed still leaves one look: the job is done, and its model most likely there.
         window_s = max(0.0, min(poller.left_s, APPEARS_WITHIN_S))
         job = await self._named(poller, window_s)
         model = AsyncTunedModel._of(self._state)
