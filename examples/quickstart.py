@@ -6,11 +6,12 @@
 
 # %%
 import os
-import resource
 import shutil
+import sys
 import textwrap
 import time
 from pathlib import Path
+from types import TracebackType
 
 import jsonlines
 
@@ -33,10 +34,15 @@ def heading(text: str) -> None:
     print(f"\n── {text} " + "─" * max(0, 92 - len(text)))
 
 
-def cpu_seconds() -> float:
-    """CPU seconds of this process and of the training processes that it has finished with."""
-    usage = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
-    return sum(u.ru_utime + u.ru_stime for u in usage)
+def say_goodbye(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """End a Ctrl-C in one sentence; the training process ends with this one."""
+    if issubclass(kind, KeyboardInterrupt):
+        print(f"\nstopped by Ctrl-C; what was made so far lies in {FOLDER}, and the next run begins anew", flush=True)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = say_goodbye
 
 
 # %% [markdown]
@@ -79,14 +85,22 @@ print(f"created {job.id}: {job.status}")
 
 # %%
 heading("4. Train, really")
-cpu_before, wall_before = cpu_seconds(), time.monotonic()
+wall_before = time.monotonic()
 monitor = rt.JobMonitor(job)
 model = monitor.wait(progress=True)
-training_cpu, training_wall = cpu_seconds() - cpu_before, time.monotonic() - wall_before
+training_wall = time.monotonic() - wall_before
 metrics = monitor.metrics()
 details = job.refresh().details
 print(f"{job.id} {job.status}: {len(metrics)} steps, {details.trained_tokens:,} tokens trained, model {model.name}")
+done = rt.Maintenance(client).events(job.id, limit=1)[-1].data  # the last event tells of the whole run
+training_cpu, operations, gflops = done["cpu_seconds"], done["operations"], done["gflops"]
 print(f"training took {training_cpu:.0f} CPU-seconds, {training_wall:.0f} s on the clock")
+if gflops is not None:
+    used = operations / (training_cpu * gflops * 1e9)
+    print(
+        f"it needed {operations / 1e12:.1f} x 10^12 operations in {metrics.dtype}: {used:.2f} of what this processor "
+        f"was measured to do in that time ({gflops:.0f} GFLOP/s a thread)"
+    )
 print(f"loss curve: {metrics.plot(FOLDER / 'loss.png')}")
 
 # %% [markdown]
@@ -151,5 +165,4 @@ heading("Summary")
 backend.stop()
 total_wall = time.monotonic() - started
 print(f"recall base {base_recall:.2f} -> tuned {tuned_recall:.2f} (promised: base at most 0.40, tuned at least 0.80)")
-print(f"training {training_cpu:.0f} CPU-seconds (promised: at most 200)")
-print(f"the whole demo: {cpu_seconds():.0f} CPU-seconds, {total_wall:.0f} s on the clock")
+print(f"the whole demo: {training_cpu + time.process_time():.0f} CPU-seconds, {total_wall:.0f} s on the clock")

@@ -32,6 +32,8 @@ __all__ = ["Launch", "concluded", "fail", "tidy", "train"]
 logger = logging.getLogger("ragtune")
 
 _TICK_S = 0.1
+# What the last event of a job tells of the whole run.
+_FIGURES = ("trained_tokens", "cpu_seconds", "wall_seconds", "operations", "gflops")
 _CRASHES_WITHOUT_PROGRESS = 5
 _HELD_WAIT_S = 120.0
 _STOP_WAIT_S = 300.0
@@ -202,7 +204,7 @@ def _succeed(job: JobRow, end: Event, store: Store) -> None:
     if not adapter.is_dir():
         message = f"The training reported success but left no adapter in {adapter}"
         raise JobFaultError(message, code="server_error")
-    figures = {name: end.get(name) for name in ("trained_tokens", "cpu_seconds", "wall_seconds")}
+    figures = {name: end.get(name) for name in _FIGURES}
     with store.transaction():
         if store.jobs.status(job.id) != "running":
             return

@@ -13,7 +13,8 @@ Kinds of events, told apart by `type`; every one carries `time` (Unix seconds):
   `full_valid_...` (the whole file)
 - `checkpoint`: `step`, `epoch`, `path` of an adapter folder that can be served
 - `end`: `state` (`succeeded`, `failed`, `stopped`), `trained_tokens`, `adapter_path`, `cpu_seconds`, `wall_seconds`,
-  `error` (`code`, `message`, `param`) or None
+  `error` (`code`, `message`, `param`) or None; unless it failed also `operations` (floating-point operations that the
+  run needs) and `gflops` (10^9 of them that one thread was measured to do per CPU-second, None when unknown)
 
 A run that was resumed repeats the steps after its last whole checkpoint: of two equal steps a reader keeps one.
 """

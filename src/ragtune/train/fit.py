@@ -33,6 +33,8 @@ __all__ = ["BatchSizeError", "DivergedError", "Outcome", "TooLargeError", "Valid
 
 # Activations grow with the tokens of a forward pass; beyond this a batch is split and its gradients are summed.
 _MICRO_BATCH_TOKENS = 4096
+# Plain attention keeps a table of tokens x tokens for each layer and head, which is little up to here.
+_SHORT = 256
 
 
 class ValidationFileError(TrainingFileError):
@@ -61,11 +63,15 @@ class Outcome:
         state: `succeeded`, or `stopped` when somebody asked for it; then the same spec goes on from here.
         trained_tokens: tokens read over all epochs so far, prompts included.
         adapter: folder of the finished adapter, or None.
+        operations: floating-point operations that the whole run needs, as `Workload` counts them.
+        gflops: what one thread was measured to do in the run's number format (10^9 operations per CPU-second), or None.
     """
 
     state: Literal["succeeded", "stopped"]
     trained_tokens: int
     adapter: Path | None
+    operations: float
+    gflops: float | None
 
 
 def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before: float) -> Outcome:
@@ -95,10 +101,11 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
     steps_per_epoch = math.ceil(len(training.examples) / spec.batch_size)
     total_steps = steps_per_epoch * spec.n_epochs
     micro_batch_size = _micro_batch_size(per_process, max(example.n_tokens for example in training.examples))
+    work = _workload(spec, training.examples)
+    foretold = _foretold(spec, placement, work)
     checkpoints = spec.output_dir / "checkpoints"
     found = last_whole_checkpoint(checkpoints)
     if is_main():
-        foretold = _foretold(spec, placement, training.examples)
         _announce(
             spec, placement, foretold, training, total_steps=total_steps, resumed_from=found[0] if found else None
         )
@@ -128,17 +135,25 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
         for callback in (journal, Stopper(stop), Whole(checkpoints)):
             trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=str(found[1]) if found else None)
-    tokens = int(trainer.state.num_input_tokens_seen)
+    figures: dict[str, Any] = {
+        "trained_tokens": int(trainer.state.num_input_tokens_seen),
+        "operations": work.operations(ModelSize.read(spec.base_path)),
+        "gflops": placement.gflops,
+    }
     if trainer.state.global_step < total_steps:
-        return Outcome(state="stopped", trained_tokens=tokens, adapter=None)
+        return Outcome(state="stopped", adapter=None, **figures)
     if is_main():
         save_adapter(trainer.model, spec.output_dir / "adapter")
-    return Outcome(state="succeeded", trained_tokens=tokens, adapter=spec.output_dir / "adapter")
+    return Outcome(state="succeeded", adapter=spec.output_dir / "adapter", **figures)
 
 
 def _trainer(spec: TrainSpec, placement: Placement, examples: Any, tokenizer: Any, arguments: dict[str, Any]) -> Any:
     pad_token_id = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
     model, adapter = _model(spec, placement.dtype)
+    longest = max(example.n_tokens for example in examples)
+    if placement.device == "cpu" and placement.dtype == "bfloat16" and longest <= _SHORT:
+        # Torch's fused attention goes backward ten times slower than plain products here (11 ms a layer, not 1).
+        model.set_attn_implementation("eager")
     if spec.method == "supervised":
         whole = model if adapter is None else get_peft_model(model, adapter, autocast_adapter_dtype=True)
         return MaskedTrainer(model=whole, arguments=arguments, examples=examples, pad_token_id=pad_token_id)
@@ -171,9 +186,8 @@ def _load_files(
         raise ValidationFileError(str(error), line=error.line) from error
 
 
-def _foretold(spec: TrainSpec, placement: Placement, examples: Sequence[Example | Pair]) -> Forecast:
-    """How long the run will take and what it needs, once it is known to fit."""
-    work = Workload.of(
+def _workload(spec: TrainSpec, examples: Sequence[Example | Pair]) -> Workload:
+    return Workload.of(
         [example.n_tokens for example in examples],
         labelled=sum(example.n_labelled for example in examples),
         n_epochs=spec.n_epochs,
@@ -181,6 +195,10 @@ def _foretold(spec: TrainSpec, placement: Placement, examples: Sequence[Example 
         method=spec.method,
         lora_r=spec.lora_r,
     )
+
+
+def _foretold(spec: TrainSpec, placement: Placement, work: Workload) -> Forecast:
+    """How long the run will take and what it needs, once it is known to fit."""
     foretold = forecast(ModelSize.read(spec.base_path), work, placement)
     if placement.memory_bytes is not None and foretold.memory_bytes > placement.memory_bytes:
         message = (

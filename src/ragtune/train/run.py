@@ -96,6 +96,8 @@ def _as_event(outcome: Outcome | _Failure) -> events.Event:
     return {
         "state": outcome.state,
         "trained_tokens": outcome.trained_tokens,
+        "operations": outcome.operations,
+        "gflops": outcome.gflops,
         "adapter_path": adapter,
         "error": None,
     }
