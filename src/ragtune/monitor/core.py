@@ -115,7 +115,12 @@ class AsyncJobMonitor:
         rows = [row for row in found if row is not None]
         for file_id in self._job.details.result_files:
             rows += await self._rows_of(file_id)
-        return merged(rows)
+        told: dict[str, str] = {}
+        for event in events:
+            for name in ("device", "dtype"):
+                if isinstance(value := event.data.get(name), str):
+                    told[name] = value
+        return merged(rows, **told)
 
     @classmethod
     async def table(

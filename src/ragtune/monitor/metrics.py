@@ -82,6 +82,11 @@ _MEASURED = tuple(field.name for field in fields(MetricRow) if field.name != "st
 class Metrics(Table[MetricRow]):
     """The measured steps of one job, in order.
 
+    Attributes:
+        rows: the steps.
+        device: where it is trained (`cuda`, `xpu`, `mps`, `cpu`); None where the server does not say.
+        dtype: number format of the frozen base, for example `bfloat16`; None where the server does not say.
+
     Example:
         ```python
         import ragtune as rt
@@ -94,6 +99,9 @@ class Metrics(Table[MetricRow]):
         #> True 2
         ```
     """
+
+    device: str | None = None
+    dtype: str | None = None
 
     def columns(self) -> dict[str, list[object]]:
         """Return the numbers by column; columns that nobody measured stay out, apart from the step."""
@@ -153,14 +161,14 @@ class Metrics(Table[MetricRow]):
         return []
 
 
-def merged(rows: Iterable[MetricRow]) -> Metrics:
+def merged(rows: Iterable[MetricRow], *, device: str | None = None, dtype: str | None = None) -> Metrics:
     """Return one row per step in order; for a step that comes twice, earlier rows win where both have a number."""
     steps: dict[int, MetricRow] = {}
     for row in rows:
         known = steps.get(row.step, row)
         gaps = {name: getattr(row, name) for name in _MEASURED if getattr(known, name) is None}
         steps[row.step] = replace(known, **gaps)
-    return Metrics(rows=tuple(steps[step] for step in sorted(steps)))
+    return Metrics(rows=tuple(steps[step] for step in sorted(steps)), device=device, dtype=dtype)
 
 
 def row_from(values: Mapping[str, object], time: datetime | None = None) -> MetricRow | None:
