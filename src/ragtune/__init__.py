@@ -10,12 +10,15 @@ import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ragtune._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from ragtune._keys import client_from_key_file
     from ragtune.aio import AsyncFineTuneJob, AsyncJobMonitor, AsyncMaintenance, AsyncTunedModel
     from ragtune.checks import CheckReport, Problem, check_file
+    from ragtune.cost import CostEstimate
     from ragtune.data import demo_file
-    from ragtune.dataset import CostEstimate, Dataset, DatasetBuilder, Split
+    from ragtune.dataset import Dataset, DatasetBuilder, Split
     from ragtune.errors import (
         BackendError,
         BudgetExceeded,
@@ -56,14 +59,13 @@ if TYPE_CHECKING:
     )
     from ragtune.spec import DPO, Absolute, Multiplier, Reinforcement, Supervised, TuneSpec
 
-__version__ = "0.1.0"
-
 _HOME = {
     "ragtune._keys": ("client_from_key_file",),
     "ragtune.aio": ("AsyncFineTuneJob", "AsyncJobMonitor", "AsyncMaintenance", "AsyncTunedModel"),
     "ragtune.checks": ("CheckReport", "Problem", "check_file"),
+    "ragtune.cost": ("CostEstimate",),
     "ragtune.data": ("demo_file",),
-    "ragtune.dataset": ("CostEstimate", "Dataset", "DatasetBuilder", "Split"),
+    "ragtune.dataset": ("Dataset", "DatasetBuilder", "Split"),
     "ragtune.errors": (
         "BackendError",
         "BudgetExceeded",

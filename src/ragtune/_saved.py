@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ragtune._atomic import write_whole
 from ragtune.errors import RagtuneError
 
 if TYPE_CHECKING:
+    import os
+
     from ragtune._api.calls import Json
 
 VERSION = 1
@@ -25,14 +26,7 @@ def write_saved(path: str | os.PathLike[str], kind: str, body: Json) -> Path:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"ragtune": VERSION, "kind": kind} | body, indent=2, ensure_ascii=False) + "\n"
-    handle, draft = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(draft).replace(target)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    write_whole(target, text, private=True)
     return target
 
 

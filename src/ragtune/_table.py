@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from html import escape
 from textwrap import shorten
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
+
+from ragtune._html import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,11 +77,8 @@ class Table(Generic[Row]):
 
     def _repr_html_(self) -> str:
         columns = self.columns()
-        head = "".join(f"<th>{escape(name)}</th>" for name in columns)
-        body = ""
-        for line in zip(*columns.values(), strict=True):
-            body += "<tr>" + "".join(f"<td>{escape(_cell(cell))}</td>" for cell in line) + "</tr>"
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        cells = [map(_cell, values) for values in columns.values()]
+        return table([list(line) for line in zip(*cells, strict=True)], head=list(columns))
 
 
 def _kind(cells: list[object]) -> str | None:

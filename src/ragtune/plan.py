@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ragtune._api.calls import PlannedCall
 
 if TYPE_CHECKING:
-    from ragtune.dataset import CostEstimate
+    from ragtune.cost import CostEstimate
 
 __all__ = ["Plan", "PlannedCall"]
 

@@ -326,7 +326,7 @@ def test_the_cost_is_tokens_times_epochs_times_the_price(tmp_path: Path) -> None
 )
 def test_auto_epochs_follow_the_cookbooks_rule(examples: int, epochs: int) -> None:
     """Three passes unless that is fewer than 100 or more than 25,000 examples in all."""
-    from ragtune.dataset import auto_epochs
+    from ragtune.cost import auto_epochs
 
     assert auto_epochs(examples) == epochs
 

@@ -20,8 +20,9 @@ from ragtune.checks.file_rules import (
 from ragtune.checks.fixing import write_fixed
 from ragtune.checks.legacy import Profile
 from ragtune.checks.private import masked, private_faults
+from ragtune.checks.problems import Problem, ProblemList
 from ragtune.checks.repeats import Repeats
-from ragtune.checks.report import CheckReport, CheckStats, Problem, ProblemList
+from ragtune.checks.report import CheckReport, CheckStats
 from ragtune.checks.rules import content_faults, doubled_key_faults
 from ragtune.checks.schema import format_of, gate, parse_line, shape_faults
 from ragtune.errors import DatasetError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ragtune.checks.report import Problem, Severity
+from ragtune.checks.problems import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,12 +5,11 @@ from __future__ import annotations
 import codecs
 import filecmp
 import os
-import tempfile
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from ragtune._atomic import draft_of
 from ragtune.checks.legacy import Profile, digest, texts_of
 from ragtune.checks.private import masked
 from ragtune.errors import DatasetError
@@ -44,19 +43,15 @@ def write_fixed(path: Path, format: RecordFormat | None, mask: Callable[[str], s
     if mask is not None:
         lines = (_masked(line, mask) for line in lines)
     target = _free_name(path)
-    handle, temporary = -1, ""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".prepared-", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.writelines(lines)
-        if os.path.getsize(temporary) == 0 or filecmp.cmp(temporary, path, shallow=False):
-            return None
-        os.replace(temporary, target)
+        with draft_of(target, private=True) as draft:
+            with draft.open("wb") as file:
+                file.writelines(lines)
+            if not draft.stat().st_size or filecmp.cmp(draft, path, shallow=False):
+                return None
+            os.replace(draft, target)
     except OSError as error:
         raise DatasetError(f"{target} cannot be written: {error.strerror}; the original is unchanged") from error
-    finally:
-        with suppress(OSError):
-            os.unlink(temporary)
     return target
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ragtune.checks.report import Problem
+from ragtune.checks.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

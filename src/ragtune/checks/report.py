@@ -3,61 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from ragtune.checks.page import problem_table, whole_page
+from ragtune._html import page
+from ragtune.checks.html import problem_table
+from ragtune.checks.problems import SEVERITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from ragtune.checks.problems import Problem, Severity
     from ragtune.records import RecordFormat
 
-Severity = Literal["error", "warning", "suggestion"]
 # A file of the wrong kind breaks one rule on every line; ten of them tell as much as a thousand.
 _LISTED_PER_CODE = 10
-
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "suggestion")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
-    """One broken rule in a training file.
-
-    Attributes:
-        line: 1-based line, or None when it concerns the whole file.
-        byte_offset: where that line starts in the file, in bytes, or None.
-        path: place inside the record, for example `messages[1].role`; empty for the whole line or file.
-        code: stable name of the rule.
-        message: what is wrong, with the value.
-        hint: the way out.
-        severity: `error` (the server refuses it, or it teaches nothing), `warning` or `suggestion`.
-
-    Example:
-        ```python
-        from ragtune import Problem
-
-        problem = Problem(
-            line=3, byte_offset=120, path="messages[0].role", code="unknown-role", message="'bot' is no role",
-            hint="use 'assistant'", severity="error",
-        )
-        print(problem)
-        #> line 3, messages[0].role: error unknown-role: 'bot' is no role; use 'assistant'
-        ```
-    """
-
-    line: int | None
-    byte_offset: int | None
-    path: str
-    code: str
-    message: str
-    hint: str
-    severity: Severity
-
-    def __str__(self) -> str:
-        place = ", ".join(filter(None, [f"line {self.line}" if self.line is not None else "", self.path])) or "file"
-        return f"{place}: {self.severity} {self.code}: {self.message}; {self.hint}"
+# In a notebook.
+_SHOWN = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,10 +124,14 @@ class CheckReport:
 
     def to_html(self) -> str:
         """The report as one page without scripts."""
-        return whole_page(f"Check of {self.path.name}", problem_table(self, limit=len(self.problems)))
+        return page(f"Check of {self.path.name}", self._table(len(self.problems)))
 
     def _repr_html_(self) -> str:
-        return problem_table(self)
+        return self._table(_SHOWN)
+
+    def _table(self, limit: int) -> str:
+        shown = self.problems[:limit]
+        return problem_table(self.summary(), shown, sum(self.counts.values()) - len(shown))
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, ready for JSON."""
@@ -184,31 +151,3 @@ class CheckReport:
 
 def _number(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-class ProblemList:
-    """Collects problems while a file is read: keeps the first ones, errors before the rest, and counts all.
-
-    `mask` covers what messages must not show.
-    """
-
-    def __init__(self, limit: int, mask: Callable[[str], str] | None = None) -> None:
-        self._limit = limit
-        self._mask = mask
-        self._kept: dict[Severity, list[Problem]] = {severity: [] for severity in SEVERITIES}
-        self.counts: dict[tuple[Severity, str], int] = {}
-
-    def add(self, problem: Problem) -> None:
-        """Count a problem, and keep it while there is room for its severity."""
-        key = (problem.severity, problem.code)
-        self.counts[key] = self.counts.get(key, 0) + 1
-        kept = self._kept[problem.severity]
-        if len(kept) < self._limit:
-            if self._mask is not None:
-                problem = replace(problem, message=self._mask(problem.message))
-            kept.append(problem)
-
-    def kept(self) -> tuple[Problem, ...]:
-        """The problems that fit into the limit, errors first to be chosen, in file order, the whole file's last."""
-        chosen = [problem for severity in SEVERITIES for problem in self._kept[severity]][: self._limit]
-        return tuple(sorted(chosen, key=lambda problem: (problem.line is None, problem.line or 0)))

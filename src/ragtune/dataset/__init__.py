@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ragtune.dataset.audit import FactAudit, FactCounts
 from ragtune.dataset.builder import DatasetBuilder
-from ragtune.dataset.cost import CostEstimate, auto_epochs
 from ragtune.dataset.dataset import Dataset
 from ragtune.dataset.near import NearDuplicate, near_duplicates
 from ragtune.dataset.overlap import FieldOverlap, Overlap
@@ -14,7 +13,6 @@ from ragtune.dataset.split import Split
 from ragtune.dataset.splits import normalise
 
 __all__ = [
-    "CostEstimate",
     "Dataset",
     "DatasetBuilder",
     "DatasetReport",
@@ -25,7 +23,6 @@ __all__ = [
     "Overlap",
     "Preview",
     "Split",
-    "auto_epochs",
     "near_duplicates",
     "normalise",
 ]

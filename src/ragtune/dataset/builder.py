@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from ragtune._html import table
 from ragtune.dataset.audit import FactAudit, audit_rows
 from ragtune.dataset.batches import Batch, Made, Selection, missing_column
 from ragtune.dataset.building import build_folder
@@ -394,5 +394,4 @@ class DatasetBuilder(WaysIn):
         return f"DatasetBuilder({'; '.join(f'{name}: {value}' for name, value in self._looks())})"
 
     def _repr_html_(self) -> str:
-        rows = (f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in self._looks())
-        return f"<table><tr><th>step</th><th>DatasetBuilder</th></tr>{''.join(rows)}</table>"
+        return table(self._looks(), head=("step", "DatasetBuilder"))

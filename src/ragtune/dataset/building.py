@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import orjson
 
-import ragtune
+from ragtune._version import __version__
 from ragtune.dataset.folder import MANIFEST, FileFacts, LineFile, new_folder, refuse_occupied
 from ragtune.dataset.overlap import FieldNumbers, Overlap, find_overlap
 from ragtune.dataset.splits import SPLITS, Grouping, SplitPlan, assign, groups, shared_keys
@@ -182,7 +182,7 @@ def _facts(facts: FileFacts) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    versions = {"python": sys.version.split()[0], "ragtune": ragtune.__version__}
+    versions = {"python": sys.version.split()[0], "ragtune": __version__}
     for name in ("datasets", "orjson", "pyarrow", "rensa"):
         if (module := sys.modules.get(name)) is not None:
             # To read a package's metadata takes a twentieth of a build of ten thousand rows.

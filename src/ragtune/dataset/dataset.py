@@ -13,7 +13,7 @@ import orjson
 
 from ragtune import catalog
 from ragtune.checks import MIN_EXAMPLES, CheckReport, check_file
-from ragtune.dataset.cost import CostEstimate, estimate
+from ragtune.cost import CostEstimate, estimate
 from ragtune.dataset.folder import MANIFEST
 from ragtune.dataset.functions import system_of
 from ragtune.dataset.overlap import Overlap, constants, find_overlap

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from html import escape
 from itertools import islice
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 import orjson
+
+from ragtune._html import Markup, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -103,16 +104,14 @@ class Overlap:
         return overlap_table([asdict(item) for item in self.fields])
 
 
-def overlap_table(fields: Iterable[Mapping[str, Any]]) -> str:
+def overlap_table(fields: Iterable[Mapping[str, Any]]) -> Markup:
     """The fields of an overlap as an HTML table."""
     head = ("in both", "field", "texts", "exact", "normalised", f"runs of {RUN_WORDS} words", "shared")
-    rows = [
-        f"<tr><td>{escape(item['file'])} in {escape(item['other'])}</td><td>{escape(item['field'])}</td>"
-        + "".join(f"<td>{item[key]:,}</td>" for key in ("texts", "exact", "normalised", "runs", "shared_runs"))
-        + "</tr>"
-        for item in fields
-    ]
-    return f"<table><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>{''.join(rows)}</table>"
+    rows = []
+    for item in fields:
+        numbers = [f"{item[key]:,}" for key in ("texts", "exact", "normalised", "runs", "shared_runs")]
+        rows.append([f"{item['file']} in {item['other']}", item["field"], *numbers])
+    return table(rows, head)
 
 
 @dataclass(frozen=True, kw_only=True)

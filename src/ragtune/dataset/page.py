@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
-from ragtune.checks.page import problems_by_kind, whole_page
+from ragtune._html import cell, markup, page, table, wide
+from ragtune.checks.html import problems_by_kind
 from ragtune.dataset.overlap import overlap_table
 from ragtune.dataset.preview import turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ragtune.dataset.cost import CostEstimate
+    from ragtune.cost import CostEstimate
     from ragtune.dataset.dataset import Dataset
     from ragtune.dataset.report import DatasetReport
     from ragtune.records import AnyRecord
@@ -28,10 +28,11 @@ def report_page(report: DatasetReport) -> str:
         shared_texts(report),
         f"<h2>Length of the training examples</h2>{histogram(report.lengths, report.context)}",
         f"<h2>Price</h2>{prices(report.costs)}",
-        "<h2>Problems</h2>" + "".join(problems_by_kind(check) for check in report.checks.values()),
+        "<h2>Problems</h2>",
+        *(problems_by_kind(check.summary(), check.problems, check.counts) for check in report.checks.values()),
         f"<h2>Sample records</h2>{bubbles(report.samples)}",
     ]
-    return whole_page("Dataset report", "".join(sections))
+    return page("Dataset report", "".join(sections))
 
 
 def figures(report: DatasetReport) -> str:
@@ -45,23 +46,16 @@ def figures(report: DatasetReport) -> str:
     rows.append((f"training tokens ({report.encoding})", f"{report.tokens:,}"))
     if report.overlap is not None and "in_more_than_one_split" in report.overlap:
         rows.append(("normalised texts in more than one split", f"{report.overlap['in_more_than_one_split']:,}"))
-    return (
-        "<table>"
-        + "".join(f"<tr><td>{escape(key)}</td><td>{escape(text)}</td></tr>" for key, text in rows)
-        + "</table>"
-    )
+    return table(rows)
 
 
 def split_table(dataset: Dataset) -> str:
     """The files of a dataset; nothing is read for it."""
-    facts = [("folder", str(dataset.folder)), ("records", dataset.format), ("fingerprint", dataset.fingerprint[:16])]
-    head = "".join(f"<tr><th>{key}</th><td colspan='3'>{escape(text)}</td></tr>" for key, text in facts)
-    rows = (
-        f"<tr><td>{split.name}</td><td>{split.rows:,}</td><td>{split.bytes:,}</td><td>{str(split.sha256)[:16]}</td></tr>"
-        for split in dataset.splits
-    )
-    names = "".join(f"<th>{name}</th>" for name in ("split", "records", "bytes", "sha256"))
-    return f"<table>{head}<tr>{names}</tr>{''.join(rows)}</table>"
+    facts = {"folder": dataset.folder, "records": dataset.format, "fingerprint": dataset.fingerprint[:16]}
+    rows: list[Sequence[object]] = [(cell(key, "th"), cell(value, colspan="3")) for key, value in facts.items()]
+    rows.append([cell(name, "th") for name in ("split", "records", "bytes", "sha256")])
+    rows += [(split.name, f"{split.rows:,}", f"{split.bytes:,}", str(split.sha256)[:16]) for split in dataset.splits]
+    return table(rows)
 
 
 def shared_texts(report: DatasetReport) -> str:
@@ -70,7 +64,7 @@ def shared_texts(report: DatasetReport) -> str:
     if not fields:
         return ""
     note = "Questions count at any length, other texts from five words on; a run is a piece of another text."
-    return f"<h2>What the splits share</h2><div class='wide'>{overlap_table(fields)}</div><p>{note}</p>"
+    return f"<h2>What the splits share</h2>{wide(overlap_table(fields), unbroken=True)}<p>{note}</p>"
 
 
 def histogram(lengths: Sequence[int], context: int) -> str:
@@ -105,26 +99,24 @@ def histogram(lengths: Sequence[int], context: int) -> str:
 
 def prices(costs: Sequence[CostEstimate]) -> str:
     """What training would cost, model by model."""
-    rows = [
-        f"<tr><td>{escape(cost.model)}</td><td>{cost.tokens:,}</td><td>{cost.epochs}</td>"
-        f"<td>{'unknown' if cost.usd is None else f'${cost.usd:,.4f}'}</td><td>{cost.as_of or ''}</td></tr>"
-        for cost in costs
-    ]
-    head = "<tr><th>model</th><th>tokens</th><th>epochs</th><th>US dollars</th><th>as of</th></tr>"
+    rows = [(cost.model, f"{cost.tokens:,}", cost.epochs, _dollars(cost.usd), cost.as_of or "") for cost in costs]
+    shown = wide(table(rows, head=("model", "tokens", "epochs", "US dollars", "as of")), unbroken=True)
     # Without its scheme an address is a text that no browser makes a link of.
     sources = sorted({cost.source.replace("https://", "") for cost in costs if cost.source})
-    told = f"<p>Prices: {escape('; '.join(sources))}</p>" if sources else ""
-    return f"<div class='wide'><table>{head}{''.join(rows)}</table></div>{told}{_UNCOUNTED}"
+    told = f"<p>Prices: {markup('; '.join(sources))}</p>" if sources else ""
+    return f"{shown}{told}{_UNCOUNTED}"
+
+
+def _dollars(usd: float | None) -> str:
+    return "unknown" if usd is None else f"${usd:,.4f}"
 
 
 def bubbles(records: Iterable[AnyRecord]) -> str:
     """Records as a chat, the assistant on the right."""
-    shown = []
-    for record in records:
-        said = [
-            f"<div class='bubble{' assistant' if who in ('assistant', 'completion', 'preferred') else ''}'>"
-            f"<small>{escape(who)}</small><br>{escape(text)}</div>"
-            for who, text in turns(record)
-        ]
-        shown.append(f"<div class='record'>{''.join(said)}</div>")
-    return "".join(shown)
+    return "".join(f"<div class='record'>{''.join(map(_bubble, turns(record)))}</div>" for record in records)
+
+
+def _bubble(turn: tuple[str, str]) -> str:
+    who, text = turn
+    side = " assistant" if who in ("assistant", "completion", "preferred") else ""
+    return f"<div class='bubble{side}'><small>{markup(who)}</small><br>{markup(text)}</div>"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ragtune._html import Markup, cell, markup, table
 from ragtune.records import ChatRecord, CompletionRecord, PreferenceRecord, ReinforcementRecord
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ class Preview(Sequence["AnyRecord"]):
     def _repr_html_(self) -> str:
         rows = []
         for number, record in enumerate(self.records, 1):
-            cells = "<br>".join(f"<b>{html.escape(who)}</b> {html.escape(text)}" for who, text in turns(record))
-            rows.append(f"<tr><td>{number}</td><td style='text-align:left'>{cells}</td></tr>")
-        return f"<table><tr><th>#</th><th>record</th></tr>{''.join(rows)}</table>"
+            said = Markup("<br>".join(f"<b>{markup(who)}</b> {markup(text)}" for who, text in turns(record)))
+            rows.append((number, cell(said, style="text-align:left")))
+        return table(rows, head=("#", "record"))
 
 
 def turns(record: AnyRecord) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ragtune.checks import CheckReport
-    from ragtune.dataset.cost import CostEstimate
+    from ragtune.cost import CostEstimate
     from ragtune.records import AnyRecord
 
 # Lines that the printed report names for each kind of problem.

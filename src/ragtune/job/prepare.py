@@ -24,7 +24,8 @@ from ragtune.spec import check_metadata
 if TYPE_CHECKING:
     from ragtune._api import Api
     from ragtune._api.calls import Json
-    from ragtune.dataset import CostEstimate, Dataset
+    from ragtune.cost import CostEstimate
+    from ragtune.dataset import Dataset
     from ragtune.dialects import Dialect
     from ragtune.journal import Budget, JournalArgument
     from ragtune.spec import TuneSpec

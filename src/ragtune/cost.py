@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from ragtune.catalog import ModelInfo
 
+__all__ = ["CostEstimate", "auto_epochs"]
+
 TARGET_EPOCHS = 3
 MIN_TARGET_EXAMPLES = 100
 MAX_TARGET_EXAMPLES = 25_000
