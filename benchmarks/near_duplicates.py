@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from ragtune.dataset.batches import Texts
-from ragtune.dataset.near import RUN_WORDS, near_duplicates, near_keys
-from ragtune.dataset.shingles import shingle
+from ragtune.dataset.leakage.near_duplicates import RUN_WORDS, near_duplicates, near_keys
+from ragtune.dataset.leakage.shingles import shingle
+from ragtune.dataset.render.rows import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ragtune as rt
-from ragtune.dataset.documents import Document
-from ragtune.dataset.sources import read_json
+from ragtune.dataset.sources.json_stream import Document
+from ragtune.dataset.sources.readers import read_json
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:

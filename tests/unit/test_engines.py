@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ragtune as rt
-from ragtune.dataset import tables
-from ragtune.dataset.batches import ArrowBatch, Made, RowBatch, Selection
-from ragtune.dataset.filters import Filter
-from ragtune.dataset.making import BuildBatch
-from ragtune.dataset.splits import SplitPlan
-from ragtune.dataset.templates import chat_template
+from ragtune.dataset.leakage.grouping import SplitPlan
+from ragtune.dataset.render import arrow
+from ragtune.dataset.render.filters import Filter
+from ragtune.dataset.render.pipeline import BuildBatch
+from ragtune.dataset.render.rows import ArrowBatch, Made, RowBatch, Selection
+from ragtune.dataset.render.templates import chat_template
 from ragtune.errors import DatasetError, MissingExtraError
 
 
@@ -45,15 +45,15 @@ values = st.fixed_dictionaries({"q": texts.map("q{}".format), "a": st.just("") |
 
 @given(st.lists(values, min_size=1, max_size=20), st.integers(0, 1 << 40), st.booleans(), st.booleans())
 def test_the_pure_function_gives_what_the_build_in_this_process_gives(
-    rows: list[dict[str, str]], first: int, arrow: bool, split: bool
+    rows: list[dict[str, str]], first: int, columnar: bool, split: bool
 ) -> None:
     """From a table to a table, pickled on the way, and straight: the same lines, numbers, keys and drops."""
-    batch = ArrowBatch(pa.Table.from_pylist(rows)) if arrow else RowBatch(rows)
+    batch = ArrowBatch(pa.Table.from_pylist(rows)) if columnar else RowBatch(rows)
     numbers = range(first, first + len(rows))
     function = pickle.loads(pickle.dumps(build_batch(split=split)))
-    table = function(tables.of_rows(Selection(batch, numbers)))
+    table = function(arrow.of_rows(Selection(batch, numbers)))
     assert table.column("row").to_pylist() == list(numbers)
-    assert plain(tables.read_made(table)) == plain(build_batch(split=split).make(Selection(batch, numbers)))
+    assert plain(arrow.read_made(table)) == plain(build_batch(split=split).make(Selection(batch, numbers)))
 
 
 def plain(made: Made) -> dict[str, Any]:
@@ -78,9 +78,9 @@ def _listed(value: Any) -> Any:
 def test_an_error_travels_in_the_table() -> None:
     """So that the first one in the order of the rows is raised, by every engine in the same words."""
     rows = Selection(RowBatch([{"q": "Why?", "a": "So.", "d": ""}, {"q": " ", "a": "So.", "d": ""}]), range(7, 9))
-    table = build_batch()(tables.of_rows(rows))
+    table = build_batch()(arrow.of_rows(rows))
     with pytest.raises(DatasetError, match="row 8: the user text"):
-        tables.read_made(table)
+        arrow.read_made(table)
 
 
 def test_an_unknown_engine_is_refused(tmp_path: Path) -> None:

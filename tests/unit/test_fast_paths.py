@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 import ragtune as rt
 from ragtune.dataset import normalise
-from ragtune.dataset.batches import Batch, Texts
-from ragtune.dataset.facts import joined, number
-from ragtune.dataset.mapped import release
-from ragtune.dataset.splits import Grouping, groups, shared_keys
+from ragtune.dataset.leakage.grouping import Grouping, groups, shared_keys
+from ragtune.dataset.leakage.text_hashes import joined, number
+from ragtune.dataset.render.rows import Batch, Texts
+from ragtune.dataset.sources.memory_map import release
 
 MIXED = st.text(
     st.sampled_from("aZ_9 .-\t\n\0\u2013\u2019\u00a0\u00e9\u00df\u0130\u01f0\u03c2\u212a\u4e2d\u0301\u200b")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import ragtune as rt
 from ragtune.dataset import normalise
-from ragtune.dataset.filters import Tally
-from ragtune.dataset.shingles import shingle
+from ragtune.dataset.leakage.shingles import shingle
+from ragtune.dataset.render.filters import Tally
 from ragtune.errors import DatasetError
 
 PASSAGE = "the quick brown fox jumps over the lazy dog and then it runs far away"

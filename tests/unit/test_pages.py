@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import ragtune as rt
-from ragtune.dataset.page import histogram
+from ragtune.dataset.report.html import histogram
 
 
 class Reader(HTMLParser):

@@ -8,25 +8,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ragtune._html import table
-from ragtune.dataset.audit import FactAudit, audit_rows
-from ragtune.dataset.batches import Batch, Made, Selection, missing_column
-from ragtune.dataset.building import build_folder
 from ragtune.dataset.dataset import Dataset
-from ragtune.dataset.doubles import Deduplicate
-from ragtune.dataset.engines import Engine, run
-from ragtune.dataset.filters import Filter, Predicate, Tally
-from ragtune.dataset.making import BuildBatch, making_steps
-from ragtune.dataset.overlap import FieldNumbers, Overlap, find_overlap, numbers_of
-from ragtune.dataset.preview import Preview
-from ragtune.dataset.splits import SplitPlan, check_shares
-from ragtune.dataset.templates import (
+from ragtune.dataset.deduplicate import Deduplicate
+from ragtune.dataset.leakage.grouping import SplitPlan, check_shares
+from ragtune.dataset.leakage.overlap import FieldNumbers, Overlap, find_overlap, numbers_of
+from ragtune.dataset.render.executors import Engine, run
+from ragtune.dataset.render.filters import Filter, Predicate, Tally
+from ragtune.dataset.render.pipeline import BuildBatch, making_steps
+from ragtune.dataset.render.rows import Batch, Made, Selection, missing_column
+from ragtune.dataset.render.templates import (
     Template,
     chat_template,
     completion_template,
     preference_template,
     reinforcement_template,
 )
-from ragtune.dataset.ways_in import WaysIn
+from ragtune.dataset.report.audit import FactAudit, audit_rows
+from ragtune.dataset.report.preview import Preview
+from ragtune.dataset.sources.constructors import WaysIn
+from ragtune.dataset.writer import build_folder
 from ragtune.errors import DatasetError
 from ragtune.records import parse_record
 from ragtune.tokens import record_counter
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ragtune.catalog import Encoding
-    from ragtune.dataset.sources import Source
+    from ragtune.dataset.sources.readers import Source
     from ragtune.records import AnyRecord
     from ragtune.tokens import RecordCounter, TokenCounter
 
@@ -278,8 +278,8 @@ class DatasetBuilder(WaysIn):
     ) -> Dataset:
         """Write the dataset into a folder; records keep the order of their rows.
 
-        Rows that share a question or a longer text stay on one side, see `ragtune.dataset.splits`. Files appear under
-        their final names only when all of them are written and read back.
+        Rows that share a question or a longer text stay on one side, see `ragtune.dataset.leakage.grouping`. Files
+        appear under their final names only when all of them are written and read back.
 
         Args:
             folder: new or empty, unless `overwrite`.
@@ -287,7 +287,8 @@ class DatasetBuilder(WaysIn):
             test: share of rows for test, in [0, 1).
             seed: decides which rows go where; the same seed gives the same files.
             group_by: columns whose equal values keep rows on one side as well, for example the document they come from.
-            near_duplicates: keep rows on one side that share nearly the same text, see `ragtune.dataset.near`.
+            near_duplicates: keep rows on one side that share nearly the same text, see
+                `ragtune.dataset.near_duplicates`.
             overwrite: replace a dataset that is in the folder; other files in it stay.
             count: an encoding in which tokens are counted on the way; `token_counts` and all that needs them then do
                 not read the file again. Ray leaves it out.

@@ -15,10 +15,10 @@ from ragtune import catalog
 from ragtune.checks import MIN_EXAMPLES, CheckReport, check_file
 from ragtune.cost import CostEstimate, estimate
 from ragtune.dataset.folder import MANIFEST
-from ragtune.dataset.functions import system_of
-from ragtune.dataset.overlap import Overlap, constants, find_overlap
-from ragtune.dataset.private import PrivateText, private_texts
-from ragtune.dataset.report import DatasetReport
+from ragtune.dataset.leakage.overlap import Overlap, constants, find_overlap
+from ragtune.dataset.render.functions import system_of
+from ragtune.dataset.report.personal_data import PrivateText, private_texts
+from ragtune.dataset.report.report import DatasetReport
 from ragtune.dataset.split import Split, format_of_file, read_split
 from ragtune.errors import DatasetError, RecordError
 from ragtune.tokens import RecordCounter, record_counter
@@ -117,7 +117,7 @@ class Dataset:
         )
 
     def _repr_html_(self) -> str:
-        from ragtune.dataset.page import split_table
+        from ragtune.dataset.report.html import split_table
 
         return split_table(self)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from ragtune.checks import open_training_file
-from ragtune.dataset.overlap import FieldNumbers, numbers_of_lines
+from ragtune.dataset.leakage.overlap import FieldNumbers, numbers_of_lines
 from ragtune.errors import DatasetError, RecordError
 from ragtune.records import RecordFormat, detect_format, parse_record
 

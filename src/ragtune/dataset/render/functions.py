@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ragtune.dataset.batches import Lines, Texts, two_kinds
+from ragtune.dataset.render.rows import Lines, Texts, two_kinds
 from ragtune.errors import DatasetError, RecordError
 from ragtune.layouts import get_layout
 from ragtune.records import CompletionRecord, PreferenceRecord, Record, RecordFormat, parse_record
 from ragtune.records.parsing import RECORD_OF
 
 if TYPE_CHECKING:
-    from ragtune.dataset.batches import Selection
+    from ragtune.dataset.render.rows import Selection
     from ragtune.records import AnyRecord
 
 _FORMAT_OF: Mapping[type[Record], Any] = {kind: name for name, kind in RECORD_OF.items()}

@@ -87,12 +87,12 @@ class DatasetReport:
 
     def to_html(self) -> str:
         """The report as one page without scripts: works offline, in one file."""
-        from ragtune.dataset.page import report_page
+        from ragtune.dataset.report.html import report_page
 
         return report_page(self)
 
     def _repr_html_(self) -> str:
-        from ragtune.dataset.page import figures, prices
+        from ragtune.dataset.report.html import figures, prices
 
         return figures(self) + prices(self.costs)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ragtune.dataset.batches import Lines, Texts
+from ragtune.dataset.render.rows import Lines, Texts
 from ragtune.errors import DatasetError
 from ragtune.records.base import escape_line_separators, holds_line_separator, line_bytes
 from ragtune.tokens import RecordCounter
@@ -20,7 +20,7 @@ from ragtune.tokens import RecordCounter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ragtune.dataset.batches import Selection
+    from ragtune.dataset.render.rows import Selection
     from ragtune.records import RecordFormat
 
 _FORMATTER = string.Formatter()

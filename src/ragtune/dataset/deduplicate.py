@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from ragtune.dataset.splits import normalise
+from ragtune.dataset.leakage.grouping import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ragtune.dataset.batches import Selection
+    from ragtune.dataset.render.rows import Selection
 
 EXACT = "duplicate"
 NORMALISED = "duplicate once normalised"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
-from ragtune.dataset import sources
-from ragtune.dataset.functions import LaidOut
+from ragtune.dataset.render.functions import LaidOut
+from ragtune.dataset.sources import readers
 from ragtune.layouts import LAYOUTS, get_layout
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import datasets
     import pandas as pd
 
-    from ragtune.dataset.sources import Rows, Source
+    from ragtune.dataset.sources.readers import Rows, Source
 
 
 class WaysIn(ABC):
@@ -55,7 +55,7 @@ class WaysIn(ABC):
         Raises:
             DatasetError: it cannot be loaded; the message names the local ways.
         """
-        source = sources.hub_source(
+        source = readers.hub_source(
             repository, split=split, name=name, revision=revision, streaming=streaming, token=token
         )
         return cls(source)
@@ -67,7 +67,7 @@ class WaysIn(ABC):
         Raises:
             DatasetError: it is something else, for example a `DatasetDict` without a chosen split.
         """
-        return cls(sources.hf_source(dataset))
+        return cls(readers.hf_source(dataset))
 
     @classmethod
     def from_json(cls, path: str | Path) -> Self:
@@ -76,7 +76,7 @@ class WaysIn(ABC):
         Raises:
             DatasetError: the file does not exist or is a folder.
         """
-        return cls(sources.file_source(path, "json", sources.read_json))
+        return cls(readers.file_source(path, "json", readers.read_json))
 
     @classmethod
     def from_jsonl(cls, path: str | Path) -> Self:
@@ -85,7 +85,7 @@ class WaysIn(ABC):
         Raises:
             DatasetError: the file does not exist or is a folder.
         """
-        return cls(sources.file_source(path, "jsonl", sources.read_jsonl))
+        return cls(readers.file_source(path, "jsonl", readers.read_jsonl))
 
     @classmethod
     def from_csv(cls, path: str | Path, *, delimiter: str = ",", encoding: str = "utf-8") -> Self:
@@ -100,7 +100,7 @@ class WaysIn(ABC):
             DatasetError: the file does not exist or is a folder, the delimiter is not one sign, or there is no such
                 encoding.
         """
-        return cls(sources.csv_source(path, delimiter, encoding))
+        return cls(readers.csv_source(path, delimiter, encoding))
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> Self:
@@ -109,7 +109,7 @@ class WaysIn(ABC):
         Raises:
             DatasetError: the file does not exist or is a folder.
         """
-        return cls(sources.file_source(path, "parquet", sources.read_parquet))
+        return cls(readers.file_source(path, "parquet", readers.read_parquet))
 
     @classmethod
     def from_pandas(cls, frame: pd.DataFrame, *, query: str | None = None) -> Self:
@@ -119,7 +119,7 @@ class WaysIn(ABC):
             frame: the rows.
             query: where they come from, for the manifest: the SQL, a URL, a sentence.
         """
-        return cls(sources.noted(sources.pandas_source(frame), query))
+        return cls(readers.noted(readers.pandas_source(frame), query))
 
     @classmethod
     def from_rows(cls, rows: Rows | Callable[[], Rows], *, layout: str | None = None, query: str | None = None) -> Self:
@@ -132,7 +132,7 @@ class WaysIn(ABC):
             layout: the name of a layout that people have, see `layout`.
             query: where they come from, for the manifest: the SQL, a URL, a sentence.
         """
-        builder = cls(sources.noted(sources.rows_source(rows), query))
+        builder = cls(readers.noted(readers.rows_source(rows), query))
         return builder if layout is None else builder.layout(layout)
 
     def layout(self, name: str, *, ignore: Sequence[str] = ()) -> Self:
@@ -153,5 +153,5 @@ class WaysIn(ABC):
             get_layout(name, next((row for batch in self._source.read() for row in batch.rows()), None))
         layout = get_layout(name)
         if layout.kind == "rows":
-            return self._with(source=sources.laid_out(self._source, name, ignore))
+            return self._with(source=readers.laid_out(self._source, name, ignore))
         return self._filled(LaidOut(layout=name, ignore=tuple(ignore)))

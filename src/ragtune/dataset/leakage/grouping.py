@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from ragtune.dataset.shingles import Numbers, Places
+    from ragtune.dataset.leakage.shingles import Numbers, Places
 
 SPLITS = ("train", "validation", "test")
 MIN_KEY_WORDS = 5

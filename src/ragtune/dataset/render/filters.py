@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ragtune.dataset.batches import missing_column, two_kinds
+from ragtune.dataset.render.rows import missing_column, two_kinds
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from ragtune.dataset.batches import Made, Selection
+    from ragtune.dataset.render.rows import Made, Selection
     from ragtune.records import RecordFormat
 
 Predicate = Callable[[Mapping[str, Any]], object]

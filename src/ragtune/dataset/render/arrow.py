@@ -6,7 +6,7 @@ import pickle
 from itertools import repeat
 from typing import TYPE_CHECKING
 
-from ragtune.dataset.batches import ArrowBatch, Made, RowBatch, Selection
+from ragtune.dataset.render.rows import ArrowBatch, Made, RowBatch, Selection
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def read_made(table: pa.Table) -> Made:
     Raises:
         DatasetError: the one that it tells.
     """
-    from ragtune.dataset.facts import joined
+    from ragtune.dataset.leakage.text_hashes import joined
 
     rows = table.to_pylist()
     if rows[0]["error"] is not None:

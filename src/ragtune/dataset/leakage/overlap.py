@@ -14,7 +14,7 @@ from ragtune._html import Markup, table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from ragtune.dataset.shingles import Numbers
+    from ragtune.dataset.leakage.shingles import Numbers
 
     Reader = Callable[[], Iterator[Mapping[str, "FieldNumbers"]]]
 
@@ -133,7 +133,7 @@ def numbers_of(fields: Mapping[str, Sequence[str]]) -> dict[str, FieldNumbers]:
     """The numbers of texts by field; equal within one process only."""
     import numpy as np
 
-    from ragtune.dataset.shingles import shingle
+    from ragtune.dataset.leakage.shingles import shingle
 
     found = {}
     for field, texts in fields.items():
@@ -186,7 +186,7 @@ class _Sought:
     def __init__(self, parts: Sequence[FieldNumbers], ignored: Numbers) -> None:
         import numpy as np
 
-        from ragtune.dataset.splits import distinct
+        from ragtune.dataset.leakage.grouping import distinct
 
         self._exact = np.concatenate([part.exact for part in parts])
         self._normal = np.concatenate([part.normal for part in parts])
@@ -231,7 +231,7 @@ def find_overlap(
         others: the same for the files that are searched; nothing of them is held.
         ignored: texts whose runs of words do not count, for example those of a template.
     """
-    from ragtune.dataset.shingles import shingle
+    from ragtune.dataset.leakage.shingles import shingle
 
     skipped = shingle(ignored, RUN_WORDS).hashes
     searched_for = {other: _after(list(files), other) for other in others}
@@ -296,7 +296,7 @@ def numbers_of_lines(lines: Iterable[bytes]) -> Iterator[dict[str, FieldNumbers]
 
 
 def _spoken(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    from ragtune.dataset.splits import MIN_KEY_WORDS
+    from ragtune.dataset.leakage.grouping import MIN_KEY_WORDS
 
     for field, content in _contents(record):
         if isinstance(content, list):

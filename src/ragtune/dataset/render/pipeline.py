@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ragtune.dataset import tables
-from ragtune.dataset.batches import Made
-from ragtune.dataset.functions import FunctionRenderer, LaidOut
-from ragtune.dataset.near import near_keys
-from ragtune.dataset.splits import key_of
-from ragtune.dataset.templates import Renderer, Template
+from ragtune.dataset.leakage.grouping import key_of
+from ragtune.dataset.leakage.near_duplicates import near_keys
+from ragtune.dataset.render import arrow
+from ragtune.dataset.render.functions import FunctionRenderer, LaidOut
+from ragtune.dataset.render.rows import Made
+from ragtune.dataset.render.templates import Renderer, Template
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from ragtune.dataset.batches import Selection, Texts
-    from ragtune.dataset.filters import Filter
-    from ragtune.dataset.splits import SplitPlan
+    from ragtune.dataset.leakage.grouping import SplitPlan
+    from ragtune.dataset.render.filters import Filter
+    from ragtune.dataset.render.rows import Selection, Texts
     from ragtune.tokens import RecordCounter
 
 
@@ -49,13 +49,13 @@ class BuildBatch:
     counter: RecordCounter | None = None
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """From a table of rows to a table of lines, see `ragtune.dataset.tables`; an error is told in it."""
-        rows = tables.read_rows(table)
+        """From a table of rows to a table of lines, see `ragtune.dataset.render.arrow`; an error is told in it."""
+        rows = arrow.read_rows(table)
         first = rows.number(0)
         try:
-            return tables.of_made(self.make(rows))
+            return arrow.of_made(self.make(rows))
         except DatasetError as error:
-            return tables.of_error(error, first)
+            return arrow.of_error(error, first)
 
     def make(self, rows: Selection) -> Made:
         """The same without Arrow, for rows that are in this process.
@@ -72,7 +72,7 @@ class BuildBatch:
         facts = None
         wishes: list[list[int]] = []
         if self.plan.validation or self.plan.test:
-            from ragtune.dataset.facts import number
+            from ragtune.dataset.leakage.text_hashes import number
 
             said = lines.texts()
             facts = number(said)

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from ragtune._html import cell, markup, page, table, wide
 from ragtune.checks.html import problems_by_kind
-from ragtune.dataset.overlap import overlap_table
-from ragtune.dataset.preview import turns
+from ragtune.dataset.leakage.overlap import overlap_table
+from ragtune.dataset.report.preview import turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ragtune.cost import CostEstimate
     from ragtune.dataset.dataset import Dataset
-    from ragtune.dataset.report import DatasetReport
+    from ragtune.dataset.report.report import DatasetReport
     from ragtune.records import AnyRecord
 
 _BARS = 24

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ragtune.dataset.overlap import RUN_WORDS
-from ragtune.dataset.shingles import shingle
-from ragtune.dataset.splits import MIN_KEY_WORDS
+from ragtune.dataset.leakage.grouping import MIN_KEY_WORDS
+from ragtune.dataset.leakage.overlap import RUN_WORDS
+from ragtune.dataset.leakage.shingles import shingle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from ragtune.dataset.batches import Texts
-    from ragtune.dataset.shingles import Numbers, Places
+    from ragtune.dataset.leakage.shingles import Numbers, Places
+    from ragtune.dataset.render.rows import Texts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from ragtune._extras import require
-from ragtune.dataset import tables
+from ragtune.dataset.render import arrow
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ragtune.dataset.batches import Made, Selection
-    from ragtune.dataset.making import BuildBatch
+    from ragtune.dataset.render.pipeline import BuildBatch
+    from ragtune.dataset.render.rows import Made, Selection
 
 Engine = Literal["in_process", "ray"]
 
@@ -35,7 +35,7 @@ def run(engine: Engine, build_batch: BuildBatch, batches: Iterable[Selection]) -
 def _on_ray(build_batch: BuildBatch, batches: Iterable[Selection]) -> Iterator[Made]:
     import ray.data
 
-    given: list[Any] = [ray.put(tables.of_rows(batch)) for batch in batches if len(batch)]
+    given: list[Any] = [ray.put(arrow.of_rows(batch)) for batch in batches if len(batch)]
     if not given:
         return
     blocks = (
@@ -44,5 +44,5 @@ def _on_ray(build_batch: BuildBatch, batches: Iterable[Selection]) -> Iterator[M
         .to_arrow_refs()
     )
     # Ray promises no order, so the numbers of the rows decide.
-    for block in sorted(blocks, key=lambda block: tables.first_row(ray.get(block))):
-        yield tables.read_made(ray.get(block))
+    for block in sorted(blocks, key=lambda block: arrow.first_row(ray.get(block))):
+        yield arrow.read_made(ray.get(block))

@@ -13,8 +13,8 @@ import orjson
 
 from ragtune._version import __version__
 from ragtune.dataset.folder import MANIFEST, FileFacts, LineFile, new_folder, refuse_occupied
-from ragtune.dataset.overlap import FieldNumbers, Overlap, find_overlap
-from ragtune.dataset.splits import SPLITS, Grouping, SplitPlan, assign, groups, shared_keys
+from ragtune.dataset.leakage.grouping import SPLITS, Grouping, SplitPlan, assign, groups, shared_keys
+from ragtune.dataset.leakage.overlap import FieldNumbers, Overlap, find_overlap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from ragtune.dataset.batches import Made
-    from ragtune.dataset.filters import Tally
+    from ragtune.dataset.render.filters import Tally
+    from ragtune.dataset.render.rows import Made
 
 _COPY_LINES = 8_192
 
@@ -103,7 +103,7 @@ def _write_splits(
 ) -> tuple[dict[str, FileFacts], dict[str, FileFacts], dict[str, Any]]:
     import numpy as np
 
-    from ragtune.dataset import facts as numbered
+    from ragtune.dataset.leakage import text_hashes as numbered
 
     paths = [workshop / f"all.{ending}" for ending in ("jsonl", "rows", "facts", "keys", "wishes")]
     with ExitStack() as stack:
@@ -133,7 +133,7 @@ def _write_splits(
 
 def _shared(file: BinaryIO, splits: npt.NDArray[np.uint8]) -> Overlap:
     """What the splits share, field by field."""
-    from ragtune.dataset import facts as numbered
+    from ragtune.dataset.leakage import text_hashes as numbered
 
     def fields(split: int) -> Iterator[dict[str, FieldNumbers]]:
         file.seek(0)

@@ -77,7 +77,7 @@ def shingle(texts: Sequence[str], size: int) -> Shingles:
 
     Example:
         ```python
-        from ragtune.dataset.shingles import shingle
+        from ragtune.dataset.leakage.shingles import shingle
 
         numbers = shingle(["The old mill burned down.", "the OLD mill"], 3)
         print(numbers.words.tolist(), numbers.offsets.tolist(), numbers.hashes[0] == numbers.hashes[3])

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ragtune.dataset.batches import BATCH_ROWS, ArrowBatch, Batch, RowBatch
-from ragtune.dataset.documents import Document
-from ragtune.dataset.mapped import read_mapped
+from ragtune.dataset.render.rows import BATCH_ROWS, ArrowBatch, Batch, RowBatch
+from ragtune.dataset.sources.json_stream import Document
+from ragtune.dataset.sources.memory_map import read_mapped
 from ragtune.errors import DatasetError
 from ragtune.layouts import get_layout
 

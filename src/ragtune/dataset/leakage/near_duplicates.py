@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from ragtune.dataset.batches import Texts
+    from ragtune.dataset.render.rows import Texts
 
 # Two texts that share four fifths of their runs are found with a chance of 95 %, nine tenths with 99.99 %.
 BANDS = 16
@@ -63,7 +63,7 @@ def near_duplicates(texts: Sequence[str], *, threshold: float = 0.8) -> list[Nea
     Raises:
         MissingExtraError: the extra `dedup` is not installed.
     """
-    from ragtune.dataset.shingles import shingle
+    from ragtune.dataset.leakage.shingles import shingle
 
     found: list[NearDuplicate] = []
     firsts: dict[int, int] = {}
@@ -93,8 +93,8 @@ def near_duplicates(texts: Sequence[str], *, threshold: float = 0.8) -> list[Nea
 
 def near_keys(said: Texts) -> Iterator[list[int]]:
     """For each row the bands of its texts of five words or more; rows that share one are nearly the same."""
-    from ragtune.dataset.shingles import shingle
-    from ragtune.dataset.splits import MIN_KEY_WORDS
+    from ragtune.dataset.leakage.grouping import MIN_KEY_WORDS
+    from ragtune.dataset.leakage.shingles import shingle
 
     numbers = shingle(said.texts, RUN_WORDS)
     bands = _bands(numbers.hashes, numbers.offsets)
@@ -111,7 +111,7 @@ def _bands(hashes: npt.NDArray[np.uint64], offsets: npt.NDArray[np.int64]) -> np
     import numpy as np
     from rensa import RMinHash
 
-    from ragtune.dataset.shingles import mixed
+    from ragtune.dataset.leakage.shingles import mixed
 
     matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, BANDS * BAND_ROWS, _SEED)
     signs = np.array(matrix.to_rows(), dtype=np.uint64).reshape(-1, BANDS, BAND_ROWS)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from ragtune.dataset.facts import Facts
+    from ragtune.dataset.leakage.text_hashes import Facts
     from ragtune.records import RecordFormat
     from ragtune.tokens import RecordCounter
 

@@ -1,0 +1,1 @@
+"""What is told about rows and datasets: previews, audits, reports, pages."""
