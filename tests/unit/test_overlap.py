@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import datasets
 import pytest
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 import ragtune as rt
 from ragtune.dataset import normalise
 from ragtune.dataset.leakage.shingles import shingle
-from ragtune.dataset.render.filters import Tally
 from ragtune.errors import DatasetError
 
 PASSAGE = "the quick brown fox jumps over the lazy dog and then it runs far away"
@@ -123,9 +123,10 @@ def test_dropping_duplicates_twice_is_dropping_them_once(rows: list[tuple[str, s
     once = rt.DatasetBuilder.from_rows(source).deduplicate(question="q", answer="a", context="c")
 
     def kept(builder: rt.DatasetBuilder) -> tuple[list[str], list[int]]:
-        tally = Tally()
-        rows = [str(row["row"]) for selection in builder.selections(tally) for row in selection.rows()]
-        return rows, [sum(step.values()) for step in tally.steps]
+        with TemporaryDirectory() as folder:
+            left = builder.completion(prompt="", completion="{row}").build(folder)
+            rows = [record.completion for record in left.train]  # type: ignore[union-attr]
+        return rows, [sum(step["dropped"].values()) for step in left.manifest["steps"] if "dropped" in step]
 
     seen: dict[tuple[str, ...], str] = {}
     for row in source:
@@ -158,18 +159,15 @@ def test_dropped_duplicates_are_counted_exactly_and_normalised(tmp_path: Path) -
         ).preview()
 
 
-def test_sciqs_train_file_loses_its_duplicates(shared: Path) -> None:
+def test_sciqs_train_file_loses_its_duplicates(shared: Path, tmp_path: Path) -> None:
     """As many as the audit counts."""
     builder = rt.DatasetBuilder.from_jsonl(shared / "data/sciq/train.jsonl")
     audit = builder.audit(question="question", answer="correct_answer", context="support")
-    tally = Tally()
-    step = builder.deduplicate(question="question", answer="correct_answer", context="support")
-    kept = sum(map(len, step.selections(tally)))
-    assert (tally.dropped["duplicate"], sum(tally.dropped.values())) == (
-        audit.exact.duplicates,
-        audit.normalised.duplicates,
-    )
-    assert kept == 11_679 - audit.normalised.duplicates
+    left = builder.deduplicate(question="question", answer="correct_answer", context="support")
+    counted = left.chat(user="{question}", assistant="{correct_answer}").build(tmp_path / "out").manifest["rows"]
+    dropped = counted["dropped"]
+    assert (dropped["duplicate"], sum(dropped.values())) == (audit.exact.duplicates, audit.normalised.duplicates)
+    assert counted["kept"] == 11_679 - audit.normalised.duplicates
 
 
 def test_the_manifest_names_the_commit_that_the_hub_gave(tmp_path: Path) -> None:

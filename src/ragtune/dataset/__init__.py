@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ragtune.dataset.builder import DatasetBuilder
 from ragtune.dataset.dataset import Dataset
-from ragtune.dataset.leakage.grouping import normalise
 from ragtune.dataset.leakage.near_duplicates import NearDuplicate, near_duplicates
 from ragtune.dataset.leakage.overlap import FieldOverlap, Overlap
 from ragtune.dataset.report.audit import FactAudit, FactCounts
 from ragtune.dataset.report.preview import Preview
 from ragtune.dataset.report.report import DatasetReport
 from ragtune.dataset.split import Split
+from ragtune.text import normalise
 
 __all__ = [
     "Dataset",

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ragtune._html import table
-from ragtune.dataset.dataset import Dataset
+from ragtune.dataset.dataset import Dataset, dataset_of
 from ragtune.dataset.deduplicate import Deduplicate
 from ragtune.dataset.leakage.grouping import SplitPlan, check_shares
 from ragtune.dataset.leakage.overlap import FieldNumbers, Overlap, find_overlap, numbers_of
 from ragtune.dataset.render.executors import Engine, run
-from ragtune.dataset.render.filters import Filter, Predicate, Tally
+from ragtune.dataset.render.filters import Filter, Predicate, drop_rows
 from ragtune.dataset.render.pipeline import BuildBatch, making_steps
-from ragtune.dataset.render.rows import Batch, Made, Selection, missing_column
+from ragtune.dataset.render.rows import Selection, missing_column
 from ragtune.dataset.render.templates import (
     Template,
     chat_template,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ragtune.catalog import Encoding
+    from ragtune.dataset.render.rendered import BuildCounts, Made
     from ragtune.dataset.sources.readers import Source
     from ragtune.records import AnyRecord
     from ragtune.tokens import RecordCounter, TokenCounter
@@ -212,9 +213,9 @@ class DatasetBuilder(WaysIn):
         Raises:
             DatasetError: no template, an empty source, or a row that makes no record.
         """
-        build_batch = self._build_batch((), SplitPlan())
+        build_batch = self._build_batch(SplitPlan())
         found: list[AnyRecord] = []
-        for rows in self.selections(Tally()):
+        for rows in self._selections():
             rows.cut(count - len(found))
             found.extend(parse_record(line) for line in build_batch.make(rows).data.split(b"\n")[:-1])
             if len(found) >= count:
@@ -237,7 +238,7 @@ class DatasetBuilder(WaysIn):
         """
 
         def rows() -> Iterator[Mapping[str, Any]]:
-            for selection in self.selections(Tally()):
+            for selection in self._selections():
                 for name in filter(None, (question, answer, context, *distractors)):
                     selection.column(name)
                 yield from selection.rows()
@@ -256,7 +257,7 @@ class DatasetBuilder(WaysIn):
         """
 
         def fields(builder: DatasetBuilder) -> Iterator[Mapping[str, FieldNumbers]]:
-            for rows in builder.selections(Tally()):
+            for rows in builder._selections():
                 texts = {name: [str(text) for text in rows.column(name) if text] for name in columns}
                 yield numbers_of({name: [text for text in found if text.strip()] for name, found in texts.items()})
 
@@ -311,73 +312,63 @@ class DatasetBuilder(WaysIn):
             group_by=columns,
             near_duplicates=near_duplicates,
         )
-        tally = Tally()
         counted = count if engine == "in_process" else None
-        batches = self._made(tally, plan, engine, None if counted is None else record_counter(counted, counter))
-        manifest = build_folder(
-            batches, tally, partial(self.described, tally), Path(folder), plan=plan, overwrite=overwrite
-        )
-        dataset = Dataset.from_manifest(Path(folder), manifest)
-        if counted is not None:
-            dataset.remember_tokens(counted, tally.tokens)
-        return dataset
+        batches = self._made(plan, engine, None if counted is None else record_counter(counted, counter))
+        manifest, counts = build_folder(batches, self._described, Path(folder), plan=plan, overwrite=overwrite)
+        known = {} if counted is None else {counted: tuple(chain.from_iterable(counts.tokens))}
+        return dataset_of(Path(folder), manifest, known)
 
-    def _build_batch(self, filters: tuple[Filter, ...], plan: SplitPlan) -> BuildBatch:
+    def _build_batch(self, plan: SplitPlan) -> BuildBatch:
         if self._template is None:
             raise DatasetError(
                 "say what a record looks like first: .chat(), .completion(), .preference(), ... or .records()"
             )
         return BuildBatch(
-            template=self._template, filters=filters, hidden=self._dropped_columns, change=self._change, plan=plan
+            template=self._template, filters={}, hidden=self._dropped_columns, change=self._change, plan=plan
         )
 
-    def _made(self, tally: Tally, plan: SplitPlan, engine: Engine, counter: RecordCounter | None) -> Iterator[Made]:
-        """The lines batch by batch; counts in `tally`."""
-        # What remembers rows must see them all in order; the filters behind it need not.
-        places = [index for index, step in enumerate(self._filters, 1) if isinstance(step, Deduplicate)]
-        in_order, others = self._filters[: max(places, default=0)], self._filters[max(places, default=0) :]
-        filters = tuple(step for step in others if isinstance(step, Filter))
-        build_batch = replace(self._build_batch(filters, plan), counter=counter)
-        counts = [{step.reason: 0} for step in filters]
-        return tally.added(run(engine, build_batch, self._read(in_order, tally, counts)), counts)
+    def _made(self, plan: SplitPlan, engine: Engine, counter: RecordCounter | None) -> Iterator[Made]:
+        """The lines batch by batch."""
+        # What remembers rows must see them all in order; the filters behind it need not, so they run with the rest.
+        steps = dict(enumerate(self._filters))
+        in_order = max((place for place, step in steps.items() if isinstance(step, Deduplicate)), default=-1)
+        further = {place: step for place, step in steps.items() if place > in_order and isinstance(step, Filter)}
+        build_batch = replace(self._build_batch(plan), filters=further, counter=counter)
+        return run(engine, build_batch, self._read(self._filters[: in_order + 1]))
 
-    def selections(self, tally: Tally) -> Iterator[Selection]:
-        """The rows that the filters leave, batch by batch; counts what was read and dropped in `tally`.
+    def _selections(self) -> Iterator[Selection]:
+        """The rows that the filters leave, batch by batch.
 
         Raises:
             DatasetError: the source has no rows, or a filter or `drop_columns` names a column that is not there.
         """
-        for rows in self._read(self._filters, tally, []):
+        for rows in self._read(self._filters):
             if self._change is not None:
                 rows.change_texts(self._change)
             yield rows
 
-    def _read(
-        self, steps: Sequence[Filter | Deduplicate], tally: Tally, further: Sequence[dict[str, int]]
-    ) -> Iterator[Selection]:
-        started = [item.start() for item in steps]
-        tally.steps = [*(step.dropped for step in started), *further]
+    def _read(self, steps: Sequence[Filter | Deduplicate]) -> Iterator[Selection]:
+        started = {place: step.start() for place, step in enumerate(steps)}
+        read = 0
         for batch in self._source.read():
-            if tally.read == 0:
-                self._refuse_unknown_columns(batch)
-            rows = Selection(batch, range(tally.read, tally.read + len(batch)))
-            for step in started:
-                step.apply(rows)
-            tally.read += len(batch)
+            if read == 0:
+                self._refuse_unknown_columns(batch.names)
+            rows = Selection(batch, range(read, read + len(batch)))
+            read += len(batch)
+            drop_rows(started, rows)
             yield rows
-        if tally.read == 0:
+        if read == 0:
             raise DatasetError(f"{self._source.name} has no rows; there is nothing to build from")
 
-    def _refuse_unknown_columns(self, batch: Batch) -> None:
+    def _refuse_unknown_columns(self, names: Sequence[str]) -> None:
         for name in self._dropped_columns:
-            if name not in batch.names:
-                raise DatasetError(missing_column(name, batch.names, "drop_columns"))
+            if name not in names:
+                raise DatasetError(missing_column(name, names, "drop_columns"))
 
-    def described(self, tally: Tally) -> dict[str, Any]:
+    def _described(self, counts: BuildCounts) -> dict[str, Any]:
         """Source and steps as the manifest keeps them, each step with the rows it dropped, by reason."""
-        counted = zip(self._filters, tally.steps, strict=True)
-        filters = [{**item.described(), "dropped": dropped} for item, dropped in counted]
-        return {"source": self._source.described(), "steps": [*filters, *self._making()]}
+        steps = [{**step.described(), "dropped": counts.of_step(place)} for place, step in enumerate(self._filters)]
+        return {"source": self._source.described(), "steps": [*steps, *self._making()]}
 
     def _making(self) -> list[dict[str, Any]]:
         return making_steps(self._template, self._dropped_columns, self._change)

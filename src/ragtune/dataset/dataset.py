@@ -24,7 +24,7 @@ from ragtune.errors import DatasetError, RecordError
 from ragtune.tokens import RecordCounter, record_counter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from ragtune.catalog import Catalog, Encoding
     from ragtune.records import AnyRecord, RecordFormat
@@ -155,12 +155,8 @@ class Dataset:
         return known[encoding]
 
     @cached_property
-    def _token_counts(self) -> dict[str, tuple[int, ...]]:
+    def _token_counts(self) -> dict[Encoding, tuple[int, ...]]:
         return {}
-
-    def remember_tokens(self, encoding: Encoding, counts: Sequence[int]) -> None:
-        """Take the tokens of each training example from whoever counted them already."""
-        self._token_counts[encoding] = tuple(counts)
 
     def _count(self, counter: RecordCounter) -> Iterator[int]:
         lines = (line for _, line in self.train.lines())
@@ -237,7 +233,7 @@ class Dataset:
             ) from error
         except orjson.JSONDecodeError as error:
             raise DatasetError(f"{folder / MANIFEST} is damaged: {error}; build the dataset again") from error
-        dataset = cls.from_manifest(folder, manifest)
+        dataset = dataset_of(folder, manifest)
         for split in dataset.splits:
             assert split.path is not None
             found = read_split(split.name, split.path, split.format).sha256
@@ -247,24 +243,6 @@ class Dataset:
                     f"build again, or open it with Dataset.from_files"
                 )
         return dataset
-
-    @classmethod
-    def from_manifest(cls, folder: Path, manifest: Mapping[str, Any]) -> Dataset:
-        """The dataset that a manifest describes; its files are not read."""
-        splits: dict[str, Split] = {}
-        for name in SPLIT_NAMES:
-            facts = dict(manifest["files"].get(name, {}))
-            path = folder / facts.pop("name") if facts else None
-            splits[name] = Split(name=name, format=manifest["format"], path=path, **facts)
-        return cls(
-            folder=folder,
-            format=manifest["format"],
-            fingerprint=fingerprint(manifest["format"], splits),
-            manifest=manifest,
-            train=splits["train"],
-            validation=splits["validation"],
-            test=splits["test"],
-        )
 
     @classmethod
     def from_files(
@@ -301,6 +279,34 @@ class Dataset:
             validation=splits["validation"],
             test=splits["test"],
         )
+
+
+def dataset_of(
+    folder: Path, manifest: Mapping[str, Any], token_counts: Mapping[Encoding, tuple[int, ...]] | None = None
+) -> Dataset:
+    """The dataset that a manifest describes; its files are not read.
+
+    Args:
+        folder: where the files are.
+        manifest: the manifest.
+        token_counts: of the training examples, where somebody counted them already.
+    """
+    splits: dict[str, Split] = {}
+    for name in SPLIT_NAMES:
+        facts = dict(manifest["files"].get(name, {}))
+        path = folder / facts.pop("name") if facts else None
+        splits[name] = Split(name=name, format=manifest["format"], path=path, **facts)
+    dataset = Dataset(
+        folder=folder,
+        format=manifest["format"],
+        fingerprint=fingerprint(manifest["format"], splits),
+        manifest=manifest,
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
+    )
+    dataset._token_counts.update(token_counts or {})
+    return dataset
 
 
 def _count_line(line: bytes, counter: RecordCounter) -> int:

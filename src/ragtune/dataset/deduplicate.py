@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from ragtune.dataset.leakage.grouping import normalise
+from ragtune.text import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,31 +37,32 @@ class Duplicates:
     """Remembers which facts were seen: sixteen bytes for each exact and each normalised one, no texts."""
 
     columns: tuple[str, ...]
-    dropped: dict[str, int] = field(default_factory=lambda: {EXACT: 0, NORMALISED: 0})
     _exact: set[bytes] = field(default_factory=set)
     _normalised: set[bytes] = field(default_factory=set)
 
-    def apply(self, rows: Selection) -> None:
+    def apply(self, rows: Selection) -> dict[str, int]:
         """Drop the rows that were there before, exactly or in normal form.
 
         Raises:
             DatasetError: a column is not there.
         """
-        unwanted = []
-        for values in zip(*(rows.column(name) for name in self.columns), strict=True):
-            texts = ["" if value is None else str(value) for value in values]
-            exact = _digest(texts)
-            if exact in self._exact:
-                self.dropped[EXACT] += 1
-                unwanted.append(True)
-                continue
-            self._exact.add(exact)
-            normalised = _digest(list(map(normalise, texts)))
-            known = normalised in self._normalised
-            self.dropped[NORMALISED] += known
-            self._normalised.add(normalised)
-            unwanted.append(known)
-        rows.drop(unwanted)
+        reasons = [self._reason(values) for values in zip(*map(rows.column, self.columns), strict=True)]
+        rows.drop([reason is not None for reason in reasons])
+        return {EXACT: reasons.count(EXACT), NORMALISED: reasons.count(NORMALISED)}
+
+    def _reason(self, values: Sequence[object]) -> str | None:
+        """Why a row is dropped; None for the first one that says this."""
+        texts = ["" if value is None else str(value) for value in values]
+        exact = _digest(texts)
+        # Nearly all repetitions are exact, and to normalise costs more than all the rest.
+        if exact in self._exact:
+            return EXACT
+        self._exact.add(exact)
+        normalised = _digest(list(map(normalise, texts)))
+        if normalised in self._normalised:
+            return NORMALISED
+        self._normalised.add(normalised)
+        return None
 
 
 def _digest(texts: Sequence[str]) -> bytes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
-from itertools import compress
+from itertools import chain, compress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import orjson
@@ -15,130 +16,177 @@ from ragtune._version import __version__
 from ragtune.dataset.folder import MANIFEST, FileFacts, LineFile, new_folder, refuse_occupied
 from ragtune.dataset.leakage.grouping import SPLITS, Grouping, SplitPlan, assign, groups, shared_keys
 from ragtune.dataset.leakage.overlap import FieldNumbers, Overlap, find_overlap
+from ragtune.dataset.render.rendered import BuildCounts, two_kinds
+from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
 
-    from ragtune.dataset.render.filters import Tally
-    from ragtune.dataset.render.rows import Made
+    from ragtune.dataset.leakage.shingles import Numbers, Places
+    from ragtune.dataset.render.rendered import Made
 
 _COPY_LINES = 8_192
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Written:
+    """What was written: counts of all rows, each file with its map of source rows, and what the files share."""
+
+    counts: BuildCounts
+    files: Mapping[str, FileFacts]
+    row_maps: Mapping[str, FileFacts]
+    overlap: Mapping[str, Any] | None = None
+
+
 def build_folder(
     batches: Iterable[Made],
-    tally: Tally,
-    described: Callable[[], dict[str, Any]],
+    describe: Callable[[BuildCounts], Mapping[str, Any]],
     folder: Path,
     *,
     plan: SplitPlan,
     overwrite: bool,
-) -> dict[str, Any]:
-    """Write the files of a dataset, its manifest last, and return the manifest.
+) -> tuple[dict[str, Any], BuildCounts]:
+    """Write the files of a dataset, its manifest last, and return the manifest and the counts.
 
     Args:
         batches: the lines, in the order of the rows; nothing is read before the folder is known to be free.
-        tally: knows about them what there is to know, once they were read.
-        described: gives source and steps for the manifest.
+        describe: gives source and steps for the manifest.
         folder: where the files go.
         plan: how lines are split.
         overwrite: whether a dataset in the folder is replaced.
+
+    Returns:
+        The manifest, and the counts; their tokens are those of the training file.
+
+    Raises:
+        DatasetError: the folder is occupied or cannot be written, no row is left, or records are of two kinds.
     """
     refuse_occupied(folder, overwrite=overwrite)
     with new_folder(folder, overwrite=overwrite) as workshop:
-        overlap = None
-        if plan.validation or plan.test:
-            files, origins, overlap = _write_splits(batches, workshop, tally, plan)
-        else:
-            files, origins = _write_all(batches, workshop, tally)
-        rows = {"read": tally.read, "dropped": tally.dropped}
-        report = {**rows, "gaps": dict(tally.gaps), "rows": {name: files[name].rows for name in files}}
-        manifest = {
-            "manifest": 1,
-            "format": tally.format,
-            **described(),
-            "system": tally.system,
-            "split": {
-                "validation": plan.validation,
-                "test": plan.test,
-                "seed": plan.seed,
-                "group_by": list(plan.group_by),
-                "near_duplicates": plan.near_duplicates,
-            },
-            "rows": {**rows, "kept": sum(facts.rows for facts in files.values())},
-            "gaps": dict(tally.gaps),
-            "files": {name: {"name": f"{name}.jsonl", **_facts(facts)} for name, facts in files.items()},
-            "row_maps": {name: {"name": f"{name}.rows.txt", **_facts(facts)} for name, facts in origins.items()},
-            "overlap": overlap,
-            "versions": _versions(),
-        }
+        is_split = plan.validation or plan.test
+        written = _write_splits(batches, workshop, plan) if is_split else _write_all(batches, workshop)
+        manifest = _manifest(written, describe, plan)
+        rows = {name: facts.rows for name, facts in written.files.items()}
+        report = {**_rows(written.counts), "gaps": manifest["gaps"], "rows": rows}
         _write_json(workshop / "report.json", report)
         _write_json(workshop / MANIFEST, manifest)
-    return manifest
+    return manifest, written.counts
 
 
-def _write_all(
-    batches: Iterable[Made], workshop: Path, tally: Tally
-) -> tuple[dict[str, FileFacts], dict[str, FileFacts]]:
-    file, origin = LineFile(workshop / "train.jsonl"), LineFile(workshop / "train.rows.txt")
+def _manifest(
+    written: _Written, describe: Callable[[BuildCounts], Mapping[str, Any]], plan: SplitPlan
+) -> dict[str, Any]:
+    counts, files, maps = written.counts, written.files, written.row_maps
+    return {
+        "manifest": 1,
+        "format": counts.format,
+        **describe(counts),
+        "system": counts.system,
+        "split": {
+            "validation": plan.validation,
+            "test": plan.test,
+            "seed": plan.seed,
+            "group_by": list(plan.group_by),
+            "near_duplicates": plan.near_duplicates,
+        },
+        "rows": {**_rows(counts), "kept": sum(facts.rows for facts in files.values())},
+        "gaps": dict(counts.gaps),
+        "files": {name: {"name": f"{name}.jsonl", **_facts(facts)} for name, facts in files.items()},
+        "row_maps": {name: {"name": f"{name}.rows.txt", **_facts(facts)} for name, facts in maps.items()},
+        "overlap": written.overlap,
+        "versions": _versions(),
+    }
+
+
+def _rows(counts: BuildCounts) -> dict[str, Any]:
+    return {"read": counts.read, "dropped": counts.reasons}
+
+
+def _counted(counts: BuildCounts, made: Made) -> BuildCounts:
+    """The counts with those of a further batch, whose records are of the same kind."""
+    kind = made.counts.format
+    if kind is not None and counts.format not in (None, kind):
+        raise DatasetError(two_kinds(made.numbers[0], kind, counts.format))
+    return counts.plus(made.counts)
+
+
+def _refuse_nothing_left(counts: BuildCounts) -> None:
+    reasons = ", ".join(f"{number:,} for {reason!r}" for reason, number in counts.reasons.items() if number)
+    raise DatasetError(f"all {counts.read:,} rows were dropped ({reasons}); loosen the filters")
+
+
+def _write_all(batches: Iterable[Made], workshop: Path) -> _Written:
+    file, row_map = LineFile(workshop / "train.jsonl"), LineFile(workshop / "train.rows.txt")
+    counts = BuildCounts()
     try:
         for made in batches:
+            counts = _counted(counts, made)
             file.write(made.data, len(made.numbers))
-            origin.write(_number_lines(made), len(made.numbers))
-        facts, map_facts = file.close(), origin.close()
+            row_map.write(_number_lines(made), len(made.numbers))
+        facts, map_facts = file.close(), row_map.close()
     finally:
         file.abandon()
-        origin.abandon()
+        row_map.abandon()
     if not facts.rows:
-        tally.refuse_nothing_left()
-    return {"train": facts}, {"train": map_facts}
+        _refuse_nothing_left(counts)
+    return _Written(counts=counts, files={"train": facts}, row_maps={"train": map_facts})
 
 
-def _write_splits(
-    batches: Iterable[Made], workshop: Path, tally: Tally, plan: SplitPlan
-) -> tuple[dict[str, FileFacts], dict[str, FileFacts], dict[str, Any]]:
+def _write_splits(batches: Iterable[Made], workshop: Path, plan: SplitPlan) -> _Written:
     import numpy as np
 
-    from ragtune.dataset.leakage import text_hashes as numbered
+    from ragtune.dataset.leakage import text_hashes
 
-    paths = [workshop / f"all.{ending}" for ending in ("jsonl", "rows", "facts", "keys", "wishes")]
+    paths = [workshop / f"all.{ending}" for ending in ("jsonl", "rows", "facts", "keys", "group_keys")]
     with ExitStack() as stack:
-        lines, origin, facts, keys_file, wishes_file = (stack.enter_context(path.open("w+b")) for path in paths)
-        keys, wishes = Grouping(keys_file), Grouping(wishes_file)
-        count = 0
+        lines, row_map, facts, keys_file, groups_file = (stack.enter_context(path.open("w+b")) for path in paths)
+        keys, group_keys = Grouping(keys_file), Grouping(groups_file)
+        counts, count = BuildCounts(), 0
         for made in batches:
+            counts = _counted(counts, made)
             lines.write(made.data)
-            origin.write(_number_lines(made))
+            row_map.write(_number_lines(made))
             if made.facts is not None:
-                numbered.write(made.facts, facts)
+                text_hashes.write(made.facts, facts)
                 keys.add(made.facts.texts, count + np.repeat(np.arange(len(made.numbers)), made.facts.per_row))
-            wished = [(key, row) for row, own in enumerate(made.wishes, count) for key in own]
-            wishes.add(np.array([key for key, _ in wished], np.uint64), np.array([row for _, row in wished], np.int64))
+            group_keys.add(*_flat(made.group_keys, count))
             count += len(made.numbers)
         if not count:
-            tally.refuse_nothing_left()
-        splits = assign(groups(count, keys, wishes), plan)
-        overlap = {**shared_keys(keys, splits), **_shared(facts, splits).to_dict()}
-        tally.tokens = list(compress(tally.tokens, (splits == 0).tolist()))
-        written = _distribute(lines, splits, workshop, "jsonl")
-        origins = _distribute(origin, splits, workshop, "rows.txt")
+            _refuse_nothing_left(counts)
+        splits = assign(groups(count, keys, group_keys), plan)
+        tokens = list(compress(chain.from_iterable(counts.tokens), (splits == 0).tolist()))
+        written = _Written(
+            counts=replace(counts, tokens=(tokens,)),
+            overlap={**shared_keys(keys, splits), **_shared(facts, splits).to_dict()},
+            files=_distribute(lines, splits, workshop, "jsonl"),
+            row_maps=_distribute(row_map, splits, workshop, "rows.txt"),
+        )
     for path in paths:
         path.unlink()
-    return written, origins, overlap
+    return written
+
+
+def _flat(keys: Sequence[Sequence[int]], first: int) -> tuple[Numbers, Places]:
+    """The keys of all rows, and beside each key the number of its row, counted from `first`."""
+    import numpy as np
+
+    rows = np.arange(first, first + len(keys))
+    flat = np.fromiter(chain.from_iterable(keys), np.uint64)
+    return flat, np.repeat(rows, np.fromiter(map(len, keys), np.int64, len(keys)))
 
 
 def _shared(file: BinaryIO, splits: npt.NDArray[np.uint8]) -> Overlap:
     """What the splits share, field by field."""
-    from ragtune.dataset.leakage import text_hashes as numbered
+    from ragtune.dataset.leakage import text_hashes
 
     def fields(split: int) -> Iterator[dict[str, FieldNumbers]]:
         file.seek(0)
         row = 0
-        for facts in numbered.read(file):
+        for facts in text_hashes.read(file):
             inside = splits[row : row + len(facts.per_row)] == split
             # Equal texts have equal normal forms, and those are on one side: there is nothing left to tell apart.
             yield {

@@ -6,7 +6,6 @@ Two rows belong together when they share a *key*: the same normalised question, 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, BinaryIO
@@ -27,8 +26,6 @@ _RANGE_BITS = 6
 _RANGES = 1 << _RANGE_BITS
 _AT_ONCE = 65_536
 
-_words = re.compile(r"\w+").findall
-
 
 @dataclass(frozen=True, kw_only=True)
 class SplitPlan:
@@ -39,20 +36,6 @@ class SplitPlan:
     seed: int = 0
     group_by: tuple[str, ...] = ()
     near_duplicates: bool = False
-
-
-def normalise(text: str) -> str:
-    """The form in which texts are compared: casefolded, words only, one space between them.
-
-    Example:
-        ```python
-        from ragtune.dataset import normalise
-
-        print(normalise("  What  is a *Quillhaven*? "))
-        #> what is a quillhaven
-        ```
-    """
-    return " ".join(_words(text.casefold()))
 
 
 def key_of(normalised: bytes) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pickle
+from functools import reduce
 from itertools import repeat
 from typing import TYPE_CHECKING
 
-from ragtune.dataset.render.rows import ArrowBatch, Made, RowBatch, Selection
+from ragtune.dataset.render.rendered import BuildCounts, Made
+from ragtune.dataset.render.rows import ArrowBatch, RowBatch, Selection
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -30,12 +32,13 @@ def of_rows(rows: Selection) -> pa.Table:
 
 
 def read_rows(table: pa.Table) -> Selection:
-    """The rows of a table from `of_rows`."""
+    """The rows of a table from `of_rows`; their counts begin anew, since whoever sent them has counted so far."""
     numbers = table.column(_NUMBER).to_pylist()
     rows = table.drop_columns([_NUMBER])
     if rows.schema.names == [_PICKLED]:
-        return Selection(RowBatch([pickle.loads(row) for row in rows.column(_PICKLED).to_pylist()]), numbers)
-    return Selection(ArrowBatch(rows), numbers)
+        batch = RowBatch([pickle.loads(row) for row in rows.column(_PICKLED).to_pylist()])
+        return Selection(batch, numbers, counts=BuildCounts())
+    return Selection(ArrowBatch(rows), numbers, counts=BuildCounts())
 
 
 def _schema() -> pa.Schema:
@@ -44,45 +47,41 @@ def _schema() -> pa.Schema:
     return pa.schema(
         {
             "row": pa.int64(),
-            "line": pa.large_binary(),
-            "dropped_by": pa.int16(),
             "error": pa.string(),
-            "format": pa.string(),
-            "system": pa.string(),
+            "counts": pa.large_binary(),
+            "line": pa.large_binary(),
             "facts": pa.large_binary(),
-            "wishes": pa.list_(pa.uint64()),
-            "gaps": pa.list_(pa.string()),
+            "group_keys": pa.list_(pa.uint64()),
         }
     )
 
 
-def of_made(made: Made) -> pa.Table:
-    """A row for each row of the source: its line, or which filter dropped it."""
+def of_made(made: Made, first: int) -> pa.Table:
+    """A row with the counts, and one for each line.
+
+    Args:
+        made: what became of the rows.
+        first: the number of the first of them, dropped or not.
+    """
     import pyarrow as pa
 
-    gaps = made.gaps.get
     lines = zip(
         made.numbers,
         made.data.split(b"\n")[:-1],
-        made.systems,
         map(pickle.dumps, made.facts.rows()) if made.facts else repeat(None),
-        made.wishes or repeat(()),
+        made.group_keys or repeat(()),
         strict=False,
     )
-    rows: list[dict[str, object]] = [{"row": row, "dropped_by": index} for row, index in made.dropped.items()]
-    shared = {"format": made.format}
-    rows += [
-        {**shared, "row": row, "line": line, "system": system, "facts": facts, "wishes": wishes, "gaps": gaps(row)}
-        for row, line, system, facts, wishes in lines
-    ]
-    return pa.Table.from_pylist(rows, schema=_schema()).sort_by("row")
+    rows: list[dict[str, object]] = [{"row": first, "counts": pickle.dumps(made.counts)}]
+    rows += [{"row": row, "line": line, "facts": facts, "group_keys": keys} for row, line, facts, keys in lines]
+    return pa.Table.from_pylist(rows, schema=_schema())
 
 
-def of_error(error: DatasetError, row: int) -> pa.Table:
+def of_error(error: DatasetError, first: int) -> pa.Table:
     """A single row that tells why there is no line."""
     import pyarrow as pa
 
-    return pa.Table.from_pylist([{"row": row, "error": str(error)}], schema=_schema())
+    return pa.Table.from_pylist([{"row": first, "error": str(error)}], schema=_schema())
 
 
 def first_row(table: pa.Table) -> int:
@@ -103,13 +102,12 @@ def read_made(table: pa.Table) -> Made:
     if rows[0]["error"] is not None:
         raise DatasetError(rows[0]["error"])
     made = [row for row in rows if row["line"] is not None]
+    # Whoever runs the batches may join their tables.
+    counts = [pickle.loads(row["counts"]) for row in rows if row["counts"] is not None]
     return Made(
-        format=made[0]["format"] if made else None,
         numbers=[row["row"] for row in made],
         data=b"".join([row["line"] + b"\n" for row in made]),
-        systems=[row["system"] for row in made],
-        dropped={row["row"]: row["dropped_by"] for row in rows if row["line"] is None},
-        gaps={row["row"]: row["gaps"] for row in made if row["gaps"]},
+        counts=reduce(BuildCounts.plus, counts),
         facts=joined([pickle.loads(row["facts"]) for row in made]) if made and made[0]["facts"] else None,
-        wishes=[row["wishes"] for row in made],
+        group_keys=[row["group_keys"] for row in made],
     )

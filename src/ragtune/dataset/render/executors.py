@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ragtune._extras import require
 from ragtune.dataset.render import arrow
+from ragtune.dataset.render.rendered import Made
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ragtune.dataset.render.pipeline import BuildBatch
-    from ragtune.dataset.render.rows import Made, Selection
+    from ragtune.dataset.render.rows import Selection
 
 Engine = Literal["in_process", "ray"]
 
@@ -35,7 +36,12 @@ def run(engine: Engine, build_batch: BuildBatch, batches: Iterable[Selection]) -
 def _on_ray(build_batch: BuildBatch, batches: Iterable[Selection]) -> Iterator[Made]:
     import ray.data
 
-    given: list[Any] = [ray.put(arrow.of_rows(batch)) for batch in batches if len(batch)]
+    given: list[Any] = []
+    for rows in batches:
+        # What was counted here is handed on here; the workers count what they do.
+        yield Made(numbers=(), data=b"", counts=rows.counts)
+        if len(rows):
+            given.append(ray.put(arrow.of_rows(rows)))
     if not given:
         return
     blocks = (

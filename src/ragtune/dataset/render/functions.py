@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ragtune.dataset.render.rows import Lines, Texts, two_kinds
+from ragtune.dataset.leakage.text_hashes import Texts
+from ragtune.dataset.render.rendered import Lines, two_kinds
 from ragtune.errors import DatasetError, RecordError
 from ragtune.layouts import get_layout
 from ragtune.records import CompletionRecord, PreferenceRecord, Record, RecordFormat, parse_record
@@ -61,7 +62,7 @@ class FunctionRenderer:
             records.append(record)
         return Lines(
             format=format,
-            systems=list(map(system_of, records)),
+            systems=frozenset(map(system_of, records)),
             data=b"".join([record.to_json_line() for record in records]),
             gaps={},
             texts=lambda: _texts(records),

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ragtune.dataset.leakage.grouping import key_of
 from ragtune.dataset.leakage.near_duplicates import near_keys
 from ragtune.dataset.render import arrow
+from ragtune.dataset.render.filters import drop_rows
 from ragtune.dataset.render.functions import FunctionRenderer, LaidOut
-from ragtune.dataset.render.rows import Made
+from ragtune.dataset.render.rendered import BuildCounts, Made
 from ragtune.dataset.render.templates import Renderer, Template
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import pyarrow as pa
 
     from ragtune.dataset.leakage.grouping import SplitPlan
+    from ragtune.dataset.leakage.text_hashes import Texts
     from ragtune.dataset.render.filters import Filter
-    from ragtune.dataset.render.rows import Selection, Texts
+    from ragtune.dataset.render.rows import Selection
     from ragtune.tokens import RecordCounter
 
 
@@ -34,7 +36,7 @@ class BuildBatch:
 
     Attributes:
         template: what a record looks like.
-        filters: which rows are dropped.
+        filters: which rows are dropped, each filter by its place among the steps of the builder.
         hidden: columns that a function does not see.
         change: what happens to every text.
         plan: how the lines will be split.
@@ -42,7 +44,7 @@ class BuildBatch:
     """
 
     template: Template | Callable[[Mapping[str, Any]], object]
-    filters: tuple[Filter, ...]
+    filters: Mapping[int, Filter]
     hidden: tuple[str, ...]
     change: Callable[[str], str] | None
     plan: SplitPlan
@@ -53,7 +55,7 @@ class BuildBatch:
         rows = arrow.read_rows(table)
         first = rows.number(0)
         try:
-            return arrow.of_made(self.make(rows))
+            return arrow.of_made(self.make(rows), first)
         except DatasetError as error:
             return arrow.of_error(error, first)
 
@@ -63,39 +65,33 @@ class BuildBatch:
         Raises:
             DatasetError: a filter or the template names a column that is not there, or a row makes no record.
         """
-        dropped: dict[int, int] = {}
-        for index, item in enumerate(self.filters):
-            dropped.update(dict.fromkeys(rows.drop(item.unwanted(rows)), index))
+        drop_rows(self.filters, rows)
         if self.change is not None:
             rows.change_texts(self.change)
         lines = self._renderer.render(rows)
-        facts = None
-        wishes: list[list[int]] = []
-        if self.plan.validation or self.plan.test:
-            from ragtune.dataset.leakage.text_hashes import number
-
-            said = lines.texts()
-            facts = number(said)
-            if self.plan.group_by or self.plan.near_duplicates:
-                wishes = self._wishes(rows, said)
-        return Made(
+        counts = BuildCounts(
             format=lines.format,
-            numbers=rows.numbers(),
-            data=lines.data,
             systems=lines.systems,
-            dropped=dropped,
             gaps=lines.gaps,
-            facts=facts,
-            wishes=wishes,
-            tokens=() if self.counter is None else lines.tokens(self.counter),
+            tokens=() if self.counter is None else (lines.tokens(self.counter),),
         )
+        made = Made(numbers=rows.numbers(), data=lines.data, counts=rows.counts.plus(counts))
+        if not (self.plan.validation or self.plan.test):
+            return made
+        from ragtune.dataset.leakage.text_hashes import number
 
-    def _wishes(self, rows: Selection, said: Texts) -> list[list[int]]:
-        wishes = list(near_keys(said)) if self.plan.near_duplicates else [[] for _ in said.per_row]
+        said = lines.texts()
+        return replace(made, facts=number(said), group_keys=self._group_keys(rows, said))
+
+    def _group_keys(self, rows: Selection, said: Texts) -> Sequence[list[int]]:
+        if not self.plan.group_by and not self.plan.near_duplicates:
+            return ()
+        keys = list(near_keys(said)) if self.plan.near_duplicates else [[] for _ in said.per_row]
         for name in self.plan.group_by:
-            for own, value in zip(wishes, rows.column(name), strict=True):
+            for own, value in zip(keys, rows.column(name), strict=True):
+                # The name keeps equal values of two columns apart.
                 own.append(key_of(f"{name}={value}".encode("utf-8", "surrogatepass")))
-        return wishes
+        return keys
 
     @cached_property
     def _renderer(self) -> Renderer | FunctionRenderer:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import compress, repeat
 from typing import TYPE_CHECKING, Any
 
+from ragtune.dataset.render.rendered import BuildCounts
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -14,11 +14,9 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from ragtune.dataset.leakage.text_hashes import Facts
-    from ragtune.records import RecordFormat
-    from ragtune.tokens import RecordCounter
-
 BATCH_ROWS = 1024
+# A row as the source gives it: what its values are, the user knows.
+SourceRow = Mapping[str, Any]
 
 
 class Columns(dict[str, "Sequence[Any]"]):
@@ -36,7 +34,7 @@ class Columns(dict[str, "Sequence[Any]"]):
         return values
 
 
-class Row(Mapping[str, Any]):
+class RowView(Mapping[str, Any]):
     """A row of a columnar batch; only the columns that somebody reads are converted."""
 
     __slots__ = ("_batch", "_index")
@@ -77,17 +75,17 @@ class Batch:
         """
         return self.columns[name]
 
-    def rows(self) -> Iterator[Mapping[str, Any]]:
+    def rows(self) -> Iterator[SourceRow]:
         """The rows, as mappings."""
         names = self.names
         for values in zip(*(self.columns[name] for name in names), strict=True):
             yield dict(zip(names, values, strict=True))
 
-    def views(self) -> Iterator[Mapping[str, Any]]:
+    def views(self) -> Iterator[SourceRow]:
         """The rows, as mappings that read a column when it is asked for."""
-        return map(Row, repeat(self), range(self._length))
+        return map(RowView, repeat(self), range(self._length))
 
-    def row(self, index: int) -> Mapping[str, Any]:
+    def row(self, index: int) -> SourceRow:
         """One row, as a mapping."""
         return {name: self.columns[name][index] for name in self.names}
 
@@ -95,7 +93,7 @@ class Batch:
 class RowBatch(Batch):
     """Rows that come as mappings, each with its own keys."""
 
-    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, rows: Sequence[SourceRow]) -> None:
         super().__init__(tuple(rows[0]), len(rows), {})
         self._rows = rows
 
@@ -103,15 +101,15 @@ class RowBatch(Batch):
         """All values of a column; KeyError when a row does not have it."""
         return [row[name] for row in self._rows]
 
-    def rows(self) -> Iterator[Mapping[str, Any]]:
+    def rows(self) -> Iterator[SourceRow]:
         """The rows themselves."""
         return iter(self._rows)
 
-    def views(self) -> Iterator[Mapping[str, Any]]:
+    def views(self) -> Iterator[SourceRow]:
         """The rows themselves."""
         return iter(self._rows)
 
-    def row(self, index: int) -> Mapping[str, Any]:
+    def row(self, index: int) -> SourceRow:
         """One row."""
         return self._rows[index]
 
@@ -125,9 +123,14 @@ class ArrowBatch(Batch):
 
 
 class Selection:
-    """The rows of a batch that are wanted, each with its number in the source."""
+    """The rows of a batch that are wanted, each with its number in the source.
 
-    def __init__(self, batch: Batch, numbers: Sequence[int]) -> None:
+    Attributes:
+        counts: what became of the rows of the batch so far.
+    """
+
+    def __init__(self, batch: Batch, numbers: Sequence[int], *, counts: BuildCounts | None = None) -> None:
+        self.counts = BuildCounts(read=len(batch)) if counts is None else counts
         self._batch = batch
         self._numbers = numbers
         self._keep: list[bool] | None = None
@@ -142,18 +145,17 @@ class Selection:
         """The columns of the batch."""
         return self._batch.names
 
-    def drop(self, unwanted: Sequence[bool]) -> list[int]:
-        """Drop rows, one flag for each row that is still selected; returns the numbers of those that were dropped."""
+    def drop(self, unwanted: Sequence[bool]) -> int:
+        """Drop rows, one flag for each row that is still selected; returns how many were dropped."""
         if True not in unwanted:
-            return []
-        dropped = list(compress(self.numbers(), unwanted))
+            return 0
         if self._keep is None:
             self._keep = [not flag for flag in unwanted]
         else:
             flags = iter(unwanted)
             self._keep = [kept and not next(flags) for kept in self._keep]
         self._columns.clear()
-        return dropped
+        return sum(unwanted)
 
     def change_texts(self, change: Callable[[str], str]) -> None:
         """Change every text that is read from now on."""
@@ -164,14 +166,14 @@ class Selection:
         """Keep the first `count` selected rows."""
         self.drop([index >= count for index in range(len(self))])
 
-    def rows(self) -> Iterator[Mapping[str, Any]]:
+    def rows(self) -> Iterator[SourceRow]:
         """The selected rows."""
         rows = self._batch.rows() if self._keep is None else compress(self._batch.rows(), self._keep)
         if self._change is None:
             return rows
         return ({name: self._changed(value) for name, value in row.items()} for row in rows)
 
-    def views(self) -> Iterator[Mapping[str, Any]]:
+    def views(self) -> Iterator[SourceRow]:
         """The selected rows as the source gives them, for somebody who reads few of their columns."""
         return self._batch.views() if self._keep is None else compress(self._batch.views(), self._keep)
 
@@ -222,79 +224,9 @@ class Selection:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Texts:
-    """What rows say, text by text and row after row, without a template's constant words.
-
-    Attributes:
-        texts: all texts.
-        fields: where each of them stands: a column, or who speaks.
-        asked: whether each of them is its row's question.
-        per_row: how many texts each row has.
-    """
-
-    texts: Sequence[str]
-    fields: Sequence[str]
-    asked: Sequence[bool]
-    per_row: Sequence[int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lines:
-    """What selected rows became.
-
-    Attributes:
-        format: the record kind; None where there was no row.
-        systems: the system prompt of each record.
-        data: one line per row, each with its line feed and without other line separators.
-        gaps: the number of each row whose answer has blank columns among others, and these columns.
-        texts: gives what the rows say.
-        tokens: counts the tokens of each record.
-    """
-
-    format: RecordFormat | None
-    systems: Sequence[str | None]
-    data: bytes
-    gaps: Mapping[int, Sequence[str]]
-    texts: Callable[[], Texts]
-    tokens: Callable[[RecordCounter], Sequence[int]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """What became of a batch of rows.
-
-    Attributes:
-        format: the record kind; None where no row is left.
-        numbers: the number in the source of each row that is left, in order.
-        data: a line for each of them, with its line feed.
-        systems: the system prompt of each record.
-        dropped: the number of each row that a filter dropped, and which filter it was.
-        gaps: the number of each row whose answer has blank columns among others, and these columns.
-        facts: the facts of these rows; None where nothing is split.
-        wishes: keys of what the user wants to keep together as well; empty where nothing is.
-        tokens: of each record; empty where they are not counted.
-    """
-
-    format: RecordFormat | None
-    numbers: Sequence[int]
-    data: bytes
-    systems: Sequence[str | None]
-    dropped: Mapping[int, int]
-    gaps: Mapping[int, Sequence[str]]
-    facts: Facts | None = None
-    wishes: Sequence[Sequence[int]] = ()
-    tokens: Sequence[int] = ()
-
-
 def missing_column(name: str, names: Sequence[str], who: str) -> str:
     """The message about a column that is not there."""
     return f"{who} names column {name!r}, which is not there; the columns are {_listed(names)}"
-
-
-def two_kinds(number: int, kind: str, earlier: str) -> str:
-    """The message about a dataset of two record kinds."""
-    return f"row {number} became a {kind} record, earlier rows {earlier}; build one dataset per record kind"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ragtune.dataset.render.rows import Lines, Texts
+from ragtune.dataset.leakage.text_hashes import Texts
+from ragtune.dataset.render.rendered import Lines
 from ragtune.errors import DatasetError
 from ragtune.records.base import escape_line_separators, holds_line_separator, line_bytes
 from ragtune.tokens import RecordCounter
@@ -104,13 +105,21 @@ class Template:
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column that a text names, once, in order."""
-        return tuple(dict.fromkeys(column for item in self.texts for column in item.columns))
+        return self._columns_of([item.name for item in self.texts])
 
     @property
     def question_columns(self) -> tuple[str, ...]:
         """The columns that the question is made of."""
-        chosen = [item for item in self.texts if item.name in self.question]
-        return tuple(dict.fromkeys(column for item in chosen for column in item.columns))
+        return self._columns_of(self.question)
+
+    @property
+    def answer_columns(self) -> tuple[str, ...]:
+        """The columns that the answer is made of."""
+        return self._columns_of(self.answer)
+
+    def _columns_of(self, names: Sequence[str]) -> tuple[str, ...]:
+        chosen = [item.columns for item in self.texts if item.name in names]
+        return tuple(dict.fromkeys(chain.from_iterable(chosen)))
 
     def described(self) -> dict[str, Any]:
         """What the manifest keeps."""
@@ -228,9 +237,9 @@ class Renderer:
             parts += (texts, repeat(constant))
         return Lines(
             format=self._template.format,
-            systems=[self._template.system] * count,
+            systems=frozenset({self._template.system}),
             data=b"".join(chain.from_iterable(zip(*parts, strict=False))),
-            gaps=self._gaps(rows, needed),
+            gaps=self._gaps(needed),
             texts=lambda: self._texts(needed, count),
             tokens=lambda counter: self._tokens(counter, len(rows), filled),
         )
@@ -246,16 +255,10 @@ class Renderer:
                 totals = list(map(add, totals, counter.count_texts(texts)))
         return totals
 
-    def _gaps(self, rows: Selection, columns: Mapping[str, Sequence[str]]) -> dict[int, list[str]]:
-        """The blank columns of each row's answer; an answer that is blank altogether was refused."""
-        answers = [item for item in self._template.texts if item.name in self._template.answer]
-        gaps: dict[int, list[str]] = {}
-        for name in dict.fromkeys(name for item in answers for name in item.columns):
-            if not all(map(str.strip, columns[name])):
-                for number, value in zip(rows.numbers(), columns[name], strict=True):
-                    if not value.strip():
-                        gaps.setdefault(number, []).append(name)
-        return gaps
+    def _gaps(self, columns: Mapping[str, Sequence[str]]) -> dict[str, int]:
+        """In how many answers each column is blank; an answer that is blank altogether was refused."""
+        blank = {name: sum(not text.strip() for text in columns[name]) for name in self._template.answer_columns}
+        return {name: number for name, number in blank.items() if number}
 
     def _texts(self, columns: Mapping[str, Sequence[str]], rows: int) -> Texts:
         """The columns that the template names; a question made of several columns is a text of its own."""

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ragtune.dataset.leakage.grouping import normalise
+from ragtune.text import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
