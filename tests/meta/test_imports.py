@@ -46,7 +46,7 @@ MAY: dict[str, set[str]] = {
     "privacy": {"errors", "_extras"},
     "cost": {"errors", "limits", "catalog"},
     "text": set(),
-    "dataset": RECORDS | {"_html", "_version", "cost", "layouts", "privacy", "text"},
+    "dataset": RECORDS | {"_warn", "_html", "_version", "cost", "layouts", "privacy", "text"},
     "spec": {"errors", "limits", "catalog", "dialects"},
     "plan": {"errors", "_api.calls", "cost"},
     "_sync": {"errors"},

@@ -437,16 +437,30 @@ def test_private_data_is_found_by_place_and_masked_on_request(tmp_path: Path) ->
     address = "anna.schmidt@nordwind-fiktiv.de"
     rows = [*ROWS, {"question": "Whom to ask?", "answer": f"Write to {address}.", "support": ""}]
     builder = rt.DatasetBuilder.from_rows(rows).chat(user="{question}", assistant="{answer}")
-    found = builder.build(tmp_path / "a").private_data()
-    assert [(item.split, item.line, item.path, item.finding.kind) for item in found] == [
-        ("train", 31, "messages[1].content", "email")
-    ]
+    dataset = builder.build(tmp_path / "a")
+    found = [item for item in dataset.check(privacy=True).problems if item.code.startswith("private")]
+    assert [(item.line, item.path, item.code) for item in found] == [(31, "messages[1].content", "private-email")]
     assert address not in str(found[0])
+    with pytest.warns(DeprecationWarning, match=r"use Dataset\.check\(privacy=True\)"):
+        old = dataset.private_data()
+    assert [(item.split, item.line, item.path) for item in old] == [("train", 31, "messages[1].content")]
+    assert old[0].finding.kind == "email"
+    assert address not in str(old[0])
     masked = builder.mask_private().filter(lambda row: "page 3 " not in row["support"], reason="page 3")
     dataset = masked.build(tmp_path / "b")
-    assert dataset.private_data() == ()
+    assert dataset.check(privacy=True).counts == dataset.check().counts
     assert [record.to_dict()["messages"][1]["content"] for record in dataset.train][-1] == "Write to [EMAIL]."
     assert masked.preview(1)[0].messages[0].text == ROWS[0]["question"]
+
+
+def test_each_file_can_be_checked_by_itself(tmp_path: Path) -> None:
+    """Few examples are enough for validation; a split without records cannot be checked."""
+    dataset = rt.DatasetBuilder.from_rows(ROWS).chat(user="{question}", assistant="{answer}")
+    built = dataset.build(tmp_path / "out", validation=0.1)
+    assert built.check(split="validation").stats.examples == len(built.validation) < 10
+    assert built.check(split="validation").ok
+    with pytest.raises(DatasetError, match="'test' is empty; this dataset has train, validation"):
+        built.check(split="test")
 
 
 @pytest.mark.parametrize(

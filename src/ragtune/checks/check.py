@@ -26,7 +26,7 @@ from ragtune.checks.report import CheckReport, CheckStats
 from ragtune.checks.rules import content_faults, doubled_key_faults
 from ragtune.checks.schema import format_of, gate, parse_line, shape_faults
 from ragtune.errors import DatasetError
-from ragtune.records import FORMATS, Fault, RecordFormat, path_text
+from ragtune.records import FORMATS, RecordFault, RecordFormat, path_text
 from ragtune.tokens import RecordCounter, counter_for
 
 if TYPE_CHECKING:
@@ -173,15 +173,17 @@ class _Pass:
         """The line without its end and without a byte order mark; both are reported."""
         if self.line == 1 and raw.startswith(codecs.BOM_UTF8):
             text = "the file starts with a byte order mark"
-            self._report(Fault((), "byte-order-mark", text, "save it as UTF-8 without BOM"))
+            self._report(RecordFault((), "byte-order-mark", text, "save it as UTF-8 without BOM"))
             raw = raw[len(codecs.BOM_UTF8) :]
         content = raw[:-1] if raw.endswith(b"\n") else raw
         if content.endswith(b"\r"):
             content = content[:-1]
             text = "the line ends with CR LF"
-            self._report(Fault((), "crlf", text, "save it with Unix line ends (LF)", "warning"))
+            self._report(RecordFault((), "crlf", text, "save it with Unix line ends (LF)", "warning"))
         if not content or content.isspace():
-            self._report(Fault((), "blank-line", "this line is blank", "remove it: every line must hold one record"))
+            self._report(
+                RecordFault((), "blank-line", "this line is blank", "remove it: every line must hold one record")
+            )
             return b""
         return content
 
@@ -202,7 +204,7 @@ class _Pass:
             for fault in private_faults(value, self.scanner):
                 self._report(fault)
 
-    def _check_shape(self, record: dict[str, Any], line: bytes) -> list[Fault]:
+    def _check_shape(self, record: dict[str, Any], line: bytes) -> list[RecordFault]:
         found, unknown = format_of(record)
         if self.format is None:
             self.format = found
@@ -210,7 +212,7 @@ class _Pass:
             return unknown
         if found is not None and found != self.format and (self.format, found) != ("reinforcement", "chat"):
             text = f"this record is {found}, but the file is {self.format}"
-            return [Fault((), "mixed-formats", text, "put each format into a file of its own")]
+            return [RecordFault((), "mixed-formats", text, "put each format into a file of its own")]
         faults = shape_faults(record, self.format)
         if not faults:
             # The gate lets no images through.
@@ -236,9 +238,9 @@ class _Pass:
                 text = (
                     f"{tokens:,} tokens; the training context is {limit:,}: the end, with the answer, would be cut off"
                 )
-                self._report(Fault((), "too-long", text, "shorten the context or split the example"))
+                self._report(RecordFault((), "too-long", text, "shorten the context or split the example"))
 
-    def _report(self, fault: Fault) -> None:
+    def _report(self, fault: RecordFault) -> None:
         place = fault.path if self.scanner is None else masked(list(fault.path), self.scanner.mask)
         self.problems.add(
             Problem(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ragtune.records import Fault
+from ragtune.records import RecordFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,12 +28,12 @@ def texts_with_paths(value: Any) -> Iterator[tuple[Path, str]]:
             waiting += [((*path, index), inner) for index, inner in reversed(list(enumerate(item)))]
 
 
-def private_faults(value: Any, scanner: Scanner) -> Iterator[Fault]:
+def private_faults(value: Any, scanner: Scanner) -> Iterator[RecordFault]:
     """One fault for each finding in the texts of a JSON value."""
     for path, text in texts_with_paths(value):
         for finding in scanner.scan(text):
             shown = f"{finding.kind.replace('_', ' ')} {finding.masked}, found by {finding.rule}"
-            yield Fault(path, f"private-{finding.kind.replace('_', '-')}", shown, _HINT, "warning")
+            yield RecordFault(path, f"private-{finding.kind.replace('_', '-')}", shown, _HINT, "warning")
 
 
 def masked(value: Any, mask: Callable[[str], str]) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ragtune.records import Fault, RecordFormat
+from ragtune.records import RecordFault, RecordFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ _FIRST_BYTES = {"jpeg": b"\xff\xd8\xff", "png": b"\x89PNG\r\n\x1a\n", "webp": b"
 Message = dict[str, Any]
 
 
-def content_faults(record: dict[str, Any], line: bytes, format: RecordFormat) -> list[Fault]:
+def content_faults(record: dict[str, Any], line: bytes, format: RecordFormat) -> list[RecordFault]:
     """Every rule about content that a record of the right shape breaks."""
     if format == "chat":
         faults = _chat_faults(record)
@@ -72,9 +72,9 @@ def _may_hide(line: bytes) -> bool:
     )
 
 
-def _chat_faults(record: dict[str, Any]) -> list[Fault]:
+def _chat_faults(record: dict[str, Any]) -> list[RecordFault]:
     messages: Sequence[Message] = record["messages"]
-    faults: list[Fault] = []
+    faults: list[RecordFault] = []
     answers = trained = 0
     prompt: str | None = None
     plain = True
@@ -101,12 +101,14 @@ def _chat_faults(record: dict[str, Any]) -> list[Fault]:
     last = messages[-1]["role"]
     if last != "assistant":
         text = f"the last message has role {last!r}; training needs an answer of the assistant at the end"
-        faults.append(Fault(("messages", len(messages) - 1, "role"), "last-not-assistant", text, "cut or answer it"))
+        faults.append(
+            RecordFault(("messages", len(messages) - 1, "role"), "last-not-assistant", text, "cut or answer it")
+        )
     if prompt is None:
         faults.append(_nobody_asks("messages"))
     if answers and not trained:
         text = "every assistant message has weight 0: this record teaches nothing"
-        faults.append(Fault(("messages",), "all-weights-zero", text, "set one weight to 1 or drop the record"))
+        faults.append(RecordFault(("messages",), "all-weights-zero", text, "set one weight to 1 or drop the record"))
     if not plain:
         faults.extend(tool_faults(messages, _offered(record)))
         faults.extend(image_faults(messages))
@@ -118,15 +120,15 @@ def _said(content: Sequence[Message]) -> bool:
     return any(str(part.get("text") or part.get("refusal") or "").strip() for part in content)
 
 
-def _empty_answer(message: Message, path: Path) -> Iterator[Fault]:
+def _empty_answer(message: Message, path: Path) -> Iterator[RecordFault]:
     if not message.get("tool_calls") and not message.get("function_call"):
         place = (*path, "content")
-        yield Fault(place, "empty-answer", "the assistant's answer is empty", "give it text or drop the record")
+        yield RecordFault(place, "empty-answer", "the assistant's answer is empty", "give it text or drop the record")
 
 
-def _nobody_asks(*path: str) -> Fault:
+def _nobody_asks(*path: str) -> RecordFault:
     text = "no message is the user's: the answer belongs to no question"
-    return Fault(path, "no-user-message", text, "fine for text that starts by itself; else add it", "suggestion")
+    return RecordFault(path, "no-user-message", text, "fine for text that starts by itself; else add it", "suggestion")
 
 
 def _offered(record: dict[str, Any]) -> frozenset[str] | None:
@@ -135,25 +137,27 @@ def _offered(record: dict[str, Any]) -> frozenset[str] | None:
     return frozenset(function["name"] for function in functions) if functions else None
 
 
-def _copied_answer(index: int) -> Fault:
+def _copied_answer(index: int) -> RecordFault:
     text = "the answer stands word for word in the user's message"
     hint = "fine when the model should quote; otherwise it learns to copy"
-    return Fault(("messages", index, "content"), "answer-in-prompt", text, hint, "suggestion")
+    return RecordFault(("messages", index, "content"), "answer-in-prompt", text, hint, "suggestion")
 
 
-def _completion_faults(record: dict[str, Any]) -> list[Fault]:
+def _completion_faults(record: dict[str, Any]) -> list[RecordFault]:
     prompt, completion = record["prompt"], record["completion"]
     if not completion.strip():
-        return [Fault(("completion",), "empty-answer", "the completion is empty", "give it text or drop the record")]
+        return [
+            RecordFault(("completion",), "empty-answer", "the completion is empty", "give it text or drop the record")
+        ]
     if prompt and completion.strip() in prompt:
         text = "the completion stands word for word in the prompt"
         hint = "fine when the model should quote; otherwise it learns to copy"
-        return [Fault(("completion",), "answer-in-prompt", text, hint, "suggestion")]
+        return [RecordFault(("completion",), "answer-in-prompt", text, hint, "suggestion")]
     return []
 
 
-def _preference_faults(record: dict[str, Any]) -> list[Fault]:
-    faults: list[Fault] = []
+def _preference_faults(record: dict[str, Any]) -> list[RecordFault]:
+    faults: list[RecordFault] = []
     wanted, unwanted = record["preferred_output"][0], record["non_preferred_output"][0]
     for key, message in (("preferred_output", wanted), ("non_preferred_output", unwanted)):
         content = message.get("content")
@@ -161,30 +165,34 @@ def _preference_faults(record: dict[str, Any]) -> list[Fault]:
             faults.extend(_empty_answer(message, (key, 0)))
     if wanted == unwanted:
         text = "preferred_output and non_preferred_output are equal: there is nothing to prefer"
-        faults.append(Fault(("non_preferred_output",), "equal-outputs", text, "drop the pair"))
+        faults.append(RecordFault(("non_preferred_output",), "equal-outputs", text, "drop the pair"))
     messages = record["input"]["messages"]
     if messages[-1]["role"] == "assistant":
         text = "the input ends with an assistant message; the two outputs answer the user's last one"
         hint = "move that message into the outputs"
-        faults.append(Fault(("input", "messages", len(messages) - 1, "role"), "input-ends-with-assistant", text, hint))
+        faults.append(
+            RecordFault(("input", "messages", len(messages) - 1, "role"), "input-ends-with-assistant", text, hint)
+        )
     if all(message["role"] != "user" for message in messages):
         faults.append(_nobody_asks("input", "messages"))
     inside = [*tool_faults(messages, _offered(record["input"])), *image_faults(messages)]
-    faults.extend(Fault(("input", *f.path), f.code, f.message, f.hint, f.severity) for f in inside)
+    faults.extend(RecordFault(("input", *f.path), f.code, f.message, f.hint, f.severity) for f in inside)
     return faults
 
 
-def _reinforcement_faults(record: dict[str, Any]) -> list[Fault]:
+def _reinforcement_faults(record: dict[str, Any]) -> list[RecordFault]:
     messages: Sequence[Message] = record["messages"]
     faults = [*tool_faults(messages, _offered({"tools": record.get("tools")})), *image_faults(messages)]
     if messages[-1]["role"] == "assistant":
         text = "the last message is the assistant's; in reinforcement the model itself answers the user's last message"
         place = ("messages", len(messages) - 1, "role")
-        faults.append(Fault(place, "ends-with-assistant", text, "cut it, or keep it as a reference field", "warning"))
+        faults.append(
+            RecordFault(place, "ends-with-assistant", text, "cut it, or keep it as a reference field", "warning")
+        )
     return faults
 
 
-def tool_faults(messages: Sequence[Message], offered: frozenset[str] | None) -> Iterator[Fault]:
+def tool_faults(messages: Sequence[Message], offered: frozenset[str] | None) -> Iterator[RecordFault]:
     """Tool calls that nobody answers, answers that nobody asked for, doubled ids, arguments that are not JSON.
 
     Args:
@@ -199,44 +207,48 @@ def tool_faults(messages: Sequence[Message], offered: frozenset[str] | None) -> 
             if call is not None and open_calls.pop(call, None) is None:
                 text = f"tool_call_id {call!r} answers no open tool call of an earlier assistant message"
                 hint = "use the id of the call, once"
-                yield Fault(("messages", index, "tool_call_id"), "tool-answer-without-call", text, hint)
+                yield RecordFault(("messages", index, "tool_call_id"), "tool-answer-without-call", text, hint)
             continue
         for call_id, path in open_calls.items():
             text = f"tool call {call_id!r} has no tool message with its answer before the conversation goes on"
-            yield Fault(path, "tool-call-without-answer", text, "add the tool message right after the call")
+            yield RecordFault(path, "tool-call-without-answer", text, "add the tool message right after the call")
         open_calls = {}
         for number, call in enumerate(message.get("tool_calls") or ()):
             path = ("messages", index, "tool_calls", number)
             if call["id"] in open_calls:
                 text = f"the tool call id {call['id']!r} is used twice in one message"
-                yield Fault((*path, "id"), "doubled-tool-call-id", text, "give each call an id of its own")
+                yield RecordFault((*path, "id"), "doubled-tool-call-id", text, "give each call an id of its own")
             open_calls[call["id"]] = path
             yield from _call_faults(call["function"], offered, (*path, "function"))
         if function := message.get("function_call"):
             yield from _call_faults(function, offered, ("messages", index, "function_call"))
 
 
-def _call_faults(call: Message, offered: frozenset[str] | None, path: Path) -> Iterator[Fault]:
+def _call_faults(call: Message, offered: frozenset[str] | None, path: Path) -> Iterator[RecordFault]:
     if offered is not None and call["name"] not in offered:
         text = f"{call['name']!r} is called, but the record offers {', '.join(sorted(offered))} only"
-        yield Fault((*path, "name"), "unknown-tool", text, "correct the name, or add the tool to the record", "warning")
+        yield RecordFault(
+            (*path, "name"), "unknown-tool", text, "correct the name, or add the tool to the record", "warning"
+        )
     path = (*path, "arguments")
     try:
         value = orjson.loads(call["arguments"])
     except orjson.JSONDecodeError as error:
-        yield Fault(
+        yield RecordFault(
             path, "arguments-not-json", f"the arguments are not JSON: {error.msg}", "write them with json.dumps"
         )
         return
     if isinstance(value, str):
         text = "the arguments are JSON encoded twice: they hold a string that holds the object"
-        yield Fault(path, "arguments-encoded-twice", text, "call json.dumps once")
+        yield RecordFault(path, "arguments-encoded-twice", text, "call json.dumps once")
     elif not isinstance(value, dict):
         text = f"the arguments hold {type(value).__name__}, not an object"
-        yield Fault(path, "arguments-not-an-object", text, "write them as an object of parameter names and values")
+        yield RecordFault(
+            path, "arguments-not-an-object", text, "write them as an object of parameter names and values"
+        )
 
 
-def image_faults(messages: Sequence[Message]) -> Iterator[Fault]:
+def image_faults(messages: Sequence[Message]) -> Iterator[RecordFault]:
     """Too many images, images that are too big, and addresses that are neither http(s) nor an image's data."""
     images = 0
     for index, message in enumerate(messages):
@@ -250,22 +262,22 @@ def image_faults(messages: Sequence[Message]) -> Iterator[Fault]:
                 yield from _image_faults(part["image_url"]["url"], path)
     if images > MAX_IMAGES:
         text = f"{images} images in one example; at most {MAX_IMAGES} are taken"
-        yield Fault(("messages",), "too-many-images", text, "split the example")
+        yield RecordFault(("messages",), "too-many-images", text, "split the example")
 
 
-def _image_faults(url: str, path: Path) -> Iterator[Fault]:
+def _image_faults(url: str, path: Path) -> Iterator[RecordFault]:
     if url.startswith(("https://", "http://")):
         return
     kind = re.match(r"data:image/(jpeg|png|webp);base64,", url)
     if kind is None:
         text = f"{url[:40]!r} is neither an http(s) address nor data of a JPEG, PNG or WEBP image"
-        yield Fault(path, "bad-image", text, "use https://... or data:image/png;base64,...")
+        yield RecordFault(path, "bad-image", text, "use https://... or data:image/png;base64,...")
     elif (size := (len(url) - kind.end()) * 3 // 4) > MAX_IMAGE_BYTES:
         text = f"the image has {size / 2**20:.1f} MB; at most {MAX_IMAGE_BYTES // 2**20} MB are taken"
-        yield Fault(path, "image-too-large", text, "scale it down")
+        yield RecordFault(path, "image-too-large", text, "scale it down")
     elif not _begins_as(kind[1], url[kind.end() : kind.end() + 64]):
         text = f"the data behind {kind[0]!r} does not begin as such an image does"
-        yield Fault(path, "bad-image", text, "name its real type, and encode the bytes of the file with base64")
+        yield RecordFault(path, "bad-image", text, "name its real type, and encode the bytes of the file with base64")
 
 
 def _begins_as(kind: str, encoded: str) -> bool:
@@ -276,14 +288,14 @@ def _begins_as(kind: str, encoded: str) -> bool:
     return data.startswith(_FIRST_BYTES[kind]) and (kind != "webp" or data[8:12] == b"WEBP")
 
 
-def _invisible_faults(record: dict[str, Any]) -> Iterator[Fault]:
+def _invisible_faults(record: dict[str, Any]) -> Iterator[RecordFault]:
     for path, text in texts(record):
         for sign in dict.fromkeys(_INVISIBLE.findall(text)):
             name = _NAMES.get(sign) or unicodedata.name(sign, "control character").lower()
             number = text.count(sign)
             often = "" if number == 1 else f", {number} times"
             message = f"invisible character U+{ord(sign):04X} ({name}) at position {text.index(sign)}{often}"
-            yield Fault(path, "invisible-character", message, "remove it, the model would learn it", "warning")
+            yield RecordFault(path, "invisible-character", message, "remove it, the model would learn it", "warning")
 
 
 def texts(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
@@ -298,7 +310,7 @@ def texts(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
             yield from texts(item, (*path, index))
 
 
-def doubled_key_faults(line: bytes, record: dict[str, Any]) -> list[Fault]:
+def doubled_key_faults(line: bytes, record: dict[str, Any]) -> list[RecordFault]:
     """Keys that stand twice in one object of a line from which `record` was read: readers take the last one."""
     try:
         plain = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
@@ -324,7 +336,7 @@ def doubled_key_faults(line: bytes, record: dict[str, Any]) -> list[Fault]:
     json.loads(line, object_pairs_hook=collect)
     hint = "keep one of them"
     return [
-        Fault((), "doubled-key", f"the key {key!r} stands twice in one object; only the last one counts", hint)
+        RecordFault((), "doubled-key", f"the key {key!r} stands twice in one object; only the last one counts", hint)
         for key in doubled
     ]
 

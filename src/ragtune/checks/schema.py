@@ -9,7 +9,7 @@ import orjson
 from pydantic import ConfigDict, Discriminator, Field, Strict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from ragtune.records import Fault, RecordFormat, SchemaError, detect_format, schema_errors
+from ragtune.records import RecordFault, RecordFormat, SchemaError, detect_format, schema_errors
 from ragtune.records.parsing import RECORD_OF
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def gate(format: RecordFormat | None) -> Callable[[bytes], dict[str, Any]] | Non
     return _GATES.get(format or "")
 
 
-Parsed = tuple[dict[str, Any] | None, list[Fault]]
+Parsed = tuple[dict[str, Any] | None, list[RecordFault]]
 
 
 def parse_line(line: bytes) -> Parsed:
@@ -80,35 +80,37 @@ def parse_line(line: bytes) -> Parsed:
         return None, [_not_json(line, error)]
     if not isinstance(value, dict):
         shown = f"{type(value).__name__} {str(value)[:40]!r}"
-        return None, [Fault((), "not-an-object", f"this line holds {shown}, not an object", _ONE_OBJECT)]
+        return None, [RecordFault((), "not-an-object", f"this line holds {shown}, not an object", _ONE_OBJECT)]
     return value, []
 
 
 _ONE_OBJECT = "write one JSON object per line"
 
 
-def _not_json(line: bytes, error: orjson.JSONDecodeError) -> Fault:
+def _not_json(line: bytes, error: orjson.JSONDecodeError) -> RecordFault:
     try:
         line.decode("utf-8")
     except UnicodeDecodeError as wrong:
         byte = line[wrong.start]
         message = f"byte {wrong.start} of this line (0x{byte:02x}) is not UTF-8"
         encoding = "utf-16" if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "cp1252"
-        return Fault((), "not-utf8", message, f"save the file as UTF-8, for example with iconv -f {encoding} -t utf-8")
+        return RecordFault(
+            (), "not-utf8", message, f"save the file as UTF-8, for example with iconv -f {encoding} -t utf-8"
+        )
     text = line.decode("utf-8").strip()
     if text in ("[", "{", "]", "}", "],", "},") or (text[:1] in "{[" and text[-1:] in "{[,:"):
         hint = "this looks like pretty-printed JSON or a JSON array: write each object on one line of its own"
     else:
         hint = _ONE_OBJECT
-    return Fault((), "not-json", f"this line is not JSON: {error.msg} (column {error.colno})", hint)
+    return RecordFault((), "not-json", f"this line is not JSON: {error.msg} (column {error.colno})", hint)
 
 
-def shape_faults(data: dict[str, Any], format: RecordFormat) -> list[Fault]:
+def shape_faults(data: dict[str, Any], format: RecordFormat) -> list[RecordFault]:
     """Every place where an object does not have the shape of its format, and every rule of roles that it breaks."""
     try:
         record = RECORD_OF[format].collect(data)
     except ValidationError as error:
-        return [Fault(item.path, item.code, item.message, _shape_hint(item)) for item in schema_errors(error)]
+        return [RecordFault(item.path, item.code, item.message, _shape_hint(item)) for item in schema_errors(error)]
     return list(record.faults())
 
 
@@ -134,7 +136,7 @@ def _lower(key: object) -> str:
     return str(key).strip().lower()
 
 
-def format_of(data: dict[str, Any]) -> tuple[RecordFormat | None, list[Fault]]:
+def format_of(data: dict[str, Any]) -> tuple[RecordFormat | None, list[RecordFault]]:
     """The record kind of an object, or a fault that lists its keys."""
     found = detect_format(data)
     if found is None and set(map(_lower, data)) >= _PAIR:
@@ -148,4 +150,4 @@ def format_of(data: dict[str, Any]) -> tuple[RecordFormat | None, list[Fault]]:
     )
     if "preferred_completion" in data or "non_preferred_completion" in data:
         hint = "these names are from before July 2025: call them preferred_output and non_preferred_output"
-    return None, [Fault((), "unknown-format", f"no record kind has these keys: {keys}", hint)]
+    return None, [RecordFault((), "unknown-format", f"no record kind has these keys: {keys}", hint)]

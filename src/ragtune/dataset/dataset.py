@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from ragtune import catalog
+from ragtune._html import cell, table
+from ragtune._warn import warn
 from ragtune.checks import MIN_EXAMPLES, CheckReport, check_file
 from ragtune.cost import CostEstimate, estimate
 from ragtune.dataset.folder import MANIFEST
@@ -24,7 +26,7 @@ from ragtune.errors import DatasetError, RecordError
 from ragtune.tokens import RecordCounter, record_counter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ragtune.catalog import Catalog, Encoding
     from ragtune.records import AnyRecord, RecordFormat
@@ -103,13 +105,7 @@ class Dataset:
             tokens=sum(counts),
             longest=max(counts, default=0),
             encoding="o200k_base",
-            checks={
-                split.name: check_file(
-                    split.path, format=self.format, min_examples=MIN_EXAMPLES if split is self.train else 1
-                )
-                for split in self.splits
-                if split.path
-            },
+            checks={split.name: self._checked(split) for split in self.splits},
             overlap=self._shared(),
             lengths=counts,
             costs=tuple(self.cost(model) for model in _PRICED),
@@ -117,9 +113,7 @@ class Dataset:
         )
 
     def _repr_html_(self) -> str:
-        from ragtune.dataset.report.html import split_table
-
-        return split_table(self)
+        return _split_table(self)
 
     def _shared(self) -> Mapping[str, Any] | None:
         if self.manifest:
@@ -183,13 +177,37 @@ class Dataset:
         encoding: Encoding = (info.encoding if info else None) or "o200k_base"
         return estimate(model, info, self.token_counts(encoding), n_epochs)
 
-    def check(self, model: str | None = None) -> CheckReport:
-        """Check the training file, see `ragtune.check_file`."""
-        assert self.train.path is not None
-        return check_file(self.train.path, format=self.format, model=model)
+    def check(
+        self,
+        model: str | None = None,
+        *,
+        split: Literal["train", "validation", "test"] = "train",
+        privacy: bool = False,
+    ) -> CheckReport:
+        """Check one file, see `ragtune.check_file`.
+
+        Args:
+            model: base model to check for; None leaves out the rules that depend on it.
+            split: which file.
+            privacy: report secrets and personal data, too: keys, passwords, e-mail, telephone, IBAN, card numbers.
+
+        Raises:
+            DatasetError: this split is empty.
+            MissingExtraError: `privacy` without the extra `privacy`.
+        """
+        chosen: Split = getattr(self, split)
+        if chosen.path is None:
+            held = ", ".join(found.name for found in self.splits)
+            raise DatasetError(f"the split {split!r} is empty; this dataset has {held}")
+        return self._checked(chosen, model, privacy=privacy)
+
+    def _checked(self, split: Split, model: str | None = None, *, privacy: bool = False) -> CheckReport:
+        assert split.path is not None
+        least = MIN_EXAMPLES if split is self.train else 1
+        return check_file(split.path, format=self.format, model=model, min_examples=least, privacy=privacy)
 
     def private_data(self, limit: int = 1_000) -> tuple[PrivateText, ...]:
-        """Secrets and personal data in the records: keys, passwords, e-mail, telephone, IBAN, card numbers.
+        """Secrets and personal data in the records of all splits: the old spelling of `check(privacy=True)`.
 
         Args:
             limit: stop after so many findings.
@@ -197,7 +215,8 @@ class Dataset:
         Raises:
             MissingExtraError: the extra `privacy` is not installed.
         """
-        return private_texts(self, limit)
+        warn("Dataset.private_data() is deprecated; use Dataset.check(privacy=True)", DeprecationWarning)
+        return private_texts(self.splits, limit)
 
     def overlap(self, other: Dataset | None = None) -> Overlap:
         """What the files share: whole texts, exactly and normalised, and runs of thirteen words, by speaker.
@@ -307,6 +326,15 @@ def dataset_of(
     )
     dataset._token_counts.update(token_counts or {})
     return dataset
+
+
+def _split_table(dataset: Dataset) -> str:
+    """The files of a dataset; nothing is read for it."""
+    facts = {"folder": dataset.folder, "records": dataset.format, "fingerprint": dataset.fingerprint[:16]}
+    rows: list[Sequence[object]] = [(cell(key, "th"), cell(value, colspan="3")) for key, value in facts.items()]
+    rows.append([cell(name, "th") for name in ("split", "records", "bytes", "sha256")])
+    rows += [(split.name, f"{split.rows:,}", f"{split.bytes:,}", str(split.sha256)[:16]) for split in dataset.splits]
+    return table(rows)
 
 
 def _count_line(line: bytes, counter: RecordCounter) -> int:

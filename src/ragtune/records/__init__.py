@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ragtune.records.base import (
     FORMATS,
-    Fault,
     Record,
+    RecordFault,
     RecordFormat,
     SchemaError,
     escape_line_separators,
@@ -41,7 +41,6 @@ __all__ = [
     "AnyRecord",
     "ChatRecord",
     "CompletionRecord",
-    "Fault",
     "FunctionCall",
     "FunctionDefinition",
     "ImagePart",
@@ -50,6 +49,7 @@ __all__ = [
     "PreferenceInput",
     "PreferenceRecord",
     "Record",
+    "RecordFault",
     "RecordFormat",
     "RefusalPart",
     "ReinforcementRecord",

@@ -23,7 +23,7 @@ _COLLECT = {"ragtune": "collect faults"}
 
 
 @dataclass(frozen=True, kw_only=False, slots=True)
-class Fault:
+class RecordFault:
     """One broken rule inside a record: where (`path`), which (`code`), what (`message`) and the way out (`hint`)."""
 
     path: Path
@@ -174,7 +174,7 @@ class Record(FrozenModel):
         """The record as one line of JSONL: UTF-8, no line separators inside, ends with a line feed."""
         return line_bytes(self.to_dict())
 
-    def faults(self) -> Iterator[Fault]:
+    def faults(self) -> Iterator[RecordFault]:
         """Yield every rule between the record's parts that it breaks."""
         yield from ()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
-from ragtune.records.base import Fault, FrozenModel, Path, Record, StrictStr, collects_faults
+from ragtune.records.base import FrozenModel, Path, Record, RecordFault, StrictStr, collects_faults
 from ragtune.records.messages import FunctionDefinition, Message, Tool
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class ChatRecord(Record):
     parallel_tool_calls: Flag | None = None
     functions: Annotated[tuple[FunctionDefinition, ...], Field(min_length=1, max_length=128)] | None = None
 
-    def faults(self) -> Iterator[Fault]:
+    def faults(self) -> Iterator[RecordFault]:
         """Yield every rule between roles and keys that a message of this record breaks."""
         yield from _message_faults(self.messages, ("messages",))
 
@@ -100,7 +100,7 @@ class PreferenceRecord(Record):
     preferred_output: OneMessage
     non_preferred_output: OneMessage
 
-    def faults(self) -> Iterator[Fault]:
+    def faults(self) -> Iterator[RecordFault]:
         """Yield broken role rules, and outputs that are not the assistant's."""
         yield from _message_faults(self.input.messages, ("input", "messages"))
         for key in ("preferred_output", "non_preferred_output"):
@@ -108,7 +108,7 @@ class PreferenceRecord(Record):
             yield from output.faults((key, 0))
             if output.role != "assistant":
                 message = f"{key} holds a message with role {output.role!r}; it must be the assistant's"
-                yield Fault((key, 0, "role"), "output-not-assistant", message, "set its role to 'assistant'")
+                yield RecordFault((key, 0, "role"), "output-not-assistant", message, "set its role to 'assistant'")
 
     @model_validator(mode="after")
     def _outputs_are_the_assistants(self, info: ValidationInfo) -> PreferenceRecord:
@@ -148,11 +148,11 @@ class ReinforcementRecord(Record):
         known = BaseModel.model_dump(self, include={"messages", "tools"}, exclude_none=True, mode="json")
         return {**known, **self.reference}
 
-    def faults(self) -> Iterator[Fault]:
+    def faults(self) -> Iterator[RecordFault]:
         """Yield every rule between roles and keys that a message of this record breaks."""
         yield from _message_faults(self.messages, ("messages",))
 
 
-def _message_faults(messages: tuple[Message, ...], path: Path) -> Iterator[Fault]:
+def _message_faults(messages: tuple[Message, ...], path: Path) -> Iterator[RecordFault]:
     for index, message in enumerate(messages):
         yield from message.faults((*path, index))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, Strict, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
-from ragtune.records.base import Fault, FrozenModel, Path, StrictStr, collects_faults
+from ragtune.records.base import FrozenModel, Path, RecordFault, StrictStr, collects_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,7 +198,7 @@ class Message(FrozenModel):
             return self.content
         return "\n".join(part.text for part in self.content or () if isinstance(part, TextPart))
 
-    def faults(self, path: Path = ()) -> Iterator[Fault]:
+    def faults(self, path: Path = ()) -> Iterator[RecordFault]:
         """Yield every rule between role and keys that this message breaks.
 
         Args:
@@ -207,7 +207,7 @@ class Message(FrozenModel):
         allowed = KEYS_BY_ROLE[self.role]
         for key in sorted(self.model_fields_set - allowed):
             if getattr(self, key) is not None:
-                yield Fault(
+                yield RecordFault(
                     (*path, key),
                     "key-not-for-role",
                     f"{key!r} is not a key of a message with role {self.role!r}",
@@ -216,30 +216,34 @@ class Message(FrozenModel):
         yield from self._content_faults(path)
         if self.role == "tool" and self.tool_call_id is None:
             hint = "add the id of the assistant's tool call that this message answers"
-            yield Fault((*path, "tool_call_id"), "missing-key", "a tool message needs 'tool_call_id'", hint)
+            yield RecordFault((*path, "tool_call_id"), "missing-key", "a tool message needs 'tool_call_id'", hint)
         if self.role == "function" and self.name is None:
-            yield Fault((*path, "name"), "missing-key", "a function message needs 'name'", "add the function's name")
+            yield RecordFault(
+                (*path, "name"), "missing-key", "a function message needs 'name'", "add the function's name"
+            )
 
-    def _content_faults(self, path: Path) -> Iterator[Fault]:
+    def _content_faults(self, path: Path) -> Iterator[RecordFault]:
         place = (*path, "content")
         if self.content is None:
             speaks = self.role == "assistant" and (self.tool_calls or self.function_call or self.refusal is not None)
             if not speaks and self.role != "function":
                 instead = ", tool_calls or function_call" if self.role == "assistant" else ""
                 message = f"a message with role {self.role!r} needs 'content'{instead}"
-                yield Fault(place, "missing-key", message, "give the message its text or remove it")
+                yield RecordFault(place, "missing-key", message, "give the message its text or remove it")
         elif not isinstance(self.content, str):
             if self.role in ("tool", "function"):
                 message = f"the content of a {self.role} message must be plain text, not a list of parts"
-                yield Fault(place, "tool-content-parts", message, "join the parts into one string")
+                yield RecordFault(place, "tool-content-parts", message, "join the parts into one string")
                 return
             for index, part in enumerate(self.content):
                 if isinstance(part, ImagePart) and self.role != "user":
                     message = f"an image in a message with role {self.role!r}; only user messages may hold images"
-                    yield Fault((*place, index), "image-not-for-role", message, "move the image to a user message")
+                    yield RecordFault(
+                        (*place, index), "image-not-for-role", message, "move the image to a user message"
+                    )
                 if isinstance(part, RefusalPart) and self.role != "assistant":
                     message = f"a refusal part in a message with role {self.role!r}; only the assistant refuses"
-                    yield Fault((*place, index), "key-not-for-role", message, "turn it into a text part")
+                    yield RecordFault((*place, index), "key-not-for-role", message, "turn it into a text part")
 
     @model_validator(mode="after")
     def _fits_its_role(self, info: ValidationInfo) -> Message:

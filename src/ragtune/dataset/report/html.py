@@ -1,70 +1,20 @@
-"""A dataset report as one HTML page: figures, lengths, prices, problems, proof of the split, sample records."""
+"""Parts of a dataset report as HTML: lengths, prices, sample records."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ragtune._html import cell, markup, page, table, wide
-from ragtune.checks.html import problems_by_kind
-from ragtune.dataset.leakage.overlap import overlap_table
+from ragtune._html import markup, table, wide
 from ragtune.dataset.report.preview import turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ragtune.cost import CostEstimate
-    from ragtune.dataset.dataset import Dataset
-    from ragtune.dataset.report.report import DatasetReport
     from ragtune.records import AnyRecord
 
 _BARS = 24
 _UNCOUNTED = "<p>Tools, tool calls and images are outside the count.</p>"
-
-
-def report_page(report: DatasetReport) -> str:
-    """The whole page."""
-    sections = [
-        figures(report),
-        shared_texts(report),
-        f"<h2>Length of the training examples</h2>{histogram(report.lengths, report.context)}",
-        f"<h2>Price</h2>{prices(report.costs)}",
-        "<h2>Problems</h2>",
-        *(problems_by_kind(check.summary(), check.problems, check.counts) for check in report.checks.values()),
-        f"<h2>Sample records</h2>{bubbles(report.samples)}",
-    ]
-    return page("Dataset report", "".join(sections))
-
-
-def figures(report: DatasetReport) -> str:
-    """Rows read, dropped and kept, splits, and what the splits share."""
-    rows = [("records", f"{report.kept:,} ({report.format})")]
-    if report.read is not None:
-        rows.append(("rows read", f"{report.read:,}"))
-    rows += [(f"dropped: {reason}", f"{number:,}") for reason, number in report.dropped.items()]
-    rows += [(f"answers with nothing in place of {{{name}}}", f"{number:,}") for name, number in report.gaps.items()]
-    rows += [(split, f"{number:,}") for split, number in report.rows.items() if number]
-    rows.append((f"training tokens ({report.encoding})", f"{report.tokens:,}"))
-    if report.overlap is not None and "in_more_than_one_split" in report.overlap:
-        rows.append(("normalised texts in more than one split", f"{report.overlap['in_more_than_one_split']:,}"))
-    return table(rows)
-
-
-def split_table(dataset: Dataset) -> str:
-    """The files of a dataset; nothing is read for it."""
-    facts = {"folder": dataset.folder, "records": dataset.format, "fingerprint": dataset.fingerprint[:16]}
-    rows: list[Sequence[object]] = [(cell(key, "th"), cell(value, colspan="3")) for key, value in facts.items()]
-    rows.append([cell(name, "th") for name in ("split", "records", "bytes", "sha256")])
-    rows += [(split.name, f"{split.rows:,}", f"{split.bytes:,}", str(split.sha256)[:16]) for split in dataset.splits]
-    return table(rows)
-
-
-def shared_texts(report: DatasetReport) -> str:
-    """What the splits share, field by field."""
-    fields = (report.overlap or {}).get("fields")
-    if not fields:
-        return ""
-    note = "Questions count at any length, other texts from five words on; a run is a piece of another text."
-    return f"<h2>What the splits share</h2>{wide(overlap_table(fields), unbroken=True)}<p>{note}</p>"
 
 
 def histogram(lengths: Sequence[int], context: int) -> str:

@@ -10,9 +10,9 @@ from ragtune.checks.private import texts_with_paths
 from ragtune.records import path_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from ragtune.dataset.dataset import Dataset
+    from ragtune.dataset.split import Split
     from ragtune.privacy import Finding
 
 
@@ -25,17 +25,6 @@ class PrivateText:
         line: number of the record in its file, from 1.
         path: place inside the record, for example `messages[1].content`.
         finding: what it is, masked.
-
-    Example:
-        ```python
-        import ragtune as rt
-
-        rows = [{"q": f"Who is number {n}?", "a": "Write to anna.schmidt@nordwind-fiktiv.de"} for n in range(10)]
-        dataset = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}").build("out")
-        found = dataset.private_data(limit=1)[0]
-        print(found.line, found.path, found.finding.kind, found.finding.masked)
-        #> 1 messages[1].content email ann… (31 characters)
-        ```
     """
 
     split: str
@@ -47,15 +36,15 @@ class PrivateText:
         return f"{self.split} line {self.line}, {self.path}: {self.finding.kind} {self.finding.masked}"
 
 
-def private_texts(dataset: Dataset, limit: int) -> tuple[PrivateText, ...]:
+def private_texts(splits: Sequence[Split], limit: int) -> tuple[PrivateText, ...]:
     """The first findings in all splits."""
-    return tuple(islice(_all(dataset), limit))
+    return tuple(islice(_all(splits), limit))
 
 
-def _all(dataset: Dataset) -> Iterator[PrivateText]:
+def _all(splits: Sequence[Split]) -> Iterator[PrivateText]:
     from ragtune.privacy import scan
 
-    for split in dataset.splits:
+    for split in splits:
         for line, record in enumerate(split, 1):
             for path, text in texts_with_paths(record.to_dict()):
                 for finding in scan(text):

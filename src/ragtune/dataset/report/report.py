@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ragtune._html import page, table, wide
+from ragtune.checks.html import problems_by_kind
+from ragtune.dataset.leakage.overlap import overlap_table
+from ragtune.dataset.report.html import bubbles, histogram, prices
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -87,13 +92,9 @@ class DatasetReport:
 
     def to_html(self) -> str:
         """The report as one page without scripts: works offline, in one file."""
-        from ragtune.dataset.report.html import report_page
-
         return report_page(self)
 
     def _repr_html_(self) -> str:
-        from ragtune.dataset.report.html import figures, prices
-
         return figures(self) + prices(self.costs)
 
     def to_dict(self) -> dict[str, Any]:
@@ -111,6 +112,43 @@ class DatasetReport:
             "overlap": None if self.overlap is None else dict(self.overlap),
             "checks": {split: report.to_dict() for split, report in self.checks.items()},
         }
+
+
+def report_page(report: DatasetReport) -> str:
+    """The whole page."""
+    sections = [
+        figures(report),
+        shared_texts(report),
+        f"<h2>Length of the training examples</h2>{histogram(report.lengths, report.context)}",
+        f"<h2>Price</h2>{prices(report.costs)}",
+        "<h2>Problems</h2>",
+        *(problems_by_kind(check.summary(), check.problems, check.counts) for check in report.checks.values()),
+        f"<h2>Sample records</h2>{bubbles(report.samples)}",
+    ]
+    return page("Dataset report", "".join(sections))
+
+
+def figures(report: DatasetReport) -> str:
+    """Rows read, dropped and kept, splits, and what the splits share."""
+    rows = [("records", f"{report.kept:,} ({report.format})")]
+    if report.read is not None:
+        rows.append(("rows read", f"{report.read:,}"))
+    rows += [(f"dropped: {reason}", f"{number:,}") for reason, number in report.dropped.items()]
+    rows += [(f"answers with nothing in place of {{{name}}}", f"{number:,}") for name, number in report.gaps.items()]
+    rows += [(split, f"{number:,}") for split, number in report.rows.items() if number]
+    rows.append((f"training tokens ({report.encoding})", f"{report.tokens:,}"))
+    if report.overlap is not None and "in_more_than_one_split" in report.overlap:
+        rows.append(("normalised texts in more than one split", f"{report.overlap['in_more_than_one_split']:,}"))
+    return table(rows)
+
+
+def shared_texts(report: DatasetReport) -> str:
+    """What the splits share, field by field."""
+    fields = (report.overlap or {}).get("fields")
+    if not fields:
+        return ""
+    note = "Questions count at any length, other texts from five words on; a run is a piece of another text."
+    return f"<h2>What the splits share</h2>{wide(overlap_table(fields), unbroken=True)}<p>{note}</p>"
 
 
 def _where(report: CheckReport, code: str, number: int) -> str:
