@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from pydantic import ValidationError
 
@@ -19,14 +19,14 @@ from ragtune.checks.file_rules import (
 )
 from ragtune.checks.fixing import write_fixed
 from ragtune.checks.legacy import Profile
-from ragtune.checks.private import masked, private_faults
+from ragtune.checks.private import masked_path, private_faults
 from ragtune.checks.problems import Problem, ProblemList
 from ragtune.checks.repeats import Repeats
 from ragtune.checks.report import CheckReport, CheckStats
 from ragtune.checks.rules import content_faults, doubled_key_faults
 from ragtune.checks.schema import format_of, gate, parse_line, shape_faults
 from ragtune.errors import DatasetError
-from ragtune.records import FORMATS, RecordFault, RecordFormat, path_text
+from ragtune.records import FORMATS, JsonObject, RecordFault, RecordFormat, path_text
 from ragtune.tokens import RecordCounter, counter_for
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class _Pass:
             for fault in private_faults(value, self.scanner):
                 self._report(fault)
 
-    def _check_shape(self, record: dict[str, Any], line: bytes) -> list[RecordFault]:
+    def _check_shape(self, record: JsonObject, line: bytes) -> list[RecordFault]:
         found, unknown = format_of(record)
         if self.format is None:
             self.format = found
@@ -220,7 +220,7 @@ class _Pass:
             self._check_content(record, line)
         return faults
 
-    def _check_content(self, record: dict[str, Any], line: bytes) -> None:
+    def _check_content(self, record: JsonObject, line: bytes) -> None:
         assert self.format is not None
         for fault in content_faults(record, line, self.format):
             self._report(fault)
@@ -241,12 +241,12 @@ class _Pass:
                 self._report(RecordFault((), "too-long", text, "shorten the context or split the example"))
 
     def _report(self, fault: RecordFault) -> None:
-        place = fault.path if self.scanner is None else masked(list(fault.path), self.scanner.mask)
+        place = fault.path if self.scanner is None else masked_path(fault.path, self.scanner.mask)
         self.problems.add(
             Problem(
                 line=self.line,
                 byte_offset=self.offset,
-                path=path_text(tuple(place)),
+                path=path_text(place),
                 code=fault.code,
                 message=fault.message,
                 hint=fault.hint,

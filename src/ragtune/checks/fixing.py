@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import filecmp
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from ragtune.records import RecordFormat
+    from ragtune.records import JsonObject, RecordFormat
 
 
 def write_fixed(path: Path, format: RecordFormat | None, mask: Callable[[str], str] | None = None) -> Path | None:
@@ -89,7 +89,7 @@ def _bare(number: int, line: bytes) -> bytes:
     return line.rstrip(b"\r\n") if line.strip() else b""
 
 
-def _readable_pairs(path: Path) -> Iterator[tuple[bytes, dict[str, Any], tuple[str, str]]]:
+def _readable_pairs(path: Path) -> Iterator[tuple[bytes, JsonObject, tuple[str, str]]]:
     """Each line that holds a pair: the bare line, its object, the pair."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):

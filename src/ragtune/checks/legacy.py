@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ragtune.checks.problems import Problem, Severity
 
@@ -223,7 +223,7 @@ class Profile:
         return {"prompt": prompt + (self.separator or ""), "completion": completion + (self.stop or "")}
 
 
-def texts_of(record: Mapping[str, Any]) -> tuple[str, str] | None:
+def texts_of(record: Mapping[str, object]) -> tuple[str, str] | None:
     """The prompt and completion of a dict, whatever the case of its keys; None when there is nothing to learn."""
     lowered = {str(key).strip().lower(): value for key, value in record.items()}
     prompt, completion = lowered.get("prompt", ""), lowered.get("completion")

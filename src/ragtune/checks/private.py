@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ragtune.checks.texts import texts_with_paths
 from ragtune.records import RecordFault
 
 if TYPE_CHECKING:
@@ -15,20 +16,7 @@ if TYPE_CHECKING:
 _HINT = "mask it in a copy (mask=True, ragtune check --mask) or in the rows (DatasetBuilder.mask_private)"
 
 
-def texts_with_paths(value: Any) -> Iterator[tuple[Path, str]]:
-    """Every text in a JSON value with its place, in order; as deep as JSON goes."""
-    waiting: list[tuple[Path, Any]] = [((), value)]
-    while waiting:
-        path, item = waiting.pop()
-        if isinstance(item, str):
-            yield path, item
-        elif isinstance(item, dict):
-            waiting += [((*path, key), inner) for key, inner in reversed(item.items())]
-        elif isinstance(item, list):
-            waiting += [((*path, index), inner) for index, inner in reversed(list(enumerate(item)))]
-
-
-def private_faults(value: Any, scanner: Scanner) -> Iterator[RecordFault]:
+def private_faults(value: object, scanner: Scanner) -> Iterator[RecordFault]:
     """One fault for each finding in the texts of a JSON value."""
     for path, text in texts_with_paths(value):
         for finding in scanner.scan(text):
@@ -36,7 +24,7 @@ def private_faults(value: Any, scanner: Scanner) -> Iterator[RecordFault]:
             yield RecordFault(path, f"private-{finding.kind.replace('_', '-')}", shown, _HINT, "warning")
 
 
-def masked(value: Any, mask: Callable[[str], str]) -> Any:
+def masked(value: object, mask: Callable[[str], str]) -> object:
     """The same JSON value with every text masked; keys stay."""
     if isinstance(value, str):
         return mask(value)
@@ -45,3 +33,8 @@ def masked(value: Any, mask: Callable[[str], str]) -> Any:
     if isinstance(value, list):
         return [masked(item, mask) for item in value]
     return value
+
+
+def masked_path(path: Path, mask: Callable[[str], str]) -> Path:
+    """The same place with its keys masked: a key may hold what a text must not show."""
+    return tuple(mask(step) if isinstance(step, str) else step for step in path)

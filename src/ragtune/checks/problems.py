@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -75,5 +76,5 @@ class ProblemList:
 
     def kept(self) -> tuple[Problem, ...]:
         """The problems that fit into the limit, errors first to be chosen, in file order, the whole file's last."""
-        chosen = [problem for severity in SEVERITIES for problem in self._kept[severity]][: self._limit]
+        chosen = islice(chain.from_iterable(self._kept[severity] for severity in SEVERITIES), self._limit)
         return tuple(sorted(chosen, key=lambda problem: (problem.line is None, problem.line or 0)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from ragtune.records import RecordFormat
+    from ragtune.records import JsonObject, RecordFormat
 
 _NO_QUESTION = 0
 _AT_ONCE = 65_536
@@ -37,7 +37,7 @@ class Repeats:
         self._lines, self._offsets = array("I"), array("Q")
         self._format: RecordFormat = "chat"
 
-    def add(self, record: dict[str, Any], line: bytes, number: int, offset: int, format: RecordFormat) -> None:
+    def add(self, record: JsonObject, line: bytes, number: int, offset: int, format: RecordFormat) -> None:
         """Remember one record."""
         self._format = format
         try:
@@ -97,7 +97,7 @@ def _later(values: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
                 yield position, known
 
 
-def _question_and_answer(record: dict[str, Any], format: RecordFormat) -> tuple[int, int]:
+def _question_and_answer(record: JsonObject, format: RecordFormat) -> tuple[int, int]:
     """Hashes of a single-turn record's question and answer; `_NO_QUESTION` where there is no such pair."""
     if format == "chat":
         messages = record["messages"]
@@ -117,6 +117,6 @@ def _question_and_answer(record: dict[str, Any], format: RecordFormat) -> tuple[
     return _NO_QUESTION, 0
 
 
-def _bytes(value: Any) -> bytes:
+def _bytes(value: object) -> bytes:
     """A JSON value, whatever the order of its keys."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

@@ -7,11 +7,12 @@ import binascii
 import json
 import re
 import unicodedata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
-from ragtune.records import RecordFault, RecordFormat
+from ragtune.checks.texts import texts_with_paths
+from ragtune.records import JsonObject, RecordFault, RecordFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,10 +32,10 @@ _NAMES = {"\ufeff": "byte order mark", "\u0085": "next line", "\u0000": "null"}
 MAX_IMAGES = 10
 MAX_IMAGE_BYTES = 10 * 1024 * 1024
 _FIRST_BYTES = {"jpeg": b"\xff\xd8\xff", "png": b"\x89PNG\r\n\x1a\n", "webp": b"RIFF"}
-Message = dict[str, Any]
+Message = JsonObject
 
 
-def content_faults(record: dict[str, Any], line: bytes, format: RecordFormat) -> list[RecordFault]:
+def content_faults(record: JsonObject, line: bytes, format: RecordFormat) -> list[RecordFault]:
     """Every rule about content that a record of the right shape breaks."""
     if format == "chat":
         faults = _chat_faults(record)
@@ -72,7 +73,7 @@ def _may_hide(line: bytes) -> bool:
     )
 
 
-def _chat_faults(record: dict[str, Any]) -> list[RecordFault]:
+def _chat_faults(record: JsonObject) -> list[RecordFault]:
     messages: Sequence[Message] = record["messages"]
     faults: list[RecordFault] = []
     answers = trained = 0
@@ -131,7 +132,7 @@ def _nobody_asks(*path: str) -> RecordFault:
     return RecordFault(path, "no-user-message", text, "fine for text that starts by itself; else add it", "suggestion")
 
 
-def _offered(record: dict[str, Any]) -> frozenset[str] | None:
+def _offered(record: JsonObject) -> frozenset[str] | None:
     """The names of all functions that a record offers to the model; None where it says nothing about them."""
     functions = [tool["function"] for tool in record.get("tools") or ()] + list(record.get("functions") or ())
     return frozenset(function["name"] for function in functions) if functions else None
@@ -143,7 +144,7 @@ def _copied_answer(index: int) -> RecordFault:
     return RecordFault(("messages", index, "content"), "answer-in-prompt", text, hint, "suggestion")
 
 
-def _completion_faults(record: dict[str, Any]) -> list[RecordFault]:
+def _completion_faults(record: JsonObject) -> list[RecordFault]:
     prompt, completion = record["prompt"], record["completion"]
     if not completion.strip():
         return [
@@ -156,7 +157,7 @@ def _completion_faults(record: dict[str, Any]) -> list[RecordFault]:
     return []
 
 
-def _preference_faults(record: dict[str, Any]) -> list[RecordFault]:
+def _preference_faults(record: JsonObject) -> list[RecordFault]:
     faults: list[RecordFault] = []
     wanted, unwanted = record["preferred_output"][0], record["non_preferred_output"][0]
     for key, message in (("preferred_output", wanted), ("non_preferred_output", unwanted)):
@@ -180,7 +181,7 @@ def _preference_faults(record: dict[str, Any]) -> list[RecordFault]:
     return faults
 
 
-def _reinforcement_faults(record: dict[str, Any]) -> list[RecordFault]:
+def _reinforcement_faults(record: JsonObject) -> list[RecordFault]:
     messages: Sequence[Message] = record["messages"]
     faults = [*tool_faults(messages, _offered({"tools": record.get("tools")})), *image_faults(messages)]
     if messages[-1]["role"] == "assistant":
@@ -288,8 +289,8 @@ def _begins_as(kind: str, encoded: str) -> bool:
     return data.startswith(_FIRST_BYTES[kind]) and (kind != "webp" or data[8:12] == b"WEBP")
 
 
-def _invisible_faults(record: dict[str, Any]) -> Iterator[RecordFault]:
-    for path, text in texts(record):
+def _invisible_faults(record: JsonObject) -> Iterator[RecordFault]:
+    for path, text in texts_with_paths(record):
         for sign in dict.fromkeys(_INVISIBLE.findall(text)):
             name = _NAMES.get(sign) or unicodedata.name(sign, "control character").lower()
             number = text.count(sign)
@@ -298,19 +299,7 @@ def _invisible_faults(record: dict[str, Any]) -> Iterator[RecordFault]:
             yield RecordFault(path, "invisible-character", message, "remove it, the model would learn it", "warning")
 
 
-def texts(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
-    """Every text in a record with its place."""
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from texts(item, (*path, key))
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from texts(item, (*path, index))
-
-
-def doubled_key_faults(line: bytes, record: dict[str, Any]) -> list[RecordFault]:
+def doubled_key_faults(line: bytes, record: JsonObject) -> list[RecordFault]:
     """Keys that stand twice in one object of a line from which `record` was read: readers take the last one."""
     try:
         plain = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
@@ -326,7 +315,7 @@ def doubled_key_faults(line: bytes, record: dict[str, Any]) -> list[RecordFault]
         return []
     doubled: list[str] = []
 
-    def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def collect(pairs: list[tuple[str, object]]) -> JsonObject:
         known = dict(pairs)
         if len(known) < len(pairs):
             keys = [key for key, _ in pairs]
@@ -341,7 +330,7 @@ def doubled_key_faults(line: bytes, record: dict[str, Any]) -> list[RecordFault]
     ]
 
 
-def _number_of_keys(value: Any) -> int:
+def _number_of_keys(value: object) -> int:
     """How many keys all objects inside a value have together."""
     if isinstance(value, dict):
         return len(value) + sum(map(_number_of_keys, value.values()))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import codecs
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
+from typing import TYPE_CHECKING, Annotated, Literal, NotRequired
 
 import orjson
 from pydantic import ConfigDict, Discriminator, Field, Strict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from ragtune.records import RecordFault, RecordFormat, SchemaError, detect_format, schema_errors
+from ragtune.records import JsonObject, RecordFault, RecordFormat, SchemaError, detect_format, schema_errors
 from ragtune.records.parsing import RECORD_OF
 
 if TYPE_CHECKING:
@@ -57,19 +57,19 @@ class _PlainPreference(TypedDict):
 
 
 # A gate accepts a part of what the typed model accepts, about six times as fast, and never more.
-_GATES: dict[str, Callable[[bytes], dict[str, Any]]] = {
+_GATES: dict[str, Callable[[bytes], JsonObject]] = {
     "chat": TypeAdapter(_PlainChat).validator.validate_json,
     "completion": TypeAdapter(_PlainCompletion).validator.validate_json,
     "preference": TypeAdapter(_PlainPreference).validator.validate_json,
 }
 
 
-def gate(format: RecordFormat | None) -> Callable[[bytes], dict[str, Any]] | None:
+def gate(format: RecordFormat | None) -> Callable[[bytes], JsonObject] | None:
     """A function that parses a plain line of this format or raises ValidationError; None where there is none."""
     return _GATES.get(format or "")
 
 
-Parsed = tuple[dict[str, Any] | None, list[RecordFault]]
+Parsed = tuple[JsonObject | None, list[RecordFault]]
 
 
 def parse_line(line: bytes) -> Parsed:
@@ -105,7 +105,7 @@ def _not_json(line: bytes, error: orjson.JSONDecodeError) -> RecordFault:
     return RecordFault((), "not-json", f"this line is not JSON: {error.msg} (column {error.colno})", hint)
 
 
-def shape_faults(data: dict[str, Any], format: RecordFormat) -> list[RecordFault]:
+def shape_faults(data: JsonObject, format: RecordFormat) -> list[RecordFault]:
     """Every place where an object does not have the shape of its format, and every rule of roles that it breaks."""
     try:
         record = RECORD_OF[format].collect(data)
@@ -136,7 +136,7 @@ def _lower(key: object) -> str:
     return str(key).strip().lower()
 
 
-def format_of(data: dict[str, Any]) -> tuple[RecordFormat | None, list[RecordFault]]:
+def format_of(data: JsonObject) -> tuple[RecordFormat | None, list[RecordFault]]:
     """The record kind of an object, or a fault that lists its keys."""
     found = detect_format(data)
     if found is None and set(map(_lower, data)) >= _PAIR:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 from ragtune._html import table
 from ragtune.dataset.dataset import Dataset, dataset_of
@@ -15,7 +15,7 @@ from ragtune.dataset.leakage.overlap import FieldNumbers, Overlap, find_overlap,
 from ragtune.dataset.render.executors import Engine, run
 from ragtune.dataset.render.filters import Filter, Predicate, drop_rows
 from ragtune.dataset.render.pipeline import BuildBatch, making_steps
-from ragtune.dataset.render.rows import Selection, missing_column
+from ragtune.dataset.render.rows import Column, Selection, SourceRow, missing_column
 from ragtune.dataset.render.templates import (
     Template,
     chat_template,
@@ -25,7 +25,7 @@ from ragtune.dataset.render.templates import (
 )
 from ragtune.dataset.report.audit import FactAudit, audit_rows
 from ragtune.dataset.report.preview import Preview
-from ragtune.dataset.sources.constructors import WaysIn
+from ragtune.dataset.sources.constructors import Constructors
 from ragtune.dataset.writer import build_folder
 from ragtune.errors import DatasetError
 from ragtune.records import parse_record
@@ -35,13 +35,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ragtune.catalog import Encoding
+    from ragtune.dataset.render.functions import MakeRecord
     from ragtune.dataset.render.rendered import BuildCounts, Made
     from ragtune.dataset.sources.readers import Source
     from ragtune.records import AnyRecord
     from ragtune.tokens import RecordCounter, TokenCounter
 
 
-class DatasetBuilder(WaysIn):
+class _Changes(TypedDict, total=False):
+    """What one builder has otherwise than another."""
+
+    source: Source
+    filters: tuple[Filter | Deduplicate, ...]
+    dropped_columns: tuple[str, ...]
+    template: Template | MakeRecord
+    change: Callable[[str], str] | None
+
+
+class DatasetBuilder(Constructors):
     """A recipe for a dataset: where rows come from, which are kept, what a record looks like.
 
     Every method returns a new builder; nothing is read before `preview` or `build`. Filters see the rows as the source
@@ -72,7 +83,7 @@ class DatasetBuilder(WaysIn):
         *,
         filters: tuple[Filter | Deduplicate, ...] = (),
         dropped_columns: tuple[str, ...] = (),
-        template: Template | Callable[[Mapping[str, Any]], object] | None = None,
+        template: Template | MakeRecord | None = None,
         change: Callable[[str], str] | None = None,
     ) -> None:
         super().__init__(source)
@@ -174,7 +185,7 @@ class DatasetBuilder(WaysIn):
         """
         return self._filled(reinforcement_template(user=user, reference=reference, developer=developer))
 
-    def records(self, make: Callable[[Mapping[str, Any]], object]) -> DatasetBuilder:
+    def records(self, make: MakeRecord) -> DatasetBuilder:
         """Records from a Python function: several turns, tools, images, whatever a record may hold.
 
         Args:
@@ -186,7 +197,7 @@ class DatasetBuilder(WaysIn):
         """
         return self._filled(make)
 
-    def _filled(self, template: Template | Callable[[Mapping[str, Any]], object]) -> Self:
+    def _filled(self, template: Template | MakeRecord) -> Self:
         if self._template is not None:
             raise DatasetError("this builder has a template already; start a second builder for a second record kind")
         if isinstance(template, Template):
@@ -195,15 +206,17 @@ class DatasetBuilder(WaysIn):
                 raise DatasetError(f"the template names column {hidden[0]!r}, which drop_columns took away")
         return self._with(template=template)
 
-    def _with(self, **changes: Any) -> Self:
-        state = {
-            "filters": self._filters,
-            "dropped_columns": self._dropped_columns,
-            "template": self._template,
-            "change": self._change,
-            "source": self._source,
-        }
-        return type(self)(**{**state, **changes})
+    def _on(self, source: Source) -> Self:
+        return self._with(source=source)
+
+    def _with(self, **changes: Unpack[_Changes]) -> Self:
+        return type(self)(
+            changes.get("source", self._source),
+            filters=changes.get("filters", self._filters),
+            dropped_columns=changes.get("dropped_columns", self._dropped_columns),
+            template=changes.get("template", self._template),
+            change=changes.get("change", self._change),
+        )
 
     # Results
 
@@ -237,7 +250,7 @@ class DatasetBuilder(WaysIn):
             DatasetError: an empty source, or a column that is not there.
         """
 
-        def rows() -> Iterator[Mapping[str, Any]]:
+        def rows() -> Iterator[SourceRow]:
             for selection in self._selections():
                 for name in filter(None, (question, answer, context, *distractors)):
                     selection.column(name)
@@ -258,8 +271,7 @@ class DatasetBuilder(WaysIn):
 
         def fields(builder: DatasetBuilder) -> Iterator[Mapping[str, FieldNumbers]]:
             for rows in builder._selections():
-                texts = {name: [str(text) for text in rows.column(name) if text] for name in columns}
-                yield numbers_of({name: [text for text in found if text.strip()] for name, found in texts.items()})
+                yield numbers_of({name: _spoken(rows.column(name)) for name in columns})
 
         return find_overlap({"rows": lambda: fields(self)}, {"other rows": lambda: fields(other)})
 
@@ -365,21 +377,20 @@ class DatasetBuilder(WaysIn):
             if name not in names:
                 raise DatasetError(missing_column(name, names, "drop_columns"))
 
-    def _described(self, counts: BuildCounts) -> dict[str, Any]:
+    def _described(self, counts: BuildCounts) -> dict[str, object]:
         """Source and steps as the manifest keeps them, each step with the rows it dropped, by reason."""
         steps = [{**step.described(), "dropped": counts.of_step(place)} for place, step in enumerate(self._filters)]
         return {"source": self._source.described(), "steps": [*steps, *self._making()]}
 
-    def _making(self) -> list[dict[str, Any]]:
+    def _making(self) -> list[dict[str, object]]:
         return making_steps(self._template, self._dropped_columns, self._change)
 
     def _looks(self) -> list[tuple[str, str]]:
         """Source and steps for people."""
-        steps = [step for item in self._filters for step in item.described().items()]
-        steps += [step for made in self._making() for step in made.items()]
         shown = [("source", ", ".join(f"{key}={value}" for key, value in self._source.details.items()))]
-        for name, value in steps:
-            shown += value.items() if isinstance(value, dict) else [(name, str(value))]
+        for step in (*(item.described() for item in self._filters), *self._making()):
+            for name, value in step.items():
+                shown += value.items() if isinstance(value, dict) else [(name, str(value))]
         return shown
 
     def __repr__(self) -> str:
@@ -387,3 +398,9 @@ class DatasetBuilder(WaysIn):
 
     def _repr_html_(self) -> str:
         return table(self._looks(), head=("step", "DatasetBuilder"))
+
+
+def _spoken(values: Column) -> list[str]:
+    """The values of a column as texts, without blank ones."""
+    texts = [str(value) for value in values if value]
+    return [text for text in texts if text.strip()]

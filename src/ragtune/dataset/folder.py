@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ MANIFEST = "manifest.json"
 OWN_FILES = (
     MANIFEST,
     "report.json",
-    *(f"{split}.{ending}" for split in ("train", "validation", "test") for ending in ("jsonl", "rows.txt")),
+    *map(".".join, product(("train", "validation", "test"), ("jsonl", "rows.txt"))),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import datasets
     import pandas as pd
 
-    from ragtune.records import AnyRecord
+    from ragtune.records import AnyRecord, JsonObject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class Split:
     def _numbers(self) -> Iterator[Mapping[str, FieldNumbers]]:
         return numbers_of_lines(line for _, line in self.lines())
 
-    def _values(self) -> list[dict[str, Any]]:
+    def _values(self) -> list[JsonObject]:
         if self.path is None:
             return []
         import jsonlines

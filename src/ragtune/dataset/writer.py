@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from itertools import chain, compress
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import orjson
 
@@ -39,17 +39,17 @@ class _Written:
     counts: BuildCounts
     files: Mapping[str, FileFacts]
     row_maps: Mapping[str, FileFacts]
-    overlap: Mapping[str, Any] | None = None
+    overlap: Mapping[str, object] | None = None
 
 
 def build_folder(
     batches: Iterable[Made],
-    describe: Callable[[BuildCounts], Mapping[str, Any]],
+    describe: Callable[[BuildCounts], Mapping[str, object]],
     folder: Path,
     *,
     plan: SplitPlan,
     overwrite: bool,
-) -> tuple[dict[str, Any], BuildCounts]:
+) -> tuple[dict[str, object], BuildCounts]:
     """Write the files of a dataset, its manifest last, and return the manifest and the counts.
 
     Args:
@@ -78,8 +78,8 @@ def build_folder(
 
 
 def _manifest(
-    written: _Written, describe: Callable[[BuildCounts], Mapping[str, Any]], plan: SplitPlan
-) -> dict[str, Any]:
+    written: _Written, describe: Callable[[BuildCounts], Mapping[str, object]], plan: SplitPlan
+) -> dict[str, object]:
     counts, files, maps = written.counts, written.files, written.row_maps
     return {
         "manifest": 1,
@@ -102,7 +102,7 @@ def _manifest(
     }
 
 
-def _rows(counts: BuildCounts) -> dict[str, Any]:
+def _rows(counts: BuildCounts) -> dict[str, object]:
     return {"read": counts.read, "dropped": counts.reasons}
 
 
@@ -225,8 +225,8 @@ def _number_lines(made: Made) -> bytes:
     return b"".join([b"%d\n" % number for number in made.numbers])
 
 
-def _facts(facts: FileFacts) -> dict[str, Any]:
-    return {"sha256": facts.sha256, "bytes": facts.bytes, "rows": facts.rows}
+def _facts(facts: FileFacts) -> dict[str, object]:
+    return asdict(facts)
 
 
 def _versions() -> dict[str, str]:
@@ -238,5 +238,5 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _write_json(path: Path, value: Any) -> None:
+def _write_json(path: Path, value: object) -> None:
     path.write_bytes(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))

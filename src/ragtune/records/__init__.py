@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ragtune.records.base import (
     FORMATS,
+    JsonObject,
     Record,
     RecordFault,
     RecordFormat,
@@ -45,6 +46,7 @@ __all__ = [
     "FunctionDefinition",
     "ImagePart",
     "ImageURL",
+    "JsonObject",
     "Message",
     "PreferenceInput",
     "PreferenceRecord",

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 RecordFormat = Literal["chat", "completion", "preference", "reinforcement"]
 FORMATS: tuple[RecordFormat, ...] = ("chat", "completion", "preference", "reinforcement")
 Path = tuple[str | int, ...]
+# What a JSON object holds is known only once its shape was checked.
+JsonObject = dict[str, Any]
 StrictStr = Annotated[str, Strict()]
 
 _LINE_SEPARATORS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
@@ -53,7 +55,7 @@ def path_text(path: Path) -> str:
     return "".join(pieces).removeprefix(".")
 
 
-def line_bytes(value: Any) -> bytes:
+def line_bytes(value: object) -> bytes:
     """One value as a line of JSONL: UTF-8, no spaces, line separators escaped, with the line feed.
 
     U+2028, U+2029 and U+0085 are legal inside JSON strings, but `str.splitlines` and some readers break lines there.

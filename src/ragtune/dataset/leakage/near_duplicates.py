@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 from typing import TYPE_CHECKING
 
 from ragtune._extras import require
@@ -83,7 +83,7 @@ def near_duplicates(texts: Sequence[str], *, threshold: float = 0.8) -> list[Nea
             runs[place] = frozenset(own.tolist())
             for band in bands[index].tolist():
                 buckets[band].append(place)
-    pairs = {pair for places in buckets.values() for pair in combinations(places, 2)}
+    pairs = set(chain.from_iterable(combinations(places, 2) for places in buckets.values()))
     for first, second in pairs:
         similarity = len(runs[first] & runs[second]) / len(runs[first] | runs[second])
         if similarity >= threshold:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain, islice
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ragtune.dataset.leakage.shingles import Numbers
+    from ragtune.records import JsonObject
 
     Reader = Callable[[], Iterator[Mapping[str, "FieldNumbers"]]]
 
@@ -235,19 +236,22 @@ def find_overlap(
 
     skipped = shingle(ignored, RUN_WORDS).hashes
     searched_for = {other: _after(list(files), other) for other in others}
-    wanted = {name for names in searched_for.values() for name in names}
+    # The first file is only searched, so that of the training file, the largest, nothing is held.
+    wanted = set(chain.from_iterable(searched_for.values()))
     sought = {name: _collected(read(), skipped) for name, read in files.items() if name in wanted}
-    found = []
+    found: list[FieldOverlap] = []
     for other, read in others.items():
         names = [name for name in searched_for[other] if sought[name]]
         if not names:
             continue
+        # One reading of the file serves all that are looked for in it.
         for batch in read():
             for field, numbers in batch.items():
                 for name in names:
                     if field in sought[name]:
                         sought[name][field].mark(numbers)
-        found += [item.found(name, other, field) for name in names for field, item in sought[name].items()]
+        for name in names:
+            found += [item.found(name, other, field) for field, item in sought[name].items()]
     return Overlap(fields=tuple(sorted(found, key=lambda item: (list(files).index(item.file), item.other, item.field))))
 
 
@@ -256,7 +260,11 @@ def _collected(batches: Iterable[Mapping[str, FieldNumbers]], ignored: Numbers) 
     for batch in batches:
         for field, numbers in batch.items():
             parts.setdefault(field, []).append(numbers)
-    return {field: _Sought(own, ignored) for field, own in parts.items() if sum(len(part.exact) for part in own)}
+    return {field: _Sought(own, ignored) for field, own in parts.items() if any(map(_has_texts, own))}
+
+
+def _has_texts(numbers: FieldNumbers) -> bool:
+    return len(numbers.exact) > 0
 
 
 def _after(files: list[str], other: str) -> list[str]:
@@ -266,15 +274,15 @@ def _after(files: list[str], other: str) -> list[str]:
 def constants(manifest: Mapping[str, Any]) -> list[str]:
     """The words that the templates of a build put into every record."""
     templates = [step["template"] for step in manifest.get("steps", ()) if "template" in step]
-    sources = [text for template in templates for text in _strings(template)]
-    return [constant for source in sources for constant, *_ in Formatter().parse(source)]
+    pieces = [Formatter().parse(text) for text in _strings(templates)]
+    return [constant for constant, *_ in chain.from_iterable(pieces)]
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _strings(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, dict):
-        for item in value.values():
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
             yield from _strings(item)
 
 
@@ -295,7 +303,7 @@ def numbers_of_lines(lines: Iterable[bytes]) -> Iterator[dict[str, FieldNumbers]
         yield numbers_of(fields)
 
 
-def _spoken(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _spoken(record: JsonObject) -> Iterator[tuple[str, str]]:
     from ragtune.dataset.leakage.grouping import MIN_KEY_WORDS
 
     for field, content in _contents(record):
@@ -308,7 +316,7 @@ def _spoken(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield field, content
 
 
-def _contents(record: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _contents(record: JsonObject) -> Iterator[tuple[str, object]]:
     for key, value in record.items():
         messages = value.get("messages") if key == "input" and isinstance(value, dict) else value
         if key in ("messages", "input", "preferred_output", "non_preferred_output") and isinstance(messages, list):

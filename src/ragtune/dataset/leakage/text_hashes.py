@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,7 +96,8 @@ class Facts:
 
 def joined(parts: Sequence[Facts]) -> Facts:
     """The facts of several groups of rows, one after the other."""
-    names = {name: index for index, name in enumerate(dict.fromkeys(name for part in parts for name in part.names))}
+    known = dict.fromkeys(chain.from_iterable(part.names for part in parts))
+    names = {name: index for index, name in enumerate(known)}
     fields = [np.array([names[name] for name in part.names], dtype=np.int64)[part.fields] for part in parts]
     return Facts(
         per_row=np.concatenate([part.per_row for part in parts]),

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ragtune.dataset.render.rendered import BuildCounts
-from ragtune.dataset.render.rows import missing_column
+from ragtune.dataset.render.rows import SourceRow, missing_column
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
     from ragtune.dataset.render.rows import Selection
 
-Predicate = Callable[[Mapping[str, Any]], object]
+Predicate = Callable[[SourceRow], object]
 
 
 class RunningStep(Protocol):

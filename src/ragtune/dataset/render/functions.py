@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING
 
 from ragtune.dataset.leakage.text_hashes import Texts
 from ragtune.dataset.render.rendered import Lines, two_kinds
+from ragtune.dataset.render.rows import SourceRow
 from ragtune.errors import DatasetError, RecordError
 from ragtune.layouts import get_layout
-from ragtune.records import CompletionRecord, PreferenceRecord, Record, RecordFormat, parse_record
+from ragtune.records import FORMATS, CompletionRecord, PreferenceRecord, Record, RecordFormat, parse_record
 from ragtune.records.parsing import RECORD_OF
 
 if TYPE_CHECKING:
     from ragtune.dataset.render.rows import Selection
     from ragtune.records import AnyRecord
 
-_FORMAT_OF: Mapping[type[Record], Any] = {kind: name for name, kind in RECORD_OF.items()}
+MakeRecord = Callable[[SourceRow], object]
+_FORMAT_OF: Mapping[type[Record], RecordFormat] = {RECORD_OF[name]: name for name in FORMATS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,7 @@ class LaidOut:
     layout: str
     ignore: tuple[str, ...] = ()
 
-    def __call__(self, row: Mapping[str, Any]) -> object:
+    def __call__(self, row: SourceRow) -> object:
         """The one record of the row.
 
         Raises:
@@ -40,7 +43,7 @@ class LaidOut:
 class FunctionRenderer:
     """Calls the function for every row and writes the records it gives."""
 
-    def __init__(self, make: Callable[[Mapping[str, Any]], object], hidden: tuple[str, ...]) -> None:
+    def __init__(self, make: MakeRecord, hidden: tuple[str, ...]) -> None:
         self._make = make
         self._hidden = frozenset(hidden)
 
@@ -69,7 +72,7 @@ class FunctionRenderer:
             tokens=lambda counter: counter.count([record.to_dict() for record in records]),
         )
 
-    def _record(self, row: Mapping[str, Any], rows: Selection, index: int, format: RecordFormat | None) -> AnyRecord:
+    def _record(self, row: SourceRow, rows: Selection, index: int, format: RecordFormat | None) -> AnyRecord:
         if self._hidden:
             row = {name: value for name, value in row.items() if name not in self._hidden}
         try:
@@ -100,12 +103,9 @@ def system_of(record: AnyRecord) -> str | None:
 
 def _texts(records: Sequence[AnyRecord]) -> Texts:
     said = [list(_said(record)) for record in records]
-    return Texts(
-        texts=[text for texts in said for _, text, _ in texts],
-        fields=[field for texts in said for field, _, _ in texts],
-        asked=[asked for texts in said for _, _, asked in texts],
-        per_row=list(map(len, said)),
-    )
+    every = list(chain.from_iterable(said))
+    fields, texts, asked = zip(*every, strict=True) if every else ((), (), ())
+    return Texts(texts=texts, fields=fields, asked=asked, per_row=list(map(len, said)))
 
 
 def _said(record: AnyRecord) -> Iterator[tuple[str, str, bool]]:

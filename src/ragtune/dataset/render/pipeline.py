@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ragtune.dataset.leakage.grouping import key_of
 from ragtune.dataset.leakage.near_duplicates import near_keys
 from ragtune.dataset.render import arrow
 from ragtune.dataset.render.filters import drop_rows
-from ragtune.dataset.render.functions import FunctionRenderer, LaidOut
+from ragtune.dataset.render.functions import FunctionRenderer, LaidOut, MakeRecord
 from ragtune.dataset.render.rendered import BuildCounts, Made
 from ragtune.dataset.render.templates import Renderer, Template
 from ragtune.errors import DatasetError
@@ -43,7 +43,7 @@ class BuildBatch:
         counter: counts the tokens of each record on the way, for rows that are in this process.
     """
 
-    template: Template | Callable[[Mapping[str, Any]], object]
+    template: Template | MakeRecord
     filters: Mapping[int, Filter]
     hidden: tuple[str, ...]
     change: Callable[[str], str] | None
@@ -101,12 +101,12 @@ class BuildBatch:
 
 
 def making_steps(
-    template: Template | Callable[[Mapping[str, Any]], object] | None,
+    template: Template | MakeRecord | None,
     hidden: tuple[str, ...],
     change: Callable[[str], str] | None,
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """What happens to the rows that are kept, for the manifest and for people."""
-    steps: list[dict[str, Any]] = []
+    steps: list[dict[str, object]] = []
     if change is not None:
         steps.append({"mask_private": True})
     if hidden:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress, repeat
 from typing import TYPE_CHECKING, Any
 
@@ -10,26 +10,27 @@ from ragtune.dataset.render.rendered import BuildCounts
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import pyarrow as pa
 
 BATCH_ROWS = 1024
 # A row as the source gives it: what its values are, the user knows.
 SourceRow = Mapping[str, Any]
+Column = Sequence[Any]
 
 
-class Columns(dict[str, "Sequence[Any]"]):
+class Columns(dict[str, Column]):
     """Columns of one batch as Python lists; an Arrow column is converted when somebody asks for it."""
 
     def __init__(self, table: pa.Table | pa.RecordBatch) -> None:
         super().__init__()
         self._table = table
 
-    def __missing__(self, name: str) -> Sequence[Any]:
+    def __missing__(self, name: str) -> Column:
         if name not in self._table.schema.names:
             raise KeyError(name)
-        values: list[Any] = self._table.column(name).to_pylist()
+        values: Column = self._table.column(name).to_pylist()
         self[name] = values
         return values
 
@@ -59,7 +60,7 @@ class RowView(Mapping[str, Any]):
 class Batch:
     """Some rows of a source: column by column where the source is columnar, else row by row."""
 
-    def __init__(self, names: Sequence[str], length: int, columns: Mapping[str, Sequence[Any]]) -> None:
+    def __init__(self, names: Sequence[str], length: int, columns: Mapping[str, Column]) -> None:
         self.names = tuple(names)
         self.columns = columns
         self._length = length
@@ -67,7 +68,7 @@ class Batch:
     def __len__(self) -> int:
         return self._length
 
-    def column(self, name: str) -> Sequence[Any]:
+    def column(self, name: str) -> Column:
         """All values of a column.
 
         Raises:
@@ -97,7 +98,7 @@ class RowBatch(Batch):
         super().__init__(tuple(rows[0]), len(rows), {})
         self._rows = rows
 
-    def column(self, name: str) -> Sequence[Any]:
+    def column(self, name: str) -> Column:
         """All values of a column; KeyError when a row does not have it."""
         return [row[name] for row in self._rows]
 
@@ -135,7 +136,7 @@ class Selection:
         self._numbers = numbers
         self._keep: list[bool] | None = None
         self._change: Callable[[str], str] | None = None
-        self._columns: dict[str, Sequence[Any]] = {}
+        self._columns: dict[str, Column] = {}
 
     def __len__(self) -> int:
         return len(self._batch) if self._keep is None else sum(self._keep)
@@ -171,7 +172,7 @@ class Selection:
         rows = self._batch.rows() if self._keep is None else compress(self._batch.rows(), self._keep)
         if self._change is None:
             return rows
-        return ({name: self._changed(value) for name, value in row.items()} for row in rows)
+        return map(self._changed_row, rows)
 
     def views(self) -> Iterator[SourceRow]:
         """The selected rows as the source gives them, for somebody who reads few of their columns."""
@@ -187,8 +188,11 @@ class Selection:
         whole = pa.Table.from_batches([table]) if isinstance(table, pa.RecordBatch) else table
         return whole if self._keep is None else whole.filter(pa.array(self._keep))
 
-    def _changed(self, value: Any) -> Any:
+    def _changed(self, value: object) -> object:
         return self._change(value) if self._change is not None and isinstance(value, str) else value
+
+    def _changed_row(self, row: SourceRow) -> SourceRow:
+        return {name: self._changed(value) for name, value in row.items()}
 
     def numbers(self) -> list[int]:
         """The number of each selected row in the source, counted from 0."""
@@ -198,7 +202,7 @@ class Selection:
         """The number in the source of the `index`-th selected row."""
         return self.numbers()[index]
 
-    def column(self, name: str) -> Sequence[Any]:
+    def column(self, name: str) -> Column:
         """The selected values of a column.
 
         Raises:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, repeat
 from operator import add
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -21,7 +21,7 @@ from ragtune.tokens import RecordCounter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ragtune.dataset.render.rows import Selection
+    from ragtune.dataset.render.rows import Column, Selection
     from ragtune.records import RecordFormat
 
 _FORMATTER = string.Formatter()
@@ -97,7 +97,7 @@ class Template:
 
     format: RecordFormat
     texts: tuple[Text, ...]
-    record: Mapping[str, Any]
+    record: Mapping[str, object]
     question: tuple[str, ...]
     answer: tuple[str, ...] = ()
     system: str | None = None
@@ -121,7 +121,7 @@ class Template:
         chosen = [item.columns for item in self.texts if item.name in names]
         return tuple(dict.fromkeys(chain.from_iterable(chosen)))
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> dict[str, object]:
         """What the manifest keeps."""
         return {"format": self.format, **{item.name: item.source for item in self.texts}}
 
@@ -165,7 +165,7 @@ def completion_template(*, prompt: str, completion: str) -> Template:
 def preference_template(*, prompt: str, preferred: str, rejected: str, system: str | None) -> Template:
     """One input and two answers to it."""
     texts = [text("prompt", prompt), text("preferred", preferred), text("rejected", rejected)]
-    messages: list[dict[str, Any]] = [{"role": "user", "content": texts[0]}]
+    messages: list[dict[str, object]] = [{"role": "user", "content": texts[0]}]
     instructions = None if system is None else text("system", system)
     if instructions is not None:
         messages.insert(0, {"role": "system", "content": instructions})
@@ -191,7 +191,7 @@ def reinforcement_template(*, user: str, reference: Mapping[str, str], developer
         raise DatasetError(f"reference field {min(taken)!r} is taken by the record itself; choose another name")
     question = text("user", user)
     fields = {key: text(key, value) for key, value in reference.items()}
-    messages: list[dict[str, Any]] = [{"role": "user", "content": question}]
+    messages: list[dict[str, object]] = [{"role": "user", "content": question}]
     texts = [question, *fields.values()]
     instructions = None if developer is None else text("developer", developer)
     if instructions is not None:
@@ -246,12 +246,11 @@ class Renderer:
 
     def _tokens(self, counter: RecordCounter, rows: int, filled: Sequence[Sequence[str]]) -> Sequence[int]:
         """What the record counts with its holes empty, and each text that fills a hole which counts."""
-        record = self._template.record
-        empty = _replaced(record, lambda item: "")
+        empty = _record_with(self._template, lambda item: "")
         marks = RecordCounter(_Marks())
         totals = counter.count([empty]) * rows
         for hole, texts in zip(self._holes, filled, strict=True):
-            if marks.count([_replaced(record, partial(_mark_of, hole))]) != marks.count([empty]):
+            if marks.count([_record_with(self._template, partial(_mark_of, hole))]) != marks.count([empty]):
                 totals = list(map(add, totals, counter.count_texts(texts)))
         return totals
 
@@ -263,11 +262,11 @@ class Renderer:
     def _texts(self, columns: Mapping[str, Sequence[str]], rows: int) -> Texts:
         """The columns that the template names; a question made of several columns is a text of its own."""
         asked = self._template.question_columns
-        said = dict(columns)
+        said: Mapping[str, Sequence[str]] = columns
         if len(asked) > 1:
             name = " + ".join(asked)
-            said = {name: list(map(" ".join, zip(*(columns[column] for column in asked), strict=True))), **columns}
-            asked = (name,)
+            whole = [" ".join(texts) for texts in zip(*map(columns.__getitem__, asked), strict=True)]
+            said, asked = {name: whole, **columns}, (name,)
         return Texts(
             texts=list(chain.from_iterable(zip(*said.values(), strict=True))),
             fields=tuple(said) * rows,
@@ -276,7 +275,7 @@ class Renderer:
         )
 
 
-def _refuse_other_types(rows: Selection, name: str, values: Sequence[Any]) -> None:
+def _refuse_other_types(rows: Selection, name: str, values: Column) -> None:
     if set(map(type, values)) - {str}:
         index = next(index for index, value in enumerate(values) if type(value) is not str)
         value = values[index]
@@ -324,7 +323,7 @@ def _skeleton(template: Template) -> tuple[list[Text], list[bytes]]:
         marks[orjson.dumps(mark)] = item
         return mark
 
-    rest = line_bytes(_replaced(template.record, marked))
+    rest = line_bytes(_record_with(template, marked))
     constants = []
     for mark in marks:
         constant, _, rest = rest.partition(mark)
@@ -332,8 +331,12 @@ def _skeleton(template: Template) -> tuple[list[Text], list[bytes]]:
     return list(marks.values()), [*constants, rest]
 
 
-def _replaced(value: Any, fill: Callable[[Text], str]) -> Any:
+def _record_with(template: Template, fill: Callable[[Text], str]) -> dict[str, object]:
     """A template's record with something in place of the texts that differ from row to row."""
+    return {key: _replaced(value, fill) for key, value in template.record.items()}
+
+
+def _replaced(value: object, fill: Callable[[Text], str]) -> object:
     if isinstance(value, Text):
         return fill(value) if value.columns else "".join(constant for constant, _ in value.parts)
     if isinstance(value, Mapping):

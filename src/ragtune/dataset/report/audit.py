@@ -117,7 +117,12 @@ class _Counter:
 
 
 def audit_rows(
-    rows: Iterable[Mapping[str, Any]], *, question: str, answer: str, context: str | None, distractors: tuple[str, ...]
+    rows: Iterable[Mapping[str, object]],
+    *,
+    question: str,
+    answer: str,
+    context: str | None,
+    distractors: tuple[str, ...],
 ) -> FactAudit:
     """Read rows once and count; holds hashes, no texts."""
     exact, normalised = _Counter(str), _Counter(normalise)

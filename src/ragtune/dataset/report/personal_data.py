@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ragtune.checks.private import texts_with_paths
+from ragtune.checks.texts import texts_with_paths
 from ragtune.records import path_text
 
 if TYPE_CHECKING:

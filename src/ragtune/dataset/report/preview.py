@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, overload
 
 from ragtune._html import Markup, cell, markup, table
 from ragtune.records import ChatRecord, CompletionRecord, PreferenceRecord, ReinforcementRecord
@@ -30,7 +30,11 @@ class Preview(Sequence["AnyRecord"]):
 
     records: tuple[AnyRecord, ...]
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> AnyRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[AnyRecord]: ...
+    def __getitem__(self, index: int | slice) -> AnyRecord | Sequence[AnyRecord]:
         return self.records[index]
 
     def __len__(self) -> int:

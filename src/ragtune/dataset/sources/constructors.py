@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from ragtune.dataset.render.functions import LaidOut
 from ragtune.dataset.sources import readers
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from ragtune.dataset.sources.readers import Rows, Source
 
 
-class WaysIn(ABC):
+class Constructors(ABC):
     """The `from_...` constructors of `DatasetBuilder`, and the layouts that rows come in."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
 
     @abstractmethod
-    def _with(self, **changes: Any) -> Self: ...
+    def _on(self, source: Source) -> Self: ...
 
     @abstractmethod
     def _filled(self, template: LaidOut) -> Self: ...
@@ -150,8 +150,8 @@ class WaysIn(ABC):
                 builder has a template already.
         """
         if name not in tuple(LAYOUTS):
-            get_layout(name, next((row for batch in self._source.read() for row in batch.rows()), None))
+            get_layout(name, next(readers.rows_of(self._source), None))
         layout = get_layout(name)
         if layout.kind == "rows":
-            return self._with(source=readers.laid_out(self._source, name, ignore))
+            return self._on(readers.laid_out(self._source, name, ignore))
         return self._filled(LaidOut(layout=name, ignore=tuple(ignore)))

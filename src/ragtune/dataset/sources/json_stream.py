@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ class Document:
         if not self.take(sign):
             raise json.JSONDecodeError(f"Expecting {sign!r}", self._text, self._place)
 
-    def value(self) -> Any:
+    def value(self) -> object:
         """The next value, whole.
 
         Raises:
@@ -79,7 +79,7 @@ class Document:
             self._place += length
             return value
 
-    def items(self) -> Iterator[Any]:
+    def items(self) -> Iterator[object]:
         """The values of a list whose bracket was taken, one by one, and its end.
 
         Raises:
@@ -104,7 +104,8 @@ class Document:
         while True:
             if self.next_sign() != '"':
                 raise json.JSONDecodeError("Expecting property name enclosed in double quotes", self._text, self._place)
-            key: str = self.value()
+            key = self.value()
+            assert isinstance(key, str)
             self.expect(":")
             yield key
             if self.take("}"):

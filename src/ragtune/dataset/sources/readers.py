@@ -9,13 +9,13 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ragtune.dataset.render.rows import BATCH_ROWS, ArrowBatch, Batch, RowBatch
+from ragtune.dataset.render.rows import BATCH_ROWS, ArrowBatch, Batch, RowBatch, SourceRow
 from ragtune.dataset.sources.json_stream import Document
 from ragtune.dataset.sources.memory_map import read_mapped
 from ragtune.errors import DatasetError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _HUB_COMMIT = re.compile(r"hf://datasets/[^@]+@([0-9a-f]{40})/")
-Rows = Iterable[Mapping[str, Any]]
+Rows = Iterable[SourceRow]
 _ROWS_IN_JSON = "rows must be a list of objects, or the only list in an object"
 _LOCAL_WAYS = "from_json, from_jsonl, from_csv, from_parquet, from_pandas or from_rows"
 
@@ -42,17 +42,22 @@ class Source:
     """
 
     name: str
-    details: Mapping[str, Any]
+    details: Mapping[str, object]
     read: Callable[[], Iterator[Batch]]
     path: Path | None = None
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> dict[str, object]:
         """What the manifest keeps; a file with its size and sha256."""
         if self.path is None:
             return dict(self.details)
         with self.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {**self.details, "sha256": digest, "bytes": self.path.stat().st_size}
+
+
+def rows_of(source: Source) -> Iterator[SourceRow]:
+    """The rows of a source, one by one."""
+    return chain.from_iterable(batch.rows() for batch in source.read())
 
 
 def batched_rows(rows: Iterable[Any], name: str) -> Iterator[Batch]:
@@ -84,12 +89,12 @@ def rows_source(rows: Rows | Callable[[], Rows], name: str = "rows") -> Source:
 class _Remembering:
     """Lets a one-way iterator be looked at for a preview and then be read once, without holding all its rows."""
 
-    def __init__(self, iterator: Iterator[Mapping[str, Any]]) -> None:
+    def __init__(self, iterator: Iterator[SourceRow]) -> None:
         self._iterator = iterator
-        self._seen: list[Mapping[str, Any]] = []
+        self._seen: list[SourceRow] = []
         self._used_up = False
 
-    def __call__(self) -> Iterator[Mapping[str, Any]]:
+    def __call__(self) -> Iterator[SourceRow]:
         if self._used_up:
             raise DatasetError(
                 "this iterator of rows was read to its end and cannot be read again; "
@@ -97,7 +102,7 @@ class _Remembering:
             )
         return self._read()
 
-    def _read(self) -> Iterator[Mapping[str, Any]]:
+    def _read(self) -> Iterator[SourceRow]:
         yield from list(self._seen)
         for row in self._iterator:
             if len(self._seen) < BATCH_ROWS:
@@ -115,9 +120,8 @@ def laid_out(source: Source, name: str, ignore: Sequence[str]) -> Source:
     """
     layout = get_layout(name)
 
-    def converted() -> Iterator[Any]:
-        rows = (row for batch in source.read() for row in batch.rows())
-        for number, row in enumerate(rows):
+    def converted() -> Iterator[object]:
+        for number, row in enumerate(rows_of(source)):
             yield from layout.convert(row, number=number, ignore=ignore)
 
     details = {**source.details, "layout": name}
@@ -154,7 +158,7 @@ def read_jsonl(path: Path) -> Iterator[Batch]:
     return batched_rows(_jsonl_rows(path), str(path))
 
 
-def _jsonl_rows(path: Path) -> Iterator[Any]:
+def _jsonl_rows(path: Path) -> Iterator[object]:
     loads = orjson.loads
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
@@ -185,7 +189,7 @@ def read_json(path: Path) -> Iterator[Batch]:
     return batched_rows(_json_rows(path), str(path))
 
 
-def _json_rows(path: Path) -> Iterator[Any]:
+def _json_rows(path: Path) -> Iterator[object]:
     with path.open(encoding="utf-8-sig") as file:
         document = Document(file)
         try:
@@ -205,7 +209,7 @@ def _json_rows(path: Path) -> Iterator[Any]:
             ) from None
 
 
-def _rows_in_object(path: Path, document: Document) -> Iterator[Any]:
+def _rows_in_object(path: Path, document: Document) -> Iterator[object]:
     """The values of the one list in an object."""
     lists: list[str] = []
     for key in document.names():
@@ -244,7 +248,7 @@ def csv_source(path: str | Path, delimiter: str, encoding: str) -> Source:
     return replace(source, details={**source.details, **dict(options.items() - defaults.items())})
 
 
-def _csv_rows(path: Path, delimiter: str, encoding: str) -> Iterator[Mapping[str, Any]]:
+def _csv_rows(path: Path, delimiter: str, encoding: str) -> Iterator[SourceRow]:
     with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="") as file:
         reader = csv.DictReader(file, strict=True, delimiter=delimiter)
         try:
@@ -299,7 +303,9 @@ def pandas_source(frame: pd.DataFrame) -> Source:
     return Source(name="data frame", details={"kind": "pandas", "rows": len(frame)}, read=read)
 
 
-def hf_source(dataset: datasets.Dataset | datasets.IterableDataset, details: Mapping[str, Any] | None = None) -> Source:
+def hf_source(
+    dataset: datasets.Dataset | datasets.IterableDataset, details: Mapping[str, object] | None = None
+) -> Source:
     """Rows from a `datasets.Dataset`, read as Arrow, or from an `IterableDataset`."""
     import datasets as hf
 
