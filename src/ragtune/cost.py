@@ -98,6 +98,7 @@ def estimate(
         notes.append("epochs by the cookbook's rule for 'auto'; the server may choose otherwise")
     epochs = auto_epochs(len(counts)) if n_epochs == "auto" else int(n_epochs)
     limit = info.training_context if info else None
+    # The server cuts an example at the training context and bills what it trains on.
     tokens = sum(counts) if limit is None else sum(min(count, limit) for count in counts)
     if limit is not None and (cut := sum(count > limit for count in counts)):
         notes.append(f"{cut} example(s) longer than the training context of {limit:,} tokens are cut there")

@@ -155,6 +155,7 @@ class _Pass:
         plain = None
         for raw in file:
             self.line += 1
+            # To JSON the CR is white space, so the gate would let it pass without a word.
             if plain is not None and raw[-2:] != b"\r\n":
                 try:
                     record = plain(raw)
@@ -166,6 +167,7 @@ class _Pass:
                     self._look_for_private(record)
             else:
                 self._check_closely(raw)
+                # Which gate fits is known once a line has told the format.
                 plain = gate(self.format)
             self.offset += len(raw)
 
@@ -197,6 +199,7 @@ class _Pass:
             faults = self._check_shape(record, line)
         for fault in faults:
             self._report(fault)
+        # A line that is no JSON may hold a key all the same.
         self._look_for_private(line.decode("utf-8", "replace") if record is None else record)
 
     def _look_for_private(self, value: object) -> None:
@@ -210,6 +213,7 @@ class _Pass:
             self.format = found
         if self.format is None:
             return unknown
+        # A reinforcement record without reference fields looks like chat.
         if found is not None and found != self.format and (self.format, found) != ("reinforcement", "chat"):
             text = f"this record is {found}, but the file is {self.format}"
             return [RecordFault((), "mixed-formats", text, "put each format into a file of its own")]
@@ -227,6 +231,7 @@ class _Pass:
         for fault in doubled_key_faults(line, record):
             self._report(fault)
         self.repeats.add(record, line, self.line, self.offset, self.format)
+        # An empty completion would hide what all others have in common.
         if self.format == "completion" and record["completion"].strip():
             self.pairs.add(record["prompt"], record["completion"])
         if self.counter is not None:

@@ -104,6 +104,7 @@ def _readable_pairs(path: Path) -> Iterator[tuple[bytes, JsonObject, tuple[str, 
 
 
 def _pairs(path: Path) -> Iterator[bytes]:
+    # What to repair depends on what all pairs share, so the file is read twice.
     profile = Profile()
     for _, _, (prompt, completion) in _readable_pairs(path):
         profile.add(prompt, completion)

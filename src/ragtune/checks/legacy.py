@@ -106,6 +106,7 @@ class Profile:
     def add(self, prompt: str, completion: str) -> bool:
         """Learn from one pair; returns whether it is new."""
         pair = digest(prompt, completion)
+        # What comes twice would make a class look larger than it is, and the repaired copy holds it once.
         if pair in self._seen:
             return False
         self._seen.add(pair)

@@ -93,6 +93,7 @@ def _chat_faults(record: JsonObject) -> list[RecordFault]:
             if type(content) is str:
                 if not content or content.isspace():
                     faults.extend(_empty_answer(message, ("messages", index)))
+                # A message without loss teaches nothing, so it may quote.
                 elif counts and prompt and content in prompt:
                     faults.append(_copied_answer(index))
             elif content is not None and not _said(content):
@@ -210,6 +211,7 @@ def tool_faults(messages: Sequence[Message], offered: frozenset[str] | None) -> 
                 hint = "use the id of the call, once"
                 yield RecordFault(("messages", index, "tool_call_id"), "tool-answer-without-call", text, hint)
             continue
+        # The API takes answers only right behind the calls: any other message closes them.
         for call_id, path in open_calls.items():
             text = f"tool call {call_id!r} has no tool message with its answer before the conversation goes on"
             yield RecordFault(path, "tool-call-without-answer", text, "add the tool message right after the call")

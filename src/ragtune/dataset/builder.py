@@ -252,6 +252,7 @@ class DatasetBuilder(Constructors):
 
         def rows() -> Iterator[SourceRow]:
             for selection in self._selections():
+                # Only to name the column that is not there; the rows are read one by one.
                 for name in filter(None, (question, answer, context, *distractors)):
                     selection.column(name)
                 yield from selection.rows()

@@ -116,6 +116,7 @@ class Dataset:
         return _split_table(self)
 
     def _shared(self) -> Mapping[str, Any] | None:
+        # A build has compared its splits already; its manifest says None where there is one split only.
         if self.manifest:
             known: Mapping[str, Any] | None = self.manifest.get("overlap")
             return known
@@ -158,6 +159,7 @@ class Dataset:
             try:
                 yield from counter.count([orjson.loads(line) for line in batch])
             except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+                # One of these lines is no record; line by line, so that the others count.
                 yield from (_count_line(line, counter) for line in batch)
 
     def cost(

@@ -74,6 +74,7 @@ class Split:
             return
         with open_training_file(self.path) as file:
             for number, line in enumerate(file, 1):
+                # Files made elsewhere may begin with it, and a reader of JSON would stumble.
                 line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
                 if not line.isspace():
                     yield number, line

@@ -141,6 +141,7 @@ def _write_splits(batches: Iterable[Made], workshop: Path, plan: SplitPlan) -> _
 
     from ragtune.dataset.leakage import text_hashes
 
+    # To which file a line belongs is known only when the last row was seen; until then lines and keys wait on disk.
     paths = [workshop / f"all.{ending}" for ending in ("jsonl", "rows", "facts", "keys", "group_keys")]
     with ExitStack() as stack:
         lines, row_map, facts, keys_file, groups_file = (stack.enter_context(path.open("w+b")) for path in paths)
@@ -158,6 +159,7 @@ def _write_splits(batches: Iterable[Made], workshop: Path, plan: SplitPlan) -> _
         if not count:
             _refuse_nothing_left(counts)
         splits = assign(groups(count, keys, group_keys), plan)
+        # Nobody pays for validation and test.
         tokens = list(compress(chain.from_iterable(counts.tokens), (splits == 0).tolist()))
         written = _Written(
             counts=replace(counts, tokens=(tokens,)),
@@ -210,6 +212,7 @@ def _distribute(lines: BinaryIO, splits: npt.NDArray[np.uint8], workshop: Path, 
         for start in range(0, len(splits), _COPY_LINES):
             chosen = splits[start : start + _COPY_LINES].tolist()
             waiting: dict[int, list[bytes]] = {split: [] for split in used}
+            # Not strict: the file goes on behind these lines.
             for split, line in zip(chosen, lines, strict=False):
                 waiting[split].append(line)
             for split, some in waiting.items():

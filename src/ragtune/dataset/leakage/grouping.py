@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 MIN_KEY_WORDS = 5
+# A range holds a 64th of all keys: no more than that is in memory at once, however many there are.
 _RANGE_BITS = 6
 _RANGES = 1 << _RANGE_BITS
 _AT_ONCE = 65_536
@@ -40,6 +41,7 @@ class SplitPlan:
 
 def key_of(normalised: bytes) -> int:
     """64 bits that stand for a normalised text."""
+    # Two texts that share these bits by chance are kept on one side: that costs a little freedom and leaks nothing.
     return int.from_bytes(blake2b(normalised, digest_size=8).digest(), "little")
 
 
@@ -113,6 +115,7 @@ def groups(count: int, *groupings: Grouping) -> Places:
     parent = np.arange(count, dtype=np.int64)
     for grouping in groupings:
         for keys, rows in grouping.ranges():
+            # Equal keys stand side by side, so a link from each to the next one unites them all.
             shared = np.flatnonzero(keys[1:] == keys[:-1])
             _link(parent, rows[shared], rows[shared + 1])
     # Every parent is smaller than its child, so a few rounds flatten the forest.
@@ -146,6 +149,7 @@ def shared_keys(grouping: Grouping, splits: npt.NDArray[np.uint8]) -> dict[str, 
 
     different = shared = 0
     for keys, rows in grouping.ranges():
+        # Among equal keys on two sides there is always a pair of neighbours on two sides.
         sides = splits[rows]
         different += len(distinct(keys))
         shared += len(distinct(keys[1:][(keys[1:] == keys[:-1]) & (sides[1:] != sides[:-1])]))
@@ -187,8 +191,10 @@ def assign(groups: npt.NDArray[np.int64], plan: SplitPlan) -> npt.NDArray[np.uin
     import numpy as np
 
     count = len(groups)
+    # A group has the number of its first row, so most of these sizes are zero.
     sizes = np.bincount(groups, minlength=count)
     first = np.flatnonzero(sizes)
+    # The first row of a group decides its place in the order: rows added at the end leave the others in theirs.
     order = first[np.argsort(_mixed(first.astype(np.uint64), plan.seed), kind="stable")]
     shares = ((1, plan.validation), (2, plan.test))
     wanted = [(split, max(1, round(share * count))) for split, share in shares if share > 0]

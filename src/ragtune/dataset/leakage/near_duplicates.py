@@ -8,6 +8,7 @@ from itertools import chain, combinations
 from typing import TYPE_CHECKING
 
 from ragtune._extras import require
+from ragtune.dataset.leakage.grouping import MIN_KEY_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 BANDS = 16
 BAND_ROWS = 8
 RUN_WORDS = 3
+# Never another one: the same rows would be split in another way.
 _SEED = 1
 _AT_ONCE = 4_096
 
@@ -85,6 +87,7 @@ def near_duplicates(texts: Sequence[str], *, threshold: float = 0.8) -> list[Nea
                 buckets[band].append(place)
     pairs = set(chain.from_iterable(combinations(places, 2) for places in buckets.values()))
     for first, second in pairs:
+        # MinHash only proposes: what is told is counted.
         similarity = len(runs[first] & runs[second]) / len(runs[first] | runs[second])
         if similarity >= threshold:
             found.append(NearDuplicate(first=first, second=second, similarity=similarity))
@@ -93,7 +96,6 @@ def near_duplicates(texts: Sequence[str], *, threshold: float = 0.8) -> list[Nea
 
 def near_keys(said: Texts) -> Iterator[list[int]]:
     """For each row the bands of its texts of five words or more; rows that share one are nearly the same."""
-    from ragtune.dataset.leakage.grouping import MIN_KEY_WORDS
     from ragtune.dataset.leakage.shingles import shingle
 
     numbers = shingle(said.texts, RUN_WORDS)
@@ -115,6 +117,7 @@ def _bands(hashes: npt.NDArray[np.uint64], offsets: npt.NDArray[np.int64]) -> np
 
     matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, BANDS * BAND_ROWS, _SEED)
     signs = np.array(matrix.to_rows(), dtype=np.uint64).reshape(-1, BANDS, BAND_ROWS)
+    # The number of the band keeps equal signs of two bands apart.
     numbers = np.broadcast_to(np.arange(1, BANDS + 1, dtype=np.uint64), signs.shape[:2])
     for row in range(BAND_ROWS):
         numbers = mixed(numbers + signs[:, :, row])

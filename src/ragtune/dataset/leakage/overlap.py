@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from ragtune._html import Markup, table
+from ragtune.dataset.leakage.grouping import MIN_KEY_WORDS, distinct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -139,6 +140,7 @@ def numbers_of(fields: Mapping[str, Sequence[str]]) -> dict[str, FieldNumbers]:
     found = {}
     for field, texts in fields.items():
         numbers = shingle(texts, RUN_WORDS)
+        # Python's own hash is the fastest at hand; that it differs from process to process does no harm in one.
         exact = np.fromiter(map(hash, texts), np.int64, len(texts)).view(np.uint64)
         found[field] = FieldNumbers(exact=exact, normal=numbers.texts, runs=numbers.hashes)
     return found
@@ -187,8 +189,6 @@ class _Sought:
     def __init__(self, parts: Sequence[FieldNumbers], ignored: Numbers) -> None:
         import numpy as np
 
-        from ragtune.dataset.leakage.grouping import distinct
-
         self._exact = np.concatenate([part.exact for part in parts])
         self._normal = np.concatenate([part.normal for part in parts])
         runs = distinct(np.concatenate([part.runs for part in parts]))
@@ -236,7 +236,7 @@ def find_overlap(
 
     skipped = shingle(ignored, RUN_WORDS).hashes
     searched_for = {other: _after(list(files), other) for other in others}
-    # The first file is only searched, so that of the training file, the largest, nothing is held.
+    # Among the files of one dataset the first, the training file, is only searched: of the largest nothing is held.
     wanted = set(chain.from_iterable(searched_for.values()))
     sought = {name: _collected(read(), skipped) for name, read in files.items() if name in wanted}
     found: list[FieldOverlap] = []
@@ -304,11 +304,10 @@ def numbers_of_lines(lines: Iterable[bytes]) -> Iterator[dict[str, FieldNumbers]
 
 
 def _spoken(record: JsonObject) -> Iterator[tuple[str, str]]:
-    from ragtune.dataset.leakage.grouping import MIN_KEY_WORDS
-
     for field, content in _contents(record):
         if isinstance(content, list):
             content = " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+        # Split no further than to know that there are enough words.
         if isinstance(content, str) and (
             (field in ("user", "prompt") and content.strip())
             or len(content.split(None, MIN_KEY_WORDS - 1)) >= MIN_KEY_WORDS
@@ -325,4 +324,5 @@ def _contents(record: JsonObject) -> Iterator[tuple[str, object]]:
                     name = str(message.get("role")) if key in ("messages", "input") else key
                     yield name, message.get("content")
         else:
+            # The texts of a completion, and the reference fields of reinforcement.
             yield key, value

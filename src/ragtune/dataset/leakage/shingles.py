@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Places = npt.NDArray[np.int64]
 
 _BASE = 0x9E3779B97F4A7C15
+# An odd number has an inverse modulo 2**64: it moves the number of a run to where texts begin.
 _INVERSE = pow(_BASE, -1, 1 << 64)
 # Words in small letters, all other ASCII a space; 0 parts the texts; bytes above ASCII belong to words, see `_folded`.
 _WORD_BYTES = bytes(ord(sign.lower()) if (sign := chr(code)).isalnum() or sign == "_" else 32 for code in range(128))
@@ -74,15 +75,6 @@ def shingle(texts: Sequence[str], size: int) -> Shingles:
     Args:
         texts: some thousand at once: ten bytes of memory per character are in use for a moment.
         size: words per run, at least 1.
-
-    Example:
-        ```python
-        from ragtune.dataset.leakage.shingles import shingle
-
-        numbers = shingle(["The old mill burned down.", "the OLD mill"], 3)
-        print(numbers.words.tolist(), numbers.offsets.tolist(), numbers.hashes[0] == numbers.hashes[3])
-        #> [5, 3] [0, 3, 4] True
-        ```
     """
     if not texts:
         none = np.empty(0, dtype=np.uint64)
@@ -102,6 +94,7 @@ def shingle(texts: Sequence[str], size: int) -> Shingles:
 
 def _whole(bounds: Places, size: int) -> npt.NDArray[np.bool_]:
     """Which runs lie within one text, by the word they begin with."""
+    # A run may begin in one text and end in the next, for the words of all texts are one list.
     whole = np.ones(max(int(bounds[-1]) - size + 1, 0), dtype=np.bool_)
     for reach in range(1, size):
         crossing = bounds[1:-1] - reach
@@ -174,5 +167,6 @@ def _prefix_sums(values: Numbers) -> Numbers:
 
 def mixed(values: Numbers) -> Numbers:
     """Spread every bit over all bits."""
+    # Each step can be undone, so different numbers stay different; a product alone would never reach the low bits.
     values = (values ^ (values >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
     return values ^ (values >> np.uint64(32))

@@ -96,6 +96,7 @@ class Facts:
 
 def joined(parts: Sequence[Facts]) -> Facts:
     """The facts of several groups of rows, one after the other."""
+    # Each part numbers its fields by itself.
     known = dict.fromkeys(chain.from_iterable(part.names for part in parts))
     names = {name: index for index, name in enumerate(known)}
     fields = [np.array([names[name] for name in part.names], dtype=np.int64)[part.fields] for part in parts]
@@ -123,7 +124,9 @@ def number(said: Texts) -> Facts:
         runs=numbers.hashes,
         runs_per_fact=np.diff(numbers.offsets),
     )
+    # A short text that is no question, a name or a number, stands in many rows and gives nothing away.
     counts = asked | (numbers.words >= MIN_KEY_WORDS)
+    # How many facts each row has left: the difference of two running sums.
     left = np.concatenate(([0], np.cumsum(counts)))
     ends = np.cumsum(per_row)
     return every._kept(left[ends] - left[ends - per_row], counts)
@@ -131,6 +134,7 @@ def number(said: Texts) -> Facts:
 
 def write(facts: Facts, file: BinaryIO) -> None:
     """Append facts to a temporary file."""
+    # Only this process reads the file, and it is gone with the build; arrays are written as they lie in memory.
     pickle.dump(facts, file, protocol=5)
 
 

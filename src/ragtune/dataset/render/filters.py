@@ -72,6 +72,7 @@ class Filter:
                 add(not keep(row))
         except KeyError as error:
             name = error.args[0] if error.args else None
+            # A KeyError about something else is a mistake inside the function, and its own business.
             if name in rows.names or not isinstance(name, str):
                 raise
             raise DatasetError(missing_column(name, rows.names, f"the filter {self.reason!r}")) from None

@@ -114,6 +114,7 @@ def _said(record: AnyRecord) -> Iterator[tuple[str, str, bool]]:
         yield "prompt", record.prompt, True
         yield "completion", record.completion, False
         return
+    # Later turns of the user lean on the first one: "And why?" stands in many dialogues and is no fact.
     waits = True
     for message in (record.input if isinstance(record, PreferenceRecord) else record).messages:
         if message.role not in ("system", "developer"):

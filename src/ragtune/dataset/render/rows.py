@@ -84,6 +84,7 @@ class Batch:
 
     def views(self) -> Iterator[SourceRow]:
         """The rows, as mappings that read a column when it is asked for."""
+        # A filter reads one or two of many columns; to convert all of them would take most of the time.
         return map(RowView, repeat(self), range(self._length))
 
     def row(self, index: int) -> SourceRow:

@@ -247,6 +247,7 @@ class Renderer:
     def _tokens(self, counter: RecordCounter, rows: int, filled: Sequence[Sequence[str]]) -> Sequence[int]:
         """What the record counts with its holes empty, and each text that fills a hole which counts."""
         empty = _record_with(self._template, lambda item: "")
+        # Which texts of a record count, the counter alone knows: a mark in one that counts changes what it counts.
         marks = RecordCounter(_Marks())
         totals = counter.count([empty]) * rows
         for hole, texts in zip(self._holes, filled, strict=True):
@@ -286,6 +287,7 @@ def _refuse_other_types(rows: Selection, name: str, values: Column) -> None:
 
 
 def _refuse_blanks(rows: Selection, item: Text, columns: Sequence[Sequence[str]]) -> None:
+    # One column with text is enough, and nearly always the first one has it.
     if all(map(str.strip, columns[0])):
         return
     for index, values in enumerate(zip(*columns, strict=True)):
@@ -300,6 +302,7 @@ def _filled(item: Text, columns: Mapping[str, Sequence[str]]) -> Sequence[str]:
     """A text of every row."""
     if len(item.parts) == 1 and not item.parts[0][0]:
         return columns[item.columns[0]]
+    # One pattern serves all rows; str.format would read the template again for each.
     pattern = "".join(constant.replace("%", "%%") + ("" if column is None else "%s") for constant, column in item.parts)
     return list(map(pattern.__mod__, zip(*(columns[name] for name in item.columns), strict=True)))
 
@@ -323,6 +326,7 @@ def _skeleton(template: Template) -> tuple[list[Text], list[bytes]]:
         marks[orjson.dumps(mark)] = item
         return mark
 
+    # A mark as JSON has a quote at each end, so that no longer text can hold it.
     rest = line_bytes(_record_with(template, marked))
     constants = []
     for mark in marks:

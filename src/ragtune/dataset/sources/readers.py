@@ -105,6 +105,7 @@ class _Remembering:
     def _read(self) -> Iterator[SourceRow]:
         yield from list(self._seen)
         for row in self._iterator:
+            # A batch is as much as a preview asks for; who reads beyond it builds.
             if len(self._seen) < BATCH_ROWS:
                 self._seen.append(row)
             else:
@@ -167,6 +168,7 @@ def _jsonl_rows(path: Path) -> Iterator[object]:
             try:
                 yield loads(line)
             except orjson.JSONDecodeError as error:
+                # Tried only when the line is no JSON: hardly any line is blank.
                 if line.isspace() or not line:
                     continue
                 raise DatasetError(_bad_json(path, number, line, error)) from None
@@ -295,6 +297,7 @@ def pandas_source(frame: pd.DataFrame) -> Source:
     def read() -> Iterator[Batch]:
         for start in range(0, len(frame), BATCH_ROWS):
             part = frame.iloc[start : start + BATCH_ROWS]
+            # As objects: otherwise pandas turns None into NaN, and whole numbers beside it into fractions.
             columns = {
                 str(name): part[name].astype(object).where(part[name].notna(), None).tolist() for name in part.columns
             }
