@@ -20,7 +20,7 @@ import orjson
 
 from ragtune.dataset.leakage.near_duplicates import RUN_WORDS, near_duplicates, near_keys
 from ragtune.dataset.leakage.shingles import shingle
-from ragtune.dataset.leakage.text_hashes import Texts
+from ragtune.dataset.leakage.texts import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

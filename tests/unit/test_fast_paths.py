@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 import ragtune as rt
 from ragtune.dataset import normalise
 from ragtune.dataset.leakage.grouping import Grouping, groups, shared_keys
-from ragtune.dataset.leakage.text_hashes import Texts, joined, number
+from ragtune.dataset.leakage.text_hashes import joined, number
+from ragtune.dataset.leakage.texts import Texts
 from ragtune.dataset.render.rows import Batch
 from ragtune.dataset.sources.memory_map import release
 

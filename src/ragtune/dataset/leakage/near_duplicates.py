@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from ragtune.dataset.leakage.text_hashes import Texts
+    from ragtune.dataset.leakage.texts import Texts
 
 # Two texts that share four fifths of their runs are found with a chance of 95 %, nine tenths with 99.99 %.
 BANDS = 16

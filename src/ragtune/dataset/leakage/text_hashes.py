@@ -20,23 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ragtune.dataset.leakage.shingles import Numbers, Places
-
-
-@dataclass(frozen=True, kw_only=True)
-class Texts:
-    """What rows say, text by text and row after row, without a template's constant words.
-
-    Attributes:
-        texts: all texts.
-        fields: where each of them stands: a column, or who speaks.
-        asked: whether each of them is its row's question.
-        per_row: how many texts each row has.
-    """
-
-    texts: Sequence[str]
-    fields: Sequence[str]
-    asked: Sequence[bool]
-    per_row: Sequence[int]
+    from ragtune.dataset.leakage.texts import Texts
 
 
 @dataclass(frozen=True, kw_only=True)

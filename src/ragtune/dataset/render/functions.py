@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from ragtune.dataset.leakage.text_hashes import Texts
+from ragtune.dataset.leakage.texts import Texts
 from ragtune.dataset.render.rendered import Lines, two_kinds
 from ragtune.dataset.render.rows import SourceRow
 from ragtune.errors import DatasetError, RecordError

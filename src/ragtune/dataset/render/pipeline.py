@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ragtune.dataset.leakage.grouping import SplitPlan
-    from ragtune.dataset.leakage.text_hashes import Texts
+    from ragtune.dataset.leakage.texts import Texts
     from ragtune.dataset.render.filters import Filter
     from ragtune.dataset.render.rows import Selection
     from ragtune.tokens import RecordCounter

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ragtune.dataset.leakage.text_hashes import Facts, Texts
+    from ragtune.dataset.leakage.text_hashes import Facts
+    from ragtune.dataset.leakage.texts import Texts
     from ragtune.records import RecordFormat
     from ragtune.tokens import RecordCounter
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from ragtune.dataset.leakage.text_hashes import Texts
+from ragtune.dataset.leakage.texts import Texts
 from ragtune.dataset.render.rendered import Lines
 from ragtune.errors import DatasetError
 from ragtune.records.base import escape_line_separators, holds_line_separator, line_bytes
@@ -257,8 +257,9 @@ class Renderer:
 
     def _gaps(self, columns: Mapping[str, Sequence[str]]) -> dict[str, int]:
         """In how many answers each column is blank; an answer that is blank altogether was refused."""
-        blank = {name: sum(not text.strip() for text in columns[name]) for name in self._template.answer_columns}
-        return {name: number for name, number in blank.items() if number}
+        # Hardly any column has a blank, and to say so takes half the time of counting.
+        names = [name for name in self._template.answer_columns if not all(map(str.strip, columns[name]))]
+        return {name: sum(not text.strip() for text in columns[name]) for name in names}
 
     def _texts(self, columns: Mapping[str, Sequence[str]], rows: int) -> Texts:
         """The columns that the template names; a question made of several columns is a text of its own."""
