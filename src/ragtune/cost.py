@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ragtune.errors import SpecError
+from ragtune.limits import AUTO_EPOCHS, MAX_AUTO_EPOCHS, MAX_AUTO_EXAMPLES, MAX_EPOCHS, MIN_AUTO_EXAMPLES
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -14,12 +15,6 @@ if TYPE_CHECKING:
     from ragtune.catalog import ModelInfo
 
 __all__ = ["CostEstimate", "auto_epochs"]
-
-TARGET_EPOCHS = 3
-MIN_TARGET_EXAMPLES = 100
-MAX_TARGET_EXAMPLES = 25_000
-MAX_AUTO_EPOCHS = 25
-MAX_EPOCHS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +69,12 @@ def auto_epochs(examples: int) -> int:
     Three passes, more when the file has few examples, fewer when it has very many.
     """
     if examples == 0:
-        return TARGET_EPOCHS
-    if examples * TARGET_EPOCHS < MIN_TARGET_EXAMPLES:
-        return min(MAX_AUTO_EPOCHS, MIN_TARGET_EXAMPLES // examples)
-    if examples * TARGET_EPOCHS > MAX_TARGET_EXAMPLES:
-        return max(1, MAX_TARGET_EXAMPLES // examples)
-    return TARGET_EPOCHS
+        return AUTO_EPOCHS
+    if examples * AUTO_EPOCHS < MIN_AUTO_EXAMPLES:
+        return min(MAX_AUTO_EPOCHS, MIN_AUTO_EXAMPLES // examples)
+    if examples * AUTO_EPOCHS > MAX_AUTO_EXAMPLES:
+        return max(1, MAX_AUTO_EXAMPLES // examples)
+    return AUTO_EPOCHS
 
 
 def estimate(

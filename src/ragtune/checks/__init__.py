@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ragtune.checks.check import check_file, open_training_file
-from ragtune.checks.file_rules import MAX_FILE_BYTES, MIN_EXAMPLES
 from ragtune.checks.fixing import write_fixed
 from ragtune.checks.problems import Problem, Severity
 from ragtune.checks.report import CheckReport, CheckStats
+from ragtune.limits import MAX_FILE_BYTES, MIN_EXAMPLES
 
 __all__ = [
     "MAX_FILE_BYTES",

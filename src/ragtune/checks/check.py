@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from ragtune import catalog
 from ragtune.checks.file_rules import (
-    MIN_EXAMPLES,
     file_problem,
     model_problems,
     name_problems,
@@ -26,6 +25,7 @@ from ragtune.checks.report import CheckReport, CheckStats
 from ragtune.checks.rules import content_faults, doubled_key_faults
 from ragtune.checks.schema import format_of, gate, parse_line, shape_faults
 from ragtune.errors import DatasetError
+from ragtune.limits import MIN_EXAMPLES
 from ragtune.records import FORMATS, JsonObject, RecordFault, RecordFormat, path_text
 from ragtune.tokens import RecordCounter, counter_for
 

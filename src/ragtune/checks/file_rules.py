@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ragtune.checks.problems import Problem, Severity
+from ragtune.limits import MAX_FILE_BYTES, MAX_IMAGE_EXAMPLES, MAX_REINFORCEMENT_EXAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,10 +14,6 @@ if TYPE_CHECKING:
     from ragtune.catalog import ModelInfo
     from ragtune.records import RecordFormat
 
-MIN_EXAMPLES = 10
-MAX_FILE_BYTES = 512 * 1024 * 1024
-MAX_IMAGE_EXAMPLES = 50_000
-MAX_REINFORCEMENT_EXAMPLES = 50_000
 _METHODS = {"chat": "supervised", "preference": "dpo", "reinforcement": "reinforcement"}
 _WAYS_IN = {
     **dict.fromkeys((".csv", ".tsv"), "make records of its rows: ragtune.DatasetBuilder.from_csv"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from ragtune.checks.texts import texts_with_paths
+from ragtune.limits import MAX_IMAGE_BYTES, MAX_IMAGES
 from ragtune.records import JsonObject, RecordFault, RecordFormat
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ _ESCAPED_INVISIBLE = re.compile(
 )
 # Where Unicode has no name, or one that nobody knows.
 _NAMES = {"\ufeff": "byte order mark", "\u0085": "next line", "\u0000": "null"}
-MAX_IMAGES = 10
-MAX_IMAGE_BYTES = 10 * 1024 * 1024
 _FIRST_BYTES = {"jpeg": b"\xff\xd8\xff", "png": b"\x89PNG\r\n\x1a\n", "webp": b"RIFF"}
 Message = JsonObject
 
