@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 from ragtune.errors import SpecError
@@ -13,8 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ragtune.catalog import ModelInfo
+    from ragtune.modelling.forecast import Forecast
 
 __all__ = ["CostEstimate", "auto_epochs"]
+
+_BATCH_SIZE = 4  # what a forecast takes for granted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,8 @@ class CostEstimate:
         source: where the price comes from, None when it is unknown.
         as_of: day on which the price was looked up, None when it is unknown.
         assumptions: what the figure leaves out or takes for granted.
+        forecast: how long training takes on this machine and how much memory it needs, for a base that is here; else
+            None.
 
     Example:
         ```python
@@ -49,11 +55,13 @@ class CostEstimate:
     source: str | None = None
     as_of: dt.date | None = None
     assumptions: tuple[str, ...] = ()
+    forecast: Forecast | None = None
 
     def __str__(self) -> str:
         epochs = f"{self.epochs} epoch{'' if self.epochs == 1 else 's'}"
         line = f"{self.model}: {self.tokens:,} tokens x {epochs} = {self.billed_tokens:,} tokens, {self._price()}"
-        notes = [f"  {note}" for note in self.assumptions]
+        here = [] if self.forecast is None else [f"on this machine at rest: {self.forecast}"]
+        notes = [f"  {note}" for note in (*here, *self.assumptions)]
         return "\n".join([line, *notes])
 
     def _price(self) -> str:
@@ -112,3 +120,20 @@ def estimate(
         as_of=info.as_of if info and price is not None else None,
         assumptions=tuple(notes),
     )
+
+
+def foretold(estimate: CostEstimate, counts: Sequence[int]) -> CostEstimate:
+    """The estimate with how long the training takes on this machine, where its base and the extra `local` are here."""
+    from ragtune.modelling.bases import find_base
+
+    folder = find_base(estimate.model)
+    if folder is None or not counts or find_spec("torch") is None:
+        return estimate
+    from ragtune.modelling.forecast import ModelSize, Workload, forecast
+    from ragtune.modelling.hardware import place, this_machine
+
+    # Which tokens the loss looks at, only the base's own tokens tell: at most all of them.
+    work = Workload.of(counts, labelled=sum(counts), n_epochs=estimate.epochs, batch_size=_BATCH_SIZE)
+    size = ModelSize.read(folder)
+    placement = place(this_machine(), parameters=size.parameters)
+    return replace(estimate, forecast=forecast(size, work, placement))

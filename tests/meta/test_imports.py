@@ -44,7 +44,7 @@ MAY: dict[str, set[str]] = {
     "checks": {"errors", "limits", "_atomic", "_html", "_extras", "records", "catalog", "tokens", "privacy"},
     "layouts": {"errors", "records"},
     "privacy": {"errors", "_extras"},
-    "cost": {"errors", "limits", "catalog"},
+    "cost": {"errors", "limits", "catalog", "modelling"},
     "text": set(),
     "dataset": RECORDS | {"_warn", "_html", "_version", "cost", "layouts", "privacy", "text"},
     "spec": {"errors", "limits", "catalog", "dialects"},

@@ -15,7 +15,7 @@ from ragtune import catalog
 from ragtune._html import cell, table
 from ragtune._warn import warn
 from ragtune.checks import MIN_EXAMPLES, CheckReport, check_file
-from ragtune.cost import CostEstimate, estimate
+from ragtune.cost import CostEstimate, estimate, foretold
 from ragtune.dataset.folder import MANIFEST
 from ragtune.dataset.leakage.overlap import Overlap, constants, find_overlap
 from ragtune.dataset.render.functions import system_of
@@ -163,21 +163,30 @@ class Dataset:
                 yield from (_count_line(line, counter) for line in batch)
 
     def cost(
-        self, model: str, n_epochs: int | Literal["auto"] = "auto", *, catalogue: Catalog | None = None
+        self,
+        model: str,
+        n_epochs: int | Literal["auto"] = "auto",
+        *,
+        catalogue: Catalog | None = None,
+        forecast: bool = True,
     ) -> CostEstimate:
-        """What training on this dataset costs.
+        """What training on this dataset costs; for a base of the embedded backend also how long it takes here.
 
         Args:
             model: base model, or a fine-tune of it.
             n_epochs: passes over the training file, 1 to 50, or `"auto"`.
             catalogue: prices; None takes those that ship with this version.
+            forecast: whether to say how long training takes on this machine, which loads torch (bases of the
+                embedded backend alone).
 
         Raises:
             SpecError: the epochs are out of range.
         """
         info = (catalogue or catalog.load()).find(model)
         encoding: Encoding = (info.encoding if info else None) or "o200k_base"
-        return estimate(model, info, self.token_counts(encoding), n_epochs)
+        counts = self.token_counts(encoding)
+        made = estimate(model, info, counts, n_epochs)
+        return foretold(made, counts) if forecast else made
 
     def check(
         self,

