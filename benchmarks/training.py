@@ -9,6 +9,10 @@ Three ways train the same adapter on the same rows with the same settings, in tu
 Counted is the CPU time of all processes, imports and loading included. job / plain is what a user pays; job / bare is
 what events, checkpoints and the supervising process cost by themselves. The aim is at most 1.05.
 
+The last columns say how near each came to what the processor can do: the floating-point operations that the training
+needs, divided by its CPU-seconds times the measured speed of one thread (`ragtune doctor` prints it). All three hold
+the base in the number format that is right for the machine.
+
     OMP_NUM_THREADS=1 python benchmarks/training.py --base smollm2-135m-instruct --epochs 5 --rounds 3
 """
 
@@ -55,6 +59,7 @@ def unattended(base: str, epochs: int, *, masked: bool) -> dict[str, float]:
     from ragtune.modelling.base_model import load_model, load_tokenizer
     from ragtune.modelling.bases import resolve_base
     from ragtune.modelling.encoder import Encoder
+    from ragtune.modelling.hardware import place, this_machine
 
     torch.set_num_threads(1)
     folder = resolve_base(base)
@@ -62,7 +67,7 @@ def unattended(base: str, epochs: int, *, masked: bool) -> dict[str, float]:
     encoder = Encoder(tokenizer, max_length=2048)
     examples = [encoder.chat(json.loads(line)["messages"]) for line in rows().splitlines()]
     adapter = LoraConfig(task_type="CAUSAL_LM", r=16, lora_alpha=32, target_modules="all-linear", lora_dropout=0.0)
-    model = get_peft_model(load_model(folder, dtype="bfloat16"), adapter)
+    model = get_peft_model(load_model(folder, dtype=place(this_machine()).dtype), adapter)
     with tempfile.TemporaryDirectory() as scratch:
         arguments = {
             "output_dir": scratch,
@@ -124,7 +129,8 @@ def job(base: str, epochs: int) -> dict[str, float]:
             time.sleep(1.0)
         if made.status != "succeeded":
             raise RuntimeError(f"{made.id}: {made.error}")
-    return {"total": 0.0, "server": time.process_time()}
+        told: Any = tuning.list_events(made.id, limit=1).data[0].data
+    return {"total": 0.0, "server": time.process_time(), "needed": told["operations"] / 1e9 / told["gflops"]}
 
 
 def measure(kind: str, base: str, epochs: int) -> dict[str, float]:
@@ -168,7 +174,8 @@ def main() -> None:
             flush=True,
         )
     print(f"\nbase {asked.base}, {EXAMPLES} examples, {asked.epochs} epochs, one thread; CPU-seconds, load {_load()}")
-    print("| round | plain | bare | job | of it the server | job / plain | job / bare |\n|---|---|---|---|---|---|---|")
+    print("| round | plain | bare | job | of it the server | job / plain | job / bare | plain's share | job's share |")
+    print("|---|---|---|---|---|---|---|---|---|")
     lines = [_line(number) for number in found]
     for place, line in enumerate(lines, start=1):
         print(f"| {place} | " + _cells(line))
@@ -177,7 +184,8 @@ def main() -> None:
 
 def _line(round_: dict[str, dict[str, float]]) -> list[float]:
     plain, bare, whole = (round_[kind]["total"] for kind in KINDS)
-    return [plain, bare, whole, round_["job"]["server"], whole / plain, whole / bare]
+    needed = round_["job"]["needed"]
+    return [plain, bare, whole, round_["job"]["server"], whole / plain, whole / bare, needed / plain, needed / whole]
 
 
 def _cells(line: list[float]) -> str:
