@@ -43,8 +43,7 @@ _NAMES: Mapping[Device, str] = {"cuda": "CUDA GPU", "xpu": "Intel GPU", "mps": "
 # Emulated bfloat16 was measured at 0.04 to 0.2 of float32's speed, native at 1.4 (AVX-512) to 6 times (AMX).
 # Between those kinds lies room enough that no noise of a busy machine carries one over to the other.
 _CLEARLY_FASTER = 1.2
-# From this compute capability on float16 has units of its own; before it float16 is emulated or crippled.
-_FAST_FLOAT16 = (7, 0)
+_MEASURED: tuple[Dtype, ...] = ("float32", "bfloat16")
 _FEWEST_ROUNDS = 3
 _MEASURE_S = 0.3
 _MEASURE_LIMIT_S = 60.0
@@ -64,7 +63,6 @@ class Machine:
         memory_bytes: memory of that device; None when unknown.
         cores: cores of the processor that this process may use.
         native_bfloat16: whether the device computes bfloat16 itself; None where torch does not know.
-        native_float16: whether it computes float16 faster than float32.
         gflops: measured speed of one thread in 10^9 operations per CPU-second, by number format: a linear layer
             forward and backward through frozen weights. Empty where nothing was measured.
         torch: version of torch.
@@ -85,7 +83,6 @@ class Machine:
     memory_bytes: int | None
     cores: int
     native_bfloat16: bool | None = None
-    native_float16: bool = False
     gflops: Mapping[Dtype, float] = field(default_factory=dict)
     torch: str = ""
 
@@ -170,8 +167,8 @@ def _format(machine: Machine, parameters: int) -> tuple[Dtype, str]:
     right, why = _right_format(machine)
     if right != "float32" or machine.memory_bytes is None or parameters * BYTES["float32"] <= machine.memory_bytes:
         return right, why
-    # Twice the speed is worth nothing where nothing runs; loss scaling keeps float16's small gradients alive.
-    half: Dtype = "float16" if machine.native_float16 else "bfloat16"
+    # Every GPU can hold float16, and loss scaling keeps its small gradients alive; a processor has bfloat16.
+    half: Dtype = "bfloat16" if machine.device == "cpu" else "float16"
     if parameters * BYTES[half] > machine.memory_bytes:
         return right, why
     size = parameters * BYTES["float32"] / 1e9
@@ -187,22 +184,22 @@ def _right_format(machine: Machine) -> tuple[Dtype, str]:
     full, half = machine.gflops.get("float32"), machine.gflops.get("bfloat16")
     if full is None or half is None:
         return "float32", "nothing was measured, and float32 is right everywhere"
-    speeds = f"measured {half:.2g} GFLOP/s a thread, float32 {full:.2g}" if half < 10 else ""
-    speeds = speeds or f"measured {half:.0f} GFLOP/s a thread, float32 {full:.0f}"
+    speeds = f"measured {_figure(half)} GFLOP/s a thread, float32 {_figure(full)}"
     if half >= _CLEARLY_FASTER * full:
         return "bfloat16", f"bfloat16 is native here: {speeds}"
     return "float32", f"bfloat16 is {'emulated' if half < full else 'hardly faster'} here: {speeds}"
 
 
+def _figure(speed: float) -> str:
+    return f"{speed:.0f}" if speed >= 10 else f"{speed:.1f}"
+
+
 def check_wish(device: str | None, dtype: str | None) -> None:
-    """Refuse a device or a number format that this machine does not have; loads torch when the words are right.
+    """Refuse a device or a number format that this machine does not have; loads torch.
 
     Raises:
         HardwareError: there is no such device or format here; the message says what there is.
     """
-    for name, wish, known in (("device", device, get_args(Device)), ("dtype", dtype, get_args(Dtype))):
-        if wish is not None and wish not in known:
-            raise HardwareError(f"{name} {wish!r}: it is none of {', '.join(known)}; leave it out for the right one")
     place(this_machine(), device=cast("Device | None", device), dtype=cast("Dtype | None", dtype))
 
 
@@ -224,7 +221,6 @@ def this_machine() -> Machine:
     version = str(torch.__version__)
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
-        capability = (properties.major, properties.minor)
         return Machine(
             device="cuda",
             name=properties.name,
@@ -232,7 +228,6 @@ def this_machine() -> Machine:
             cores=usable_cores(),
             # Without the argument the answer is yes also where bfloat16 is emulated.
             native_bfloat16=torch.cuda.is_bf16_supported(including_emulation=False),
-            native_float16=torch.version.hip is not None or capability >= _FAST_FLOAT16,
             torch=version,
         )
     if hasattr(torch, "xpu") and torch.xpu.is_available():
@@ -243,7 +238,6 @@ def this_machine() -> Machine:
             memory_bytes=graphics.total_memory,
             cores=usable_cores(),
             native_bfloat16=torch.xpu.is_bf16_supported(including_emulation=False),
-            native_float16=True,
             torch=version,
         )
     if torch.backends.mps.is_available():
@@ -252,7 +246,6 @@ def this_machine() -> Machine:
             name=_processor_name(),
             memory_bytes=torch.mps.recommended_max_memory(),
             cores=usable_cores(),
-            native_float16=True,
             gflops=_speeds("mps", version),
             torch=version,
         )
@@ -289,21 +282,30 @@ def _speeds(device: Device, version: str) -> Mapping[Dtype, float]:
         folder.mkdir(parents=True, exist_ok=True)
         # Processes of one run that measured at the same time could come to different formats.
         with FileLock(folder / ".speed.lock", timeout=_MEASURE_LIMIT_S):
-            if not file.is_file():
-                measured = _measured_apart(device)
+            known = _read_speeds(file)
+            if known is None:
+                known = _measured_apart(device)
                 half = file.with_suffix(".tmp")
-                half.write_text(json.dumps(measured), encoding="utf-8")
+                half.write_text(json.dumps(known), encoding="utf-8")
                 os.replace(half, file)
-            return _read_speeds(file)
+            return known
     except (OSError, ValueError, subprocess.SubprocessError):
-        with contextlib.suppress(OSError):
-            file.unlink(missing_ok=True)
         return {}
 
 
-def _read_speeds(file: Path) -> Mapping[Dtype, float]:
-    known = json.loads(file.read_text(encoding="utf-8"))
-    return {name: float(known[name]) for name in get_args(Dtype) if name in known}
+def _read_speeds(file: Path) -> dict[Dtype, float] | None:
+    """What was measured before; None where nothing was, or where the file is damaged."""
+    try:
+        return _speeds_of(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _speeds_of(text: str) -> dict[Dtype, float]:
+    told = json.loads(text)
+    if not isinstance(told, dict) or not all(isinstance(told.get(name), (int, float)) for name in _MEASURED):
+        raise ValueError(f"{text[:80]!r} does not tell the speed of {' and '.join(_MEASURED)}")
+    return {name: float(told[name]) for name in _MEASURED}
 
 
 def _fingerprint(device: Device, version: str) -> str:
@@ -313,7 +315,7 @@ def _fingerprint(device: Device, version: str) -> str:
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 
 
-def _measured_apart(device: Device) -> dict[str, float]:
+def _measured_apart(device: Device) -> dict[Dtype, float]:
     """Measure in a process of its own, so that no setting of torch changes in this one."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     done = subprocess.run(
@@ -324,7 +326,7 @@ def _measured_apart(device: Device) -> dict[str, float]:
         timeout=_MEASURE_LIMIT_S,
         env={**os.environ, **threads},
     )
-    return {str(name): float(speed) for name, speed in json.loads(done.stdout.splitlines()[-1]).items()}
+    return _speeds_of(done.stdout.strip().rpartition("\n")[2])
 
 
 def measure(device: Device, *, tokens: int = 256, width: int = 576, wide: int = 1536) -> dict[str, float]:
@@ -341,7 +343,7 @@ def measure(device: Device, *, tokens: int = 256, width: int = 576, wide: int = 
     torch.set_num_threads(1)
     work = 4 * tokens * width * wide / 1e9
     layers = {}
-    for name in ("float32", "bfloat16"):
+    for name in _MEASURED:
         kind = {"dtype": getattr(torch, name), "device": device}
         layer = torch.nn.Linear(width, wide, bias=False, **kind).requires_grad_(False)
         layers[name] = (
