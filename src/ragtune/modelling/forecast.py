@@ -64,9 +64,9 @@ class ModelSize:
             BackendError: the folder holds no model as safetensors.
         """
         try:
-            config = json.loads(Path(folder, "config.json").read_bytes())
+            config = _json_object(Path(folder, "config.json").read_bytes())
             shapes = [shape for file in sorted(Path(folder).glob("*.safetensors")) for shape in _shapes(file)]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             message = f"{folder}: its config.json and *.safetensors cannot be read ({error}); give a model's folder"
             raise BackendError(message) from error
         text = config.get("text_config") or config
@@ -87,8 +87,18 @@ class ModelSize:
 def _shapes(file: Path) -> list[list[int]]:
     """The shapes of a safetensors file, from its header: eight bytes of length, then JSON."""
     with file.open("rb") as handle:
-        header: dict[str, Any] = json.loads(handle.read(int.from_bytes(handle.read(8), "little")))
+        length = int.from_bytes(handle.read(8), "little")
+        if length > file.stat().st_size:  # another kind of file, such as the pointer that git keeps in its place
+            raise ValueError(f"{file.name} is no safetensors file")
+        header = _json_object(handle.read(length))
     return [tensor["shape"] for name, tensor in header.items() if name != "__metadata__"]
+
+
+def _json_object(data: bytes) -> dict[str, Any]:
+    found = json.loads(data)
+    if not isinstance(found, dict):
+        raise ValueError(f"a {type(found).__name__} stands where an object must")
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
