@@ -42,7 +42,7 @@ BYTES: Mapping[Dtype, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 _NAMES: Mapping[Device, str] = {"cuda": "CUDA GPU", "xpu": "Intel GPU", "mps": "Apple GPU", "cpu": "processor"}
 # Emulated bfloat16 was measured at 0.04 to 0.2 of float32's speed, native at 1.4 (AVX-512) to 6 times (AMX).
 # Between those kinds lies room enough that no noise of a busy machine carries one over to the other.
-_CLEARLY_FASTER = 1.2
+_CLEARLY_FASTER = 1.1
 _MEASURED: tuple[Dtype, ...] = ("float32", "bfloat16")
 _FEWEST_ROUNDS = 3
 _MEASURE_S = 0.3
