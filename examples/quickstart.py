@@ -5,13 +5,29 @@
 # No key, no network after the install. `make demo` runs this file; `quickstart.ipynb` holds the same steps.
 
 # %%
+import sys
+from types import TracebackType
+
+
+def say_goodbye(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """End a Ctrl-C in one sentence; the training process ends with this one."""
+    if issubclass(kind, KeyboardInterrupt):
+        print(
+            "\nstopped by Ctrl-C; what was made so far lies in runs/quickstart, and the next run begins anew",
+            flush=True,
+        )
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = say_goodbye
+
+# %%
 import os
 import shutil
-import sys
 import textwrap
 import time
 from pathlib import Path
-from types import TracebackType
 
 import jsonlines
 
@@ -32,17 +48,6 @@ started = time.monotonic()
 def heading(text: str) -> None:
     """Print the name of a step."""
     print(f"\n── {text} " + "─" * max(0, 92 - len(text)))
-
-
-def say_goodbye(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """End a Ctrl-C in one sentence; the training process ends with this one."""
-    if issubclass(kind, KeyboardInterrupt):
-        print(f"\nstopped by Ctrl-C; what was made so far lies in {FOLDER}, and the next run begins anew", flush=True)
-    else:
-        sys.__excepthook__(kind, error, trace)
-
-
-sys.excepthook = say_goodbye
 
 
 # %% [markdown]

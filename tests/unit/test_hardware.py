@@ -149,7 +149,7 @@ def test_bfloat16_is_taken_only_where_it_is_clearly_faster(float32: float, bfloa
     slowed=st.tuples(st.floats(min_value=0.9, max_value=1.1), st.floats(min_value=0.9, max_value=1.1)),
 )
 def test_noise_of_a_busy_machine_flips_no_decision(float32: float, ratio: float, slowed: tuple[float, float]) -> None:
-    """Noise of 10 % in either format, in opposite directions too, leaves native bfloat16 (1.4 and more) and emulated (0.5) apart."""
+    """Noise of 10 % in both formats, even in opposite directions, leaves native (1.4 and more) and emulated apart."""
     at_rest = place(measured("any", float32, ratio * float32))
     busy = place(measured("any", float32 * slowed[0], ratio * float32 * slowed[1]))
     assert busy.dtype == at_rest.dtype == ("bfloat16" if ratio > 1 else "float32")
