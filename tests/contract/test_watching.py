@@ -435,6 +435,21 @@ def test_a_failure_is_traced_to_the_line_of_the_local_file(
     assert str(list(dataset.train)[2].messages[0].content) not in str(failure.value)
 
 
+def test_a_failure_hands_out_every_line_that_the_server_names(
+    server: Any, api: Api, wire: Any, dataset: rt.Dataset
+) -> None:
+    """The first is quoted from the local file, the others stand beside it."""
+    error = {"code": BAD_FILE, "message": "Flagged lines: 2, 4 and 5", "param": "training_file"}
+    server.on("POST", "/files", {"id": "file-1", "status": "processed"}).on("GET", "/files", wire.page())
+    server.on("GET", "/fine_tuning/jobs", wire.page()).on("POST", "/fine_tuning/jobs", wire.job(status="queued"))
+    server.on(*JOB, wire.job(status="failed", error=error))
+    job = rt.FineTuneJob.create(api, dataset, rt.TuneSpec(model="base"))
+    with pytest.raises(rt.JobFailed) as failure:
+        rt.JobMonitor(job).wait()
+    assert (failure.value.line, failure.value.lines) == (2, (2, 4, 5))
+    assert f"see line 2 of {dataset.train.path}" in str(failure.value)
+
+
 def test_the_pace_of_the_steps_tells_when_the_job_ends(server: Any, api: Api, wire: Any, clock: Any) -> None:
     """Steps 1 to 3 came a second apart, so the ninth of nine comes six seconds after the third."""
     server.on(*JOB, wire.job(status="running", estimated_finish=1_800_009_999)).on(*EVENTS, wire.page())

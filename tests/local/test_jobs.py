@@ -201,6 +201,20 @@ def test_a_paused_job_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert any(message.startswith("Going on from the checkpoint at step") for message in told)
 
 
+def test_a_paused_job_that_is_cancelled_leaves_no_checkpoints(tmp_path: Path) -> None:
+    """A pause keeps what the job would go on from; nothing runs any more that could remove it after the cancel."""
+    with LocalBackend(tmp_path, trainer=trainer("--delay", "0.1")) as backend, backend.client() as client:
+        job = create(client)
+        until(lambda: "Step 3/9: training loss=1.00" in messages(client, job.id))
+        client.fine_tuning.jobs.pause(job.id)
+        # The one place is free again when another job has had it: nobody works on the paused one any more.
+        wait_for(client, create(client, n_epochs=1).id)
+        kept = tmp_path / "jobs" / job.id / "checkpoints"
+        assert kept.is_dir()
+        assert client.fine_tuning.jobs.cancel(job.id).status == "cancelled"
+        assert not kept.exists()
+
+
 def _alive(folder: Path, job_id: str) -> bool:
     events = folder / "jobs" / job_id / "events.jsonl"
     return '"stopped"' not in events.read_text()
@@ -344,6 +358,11 @@ def test_a_wrong_job_is_refused_by_name(client: openai.OpenAI, change: dict[str,
     assert caught.value.param is not None
     assert caught.value.param.startswith(param)
     assert list(client.fine_tuning.jobs.list()) == []
+
+
+@pytest.mark.parametrize("seed", [0, 2**31 - 1])
+def test_the_first_and_the_last_seed_are_taken(client: openai.OpenAI, seed: int) -> None:
+    assert client.fine_tuning.jobs.create(model="tiny-random", training_file=upload(client), seed=seed).seed == seed
 
 
 def test_a_file_of_another_purpose_is_no_training_file(client: openai.OpenAI) -> None:

@@ -112,6 +112,20 @@ def test_a_call_and_the_answer_after_it_carry_loss_and_nothing_else(family: tupl
     assert '"name": "land"' in tokenizer.decode(example.input_ids), "the tool's definition is told"
 
 
+def test_the_legacy_way_to_write_a_call_is_learned_alike(family: tuple[Any, str]) -> None:
+    """`function_call` and the role `function` say what `tool_calls` and `tool` say."""
+    tokenizer, _ = family
+    question, call, result, answer = CONVERSATION
+    legacy = [
+        question,
+        {"role": "assistant", "function_call": call["tool_calls"][0]["function"]},
+        {"role": "function", "name": "land", "content": result["content"]},
+        answer,
+    ]
+    encoder = Encoder(tokenizer, max_length=4096)
+    assert encoder.chat(legacy, TOOLS) == encoder.chat(CONVERSATION, TOOLS)
+
+
 def test_weight_zero_takes_a_call_out_of_the_loss(family: tuple[Any, str]) -> None:
     tokenizer, _ = family
     weighed = [{**turn, "weight": 0} if turn.get("tool_calls") else turn for turn in CONVERSATION]

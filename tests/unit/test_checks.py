@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -210,6 +211,27 @@ def test_a_file_of_another_kind_is_told_of_once(tmp_path: Path, content: bytes, 
     assert len(report.problems) >= 12
 
 
+@pytest.mark.parametrize(
+    ("kind", "data", "is_such_an_image"),
+    [
+        ("webp", b"RIFF\x24\0\0\0WEBPVP8 ", True),
+        ("webp", b"RIFF\x24\0\0\0WAVEfmt ", False),
+        ("webp", b"WEBP\x24\0\0\0WEBPVP8 ", False),
+        ("png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", True),
+        ("png", b"RIFF\x24\0\0\0WEBPVP8 ", False),
+        ("jpeg", b"\xff\xd8\xff\xe0\0\x10JFIF", True),
+        ("jpeg", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", False),
+    ],
+)
+def test_the_first_bytes_of_an_image_prove_its_kind(
+    tmp_path: Path, kind: str, data: bytes, is_such_an_image: bool
+) -> None:
+    """A WEBP image is told from other RIFF files, sounds among them, by its second mark."""
+    url = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    report = rt.check_file(write(tmp_path / "t.jsonl", chat(user([image(url)]), assistant())))
+    assert [problem.code for problem in report.problems] == ([] if is_such_an_image else ["bad-image"])
+
+
 def test_images_are_told_to_models_and_pairs_that_take_none(tmp_path: Path) -> None:
     """A model with vision takes them; pairs are text only in OpenAI's guide."""
     seen = chat(user([image("https://example.com/a.png")]), assistant())
@@ -325,6 +347,20 @@ def test_an_example_longer_than_the_training_context_is_an_error(tmp_path: Path)
     assert [(problem.line, problem.code) for problem in report.problems] == [(11, "too-long")]
     assert report.stats.longest is not None
     assert report.stats.longest > 65_536
+
+
+def test_an_example_of_exactly_the_training_context_fits(tmp_path: Path) -> None:
+    """One token more does not."""
+
+    def longest(words: int) -> rt.CheckReport:
+        return rt.check_file(write(tmp_path / "t.jsonl", chat(user("word " * words), assistant())), model="gpt-4o-mini")
+
+    around = longest(60_000).stats.longest
+    assert around is not None
+    full, over = longest(60_000 + 65_536 - around), longest(60_000 + 65_536 - around + 1)
+    assert (full.stats.longest, over.stats.longest) == (65_536, 65_537)
+    assert full.ok
+    assert [problem.code for problem in over.problems] == ["too-long"]
 
 
 def test_a_file_of_the_wrong_kind_for_the_model_is_an_error(tmp_path: Path) -> None:

@@ -76,6 +76,33 @@ def test_finished_files_tell_what_they_share(tmp_path: Path) -> None:
     assert overlap.to_dict()["fields"][0]["field"] == "assistant"
 
 
+def test_a_question_that_two_preference_files_share_is_found(tmp_path: Path) -> None:
+    """The question of a pair stands one level deeper than that of a chat, and is compared under the same name."""
+
+    def pairs(name: str, *questions: str) -> Path:
+        records = [
+            {
+                "input": {"messages": [{"role": "user", "content": question}]},
+                "preferred_output": [{"role": "assistant", "content": f"the right words about {name} number {n}"}],
+                "non_preferred_output": [{"role": "assistant", "content": f"the wrong words about {name} number {n}"}],
+            }
+            for n, question in enumerate(questions)
+        ]
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+        return path
+
+    held = pairs("v", "Who keeps the lighthouse?", "who PAINTED it", "Why?")
+    overlap = rt.Dataset.from_files(
+        pairs("t", "Who keeps the lighthouse?", "Who painted it?"), validation=held
+    ).overlap()
+    assert {item.field: (item.texts, item.exact, item.normalised) for item in overlap.fields} == {
+        "user": (3, 1, 2),
+        "preferred_output": (3, 0, 0),
+        "non_preferred_output": (3, 0, 0),
+    }
+
+
 def test_two_datasets_are_compared_file_by_file(tmp_path: Path) -> None:
     """A test set that was made elsewhere; damaged lines are passed over."""
     one = lines(tmp_path / "one.jsonl", [(f"Question {n}?", "x") for n in range(10)])
