@@ -15,6 +15,8 @@ settings.load_profile("any machine")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+# Before any library reads it: a test that trains in its own process reports to nobody.
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 # Before any fixture runs: no test may write into the journal of whoever runs it.
 os.environ["RAGTUNE_JOURNAL"] = str(Path(tempfile.mkdtemp(prefix="ragtune-journal-")) / "journal.sqlite3")
 

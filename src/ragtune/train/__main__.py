@@ -33,7 +33,8 @@ def main() -> int:
     if spec.lifeline == "stdin":
         stop.on_end_of_stdin()
 
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # TRL would report each run to its makers
+    # A run reads folders alone. Online, TRL would report it, and the Hub's client would ask questions of its own.
+    os.environ["HF_HUB_OFFLINE"] = "1"
     share_the_processor()
     from ragtune.train.run import run
 

@@ -106,9 +106,6 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Write nothing: a checkpoint is not published."""
 
-    def _send_telemetry(self) -> None:
-        """Send nothing: no run reports to anybody."""
-
 
 def _row(pair: Pair) -> dict[str, list[int]]:
     return {
