@@ -134,7 +134,7 @@ def test_serve_answers_until_it_is_stopped_and_keeps_its_key_private(tmp_path: P
         assert serving.stdout is not None
         line, exports = serving.stdout.readline(), [serving.stdout.readline() for _ in range(2)]
         found = re.search(r"at (http://127\.0\.0\.1:\d+/v1); the API key is in (\S+);", line)
-        assert found is not None, line + serving.stderr.read()  # type: ignore[union-attr]
+        assert found is not None, line + serving.stderr.read()
         key_file = tmp_path / "backend" / "api_key.txt"
         assert found[2] == str(key_file.resolve())
         assert exports == [

@@ -319,7 +319,7 @@ def test_an_uploaded_file_or_its_id_can_be_trained_on(server: Any, api: Api, dat
 def checks(dataset: rt.Dataset, folder: Path) -> list[tuple[type[Exception], str, Any, rt.TuneSpec, dict[str, Any]]]:
     """What is refused: error, words, data, spec, options."""
     few = folder / "few.jsonl"
-    lines = dataset.train.path.read_text().splitlines()[:3]  # type: ignore[union-attr]
+    lines = dataset.train.path.read_text().splitlines()[:3]
     few.write_text("\n".join(lines) + "\n")
     priced = rt.TuneSpec(model="gpt-4o-mini-2024-07-18", method=rt.Supervised(n_epochs=2))
     graded = rt.TuneSpec(model="gpt-4o-mini-2024-07-18", method=rt.Reinforcement(grader={"type": "x"}))

@@ -128,7 +128,8 @@ def test_the_asynchronous_client_is_told_alike(server: ScriptedBackend, training
 
 
 def test_only_a_server_on_this_machine_is_taken_for_an_embedded_one() -> None:
-    row, rest = find("no answer"), {"call": "models.list", "subject": None, "says": ""}
+    row = find("no answer")
+    rest: dict[str, Any] = {"call": "models.list", "subject": None, "says": ""}
     assert "embedded backend" in row.text(base_url="http://127.0.0.1:8000/v1", **rest)
     assert "embedded backend" not in row.text(base_url="https://api.openai.com/v1", **rest)
 

@@ -52,6 +52,8 @@ class JobLife(RuleBasedStateMachine):
     the journal knows it.
     """
 
+    client: openai.OpenAI
+
     @initialize()
     def begin(self) -> None:
         self.folder = tempfile.TemporaryDirectory()

@@ -179,7 +179,7 @@ def test_a_content_is_known_by_its_hash_and_not_by_its_name(
     """A file that was deleted from the server since is sent again."""
     first = rt.upload(real, dataset, journal=journal)
     copy = tmp_path / "copy.jsonl"
-    copy.write_bytes(dataset.train.path.read_bytes())  # type: ignore[union-attr]
+    copy.write_bytes(dataset.train.path.read_bytes())
     assert rt.upload(real, copy, journal=journal).id == first.id
     real.files.delete(first.id)
     again = rt.upload(real, copy, journal=journal)

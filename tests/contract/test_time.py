@@ -149,7 +149,11 @@ def test_a_closed_account_offers_to_delete_what_was_uploaded(
     server: Any, api: Api, wire: Any, dataset: rt.Dataset
 ) -> None:
     """Only what this call sent: the validation file lay there before, and others may need it."""
-    there = {"id": "file-9", "filename": f"validation-{dataset.validation.sha256[:16]}.jsonl", "purpose": "fine-tune"}
+    there: dict[str, Any] = {
+        "id": "file-9",
+        "filename": f"validation-{str(dataset.validation.sha256)[:16]}.jsonl",
+        "purpose": "fine-tune",
+    }
     there |= {"bytes": dataset.validation.bytes, "status": "processed"}
     server.on("GET", "/files", wire.page(there)).on("DELETE", "/files/file-1", {"id": "file-1", "deleted": True})
     server.on(*JOBS, (403, wire.error("closed", code="training_not_available")))

@@ -81,7 +81,7 @@ def test_the_own_key_is_the_owners_alone(tmp_path: Path) -> None:
         for name in ("api_key.txt", "account.json"):
             assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
         assert own not in repr(backend)
-        assert own not in repr(backend._running.account)  # type: ignore[union-attr]
+        assert own not in repr(backend._running.account)
     (tmp_path / "api_key.txt").unlink()
     with LocalBackend(tmp_path, trainer=trainer()) as backend:
         assert backend.api_key != own

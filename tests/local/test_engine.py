@@ -69,7 +69,7 @@ def test_top_p_near_zero_is_greedy(engine: Engine, base: Path) -> None:
 
 def test_a_strong_frequency_penalty_ends_repetition(engine: Engine, base: Path) -> None:
     """Each repetition costs more logit than this model's whole range."""
-    settings = {"max_tokens": 30, "logprobs": True}
+    settings: dict[str, Any] = {"max_tokens": 30, "logprobs": True}
     plain = engine.submit(ask(base, **settings)).result().choices[0]
     fresh = engine.submit(ask(base, frequency_penalty=2.0, presence_penalty=2.0, **settings)).result().choices[0]
     repeats = [len(c.logprobs) - len({token.token for token in c.logprobs}) for c in (plain, fresh)]

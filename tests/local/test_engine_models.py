@@ -135,7 +135,7 @@ def test_rows_whose_tokens_lie_in_one_line_keep_their_own_adapter(base: Path, tm
     from transformers import AutoModelForCausalLM, OPTConfig
 
     folder = tmp_path / "opt"
-    shape = {"hidden_size": 32, "word_embed_proj_dim": 32, "ffn_dim": 64, "num_hidden_layers": 2}
+    shape: dict[str, Any] = {"hidden_size": 32, "word_embed_proj_dim": 32, "ffn_dim": 64, "num_hidden_layers": 2}
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(2)
         made: Any = AutoModelForCausalLM
@@ -210,8 +210,9 @@ def family(kind: str) -> Any:
     """The configuration of a tiny model of some family."""
     import transformers
 
-    shape = {"vocab_size": 1024, "hidden_size": 32, "num_hidden_layers": 4}
-    attention = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 64}
+    shape: dict[str, Any] = {"vocab_size": 1024, "hidden_size": 32, "num_hidden_layers": 4}
+    attention: dict[str, Any] = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+    attention["intermediate_size"] = 64
     made: dict[str, Any] = {
         "gpt2": lambda: transformers.GPT2Config(vocab_size=1024, n_embd=32, n_layer=2, n_head=4),
         "gemma3": lambda: transformers.Gemma3TextConfig(**shape, **attention, sliding_window=8),

@@ -48,7 +48,7 @@ def greedy(model: Any, folder: Path, question: str) -> str:
     """What a model says when plain transformers asks it."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     turns = [{"role": "user", "content": question}]
     prompt = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     output = model.generate(**prompt, max_new_tokens=6, do_sample=False)

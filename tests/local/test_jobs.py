@@ -296,8 +296,8 @@ def test_a_model_that_is_trained_further_cannot_be_deleted_yet(tmp_path: Path) -
 def test_an_alias_lets_unchanged_programs_run(tmp_path: Path) -> None:
     """The tuned name carries the name that was asked for, and an event says what is really trained."""
     alias = "gpt-4o-mini-2024-07-18"
-    options = {"trainer": trainer(), "aliases": {alias: "tiny-random"}}
-    with LocalBackend(tmp_path, **options) as backend, backend.client() as client:
+    backend = LocalBackend(tmp_path, trainer=trainer(), aliases={alias: "tiny-random"})
+    with backend, backend.client() as client:
         done = wait_for(client, create(client, model=alias).id)
         assert done.fine_tuned_model.startswith(f"ft:{alias}:local::")
         assert f"{alias} stands for tiny-random here: that is what is trained" in messages(client, done.id)

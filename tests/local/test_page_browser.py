@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,11 @@ def look(chromium: Any, backend: LocalBackend) -> Iterator[Any]:
 
 def origin(backend: LocalBackend) -> str:
     return backend.base_url.removesuffix("/v1")
+
+
+def told(page: Any, words: str) -> bool:
+    """Whether the note below the last answer says so."""
+    return words in (page.locator(".answer .note").last.text_content() or "")
 
 
 def log_in(page: Any, key: str) -> None:
@@ -135,7 +141,7 @@ def test_a_dialogue_outlives_its_session(chromium: Any, backend: LocalBackend) -
     for words in ("5 tokens", "The session has ended", "5 tokens"):
         page.fill("#question", "Who keeps the lighthouse?")
         page.keyboard.press("Control+Enter")
-        until(lambda words=words: words in (page.locator(".answer .note").last.text_content() or ""))
+        until(partial(told, page, words))
         if words.startswith("The"):
             page.click("#save")
             page.wait_for_selector("#said:has-text('The session has ended')")

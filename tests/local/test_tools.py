@@ -246,7 +246,8 @@ def test_calls_are_told_from_text_however_the_text_comes(
     form: CallFormat, text: str, shown: str, names: list[str], size: int
 ) -> None:
     """Letter by letter and at once: the same text and the same calls."""
-    reader, told, called = CallReader(form), "", []
+    reader, told = CallReader(form), ""
+    called: list[Any] = []
     for start in range(0, len(text), size):
         piece, calls = reader.push(text[start : start + size])
         told, called = told + piece, called + [call.name for call in calls]

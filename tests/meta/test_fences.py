@@ -74,7 +74,7 @@ def connection() -> Any:
         config = uvicorn.Config(app, log_config=None, lifespan="off")
         config.load()
         protocol = H11Protocol(config, ServerState(), {}, asyncio.get_running_loop())
-        protocol.connection_made(Transport())  # type: ignore[arg-type]
+        protocol.connection_made(Transport())
         protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         protocol.connection_lost(None)
         return protocol
@@ -145,7 +145,7 @@ def tuned(**options: Any) -> Any:
         def forward(self, x: Any) -> Any:
             return self.second(self.first(x))
 
-    return get_peft_model(Two(), LoraConfig(r=2, target_modules=["first"], **options))  # type: ignore[arg-type]
+    return get_peft_model(Two(), LoraConfig(r=2, target_modules=["first"], **options))
 
 
 def test_a_layer_of_pefts_keeps_its_matrices_under_the_names_that_are_read() -> None:
@@ -163,6 +163,7 @@ def test_a_layer_of_pefts_keeps_its_matrices_under_the_names_that_are_read() -> 
 def test_a_layer_of_pefts_that_is_not_plain_shows_it() -> None:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
+    layer: Any
     (layer,) = (module for module in tuned(use_dora=True).modules() if isinstance(module, BaseTunerLayer))
     assert layer.lora_variant, f"DoRA is no variant of a layer any more; {ADAPTERS} would compute it as a plain one"
     (layer,) = (module for module in tuned(lora_bias=True).modules() if isinstance(module, BaseTunerLayer))
@@ -184,11 +185,11 @@ TRAINER = "the trainer with the masked loss"
 
 def test_the_cache_of_transformers_is_a_list_of_layers_with_keys_and_values() -> None:
     import torch
-    from transformers import DynamicCache, LlamaConfig
+    from transformers import DynamicCache, LlamaConfig, MistralConfig
 
     cache = DynamicCache()
     cache.update(torch.zeros(1, 1, 3, 2), torch.ones(1, 1, 3, 2), 0)
-    (layer,) = cache.layers
+    layer: Any = cache.layers[0]
     assert layer.keys.shape == layer.values.shape == (1, 1, 3, 2), (
         f"{DECODER} cuts and joins keys and values [B, H, T, D]"
     )
@@ -198,9 +199,7 @@ def test_the_cache_of_transformers_is_a_list_of_layers_with_keys_and_values() ->
     assert kinds == {"DynamicLayer"}, (
         f"layers of plain attention are called {kinds} now; {DECODER} lets none other join"
     )
-    windows = DynamicCache(
-        config=LlamaConfig(num_hidden_layers=2, sliding_window=4, layer_types=["sliding_attention"] * 2)
-    )
+    windows = DynamicCache(config=MistralConfig(num_hidden_layers=2, sliding_window=4))
     assert {type(layer).__name__ for layer in windows.layers} == {"DynamicSlidingWindowLayer"}, (
         f"layers with a window are called otherwise; {DECODER} lets them join by name"
     )

@@ -31,13 +31,13 @@ def test_the_wheel_works_in_an_empty_venv(tmp_path: Path) -> None:
     wheel = next(tmp_path.glob("ragtune-*.whl"))
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv/bin/python"
-    pip = [python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", wheel]
+    pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", wheel]
     subprocess.run(pip, check=True, cwd=tmp_path)
-    run = [python, "-I", "-c", USE, str(tmp_path / "dataset")]
+    run: list[str | Path] = [python, "-I", "-c", USE, str(tmp_path / "dataset")]
     rows, tokens = subprocess.run(run, check=True, cwd=tmp_path, capture_output=True, text=True).stdout.split()
     assert int(rows) >= 50
     assert int(tokens) > int(rows) * 10
-    command = [tmp_path / "venv/bin/ragtune", "--version"]
+    command: list[str | Path] = [tmp_path / "venv/bin/ragtune", "--version"]
     assert "0." in subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True).stdout
     missing = subprocess.run(
         [python, "-I", "-c", "from ragtune.local import LocalBackend; LocalBackend('x').start()"],

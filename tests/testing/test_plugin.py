@@ -92,7 +92,7 @@ def live(client: openai.OpenAI) -> Life:
     from tests.local.kit import create
 
     job = create(client)
-    seen = []
+    seen: list[str] = []
     for _ in range(9):
         job = client.fine_tuning.jobs.retrieve(job.id)
         seen.append(job.status)

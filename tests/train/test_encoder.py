@@ -186,7 +186,7 @@ TOOL_TEMPLATE = (
 def test_a_call_of_a_tool_carries_loss_and_its_result_does_not() -> None:
     tokenizer = build_tokenizer(TOOL_TEMPLATE, ["<|im_start|>", "<|im_end|>"], kind="byte-level")
     call = {"id": "c1", "type": "function", "function": {"name": "land", "arguments": '{"place": "quay"}'}}
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "user", "content": "Land"},
         {"role": "assistant", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c1", "content": "landed"},

@@ -54,7 +54,7 @@ def with_row(**row: Any) -> rt.DatasetBuilder:
                 lambda row: (
                     rt.CompletionRecord(prompt="a", completion="b")
                     if row["answer"] == "answer 5"
-                    else rt.ChatRecord(messages=[rt.Message(role="user", content="x")])
+                    else rt.ChatRecord(messages=(rt.Message(role="user", content="x"),))
                 )
             ),
             "row 5 became a completion record, earlier rows chat",
@@ -156,7 +156,7 @@ def test_bom_crlf_and_blank_lines_in_a_source_do_no_harm(tmp_path: Path) -> None
 def test_a_dataset_dict_is_refused_with_the_way_to_choose() -> None:
     """`load_dataset` without split gives one."""
     with pytest.raises(DatasetError, match=r'dataset\["train"\]'):
-        rt.DatasetBuilder.from_dataset(datasets.DatasetDict({"train": datasets.Dataset.from_list(ROWS)}))  # type: ignore[arg-type]
+        rt.DatasetBuilder.from_dataset(datasets.DatasetDict({"train": datasets.Dataset.from_list(ROWS)}))
 
 
 def test_the_hub_without_a_network_names_the_local_ways(monkeypatch: pytest.MonkeyPatch) -> None:

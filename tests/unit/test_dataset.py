@@ -180,11 +180,11 @@ def test_a_varying_system_prompt_is_no_system_prompt(tmp_path: Path) -> None:
     )
     made = rows.records(
         lambda row: rt.ChatRecord(
-            messages=[
-                {"role": "system", "content": "Same."},
-                {"role": "user", "content": row["question"]},
-                {"role": "assistant", "content": "x"},
-            ]
+            messages=(
+                rt.Message(role="system", content="Same."),
+                rt.Message(role="user", content=row["question"]),
+                rt.Message(role="assistant", content="x"),
+            )
         )
     )
     assert made.build(tmp_path / "b").system == "Same."
@@ -207,7 +207,7 @@ def test_a_preview_writes_nothing_and_reads_no_further_than_it_must(tmp_path: Pa
 
 def test_a_preview_does_not_mind_a_bad_row_further_down() -> None:
     """Only the rows that are shown must be good."""
-    rows = [*ROWS, {"question": None, "answer": None, "support": None}]
+    rows: list[dict[str, Any]] = [*ROWS, {"question": None, "answer": None, "support": None}]
     assert len(rt.DatasetBuilder.from_rows(rows).chat(user="{question}", assistant="{answer}").preview(3)) == 3
 
 

@@ -183,7 +183,7 @@ def test_ray_raises_the_same_error(ray: None, tmp_path: Path) -> None:
     messages = []
     for engine in ("in_process", "ray"):
         with pytest.raises(DatasetError, match="row 1500") as caught:
-            builder.build(tmp_path / "out", engine=engine)  # type: ignore[arg-type]
+            builder.build(tmp_path / "out", engine=engine)
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
     assert not (tmp_path / "out").exists()

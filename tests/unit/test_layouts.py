@@ -188,7 +188,7 @@ def test_a_squad_file_gives_one_row_per_question_in_order(articles: list[Any]) -
             expected += [(f"t{number}", context, q, answers[0] if answers else None) for q, answers in questions]
             made.append({"context": context, "qas": qas})
         data.append({"title": f"t{number}", "paragraphs": made})
-    rows = list(convert_rows("squad", [{"version": "1.1", "data": data}]))
+    rows: list[Any] = list(convert_rows("squad", [{"version": "1.1", "data": data}]))
     assert [(r["title"], r["context"], r["question"], r["answer"]) for r in rows] == expected
 
 

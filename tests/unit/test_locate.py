@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -16,7 +16,8 @@ from ragtune.monitor.locate import Blame, blame, excerpt
 if TYPE_CHECKING:
     from pathlib import Path
 
-TRAIN, VALID = "training_file", "validation_file"
+TRAIN: Final = "training_file"
+VALID: Final = "validation_file"
 SAID = [
     (
         "The job failed due to an invalid training file. Invalid file format. Example 100, message 2 "
@@ -117,9 +118,9 @@ def test_the_excerpt_is_short_and_holds_no_key(tmp_path: Path, message: int | No
 
 def test_a_file_that_changed_since_is_not_quoted(tmp_path: Path) -> None:
     file = written(tmp_path / "train.jsonl", "one")
-    file.path.write_text("another one\n")  # type: ignore[union-attr]
+    file.path.write_text("another one\n")
     assert excerpt(file, Blame(file="training_file", numbers=(1,))) == (None, None)
-    file.path.unlink()  # type: ignore[union-attr]
+    file.path.unlink()
     assert excerpt(file, Blame(file="training_file", numbers=(1,))) == (None, None)
 
 

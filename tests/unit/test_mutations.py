@@ -63,6 +63,14 @@ VALID: dict[str, Callable[[int], Record]] = {
 }
 
 
+def replaced_by(other: Record) -> Callable[[Record], None]:
+    def change(record: Record) -> None:
+        record.clear()
+        record.update(other)
+
+    return change
+
+
 def changed(*path: str | int, to: Any) -> Callable[[Record], None]:
     def change(record: Record) -> None:
         place: Any = record
@@ -125,7 +133,7 @@ IN_COMPLETION: dict[str, Mutation] = {
     "completion empty": (changed("completion", to="  "), "completion"),
     "unknown key": (changed("label", to="x"), "label"),
     "invisible character": (changed("prompt", to="W\u200bhat is it? ->"), "prompt"),
-    "a chat record": (lambda record: (record.clear(), record.update(chat(3)))[0], ""),
+    "a chat record": (replaced_by(chat(3)), ""),
 }
 BETTER, WORSE, INPUT = ("preferred_output", 0), ("non_preferred_output", 0), ("input", "messages")
 IN_PREFERENCE: dict[str, Mutation] = {
