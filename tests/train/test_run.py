@@ -306,7 +306,7 @@ def test_memory_that_runs_out_is_called_so_with_what_to_lower(make_spec: MakeSpe
     )
     assert done.returncode == EXIT_FAILED, done.stderr
     error = read(spec)[-1]["error"]
-    assert error["code"] == "out_of_memory"
+    assert error["code"] == "out_of_memory", error
     assert "batch_size" in error["message"]
 
 

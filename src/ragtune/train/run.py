@@ -158,8 +158,9 @@ def _explained(error: Exception, spec: TrainSpec) -> _Failure | None:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    # On the CPU PyTorch says so in a plain RuntimeError, known by its words alone.
-    words = ("can't allocate memory", "out of memory", "cannot allocate memory")
+    # On the CPU PyTorch says so in a plain RuntimeError, known by its words alone; the last are oneDNN's, which found
+    # no room for the code that it makes.
+    words = ("can't allocate memory", "out of memory", "cannot allocate memory", "could not create a primitive")
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
