@@ -117,6 +117,7 @@ def test_a_refusal_and_an_unreachable_server_are_told_in_words(stub: Any, wire: 
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_fetching_an_unknown_base_names_the_known_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     code, _, err = run("fetch", "no-such-base", "--cache-dir", tmp_path)

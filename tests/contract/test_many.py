@@ -47,6 +47,7 @@ def handles(api: Api, count: int) -> list[rt.FineTuneJob]:
     return [rt.FineTuneJob.get(api, f"ftjob-{n}") for n in range(count)]
 
 
+@pytest.mark.slow
 def test_two_hundred_jobs_take_two_requests_a_look(stub: Any, api: Api, wire: Any, clock: Any) -> None:
     """Each change is told once, each job ends once, and the handles that were given are the ones that come."""
     account = Account(stub, wire, 200)
@@ -60,6 +61,7 @@ def test_two_hundred_jobs_take_two_requests_a_look(stub: Any, api: Api, wire: An
     assert [request.path for request in stub.requests[before:]] == [LIST[1]] * 6
 
 
+@pytest.mark.slow
 def test_two_hundred_jobs_stay_within_twenty_megabytes() -> None:
     """A process of its own, whose resident size nobody else changes; against a real server, in eight looks or so."""
     script = Path(__file__).parents[2] / "benchmarks" / "watch_many.py"
@@ -95,6 +97,7 @@ def test_jobs_that_no_list_holds_are_found_all_the_same(stub: Any, api: Api, wir
     assert len(stub.sent(*LIST)) == 1
 
 
+@pytest.mark.slow
 def test_trouble_is_outlasted_and_pauses_are_the_servers(stub: Any, api: Api, wire: Any, clock: Any) -> None:
     account = Account(stub, wire, 150)
     jobs = handles(api, 150)

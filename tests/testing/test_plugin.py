@@ -26,6 +26,7 @@ def run(folder: Path, *options: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_example_project_passes_its_own_tests() -> None:
     """Seven tests, seconds of one core: the documentation says so."""
     begin = time.monotonic()

@@ -182,6 +182,7 @@ def test_a_stop_saves_the_step_in_progress_and_the_next_start_ends_as_a_straight
     assert adapters[0] == adapters[1]
 
 
+@pytest.mark.slow
 def test_a_worker_killed_at_any_moment_goes_on_and_ends_as_a_straight_run(make_spec: MakeSpec, start: Start) -> None:
     """kill -9 twice, at step 12 and at step 31 of 50; checkpoints every 4 steps; a torn checkpoint is passed over."""
     settings: dict[str, Any] = {"examples": 20, "batch_size": 2, "n_epochs": 5, "save_every_steps": 4}
