@@ -6,18 +6,28 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint con
 BASE := smollm2-135m-instruct
 SETUP := pyproject.toml constraints.txt
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test quick lint docs mutants figures clean
 
 demo: $(VENV)/installed-demo ## run the whole ring on the embedded backend
 	$(BIN)/python examples/quickstart.py
 
-test: lint ## everything: style, types, tests, real training
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+test: lint ## everything: style, types, tests, real training; prints the branches that no test reaches
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report term $(PYTEST_ARGS)
+
+quick: lint ## the inner loop: style, types, and the tests that neither train nor take longer than four seconds
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m 'not slow and not train' $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+figures: $(VENV)/installed-test ## what the house looks like, in numbers; nothing fails by them
+	$(BIN)/python benchmarks/house_figures.py
+
+mutants: $(VENV)/installed-test ## change the code a little, 200 times, and see whether a test notices; goes on where it stopped
+	$(PIP) --quiet --editable '.[mutation]'
+	$(BIN)/python benchmarks/mutants.py --count 200
 
 docs: $(VENV)/installed-test ## look at the documentation on http://127.0.0.1:8090
 	$(BIN)/mkdocs serve --dev-addr 127.0.0.1:8090
@@ -40,4 +50,4 @@ $(VENV)/installed-test: $(SETUP) | $(VENV)/bin/python
 	@touch $@
 
 clean: ## remove what make made
-	rm -rf $(VENV) site dist build runs out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) site dist build runs out .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
