@@ -105,16 +105,16 @@ def imported(module: Module, names: set[str], *, for_types: bool) -> set[str]:
 def longest_chain(graph: dict[str, set[str]]) -> list[str]:
     """The longest way along imports that passes no module twice; circles count once, through any of their members."""
     under_way: set[str] = set()
+    end: tuple[str, ...] = ()
 
     @cache
     def below(name: str) -> tuple[str, ...]:
         under_way.add(name)
-        ways: list[tuple[str, ...]] = [below(other) for other in sorted(graph[name]) if other not in under_way]
+        ways = [below(other) for other in sorted(graph[name]) if other not in under_way]
         under_way.discard(name)
-        return (name, *max(ways, key=len, default=()))
+        return (name, *max(ways, key=len, default=end))
 
-    chains: list[tuple[str, ...]] = [below(name) for name in graph]
-    return list(max(chains, key=len, default=()))
+    return list(max(map(below, graph), key=len, default=end))
 
 
 def nested_comprehensions(tree: ast.AST) -> int:
@@ -172,8 +172,8 @@ def main(package: Path, tests: Path) -> None:
     show("share of lines with a comment", f"{100 * comments / lines:.1f} % ({comments})")
     every, keyword_only = map(sum, zip(*(parameters(module.tree) for module in house), strict=True))
     show("keyword-only share of parameters", f"{100 * keyword_only / every:.0f} % ({keyword_only} of {every})")
-    tested = sum(module.code for module in read(tests))
-    show("lines of tests per line of code", f"{tested / code:.2f} ({tested:,})")
+    tested = sum(module.lines for module in read(tests))
+    show("lines of tests per line", f"{tested / lines:.2f} ({tested:,})")
 
     classes = [(node.name, module.name) for module, node in nodes if isinstance(node, ast.ClassDef)]
     twice = {name: where for name in dict(classes) if len(where := [m for n, m in classes if n == name]) > 1}
