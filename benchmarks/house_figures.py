@@ -114,7 +114,8 @@ def longest_chain(graph: dict[str, set[str]]) -> list[str]:
         under_way.discard(name)
         return (name, *max(ways, key=len, default=end))
 
-    return list(max(map(below, graph), key=len, default=end))
+    longest: tuple[str, ...] = max(map(below, graph), key=len, default=end)
+    return list(longest)
 
 
 def nested_comprehensions(tree: ast.AST) -> int:
