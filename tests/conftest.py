@@ -21,6 +21,13 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["RAGTUNE_JOURNAL"] = str(Path(tempfile.mkdtemp(prefix="ragtune-journal-")) / "journal.sqlite3")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A slow test gets twenty minutes before it counts as hanging, unless it says otherwise itself."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(1200))
+
+
 @pytest.fixture(autouse=True)
 def _own_journal(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test begins with an empty journal."""
