@@ -231,6 +231,8 @@ class Reach:
         data = CoverageData(basename=str(file))
         data.read()
         for path in data.measured_files():
+            if not Path(path).is_relative_to(self._place.house):
+                continue  # a process of its own environment took the installed package
             name = str(Path(path).relative_to(self._place.house))
             for line, contexts in data.contexts_by_lineno(path).items():
                 tests = {context.rpartition("|")[0] for context in contexts if context}
@@ -347,6 +349,8 @@ def main() -> None:
     options.add_argument("--state", type=Path, default=ROOT / "runs" / "mutants", help="folder of all that is known")
     options.add_argument("--folders", nargs="+", default=FOLDERS, help="folders of tests that are asked")
     asked = options.parse_args()
+    # A shell starts what runs in the background with Ctrl-C ignored, which the tests of Ctrl-C would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     asked.state.mkdir(parents=True, exist_ok=True)
     place = Place(state=asked.state.resolve())
     place.copy()
