@@ -242,11 +242,14 @@ class Reach:
     def of(self, name: str, first: int, last: int) -> list[str]:
         """The tests that reach these lines, those that reach least of the house first.
 
-        What runs on import belongs to no test: then all that reach its file.
+        What runs on import belongs to no test: then all that reach its file, or else a file beside it.
         """
         lines = self._lines[name]
         found = {test for line in range(first, last + 1) for test in lines.get(line, ())}
         found = found or {test for tests in lines.values() for test in tests}
+        if not found:
+            beside = [lines for other, lines in self._lines.items() if Path(other).parent == Path(name).parent]
+            found = {test for lines in beside for tests in lines.values() for test in tests}
         return sorted(found, key=lambda test: (self._reached[test], test))
 
 
