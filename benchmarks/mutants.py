@@ -42,6 +42,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("unit", "contract", "local", "testing", "train")
 QUICK = ["-q", "-m", "not slow", "-p", "no:xdist", "-W", "ignore"]
+SETTINGS = """[run]
+source_pkgs = ragtune
+parallel = true
+context = ${{PYTEST_CURRENT_TEST-}}
+data_file = {data}
+"""
 FIRST = 25
 """Tests that are tried at once, before all others that reach the line."""
 LONGEST_S = 600.0
@@ -217,9 +223,13 @@ class Reach:
             print(f"measuring what tests/{folder} reaches", flush=True)
             half = file.with_suffix(".half")
             half.unlink(missing_ok=True)
-            os.environ["COVERAGE_FILE"] = str(half)
-            code = self._place.pytest("--cov", "--cov-context=test", "--cov-report=", f"tests/{folder}")
-            del os.environ["COVERAGE_FILE"]
+            settings = self._place.state / "coverage.ini"
+            settings.write_text(SETTINGS.format(data=half), encoding="utf-8")
+            # What a test runs in processes of its own belongs to it, too.
+            os.environ["COVERAGE_PROCESS_START"] = str(settings)
+            options = (f"--cov-config={settings}", "--cov", "--cov-context=test", "--cov-report=")
+            code = self._place.pytest(*options, f"tests/{folder}")
+            del os.environ["COVERAGE_PROCESS_START"]
             if code != 0:
                 print(
                     f"  some of its tests fail unchanged ({', '.join(self._place.failed()[:3])}); they decide nothing"
@@ -235,7 +245,8 @@ class Reach:
                 continue  # a process of its own environment took the installed package
             name = str(Path(path).relative_to(self._place.house))
             for line, contexts in data.contexts_by_lineno(path).items():
-                tests = {context.rpartition("|")[0] for context in contexts if context}
+                # "the test|run" from the measuring process, "the test (call)|" from one that the test started.
+                tests = {re.sub(r"( \(\w+\))?\|\w*$| \(\w+\)$", "", context) for context in contexts} - {""}
                 self._lines[name][line] |= tests
                 self._reached.update(tests)
 

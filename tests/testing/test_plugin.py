@@ -125,6 +125,9 @@ def test_the_failures_do_what_they_say() -> None:
             # The official client sends a request again that failed, and so buys twice what was made and not told.
             bought = 2 if name in ("create_loses_its_reply", "create_succeeds_and_says_500") else 1
             assert (name, len(client.fine_tuning.jobs.list().data) - before) == (name, bought)
+            if name in ("job_failed", "job_failed_bare", "job_cancelled", "job_paused"):
+                steps = [e for e in client.fine_tuning.jobs.list_events(job.id) if e.message.startswith("Step")]
+                assert (name, len(steps)) == (name, 0 if name == "job_failed" else 2)
             if name == "job_failed_bare":
                 assert (job.hyperparameters, job.method, job.seed) == (None, None, None)
             if name == "file_error":

@@ -14,6 +14,7 @@ import ragtune as rt
 from ragtune.checks.schema import gate
 from ragtune.errors import DatasetError, RecordError
 from ragtune.records import RecordFormat
+from ragtune.tokens import encoding
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -361,6 +362,17 @@ def test_an_example_of_exactly_the_training_context_fits(tmp_path: Path) -> None
     assert (full.stats.longest, over.stats.longest) == (65_536, 65_537)
     assert full.ok
     assert [problem.code for problem in over.problems] == ["too-long"]
+
+
+def test_the_tokens_of_a_file_are_those_of_its_records(tmp_path: Path) -> None:
+    """Three for each message, three for each example, and the texts with their roles."""
+    file = write(tmp_path / "t.jsonl", chat(user("word " * 50), assistant()))
+    records = [json.loads(line)["messages"] for line in file.read_text().splitlines()]
+    texts = [[text for message in record for text in message.values()] for record in records]
+    encode = encoding("o200k_base").encode
+    each = [3 + 3 * len(m) + sum(len(encode(text)) for text in told) for m, told in zip(records, texts, strict=True)]
+    stats = rt.check_file(file, model="gpt-4o-mini").stats
+    assert (stats.tokens, stats.longest) == (sum(each), max(each))
 
 
 def test_a_file_of_the_wrong_kind_for_the_model_is_an_error(tmp_path: Path) -> None:
