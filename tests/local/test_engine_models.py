@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import shutil
 import warnings
 from collections.abc import Iterator
 from itertools import pairwise
@@ -191,6 +193,33 @@ def test_a_base_leaves_with_its_adapters_and_what_is_at_work_stays(
     assert models.get(base, adapters[0]) is first
     assert models.get(other, None) is not None
     assert models.loaded() == [(other, None)]
+
+
+def test_the_memory_of_a_base_is_free_before_the_next_one_comes(
+    base: Path, adapters: list[Path], tmp_path: Path
+) -> None:
+    """The layers of an adapter refer to themselves, so Python alone would free them whenever it likes."""
+    from torch.nn import Module
+
+    def alive() -> int:
+        return sum(issubclass(type(thing), Module) for thing in gc.get_objects())
+
+    no_tokenizer = tmp_path / "other"
+    no_tokenizer.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(base / name, no_tokenizer)
+    models = Models(memory_bytes=size(base) + size(adapters[0]))
+    gc.collect()
+    gc.disable()
+    try:
+        before = alive()
+        models.get(base, adapters[0])
+        assert alive() > before
+        with pytest.raises(BackendError, match="tokenizer"):
+            models.get(no_tokenizer, None)
+        assert alive() == before
+    finally:
+        gc.enable()
 
 
 def test_two_bases_that_do_not_fit_together_take_turns(base: Path, tmp_path: Path) -> None:
