@@ -68,7 +68,7 @@ class Extra:
     modules: tuple[str, ...]
 
 
-_SERVER = ("starlette", "uvicorn", "python_multipart", "jinja2")
+_SERVER = ("starlette", "uvicorn", "h11", "python_multipart", "jinja2")
 EXTRAS: Mapping[str, Extra] = {
     "local": Extra(
         purpose="trains and serves models on this machine",
@@ -82,10 +82,11 @@ EXTRAS: Mapping[str, Extra] = {
     "dedup": Extra(purpose="finds near-duplicates", modules=("rensa",)),
     "ray": Extra(purpose="makes records on a cluster", modules=("ray",)),
     "docs": Extra(purpose="builds the documentation", modules=("material", "mkdocstrings")),
+    "mutation": Extra(purpose="changes ragtune a little to see whether its tests notice", modules=("cosmic_ray",)),
     "dev": Extra(
         purpose="checks and tests ragtune itself",
         modules=tuple(
-            "pytest xdist hypothesis ruff mypy build hatchling jsonschema nbclient nbformat ipykernel jupytext "
+            "pytest xdist pytest_timeout pytest_cov coverage pre_commit hypothesis ruff mypy build hatchling jsonschema nbclient nbformat ipykernel jupytext "
             "pytest_examples playwright".split()
         ),
     ),

@@ -199,7 +199,7 @@ def test_the_demos_work_is_foretold_from_its_own_numbers(tmp_path: Path) -> None
     chat = rows.drop_columns("distractor1", "distractor2", "distractor3")
     dataset = chat.chat(system=system, user="{question}", assistant=answer).build(tmp_path / "facts", seed=7)
     encoder = Encoder(load_tokenizer(base), max_length=2048)
-    examples = load_examples(dataset.train.path, encoder).examples
+    examples = load_examples(str(dataset.train.path), encoder).examples
     lengths = [example.n_tokens for example in examples]
     labelled = sum(example.n_labelled for example in examples)
     assert Workload.of(lengths, labelled=labelled, n_epochs=8, batch_size=4) == doctor.DEMO
