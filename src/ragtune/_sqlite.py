@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Database"]
 
+# SQLite's own 1000 pages are 4 MB beside a file that may hold 100 kB: on a disk that is nearly full, the log of a slow
+# training's many small writes would take the room that its checkpoints need.
+_LOG_PAGES = 128
+
 
 class Database:
     """One SQLite file behind one connection that all threads of a process may share.
@@ -78,6 +82,7 @@ class Database:
             self._connection.row_factory = sqlite3.Row
             self._refuse_strangers(migrations)
             _use_wal(self._connection, timeout_s)
+            self._connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
             self._connection.execute(f"PRAGMA synchronous = {synchronous}")
             self._connection.execute("PRAGMA foreign_keys = ON")
             self._migrate(migrations)

@@ -94,6 +94,17 @@ def test_threads_share_one_connection(tmp_path: Path) -> None:
     database.close()
 
 
+def test_many_small_writes_do_not_let_the_log_grow(tmp_path: Path) -> None:
+    """A training of some thousand steps on a disk that is nearly full: its checkpoints need the room."""
+    path = tmp_path / "x.sqlite3"
+    database = Database(path, migrations=TABLE, synchronous="NORMAL")
+    for number in range(1000):
+        with database.transaction() as connection:
+            connection.execute("INSERT INTO note VALUES (?)", (f"{number:04}" * 20,))
+    assert path.with_name("x.sqlite3-wal").stat().st_size < 640 * 1024
+    database.close()
+
+
 def test_an_older_file_is_lifted_and_a_newer_one_refused(tmp_path: Path) -> None:
     """Version 1 gets the second script; a program that knows only one script refuses version 2."""
     path = tmp_path / "x.sqlite3"
