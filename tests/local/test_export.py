@@ -10,6 +10,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 from typer.testing import CliRunner
 
@@ -18,7 +19,7 @@ from ragtune.errors import BackendError
 from ragtune.local import LocalBackend
 from ragtune.modelling.bases import resolve_base
 from tests.local.kit import create, upload, wait_for
-from tests.local.test_training import FACTS, ask, facts
+from tests.local.test_training import FACTS, facts
 
 pytestmark = [
     pytest.mark.train,
@@ -28,9 +29,14 @@ pytestmark = [
 ]
 
 
+# Formats differ in what they round: bfloat16 keeps 8 bits of a number, so a logit of 16 is off by up to 1/16. Training
+# moves the same figures by 6 and more.
+TOLERANCE = 0.1
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A folder with a tuned model, its name, and what it says to each question."""
+    """A folder with a tuned model, its name, and how likely it and its base find each token of each fact."""
     folder = tmp_path_factory.mktemp("trained") / "backend"
     settings = {"n_epochs": 30, "batch_size": 4, "learning_rate_multiplier": 5.0}
     method = {"type": "supervised", "supervised": {"hyperparameters": settings}}
@@ -41,35 +47,69 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         assert job.status == "succeeded", job.error
         name = job.fine_tuned_model
         checkpoint = client.fine_tuning.jobs.checkpoints.list(job.id).data[-1].fine_tuned_model_checkpoint
-        said = {question: ask(client, name, question) for question in FACTS}
-    return {"folder": folder, "name": name, "checkpoint": checkpoint, "said": said}
+        likely = {model: said_by_the_backend(client, model) for model in (name, "tiny-random")}
+    told = {"tuned": likely[name], "base": likely["tiny-random"]}
+    return {"folder": folder, "name": name, "checkpoint": checkpoint, **told}
 
 
-def greedy(model: Any, folder: Path, question: str) -> str:
-    """What a model says when plain transformers asks it."""
+def conversations(tokenizer: Any) -> list[list[int]]:
+    """The facts as question and answer, in tokens."""
+    turns = [
+        [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}] for ask, answer in FACTS.items()
+    ]
+    return [tokenizer.apply_chat_template(pair, return_dict=True)["input_ids"] for pair in turns]
+
+
+def said_by_the_backend(client: openai.OpenAI, model: str) -> list[float]:
+    """The log-probabilities of the facts' tokens, all in a row."""
     from transformers import AutoTokenizer
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    turns = [{"role": "user", "content": question}]
-    prompt = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    output = model.generate(**prompt, max_new_tokens=6, do_sample=False)
-    return str(tokenizer.decode(output[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True))
+    found: list[float] = []
+    for tokens in conversations(AutoTokenizer.from_pretrained(resolve_base("tiny-random"))):
+        answer = client.completions.create(model=model, prompt=tokens, echo=True, logprobs=1, max_tokens=0)
+        found += answer.choices[0].logprobs.token_logprobs[1:]  # type: ignore[union-attr, index]
+    return found
 
 
-def test_the_adapter_and_the_merged_model_answer_as_the_backend_did(trained: dict[str, Any], tmp_path: Path) -> None:
-    """Loaded by peft and by transformers alone, from folders that hold safetensors and no pickles."""
+def said_by(model: Any, tokenizer: Any) -> list[float]:
+    """The same from a model that another program has loaded."""
+    import torch
+
+    found: list[float] = []
+    for tokens in conversations(tokenizer):
+        ids = torch.tensor([tokens])
+        with torch.inference_mode():
+            likely = model(ids).logits.float().log_softmax(-1)
+        found += likely[0, :-1].gather(1, ids[0, 1:, None])[:, 0].tolist()
+    return found
+
+
+def farthest(left: list[float], right: list[float]) -> float:
+    return max(abs(a - b) for a, b in zip(left, right, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [None, "float32", "bfloat16"])
+def test_the_adapter_and_the_merged_model_answer_as_the_backend_did(
+    trained: dict[str, Any], tmp_path: Path, dtype: str | None
+) -> None:
+    """Loaded by peft and by transformers alone, from folders that hold safetensors and no pickles.
+
+    In the format that the export names, and in others. Letters are not compared: where two next tokens are about
+    equally likely, the format decides between them.
+    """
     from peft import AutoPeftModelForCausalLM
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     backend = LocalBackend(trained["folder"])
     adapter = backend.export(trained["name"], tmp_path / "adapter")
     merged = backend.export(trained["name"], tmp_path / "merged", merged=True)
-    loaded = [
-        (AutoPeftModelForCausalLM.from_pretrained(adapter.folder, dtype=adapter.dtype), adapter.folder),
-        (AutoModelForCausalLM.from_pretrained(merged.folder, dtype="auto"), merged.folder),
-    ]
-    for model, folder in loaded:
-        assert {question: greedy(model, folder, question) for question in FACTS} == trained["said"]
+    assert farthest(trained["tuned"], trained["base"]) > 20 * TOLERANCE
+    for loader, folder, told in (
+        (AutoPeftModelForCausalLM, adapter.folder, adapter.dtype),
+        (AutoModelForCausalLM, merged.folder, "auto"),
+    ):
+        model = loader.from_pretrained(folder, dtype=dtype or told)
+        assert farthest(said_by(model, AutoTokenizer.from_pretrained(folder)), trained["tuned"]) < TOLERANCE
         assert list(folder.glob("*.safetensors"))
         assert not [path for path in folder.iterdir() if path.suffix in {".bin", ".pt", ".pkl"}]
         assert (folder / "chat_template.jinja").exists()
@@ -117,10 +157,11 @@ def test_the_cards_python_asks_the_model_wherever_its_folder_is(
     moved = made.folder.rename(tmp_path / "elsewhere")
     found = re.search(r"```python\n(.*?)```", (moved / "README.md").read_text(), re.DOTALL)
     assert found is not None
-    question, answer = next(iter(trained["said"].items()))
     monkeypatch.chdir(moved)
-    exec(found[1].replace('"..."', json.dumps(question)).replace("=100", "=6"), {})
-    assert capsys.readouterr().out == f"{answer}\n"
+    names: dict[str, Any] = {}
+    exec(found[1].replace('"..."', json.dumps(next(iter(FACTS)))).replace("=100", "=6"), names)
+    assert capsys.readouterr().out.strip()
+    assert farthest(said_by(names["model"], names["tokenizer"]), trained["tuned"]) < TOLERANCE
 
 
 def test_every_file_can_be_read_by_whom_the_umask_lets(trained: dict[str, Any], tmp_path: Path) -> None:
