@@ -6,7 +6,6 @@ Usage: scripted_worker.py [--delay SECONDS] [--die-at STEP] spec.json
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ import time
 from pathlib import Path
 
 from ragtune.train.events import append, seal
+from ragtune.train.lifeline import FolderHeldError, hold
 from ragtune.train.spec import EXIT_HELD, TrainSpec
 
 
@@ -25,12 +25,11 @@ def main() -> int:
     options.add_argument("spec")
     asked = options.parse_args()
     spec = TrainSpec.load(asked.spec)
-    lock = (spec.output_dir / "lock").open("w")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        with hold(spec.output_dir):
+            return run(spec, spec.output_dir, asked)
+    except FolderHeldError:
         return EXIT_HELD
-    return run(spec, spec.output_dir, asked)
 
 
 def run(spec: TrainSpec, folder: Path, asked: argparse.Namespace) -> int:

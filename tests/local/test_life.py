@@ -20,6 +20,7 @@ import pytest
 
 from ragtune.errors import BackendError
 from ragtune.local import LocalBackend
+from ragtune.local.folder import FolderLock
 from tests.local.kit import create, messages, trainer, until, upload, wait_for
 
 SERVER = """
@@ -224,16 +225,41 @@ def test_a_success_that_the_server_did_not_live_to_see_is_found(tmp_path: Path) 
 def test_a_second_backend_on_the_folder_is_refused(tmp_path: Path) -> None:
     """In the same process and in another one; after the first has stopped, the folder is free."""
     with LocalBackend(tmp_path, trainer=trainer()) as backend:
-        with pytest.raises(BackendError, match="this process already runs a backend on this folder"):
+        with pytest.raises(BackendError, match="another backend already runs on this folder"):
             LocalBackend(tmp_path).start()
         code = f"from ragtune.local import LocalBackend; LocalBackend({str(tmp_path)!r}).start()"
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert "another process already runs a backend on this folder" in other.stderr
+        assert "another backend already runs on this folder" in other.stderr
         assert other.returncode != 0
         with backend.client() as client:
             assert client.models.list().data
     with LocalBackend(tmp_path, trainer=trainer()):
         pass
+
+
+def test_the_folder_is_free_when_its_server_was_killed_though_a_child_lives_on(tmp_path: Path) -> None:
+    """A program that forks, as many loaders of data do, leaves children that know nothing of the folder."""
+    code = (
+        "import os, sys, time\n"
+        "from ragtune.local.folder import FolderLock\n"
+        "lock = FolderLock(__import__('pathlib').Path(sys.argv[1]))\n"
+        "child = os.fork()\n"
+        "print(child, flush=True) if child else None\n"
+        "time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    with parent, parent.stdout as out:
+        child = int(out.readline())
+        try:
+            with pytest.raises(BackendError, match="another backend already runs on this folder"):
+                FolderLock(tmp_path)
+            parent.kill()
+            parent.wait()
+            os.kill(child, 0)
+            FolderLock(tmp_path).release()
+        finally:
+            os.kill(child, signal.SIGKILL)
 
 
 def test_stop_is_quick_while_a_stream_is_open(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import signal
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -228,8 +227,8 @@ def _way_out(exit_code: int, last_words: str) -> str:
     """What to do about a worker that ends again and again."""
     if last_words.startswith(("ModuleNotFoundError", "ImportError")):
         return "Install what its Python misses (pip install 'ragtune[local]')"
-    # A system that is out of memory kills with 9.
-    if exit_code == -signal.SIGKILL or "MemoryError" in last_words:
+    # A system that is out of memory kills with signal 9, which Windows has no name for.
+    if exit_code == -9 or "MemoryError" in last_words:
         return "Lower batch_size or free memory"
     return "Repair that (all it said is in worker.log in the job's folder)"
 

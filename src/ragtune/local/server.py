@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -24,6 +25,11 @@ logger = logging.getLogger("ragtune")
 _START_S = 10.0
 _STOP_S = 10.0
 _GRACE_S = 1.0
+# On POSIX a port is free again at once after a stop. On Windows the same option would let two servers have one port.
+if sys.platform == "win32":
+    _ON_ITS_PORT = socket.SO_EXCLUSIVEADDRUSE
+else:
+    _ON_ITS_PORT = socket.SO_REUSEADDR
 
 
 class ServerThread:
@@ -121,7 +127,7 @@ def _listen(host: str, port: int) -> socket.socket:
         # The protocol is named, since asyncio switches Nagle's delay (40 ms per answer) off on such sockets alone.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.SOL_SOCKET, _ON_ITS_PORT, 1)
             listener.bind((host, port))
             # Listening begins here, so that a client that comes before the first loop turn waits and is not refused.
             listener.listen(128)

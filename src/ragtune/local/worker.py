@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -18,29 +19,45 @@ __all__ = ["Worker"]
 # What a training process may see of the server's environment: where things are, never a key.
 _ENVIRONMENT = frozenset(
     {
+        "APPDATA",
+        "ATEN_CPU_CAPABILITY",
         "CUDA_VISIBLE_DEVICES",
         "HF_HOME",
         "HF_HUB_CACHE",
         "HF_HUB_OFFLINE",
+        "HIP_VISIBLE_DEVICES",
         "HOME",
         "LANG",
         "LC_ALL",
         "LD_LIBRARY_PATH",
+        "LOCALAPPDATA",
         "MKL_NUM_THREADS",
         "OMP_NUM_THREADS",
         "OMP_WAIT_POLICY",
+        "ONEDNN_MAX_CPU_ISA",
         "PATH",
         "PYTHONHOME",
         "PYTHONPATH",
         "PYTHONUTF8",
+        "ROCR_VISIBLE_DEVICES",
+        "SYSTEMROOT",  # without it Python does not start on Windows
+        "TEMP",
+        "TMP",
         "TMPDIR",
         "TZ",
+        "USERPROFILE",
         "VIRTUAL_ENV",
         "XDG_CACHE_HOME",
+        "ZE_AFFINITY_MASK",
     }
 )
 # Launchers and what carries tensors between processes are set up this way; none of it is a key.
 _ENVIRONMENT_OF_LAUNCHERS = ("ACCELERATE_", "GLOO_", "MASTER_", "NCCL_", "SLURM_", "TORCH_")
+# A group of its own (a session on POSIX): a Ctrl-C in the terminal reaches the server alone, which stops this in order.
+if sys.platform == "win32":
+    _OWN_GROUP = subprocess.CREATE_NEW_PROCESS_GROUP
+else:
+    _OWN_GROUP = 0
 
 
 class Worker:
@@ -75,19 +92,19 @@ class Worker:
     def __init__(self, command: Sequence[str], spec: Path) -> None:
         self._log = spec.parent / "worker.log"
         with self._log.open("ab") as log:
-            # A session of its own: a Ctrl-C in the terminal reaches the server alone, which then stops this in order.
             self._process = subprocess.Popen(
                 [*command, str(spec)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                creationflags=_OWN_GROUP,
                 env={name: value for name, value in os.environ.items() if _may_see(name)},
             )
 
     @property
     def pid(self) -> int:
-        """Process id, which is also the id of its process group."""
+        """Process id, on POSIX also the id of its process group."""
         return self._process.pid
 
     def poll(self) -> int | None:
@@ -108,8 +125,7 @@ class Worker:
     def kill(self) -> None:
         """End the process and all that it started, at once."""
         if self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            _kill_with_children(self._process.pid)
 
     def last_words(self) -> str:
         """The last line that the process printed, or an empty string."""
@@ -130,6 +146,14 @@ class Worker:
         self.kill()
         self._process.wait()
         self.ask_to_stop()
+
+
+def _kill_with_children(pid: int) -> None:
+    if sys.platform == "win32":
+        subprocess.run(["taskkill", "/T", "/F", "/PID", str(pid)], capture_output=True, check=False)
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 def _may_see(name: str) -> bool:

@@ -47,14 +47,11 @@ def append(path: str | Path, event: Mapping[str, Any]) -> None:
         OSError: the file cannot be written.
     """
     line = json.dumps({"time": time.time(), **event}, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        written = os.write(descriptor, line)
+    with Path(path).open("ab", buffering=0) as file:
+        written = file.write(line)
         if written != len(line):
             message = f"{path}: only {written} of {len(line)} bytes were written; is the disk full?"
             raise OSError(message)
-    finally:
-        os.close(descriptor)
 
 
 def read_from(path: str | Path, offset: int = 0) -> tuple[list[Event], int]:

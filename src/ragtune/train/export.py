@@ -68,5 +68,5 @@ def _numbered(folder: Path, pattern: re.Pattern[str]) -> list[tuple[int, Path]]:
 def _flush(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
-            with path.open("rb") as handle:
+            with path.open("rb+") as handle:  # Windows flushes only what may be written
                 os.fsync(handle.fileno())

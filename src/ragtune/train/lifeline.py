@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,10 +72,13 @@ def hold(folder: Path) -> Iterator[None]:
         FolderHeldError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            message = f"{folder}: another worker trains here; wait for it, or give this run a folder of its own"
-            raise FolderHeldError(message) from error
+    lock = FileLock(folder / "lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        message = f"{folder}: another worker trains here; wait for it, or give this run a folder of its own"
+        raise FolderHeldError(message) from error
+    try:
         yield
+    finally:
+        lock.release()

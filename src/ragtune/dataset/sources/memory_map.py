@@ -31,14 +31,13 @@ def read_mapped(tables: Iterable[pa.Table], files: Collection[str]) -> Iterator[
 
 def release(files: Collection[str]) -> None:
     """Give back the pages of mapped files; who reads them again gets them from the file. On Linux only."""
-    if sys.platform != "linux":
-        return
-    madvise = ctypes.CDLL(None).madvise
-    madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    for line in Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        # Address range, permissions, offset, device, inode, path.
-        where, permissions, _, _, _, *path = line.split(None, 5)
-        # A mapping that is written to would lose what was written.
-        if path and path[0] in files and "w" not in permissions:
-            start, end = (int(address, 16) for address in where.split("-"))
-            madvise(start, end - start, _MADV_DONTNEED)
+    if sys.platform == "linux":
+        madvise = ctypes.CDLL(None).madvise
+        madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        for line in Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+            # Address range, permissions, offset, device, inode, path.
+            where, permissions, _, _, _, *path = line.split(None, 5)
+            # A mapping that is written to would lose what was written.
+            if path and path[0] in files and "w" not in permissions:
+                start, end = (int(address, 16) for address in where.split("-"))
+                madvise(start, end - start, _MADV_DONTNEED)
