@@ -21,6 +21,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32 src
 
 figures: $(VENV)/installed-test ## what the house looks like, in numbers; nothing fails by them
 	$(BIN)/python benchmarks/house_figures.py

@@ -213,7 +213,7 @@ def run_one(name: str, source: Path, ready: Path) -> None:
     if name.startswith("tutorial"):
         import jsonlines  # noqa: F401
 
-    import ragtune.checks
+    import ragtune.checks  # noqa: F401
     import ragtune.dataset  # noqa: F401
     from ragtune.tokens import counter_for
 

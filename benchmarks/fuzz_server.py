@@ -134,7 +134,7 @@ def send(port: int, raw: bytes) -> str:
 
 def memory_mib(pid: int) -> float:
     """Resident memory of a process."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 

@@ -7,6 +7,7 @@ which ends so).
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import shlex
@@ -411,4 +412,7 @@ def _tell(error: Exception) -> None:
 
 def main() -> None:
     """Run the command."""
+    # A pipe on Windows has no letter for many a text (cp1252): a question mark is better than an end in the middle.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     app()

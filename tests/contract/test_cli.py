@@ -47,6 +47,16 @@ def test_the_help_names_every_command() -> None:
     assert re.findall(r"│ (check|jobs|serve|fetch|runs) ", out) == ["check", "jobs", "serve", "fetch", "runs"]
 
 
+def test_output_that_has_no_letter_for_a_text_goes_on_without_it(tmp_path: Path) -> None:
+    """As a pipe on Windows, which is cp1252."""
+    path = tmp_path / "\U0001f98a İzmir…jsonl"
+    path.write_text(f"{LINE}\n" * 12, encoding="utf-8")
+    env = os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+    done = subprocess.run([*RAGTUNE, "check", str(path)], env=env, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "? ?zmir…jsonl: chat, 12 examples" in done.stdout.decode("cp1252")
+
+
 def test_check_tells_good_files_from_bad_ones(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
     good.write_text(f"{LINE}\n" * 12)

@@ -18,7 +18,7 @@ class Judge:
     """
 
     def __init__(self, document: Path) -> None:
-        self._spec = json.loads(document.read_text())
+        self._spec = json.loads(document.read_text(encoding="utf-8"))
         self._routes = [
             (re.compile("/v1" + re.sub(r"\{[^}]+\}", "[^/]+", path.removeprefix("/v1")) + "$"), path)
             for path in self._spec["paths"]

@@ -58,7 +58,7 @@ def pair(wanted: str, unwanted: str, *messages: dict[str, Any]) -> dict[str, Any
 def write(path: Path, *records: Any, good: int = 10) -> Path:
     """A file with good lines first, so that only the given records can be wrong."""
     fine = [chat(user(f"Question {n}?"), assistant(f"Answer number {n}")) for n in range(good)]
-    path.write_text("".join(json.dumps(record) + "\n" for record in (*fine, *records)))
+    path.write_text("".join(json.dumps(record) + "\n" for record in (*fine, *records)), encoding="utf-8")
     return path
 
 

@@ -50,12 +50,12 @@ def as_jsonl(path: Path) -> rt.DatasetBuilder:
 
 
 def as_json(path: Path) -> rt.DatasetBuilder:
-    path.write_text(json.dumps(ROWS, indent=2))
+    path.write_text(json.dumps(ROWS, indent=2), encoding="utf-8")
     return rt.DatasetBuilder.from_json(path)
 
 
 def as_json_object(path: Path) -> rt.DatasetBuilder:
-    path.write_text(json.dumps({"version": 1, "data": ROWS}))
+    path.write_text(json.dumps({"version": 1, "data": ROWS}), encoding="utf-8")
     return rt.DatasetBuilder.from_json(path)
 
 

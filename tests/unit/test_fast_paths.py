@@ -114,7 +114,7 @@ def test_pages_of_a_mapped_dataset_are_given_back_and_read_again(tmp_path: Path)
     dataset = hf.load_from_disk(str(tmp_path / "saved"))
 
     def resident() -> int:
-        lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+        lines = iter(Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines())
         return sum(
             int(next(line for line in lines if line.startswith("Rss:")).split()[1])
             for line in lines

@@ -17,7 +17,7 @@ NAMES = ["Ada", "Bo", "Cy", "Di", "Ed", "Flo", "Gus", "Hal", "Ida", "Jo", "Kai",
 
 
 def write(path: Path, pairs: list[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
     return path
 
 

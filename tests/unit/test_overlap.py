@@ -51,7 +51,7 @@ def lines(path: Path, pairs: list[tuple[str, str]]) -> Path:
         }
         for q, a in pairs
     ]
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     return path
 
 
