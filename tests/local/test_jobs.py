@@ -186,6 +186,16 @@ def test_a_cancelled_job_ends_at_once(tmp_path: Path) -> None:
             client.fine_tuning.jobs.cancel(job.id)
 
 
+def test_a_job_that_ends_leaves_no_half_written_adapter(tmp_path: Path) -> None:
+    """Its worker is killed at once, perhaps in the middle of writing one."""
+    with LocalBackend(tmp_path, trainer=trainer("--delay", "0.05")) as backend, backend.client() as client:
+        job = wait_for(client, create(client, n_epochs=50).id, "running")
+        torn = tmp_path / "jobs" / job.id / "epochs" / ".step-3.tmp"
+        torn.mkdir(parents=True)
+        client.fine_tuning.jobs.cancel(job.id)
+        until(lambda: not torn.exists())
+
+
 def test_a_paused_job_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """Every step is told once, although the trainer was stopped and started in between."""
     with LocalBackend(tmp_path, trainer=trainer("--delay", "0.1")) as backend, backend.client() as client:

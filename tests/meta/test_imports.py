@@ -21,6 +21,7 @@ TORCH_FREE = {
     "train",
     "train.data",
     "train.events",
+    "train.export",
     "train.placement",
     "train.spec",
 }

@@ -12,6 +12,7 @@ from ragtune.local.following import Follower, result_csv
 from ragtune.local.store.schema import NewEvent
 from ragtune.local.validation import JobFaultError
 from ragtune.local.worker import Worker
+from ragtune.train.export import remove_torn
 from ragtune.train.placement import SPEC_FILE, settled
 from ragtune.train.spec import BASE_LEARNING_RATE, EXIT_HELD, EXIT_STORAGE, Method, TrainSpec
 
@@ -115,8 +116,10 @@ def fail(job: JobRow, fault: JobFaultError, store: Store) -> None:
 
 
 def tidy(job: JobRow, store: Store) -> None:
-    """Remove what an ended job no longer needs: its resumable state, and what was deleted while it ran."""
-    shutil.rmtree(store.job_folder(job.id) / "checkpoints", ignore_errors=True)
+    """Remove what an ended job no longer needs: its resumable state, and what was torn or deleted while it ran."""
+    folder = store.job_folder(job.id)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    remove_torn(folder)
     store.models.drop_unused(job.id)
     store.files.drop_unused(job.training_sha256, job.validation_sha256)
 
