@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from ragtune._api.error_table import TROUBLES, Trouble
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/errors.md"
@@ -62,10 +64,11 @@ def test_the_page_shows_the_table_that_the_library_speaks_from() -> None:
     assert shown == table(), "write it anew: python -m tests.docs.test_error_table"
 
 
-def test_the_tests_that_the_page_names_are_there() -> None:
+@pytest.mark.parametrize(("page", "number"), [(PAGE, 23), (PAGE.parents[1] / "rooms/backend.md", 10)])
+def test_the_tests_that_a_page_names_are_there(page: Path, number: int) -> None:
     written = "".join(file.read_text(encoding="utf-8") for file in PAGE.parents[2].glob("tests/*/test_*.py"))
-    named = re.findall(r"`(test_\w+)`", PAGE.read_text(encoding="utf-8"))
-    assert len(named) == 23
+    named = re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))
+    assert len(named) == number
     assert [name for name in named if f"def {name}(" not in written] == []
 
 
