@@ -99,14 +99,14 @@ def test_a_head_that_drips_in_is_given_up(backend: LocalBackend, client: openai.
         begin = time.monotonic()
         sock.sendall(b"GET /v1/models HTTP/1.1\r\n")
         sock.settimeout(0.05)
-        while time.monotonic() - begin < 5:
+        while time.monotonic() - begin < 30:
             try:
                 sock.sendall(b"x")
                 if sock.recv(1, socket.MSG_PEEK):
                     break
             except TimeoutError:
                 continue
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 20
         sock.settimeout(5)
         status, headers, body = answer(sock)
     assert (status, json.loads(body)["error"]["code"]) == (408, "timeout")
@@ -155,10 +155,10 @@ def test_a_client_that_was_refused_and_goes_on_sending_is_cut_off(backend: Local
         sock.sendall(b"POST /v1/files HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         begin = time.monotonic()
         with contextlib.suppress(OSError):
-            while time.monotonic() - begin < 8:
+            while time.monotonic() - begin < 30:
                 sock.sendall(b"4\r\nbody\r\n")
                 time.sleep(0.01)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20
 
 
 def test_a_client_that_reads_nothing_is_cut_off(

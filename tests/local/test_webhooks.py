@@ -162,7 +162,7 @@ def test_a_receiver_that_hangs_keeps_nobody_waiting(tmp_path: Path) -> None:
     class Hanging(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             hanging.set()
-            release.wait(20)
+            release.wait(90)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -179,9 +179,9 @@ def test_a_receiver_that_hangs_keeps_nobody_waiting(tmp_path: Path) -> None:
                 begin = time.monotonic()
                 assert client.models.list().data
                 assert wait_for(client, create(client).id).status == "succeeded"
-                assert time.monotonic() - begin < 10
+                assert time.monotonic() - begin < 40
                 begin = time.monotonic()
-            assert time.monotonic() - begin < 5
+            assert time.monotonic() - begin < 20
         finally:
             release.set()
             server.shutdown()
