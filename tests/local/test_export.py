@@ -67,7 +67,7 @@ def said_by_the_backend(client: openai.OpenAI, model: str) -> list[float]:
     found: list[float] = []
     for tokens in conversations(AutoTokenizer.from_pretrained(resolve_base("tiny-random"))):
         answer = client.completions.create(model=model, prompt=tokens, echo=True, logprobs=1, max_tokens=0)
-        found += answer.choices[0].logprobs.token_logprobs[1:]  # type: ignore[union-attr, index]
+        found += answer.choices[0].logprobs.token_logprobs[1:]  # type: ignore[index]
     return found
 
 

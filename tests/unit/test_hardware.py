@@ -214,7 +214,7 @@ def test_a_measurement_that_fails_gives_float32(cache: Path, monkeypatch: pytest
 
 
 def test_a_cache_folder_that_cannot_be_written_gives_float32(cache: Path) -> None:
-    cache.write_text("a file in its place")
+    cache.write_text("a file in its place", encoding="utf-8")
     assert place(processor()).why == "nothing was measured, and float32 is right everywhere"
 
 
