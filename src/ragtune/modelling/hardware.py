@@ -44,6 +44,8 @@ _NAMES: Mapping[Device, str] = {"cuda": "CUDA GPU", "xpu": "Intel GPU", "mps": "
 # Between those kinds lies room enough that no noise of a busy machine carries one over to the other.
 _CLEARLY_FASTER = 1.1
 _MEASURED: tuple[Dtype, ...] = ("float32", "bfloat16")
+# Weights that take more than this leave no room for what is computed with them.
+_SHARE_OF_WEIGHTS = 0.8
 _FEWEST_ROUNDS = 3
 _MEASURE_S = 0.3
 _MEASURE_LIMIT_S = 60.0
@@ -165,14 +167,16 @@ def place(
 
 def _format(machine: Machine, parameters: int) -> tuple[Dtype, str]:
     right, why = _right_format(machine)
-    if right != "float32" or machine.memory_bytes is None or parameters * BYTES["float32"] <= machine.memory_bytes:
+    if right != "float32" or machine.memory_bytes is None:
+        return right, why
+    if parameters * BYTES["float32"] <= _SHARE_OF_WEIGHTS * machine.memory_bytes:
         return right, why
     # Every GPU can hold float16, and loss scaling keeps its small gradients alive; a processor has bfloat16.
     half: Dtype = "bfloat16" if machine.device == "cpu" else "float16"
     if parameters * BYTES[half] > machine.memory_bytes:
         return right, why
     size = parameters * BYTES["float32"] / 1e9
-    return half, f"{size:.0f} GB of weights in float32 do not fit into {machine.memory_bytes / 1e9:.0f} GB; {why}"
+    return half, f"{size:.0f} GB of weights in float32 are too much for {machine.memory_bytes / 1e9:.0f} GB; {why}"
 
 
 def _right_format(machine: Machine) -> tuple[Dtype, str]:
