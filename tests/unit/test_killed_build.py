@@ -8,7 +8,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 import ragtune as rt
+from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,26 +33,19 @@ def build(folder: Path) -> rt.Dataset:
 
 
 def test_the_next_build_sweeps_up_after_a_killed_one_but_not_after_a_living_one(tmp_path: Path) -> None:
+    """A living one keeps the folder for itself."""
     folder = tmp_path / "out"
     command = [sys.executable, "-c", ENDLESS, str(folder)]
-    workers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ}) for _ in range(2)
-    ]
-    for worker in workers:
-        assert worker.stdout
-        assert worker.stdout.readline() == b"at work\n"
-    assert len(list(folder.glob(".building-*"))) == 2
-    workers[0].send_signal(signal.SIGKILL)
-    workers[0].wait()
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ})
+    assert worker.stdout
+    assert worker.stdin
+    assert worker.stdout.readline() == b"at work\n"
+    with pytest.raises(DatasetError, match="another build is at work"):
+        build(folder)
+    assert (folder / ".ragtune-building/train.jsonl").exists()
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
     assert len(build(folder).train) == 10
-    assert len(list(folder.glob(".building-*"))) == 1
-    workers[1].kill()
-    workers[1].wait()
-    rt.DatasetBuilder.from_rows([{"q": "x", "a": "y"}]).completion(prompt="{q}", completion="{a}").build(
-        folder, overwrite=True
-    )
-    assert not list(folder.glob(".building-*"))
-    for worker in workers:
-        for pipe in (worker.stdin, worker.stdout):
-            assert pipe
-            pipe.close()
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+    for pipe in (worker.stdin, worker.stdout):
+        pipe.close()

@@ -303,7 +303,8 @@ class DatasetBuilder(Constructors):
             group_by: columns whose equal values keep rows on one side as well, for example the document they come from.
             near_duplicates: keep rows on one side that share nearly the same text, see
                 `ragtune.dataset.near_duplicates`.
-            overwrite: replace a dataset that is in the folder; other files in it stay.
+            overwrite: replace the dataset that is in the folder: the files that its manifest lists and that have not
+                changed since. Other files in it stay; what is in the way, or the source of this build, is refused.
             count: an encoding in which tokens are counted on the way; `token_counts` and all that needs them then do
                 not read the file again. Ray leaves it out.
             counter: a faster exact counter for it; None takes tiktoken.
@@ -311,8 +312,8 @@ class DatasetBuilder(Constructors):
                 connected to, else on a local one. The files are the same; `benchmarks/ray_engine.py` says when it pays.
 
         Raises:
-            DatasetError: no template, an empty source, no row left, a row that makes no record, shares out of range, or
-                a folder that is occupied or cannot be written.
+            DatasetError: no template, an empty source, no row left, a row that makes no record, shares out of range,
+                a folder that is occupied or cannot be written, or another build that is at work there.
             SpecError: the counter counts otherwise than tiktoken.
             MissingExtraError: `near_duplicates` without the extra `dedup`, `engine="ray"` without the extra `ray`.
         """
@@ -327,7 +328,10 @@ class DatasetBuilder(Constructors):
         )
         counted = count if engine == "in_process" else None
         batches = self._made(plan, engine, None if counted is None else record_counter(counted, counter))
-        manifest, counts = build_folder(batches, self._described, Path(folder), plan=plan, overwrite=overwrite)
+        sources = () if self._source.path is None else (self._source.path,)
+        manifest, counts = build_folder(
+            batches, self._described, Path(folder), plan=plan, overwrite=overwrite, sources=sources
+        )
         known = {} if counted is None else {counted: tuple(chain.from_iterable(counts.tokens))}
         return dataset_of(Path(folder), manifest, known)
 

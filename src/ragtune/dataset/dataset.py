@@ -16,9 +16,9 @@ from ragtune._html import cell, table
 from ragtune._warn import warn
 from ragtune.checks import MIN_EXAMPLES, CheckReport, check_file
 from ragtune.cost import CostEstimate, estimate, foretold
-from ragtune.dataset.folder import MANIFEST
 from ragtune.dataset.leakage.overlap import Overlap, constants, find_overlap
 from ragtune.dataset.render.functions import system_of
+from ragtune.dataset.replacement import MANIFEST, settle
 from ragtune.dataset.report.personal_data import PrivateText, private_texts
 from ragtune.dataset.report.report import DatasetReport
 from ragtune.dataset.split import Split, format_of_file, read_split
@@ -254,6 +254,7 @@ class Dataset:
             DatasetError: the folder holds no whole dataset, or a file was changed since.
         """
         folder = Path(folder)
+        settle(folder)
         try:
             manifest = orjson.loads((folder / MANIFEST).read_bytes())
         except OSError as error:

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ragtune.dataset.replacement import (
+    BUILDING,
+    OWN_FILES,
+    listed,
+    only_one,
+    refuse_losses,
+    refuse_occupied,
+    replace_files,
+    settle_held,
+)
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 _PIECE = 1 << 18
-_WORKSHOP, _LOCK = ".building-", ".lock"
-MANIFEST = "manifest.json"
-OWN_FILES = (
-    MANIFEST,
-    "report.json",
-    *map(".".join, product(("train", "validation", "test"), ("jsonl", "rows.txt"))),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,62 +78,48 @@ class LineFile:
 
 
 @contextmanager
-def new_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A workshop inside the target folder; its files move into place when the block ends without an error.
+def new_folder(folder: Path, names: Sequence[str], *, overwrite: bool, sources: Sequence[Path] = ()) -> Iterator[Path]:
+    """A workshop inside the target folder; its files take their places when the block ends without an error.
+
+    Args:
+        folder: the target.
+        names: files that are sure to be written.
+        overwrite: whether the dataset that stands there is replaced: the files that its manifest lists, as long as they
+            have the content that it names. Everything else stays.
+        sources: the files that the rows come from.
 
     Raises:
-        DatasetError: the target is a file, holds something and `overwrite` is false, or cannot be written.
+        DatasetError: the target is a file, holds something and `overwrite` is false, would lose what is not its own,
+            cannot be written, or another build is at work there.
     """
-    from filelock import FileLock
-
     refuse_occupied(folder, overwrite=overwrite)
     made = _missing_parents(folder)
-    workshop: Path | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
-        workshop = Path(tempfile.mkdtemp(prefix=_WORKSHOP, dir=folder))
-        with FileLock(workshop / _LOCK):
-            yield workshop
-            _move_into_place(workshop, folder)
+        with only_one(folder):
+            # Another build may have ended since.
+            settle_held(folder)
+            refuse_occupied(folder, overwrite=overwrite)
+            old = listed(folder)
+            refuse_losses(folder, names, old, sources)
+            workshop = folder / BUILDING
+            workshop.mkdir()
+            try:
+                yield workshop
+                written = [name for name in OWN_FILES if (workshop / name).exists()]
+                # While rows were read, hours may have gone by.
+                refuse_losses(folder, written, old, sources)
+                replace_files(workshop, folder, old)
+            finally:
+                shutil.rmtree(workshop, ignore_errors=True)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise DatasetError(f"{folder} cannot be written: {reason}; nothing was left under the final names") from error
+        raise DatasetError(f"{folder} cannot be written: {reason}; what stood there stands there still") from error
     finally:
-        if workshop is not None:
-            shutil.rmtree(workshop, ignore_errors=True)
         for path in made:
             # Only what this call made and nobody filled.
             with suppress(OSError):
                 path.rmdir()
-
-
-def refuse_occupied(folder: Path, *, overwrite: bool) -> None:
-    """Refuse a target that would lose something.
-
-    Raises:
-        DatasetError: the target is a file, or holds something and `overwrite` is false.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise DatasetError(f"{folder} is a file; give the path of a folder")
-    if folder.is_dir() and not overwrite:
-        content = sorted(path.name for path in folder.iterdir() if not path.name.startswith(_WORKSHOP))
-        if content:
-            held = ", ".join(content[:4])
-            raise DatasetError(f"{folder} is not empty (it holds {held}); choose another folder or pass overwrite=True")
-
-
-def _sweep(folder: Path) -> None:
-    """Remove the workshops of builds that were killed; one that is still at work holds its lock."""
-    from filelock import FileLock, Timeout
-
-    for lock in folder.glob(f"{_WORKSHOP}*/{_LOCK}"):
-        with suppress(Timeout, OSError), FileLock(lock, blocking=False):
-            shutil.rmtree(lock.parent)
-    for workshop in folder.glob(f"{_WORKSHOP}*"):
-        # Killed before it had a lock, or while it was removed.
-        with suppress(OSError):
-            workshop.rmdir()
 
 
 def _missing_parents(folder: Path) -> list[Path]:
@@ -142,12 +128,3 @@ def _missing_parents(folder: Path) -> list[Path]:
         missing.append(folder)
         folder = folder.parent
     return missing
-
-
-def _move_into_place(workshop: Path, folder: Path) -> None:
-    # The manifest goes first and comes last: a folder with a manifest is whole.
-    for name in OWN_FILES:
-        (folder / name).unlink(missing_ok=True)
-    for path in sorted(workshop.iterdir(), key=lambda path: path.name == MANIFEST):
-        if path.name != _LOCK:
-            os.replace(path, folder / path.name)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from hashlib import sha256
 from importlib.metadata import version
 from itertools import chain, compress
 from typing import TYPE_CHECKING, BinaryIO
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, BinaryIO
 import orjson
 
 from ragtune._version import __version__
-from ragtune.dataset.folder import MANIFEST, FileFacts, LineFile, new_folder, refuse_occupied
+from ragtune.dataset.folder import FileFacts, LineFile, new_folder
 from ragtune.dataset.leakage.grouping import SPLITS, Grouping, SplitPlan, assign, groups, shared_keys
 from ragtune.dataset.leakage.overlap import FieldNumbers, Overlap, find_overlap
 from ragtune.dataset.render.rendered import BuildCounts, two_kinds
+from ragtune.dataset.replacement import MANIFEST, REPORT
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from ragtune.dataset.render.rendered import Made
 
 _COPY_LINES = 8_192
+_CERTAIN = (MANIFEST, REPORT, "train.jsonl", "train.rows.txt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,7 @@ def build_folder(
     *,
     plan: SplitPlan,
     overwrite: bool,
+    sources: Sequence[Path] = (),
 ) -> tuple[dict[str, object], BuildCounts]:
     """Write the files of a dataset, its manifest last, and return the manifest and the counts.
 
@@ -58,6 +62,7 @@ def build_folder(
         folder: where the files go.
         plan: how lines are split.
         overwrite: whether a dataset in the folder is replaced.
+        sources: the files that the rows come from, which are never replaced.
 
     Returns:
         The manifest, and the counts; their tokens are those of the training file.
@@ -65,26 +70,56 @@ def build_folder(
     Raises:
         DatasetError: the folder is occupied or cannot be written, no row is left, or records are of two kinds.
     """
-    refuse_occupied(folder, overwrite=overwrite)
-    with new_folder(folder, overwrite=overwrite) as workshop:
-        is_split = plan.validation or plan.test
-        written = _write_splits(batches, workshop, plan) if is_split else _write_all(batches, workshop)
-        manifest = _manifest(written, describe, plan)
-        rows = {name: facts.rows for name, facts in written.files.items()}
-        report = {**_rows(written.counts), "gaps": manifest["gaps"], "rows": rows}
-        _write_json(workshop / "report.json", report)
-        _write_json(workshop / MANIFEST, manifest)
+    is_split = bool(plan.validation or plan.test)
+    try:
+        with new_folder(folder, _CERTAIN, overwrite=overwrite, sources=sources) as workshop:
+            own = _owned(batches)
+            written = _write_splits(own, workshop, plan) if is_split else _write_all(own, workshop)
+            rows = {name: facts.rows for name, facts in written.files.items()}
+            report = _json({**_rows(written.counts), "gaps": dict(written.counts.gaps), "rows": rows})
+            (workshop / REPORT).write_bytes(report)
+            manifest = {
+                **_manifest(written, describe, plan),
+                "report": {"name": REPORT, "sha256": sha256(report).hexdigest(), "bytes": len(report)},
+            }
+            (workshop / MANIFEST).write_bytes(_json(manifest))
+    except _OfTheRows as error:
+        raise error.error from None
     return manifest, written.counts
+
+
+class _OfTheRows(Exception):
+    """Carries an OSError of a source or of a user's function past those who speak of the folder."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextmanager
+def _asking_the_rows() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _OfTheRows(error) from error
+
+
+def _owned(batches: Iterable[Made]) -> Iterator[Made]:
+    """The same batches; their errors stay apart from those of the folder."""
+    with _asking_the_rows():
+        yield from batches
 
 
 def _manifest(
     written: _Written, describe: Callable[[BuildCounts], Mapping[str, object]], plan: SplitPlan
 ) -> dict[str, object]:
     counts, files, maps = written.counts, written.files, written.row_maps
+    with _asking_the_rows():
+        described = describe(counts)
     return {
         "manifest": 1,
         "format": counts.format,
-        **describe(counts),
+        **described,
         "system": counts.system,
         "split": {
             "validation": plan.validation,
@@ -241,5 +276,5 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _write_json(path: Path, value: object) -> None:
-    path.write_bytes(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+def _json(value: object) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
