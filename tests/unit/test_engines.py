@@ -36,7 +36,7 @@ def build_batch(*, split: bool = True) -> BuildBatch:
         template=chat_template(system="Be brief.", user="{q}", assistant="{a} {d}"),
         filters={3: Filter(keep=has_answer, reason="no answer")},
         hidden=(),
-        change=None,
+        scanner=None,
         plan=SplitPlan(validation=0.1 if split else 0.0, group_by=("d",) if split else ()),
     )
 

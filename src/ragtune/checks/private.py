@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
+
+import orjson
 
 from ragtune.checks.texts import texts_with_paths
 from ragtune.records import RecordFault
+from ragtune.records.base import escape_line_separators
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -13,6 +19,8 @@ if TYPE_CHECKING:
     from ragtune.privacy import Scanner
     from ragtune.records.base import Path
 
+# A string, with the colon behind it where it is a key, or a number that is long enough to be somebody's.
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|-?\d[\d.eE+-]{6,}')
 _HINT = "mask it in a copy (mask=True, ragtune check --mask) or in the rows (DatasetBuilder.mask_private)"
 
 
@@ -25,14 +33,34 @@ def private_faults(value: object, scanner: Scanner) -> Iterator[RecordFault]:
 
 
 def masked(value: object, mask: Callable[[str], str]) -> object:
-    """The same JSON value with every text masked; keys stay."""
+    """The same value with every text in it masked, however deep; keys stay."""
     if isinstance(value, str):
         return mask(value)
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: masked(item, mask) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [masked(item, mask) for item in value]
     return value
+
+
+def masked_json(data: bytes, mask: Callable[[str], str]) -> bytes:
+    """JSON with every text and long number masked; the other bytes, keys and spaces among them, stay.
+
+    Args:
+        data: valid JSON.
+        mask: gives a text without what must not be shown.
+    """
+    return _TOKEN.sub(partial(_covered, mask), data)
+
+
+def _covered(mask: Callable[[str], str], match: re.Match[bytes]) -> bytes:
+    token = match[0]
+    if match[1] is not None:
+        return token
+    text = orjson.loads(token) if token.startswith(b'"') else token.decode()
+    covered = mask(text)
+    # What takes the place of a number is a text.
+    return token if covered == text else escape_line_separators(orjson.dumps(covered))
 
 
 def masked_path(path: Path, mask: Callable[[str], str]) -> Path:

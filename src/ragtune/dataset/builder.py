@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 from ragtune._html import table
+from ragtune.checks.private import masked
 from ragtune.dataset.dataset import Dataset, dataset_of
 from ragtune.dataset.deduplicate import Deduplicate
 from ragtune.dataset.leakage.grouping import SplitPlan, check_shares
 from ragtune.dataset.leakage.overlap import FieldNumbers, Overlap, find_overlap, numbers_of
+from ragtune.dataset.masking import Masker
 from ragtune.dataset.render.executors import Engine, run
 from ragtune.dataset.render.filters import Filter, Predicate, drop_rows
 from ragtune.dataset.render.pipeline import BuildBatch, making_steps
@@ -32,12 +34,13 @@ from ragtune.records import parse_record
 from ragtune.tokens import record_counter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ragtune.catalog import Encoding
     from ragtune.dataset.render.functions import MakeRecord
     from ragtune.dataset.render.rendered import BuildCounts, Made
     from ragtune.dataset.sources.readers import Source
+    from ragtune.privacy import Kind, Scanner
     from ragtune.records import AnyRecord
     from ragtune.tokens import RecordCounter, TokenCounter
 
@@ -49,7 +52,7 @@ class _Changes(TypedDict, total=False):
     filters: tuple[Filter | Deduplicate, ...]
     dropped_columns: tuple[str, ...]
     template: Template | MakeRecord
-    change: Callable[[str], str] | None
+    scanner: Scanner | None
 
 
 class DatasetBuilder(Constructors):
@@ -84,13 +87,13 @@ class DatasetBuilder(Constructors):
         filters: tuple[Filter | Deduplicate, ...] = (),
         dropped_columns: tuple[str, ...] = (),
         template: Template | MakeRecord | None = None,
-        change: Callable[[str], str] | None = None,
+        scanner: Scanner | None = None,
     ) -> None:
         super().__init__(source)
         self._filters = filters
         self._dropped_columns = dropped_columns
         self._template = template
-        self._change = change
+        self._scanner = scanner
 
     # Steps
 
@@ -121,17 +124,24 @@ class DatasetBuilder(Constructors):
         """Hide columns from the template; filters still see them."""
         return self._with(dropped_columns=(*self._dropped_columns, *names))
 
-    def mask_private(self) -> DatasetBuilder:
-        """Put `[EMAIL]`, `[API_KEY]` and the like in place of secrets and personal data in every text of the rows.
+    def mask_private(self, *, allow: Sequence[str] = (), kinds: Sequence[Kind] | None = None) -> DatasetBuilder:
+        """Put `[EMAIL]`, `[API_KEY]` and the like in place of secrets and personal data in every text.
 
-        Filters still see the rows as they are.
+        That is: in the rows that templates and functions see, however deep, and in the records that come of them, with
+        the constants of a template, what a function adds, and the arguments of tools. Keys stay, and filters see the
+        rows as they are. The manifest counts what was covered by kind, and what a scan of the written files found.
+
+        Args:
+            allow: values that may stay, in any case; `"@acme.com"` stands for every address there.
+            kinds: what is covered; None takes all of `ragtune.privacy.KINDS`.
 
         Raises:
+            DatasetError: an unknown kind, or `allow` is one text.
             MissingExtraError: the extra `privacy` is not installed.
         """
-        from ragtune.privacy import Scanner
+        from ragtune.privacy import KINDS, Scanner
 
-        return self._with(change=Scanner().mask)
+        return self._with(scanner=Scanner(kinds=KINDS if kinds is None else tuple(kinds), allow=allow))
 
     def chat(self, *, user: str, assistant: str, system: str | None = None) -> DatasetBuilder:
         """One question and one answer per row, for chat models.
@@ -215,7 +225,7 @@ class DatasetBuilder(Constructors):
             filters=changes.get("filters", self._filters),
             dropped_columns=changes.get("dropped_columns", self._dropped_columns),
             template=changes.get("template", self._template),
-            change=changes.get("change", self._change),
+            scanner=changes.get("scanner", self._scanner),
         )
 
     # Results
@@ -330,7 +340,13 @@ class DatasetBuilder(Constructors):
         batches = self._made(plan, engine, None if counted is None else record_counter(counted, counter))
         sources = () if self._source.path is None else (self._source.path,)
         manifest, counts = build_folder(
-            batches, self._described, Path(folder), plan=plan, overwrite=overwrite, sources=sources
+            batches,
+            self._described,
+            Path(folder),
+            plan=plan,
+            overwrite=overwrite,
+            sources=sources,
+            scanner=self._scanner,
         )
         known = {} if counted is None else {counted: tuple(chain.from_iterable(counts.tokens))}
         return dataset_of(Path(folder), manifest, known)
@@ -341,7 +357,7 @@ class DatasetBuilder(Constructors):
                 "say what a record looks like first: .chat(), .completion(), .preference(), ... or .records()"
             )
         return BuildBatch(
-            template=self._template, filters={}, hidden=self._dropped_columns, change=self._change, plan=plan
+            template=self._template, filters={}, hidden=self._dropped_columns, scanner=self._scanner, plan=plan
         )
 
     def _made(self, plan: SplitPlan, engine: Engine, counter: RecordCounter | None) -> Iterator[Made]:
@@ -360,8 +376,8 @@ class DatasetBuilder(Constructors):
             DatasetError: the source has no rows, or a filter or `drop_columns` names a column that is not there.
         """
         for rows in self._read(self._filters):
-            if self._change is not None:
-                rows.change_texts(self._change)
+            if self._scanner is not None:
+                rows.change_texts(Masker(self._scanner))
             yield rows
 
     def _read(self, steps: Sequence[Filter | Deduplicate]) -> Iterator[Selection]:
@@ -385,10 +401,14 @@ class DatasetBuilder(Constructors):
     def _described(self, counts: BuildCounts) -> dict[str, object]:
         """Source and steps as the manifest keeps them, each step with the rows it dropped, by reason."""
         steps = [{**step.described(), "dropped": counts.of_step(place)} for place, step in enumerate(self._filters)]
-        return {"source": self._source.described(), "steps": [*steps, *self._making()]}
+        described: dict[str, object] = {"source": self._source.described(), "steps": [*steps, *self._making()]}
+        if self._scanner is None:
+            return described
+        # A query, a file name or a template may hold what the records must not show.
+        return {name: masked(value, self._scanner.mask) for name, value in described.items()}
 
     def _making(self) -> list[dict[str, object]]:
-        return making_steps(self._template, self._dropped_columns, self._change)
+        return making_steps(self._template, self._dropped_columns, self._scanner)
 
     def _looks(self) -> list[tuple[str, str]]:
         """Source and steps for people."""

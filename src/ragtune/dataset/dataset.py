@@ -110,6 +110,7 @@ class Dataset:
             lengths=counts,
             costs=tuple(self.cost(model) for model in _PRICED),
             samples=self._samples(),
+            private=self.manifest.get("private"),
         )
 
     def _repr_html_(self) -> str:

@@ -17,6 +17,7 @@ from ragtune._version import __version__
 from ragtune.dataset.folder import FileFacts, LineFile, new_folder
 from ragtune.dataset.leakage.grouping import SPLITS, Grouping, SplitPlan, assign, groups, shared_keys
 from ragtune.dataset.leakage.overlap import FieldNumbers, Overlap, find_overlap
+from ragtune.dataset.masking import left_in
 from ragtune.dataset.render.rendered import BuildCounts, two_kinds
 from ragtune.dataset.replacement import MANIFEST, REPORT
 from ragtune.errors import DatasetError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from ragtune.dataset.leakage.shingles import Numbers, Places
     from ragtune.dataset.render.rendered import Made
+    from ragtune.privacy import Scanner
 
 _COPY_LINES = 8_192
 _CERTAIN = (MANIFEST, REPORT, "train.jsonl", "train.rows.txt")
@@ -53,6 +55,7 @@ def build_folder(
     plan: SplitPlan,
     overwrite: bool,
     sources: Sequence[Path] = (),
+    scanner: Scanner | None = None,
 ) -> tuple[dict[str, object], BuildCounts]:
     """Write the files of a dataset, its manifest last, and return the manifest and the counts.
 
@@ -63,6 +66,7 @@ def build_folder(
         plan: how lines are split.
         overwrite: whether a dataset in the folder is replaced.
         sources: the files that the rows come from, which are never replaced.
+        scanner: looks through the written files, whose texts were masked; None where they were not.
 
     Returns:
         The manifest, and the counts; their tokens are those of the training file.
@@ -80,6 +84,7 @@ def build_folder(
             (workshop / REPORT).write_bytes(report)
             manifest = {
                 **_manifest(written, describe, plan),
+                **({} if scanner is None else {"private": _private(written, workshop, scanner)}),
                 "report": {"name": REPORT, "sha256": sha256(report).hexdigest(), "bytes": len(report)},
             }
             (workshop / MANIFEST).write_bytes(_json(manifest))
@@ -135,6 +140,12 @@ def _manifest(
         "overlap": written.overlap,
         "versions": _versions(),
     }
+
+
+def _private(written: _Written, workshop: Path, scanner: Scanner) -> dict[str, object]:
+    """What was covered, and what a scan of the files found all the same."""
+    left = left_in([workshop / f"{name}.jsonl" for name in written.files], scanner)
+    return {"masked": dict(written.counts.masked), "left": dict(left.counts), "places": list(left.places)}
 
 
 def _rows(counts: BuildCounts) -> dict[str, object]:

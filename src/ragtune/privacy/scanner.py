@@ -11,7 +11,7 @@ from ragtune.privacy.findings import KINDS, Finding, Kind, mask, without_overlap
 from ragtune.privacy.personal import find_cards, find_emails, find_ibans, find_phones
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _CREDENTIALS = frozenset({"private_key", "api_key", "password"})
 
@@ -26,9 +26,11 @@ class Scanner:
         kinds: what to look for; default: all of `KINDS`.
         phone_region: country (`"US"`, `"DE"`, ...) whose national numbers count too; None finds only numbers with a
             plus sign. National numbers look like many other digits, so expect false alarms.
+        allow: values that may stay, such as the address of a help desk, in any case; `"@acme.com"` stands for every
+            address there.
 
     Raises:
-        DatasetError: an unknown kind or region.
+        DatasetError: an unknown kind or region, or `allow` is one text instead of several.
 
     Example:
         ```python
@@ -42,9 +44,13 @@ class Scanner:
 
     kinds: tuple[Kind, ...] = KINDS
     phone_region: str | None = None
+    allow: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.allow, str):
+            raise DatasetError(f"allow={self.allow!r} must be several values; write allow=[{self.allow!r}]")
         object.__setattr__(self, "kinds", tuple(self.kinds))
+        object.__setattr__(self, "allow", tuple(self.allow))
         if unknown := set(self.kinds) - set(KINDS):
             raise DatasetError(f"kind {min(unknown)!r} is not one of {', '.join(KINDS)}")
         if self.phone_region is not None:
@@ -59,7 +65,11 @@ class Scanner:
         if not found:
             return ()
         wanted = set(self.kinds)
-        return tuple(finding for finding in without_overlaps(found) if finding.kind in wanted)
+        findings = tuple(finding for finding in without_overlaps(found) if finding.kind in wanted)
+        if not self.allow:
+            return findings
+        allowed = {value.casefold() for value in self.allow}
+        return tuple(finding for finding in findings if not _may_stay(text[finding.start : finding.end], allowed))
 
     def mask(self, text: str) -> str:
         """The text with a placeholder in place of each finding."""
@@ -79,6 +89,11 @@ class Scanner:
             yield from find_emails(text)
         if "phone" in wanted:
             yield from find_phones(text, self.phone_region)
+
+
+def _may_stay(value: str, allowed: set[str]) -> bool:
+    value = value.casefold()
+    return value in allowed or "@" + value.rpartition("@")[2] in allowed
 
 
 _ALL = Scanner()

@@ -6,8 +6,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import orjson
+
 from ragtune.dataset.leakage.grouping import key_of
 from ragtune.dataset.leakage.near_duplicates import near_keys
+from ragtune.dataset.masking import Masker
 from ragtune.dataset.render import arrow
 from ragtune.dataset.render.filters import drop_rows
 from ragtune.dataset.render.functions import FunctionRenderer, LaidOut, MakeRecord
@@ -16,14 +19,16 @@ from ragtune.dataset.render.templates import Renderer, Template
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
 
     from ragtune.dataset.leakage.grouping import SplitPlan
     from ragtune.dataset.leakage.texts import Texts
     from ragtune.dataset.render.filters import Filter
+    from ragtune.dataset.render.rendered import Lines
     from ragtune.dataset.render.rows import Selection
+    from ragtune.privacy import Scanner
     from ragtune.tokens import RecordCounter
 
 
@@ -38,7 +43,7 @@ class BuildBatch:
         template: what a record looks like.
         filters: which rows are dropped, each filter by its place among the steps of the builder.
         hidden: columns that a function does not see.
-        change: what happens to every text.
+        scanner: finds what is covered in every text; None covers nothing.
         plan: how the lines will be split.
         counter: counts the tokens of each record on the way, for rows that are in this process.
     """
@@ -46,7 +51,7 @@ class BuildBatch:
     template: Template | MakeRecord
     filters: Mapping[int, Filter]
     hidden: tuple[str, ...]
-    change: Callable[[str], str] | None
+    scanner: Scanner | None
     plan: SplitPlan
     counter: RecordCounter | None = None
 
@@ -66,9 +71,13 @@ class BuildBatch:
             DatasetError: a filter or the template names a column that is not there, or a row makes no record.
         """
         drop_rows(self.filters, rows)
-        if self.change is not None:
-            rows.change_texts(self.change)
-        lines = self._renderer.render(rows)
+        if self.scanner is None:
+            lines = self._renderer.render(rows)
+        else:
+            masker = Masker(self.scanner)
+            rows.change_texts(masker)
+            lines = _masked(self._renderer.render(rows), masker)
+            rows.counts = rows.counts.plus(BuildCounts(masked=dict(masker.counts)))
         counts = BuildCounts(
             format=lines.format,
             systems=lines.systems,
@@ -100,15 +109,25 @@ class BuildBatch:
         return FunctionRenderer(self.template, self.hidden)
 
 
+def _masked(lines: Lines, masker: Masker) -> Lines:
+    """Cover what the template, its joins or a function brought in beside the texts of the rows."""
+    data = masker.line(lines.data)
+    systems = frozenset(None if system is None else masker(system) for system in lines.systems)
+    if data == lines.data:
+        return replace(lines, systems=systems)
+    records = [orjson.loads(line) for line in data.split(b"\n")[:-1]]
+    return replace(lines, data=data, systems=systems, tokens=lambda counter: counter.count(records))
+
+
 def making_steps(
     template: Template | MakeRecord | None,
     hidden: tuple[str, ...],
-    change: Callable[[str], str] | None,
+    scanner: Scanner | None,
 ) -> list[dict[str, object]]:
     """What happens to the rows that are kept, for the manifest and for people."""
     steps: list[dict[str, object]] = []
-    if change is not None:
-        steps.append({"mask_private": True})
+    if scanner is not None:
+        steps.append({"mask_private": {"kinds": list(scanner.kinds), "allow": list(scanner.allow)}})
     if hidden:
         steps.append({"drop_columns": list(hidden)})
     if isinstance(template, Template):

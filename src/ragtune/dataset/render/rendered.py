@@ -27,6 +27,7 @@ class BuildCounts:
         systems: the different system prompts of the records; two are enough to know that they vary.
         gaps: how many records have an answer in which a column is blank, by column.
         tokens: of each record, batch by batch; empty where they are not counted.
+        masked: how many secrets and personal data were covered, by kind.
     """
 
     read: int = 0
@@ -35,6 +36,7 @@ class BuildCounts:
     systems: frozenset[str | None] = frozenset()
     gaps: Mapping[str, int] = field(default_factory=dict)
     tokens: tuple[Sequence[int], ...] = ()
+    masked: Mapping[str, int] = field(default_factory=dict)
 
     def plus(self, other: BuildCounts) -> BuildCounts:
         """The counts of these rows and others of the same record kind."""
@@ -46,6 +48,7 @@ class BuildCounts:
             systems=self.systems if len(self.systems) > 1 else self.systems | other.systems,
             gaps=_sums(self.gaps, other.gaps),
             tokens=self.tokens + other.tokens,
+            masked=_sums(self.masked, other.masked),
         )
 
     @property

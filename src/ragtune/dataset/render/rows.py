@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress, repeat
 from typing import TYPE_CHECKING, Any
 
+from ragtune.checks.private import masked
 from ragtune.dataset.render.rendered import BuildCounts
 from ragtune.errors import DatasetError
 
@@ -190,7 +191,7 @@ class Selection:
         return whole if self._keep is None else whole.filter(pa.array(self._keep))
 
     def _changed(self, value: object) -> object:
-        return self._change(value) if self._change is not None and isinstance(value, str) else value
+        return value if self._change is None else masked(value, self._change)
 
     def _changed_row(self, row: SourceRow) -> SourceRow:
         return {name: self._changed(value) for name, value in row.items()}

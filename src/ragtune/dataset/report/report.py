@@ -40,6 +40,7 @@ class DatasetReport:
         context: the training context that they are compared with.
         costs: what training would cost on models whose price is known.
         samples: the first training records.
+        private: what a masked build covered, and what a scan of its files found; None where nothing was masked.
 
     Example:
         ```python
@@ -66,6 +67,7 @@ class DatasetReport:
     context: int = 65_536
     costs: tuple[CostEstimate, ...] = field(default=(), repr=False)
     samples: tuple[AnyRecord, ...] = field(default=(), repr=False)
+    private: Mapping[str, Any] | None = None
 
     @property
     def kept(self) -> int:
@@ -79,6 +81,7 @@ class DatasetReport:
         lines += [f"  dropped {number:,}: {reason}" for reason, number in self.dropped.items()]
         lines.append("  " + ", ".join(f"{split} {rows:,}" for split, rows in self.rows.items() if rows))
         lines += [f"  {number:,} x warning {gap_text(column)}" for column, number in self.gaps.items()]
+        lines += [f"  {told}" for told in masking_told(self)]
         lines.append(f"  {self.tokens:,} training tokens ({self.encoding}), longest example {self.longest:,}")
         for split, report in self.checks.items():
             found = [(number, severity, code) for (severity, code), number in report.counts.items()]
@@ -110,6 +113,7 @@ class DatasetReport:
             "longest": self.longest,
             "encoding": self.encoding,
             "overlap": None if self.overlap is None else dict(self.overlap),
+            "private": None if self.private is None else dict(self.private),
             "checks": {split: report.to_dict() for split, report in self.checks.items()},
         }
 
@@ -136,6 +140,7 @@ def figures(report: DatasetReport) -> str:
     rows += [(f"dropped: {reason}", f"{number:,}") for reason, number in report.dropped.items()]
     rows += [(f"answers with nothing in place of {{{name}}}", f"{number:,}") for name, number in report.gaps.items()]
     rows += [(split, f"{number:,}") for split, number in report.rows.items() if number]
+    rows += [("secrets and personal data", told) for told in masking_told(report)]
     rows.append((f"training tokens ({report.encoding})", f"{report.tokens:,}"))
     if report.overlap is not None and "in_more_than_one_split" in report.overlap:
         rows.append(("normalised texts in more than one split", f"{report.overlap['in_more_than_one_split']:,}"))
@@ -156,6 +161,18 @@ def _where(report: CheckReport, code: str, number: int) -> str:
     found = [str(problem.line) for problem in report.problems if problem.code == code and problem.line is not None]
     more = ", ..." if number > _LINES else ""
     return f" (line{'' if number == 1 else 's'} {', '.join(found[:_LINES])}{more})" if found else ""
+
+
+def masking_told(report: DatasetReport) -> list[str]:
+    """What was covered, and what stands in the files all the same."""
+    if report.private is None:
+        return []
+    covered = ", ".join(f"{number:,} {kind}" for kind, number in report.private["masked"].items())
+    told = [f"covered: {covered or 'nothing, for nothing was found'}"]
+    places = "; ".join(report.private["places"][:_LINES])
+    for kind, number in report.private["left"].items():
+        told.append(f"warning: {number:,} {kind} was found in the written files all the same: {places}")
+    return told
 
 
 def gap_text(column: str) -> str:
