@@ -18,14 +18,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from ragtune import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from typer._click.core import Context
+
     from ragtune.local import LocalBackend
 
+_REPAIRS = "--fix-by-name"
 NOT_WELL, NO_KEY, STOPPED = 1, 3, 130
 _HOW_TO_GIVE_A_KEY = (
     "set OPENAI_API_KEY in the environment, or name a file that holds the key with --key-file FILE; `ragtune serve` "
@@ -80,7 +84,16 @@ def _root(
     """Take static knowledge through the whole life of a fine-tune."""
 
 
-@app.command()
+class _CheckCommand(TyperCommand):
+    """Takes `--fix` and `--fix=NAME`; an option whose value may be missing would swallow the file behind it."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Send what stands behind `--fix=` to an option of its own."""
+        named = [f"{_REPAIRS}={arg.removeprefix('--fix=')}" if arg.startswith("--fix=") else arg for arg in args]
+        return super().parse_args(ctx, named)
+
+
+@app.command(cls=_CheckCommand)
 def check(
     files: Annotated[list[Path], typer.Argument(help="Training files (JSONL).")],
     format: Annotated[Format | None, typer.Option(help="Record kind; default: that of the first record.")] = None,
@@ -89,7 +102,13 @@ def check(
     min_examples: Annotated[
         int, typer.Option(min=0, help="Fewer are an error; a validation file may be shorter than a training file.")
     ] = 10,
-    fix: Annotated[bool, typer.Option("--fix", help="Write a repaired copy beside each file.")] = False,
+    fix: Annotated[
+        bool,
+        typer.Option(
+            "--fix", help="Write a repaired copy beside each file; --fix=NAME,... also what a suggestion names."
+        ),
+    ] = False,
+    repairs: Annotated[list[str] | None, typer.Option(_REPAIRS, hidden=True)] = None,
     privacy: Annotated[
         bool, typer.Option("--privacy", help="Report secrets and personal data, too, masked (extra privacy).")
     ] = False,
@@ -106,6 +125,7 @@ def check(
     from ragtune.errors import DatasetError
 
     well = True
+    names = [name for given in repairs or () for name in given.split(",")]
     for path in files:
         with _plain_errors():
             try:
@@ -115,7 +135,7 @@ def check(
                     model=model,
                     max_problems=max_problems,
                     min_examples=min_examples,
-                    fix=fix,
+                    fix=names or fix,
                     privacy=privacy,
                     mask=mask,
                 )
@@ -125,7 +145,7 @@ def check(
                 well = False
                 continue
             typer.echo(json.dumps(report.to_dict()) if as_json else str(report))
-            if (fix or mask) and report.fixed is None and not as_json:
+            if (fix or names or mask) and report.fixed is None and not as_json:
                 typer.echo(f"{path}: nothing in it can be repaired without its author; no copy was written")
             well = well and report.ok
     if not well:

@@ -45,7 +45,7 @@ def test_json_is_one_object_per_file_and_fix_names_the_copy(tmp_path: Path) -> N
     """What a script reads."""
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(PLAIN % (n, n) for n in "abcdefghijkl"))
-    done = CliRunner().invoke(app, ["check", str(path), "--json", "--fix"])
+    done = CliRunner().invoke(app, ["check", "--json", "--fix=prompt-suffix,completion-space", str(path)])
     assert done.exit_code == 0
     values = json.loads(done.output)
     assert values["fixed"] == str(tmp_path / "pairs_prepared.jsonl")

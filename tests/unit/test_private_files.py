@@ -75,13 +75,16 @@ def test_a_masked_copy_holds_no_private_data(tmp_path: Path) -> None:
     assert not [item for item in check_file(copy, privacy=True).problems if item.code.startswith("private")]
 
 
-def test_a_masked_copy_of_pairs_follows_the_legacy_rules_too(tmp_path: Path) -> None:
+def test_a_masked_copy_of_pairs_is_repaired_by_name_too(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     pairs = [{"prompt": f"Who is {n}?", "completion": f"It is {n}, {MAIL}."} for n in "abcdefghijkl"]
     path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    copy = check_file(path, mask=True, fix=["completion-prefix", "completion-space"]).fixed
+    assert copy is not None
+    assert json.loads(copy.read_bytes().splitlines()[0])["completion"] == " a, [EMAIL]."
     copy = check_file(path, mask=True).fixed
     assert copy is not None
-    assert json.loads(copy.read_bytes().splitlines()[0])["completion"].startswith(" a, [EMAIL]")
+    assert json.loads(copy.read_bytes().splitlines()[0])["completion"] == "It is a, [EMAIL]."
 
 
 def test_deep_and_odd_lines_are_searched_and_masked(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from ragtune.checks.file_rules import (
     name_problems,
     size_problems,
 )
-from ragtune.checks.fixing import write_fixed
+from ragtune.checks.fixing import Fixed, repairs_of, write_fixed
 from ragtune.checks.legacy import Profile
 from ragtune.checks.private import masked_path, private_faults
 from ragtune.checks.problems import Problem, ProblemList
@@ -30,6 +30,8 @@ from ragtune.records import FORMATS, JsonObject, RecordFault, RecordFormat, path
 from ragtune.tokens import RecordCounter, counter_for
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ragtune.catalog import ModelInfo
     from ragtune.privacy import Scanner
 
@@ -41,7 +43,7 @@ def check_file(
     model: str | None = None,
     max_problems: int = 1000,
     min_examples: int = MIN_EXAMPLES,
-    fix: bool = False,
+    fix: bool | str | Sequence[str] = False,
     privacy: bool = False,
     mask: bool = False,
     catalogue: catalog.Catalog | None = None,
@@ -55,15 +57,17 @@ def check_file(
         max_problems: how many problems the report keeps; the rest is counted.
         min_examples: fewer examples than this are an error. A training file needs 10 (OpenAI's number); a validation
             file may be shorter: pass 1.
-        fix: write a repaired copy beside the file, see `ragtune.checks.write_fixed`; `report.fixed` is its path, None
-            when there was nothing that could be repaired by itself.
+        fix: write a repaired copy beside the file, checked again before it is handed out; `report.fixed` is its path,
+            None when there was nothing that could be repaired by itself. True changes no word. What does is applied by
+            name, as the suggestions say it with their before and after: `fix=["prompt-suffix", "completion-space"]`.
         privacy: report secrets and personal data, too, see `ragtune.privacy`; the report shows no such value whole, in
             no other message either. Needs the extra `privacy`.
         mask: put `[EMAIL]` and the like in their place in the repaired copy; takes `fix` and `privacy` as given.
         catalogue: facts about models; None takes those that ship with this version.
 
     Raises:
-        DatasetError: there is no such file, it is a folder, or it cannot be read; or the copy cannot be written.
+        DatasetError: there is no such file, it is a folder, or it cannot be read; or the copy cannot be written; or
+            `fix` names no repair.
         MissingExtraError: `privacy` or `mask` without the extra `privacy`.
 
     Example:
@@ -83,16 +87,31 @@ def check_file(
         raise DatasetError(f"format {format!r} is not one of {', '.join(FORMATS)}")
     info = None if model is None else (catalogue or catalog.load()).find(model)
     scanner = _scanner() if privacy or mask else None
-    with open_training_file(path) as file:
-        problems = ProblemList(max_problems, scanner.mask if scanner else None)
-        check = _Pass(problems=problems, format=format, info=info, scanner=scanner)
-        check.read(file)
-        size = file.tell()
-    check.finish(path, size, model, min_examples)
+    repairs = repairs_of(fix)
+
+    def passed(at: Path, called: Path, scanner: Scanner | None) -> _Pass:
+        with open_training_file(at) as file:
+            problems = ProblemList(max_problems, scanner.mask if scanner else None)
+            check = _Pass(problems=problems, format=format, info=info, scanner=scanner)
+            check.read(file)
+            check.finish(called, check.offset, model, min_examples)
+        return check
+
+    check = passed(path, path, scanner)
+    fixed = Fixed(path=None)
+    if fix or mask:
+        fixed = write_fixed(
+            path,
+            check.format,
+            lambda copy, called: passed(copy, called, None).problems.counts,
+            counts=check.problems.counts,
+            repairs=repairs,
+            mask=scanner.mask if scanner and mask else None,
+        )
     stats = CheckStats(
         examples=check.examples,
         format=check.format,
-        bytes=size,
+        bytes=check.offset,
         tokens=check.tokens if check.counter else None,
         longest=check.longest if check.counter else None,
         encoding=info.encoding if info and check.counter else None,
@@ -103,7 +122,8 @@ def check_file(
         counts=check.problems.counts,
         stats=stats,
         model=model,
-        fixed=write_fixed(path, check.format, scanner.mask if scanner and mask else None) if fix or mask else None,
+        fixed=fixed.path,
+        left_out=fixed.left_out,
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ragtune.checks.problems import Problem, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
 SEPARATORS = (" ->", "\n\n###\n\n", "\n\n===\n\n", "\n\n---\n\n", "\n\n===>\n\n", "\n\n--->\n\n")
 LAST_SEPARATOR = "\n\n### =>\n\n"
@@ -25,6 +25,17 @@ LONG_PAIR = 10_000
 LONG_SEPARATOR = 10
 LONG_PROMPT_PREFIX = 12
 LONG_COMPLETION_PREFIX = 5
+_SHOWN = 40
+# What touches words is done by name alone, in this order; each name with the suggestion that tells of it, and its hint.
+REPAIRS = {
+    "prompt-prefix": ("common-prompt-prefix", "remove it: it teaches nothing"),
+    "completion-prefix": ("common-completion-prefix", "remove it, keep one leading space"),
+    "prompt-case": ("many-capitals", "write them in lower case"),
+    "completion-case": ("many-capitals", "write them in lower case"),
+    "completion-space": ("no-leading-space", "start each with one: words are cut into tokens that way"),
+    "prompt-suffix": ("no-separator", "add it to every prompt, in training and when asking"),
+    "completion-suffix": ("no-stop-sequence", "add it to every completion and ask with stop=[it]"),
+}
 _NO_CAPITALS = bytes(code for code in range(128) if not chr(code).isupper())
 _NO_SMALL_LETTERS = bytes(code for code in range(128) if not chr(code).islower())
 
@@ -101,6 +112,8 @@ class Profile:
     letters: dict[str, int] = field(default_factory=lambda: {"prompt": 0, "completion": 0})
     long: int = 0
     without_space: int = 0
+    _first: tuple[str, str] = ("", "")
+    _bare: tuple[str, str] = ("", "")
     _seen: set[bytes] = field(default_factory=set)
 
     def add(self, prompt: str, completion: str) -> bool:
@@ -110,12 +123,16 @@ class Profile:
         if pair in self._seen:
             return False
         self._seen.add(pair)
+        if not self.rows:
+            self._first = prompt, completion
         self.rows += 1
         self.prompts.add(prompt)
         self.completions.add(completion)
         self.newline_in_prompt = self.newline_in_prompt or "\n" in prompt
         self.long += len(prompt) + len(completion) > LONG_PAIR
-        self.without_space += not completion.startswith((" ", "\n"))
+        if not completion.startswith((" ", "\n")):
+            self._bare = (prompt, completion) if not self.without_space else self._bare
+            self.without_space += 1
         for key, text in (("prompt", prompt), ("completion", completion)):
             upper, letters = _capitals(text)
             self.upper[key] += upper
@@ -146,14 +163,14 @@ class Profile:
 
     @property
     def prompt_prefix(self) -> str:
-        """The long start that all prompts share, which teaches nothing."""
-        prefix = self.prompts.prefix or ""
+        """The long start that all prompts share, which teaches nothing; whole words."""
+        prefix = _whole_words(self.prompts.prefix or "")
         return prefix if len(prefix) > LONG_PROMPT_PREFIX and len(self.prompts.distinct) > 1 else ""
 
     @property
     def completion_prefix(self) -> str:
-        """The start that all completions share."""
-        prefix = self.completions.prefix or ""
+        """The start that all completions share; whole words."""
+        prefix = _whole_words(self.completions.prefix or "")
         return prefix if len(prefix.strip()) >= LONG_COMPLETION_PREFIX and len(self.completions.distinct) > 1 else ""
 
     def shouted(self, key: str) -> bool:
@@ -171,7 +188,7 @@ class Profile:
             yield _said("identical-prompts", "all prompts are the same: they tell nothing apart", "vary them", "error")
         elif self.separator is not None:
             text = f"prompts do not end in a common separator; {self.separator!r} occurs in none of them"
-            yield _said("no-separator", text, "add it to every prompt, in training and when asking")
+            yield self._offered("prompt-suffix", text)
         elif len(self.prompts.suffix) > LONG_SEPARATOR and self.rows > 1:
             text = f"all prompts end in {self.prompts.suffix[-40:]!r}, which is long for a separator"
             yield _said("long-separator", text, "use a short one such as '\\n\\n###\\n\\n'")
@@ -182,19 +199,19 @@ class Profile:
             yield _said("identical-completions", "all completions are the same", "vary them", "error")
         elif self.stop is not None:
             text = f"completions do not end in a common stop sequence; {self.stop!r} occurs in none of them"
-            yield _said("no-stop-sequence", text, "add it to every completion and ask with stop=[it]")
+            yield self._offered("completion-suffix", text)
         elif self.rows > 1 and self.task == "conditional" and self.completions.suffix_stands_inside:
             text = f"{self.completions.suffix[-40:]!r}, in which all completions end, stands inside some as well"
             yield _said("repeated-stop-sequence", text, "end them in something that occurs nowhere else")
         if self.prompt_prefix:
             text = f"all prompts start with {self.prompt_prefix[:40]!r}"
-            yield _said("common-prompt-prefix", text, "remove it: it teaches nothing")
+            yield self._offered("prompt-prefix", text)
         if self.completion_prefix:
             text = f"all completions start with {self.completion_prefix[:40]!r}"
-            yield _said("common-completion-prefix", text, "remove it, keep one leading space")
+            yield self._offered("completion-prefix", text)
         if self.without_space:
             text = f"{self.without_space:,} completion(s) do not start with a space"
-            yield _said("no-leading-space", text, "start each with one: words are cut into tokens that way")
+            yield self._offered("completion-space", text)
 
     def _content(self) -> Iterator[Problem]:
         """Numbers, lengths, capitals."""
@@ -207,30 +224,59 @@ class Profile:
         for key in ("prompt", "completion"):
             if self.shouted(key):
                 text = f"more than a third of the letters in {key}s are capitals"
-                yield _said("many-capitals", text, "write them in lower case")
+                yield self._offered(f"{key}-case", text)
         if self.task == "classification" and self.rows >= FEW_EXAMPLES:
             kept = max(self.rows - 1000, int(self.rows * 0.8))
             text = f"{len(self.completions.distinct)} distinct completions: this looks like classification"
             yield _said("classification", text, f"hold some rows back for validation, for example {self.rows - kept:,}")
 
-    def repaired(self, prompt: str, completion: str) -> dict[str, str]:
-        """A pair as the suggestions would have it."""
-        prompt = prompt.removeprefix(self.prompt_prefix)
-        completion = completion.removeprefix(self.completion_prefix)
-        prompt = prompt.lower() if self.shouted("prompt") else prompt
-        completion = completion.lower() if self.shouted("completion") else completion
-        if not completion.startswith((" ", "\n")):
+    def repaired(self, prompt: str, completion: str, repairs: Collection[str]) -> dict[str, str]:
+        """A pair as the named suggestions would have it."""
+        if "prompt-prefix" in repairs:
+            prompt = _without(self.prompt_prefix, prompt)
+        if "completion-prefix" in repairs:
+            completion = _without(self.completion_prefix, completion)
+        if "prompt-case" in repairs and self.shouted("prompt"):
+            prompt = prompt.lower()
+        if "completion-case" in repairs and self.shouted("completion"):
+            completion = completion.lower()
+        if "completion-space" in repairs and not completion.startswith((" ", "\n")):
             completion = " " + completion
-        return {"prompt": prompt + (self.separator or ""), "completion": completion + (self.stop or "")}
+        if "prompt-suffix" in repairs:
+            prompt += self.separator or ""
+        if "completion-suffix" in repairs:
+            completion += self.stop or ""
+        return {"prompt": prompt, "completion": completion}
+
+    def _offered(self, name: str, message: str) -> Problem:
+        """The suggestion that a repair follows, with a text before and after it."""
+        code, hint = REPAIRS[name]
+        pair = self._bare if name == "completion-space" else self._first
+        key = name.partition("-")[0]
+        before, after = dict(zip(("prompt", "completion"), pair, strict=True)), self.repaired(*pair, (name,))
+        cut = _end if name.endswith("-suffix") else _start
+        return _said(code, message, f"{hint}; --fix={name} makes {cut(after[key])!r} of {cut(before[key])!r}")
 
 
-def texts_of(record: Mapping[str, object]) -> tuple[str, str] | None:
-    """The prompt and completion of a dict, whatever the case of its keys; None when there is nothing to learn."""
-    lowered = {str(key).strip().lower(): value for key, value in record.items()}
-    prompt, completion = lowered.get("prompt", ""), lowered.get("completion")
-    if isinstance(prompt, str) and isinstance(completion, str) and completion.strip():
-        return prompt, completion
-    return None
+def _whole_words(prefix: str) -> str:
+    """The beginning of a text up to its last white space: what follows may be a piece of a word."""
+    return prefix[: len(prefix) - len(prefix.split()[-1])] if prefix.strip() and not prefix[-1].isspace() else prefix
+
+
+def _without(prefix: str, text: str) -> str:
+    rest = text.removeprefix(prefix)
+    # Nothing is no text, and the one space in front belongs to the first word.
+    if rest == text or not rest.strip():
+        return text
+    return (" " if text.startswith(" ") and not rest.startswith(" ") else "") + rest
+
+
+def _start(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
+def _end(text: str) -> str:
+    return text if len(text) <= _SHOWN else "…" + text[-_SHOWN:]
 
 
 def _said(code: str, message: str, hint: str, severity: Severity = "suggestion") -> Problem:

@@ -71,7 +71,7 @@ class ProblemList:
         kept = self._kept[problem.severity]
         if len(kept) < self._limit:
             if self._mask is not None:
-                problem = replace(problem, message=self._mask(problem.message))
+                problem = replace(problem, message=self._mask(problem.message), hint=self._mask(problem.hint))
             kept.append(problem)
 
     def kept(self) -> tuple[Problem, ...]:

@@ -64,6 +64,8 @@ class CheckReport:
         counts: how many problems each rule found, `(severity, code) -> number`; counts what is not kept, too.
         stats: figures of the file.
         model: the model it was checked for, or None.
+        fixed: the repaired copy, or None.
+        left_out: steps of the repair that would have made a new problem, so the copy is without them.
 
     Example:
         ```python
@@ -85,6 +87,7 @@ class CheckReport:
     stats: CheckStats
     model: str | None = None
     fixed: Path | None = field(default=None)
+    left_out: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -120,6 +123,10 @@ class CheckReport:
                 lines.append(f"{self.path}: {_number(hidden, f'more {severity}')} [{code}] counted, not listed")
         if self.fixed is not None:
             lines.append(f"{self.path}: a repaired copy was written to {self.fixed}")
+        if self.left_out:
+            lines.append(
+                f"{self.path}: left out of the repair, as new problems would follow: {', '.join(self.left_out)}"
+            )
         return "\n".join([*lines, self.summary()])
 
     def to_html(self) -> str:
@@ -146,6 +153,7 @@ class CheckReport:
             ],
             "problems": [asdict(problem) for problem in self.problems],
             "fixed": None if self.fixed is None else str(self.fixed),
+            "left_out": list(self.left_out),
         }
 
 
