@@ -125,3 +125,23 @@ except ragtune.errors.MissingExtraError as error:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "pip install 'ragtune[privacy]'" in done.stdout
+
+
+def test_a_masked_copy_is_written_even_where_all_answers_become_the_same(tmp_path: Path) -> None:
+    """Nobody who asks for it wants the addresses instead."""
+    path = tmp_path / "contacts.jsonl"
+    pairs = [{"prompt": f"Who is {n}? ->", "completion": f" {n}.b@nordwind-fiktiv.de\n"} for n in "abcdefghijkl"]
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    copy = check_file(path, mask=True).fixed
+    assert copy is not None
+    assert copy.read_text().count('" [EMAIL]\\n"') == 12
+
+
+def test_a_masked_copy_keeps_numbers_doubled_keys_and_spaces(tmp_path: Path) -> None:
+    """Only the texts change."""
+    line = '{"messages": [{"role": "user", "content": "%s"}],  "answer": %d, "x": 1e400, "x": 1}'
+    path = tmp_path / "t.jsonl"
+    path.write_text(line % (MAIL, 2**100) + "\n")
+    copy = check_file(path, mask=True).fixed
+    assert copy is not None
+    assert copy.read_text() == line % ("[EMAIL]", 2**100) + "\n"
