@@ -135,6 +135,8 @@ def main() -> None:
             if fault is not None:
                 faults[fault] += 1
                 print(f"file {number}, {names}: {fault}\n{path.read_bytes()[:2000]!r}")
+            if number % 1_000 == 999:
+                print(f"{number + 1:,} files, {copies:,} copies, {faults.total()} faults", flush=True)
     seconds = time.perf_counter() - started
     print(f"{args.files:,} files, {copies:,} copies, faults: {dict(faults) or 'none'}, in {seconds:.0f} s")
     print(f"steps left out: {dict(left_out)}")

@@ -53,11 +53,23 @@ def masked_json(data: bytes, mask: Callable[[str], str]) -> bytes:
     return _TOKEN.sub(partial(_covered, mask), data)
 
 
+def texts_in_json(data: bytes) -> Iterator[str]:
+    """Each text in valid JSON, and each long number, as `masked_json` sees them."""
+    for match in _TOKEN.finditer(data):
+        if match[1] is None:
+            yield _text_of(match[0])
+
+
+def _text_of(token: bytes) -> str:
+    text: str = orjson.loads(token) if token.startswith(b'"') else token.decode()
+    return text
+
+
 def _covered(mask: Callable[[str], str], match: re.Match[bytes]) -> bytes:
     token = match[0]
     if match[1] is not None:
         return token
-    text = orjson.loads(token) if token.startswith(b'"') else token.decode()
+    text = _text_of(token)
     covered = mask(text)
     # What takes the place of a number is a text.
     return token if covered == text else escape_line_separators(orjson.dumps(covered))
