@@ -81,7 +81,7 @@ def test_every_text_of_a_record_that_a_function_makes_is_masked(tmp_path: Path, 
 def assert_masked(built: rt.Dataset) -> None:
     for path in built.folder.iterdir():
         assert MAIL not in path.read_text(encoding="utf-8"), path.name
-    assert "[EMAIL]" in built.train.path.read_text()  # type: ignore[union-attr]
+    assert "[EMAIL]" in built.train.path.read_text()
     assert built.manifest["private"]["left"] == {}
     assert built.manifest["private"]["masked"]["email"] > 0
     assert built.system is None or MAIL not in built.system
@@ -100,6 +100,15 @@ def test_constants_and_joins_of_a_template_are_masked_in_records_manifest_and_co
     assert [message.text for message in first.messages][1:] == ["Question 0? ([EMAIL])", "Write to [EMAIL]."]
     assert built.token_counts("o200k_base") == rt.Dataset.from_files(built.train.path).token_counts("o200k_base")  # type: ignore[arg-type]
     assert MAIL not in str(chat.preview(1))
+
+
+def test_a_key_stays_and_is_told(tmp_path: Path) -> None:
+    """Graders read reference fields by their names; whoever makes names of addresses learns of it."""
+    record = {"messages": [{"role": "user", "content": "Who?"}], "of": {MAIL: "yes", "b": MAIL}}
+    rows = rt.DatasetBuilder.from_rows([{"n": n} for n in range(3)]).mask_private()
+    built = rows.records(lambda row: record).build(tmp_path / "out")
+    private = built.manifest["private"]
+    assert private == {"masked": {"email": 3}, "left": {"email": 1}, "places": ["train.jsonl line 1, a key: email"]}
 
 
 def test_kinds_and_allowed_values_are_the_users_choice(tmp_path: Path) -> None:

@@ -60,6 +60,13 @@ def texts_in_json(data: bytes) -> Iterator[str]:
             yield _text_of(match[0])
 
 
+def keys_in_json(data: bytes) -> Iterator[str]:
+    """Each key in valid JSON; they stay, but somebody may have made them of data."""
+    for match in _TOKEN.finditer(data):
+        if match[1] is not None:
+            yield _text_of(match[0].removesuffix(match[1]))
+
+
 def _text_of(token: bytes) -> str:
     text: str = orjson.loads(token) if token.startswith(b'"') else token.decode()
     return text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import orjson
 
-from ragtune.checks.private import masked_json, texts_in_json
+from ragtune.checks.private import keys_in_json, masked_json, masked_path, texts_in_json
 from ragtune.checks.texts import texts_with_paths
 from ragtune.records import path_text
 
@@ -112,10 +112,10 @@ class Leftovers:
 
 
 def left_in(files: Sequence[Path], scanner: Scanner) -> Leftovers:
-    """Scan every text of finished files."""
+    """Scan every text and every key of finished files."""
     counts: Counter[str] = Counter()
     places: list[str] = []
-    for piece in _in_pieces(_texts_of(files), lambda item: len(item[-1])):
+    for piece in _in_pieces(_texts_of(files, scanner), lambda item: len(item[-1])):
         if not scanner.scan(_BETWEEN.join(dict.fromkeys(text for _, text in piece))):
             continue
         for place, text in piece:
@@ -126,14 +126,18 @@ def left_in(files: Sequence[Path], scanner: Scanner) -> Leftovers:
     return Leftovers(counts=dict(counts), places=tuple(places))
 
 
-def _texts_of(files: Sequence[Path]) -> Iterator[tuple[Callable[[], str], str]]:
-    """Every text of finished files, with what names its place."""
+def _texts_of(files: Sequence[Path], scanner: Scanner) -> Iterator[tuple[Callable[[], str], str]]:
+    """Every text and every new key of finished files, with what names its place."""
+    keys: set[str] = set()
     for file in files:
         with file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 for path, text in texts_with_paths(orjson.loads(line)):
-                    yield partial(_place, file.name, number, path), text
+                    yield partial(_place, file.name, number, path, scanner), text
+                for key in {*keys_in_json(line)} - keys:
+                    keys.add(key)
+                    yield partial("{} line {}, a key".format, file.name, number), key
 
 
-def _place(file: str, number: int, path: tuple[str | int, ...]) -> str:
-    return f"{file} line {number}, {path_text(path)}"
+def _place(file: str, number: int, path: tuple[str | int, ...], scanner: Scanner) -> str:
+    return f"{file} line {number}, {path_text(masked_path(path, scanner.mask))}"
