@@ -275,9 +275,9 @@ def serve(
     with _plain_errors():
         from ragtune._keys import read_key
         from ragtune.local import serve as run_backend
-        from ragtune.local.account import KEY_FILE, WEBHOOK_SECRET_FILE, keeps_hash
-        from ragtune.local.account import new_key as make_key
-        from ragtune.local.guard import LOOPBACK
+        from ragtune.local.auth.account import KEY_FILE, WEBHOOK_SECRET_FILE, keeps_hash
+        from ragtune.local.auth.account import new_key as make_key
+        from ragtune.local.http.limits import LOOPBACK
 
         if new_key and (key_file or host in LOOPBACK):
             message = "is for a --host that other machines can reach, and without --key-file"
@@ -387,7 +387,7 @@ def _pair(text: str, *, option: str, example: str) -> tuple[str, str]:
 
 def _check_names(bases: dict[str, str], aliases: dict[str, str]) -> None:
     from ragtune.errors import BackendError
-    from ragtune.local.names import BaseModels
+    from ragtune.local.models.registry import BaseModels
 
     try:
         BaseModels(extra=bases, aliases=aliases).check()

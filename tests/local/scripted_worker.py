@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from ragtune.train.events import append, seal
-from ragtune.train.lifeline import FolderHeldError, hold
 from ragtune.train.spec import EXIT_HELD, TrainSpec
+from ragtune.train.stop import FolderHeldError, hold
 
 
 def main() -> int:

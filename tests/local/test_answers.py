@@ -272,7 +272,7 @@ def test_more_questions_than_the_server_bears_are_sent_away(
     answering: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """429 with the headers that tell clients to come back; the official client does."""
-    monkeypatch.setattr("ragtune.local.answering.MAX_OPEN_CHOICES", 1)
+    monkeypatch.setattr("ragtune.local.inference.MAX_OPEN_CHOICES", 1)
     shared: Any = {"model": "tiny-random", "prompt": "Once", "temperature": 2}
     stream = answering.completions.create(**shared, max_tokens=1500, stream=True)
     next(iter(stream))

@@ -14,7 +14,7 @@ import pytest
 
 from ragtune.errors import BackendError
 from ragtune.local.engine import Engine, GenerateRequest
-from ragtune.local.engine.models import LoadedBase, Models
+from ragtune.local.engine.model_cache import LoadedBase, Models
 from ragtune.modelling.base_model import load_model, load_tokenizer, quiet
 from ragtune.modelling.bases import resolve_base
 

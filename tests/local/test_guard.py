@@ -14,7 +14,8 @@ from pathlib import Path
 import openai
 import pytest
 
-from ragtune.local import LocalBackend, guard, protocol
+from ragtune.local import LocalBackend
+from ragtune.local.http import limits, protocol
 from tests.local.kit import trainer
 
 FORM = b"multipart/form-data; boundary=x"
@@ -89,7 +90,7 @@ def test_no_page_of_another_site_may_read_or_send(backend: LocalBackend) -> None
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deadlines that a test can wait for."""
     monkeypatch.setattr(protocol, "HEAD_S", 0.4)
-    monkeypatch.setattr(guard, "BODY_GRACE_S", 0.4)
+    monkeypatch.setattr(limits, "BODY_GRACE_S", 0.4)
 
 
 @pytest.mark.usefixtures("hurried")
@@ -136,7 +137,7 @@ def test_a_body_that_drips_in_is_given_up(backend: LocalBackend, line: str) -> N
 @pytest.mark.usefixtures("hurried")
 def test_a_slow_body_that_keeps_its_pace_is_taken(backend: LocalBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     """20 kB in a second, where a body may take 0.4 s and 0.1 s for each 2 kB."""
-    monkeypatch.setattr(guard, "BODY_BYTES_PER_S", 20_000)
+    monkeypatch.setattr(limits, "BODY_BYTES_PER_S", 20_000)
     end = b'\r\n--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nfine-tune\r\n--x--\r\n'
     with connection(backend) as sock:
         length = len(BEGIN) + 20_000 + len(end)
@@ -216,7 +217,7 @@ def test_huge_headers_are_refused(backend: LocalBackend, client: openai.OpenAI, 
     for headers in ({"x": "y" * size}, {f"x{number}": "y" * 50 for number in range(size // 50)}):
         status, _, body = ask(backend, head(backend, **headers))
         assert status in (200, 400, 431, 0)
-        assert status != 200 or size <= guard.MAX_HEAD_BYTES
+        assert status != 200 or size <= limits.MAX_HEAD_BYTES
         assert not body or "error" in json.loads(body) or status == 200
     assert client.models.list().data
 

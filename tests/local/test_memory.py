@@ -11,7 +11,7 @@ import pytest
 from ragtune.errors import BackendError
 from ragtune.local import LocalBackend
 from ragtune.local.engine import Engine
-from ragtune.local.memory import memory_bytes
+from ragtune.local.engine.memory import memory_bytes
 from ragtune.modelling.bases import resolve_base
 from ragtune.modelling.memory import usable_memory
 

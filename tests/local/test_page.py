@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from ragtune.local import LocalBackend
-from ragtune.local.page.door import Door, safe_next
+from ragtune.local.auth.sessions import Sessions, safe_next
 from ragtune.local.page.rendering import FOLDER
 from ragtune.testing import ScriptedBackend
 from tests.local.kit import create, rows, upload, wait_for
@@ -102,9 +102,9 @@ def test_the_form_never_leads_to_another_host(path: str) -> None:
 
 
 def test_old_sessions_go_when_there_are_too_many() -> None:
-    door = Door()
-    tokens = [door.open() for _ in range(1_001)]
-    admitted = [door.admits(scope(token)) for token in (tokens[0], tokens[1], tokens[-1])]
+    sessions = Sessions()
+    tokens = [sessions.open() for _ in range(1_001)]
+    admitted = [sessions.admits(scope(token)) for token in (tokens[0], tokens[1], tokens[-1])]
     assert admitted == [False, True, True]
 
 

@@ -16,7 +16,7 @@ import openai
 import pytest
 
 from ragtune.errors import BackendError
-from ragtune.local import LocalBackend, webhooks
+from ragtune.local import LocalBackend
 from tests.local.kit import create, rows, trainer, until, upload, wait_for
 
 SIGN = openai.OpenAI(api_key="none", base_url="http://127.0.0.1:9/v1").webhooks

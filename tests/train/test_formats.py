@@ -8,9 +8,9 @@ import pytest
 
 from ragtune.modelling.hardware import Placement, this_machine
 from ragtune.train.fit import TooLargeError, fit
-from ragtune.train.lifeline import StopRequest
 from ragtune.train.placement import SPEC_FILE, settled
 from ragtune.train.spec import EXIT_OK, TrainSpec
+from ragtune.train.stop import StopRequest
 
 from .conftest import MakeSpec
 from .test_run import failure, losses, read, run

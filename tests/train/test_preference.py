@@ -20,8 +20,8 @@ import pytest
 
 from ragtune.modelling.encoder import IGNORED, Encoder
 from ragtune.train.data import TrainingFileError, load_pairs
-from ragtune.train.lifeline import StopRequest
 from ragtune.train.spec import EXIT_OK, TrainSpec
+from ragtune.train.stop import StopRequest
 
 from .conftest import MakeSpec, chat_lines, write_lines
 from .test_run import failure, losses, read, run

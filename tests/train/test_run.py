@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from ragtune.train import events
-from ragtune.train.lifeline import StopRequest, hold
 from ragtune.train.spec import EXIT_FAILED, EXIT_HELD, EXIT_OK, TrainSpec
+from ragtune.train.stop import StopRequest, hold
 
 from .conftest import MakeSpec, chat_lines, write_lines
 

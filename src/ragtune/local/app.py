@@ -14,13 +14,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route
 
-from ragtune.local.guard import refuse, timed
-from ragtune.local.handlers import answers, files, jobs, models, uploads
+from ragtune.local.auth.sessions import is_open, login_path, wants_page
+from ragtune.local.handlers import completions, files, jobs, models, uploads
+from ragtune.local.http.errors import ApiError, invalid, overloaded
+from ragtune.local.http.limits import refuse, timed
+from ragtune.local.ids import new_request_id
 from ragtune.local.page import ROUTES as PAGES
-from ragtune.local.page.door import is_open, login_path, wants_page
 from ragtune.local.page.rendering import render
 from ragtune.local.store.paging import UnknownCursorError
-from ragtune.local.wire import ApiError, invalid, new_request_id, overloaded
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -54,8 +55,8 @@ _ROUTES = (
     Route("/v1/models", models.list_, methods=["GET"]),
     Route("/v1/models/{model:path}", models.retrieve, methods=["GET"]),
     Route("/v1/models/{model:path}", models.delete, methods=["DELETE"]),
-    Route("/v1/chat/completions", answers.chat, methods=["POST"]),
-    Route("/v1/completions", answers.completion, methods=["POST"]),
+    Route("/v1/chat/completions", completions.chat, methods=["POST"]),
+    Route("/v1/completions", completions.completion, methods=["POST"]),
 )
 
 
@@ -84,7 +85,7 @@ class _Gate:
     def __init__(self, app: ASGIApp, services: Services) -> None:
         self._app = app
         self._account = services.account
-        self._door = services.door
+        self._sessions = services.sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -121,7 +122,7 @@ class _Gate:
     def _refuse(self, scope: Scope) -> Response | None:
         given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         scheme, _, key = given.partition(" ")
-        if not given and (is_open(scope["path"]) or self._door.admits(scope)):
+        if not given and (is_open(scope["path"]) or self._sessions.admits(scope)):
             return None
         if not given and wants_page(scope):
             return RedirectResponse(login_path(scope), status_code=303)

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ragtune.errors import BackendError
-from ragtune.local.account import Account, keeps_hash, open_account, webhook_secret
-from ragtune.local.answering import Answering, AnsweringEngine
 from ragtune.local.app import make_app
-from ragtune.local.folder import FolderLock
-from ragtune.local.guard import LOOPBACK
-from ragtune.local.memory import memory_bytes
-from ragtune.local.names import BaseModels
-from ragtune.local.page import Door
-from ragtune.local.queue import Queue
-from ragtune.local.server import ServerThread
+from ragtune.local.auth.account import Account, keeps_hash, open_account, webhook_secret
+from ragtune.local.auth.sessions import Sessions
+from ragtune.local.engine.memory import memory_bytes
+from ragtune.local.folder_lock import FolderLock
+from ragtune.local.http.limits import LOOPBACK
+from ragtune.local.http.server import ServerThread
+from ragtune.local.inference import AnsweringEngine, Inference
+from ragtune.local.models.registry import BaseModels
+from ragtune.local.runner.queue import Queue
 from ragtune.local.services import Services
 from ragtune.local.store import Store
-from ragtune.local.webhooks import Webhooks, check_url
+from ragtune.local.webhook_sender import WebhookSender, check_url
 from ragtune.modelling.hardware import check_wish, usable_cores
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
     from starlette.types import ASGIApp
 
-    from ragtune.local.export import Exported
+    from ragtune.local.models.exported import Exported
     from ragtune.modelling.hardware import Device, Dtype
 
 __all__ = ["LocalBackend"]
@@ -262,7 +262,7 @@ class LocalBackend:
         Raises:
             BackendError: there is no such model, the folder is there already, or the disk is full.
         """
-        from ragtune.local.export import export_model
+        from ragtune.local.models.export import export_model
 
         return export_model(model, Path(folder).resolve(), folder=self.folder, bases=self._bases, merged=merged)
 
@@ -277,7 +277,7 @@ class _Running:
     """The parts of a started backend, opened in order and closed in reverse."""
 
     def __init__(
-        self, lock: FolderLock, store: Store, services: Services, server: ServerThread, webhooks: Webhooks | None
+        self, lock: FolderLock, store: Store, services: Services, server: ServerThread, webhooks: WebhookSender | None
     ) -> None:
         self._webhooks = webhooks
         self._lock = lock
@@ -299,7 +299,7 @@ class _Running:
                     store=store,
                     bases=bases,
                     queue=backend._make_queue(store),
-                    answering=Answering(
+                    inference=Inference(
                         bases,
                         threads=backend._threads,
                         device=backend._device,
@@ -307,13 +307,13 @@ class _Running:
                         memory_bytes=backend._memory,
                         engine=backend._engine,
                     ),
-                    door=Door(),
+                    sessions=Sessions(),
                 )
                 host, port = backend._address
                 server = ServerThread(backend._make_app(services), host=host, port=port)
                 webhooks = None
                 if backend._webhook is not None:
-                    webhooks = Webhooks(store.outbox, url=backend._webhook, secret=webhook_secret(backend.folder))
+                    webhooks = WebhookSender(store.outbox, url=backend._webhook, secret=webhook_secret(backend.folder))
                     webhooks.start()
                 services.queue.start()
             except BaseException:
@@ -335,7 +335,7 @@ class _Running:
             )
         try:
             # At the same time: open streams end with the engine's last token, or are cut off when that takes long.
-            ending = threading.Thread(target=self._services.answering.close, daemon=True)
+            ending = threading.Thread(target=self._services.inference.close, daemon=True)
             ending.start()
             self.server.stop()
             ending.join()

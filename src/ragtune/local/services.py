@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ragtune.local.guard import Places
+from ragtune.local.http.slots import Slots
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from ragtune.local.account import Account
-    from ragtune.local.answering import Answering
-    from ragtune.local.names import BaseModels
-    from ragtune.local.page.door import Door
-    from ragtune.local.queue import Queue
+    from ragtune.local.auth.account import Account
+    from ragtune.local.auth.sessions import Sessions
+    from ragtune.local.inference import Inference
+    from ragtune.local.models.registry import BaseModels
+    from ragtune.local.runner.queue import Queue
     from ragtune.local.store import Store
 
 __all__ = ["Services", "services"]
@@ -29,20 +29,20 @@ class Services:
         store: files, jobs, models.
         queue: told when a job was made or changed.
         bases: the base models that are served.
-        answering: asks models.
-        uploading: places for files and parts that are being received.
-        reading: places for JSON bodies that are being read.
-        door: the browsers that have shown the key.
+        inference: asks models.
+        uploading: slots for files and parts that are being received.
+        reading: slots for JSON bodies that are being read.
+        sessions: the browsers that have shown the key.
     """
 
     account: Account
     store: Store
     queue: Queue
     bases: BaseModels
-    answering: Answering
-    uploading: Places = field(default_factory=lambda: Places(16, "uploads"))
-    reading: Places = field(default_factory=lambda: Places(64, "JSON bodies"))
-    door: Door
+    inference: Inference
+    uploading: Slots = field(default_factory=lambda: Slots(16, "uploads"))
+    reading: Slots = field(default_factory=lambda: Slots(64, "JSON bodies"))
+    sessions: Sessions
 
 
 def services(request: Request) -> Services:

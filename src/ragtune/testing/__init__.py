@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ragtune.testing.backend import ScriptedBackend
-    from ragtune.testing.script import SeenRequest
+    from ragtune.testing.faults import SeenRequest
 
 __all__ = ["ScriptedBackend", "SeenRequest"]
 
@@ -25,7 +25,7 @@ if not TYPE_CHECKING:
 
         require("testing", "starlette", "uvicorn", "python_multipart", reason="the scripted backend")
         from ragtune.testing.backend import ScriptedBackend
-        from ragtune.testing.script import SeenRequest
+        from ragtune.testing.faults import SeenRequest
 
         globals().update(ScriptedBackend=ScriptedBackend, SeenRequest=SeenRequest)
         return globals()[name]

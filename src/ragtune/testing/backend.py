@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ragtune.catalog import load
 from ragtune.local.backend import LocalBackend
-from ragtune.local.names import BaseModels
+from ragtune.local.models.registry import BaseModels
 from ragtune.testing.engine import Answer, ScriptedEngine
-from ragtune.testing.life import End, Life, Lives, Pace, ScriptedQueue
-from ragtune.testing.script import Change, Fault, Script, SeenRequest, Stage, encoded, faulty_answer
+from ragtune.testing.faults import Change, Fault, Script, SeenRequest, Stage, encoded, faulty_answer
+from ragtune.testing.lifecycle import End, Life, Lives, Pace, ScriptedQueue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from starlette.types import ASGIApp
 
-    from ragtune.local.queue import Queue
+    from ragtune.local.runner.queue import Queue
     from ragtune.local.services import Services
     from ragtune.local.store import Store
 

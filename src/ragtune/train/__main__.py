@@ -10,8 +10,8 @@ import warnings
 
 from ragtune.errors import SpecError
 from ragtune.modelling.base_model import share_the_processor
-from ragtune.train.lifeline import StopRequest
 from ragtune.train.spec import EXIT_FAILED, TrainSpec
+from ragtune.train.stop import StopRequest
 
 
 def main() -> int:

@@ -10,16 +10,16 @@ import torch
 from transformers import TrainerCallback
 
 from ragtune.train import events
-from ragtune.train.export import keep_newest, mark_whole, save_adapter
+from ragtune.train.checkpoints import keep_newest, mark_whole, save_adapter
+from ragtune.train.distributed import is_main, process_count, process_number, summed
 from ragtune.train.loss import Meter
-from ragtune.train.processes import is_main, process_count, process_number, summed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ragtune.modelling.hardware import Placement
-    from ragtune.train.lifeline import StopRequest
+    from ragtune.train.stop import StopRequest
 
 __all__ = ["DivergedError", "Journal", "Stopper", "Validation", "Whole"]
 

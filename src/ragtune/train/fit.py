@@ -16,9 +16,9 @@ from ragtune.modelling.encoder import Encoder, Example, Pair
 from ragtune.modelling.forecast import Forecast, ModelSize, Workload, forecast
 from ragtune.train import events
 from ragtune.train.callbacks import DivergedError, Journal, Stopper, Validation, Whole
+from ragtune.train.checkpoints import last_whole_checkpoint, save_adapter
 from ragtune.train.data import LoadedFile, TrainingFileError, load_examples, load_pairs
-from ragtune.train.export import last_whole_checkpoint, save_adapter
-from ragtune.train.processes import is_main, process_count
+from ragtune.train.distributed import is_main, process_count
 from ragtune.train.spec import DEFAULT_BETA, TrainSpec
 from ragtune.train.trainer import MaskedTrainer, settings
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ragtune.modelling.hardware import Dtype, Placement
-    from ragtune.train.lifeline import StopRequest
+    from ragtune.train.stop import StopRequest
 
 __all__ = ["BatchSizeError", "DivergedError", "Outcome", "TooLargeError", "ValidationFileError", "fit"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ragtune.modelling.encoder import IGNORED, Example
-from ragtune.train.processes import summed
+from ragtune.train.distributed import summed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

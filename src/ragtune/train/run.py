@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from ragtune.errors import BackendError, RagtuneError
 from ragtune.modelling.hardware import HardwareError
 from ragtune.train import events
+from ragtune.train.checkpoints import remove_torn
 from ragtune.train.data import TrainingFileError
-from ragtune.train.export import remove_torn
-from ragtune.train.lifeline import FolderHeldError, StopRequest, hold
+from ragtune.train.distributed import is_main
 from ragtune.train.placement import SPEC_FILE, where_to_train
-from ragtune.train.processes import is_main
 from ragtune.train.spec import EXIT_FAILED, EXIT_HELD, EXIT_OK, EXIT_STORAGE, TrainSpec
+from ragtune.train.stop import FolderHeldError, StopRequest, hold
 
 if TYPE_CHECKING:
     from ragtune.train.fit import Outcome

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ragtune.local.engine.prompt import start_of
 from ragtune.local.engine.request import RequestError
-from ragtune.local.engine.start import start_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ragtune.local.engine.models import LoadedBase
-    from ragtune.local.engine.row import Row
+    from ragtune.local.engine.batch_row import Row
+    from ragtune.local.engine.model_cache import LoadedBase
 
 __all__ = ["Decoder"]
 

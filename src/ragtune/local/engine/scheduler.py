@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from ragtune.local.engine.models import Models
-    from ragtune.local.engine.row import Row
+    from ragtune.local.engine.batch_row import Row
+    from ragtune.local.engine.model_cache import Models
 
 __all__ = ["Scheduler"]
 

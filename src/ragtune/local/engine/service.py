@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING
 
 from ragtune._extras import require
+from ragtune.local.engine.batch_row import Row
 from ragtune.local.engine.generation import Generation
 from ragtune.local.engine.request import EngineClosedError
-from ragtune.local.engine.row import Row
 from ragtune.modelling.base_model import share_the_processor
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Engine:
         share_the_processor()
         import torch
 
-        from ragtune.local.engine.models import Models
+        from ragtune.local.engine.model_cache import Models
         from ragtune.local.engine.scheduler import Scheduler
 
         if self._threads is not None:

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse
 
-from ragtune.local.multipart import receive
-from ragtune.local.requests import limit_of, query
+from ragtune.local.http.body import limit_of, query
+from ragtune.local.http.errors import invalid, not_found
+from ragtune.local.http.multipart import receive
 from ragtune.local.services import services
-from ragtune.local.wire import file_body, invalid, list_body, not_found
+from ragtune.local.wire.objects import file_body, list_body
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from ragtune.local.store import Store
     from ragtune.local.store.schema import FileRow
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
@@ -28,8 +30,9 @@ EXPIRY_S = (3600, 2592000)
 async def create(request: Request) -> Response:
     """Take a file, streamed to disk."""
     query(request)
-    store = services(request).store
-    form = await receive(request, store.files.blobs, file_field="file", max_file_bytes=MAX_FILE_BYTES)
+    own = services(request)
+    files = own.store.files
+    form = await receive(request, files.blobs, slots=own.uploading, file_field="file", max_file_bytes=MAX_FILE_BYTES)
     with form.taken() as content:
         allowed = {"purpose", "expires_after[anchor]", "expires_after[seconds]"}
         for name in form.fields.keys() - allowed:
@@ -47,7 +50,7 @@ async def create(request: Request) -> Response:
             raise invalid("The file is empty.", param="file", code="invalid_value")
         expiry = _expiry(form.fields) or default_life_s(purpose)
         name = form.filename or "file"
-        row = await run_in_threadpool(store.files.add, content, filename=name, purpose=purpose, expires_after_s=expiry)
+        row = await run_in_threadpool(files.add, content, filename=name, purpose=purpose, expires_after_s=expiry)
     return JSONResponse(file_body(row))
 
 
@@ -69,13 +72,14 @@ async def list_(request: Request) -> Response:
 async def retrieve(request: Request) -> Response:
     """One file's object."""
     query(request)
-    return JSONResponse(file_body(_find(request)))
+    return JSONResponse(file_body(_find(request, services(request).store)))
 
 
 async def content(request: Request) -> Response:
     """One file's bytes, as they came; a result file is base64 text, as at OpenAI."""
     query(request)
-    path = services(request).store.files.path(_find(request))
+    store = services(request).store
+    path = store.files.path(_find(request, store))
     return FileResponse(path, media_type="application/octet-stream")
 
 
@@ -93,9 +97,9 @@ def default_life_s(purpose: str) -> int | None:
     return EXPIRY_S[1] if purpose == "batch" else None
 
 
-def _find(request: Request) -> FileRow:
+def _find(request: Request, store: Store) -> FileRow:
     file_id = request.path_params["file_id"]
-    row = services(request).store.files.find(file_id)
+    row = store.files.find(file_id)
     if row is None:
         raise not_found(f"No such File object: {file_id}")
     return row

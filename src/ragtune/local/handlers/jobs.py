@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
-from ragtune.local.account import ORGANIZATION
-from ragtune.local.names import find_model
-from ragtune.local.requests import JobRequest, limit_of, parse, query
-from ragtune.local.run import tidy
+from ragtune.local.auth.account import ORGANIZATION
+from ragtune.local.http.body import limit_of, parse, query
+from ragtune.local.http.errors import invalid, not_found
+from ragtune.local.ids import new_id
+from ragtune.local.models.registry import find_model
+from ragtune.local.runner.supervisor import tidy
 from ragtune.local.services import services
 from ragtune.local.store.schema import TERMINAL, JobRow, JobStatus, NewEvent
-from ragtune.local.wire import checkpoint_body, event_body, invalid, job_body, list_body, new_id, not_found
+from ragtune.local.wire.jobs import JobRequest
+from ragtune.local.wire.objects import checkpoint_body, event_body, job_body, list_body
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +27,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from ragtune.local.names import ServedModel
+    from ragtune.local.models.registry import ServedModel
     from ragtune.local.services import Services
+    from ragtune.local.store import Store
     from ragtune.local.store.schema import FileRow
 
 _METADATA_FILTER = re.compile(r"metadata\[(.{1,64})\]", re.DOTALL)
@@ -34,8 +38,8 @@ _METADATA_FILTER = re.compile(r"metadata\[(.{1,64})\]", re.DOTALL)
 async def create(request: Request) -> Response:
     """Make a job; its files are looked at when the queue comes to it."""
     query(request)
-    asked = await parse(request, JobRequest)
     own = services(request)
+    asked = await parse(request, JobRequest, slots=own.reading)
     # One transaction: what is deleted just now is either still needed by the job or not found here.
     with own.store.transaction():
         model = _trainable(own, asked.model)
@@ -67,35 +71,40 @@ async def list_(request: Request) -> Response:
 async def retrieve(request: Request) -> Response:
     """One job."""
     query(request)
-    return JSONResponse(job_body(_find(request), services(request).account.id))
+    own = services(request)
+    return JSONResponse(job_body(_find(request, own.store), own.account.id))
 
 
 async def cancel(request: Request) -> Response:
     """End a job that has not ended."""
     note = NewEvent(message="Fine-tuning job cancelled")
     living: tuple[JobStatus, ...] = ("validating_files", "queued", "running", "paused")
-    return await _move(request, "cancelled", come_from=living, note=note)
+    return await _move(request, services(request), "cancelled", come_from=living, note=note)
 
 
 async def pause(request: Request) -> Response:
     """Stop a job at a checkpoint, to go on later."""
     note = NewEvent(message="Fine-tuning job paused")
-    return await _move(request, "paused", come_from=("validating_files", "queued", "running"), note=note)
+    return await _move(
+        request, services(request), "paused", come_from=("validating_files", "queued", "running"), note=note
+    )
 
 
 async def resume(request: Request) -> Response:
     """Let a paused job go on."""
     note = NewEvent(message="Fine-tuning job resumed")
+    own = services(request)
     # Files that were not looked at before the pause are looked at now.
-    target: JobStatus = "validating_files" if _find(request).resolved is None else "queued"
-    return await _move(request, target, come_from=("paused",), note=note)
+    target: JobStatus = "validating_files" if _find(request, own.store).resolved is None else "queued"
+    return await _move(request, own, target, come_from=("paused",), note=note)
 
 
 async def events(request: Request) -> Response:
     """One page of a job's events, newest first."""
     parameters = query(request, "after", "limit")
-    rows, more = services(request).store.jobs.events(
-        _find(request).id, after=parameters.get("after"), limit=limit_of(parameters, default=20, most=1000)
+    store = services(request).store
+    rows, more = store.jobs.events(
+        _find(request, store).id, after=parameters.get("after"), limit=limit_of(parameters, default=20, most=1000)
     )
     return JSONResponse(list_body([event_body(row) for row in rows], has_more=more))
 
@@ -103,18 +112,20 @@ async def events(request: Request) -> Response:
 async def checkpoints(request: Request) -> Response:
     """One page of a job's checkpoints, newest first."""
     parameters = query(request, "after", "limit")
-    rows, more = services(request).store.models.checkpoints(
-        _find(request).id, after=parameters.get("after"), limit=limit_of(parameters, default=10, most=1000)
+    store = services(request).store
+    rows, more = store.models.checkpoints(
+        _find(request, store).id, after=parameters.get("after"), limit=limit_of(parameters, default=10, most=1000)
     )
     return JSONResponse(list_body([checkpoint_body(row) for row in rows], has_more=more))
 
 
-async def _move(request: Request, to: JobStatus, *, come_from: Sequence[JobStatus], note: NewEvent) -> Response:
+async def _move(
+    request: Request, own: Services, to: JobStatus, *, come_from: Sequence[JobStatus], note: NewEvent
+) -> Response:
     query(request)
-    own = services(request)
-    moved = own.store.jobs.move(_find(request).id, come_from=come_from, to=to, note=note)
+    moved = own.store.jobs.move(_find(request, own.store).id, come_from=come_from, to=to, note=note)
     if moved is None:
-        job = _find(request)
+        job = _find(request, own.store)
         verb = {"cancelled": "cancelled", "paused": "paused"}.get(to, "resumed")
         message = f"The fine-tuning job {job.id} is {job.status} and cannot be {verb}."
         raise invalid(message, code="invalid_job_state")
@@ -124,9 +135,9 @@ async def _move(request: Request, to: JobStatus, *, come_from: Sequence[JobStatu
     return JSONResponse(job_body(moved, own.account.id))
 
 
-def _find(request: Request) -> JobRow:
+def _find(request: Request, store: Store) -> JobRow:
     job_id = request.path_params["job_id"]
-    row = services(request).store.jobs.find(job_id)
+    row = store.jobs.find(job_id)
     if row is None:
         raise not_found(f"Could not find fine tune: {job_id}", param="fine_tune_id", code="fine_tune_not_found")
     return row

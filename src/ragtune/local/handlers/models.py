@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
-from ragtune.local.requests import query
+from ragtune.local.http.body import query
+from ragtune.local.http.errors import ApiError, conflict, model_not_found
 from ragtune.local.services import services
-from ragtune.local.wire import ApiError, conflict, model_body, model_not_found
+from ragtune.local.wire.objects import model_body
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -49,7 +50,7 @@ async def delete(request: Request) -> Response:
     row = own.store.models.find(name)
     if row is None or not await run_in_threadpool(_delete, own, name):
         raise model_not_found(name)
-    own.answering.forget(row.adapter)
+    own.inference.forget(row.adapter)
     return JSONResponse({"object": "model", "id": name, "deleted": True})
 
 

@@ -10,10 +10,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from ragtune.local.handlers.files import EXPIRY_S, default_life_s
-from ragtune.local.multipart import receive
-from ragtune.local.requests import RequestBody, Strict, parse, query
+from ragtune.local.http.body import parse, query
+from ragtune.local.http.errors import ApiError, conflict, invalid, not_found
+from ragtune.local.http.multipart import receive
 from ragtune.local.services import services
-from ragtune.local.wire import ApiError, conflict, invalid, not_found, part_body, upload_body
+from ragtune.local.wire.base import RequestBody, Strict
+from ragtune.local.wire.objects import part_body, upload_body
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,8 +60,9 @@ class CompleteRequest(RequestBody):
 async def create(request: Request) -> Response:
     """Begin an upload."""
     query(request)
-    asked = await parse(request, UploadRequest)
-    upload = services(request).store.uploads.add(
+    own = services(request)
+    asked = await parse(request, UploadRequest, slots=own.reading)
+    upload = own.store.uploads.add(
         filename=asked.filename,
         bytes=asked.bytes,
         purpose=asked.purpose,
@@ -71,31 +74,33 @@ async def create(request: Request) -> Response:
 async def add_part(request: Request) -> Response:
     """Take one part, streamed to disk."""
     query(request)
-    store = services(request).store
-    upload = _pending(request, "takes no parts")
+    own = services(request)
+    store = own.store
+    upload = _pending(request, store, "takes no parts")
     held = store.uploads.parts(upload.id).values()
     room = MAX_UPLOAD_BYTES - sum(part.bytes for part in held)
     if len(held) >= MAX_PARTS or room <= 0:
         message = f"The upload {upload.id} holds as many parts as one may; complete or cancel it."
         raise invalid(message, code="too_many_parts")
     limit = min(MAX_PART_BYTES, room)
-    form = await receive(request, store.files.blobs, file_field="data", max_file_bytes=limit)
+    form = await receive(request, store.files.blobs, slots=own.uploading, file_field="data", max_file_bytes=limit)
     with form.taken() as content:
         for name in form.fields:
             message = f"Unrecognized request argument supplied: {name[:80]}"
             raise invalid(message, param=name[:80], code="unknown_parameter")
         part = await run_in_threadpool(store.uploads.add_part, upload.id, content)
     if part is None:
-        raise _ended_meanwhile(request)
+        raise _ended_meanwhile(request, store)
     return JSONResponse(part_body(part))
 
 
 async def complete(request: Request) -> Response:
     """Put the parts together in the order that is asked for, and make the whole a file."""
     query(request)
-    asked = await parse(request, CompleteRequest)
-    store = services(request).store
-    upload = _pending(request, "cannot be completed")
+    own = services(request)
+    store = own.store
+    asked = await parse(request, CompleteRequest, slots=own.reading)
+    upload = _pending(request, store, "cannot be completed")
     parts = _chosen(asked.part_ids, store.uploads.parts(upload.id), upload)
     try:
         file = await run_in_threadpool(_join, store, upload, parts, asked.md5)
@@ -103,17 +108,18 @@ async def complete(request: Request) -> Response:
         # Another request has ended the upload meanwhile, and its parts are dropped.
         file = None
     if file is None:
-        raise _ended_meanwhile(request)
-    return JSONResponse(upload_body(_find(request), file))
+        raise _ended_meanwhile(request, store)
+    return JSONResponse(upload_body(_find(request, store), file))
 
 
 async def cancel(request: Request) -> Response:
     """Give up an upload and its parts."""
     query(request)
-    upload = _pending(request, "cannot be cancelled")
-    if not await run_in_threadpool(services(request).store.uploads.cancel, upload.id):
-        raise _ended_meanwhile(request)
-    return JSONResponse(upload_body(_find(request)))
+    store = services(request).store
+    upload = _pending(request, store, "cannot be cancelled")
+    if not await run_in_threadpool(store.uploads.cancel, upload.id):
+        raise _ended_meanwhile(request, store)
+    return JSONResponse(upload_body(_find(request, store)))
 
 
 def _chosen(part_ids: Sequence[str], held: dict[str, PartRow], upload: UploadRow) -> list[PartRow]:
@@ -149,17 +155,17 @@ def _append(store: Store, part: PartRow, content: BlobWriter, whole: hashlib._Ha
             whole.update(chunk)
 
 
-def _find(request: Request) -> UploadRow:
+def _find(request: Request, store: Store) -> UploadRow:
     upload_id = request.path_params["upload_id"]
-    upload = services(request).store.uploads.find(upload_id)
+    upload = store.uploads.find(upload_id)
     if upload is None:
         raise not_found(f"No such Upload object: {upload_id}", param="upload_id")
     return upload
 
 
-def _pending(request: Request, otherwise: str) -> UploadRow:
+def _pending(request: Request, store: Store, otherwise: str) -> UploadRow:
     """The upload that is asked for; one that has ended is refused."""
-    upload = _find(request)
+    upload = _find(request, store)
     if upload.status != "pending":
         become = "" if upload.file is None else f" as {upload.file}"
         message = f"The upload {upload.id} is {upload.status}{become} and {otherwise}."
@@ -167,8 +173,8 @@ def _pending(request: Request, otherwise: str) -> UploadRow:
     return upload
 
 
-def _ended_meanwhile(request: Request) -> ApiError:
+def _ended_meanwhile(request: Request, store: Store) -> ApiError:
     """The upload was pending when this request began, and another request has ended it since."""
-    upload = _find(request)
+    upload = _find(request, store)
     message = f"Another request made the upload {upload.id} {upload.status} at the same time; look at it again."
     return conflict(message, param="upload_id", code="upload_changed", again=False)

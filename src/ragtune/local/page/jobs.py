@@ -8,10 +8,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, RedirectResponse
 
 from ragtune.local.handlers import jobs as wire
+from ragtune.local.http.errors import ApiError
 from ragtune.local.page.rendering import render, render_text
 from ragtune.local.services import services
 from ragtune.local.store.schema import TERMINAL, JobStatus
-from ragtune.local.wire import ApiError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -44,7 +44,8 @@ async def list_(request: Request) -> Response:
 
 async def show(request: Request) -> Response:
     """One job, whole."""
-    own, job = services(request), _job(request)
+    own = services(request)
+    job = _job(request, own)
     if job is None:
         return _missing(request)
     values = await run_in_threadpool(_values, own, job)
@@ -53,7 +54,8 @@ async def show(request: Request) -> Response:
 
 async def live(request: Request) -> Response:
     """What changes while a job trains: two parts of its page, and the points of the curves."""
-    own, job = services(request), _job(request)
+    own = services(request)
+    job = _job(request, own)
     if job is None:
         raise ApiError(404, f"There is no job {request.path_params['job_id'][:80]}.", code="fine_tune_not_found")
     values = await run_in_threadpool(_values, own, job)
@@ -64,7 +66,7 @@ async def live(request: Request) -> Response:
 async def act(request: Request) -> Response:
     """Cancel, pause or resume a job as the wire does it, then show the job."""
     action = _ACTIONS.get(request.path_params["action"])
-    job = _job(request)
+    job = _job(request, services(request))
     if action is None or job is None:
         return _missing(request)
     try:
@@ -74,8 +76,8 @@ async def act(request: Request) -> Response:
     return RedirectResponse(f"/jobs/{job.id}", status_code=303)
 
 
-def _job(request: Request) -> JobRow | None:
-    return services(request).store.jobs.find(request.path_params["job_id"])
+def _job(request: Request, own: Services) -> JobRow | None:
+    return own.store.jobs.find(request.path_params["job_id"])
 
 
 def _values(own: Services, job: JobRow) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 
 from starlette.responses import RedirectResponse
 
-from ragtune.local.page.door import COOKIE, SESSION_S, safe_next, same_origin, token_of
+from ragtune.local.auth.sessions import COOKIE, SESSION_S, safe_next, same_origin, token_of
 from ragtune.local.page.rendering import render
 from ragtune.local.services import services
 
@@ -27,18 +27,19 @@ async def form(request: Request) -> Response:
 
 async def enter(request: Request) -> Response:
     """Compare the key and begin a session, or show the form again."""
+    own = services(request)
     fields = parse_qs((await _body(request)).decode("utf-8", "replace"))
     key, target = fields.get("key", [""])[0].strip(), safe_next(fields.get("next", ["/"])[0])
-    if not same_origin(request.scope) or not services(request).account.admits(key):
+    if not same_origin(request.scope) or not own.account.admits(key):
         return render(request, "login.html", status=401, next=target, wrong=True)
     answer = RedirectResponse(target, status_code=303)
-    answer.set_cookie(COOKIE, services(request).door.open(), max_age=SESSION_S, httponly=True, samesite="strict")
+    answer.set_cookie(COOKIE, own.sessions.open(), max_age=SESSION_S, httponly=True, samesite="strict")
     return answer
 
 
 async def leave(request: Request) -> Response:
     """End the session."""
-    services(request).door.close(token_of(request.headers.get("cookie", "")))
+    services(request).sessions.close(token_of(request.headers.get("cookie", "")))
     answer = RedirectResponse("/login", status_code=303)
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return answer

@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, RedirectResponse
 
+from ragtune.local.http.body import parse
 from ragtune.local.page.rendering import render
-from ragtune.local.requests import RequestBody, parse
 from ragtune.local.services import services
+from ragtune.local.wire.base import RequestBody
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -65,8 +66,9 @@ async def show(request: Request) -> Response:
 
 async def save(request: Request) -> Response:
     """Keep a dialogue."""
-    dialogue = await parse(request, Dialogue)
-    add = services(request).store.dialogues.add
+    own = services(request)
+    dialogue = await parse(request, Dialogue, slots=own.reading)
+    add = own.store.dialogues.add
     kept = await run_in_threadpool(add, dialogue.model_dump_json(), title=dialogue.turns[0].question)
     return JSONResponse({"id": kept, "path": f"/playground?dialogue={kept}"})
 

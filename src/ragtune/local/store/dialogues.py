@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from ragtune.local.ids import new_id
 from ragtune.local.store.schema import DialogueRow, fields
-from ragtune.local.wire import new_id
 
 if TYPE_CHECKING:
     import sqlite3

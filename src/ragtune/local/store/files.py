@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from ragtune.local.ids import new_id
 from ragtune.local.store import paging
 from ragtune.local.store.schema import TERMINAL, FileRow, fields
-from ragtune.local.wire import new_id
 
 if TYPE_CHECKING:
     import sqlite3

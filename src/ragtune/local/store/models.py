@@ -7,9 +7,9 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
+from ragtune.local.ids import new_id
 from ragtune.local.store.paging import page
 from ragtune.local.store.schema import TERMINAL, CheckpointRow, ModelRow, fields
-from ragtune.local.wire import new_id
 
 if TYPE_CHECKING:
     import sqlite3

@@ -6,8 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from ragtune.local.ids import new_id
 from ragtune.local.store.schema import DeliveryRow, JobStatus, fields
-from ragtune.local.wire import new_id
 
 if TYPE_CHECKING:
     from ragtune._sqlite import Database

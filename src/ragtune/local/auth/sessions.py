@@ -1,0 +1,121 @@
+"""The door for browsers: the key is typed once and becomes a session, which a cookie carries."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+import time
+from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+__all__ = ["COOKIE", "Sessions"]
+
+COOKIE = "ragtune_session"
+SESSION_S = 12 * 3600
+"""How long a session lasts; a restart of the server ends it too."""
+
+_MOST_SESSIONS = 1_000
+_OPEN_PATHS = ("/login", "/static/")
+
+
+class Sessions:
+    """Knows the browsers that have shown the key.
+
+    A cookie counts only for requests that the server's own pages send: it is `SameSite=Strict`, and what changes
+    something must come with an `Origin` (or `Sec-Fetch-Site`) that is this server.
+
+    Example:
+        ```python
+        from ragtune.local.auth.sessions import Sessions
+
+        sessions = Sessions()
+        token = sessions.open()
+        scope = {"type": "http", "method": "GET", "headers": [(b"cookie", f"ragtune_session={token}".encode())]}
+        print(sessions.admits(scope))
+        #> True
+        sessions.close(token)
+        print(sessions.admits(scope))
+        #> False
+        ```
+    """
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def open(self) -> str:
+        """Begin a session and give the token that its cookie carries."""
+        token = secrets.token_urlsafe(32)
+        now = time.monotonic()
+        with self._lock:
+            living = {name: until for name, until in self._sessions.items() if until > now}
+            # The oldest go first: dicts keep the order in which sessions were opened.
+            self._sessions = dict(list(living.items())[-(_MOST_SESSIONS - 1) :])
+            self._sessions[_digest(token)] = now + SESSION_S
+        return token
+
+    def close(self, token: str) -> None:
+        """End a session."""
+        with self._lock:
+            self._sessions.pop(_digest(token), None)
+
+    def admits(self, scope: Scope) -> bool:
+        """Whether a request comes from one of the server's own pages in a browser that has shown the key."""
+        headers = dict(scope["headers"])
+        token = token_of(headers.get(b"cookie", b"").decode("latin-1"))
+        with self._lock:
+            until = self._sessions.get(_digest(token), 0.0) if token else 0.0
+        if until <= time.monotonic():
+            return False
+        return scope["method"] in ("GET", "HEAD") or same_origin(scope)
+
+
+def is_open(path: str) -> bool:
+    """Whether a path is served to everybody: the form that asks for the key, and what it looks like."""
+    return path.startswith(_OPEN_PATHS)
+
+
+def wants_page(scope: Scope) -> bool:
+    """Whether a browser asks for a page, so that it is sent to the form rather than told about an API key."""
+    accepts = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
+    return scope["method"] == "GET" and not scope["path"].startswith("/v1") and "text/html" in accepts
+
+
+def login_path(scope: Scope) -> str:
+    """Where such a browser is sent; the form leads back to the page that was asked for."""
+    return f"/login?next={quote(scope['path'])}"
+
+
+def safe_next(path: str) -> str:
+    """A path on this server to go to after the form: never another host, whatever the link said."""
+    parts = urlsplit(path)
+    inside = path.startswith("/") and not path.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
+    return path if inside and path.isprintable() else "/"
+
+
+def same_origin(scope: Scope) -> bool:
+    """Whether a page of this very server sent the request."""
+    headers = dict(scope["headers"])
+    origin, host = headers.get(b"origin", b"").decode("latin-1"), headers.get(b"host", b"").decode("latin-1")
+    if origin:
+        return bool(host) and urlsplit(origin).netloc == host
+    return headers.get(b"sec-fetch-site") == b"same-origin"
+
+
+def token_of(cookie: str) -> str:
+    """The session's token in a `Cookie` header, empty when there is none."""
+    try:
+        morsel = SimpleCookie(cookie).get(COOKIE)
+    except CookieError:
+        return ""
+    return "" if morsel is None else morsel.value
+
+
+def _digest(token: str) -> str:
+    # Looked up by hash: a dictionary's comparison then tells nothing about the token itself.
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()

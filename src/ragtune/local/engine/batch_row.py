@@ -1,0 +1,183 @@
+"""One answer in the making: its own sampling, its own form, its own end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ragtune.local.engine.detokenizer import TextStream
+from ragtune.local.engine.generation import FinishReason, GeneratedPiece, Generation, TokenLogprob, ToolCall
+from ragtune.local.engine.sampling import Sampler
+from ragtune.local.engine.tool_calls import CallReader
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from ragtune.local.engine.grammar import Constraint
+    from ragtune.local.engine.request import GenerateRequest
+    from ragtune.local.engine.tool_calls import CallFormat
+
+__all__ = ["Row", "Start", "told_token"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a row needs to begin.
+
+    Attributes:
+        prompt: token ids to start from.
+        room: most tokens of the answer.
+        end_tokens: ids at which the model itself ends.
+        constraint: what holds the answer to a form, None for free text.
+        calls: how this base writes calls of tools, None when it was shown none.
+        echo: text and log-probabilities of the prompt that the answer begins with, None without.
+    """
+
+    prompt: list[int]
+    room: int
+    end_tokens: Collection[int]
+    constraint: Constraint | None = None
+    calls: CallFormat | None = None
+    echo: tuple[str, tuple[TokenLogprob, ...]] | None = None
+
+
+@dataclass(eq=False, kw_only=True)
+class _Unsent:
+    """What was written and not handed on yet."""
+
+    text: str = ""
+    tokens: list[TokenLogprob] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
+
+
+class Row:
+    """The state of one choice of one request while a batch runs.
+
+    Args:
+        request: what was asked.
+        generation: where pieces go.
+        index: which of the request's `n` answers this is.
+    """
+
+    def __init__(self, request: GenerateRequest, generation: Generation, index: int) -> None:
+        self.request = request
+        self.generation = generation
+        self.index = index
+        self.tokens: list[int] = []
+        self.begun = False
+        self.finished = False
+
+    def begin(self, tokenizer: Any, start: Start) -> None:
+        """Get ready to take tokens of the model with this tokenizer."""
+        self._tokenizer, self._start = tokenizer, start
+        self.generation.prompt_tokens = len(start.prompt)
+        self.tokens = list(start.prompt)
+        # Calls are marked with special tokens in some families; elsewhere these are no part of an answer.
+        hidden = start.calls is None
+        self._text = TextStream(
+            lambda ids: str(tokenizer.decode(ids, skip_special_tokens=hidden)), stop=self.request.stop
+        )
+        self._reader = CallReader(start.calls) if start.calls is not None else None
+        self._sampler = Sampler(self.request, self.index)
+        self._unsent = _Unsent()
+        self._called = False
+        self.begun = True
+        if start.echo is not None:
+            self._unsent.text, self._unsent.tokens = start.echo[0], list(start.echo[1])
+            self._send(None)
+        if start.room == 0:
+            self._send("length")
+
+    def pick(self, logits_V: Any) -> None:  # V: size of the vocabulary
+        """Choose the next token from the model's logits and write it down."""
+        constraint = self._start.constraint
+        allowed_V = constraint.allowed(len(logits_V)) if constraint is not None else None
+        token = self._sampler.draw(logits_V, allowed_V)
+        self.generation.completion_tokens += 1
+        if token in self._start.end_tokens:
+            self._finish("stop")  # the end token is no part of the text
+            return
+        self.tokens.append(token)
+        self._sampler.took(token)
+        if self.request.logprobs:
+            scores_V = logits_V.log_softmax(-1)
+            self._unsent.tokens.append(told_token(self._tokenizer, token, scores_V, top=self.request.top_logprobs))
+        whole = constraint is not None and constraint.take(token)
+        self._write(self._text.push(token))
+        if self._text.stopped or whole or self.generation.is_cancelled:
+            self._finish("stop")
+        elif len(self.tokens) - len(self._start.prompt) >= self._start.room:
+            self._finish("length")
+        elif self._called and not self.request.parallel_tool_calls:
+            self._send("tool_calls")
+        elif self._unsent.text or self._unsent.calls:
+            self._send(None)
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error."""
+        self.finished = True
+        self.generation.put(error)
+
+    def abandon(self) -> None:
+        """End at once, because nobody waits for it."""
+        self.finished = True
+        self.generation.put(GeneratedPiece(index=self.index, text="", finish_reason="stop"))
+
+    def _write(self, text: str) -> None:
+        if self._reader is None:
+            self._unsent.text += text
+            return
+        shown, calls = self._reader.push(text)
+        if not self.request.parallel_tool_calls:
+            calls = [] if self._called else calls[:1]
+        self._unsent.text += shown
+        self._unsent.calls += calls
+        self._called = self._called or bool(calls)
+
+    def _finish(self, reason: FinishReason) -> None:
+        self._write(self._text.close())
+        if self._reader is not None:
+            self._unsent.text += self._reader.close()
+        if self._text.stopped:
+            reason = "stop"
+        self._send("tool_calls" if self._called and reason == "stop" else reason)
+
+    def _send(self, reason: FinishReason | None) -> None:
+        unsent, self._unsent = self._unsent, _Unsent()
+        self.finished = reason is not None
+        piece = GeneratedPiece(
+            index=self.index,
+            text=unsent.text,
+            logprobs=tuple(unsent.tokens),
+            calls=tuple(unsent.calls),
+            finish_reason=reason,
+        )
+        self.generation.put(piece)
+
+
+def told_token(tokenizer: Any, token: int, scores_V: Any = None, *, top: int = 0) -> TokenLogprob:
+    """What is told of a token.
+
+    Args:
+        tokenizer: of the model.
+        token: its id.
+        scores_V: natural logarithms of all tokens' probabilities at its place, None where nothing stands before it.
+        top: how many of the likeliest tokens to tell as well.
+    """
+
+    def text_of(token_id: int) -> str:
+        return str(tokenizer.decode([token_id]))
+
+    text = text_of(token)
+    known = None if "\ufffd" in text else tuple(text.encode())
+    if scores_V is None:
+        return TokenLogprob(token=text, bytes=known, logprob=None)
+    values, ids = scores_V.topk(top) if top else ((), ())
+    others = tuple((text_of(int(i)), _finite(float(p))) for p, i in zip(values, ids, strict=True))
+    return TokenLogprob(token=text, bytes=known, logprob=_finite(float(scores_V[token])), top=others)
+
+
+def _finite(logprob: float) -> float:
+    # JSON has no infinity; -9999.0 is what OpenAI's API writes for it.
+    return logprob if math.isfinite(logprob) else -9999.0

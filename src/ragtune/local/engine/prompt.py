@@ -1,0 +1,147 @@
+"""From a request to what a row needs to begin: its prompt, its room, its form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ragtune.local.engine.batch_row import Start, told_token
+from ragtune.local.engine.grammar import Constraint, json_grammar
+from ragtune.local.engine.request import ContextOverflowError, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ragtune.local.engine.generation import TokenLogprob
+    from ragtune.local.engine.model_cache import LoadedBase
+    from ragtune.local.engine.request import GenerateRequest
+    from ragtune.local.engine.tool_calls import CallFormat
+
+__all__ = ["start_of"]
+
+_SCORED_AT_ONCE = 256  # tokens of a prompt whose log-probabilities are computed together
+
+
+def start_of(asked: GenerateRequest, base: LoadedBase) -> Start:
+    """Prepare one answer.
+
+    Raises:
+        RequestError: this model cannot do what was asked.
+        RecordError: the chat template cannot render the messages.
+    """
+    calls = _call_format(asked, base)
+    _refuse_what_never_fits(asked, base)
+    prompt = _prompt(asked, base)
+    left = base.context_tokens - len(prompt)
+    if left < (0 if asked.max_tokens == 0 else 1):
+        raise ContextOverflowError(len(prompt), base.context_tokens)
+    _check_tokens(asked.logit_bias, base, param="logit_bias")
+    return Start(
+        prompt=prompt,
+        room=left if asked.max_tokens is None else min(left, asked.max_tokens),
+        end_tokens=base.end_tokens,
+        constraint=_constraint(asked, base, calls),
+        calls=calls if asked.shown_tools else None,
+        echo=_echo(asked, base, prompt) if asked.echo else None,
+    )
+
+
+def _refuse_what_never_fits(asked: GenerateRequest, base: LoadedBase) -> None:
+    """Look at the beginning of a long text first: to tokenise megabytes takes minutes, in which all others wait.
+
+    Only what begins with twice as many tokens as fit is refused, since where a text is cut changes its tokens.
+    """
+    text = "".join(_texts([asked.messages, asked.shown_tools, asked.prompt if isinstance(asked.prompt, str) else None]))
+    length = 8 * base.context_tokens
+    while length < len(text):
+        tokens = len(base.tokenizer(text[:length], add_special_tokens=False, verbose=False)["input_ids"])
+        if tokens > 2 * base.context_tokens:
+            raise ContextOverflowError(tokens, base.context_tokens, at_least=True)
+        length *= 2
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _texts([*value, *value.values()])
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
+
+
+def _prompt(asked: GenerateRequest, base: LoadedBase) -> list[int]:
+    if asked.messages is not None:
+        return base.encoder.chat_prompt(asked.messages, asked.shown_tools)
+    if asked.prompt and not isinstance(asked.prompt, str):
+        _check_tokens(asked.prompt, base, param="prompt")
+        return list(asked.prompt)
+    return base.encoder.completion_prompt(str(asked.prompt or ""))
+
+
+def _check_tokens(tokens: Any, base: LoadedBase, *, param: str) -> None:
+    outside = next((token for token in tokens if not 0 <= token < base.vocabulary), None)
+    if outside is not None:
+        message = f"Invalid token in '{param}': {outside}; this model's tokens are 0 to {base.vocabulary - 1}"
+        raise RequestError(message, param=param)
+
+
+def _call_format(asked: GenerateRequest, base: LoadedBase) -> CallFormat | None:
+    """How this base writes calls, when the request has to do with any."""
+    past_calls = any(message.get("tool_calls") for message in asked.messages or ())
+    if not asked.shown_tools and not past_calls:
+        return None
+    found = base.call_format
+    if found is None:
+        message = (
+            f"The base model {base.folder.name} does not serve tools: its chat template knows none, or writes calls in "
+            "a way that is not read here; leave them out, or take a base whose template does"
+        )
+        raise RequestError(message, param="tools" if asked.shown_tools else None, code="unsupported_parameter")
+    return found
+
+
+def _constraint(asked: GenerateRequest, base: LoadedBase, calls: CallFormat | None) -> Constraint | None:
+    if calls is not None and asked.shown_tools and asked.tool_choice == "required":
+        named = asked.allowed_tools
+        tools = [tool for tool in asked.shown_tools if named is None or tool["function"]["name"] in named]
+        grammar = calls.grammar(tools, several=asked.parallel_tool_calls, special=base.special_tokens)
+        return Constraint(base.token_table, grammar, param="tools")
+    if asked.json_schema is not None:
+        return Constraint(base.token_table, json_grammar(asked.json_schema), param="response_format")
+    return None
+
+
+def _echo(asked: GenerateRequest, base: LoadedBase, prompt: list[int]) -> tuple[str, tuple[TokenLogprob, ...]]:
+    text, first = base.tokenizer.decode(prompt), 0
+    if isinstance(asked.prompt, str):
+        text = asked.prompt
+        # The begin token, which the model wants and nobody wrote.
+        first = int(not text or prompt[0] == base.tokenizer.bos_token_id)
+    return str(text), tuple(_scores(asked, base, prompt)[first:]) if asked.logprobs else ()
+
+
+def _scores(asked: GenerateRequest, base: LoadedBase, prompt: list[int]) -> list[TokenLogprob]:
+    """Log-probabilities of a prompt's tokens; nothing stands before the first."""
+    import torch
+
+    told = [told_token(base.tokenizer, prompt[0])]
+    state: dict[str, Any] = {}
+    for at in range(0, len(prompt) - 1, _SCORED_AT_ONCE):
+        part = prompt[at : at + _SCORED_AT_ONCE]
+        output = base.forward(
+            [asked.adapter_path],
+            input_ids=base.to_device(torch.tensor([part])),
+            position_ids=base.to_device(torch.arange(at, at + len(part))[None]),
+            use_cache=True,
+            **state,
+        )
+        if base.state_name is not None:
+            state = {base.state_name: getattr(output, base.state_name)}
+        scores_TV = output.logits[0].float().cpu().log_softmax(-1)
+        following = prompt[at + 1 : at + 1 + len(part)]
+        told += [
+            told_token(base.tokenizer, token, scores_TV[place], top=asked.top_logprobs)
+            for place, token in enumerate(following)
+        ]
+    return told

@@ -1,0 +1,211 @@
+"""Chat completions and completions, plain and streamed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import ExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, StreamingResponse
+
+from ragtune.local.http.body import parse, query
+from ragtune.local.http.errors import ApiError, model_not_found
+from ragtune.local.ids import new_id
+from ragtune.local.inference import refusal
+from ragtune.local.models.registry import ServedModel, find_model
+from ragtune.local.services import services
+from ragtune.local.wire.answers import Answer, ChatAnswer, TextAnswer
+from ragtune.local.wire.completions import ChatRequest, CompletionRequest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
+
+    from ragtune.local.engine import Completed, GeneratedPiece, Generation
+    from ragtune.local.services import Services
+    from ragtune.local.store import Store
+
+
+async def chat(request: Request) -> Response:
+    """Answer a conversation."""
+    query(request)
+    own = services(request)
+    asked = await parse(request, ChatRequest, slots=own.reading)
+    model = _model(own, asked.model)
+    answer = ChatAnswer(
+        id=new_id("chatcmpl-", 29),
+        created=int(time.time()),
+        model=asked.model,
+        with_logprobs=bool(asked.logprobs),
+        with_usage=asked.with_usage,
+        called_by_name=asked.calls_one_by_name,
+    )
+    return await _answer(request, own, model, asked, answer, param="messages")
+
+
+async def completion(request: Request) -> Response:
+    """Go on with one text or several."""
+    query(request)
+    own = services(request)
+    asked = await parse(request, CompletionRequest, slots=own.reading)
+    model = _model(own, asked.model)
+    answer = TextAnswer(
+        id=new_id("cmpl-", 29),
+        created=int(time.time()),
+        model=asked.model,
+        with_logprobs=asked.logprobs is not None,
+        with_usage=asked.with_usage,
+        best=asked.n or 1,
+    )
+    return await _answer(request, own, model, asked, answer, param="prompt")
+
+
+def _model(own: Services, name: str) -> ServedModel:
+    model = find_model(name, bases=own.bases, store=own.store)
+    if model is None:
+        raise model_not_found(name[:200])
+    return model
+
+
+async def _answer(
+    request: Request,
+    own: Services,
+    model: ServedModel,
+    asked: ChatRequest | CompletionRequest,
+    answer: Answer,
+    *,
+    param: str,
+) -> Response:
+    """Ask the model once per prompt and send what it says, whole or as it comes."""
+    each, sampling = asked.options(), asked.sampling()
+    waiting = _Waiting(request, n=asked.choices, param=param)
+    with ExitStack() as cleanup:
+        cleanup.enter_context(own.inference.place(len(each) * asked.choices))
+        cleanup.callback(_count, own.store, model.name, waiting.generations)
+        for options in each:
+            generation = await run_in_threadpool(own.inference.submit, model, **sampling, **options)
+            cleanup.callback(generation.cancel)
+            waiting.generations.append(generation)
+        if not asked.stream:
+            async with waiting.watched():
+                return JSONResponse(answer.whole(await waiting.results()))
+        # The first piece is waited for before the head is sent: what is wrong shows in the status.
+        pieces = waiting.pieces()
+        async with waiting.watched():
+            first = await anext(pieces)
+        handed_over = cleanup.pop_all()
+    return _EventStream(_events(answer, waiting, first, pieces), handed_over)
+
+
+def _count(store: Store, model: str, generations: Sequence[Generation]) -> None:
+    """Add what was read and written, to the end or not, to the model's usage."""
+    read = sum(generation.prompt_tokens for generation in generations)
+    if read:
+        written = sum(generation.completion_tokens for generation in generations)
+        store.usage.add(model, prompt_tokens=read, completion_tokens=written)
+
+
+class _Waiting:
+    """Waits for what some generations write, and gives them up when the client is gone."""
+
+    def __init__(self, request: Request, *, n: int, param: str) -> None:
+        self.n = n
+        self.generations: list[Generation] = []
+        self._request = request
+        self._param = param
+
+    async def pieces(self) -> AsyncIterator[tuple[int, GeneratedPiece]]:
+        """All pieces as they come, each with the position of its generation."""
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop has closed: nobody waits any longer
+                loop.call_soon_threadsafe(changed.set)
+
+        for generation in self.generations:
+            generation.notify(wake)
+        open_answers = self.n * len(self.generations)
+        while open_answers:
+            await changed.wait()
+            changed.clear()
+            for position, generation in enumerate(self.generations):
+                for piece in self._ready(generation):
+                    open_answers -= piece.finish_reason is not None
+                    yield position, piece
+
+    async def results(self) -> list[Completed]:
+        """All answers, whole."""
+        came: list[list[GeneratedPiece]] = [[] for _ in self.generations]
+        async for position, piece in self.pieces():
+            came[position].append(piece)
+        return [generation.completed(own) for generation, own in zip(self.generations, came, strict=True)]
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Cancel the generations as soon as the client goes away."""
+        watch = asyncio.ensure_future(self._give_up_when_gone())
+        try:
+            yield
+        finally:
+            watch.cancel()
+
+    def _ready(self, generation: Generation) -> list[GeneratedPiece]:
+        try:
+            return list(generation.ready())
+        except Exception as error:
+            raise refusal(error, param=self._param) from error
+
+    async def _give_up_when_gone(self) -> None:
+        # The body has been read, so the only message that can still come says that the client is gone.
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+        for generation in self.generations:
+            generation.cancel()
+
+
+class _EventStream(StreamingResponse):
+    """A stream that lets go of its generations however it ends, also when it was never begun."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncIterator[bytes], cleanup: ExitStack) -> None:
+        super().__init__(events, headers={"cache-control": "no-cache"})
+        self._cleanup = cleanup
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._cleanup:
+            await super().__call__(scope, receive, send)
+
+
+async def _events(
+    answer: Answer,
+    waiting: _Waiting,
+    first: tuple[int, GeneratedPiece],
+    others: AsyncIterator[tuple[int, GeneratedPiece]],
+) -> AsyncIterator[bytes]:
+    """Server-sent events: a chunk per piece, then the usage if it was asked for, then the end."""
+
+    def chunks(position: int, piece: GeneratedPiece) -> Iterator[bytes]:
+        return map(_event, answer.chunks(position * waiting.n, piece))
+
+    for event in [*map(_event, answer.opening(waiting.n)), *chunks(*first)]:
+        yield event
+    try:
+        async for found in others:
+            for event in chunks(*found):
+                yield event
+        if answer.with_usage:
+            yield _event(answer.usage_chunk(waiting.generations))
+    except ApiError as error:
+        yield _event(error.body())
+    yield b"data: [DONE]\n\n"
+
+
+def _event(body: dict[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(body) + b"\n\n"

@@ -1,0 +1,73 @@
+"""Answers other than 2xx, in OpenAI's error envelope."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ApiError", "conflict", "invalid", "model_not_found", "not_found", "overloaded"]
+
+
+class ApiError(Exception):
+    """An answer other than 2xx, in OpenAI's envelope.
+
+    Attributes:
+        status: HTTP status.
+        message: for a person; names the value, the rule and the way out.
+        type: OpenAI's error type.
+        param: the parameter at fault, or None.
+        code: machine-readable code, or None.
+        headers: further response headers.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        type: str = "invalid_request_error",
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.type = type
+        self.param = param
+        self.code = code
+        self.headers = dict(headers or {})
+
+    def body(self) -> dict[str, Any]:
+        """The envelope; all four keys are always there."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+
+def invalid(message: str, *, param: str | None = None, code: str | None = None) -> ApiError:
+    """A request that breaks a rule."""
+    return ApiError(400, message, param=param, code=code)
+
+
+def not_found(message: str, *, param: str = "id", code: str = "not_found") -> ApiError:
+    """An object that is not there."""
+    return ApiError(404, message, param=param, code=code)
+
+
+def conflict(message: str, *, param: str, code: str, again: bool) -> ApiError:
+    """What stands against a request at this moment; `again` tells clients whether to come back by themselves."""
+    return ApiError(409, message, param=param, code=code, headers={"x-should-retry": str(again).lower()})
+
+
+def model_not_found(name: str, hint: str = "", *, deleted_at: int | None = None) -> ApiError:
+    """A model that is not there; OpenAI's clients look at the code. One that was deleted (Unix seconds) says so."""
+    message = f"The model `{name}` does not exist or you do not have access to it.{hint}"
+    headers = {} if deleted_at is None else {"x-ragtune-deleted-at": str(deleted_at)}
+    return ApiError(404, message, param="model", code="model_not_found", headers=headers)
+
+
+def overloaded(message: str) -> ApiError:
+    """The server cannot take this now but may soon; clients are told to come back."""
+    headers = {"x-should-retry": "true", "retry-after": "1"}
+    return ApiError(503, message, type="server_error", code="server_is_overloaded", headers=headers)

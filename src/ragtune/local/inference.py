@@ -1,0 +1,161 @@
+"""Asking models: one engine, made on first use, shared by all requests; no more at a time than it can bear."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ragtune.errors import BackendError, MissingExtraError
+from ragtune.local.http.errors import ApiError, invalid, model_not_found, overloaded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ragtune.local.engine import GenerateRequest, Generation
+    from ragtune.local.models.registry import BaseModels, ServedModel
+    from ragtune.modelling.hardware import Device, Dtype
+
+__all__ = ["AnsweringEngine", "Inference"]
+
+MAX_OPEN_CHOICES = 512
+"""Most answers that are waited for at the same time; a request beyond them is told to come back."""
+
+# Below this the softmax of the logits overflows; the likeliest token has all the probability long before.
+_MIN_TEMPERATURE = 1e-3
+_MIN_TOP_P = 1e-9
+
+
+class AnsweringEngine(Protocol):
+    """What the backend asks of an engine; `ragtune.local.engine.Engine` is one."""
+
+    def submit(self, request: GenerateRequest) -> Generation:
+        """Queue a request."""
+        ...
+
+    def close(self) -> None:
+        """Stop answering."""
+        ...
+
+
+class Inference:
+    """Stands between the handlers and the engine.
+
+    Args:
+        bases: where the weights of base models are.
+        threads: CPU threads of the engine, None for its own choice.
+        device: where models answer, None for the best device.
+        dtype: number format of the bases, None for the right one.
+        memory_bytes: most bytes of weights in memory, None for its own choice.
+        engine: what answers; None makes one on first use.
+    """
+
+    def __init__(
+        self,
+        bases: BaseModels,
+        *,
+        threads: int | None = None,
+        device: Device | None = None,
+        dtype: Dtype | None = None,
+        memory_bytes: int | None = None,
+        engine: AnsweringEngine | None = None,
+    ) -> None:
+        self._bases = bases
+        self._threads = threads
+        self._device = device
+        self._dtype = dtype
+        self._memory_bytes = memory_bytes
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._open = 0
+        self._closed = False
+
+    @contextmanager
+    def place(self, choices: int) -> Iterator[None]:
+        """Hold a place for some answers while they are waited for.
+
+        Raises:
+            ApiError: 429, too many are waited for already.
+        """
+        with self._lock:
+            if self._open + choices > MAX_OPEN_CHOICES and self._open > 0:
+                message = (
+                    f"The server has {self._open} answers to write and takes at most {MAX_OPEN_CHOICES} at a time."
+                )
+                headers = {"x-should-retry": "true", "retry-after": "1"}
+                raise ApiError(429, message, type="requests", code="rate_limit_exceeded", headers=headers)
+            self._open += choices
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open -= choices
+
+    def submit(self, model: ServedModel, **options: Any) -> Generation:
+        """Ask a model; blocks only while the base is made ready on disk.
+
+        Args:
+            model: which one.
+            options: fields of `GenerateRequest` other than its paths.
+
+        Raises:
+            ApiError: the model's weights are not on this machine, or the server stops.
+        """
+        from ragtune.local.engine import GenerateRequest
+
+        options["temperature"] = 0.0 if options["temperature"] < _MIN_TEMPERATURE else options["temperature"]
+        options["top_p"] = max(options["top_p"], _MIN_TOP_P)
+        try:
+            base = self._bases.folder(model.base)
+        except BackendError as error:
+            raise model_not_found(model.name, hint=f" ({error})") from error
+        request = GenerateRequest(base_path=base, adapter_path=model.adapter, **options)
+        try:
+            return self._ready_engine().submit(request)
+        except BackendError as error:
+            raise refusal(error) from error
+
+    def forget(self, adapter: Path) -> None:
+        """Let the engine drop an adapter whose model was deleted."""
+        forget = getattr(self._engine, "forget", None)
+        if forget is not None:
+            forget(adapter)
+
+    def close(self) -> None:
+        """End what is being written."""
+        with self._lock:
+            self._closed = True
+            engine = self._engine
+        if engine is not None:
+            engine.close()
+
+    def _ready_engine(self) -> AnsweringEngine:
+        with self._lock:
+            if self._closed:
+                raise overloaded("The server is stopping.")
+            if self._engine is None:
+                from ragtune.local.engine import Engine
+
+                self._engine = Engine(
+                    threads=self._threads, device=self._device, dtype=self._dtype, memory_bytes=self._memory_bytes
+                )
+            return self._engine
+
+
+def refusal(error: Exception, *, param: str = "messages") -> ApiError:
+    """What an engine's error says on the wire."""
+    from ragtune.local.engine import EngineClosedError, RequestError
+
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, RequestError):
+        return invalid(f"{error}.", param=error.param or param, code=error.code)
+    if isinstance(error, MissingExtraError):
+        return invalid(f"{error}.", param=param, code="unsupported_parameter")
+    if isinstance(error, EngineClosedError):
+        return overloaded("The server is stopping.")
+    if isinstance(error, BackendError):
+        return ApiError(500, f"{error}.", type="server_error", code="server_error")
+    # What is left comes from the chat template, which cannot render every conversation.
+    return invalid(f"The model's chat template refuses these messages: {error}.", param=param, code="invalid_value")

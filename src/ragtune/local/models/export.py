@@ -1,0 +1,205 @@
+"""Taking a tuned model away: a folder that other servers load, with all that is known of where it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import warnings
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ragtune._sqlite import Database
+from ragtune.errors import BackendError
+from ragtune.local.models.card import model_card, system_prompt
+from ragtune.local.models.exported import Exported, Origin
+from ragtune.local.store.schema import MIGRATIONS, JobRow, ModelRow, fields
+from ragtune.modelling.base_model import load_model, load_tokenizer, quiet, saved_dtype
+from ragtune.modelling.bases import BASES
+from ragtune.modelling.chat_template import ChatTemplate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ragtune.local.models.registry import BaseModels
+    from ragtune.modelling.hardware import Dtype
+
+__all__ = ["export_model"]
+
+# Where the Hugging Face cache keeps a model: the id and the commit stand in the path.
+_SNAPSHOT = re.compile(r"models--(?P<id>[^/]+)/snapshots/(?P<commit>[0-9a-f]{40})$")
+
+# What llama.cpp's converters call the number formats.
+_GGUF_TYPES: Mapping[Dtype, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+
+
+def export_model(name: str, target: Path, *, folder: Path, bases: BaseModels, merged: bool) -> Exported:
+    """Write a tuned model or checkpoint to a folder that must not be there yet.
+
+    The backend's state is read alone, so that a running server is not disturbed.
+
+    Args:
+        name: name of the tuned model or checkpoint.
+        target: the folder to make.
+        folder: the backend's folder.
+        bases: its base models.
+        merged: one model with the adapter merged in, instead of the adapter alone.
+
+    Raises:
+        BackendError: there is no such model, the folder is there already, or the disk is full.
+    """
+    model, job, metrics = _look_up(name, folder)
+    if target.exists():
+        raise BackendError(f"{target}: is there already; choose a folder that is not, so that nothing is overwritten")
+    base_folder = bases.folder(model.base)
+    origin, dtype = _origin(model.base, base_folder), saved_dtype(base_folder)
+    half = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(half, ignore_errors=True)
+    try:
+        half.mkdir(parents=True)
+        if merged:
+            _merge(base_folder, model.adapter, half)
+        else:
+            _copy_adapter(model.adapter, origin, half)
+        _save_tokenizer(base_folder, half)
+        commands = partial(
+            _commands,
+            name,
+            title=target.name,
+            base=origin.location,
+            merged=merged,
+            rank=_rank(model.adapter),
+            dtype=dtype,
+        )
+        exported = Exported(
+            folder=target,
+            merged=merged,
+            base=origin.location,
+            dtype=dtype,
+            commands=commands(place=shlex.quote(str(target))),
+            system=system_prompt(job),
+        )
+        # The card goes with the folder wherever it is taken, so that its commands name no place.
+        inside = replace(exported, commands=commands(place='"$PWD"'))
+        card = model_card(name, exported=inside, origin=origin, job=job, metrics=metrics)
+        (half / "README.md").write_text(card, encoding="utf-8")
+        _share(half, like=half / "README.md")
+        os.replace(half, target)
+    except OSError as error:
+        message = f"{target}: the model cannot be written ({error}); free some space or choose another folder"
+        raise BackendError(message) from error
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+    return exported
+
+
+def _look_up(name: str, folder: Path) -> tuple[ModelRow, JobRow | None, dict[str, Any]]:
+    path = folder / "state.sqlite3"
+    if not path.is_file():
+        raise BackendError(f"{folder}: no backend has kept its state here; give the folder that `ragtune serve` uses")
+    database = Database(path, migrations=MIGRATIONS, read_only=True, error=BackendError)
+    try:
+        rows = database.rows("SELECT * FROM model WHERE deleted_at IS NULL ORDER BY seq DESC")
+        row = next((row for row in rows if row["id"] == name), None)
+        if row is None:
+            known = ", ".join(row["id"] for row in rows[:10]) or "none"
+            raise BackendError(f"{name!r} is no tuned model of {folder}; there are: {known}")
+        model = ModelRow(**fields(row, "id", "base", "job", "created_at"), adapter=folder / row["adapter"])
+        made = database.row("SELECT * FROM job WHERE id = ?", (model.job,))
+        # A checkpoint's own step, or the last one.
+        step = re.search(r":ckpt-step-(\d+)$", name)
+        told = database.row(
+            "SELECT data FROM event WHERE job = ? AND type = 'metrics' AND step <= ? ORDER BY step DESC",
+            (model.job, int(step[1]) if step else 2**62),
+        )
+    finally:
+        database.close()
+    job = None if made is None else JobRow(**fields(made, *JobRow.__dataclass_fields__))
+    return model, job, json.loads(told["data"]) if told is not None else {}
+
+
+def _origin(name: str, folder: Path) -> Origin:
+    known = BASES.get(name)
+    snapshot = _SNAPSHOT.search(folder.as_posix())
+    return Origin(
+        name=name,
+        location=snapshot["id"].replace("--", "/") if snapshot else str(folder),
+        revision=snapshot["commit"] if snapshot else f"sha256:{_digest(folder)}",
+        hub_id=snapshot["id"].replace("--", "/") if snapshot else known.hub_id if known else None,
+        licence=known.licence if known else None,
+        source=known.source if known and not snapshot else None,
+    )
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _rank(adapter: Path) -> int:
+    return int(json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"])
+
+
+def _share(folder: Path, *, like: Path) -> None:
+    """Give every file the mode that new files have here: safetensors writes its own for the owner alone."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(like.stat().st_mode)
+
+
+def _copy_adapter(adapter: Path, origin: Origin, target: Path) -> None:
+    shutil.copy(adapter / "adapter_model.safetensors", target)
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = origin.location
+    config["revision"] = None if origin.revision.startswith("sha256:") else origin.revision
+    (target / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _merge(base: Path, adapter: Path, target: Path) -> None:
+    with quiet(), warnings.catch_warnings():
+        import torch
+        from peft import PeftModel
+
+        # transformers 5 announces the renaming of one of its own attributes while peft still reads the old one.
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+        # Added up in float32, so that the sum is rounded once, into the format that the base was saved in.
+        model = load_model(base, dtype="float32")
+        whole: Any = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+        whole.to(getattr(torch, saved_dtype(base))).save_pretrained(target, safe_serialization=True)
+
+
+def _save_tokenizer(base: Path, target: Path) -> None:
+    tokenizer = load_tokenizer(base)
+    if not isinstance(tokenizer.chat_template, dict):
+        tokenizer.chat_template = ChatTemplate(tokenizer).source  # what it was trained and asked with here
+    tokenizer.save_pretrained(target)
+
+
+def _commands(name: str, *, place: str, title: str, base: str, merged: bool, rank: int, dtype: Dtype) -> dict[str, str]:
+    called, below, gguf = (shlex.quote(word) for word in (name.replace(":", "-"), base, f"{title}.gguf"))
+    sglang, outtype = "python -m sglang.launch_server --model-path", _GGUF_TYPES[dtype]
+    if merged:
+        return {
+            "vLLM": f"vllm serve {place} --served-model-name {called} --dtype {dtype}",
+            "SGLang": f"{sglang} {place} --served-model-name {called} --dtype {dtype}",
+            "llama.cpp": f"python convert_hf_to_gguf.py {place} --outfile {gguf} --outtype {outtype}\n"
+            f"llama-server --model {gguf} --alias {called}",
+            "transformers": f"transformers serve {place}  # python -m pip install 'transformers[serving]'",
+        }
+    adapter = f"{called}={place}"
+    return {
+        "vLLM": f"vllm serve {below} --dtype {dtype} --enable-lora --lora-modules {adapter} --max-lora-rank {rank}",
+        "SGLang": f"{sglang} {below} --dtype {dtype} --enable-lora --lora-paths {adapter}",
+        "llama.cpp": f"python convert_hf_to_gguf.py {below} --outfile base.gguf --outtype {outtype}\n"
+        f"python convert_lora_to_gguf.py {place} --base {below} --outfile {gguf}\n"
+        f"llama-server --model base.gguf --lora {gguf} --alias {called}",
+        # It loads whole models: take a merged export for it.
+    }

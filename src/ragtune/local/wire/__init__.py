@@ -1,0 +1,1 @@
+"""OpenAI's bodies: what requests may say, and what answers look like."""

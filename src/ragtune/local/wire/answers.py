@@ -1,0 +1,215 @@
+"""The bodies of answers: OpenAI's chat completion and text completion, whole and in chunks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ragtune.local.ids import new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ragtune.local.engine import Choice, Completed, GeneratedPiece, Generation, TokenLogprob
+    from ragtune.local.engine.generation import FinishReason
+
+__all__ = ["Answer", "ChatAnswer", "TextAnswer"]
+
+
+class Answer(Protocol):
+    """How one kind of answer looks on the wire."""
+
+    @property
+    def with_usage(self) -> bool:
+        """Whether a stream ends with a chunk that tells the usage."""
+        ...
+
+    def whole(self, answers: Sequence[Completed]) -> dict[str, Any]:
+        """The body of all answers."""
+        ...
+
+    def opening(self, n: int) -> Iterator[dict[str, Any]]:
+        """The stream's first bodies, for `n` choices."""
+        ...
+
+    def chunks(self, first_index: int, piece: GeneratedPiece) -> Iterator[dict[str, Any]]:
+        """The stream's bodies for one piece; `first_index` is the index of its generation's first choice."""
+        ...
+
+    def usage_chunk(self, generations: Sequence[Generation]) -> dict[str, Any]:
+        """The stream's last body, without choices."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Common:
+    id: str
+    created: int
+    model: str
+    with_logprobs: bool
+    with_usage: bool
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+
+    def _chunk(self, kind: str, choice: dict[str, Any]) -> dict[str, Any]:
+        # With usage asked for, every chunk but the last says that it is not told yet.
+        not_yet: dict[str, Any] = {"usage": None} if self.with_usage else {}
+        return {**self._head(kind), "choices": [choice], **not_yet}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatAnswer(_Common):
+    """`chat.completion` and `chat.completion.chunk`.
+
+    Attributes:
+        called_by_name: the request named the tool to call; such an answer ends with `stop` at OpenAI.
+    """
+
+    called_by_name: bool = False
+    _calls: Counter[int] = field(default_factory=Counter)  # calls of tools so far, by choice
+
+    def whole(self, answers: Sequence[Completed]) -> dict[str, Any]:
+        """The body of a conversation's answer."""
+        choices: list[dict[str, Any]] = [
+            {
+                "index": choice.index,
+                "message": self._message(choice),
+                "logprobs": self._logprobs(choice.logprobs),
+                "finish_reason": self._reason(choice.finish_reason),
+            }
+            for choice in answers[0].choices
+        ]
+        return {**self._head("chat.completion"), "choices": choices, "usage": _usage(answers)}
+
+    def opening(self, n: int) -> Iterator[dict[str, Any]]:
+        """One chunk per choice that tells the role."""
+        for index in range(n):
+            yield self._part(index, {"role": "assistant", "content": "", "refusal": None})
+
+    def chunks(self, first_index: int, piece: GeneratedPiece) -> Iterator[dict[str, Any]]:
+        """The chunks of one piece: its text, then the end of its choice."""
+        index = first_index + piece.index
+        if piece.text or piece.logprobs:
+            yield self._part(index, {"content": piece.text}, logprobs=self._logprobs(piece.logprobs))
+        for call in piece.calls:
+            # As OpenAI has it: the first chunk of a call opens it, its arguments follow.
+            opened = _call(call.name, "")
+            for delta in (opened, {"function": {"arguments": call.arguments}}):
+                yield self._part(index, {"tool_calls": [{"index": self._calls[index], **delta}]})
+            self._calls[index] += 1
+        if piece.finish_reason is not None:
+            yield self._part(index, {}, finish_reason=self._reason(piece.finish_reason))
+
+    def usage_chunk(self, generations: Sequence[Generation]) -> dict[str, Any]:
+        """The stream's last body: no choices, the usage."""
+        return {**self._head("chat.completion.chunk"), "choices": [], "usage": _usage(generations)}
+
+    def _part(
+        self, index: int, delta: dict[str, Any], *, finish_reason: str | None = None, logprobs: Any = None
+    ) -> dict[str, Any]:
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        return self._chunk("chat.completion.chunk", choice)
+
+    def _message(self, choice: Choice) -> dict[str, Any]:
+        calls = [_call(call.name, call.arguments) for call in choice.calls]
+        content = None if calls and not choice.text else choice.text
+        message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
+        return {**message, "tool_calls": calls} if calls else message
+
+    def _reason(self, reason: FinishReason | None) -> str | None:
+        return "stop" if reason == "tool_calls" and self.called_by_name else reason
+
+    def _logprobs(self, tokens: Sequence[TokenLogprob]) -> dict[str, Any] | None:
+        if not self.with_logprobs:
+            return None
+        return {"content": [_token(token) for token in tokens], "refusal": None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextAnswer(_Common):
+    """`text_completion`, whole or in chunks, which have the same shape.
+
+    Attributes:
+        best: how many answers of each prompt come back: those whose tokens are the likeliest on average.
+    """
+
+    best: int
+
+    def whole(self, answers: Sequence[Completed]) -> dict[str, Any]:
+        """The body of the texts that go on from all prompts; a prompt's choices stand together."""
+        choices = [choice for answer in answers for choice in _likeliest(answer.choices, self.best)]
+        bodies = [
+            self._choice(index, choice.text, choice.logprobs, choice.finish_reason)
+            for index, choice in enumerate(choices)
+        ]
+        return {**self._head("text_completion"), "choices": bodies, "usage": _usage(answers)}
+
+    def opening(self, n: int) -> Iterator[dict[str, Any]]:
+        """Nothing: a text has no role."""
+        yield from ()
+
+    def chunks(self, first_index: int, piece: GeneratedPiece) -> Iterator[dict[str, Any]]:
+        """The chunk of one piece."""
+        choice = self._choice(first_index + piece.index, piece.text, piece.logprobs, piece.finish_reason)
+        yield self._chunk("text_completion", choice)
+
+    def usage_chunk(self, generations: Sequence[Generation]) -> dict[str, Any]:
+        """The stream's last body: no choices, the usage."""
+        return {**self._head("text_completion"), "choices": [], "usage": _usage(generations)}
+
+    def _choice(
+        self, index: int, text: str, logprobs: Sequence[TokenLogprob], finish_reason: str | None
+    ) -> dict[str, Any]:
+        told = _legacy_logprobs(logprobs) if self.with_logprobs else None
+        return {"index": index, "text": text, "logprobs": told, "finish_reason": finish_reason}
+
+
+def _call(name: str, arguments: str) -> dict[str, Any]:
+    return {"id": new_id("call_", 24), "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def _likeliest(choices: Sequence[Choice], count: int) -> Sequence[Choice]:
+    """The choices whose tokens the model holds the likeliest on average, likeliest first; all when all are wanted."""
+
+    def mean(choice: Choice) -> float:
+        told = [token.logprob for token in choice.logprobs if token.logprob is not None]
+        return fmean(told) if told else 0.0
+
+    return choices if count >= len(choices) else sorted(choices, key=mean, reverse=True)[:count]
+
+
+def _usage(answers: Sequence[Completed] | Sequence[Generation]) -> dict[str, int]:
+    prompt = sum(answer.prompt_tokens for answer in answers)
+    written = sum(answer.completion_tokens for answer in answers)
+    return {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written}
+
+
+def _token(token: TokenLogprob) -> dict[str, Any]:
+    top = [{"token": text, "logprob": logprob, "bytes": _bytes(text)} for text, logprob in token.top]
+    known = None if token.bytes is None else list(token.bytes)
+    return {"token": token.token, "logprob": token.logprob, "bytes": known, "top_logprobs": top}
+
+
+def _bytes(text: str) -> list[int] | None:
+    # The replacement character stands for a part of a character, whose bytes its text does not tell.
+    return None if "\ufffd" in text else list(text.encode())
+
+
+def _legacy_logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
+    """Offsets count characters from the beginning of the choice's text (of the piece's, in a stream)."""
+    offsets, position = [], 0
+    for token in tokens:
+        offsets.append(position)
+        position += len(token.token)
+    return {
+        "tokens": [token.token for token in tokens],
+        "token_logprobs": [token.logprob for token in tokens],
+        # The chosen token is told in any case, even when it is not among the likeliest.
+        "top_logprobs": [
+            None if token.logprob is None else {**dict(token.top), token.token: token.logprob} for token in tokens
+        ],
+        "text_offset": offsets,
+    }

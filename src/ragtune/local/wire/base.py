@@ -1,0 +1,68 @@
+"""What all JSON bodies of requests have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from ragtune.local.http.errors import invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+__all__ = ["Metadata", "RequestBody", "Strict", "at_most"]
+
+_MANY_KEYS = 64
+
+
+class Strict(BaseModel):
+    """A piece of a JSON body: unknown fields are refused, types are taken as they are."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_a_flood_of_fields(cls, data: Any) -> Any:
+        # One error for each of half a million unknown fields would hold up everybody for seconds.
+        if isinstance(data, dict) and len(data) > _MANY_KEYS:
+            raise PydanticCustomError("too_many_fields", "an object with so many fields is none that is served here")
+        return data
+
+
+def at_most(number: int) -> BeforeValidator:
+    """Refuse a longer object before its items are looked at one by one."""
+
+    def check(data: Any) -> Any:
+        if isinstance(data, dict) and len(data) > number:
+            raise PydanticCustomError("too_long", f"an object may have at most {number} items here")
+        return data
+
+    return BeforeValidator(check)
+
+
+class RequestBody(Strict):
+    """A JSON body."""
+
+    unserved: ClassVar[Mapping[str, Collection[Any]]] = {}
+    """Parameters of OpenAI's that are not served, each with the values that ask for nothing and so may be sent."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_what_is_not_served(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        for name, harmless in cls.unserved.items():
+            if name in data and data[name] is not None and data[name] not in harmless:
+                message = f"Unsupported parameter: '{name}' is not served by this server; leave it out."
+                raise invalid(message, param=name, code="unsupported_parameter")
+        return {name: value for name, value in data.items() if name not in cls.unserved}
+
+
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
+    Field(max_length=16),
+    at_most(16),
+]
+"""Notes of the client's; OpenAI's limits."""

@@ -1,0 +1,126 @@
+"""The bodies of OpenAI's objects: files, uploads, jobs, events, checkpoints, models, and lists of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ragtune.local.store.schema import CheckpointRow, EventRow, FileRow, JobRow, PartRow, UploadRow
+
+__all__ = [
+    "checkpoint_body",
+    "event_body",
+    "file_body",
+    "job_body",
+    "list_body",
+    "model_body",
+    "part_body",
+    "upload_body",
+]
+
+
+def list_body(data: Sequence[dict[str, Any]], *, has_more: bool = False) -> dict[str, Any]:
+    """A list object with the ids of its ends."""
+    return {
+        "object": "list",
+        "data": list(data),
+        "first_id": data[0]["id"] if data else None,
+        "last_id": data[-1]["id"] if data else None,
+        "has_more": has_more,
+    }
+
+
+def file_body(file: FileRow) -> dict[str, Any]:
+    """OpenAI's file object."""
+    return {
+        "object": "file",
+        "id": file.id,
+        "bytes": file.bytes,
+        "created_at": file.created_at,
+        "expires_at": file.expires_at,
+        "filename": file.filename,
+        "purpose": file.purpose,
+        "status": "processed",
+        "status_details": None,
+    }
+
+
+def upload_body(upload: UploadRow, file: FileRow | None = None) -> dict[str, Any]:
+    """OpenAI's upload object; `file` is what a completed one has become."""
+    return {
+        "object": "upload",
+        "id": upload.id,
+        "bytes": upload.bytes,
+        "created_at": upload.created_at,
+        "expires_at": upload.expires_at,
+        "filename": upload.filename,
+        "purpose": upload.purpose,
+        "status": upload.status,
+        "file": None if file is None else file_body(file),
+    }
+
+
+def part_body(part: PartRow) -> dict[str, Any]:
+    """OpenAI's object for one part of an upload."""
+    return {"object": "upload.part", "id": part.id, "created_at": part.created_at, "upload_id": part.upload}
+
+
+def job_body(job: JobRow, organization: str) -> dict[str, Any]:
+    """OpenAI's fine-tuning job object, with every required key; `error` is null, never an empty object."""
+    kind = job.method["type"]
+    hyperparameters = job.resolved or job.method[kind]["hyperparameters"]
+    return {
+        "object": "fine_tuning.job",
+        "id": job.id,
+        "created_at": job.created_at,
+        "finished_at": job.finished_at,
+        "estimated_finish": job.estimated_finish,
+        "model": job.model,
+        "fine_tuned_model": job.tuned_name if job.status == "succeeded" else None,
+        "organization_id": organization,
+        "training_file": job.training_file,
+        "validation_file": job.validation_file,
+        "result_files": [] if job.result_file is None else [job.result_file],
+        "status": job.status,
+        "trained_tokens": job.trained_tokens,
+        "error": job.error,
+        "hyperparameters": hyperparameters if kind == "supervised" else None,
+        "method": {"type": kind, kind: {"hyperparameters": hyperparameters}},
+        "seed": job.seed,
+        "integrations": [],
+        "metadata": job.metadata,
+        "user_provided_suffix": job.suffix,
+    }
+
+
+def event_body(event: EventRow) -> dict[str, Any]:
+    """OpenAI's event object."""
+    return {
+        "object": "fine_tuning.job.event",
+        "id": event.id,
+        "created_at": event.created_at,
+        "level": event.level,
+        "message": event.message,
+        "type": event.type,
+        "data": event.data,
+    }
+
+
+def checkpoint_body(checkpoint: CheckpointRow) -> dict[str, Any]:
+    """OpenAI's checkpoint object."""
+    return {
+        "object": "fine_tuning.job.checkpoint",
+        "id": checkpoint.id,
+        "created_at": checkpoint.created_at,
+        "fine_tuning_job_id": checkpoint.job,
+        "fine_tuned_model_checkpoint": checkpoint.model,
+        "step_number": checkpoint.step,
+        "metrics": checkpoint.metrics,
+    }
+
+
+def model_body(name: str, *, created: int, owned_by: str) -> dict[str, Any]:
+    """OpenAI's model object; what lies on one's own disk has no shutdown date."""
+    return {"object": "model", "id": name, "created": created, "owned_by": owned_by, "shutdown_date": None}
