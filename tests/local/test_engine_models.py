@@ -1,4 +1,4 @@
-"""Models in memory: adapters side by side, several families, and what leaves when memory is short."""
+"""ModelCache in memory: adapters side by side, several families, and what leaves when memory is short."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from ragtune.errors import BackendError
 from ragtune.local.engine import Engine, GenerateRequest
-from ragtune.local.engine.model_cache import LoadedBase, Models
+from ragtune.local.engine.model_cache import LoadedBase, ModelCache
 from ragtune.modelling.base_model import load_model, load_tokenizer, quiet
 from ragtune.modelling.bases import resolve_base
 
@@ -173,7 +173,7 @@ def size(folder: Path) -> int:
 
 def test_what_was_used_longest_ago_leaves_memory_first(base: Path, adapters: list[Path]) -> None:
     """With room for the base and two adapters a third one pushes out the one that was not used since."""
-    models = Models(memory_bytes=size(base) + 2 * size(adapters[0]) + 10)
+    models = ModelCache(memory_bytes=size(base) + 2 * size(adapters[0]) + 10)
     for adapter in (adapters[0], adapters[1], adapters[0], adapters[2]):
         models.get(base, adapter)
     assert {adapter for _, adapter in models.loaded()} == {None, adapters[0], adapters[2]}
@@ -187,7 +187,7 @@ def test_a_base_leaves_with_its_adapters_and_what_is_at_work_stays(
     other.mkdir()
     for file in base.iterdir():
         (other / file.name).write_bytes(file.read_bytes())
-    models = Models(memory_bytes=size(base) + size(adapters[0]))
+    models = ModelCache(memory_bytes=size(base) + size(adapters[0]))
     first = models.get(base, adapters[0])
     assert models.get(other, None, busy={(base, None), (base, adapters[0])}) is None
     assert models.get(base, adapters[0]) is first

@@ -68,7 +68,7 @@ def receiving(*answers: int | None, port: int = 0) -> Iterator[Receiver]:
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts follow each other at once, so that a test need not wait."""
-    monkeypatch.setattr(webhooks, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(webhook_sender, "FIRST_WAIT_S", 0.01)
 
 
 def test_the_three_ends_of_a_job_are_told_and_signed(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_message_that_was_tampered_with_is_not_accepted(tmp_path: Path) -> Non
     backend = LocalBackend(tmp_path)
     secret, other = backend.webhook_secret, LocalBackend(tmp_path / "other").webhook_secret
     now = int(time.time())
-    signature = webhooks.sign(secret, message_id="wh_1", timestamp=now, body=b"{}")
+    signature = webhook_sender.sign(secret, message_id="wh_1", timestamp=now, body=b"{}")
     headers = {"webhook-id": "wh_1", "webhook-timestamp": str(now), "webhook-signature": signature}
     SIGN.verify_signature(b"{}", headers, secret=secret)
     for body, changed, used in (
@@ -192,7 +192,7 @@ def test_a_receiver_that_hangs_keeps_nobody_waiting(tmp_path: Path, monkeypatch:
 def test_after_three_days_an_event_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(webhooks, "GIVE_UP_S", -1)
+    monkeypatch.setattr(webhook_sender, "GIVE_UP_S", -1)
     with (
         receiving(500) as receiver,
         LocalBackend(tmp_path, trainer=trainer(), webhook=receiver.url) as backend,

@@ -16,7 +16,7 @@ from ragtune.errors import RecordError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PLAIN_TEMPLATE", "ChatTemplate", "Messages"]
+__all__ = ["PLAIN_TEMPLATE", "ChatTemplate", "Turns"]
 
 # For bases without a chat template. The answer begins after the colon, so that its first word keeps its space.
 PLAIN_TEMPLATE = (
@@ -26,7 +26,7 @@ PLAIN_TEMPLATE = (
 )
 """The chat template for bases that have none."""
 
-Messages = list[dict[str, Any]]
+Turns = list[dict[str, Any]]
 
 # Llama's templates tell this day where there is no clock; with today's a run could not be repeated tomorrow.
 _DAY = "26 Jul 2024"
@@ -58,7 +58,7 @@ class ChatTemplate:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
 
-    def render(self, messages: Messages, tools: Messages | None, *, open_turn: bool = False) -> str:
+    def render(self, messages: Turns, tools: Turns | None, *, open_turn: bool = False) -> str:
         """The text of a conversation; `open_turn` ends it where the model is to speak.
 
         Raises:
@@ -118,7 +118,12 @@ class ChatTemplate:
         return None
 
     def _render(
-        self, messages: Messages, tools: Messages | None, *, open_turn: bool, settings: Mapping[str, Any]
+        self,
+        messages: Turns,
+        tools: Turns | None,
+        *,
+        open_turn: bool,
+        settings: Mapping[str, Any],
     ) -> str:
         import jinja2
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ragtune.errors import RecordError
-from ragtune.modelling.chat_template import ChatTemplate, Messages
+from ragtune.modelling.chat_template import ChatTemplate, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -189,11 +189,11 @@ class Encoder:
             return {self._guard(key): self._guard(item) for key, item in value.items()}
         return value
 
-    def _prepare(self, messages: Sequence[Mapping[str, Any]]) -> Messages:
-        guarded: Messages = self._guard([_plain_message(message) for message in messages])
+    def _prepare(self, messages: Sequence[Mapping[str, Any]]) -> Turns:
+        guarded: Turns = self._guard([_plain_message(message) for message in messages])
         return [self._template.with_calls(message) for message in guarded]
 
-    def _fitting(self, messages: Messages, tools: Messages | None) -> Messages:
+    def _fitting(self, messages: Turns, tools: Turns | None) -> Turns:
         """The messages themselves, or with the system text moved into the first user message.
 
         Some templates refuse a system message and some leave it out without a word.
@@ -210,7 +210,7 @@ class Encoder:
             pass
         return [{**messages[1], "content": f"{system}\n\n{user}"}, *messages[2:]]
 
-    def _answer(self, messages: Messages, tools: Messages | None, text: str, index: int) -> tuple[int, int]:
+    def _answer(self, messages: Turns, tools: Turns | None, text: str, index: int) -> tuple[int, int]:
         """Where the answer of message `index` begins and ends, which must be there."""
         start, end = self._turn(messages, tools, text, index)
         words = re.findall(r"\w+", messages[index]["content"] or "")
@@ -220,7 +220,7 @@ class Encoder:
             )
         return start, end
 
-    def _turn(self, messages: Messages, tools: Messages | None, text: str, index: int) -> tuple[int, int]:
+    def _turn(self, messages: Turns, tools: Turns | None, text: str, index: int) -> tuple[int, int]:
         """Where the answer of message `index` begins and ends in the rendered conversation."""
         before = self._rendered_prefix(messages[:index], tools, text, open_turn=True)
         through = self._rendered_prefix(messages[: index + 1], tools, text, open_turn=False)
@@ -241,7 +241,7 @@ class Encoder:
             marks.pop()
         return start, marks[-1].end()
 
-    def _rendered_prefix(self, messages: Messages, tools: Messages | None, text: str, *, open_turn: bool) -> int | None:
+    def _rendered_prefix(self, messages: Turns, tools: Turns | None, text: str, *, open_turn: bool) -> int | None:
         """Length of the rendering of some first messages, where the whole rendering begins with it."""
         try:
             head = self._template.render(messages, tools, open_turn=open_turn)
@@ -249,7 +249,7 @@ class Encoder:
             return None
         return len(head) if text.startswith(head) else None
 
-    def _edge(self, messages: Messages, tools: Messages | None, text: str, index: int, *, in_front: bool) -> int:
+    def _edge(self, messages: Turns, tools: Turns | None, text: str, index: int, *, in_front: bool) -> int:
         """Where the content of a message begins or ends: where a probe beside it changes the rendering."""
         content = messages[index]["content"] or ""
         probed = _PROBE + content if in_front else content + _PROBE
@@ -326,7 +326,7 @@ def _plain_function(function: Mapping[str, Any]) -> dict[str, Any]:
     return {**function, "arguments": arguments} if isinstance(arguments, dict) else dict(function)
 
 
-def _plain_tools(tools: Sequence[Mapping[str, Any]] | None) -> Messages | None:
+def _plain_tools(tools: Sequence[Mapping[str, Any]] | None) -> Turns | None:
     return [dict(tool) for tool in tools] if tools else None
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 from ragtune.catalog import load
 from ragtune.local.backend import LocalBackend
 from ragtune.local.models.registry import BaseModels
-from ragtune.testing.engine import Answer, ScriptedEngine
+from ragtune.testing.engine import ScriptedAnswer, ScriptedEngine
 from ragtune.testing.faults import Change, Fault, Script, SeenRequest, Stage, encoded, faulty_answer
-from ragtune.testing.lifecycle import End, Life, Lives, Pace, ScriptedQueue
+from ragtune.testing.lifecycle import End, JobPace, Life, Lives, ScriptedQueue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,8 +73,8 @@ class ScriptedBackend(LocalBackend):
         self,
         folder: str | Path | None = None,
         *,
-        pace: Pace = "immediate",
-        answer: Answer = None,
+        pace: JobPace = "immediate",
+        answer: ScriptedAnswer = None,
         models: Sequence[str] | None = None,
         key: str | None = None,
     ) -> None:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from ragtune.local.engine.request import GenerateRequest
 
-__all__ = ["Answer", "ScriptedEngine"]
+__all__ = ["ScriptedAnswer", "ScriptedEngine"]
 
-Answer = str | Callable[[str, Sequence[Mapping[str, Any]]], str] | None
+ScriptedAnswer = str | Callable[[str, Sequence[Mapping[str, Any]]], str] | None
 
 IGNORANCE = "I do not know."
 
@@ -29,7 +29,7 @@ class ScriptedEngine:
         answer: see `ScriptedBackend`.
     """
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: ScriptedAnswer) -> None:
         self._answer = answer
 
     def submit(self, request: GenerateRequest) -> Generation:

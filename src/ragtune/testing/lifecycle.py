@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from ragtune.local.store.schema import JobRow
     from ragtune.train.events import Event
 
-__all__ = ["End", "Life", "Lives", "Pace", "ScriptedQueue"]
+__all__ = ["End", "JobPace", "Life", "Lives", "ScriptedQueue"]
 
 End = Literal["succeeded", "failed", "cancelled", "paused", "running"]
-Pace = Literal["immediate", "poll"] | float
+JobPace = Literal["immediate", "poll"] | float
 
 _RETRIEVE = "fine_tuning.jobs.retrieve"
 
@@ -101,7 +101,7 @@ class ScriptedQueue(Queue):
         pace: when stages happen, see `ScriptedBackend`.
     """
 
-    def __init__(self, store: Store, *, bases: BaseModels, lives: Lives, pace: Pace) -> None:
+    def __init__(self, store: Store, *, bases: BaseModels, lives: Lives, pace: JobPace) -> None:
         super().__init__(store, bases=bases, trainer=())
         self._lives = lives
         self._pace = pace

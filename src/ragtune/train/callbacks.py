@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ragtune.modelling.hardware import Placement
     from ragtune.train.stop import StopRequest
 
-__all__ = ["DivergedError", "Journal", "Stopper", "Validation", "Whole"]
+__all__ = ["DivergedError", "EventsCallback", "StopCallback", "Validation", "WholeCheckpointCallback"]
 
 KEPT_EPOCHS = 3
 
@@ -70,7 +70,7 @@ class Validation:
         return meter.take()
 
 
-class Journal(TrainerCallback):
+class EventsCallback(TrainerCallback):
     """Writes metrics after every step, and an adapter after every epoch.
 
     Args:
@@ -143,7 +143,7 @@ class Journal(TrainerCallback):
         keep_newest(folder.parent, KEPT_EPOCHS)
 
 
-class Stopper(TrainerCallback):
+class StopCallback(TrainerCallback):
     """Ends the run after the step in progress, with a checkpoint, when a stop was asked for."""
 
     def __init__(self, request: StopRequest) -> None:
@@ -156,7 +156,7 @@ class Stopper(TrainerCallback):
             control.should_save = True
 
 
-class Whole(TrainerCallback):
+class WholeCheckpointCallback(TrainerCallback):
     """Marks each checkpoint once all of it is written, so that a kill in the middle of one is noticed."""
 
     def __init__(self, folder: Path) -> None:

@@ -15,7 +15,7 @@ from ragtune.modelling.base_model import context_length, load_model, load_tokeni
 from ragtune.modelling.encoder import Encoder, Example, Pair
 from ragtune.modelling.forecast import Forecast, ModelSize, Workload, forecast
 from ragtune.train import events
-from ragtune.train.callbacks import DivergedError, Journal, Stopper, Validation, Whole
+from ragtune.train.callbacks import DivergedError, EventsCallback, StopCallback, Validation, WholeCheckpointCallback
 from ragtune.train.checkpoints import last_whole_checkpoint, save_adapter
 from ragtune.train.data import LoadedFile, TrainingFileError, load_examples, load_pairs
 from ragtune.train.distributed import is_main, process_count
@@ -124,7 +124,7 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
             longest = max(example.n_tokens for example in validation.examples)
             at_once = _micro_batch_size(spec.batch_size, longest)
             held_out = Validation(trainer.score, trainer.figures, validation.examples, at_once)
-        journal = Journal(
+        journal = EventsCallback(
             spec.output_dir,
             trainer.meter,
             held_out,
@@ -132,7 +132,7 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
             cpu_before=cpu_before,
             placement=placement,
         )
-        for callback in (journal, Stopper(stop), Whole(checkpoints)):
+        for callback in (journal, StopCallback(stop), WholeCheckpointCallback(checkpoints)):
             trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=str(found[1]) if found else None)
     figures: dict[str, Any] = {

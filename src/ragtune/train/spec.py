@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ragtune.errors import SpecError
 from ragtune.modelling.hardware import Device, Dtype  # noqa: TC001 - pydantic reads them
 
-__all__ = ["BASE_LEARNING_RATE", "DEFAULT_BETA", "EXIT_FAILED", "EXIT_HELD", "EXIT_OK", "EXIT_STORAGE", "Method"]
+__all__ = ["BASE_LEARNING_RATE", "DEFAULT_BETA", "EXIT_FAILED", "EXIT_HELD", "EXIT_OK", "EXIT_STORAGE", "TrainMethod"]
 __all__ += ["Resolved", "TrainSpec", "resolve_hyperparameters"]
 
-Method = Literal["supervised", "dpo"]
+TrainMethod = Literal["supervised", "dpo"]
 
 EXIT_OK = 0
 """The run finished or was stopped; the `end` event says which."""
@@ -30,7 +30,7 @@ EXIT_STORAGE = 74
 EXIT_HELD = 75
 """Another worker holds the output folder (EX_TEMPFAIL of sysexits.h); nothing was touched."""
 
-BASE_LEARNING_RATE: dict[Method, float] = {"supervised": 1e-3, "dpo": 5e-5}
+BASE_LEARNING_RATE: dict[TrainMethod, float] = {"supervised": 1e-3, "dpo": 5e-5}
 """Absolute LoRA learning rate that `learning_rate_multiplier` 1.0 stands for, per method."""
 
 DEFAULT_BETA = 0.1
@@ -94,7 +94,7 @@ class TrainSpec(BaseModel):
     output_dir: Path
     base_path: Path
     adapter_path: Path | None = None
-    method: Method = "supervised"
+    method: TrainMethod = "supervised"
     training_file: Path
     validation_file: Path | None = None
     n_epochs: Annotated[int, Field(ge=1, le=_MAX_EPOCHS)]
@@ -170,7 +170,7 @@ class Resolved:
 def resolve_hyperparameters(
     n_examples: int,
     *,
-    method: Method,
+    method: TrainMethod,
     n_epochs: int | Literal["auto"] = "auto",
     batch_size: int | Literal["auto"] = "auto",
     learning_rate_multiplier: float | Literal["auto"] = "auto",
@@ -216,7 +216,7 @@ def resolve_hyperparameters(
     )
 
 
-def _resolve_rate(method: Method, given: float | Literal["auto"], rate: float | None) -> tuple[float, float]:
+def _resolve_rate(method: TrainMethod, given: float | Literal["auto"], rate: float | None) -> tuple[float, float]:
     base = BASE_LEARNING_RATE[method]
     if rate is not None:
         if not (given == "auto" and math.isfinite(rate) and rate > 0):
@@ -230,7 +230,7 @@ def _resolve_rate(method: Method, given: float | Literal["auto"], rate: float | 
     return multiplier * base, multiplier
 
 
-def _resolve_beta(method: Method, beta: float | Literal["auto"]) -> float | None:
+def _resolve_beta(method: TrainMethod, beta: float | Literal["auto"]) -> float | None:
     if method != "dpo":
         return None
     chosen = DEFAULT_BETA if beta == "auto" else float(beta)

@@ -6,20 +6,27 @@ each per step, each with its own adapter, sampling, stop rules, form and seed. T
 
 from __future__ import annotations
 
-from ragtune.local.engine.generation import Choice, Completed, GeneratedPiece, Generation, TokenLogprob, ToolCall
+from ragtune.local.engine.generation import (
+    Completed,
+    GeneratedCall,
+    GeneratedChoice,
+    GeneratedPiece,
+    Generation,
+    TokenLogprob,
+)
 from ragtune.local.engine.request import ContextOverflowError, EngineClosedError, GenerateRequest, RequestError
 from ragtune.local.engine.service import Engine
 
 __all__ = [
-    "Choice",
     "Completed",
     "ContextOverflowError",
     "Engine",
     "EngineClosedError",
     "GenerateRequest",
+    "GeneratedCall",
+    "GeneratedChoice",
     "GeneratedPiece",
     "Generation",
     "RequestError",
     "TokenLogprob",
-    "ToolCall",
 ]

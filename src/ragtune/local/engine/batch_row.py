@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ragtune.local.engine.detokenizer import TextStream
-from ragtune.local.engine.generation import FinishReason, GeneratedPiece, Generation, TokenLogprob, ToolCall
+from ragtune.local.engine.generation import FinishReason, GeneratedCall, GeneratedPiece, Generation, TokenLogprob
 from ragtune.local.engine.sampling import Sampler
 from ragtune.local.engine.tool_calls import CallReader
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ragtune.local.engine.request import GenerateRequest
     from ragtune.local.engine.tool_calls import CallFormat
 
-__all__ = ["Row", "Start", "told_token"]
+__all__ = ["BatchRow", "Start", "told_token"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +48,10 @@ class _Unsent:
 
     text: str = ""
     tokens: list[TokenLogprob] = field(default_factory=list)
-    calls: list[ToolCall] = field(default_factory=list)
+    calls: list[GeneratedCall] = field(default_factory=list)
 
 
-class Row:
+class BatchRow:
     """The state of one choice of one request while a batch runs.
 
     Args:

@@ -10,7 +10,7 @@ from ragtune.local.engine.request import RequestError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ragtune.local.engine.batch_row import Row
+    from ragtune.local.engine.batch_row import BatchRow
     from ragtune.local.engine.model_cache import LoadedBase
 
 __all__ = ["Decoder"]
@@ -33,12 +33,12 @@ class Decoder:
 
     def __init__(self, base: LoadedBase, *, max_rows: int) -> None:
         self.base = base
-        self.rows: list[Row] = []
+        self.rows: list[BatchRow] = []
         self._max_rows = max_rows if _may_join(base) else 1
         self._state: Any = None  # what the model remembers of all rows
         self._mask_BT: Any = None  # B: rows, T: tokens so far; 0 where a row is padded on its left
 
-    def prepare(self, row: Row) -> bool:
+    def prepare(self, row: BatchRow) -> bool:
         """Get a row ready to join, once; says whether it still wants to, and tells it what is wrong with it."""
         if not row.begun and not row.finished:
             try:
@@ -49,13 +49,13 @@ class Decoder:
             row.begin(self.base.tokenizer, start)
         return not row.finished
 
-    def fits(self, row: Row, others: Sequence[Row] = ()) -> bool:
+    def fits(self, row: BatchRow, others: Sequence[BatchRow] = ()) -> bool:
         """Whether a prepared row may join now, together with others that are about to."""
         rows = [*self.rows, *others, row]
         longest = max(len(one.tokens) for one in rows)
         return len(rows) == 1 or (len(rows) <= self._max_rows and len(rows) * (longest + _HEADROOM) <= _MAX_TOKENS)
 
-    def admit(self, rows: Sequence[Row]) -> None:
+    def admit(self, rows: Sequence[BatchRow]) -> None:
         """Let prepared rows join: they read their prompts and write their first token."""
         # The answers to one request have one prompt, which is read once.
         places: dict[Any, int] = {}
@@ -70,7 +70,7 @@ class Decoder:
         self._join(rows, state, mask_BT[index])
         self._take(rows, logits_BV[index])
 
-    def step(self) -> list[Row]:
+    def step(self) -> list[BatchRow]:
         """One more token for every row; returns rows that had to leave for lack of room and want to come back."""
         evicted = self._evict()
         tokens = [[row.tokens[-1]] for row in self.rows]
@@ -85,7 +85,7 @@ class Decoder:
                 row.fail(error)
         self._keep([])
 
-    def _look(self, rows: Sequence[Row], tokens: Any, mask: Any, state: Any = None) -> tuple[Any, Any, Any]:
+    def _look(self, rows: Sequence[BatchRow], tokens: Any, mask: Any, state: Any = None) -> tuple[Any, Any, Any]:
         """Let the model read tokens; gives what it remembers, the mask so far, and the logits of what comes next."""
         import torch
 
@@ -113,7 +113,7 @@ class Decoder:
         state = None if name is None else getattr(output, name)
         return state, mask_BT, output.logits[:, -1].float().cpu()
 
-    def _take(self, rows: Sequence[Row], logits_BV: Any) -> None:
+    def _take(self, rows: Sequence[BatchRow], logits_BV: Any) -> None:
         for row, logits_V in zip(rows, logits_BV, strict=True):
             try:
                 row.pick(logits_V)
@@ -122,7 +122,7 @@ class Decoder:
         if any(row.finished for row in rows):
             self._keep([number for number, row in enumerate(self.rows) if not row.finished])
 
-    def _join(self, rows: Sequence[Row], state: Any, mask_BT: Any) -> None:
+    def _join(self, rows: Sequence[BatchRow], state: Any, mask_BT: Any) -> None:
         import torch
         from torch.nn.functional import pad
 
@@ -150,7 +150,7 @@ class Decoder:
         for layer in self._state.layers:
             layer.keys, layer.values = layer.keys[index, :, unused:], layer.values[index, :, unused:]
 
-    def _evict(self) -> list[Row]:
+    def _evict(self) -> list[BatchRow]:
         """Send the newest rows away while all together are longer than may be."""
         kept = len(self.rows)
         while kept > 1 and kept * (max(len(row.tokens) for row in self.rows[:kept]) + 1) > _MAX_TOKENS:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Choice", "Completed", "FinishReason", "GeneratedPiece", "Generation", "TokenLogprob", "ToolCall"]
+__all__ = [
+    "Completed",
+    "FinishReason",
+    "GeneratedCall",
+    "GeneratedChoice",
+    "GeneratedPiece",
+    "Generation",
+    "TokenLogprob",
+]
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 
@@ -33,7 +41,7 @@ class TokenLogprob:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToolCall:
+class GeneratedCall:
     """One call of a tool.
 
     Attributes:
@@ -61,19 +69,19 @@ class GeneratedPiece:
     index: int
     text: str
     logprobs: tuple[TokenLogprob, ...] = ()
-    calls: tuple[ToolCall, ...] = ()
+    calls: tuple[GeneratedCall, ...] = ()
     finish_reason: FinishReason | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class GeneratedChoice:
     """One whole answer."""
 
     index: int
     text: str
     finish_reason: FinishReason
     logprobs: tuple[TokenLogprob, ...] = ()
-    calls: tuple[ToolCall, ...] = ()
+    calls: tuple[GeneratedCall, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +94,7 @@ class Completed:
         completion_tokens: tokens that the model wrote in all answers, its end tokens included.
     """
 
-    choices: tuple[Choice, ...]
+    choices: tuple[GeneratedChoice, ...]
     prompt_tokens: int
     completion_tokens: int
 
@@ -174,8 +182,8 @@ class Generation:
             self._wake()
 
 
-def _whole(index: int, pieces: list[GeneratedPiece]) -> Choice:
-    return Choice(
+def _whole(index: int, pieces: list[GeneratedPiece]) -> GeneratedChoice:
+    return GeneratedChoice(
         index=index,
         text="".join(piece.text for piece in pieces),
         finish_reason=pieces[-1].finish_reason or "stop",

@@ -1,4 +1,4 @@
-"""Models in memory: bases, and on each the adapters that were asked for lately, within a budget."""
+"""ModelCache in memory: bases, and on each the adapters that were asked for lately, within a budget."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     _Key = tuple[Path, Path | None]
 
-__all__ = ["LoadedBase", "Models", "where_to_answer"]
+__all__ = ["LoadedBase", "ModelCache", "where_to_answer"]
 
 _log = logging.getLogger("ragtune")
 
@@ -158,7 +158,7 @@ class LoadedBase:
         return frozenset(token for token in [*many, self.tokenizer.eos_token_id, *known] if token is not None)
 
 
-class Models:
+class ModelCache:
     """The bases and adapters in memory. When the budget is used up, what was used longest ago leaves first.
 
     Args:

@@ -61,7 +61,7 @@ class GenerateRequest:
         messages: a conversation that the model answers as the assistant; exactly one of this and `prompt`.
         prompt: a text that the model goes on with, or its token ids.
         echo: begin the answer with the prompt itself (and its log-probabilities, when they are asked for).
-        tools: function tools that the chat template shows to the model; calls of them come back as `ToolCall`.
+        tools: function tools that the chat template shows to the model; calls of them come back as `GeneratedCall`.
         tool_choice: `auto` lets the model choose; `required` makes it call; `none` shows it no tools.
         allowed_tools: names of the tools that `required` may call; None allows all.
         parallel_tool_calls: whether one answer may call more than one tool.

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from ragtune.local.engine.batch_row import Row
-    from ragtune.local.engine.model_cache import Models
+    from ragtune.local.engine.batch_row import BatchRow
+    from ragtune.local.engine.model_cache import ModelCache
 
 __all__ = ["Scheduler"]
 
@@ -30,7 +30,7 @@ class Scheduler:
         models: those that may be asked.
     """
 
-    def __init__(self, models: Models, *, max_rows: int) -> None:
+    def __init__(self, models: ModelCache, *, max_rows: int) -> None:
         self.models = models
         self._max_rows = max_rows
         self._decoders: dict[Path, Decoder] = {}
@@ -40,11 +40,11 @@ class Scheduler:
         """Whether any row is being answered."""
         return bool(self._decoders)
 
-    def admit(self, waiting: Sequence[Row]) -> list[Row]:
+    def admit(self, waiting: Sequence[BatchRow]) -> list[BatchRow]:
         """Let rows join; returns those that must wait, in their order."""
-        left: list[Row] = []
+        left: list[BatchRow] = []
         full: set[Path] = set()
-        joining: dict[Path, list[Row]] = {}
+        joining: dict[Path, list[BatchRow]] = {}
         for number, row in enumerate(waiting):
             if row.generation.is_cancelled:
                 row.abandon()
@@ -76,9 +76,9 @@ class Scheduler:
                 self._run(self._decoders[base], rows, partial(Decoder.admit, rows=rows))
         return left
 
-    def step(self) -> list[Row]:
+    def step(self) -> list[BatchRow]:
         """A token for every row; returns rows that have to wait again."""
-        evicted: list[Row] = []
+        evicted: list[BatchRow] = []
         for decoder in list(self._decoders.values()):
             if decoder.rows:
                 self._run(decoder, decoder.rows, lambda decoder: evicted.extend(decoder.step()))
@@ -99,7 +99,7 @@ class Scheduler:
         self._decoders.clear()
         self.models.clear()
 
-    def _decoder(self, row: Row, joining: Mapping[Path, Sequence[Row]]) -> Decoder | None:
+    def _decoder(self, row: BatchRow, joining: Mapping[Path, Sequence[BatchRow]]) -> Decoder | None:
         base = self.models.get(row.request.base_path, row.request.adapter_path, busy=self._busy(joining))
         if base is None:
             return None
@@ -108,12 +108,12 @@ class Scheduler:
             decoder = self._decoders[base.folder] = Decoder(base, max_rows=self._max_rows)
         return decoder
 
-    def _busy(self, joining: Mapping[Path, Sequence[Row]]) -> set[tuple[Path, Path | None]]:
+    def _busy(self, joining: Mapping[Path, Sequence[BatchRow]]) -> set[tuple[Path, Path | None]]:
         """Bases and adapters of all rows that are being answered or about to be."""
         rows = [*chain(*joining.values()), *(row for decoder in self._decoders.values() for row in decoder.rows)]
         return {(row.request.base_path, adapter) for row in rows for adapter in (None, row.request.adapter_path)}
 
-    def _run(self, decoder: Decoder, rows: Sequence[Row], work: Callable[[Decoder], None]) -> None:
+    def _run(self, decoder: Decoder, rows: Sequence[BatchRow], work: Callable[[Decoder], None]) -> None:
         """Do some work; what goes wrong there ends all rows of this base, as nobody knows which state they are in."""
         concerned = [*rows, *decoder.rows]
         try:
@@ -122,7 +122,7 @@ class Scheduler:
             self._tell(concerned, error)
             decoder.fail(error)
 
-    def _tell(self, rows: Sequence[Row], error: Exception) -> None:
+    def _tell(self, rows: Sequence[BatchRow], error: Exception) -> None:
         known = isinstance(error, BackendError)
         if not known:
             _log.error("answering failed", exc_info=error)

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ragtune._extras import require
-from ragtune.local.engine.batch_row import Row
+from ragtune.local.engine.batch_row import BatchRow
 from ragtune.local.engine.generation import Generation
 from ragtune.local.engine.request import EngineClosedError
 from ragtune.modelling.base_model import share_the_processor
@@ -73,7 +73,7 @@ class Engine:
         self._memory_bytes = memory_bytes
         self._device = device
         self._dtype = dtype
-        self._waiting: list[Row] = []
+        self._waiting: list[BatchRow] = []
         self._forgotten: list[Path] = []
         self._changed = threading.Condition()
         self._closed = False
@@ -90,7 +90,7 @@ class Engine:
             if self._closed:
                 message = "the engine is closed"
                 raise EngineClosedError(message)
-            self._waiting += [Row(request, generation, index) for index in range(request.n)]
+            self._waiting += [BatchRow(request, generation, index) for index in range(request.n)]
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="ragtune-engine", daemon=True)
                 self._thread.start()
@@ -116,12 +116,12 @@ class Engine:
         share_the_processor()
         import torch
 
-        from ragtune.local.engine.model_cache import Models
+        from ragtune.local.engine.model_cache import ModelCache
         from ragtune.local.engine.scheduler import Scheduler
 
         if self._threads is not None:
             torch.set_num_threads(self._threads)
-        models = Models(memory_bytes=self._memory_bytes, device=self._device, dtype=self._dtype)
+        models = ModelCache(memory_bytes=self._memory_bytes, device=self._device, dtype=self._dtype)
         scheduler = Scheduler(models, max_rows=self._max_batch)
         try:
             while self._wait(scheduler):

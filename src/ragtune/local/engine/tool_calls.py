@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ragtune.errors import RecordError
-from ragtune.local.engine.generation import ToolCall
+from ragtune.local.engine.generation import GeneratedCall
 from ragtune.local.engine.grammar import JSON_STYLE
 from ragtune.modelling.chat_template import ChatTemplate
 
@@ -52,7 +52,7 @@ class CallFormat:
     end: str
     fields: tuple[tuple[str, Any], ...]
 
-    def call(self, value: Any) -> ToolCall | None:
+    def call(self, value: Any) -> GeneratedCall | None:
         """The call that a JSON value is, None when it is none."""
         if not isinstance(value, dict):
             return None
@@ -60,7 +60,7 @@ class CallFormat:
         name, arguments = told.get(NAME), told.get(ARGUMENTS)
         if not isinstance(name, str) or not isinstance(arguments, dict):
             return None
-        return ToolCall(name=name, arguments=json.dumps(arguments, ensure_ascii=False))
+        return GeneratedCall(name=name, arguments=json.dumps(arguments, ensure_ascii=False))
 
     def grammar(self, tools: Sequence[Mapping[str, Any]], *, several: bool, special: Mapping[str, int]) -> str:
         """The grammar (of llguidance) of an answer that does nothing but call.
@@ -112,7 +112,7 @@ class CallReader:
         self._called = False
         self._told_text = False
 
-    def push(self, text: str) -> tuple[str, list[ToolCall]]:
+    def push(self, text: str) -> tuple[str, list[GeneratedCall]]:
         """Take what was written; returns the text and the calls that are certain now."""
         self._held += text
         shown = "" if self._calling else self._text_before_call()
@@ -140,7 +140,7 @@ class CallReader:
         self._told_text = self._told_text or bool(shown)
         return shown
 
-    def _calls(self) -> Iterator[ToolCall]:
+    def _calls(self) -> Iterator[GeneratedCall]:
         while True:
             rest = self._without_marks(self._held)
             try:

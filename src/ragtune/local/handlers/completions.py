@@ -17,7 +17,7 @@ from ragtune.local.ids import new_id
 from ragtune.local.inference import refusal
 from ragtune.local.models.registry import ServedModel, find_model
 from ragtune.local.services import services
-from ragtune.local.wire.answers import Answer, ChatAnswer, TextAnswer
+from ragtune.local.wire.answers import AnswerBody, ChatAnswer, TextAnswer
 from ragtune.local.wire.completions import ChatRequest, CompletionRequest
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 async def chat(request: Request) -> Response:
-    """Answer a conversation."""
+    """AnswerBody a conversation."""
     query(request)
     own = services(request)
     asked = await parse(request, ChatRequest, slots=own.reading)
@@ -78,7 +78,7 @@ async def _answer(
     own: Services,
     model: ServedModel,
     asked: ChatRequest | CompletionRequest,
-    answer: Answer,
+    answer: AnswerBody,
     *,
     param: str,
 ) -> Response:
@@ -184,7 +184,7 @@ class _EventStream(StreamingResponse):
 
 
 async def _events(
-    answer: Answer,
+    answer: AnswerBody,
     waiting: _Waiting,
     first: tuple[int, GeneratedPiece],
     others: AsyncIterator[tuple[int, GeneratedPiece]],

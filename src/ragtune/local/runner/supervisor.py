@@ -14,7 +14,7 @@ from ragtune.local.runner.worker import Worker
 from ragtune.local.store.schema import NewEvent
 from ragtune.train.checkpoints import remove_torn
 from ragtune.train.placement import SPEC_FILE, settled
-from ragtune.train.spec import BASE_LEARNING_RATE, EXIT_HELD, EXIT_STORAGE, Method, TrainSpec
+from ragtune.train.spec import BASE_LEARNING_RATE, EXIT_HELD, EXIT_STORAGE, TrainMethod, TrainSpec
 
 if TYPE_CHECKING:
     import threading
@@ -131,7 +131,7 @@ def _write_spec(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch)
     if values is None:
         message = f"{job.id}: its hyperparameters were never settled; create the job again"
         raise JobFaultError(message, code="server_error")
-    kind: Method = job.method["type"]
+    kind: TrainMethod = job.method["type"]
     before = settled(folder)  # a job goes on in the number format that it was begun in
     blobs = store.files.blobs
     spec = TrainSpec(

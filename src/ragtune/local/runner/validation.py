@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ragtune.train.spec import Method, resolve_hyperparameters
+from ragtune.train.spec import TrainMethod, resolve_hyperparameters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +15,7 @@ __all__ = ["MIN_EXAMPLES", "JobFaultError", "resolve", "validate"]
 
 MIN_EXAMPLES = 10
 """Fewest examples in a training file; OpenAI's number."""
-_FORMATS: dict[Method, tuple[str, ...]] = {"supervised": ("chat", "completion"), "dpo": ("preference",)}
+_FORMATS: dict[TrainMethod, tuple[str, ...]] = {"supervised": ("chat", "completion"), "dpo": ("preference",)}
 _TOO_FEW = "too-few-examples"
 
 
@@ -53,7 +53,7 @@ def validate(job: JobRow, *, training: Path, validation: Path | None) -> dict[st
     Raises:
         JobFaultError: a file breaks a rule.
     """
-    kind: Method = job.method["type"]
+    kind: TrainMethod = job.method["type"]
     n_examples = _check(training, kind, param="training_file")
     if n_examples < MIN_EXAMPLES:
         message = f"Training file has {n_examples} example(s), but must have at least {MIN_EXAMPLES} examples"
@@ -65,13 +65,13 @@ def validate(job: JobRow, *, training: Path, validation: Path | None) -> dict[st
 
 def resolve(method: dict[str, Any], n_examples: int) -> dict[str, Any]:
     """Replace `auto` in the hyperparameters of a method, given how many examples there are."""
-    kind: Method = method["type"]
+    kind: TrainMethod = method["type"]
     settled = resolve_hyperparameters(n_examples, method=kind, **method[kind]["hyperparameters"])
     names = [*method[kind]["hyperparameters"]]
     return {name: getattr(settled, name) for name in names}
 
 
-def _check(path: Path, kind: Method, *, param: str) -> int:
+def _check(path: Path, kind: TrainMethod, *, param: str) -> int:
     from ragtune.checks import check_file
 
     report = check_file(path)

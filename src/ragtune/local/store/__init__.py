@@ -15,7 +15,7 @@ from ragtune.local.store.models import Models
 from ragtune.local.store.outbox import Outbox
 from ragtune.local.store.schema import MIGRATIONS
 from ragtune.local.store.uploads import Uploads
-from ragtune.local.store.usage import Usage
+from ragtune.local.store.usage import UsageCounts
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -76,7 +76,7 @@ class Store:
         self.outbox = Outbox(self._database)
         self.jobs = Jobs(self._database, self.outbox)
         self.models = Models(self._database, folder)
-        self.usage = Usage(self._database)
+        self.usage = UsageCounts(self._database)
         self.dialogues = Dialogues(self._database)
 
     def transaction(self) -> AbstractContextManager[object]:

@@ -10,10 +10,10 @@ from ragtune.local.store.schema import UsageRow, fields
 if TYPE_CHECKING:
     from ragtune._sqlite import Database
 
-__all__ = ["Usage"]
+__all__ = ["UsageCounts"]
 
 
-class Usage:
+class UsageCounts:
     """One row per model and day (UTC)."""
 
     def __init__(self, database: Database) -> None:

@@ -12,13 +12,13 @@ from ragtune.local.ids import new_id
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ragtune.local.engine import Choice, Completed, GeneratedPiece, Generation, TokenLogprob
+    from ragtune.local.engine import Completed, GeneratedChoice, GeneratedPiece, Generation, TokenLogprob
     from ragtune.local.engine.generation import FinishReason
 
-__all__ = ["Answer", "ChatAnswer", "TextAnswer"]
+__all__ = ["AnswerBody", "ChatAnswer", "TextAnswer"]
 
 
-class Answer(Protocol):
+class AnswerBody(Protocol):
     """How one kind of answer looks on the wire."""
 
     @property
@@ -113,7 +113,7 @@ class ChatAnswer(_Common):
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
         return self._chunk("chat.completion.chunk", choice)
 
-    def _message(self, choice: Choice) -> dict[str, Any]:
+    def _message(self, choice: GeneratedChoice) -> dict[str, Any]:
         calls = [_call(call.name, call.arguments) for call in choice.calls]
         content = None if calls and not choice.text else choice.text
         message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
@@ -171,10 +171,10 @@ def _call(name: str, arguments: str) -> dict[str, Any]:
     return {"id": new_id("call_", 24), "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-def _likeliest(choices: Sequence[Choice], count: int) -> Sequence[Choice]:
+def _likeliest(choices: Sequence[GeneratedChoice], count: int) -> Sequence[GeneratedChoice]:
     """The choices whose tokens the model holds the likeliest on average, likeliest first; all when all are wanted."""
 
-    def mean(choice: Choice) -> float:
+    def mean(choice: GeneratedChoice) -> float:
         told = [token.logprob for token in choice.logprobs if token.logprob is not None]
         return fmean(told) if told else 0.0
 
