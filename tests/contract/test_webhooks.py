@@ -234,8 +234,7 @@ def test_the_embedded_backend_and_the_receiver_understand_each_other(
 
     with HTTPServer(("127.0.0.1", 0), Receiver) as receiver:
         threading.Thread(target=receiver.serve_forever, args=(0.05,), daemon=True).start()
-        backend = ScriptedBackend()
-        backend._webhook = f"http://127.0.0.1:{receiver.server_port}/webhooks"
+        backend = ScriptedBackend(webhook=f"http://127.0.0.1:{receiver.server_port}/webhooks")
         webhooks._secret = backend.webhook_secret
         with backend, backend.client() as client:
             job = rt.FineTuneJob.create(client, dataset, rt.TuneSpec(model="tiny-random"), journal=None)

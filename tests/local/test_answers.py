@@ -302,8 +302,8 @@ def test_the_model_stops_writing_when_the_client_goes_away(tmp_path: Path) -> No
             client.completions.create(**shared, timeout=0.3)
         with client.completions.create(**shared, stream=True) as stream:
             next(iter(stream))
-        services = backend._running._services
-        until(lambda: services.answering._open == 0, 10)
+        services = backend._running.services
+        until(lambda: services.inference._open == 0, 10)
         written = sum(row.completion_tokens for row in services.store.usage.days(2))
         assert 2 <= written < 2000
 
@@ -334,8 +334,8 @@ def test_a_stream_that_is_left_is_given_up(tmp_path: Path) -> None:
         shared: Any = {"model": "tiny-random", "messages": turns, "temperature": 2}
         with client.chat.completions.create(**shared, max_tokens=2000, stream=True) as stream:
             next(iter(stream))
-        answering = backend._running._services.answering
-        until(lambda: answering._open == 0, 5)
+        inference = backend._running.services.inference
+        until(lambda: inference._open == 0, 5)
 
 
 def test_a_base_whose_weights_are_not_here_is_not_found(tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ def test_the_memory_of_a_base_is_free_before_the_next_one_comes(
     no_tokenizer.mkdir()
     for name in ("config.json", "model.safetensors"):
         shutil.copy(base / name, no_tokenizer)
-    models = Models(memory_bytes=size(base) + size(adapters[0]))
+    models = ModelCache(memory_bytes=size(base) + size(adapters[0]))
     gc.collect()
     gc.disable()
     try:

@@ -16,7 +16,7 @@ import openai
 import pytest
 
 from ragtune.errors import BackendError
-from ragtune.local import LocalBackend
+from ragtune.local import LocalBackend, webhook_sender
 from tests.local.kit import create, rows, trainer, until, upload, wait_for
 
 SIGN = openai.OpenAI(api_key="none", base_url="http://127.0.0.1:9/v1").webhooks
@@ -157,7 +157,7 @@ def test_a_restart_sends_what_was_not_taken(tmp_path: Path) -> None:
 
 def test_a_receiver_that_hangs_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests are answered and the backend stops in order while a message is on its way."""
-    monkeypatch.setattr(webhooks, "TIMEOUT_S", 90)
+    monkeypatch.setattr(webhook_sender, "TIMEOUT_S", 90)
     release = threading.Event()
 
     class Hanging(BaseHTTPRequestHandler):

@@ -21,7 +21,7 @@ TORCH_FREE = {
     "train",
     "train.data",
     "train.events",
-    "train.export",
+    "train.checkpoints",
     "train.placement",
     "train.spec",
 }

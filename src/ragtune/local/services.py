@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ragtune.local.auth.sessions import Sessions
     from ragtune.local.inference import Inference
     from ragtune.local.models.registry import BaseModels
-    from ragtune.local.runner.queue import Queue
+    from ragtune.local.runner.job_runner import JobRunner
     from ragtune.local.store import Store
 
 __all__ = ["Services", "services"]
@@ -27,7 +27,7 @@ class Services:
     Attributes:
         account: whose server this is.
         store: files, jobs, models.
-        queue: told when a job was made or changed.
+        runner: told when a job was made or changed.
         bases: the base models that are served.
         inference: asks models.
         uploading: slots for files and parts that are being received.
@@ -37,7 +37,7 @@ class Services:
 
     account: Account
     store: Store
-    queue: Queue
+    runner: JobRunner
     bases: BaseModels
     inference: Inference
     uploading: Slots = field(default_factory=lambda: Slots(16, "uploads"))

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ragtune.catalog import load
-from ragtune.local.backend import LocalBackend
+from ragtune.local.embedded_server import EmbeddedServer, JobsPart
+from ragtune.local.inference import Inference
 from ragtune.local.models.registry import BaseModels
+from ragtune.local.webhook_sender import check_url
 from ragtune.testing.engine import ScriptedAnswer, ScriptedEngine
 from ragtune.testing.faults import Change, Fault, Script, SeenRequest, Stage, encoded, faulty_answer
-from ragtune.testing.lifecycle import End, JobPace, Life, Lives, ScriptedQueue
+from ragtune.testing.lifecycle import End, JobPace, Life, Lives, ScriptedRunner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from starlette.types import ASGIApp
-
-    from ragtune.local.runner.queue import Queue
-    from ragtune.local.services import Services
     from ragtune.local.store import Store
 
 __all__ = ["ScriptedBackend"]
 
 
-class ScriptedBackend(LocalBackend):
+class ScriptedBackend(EmbeddedServer):
     """A real server over loopback whose jobs live by script: whole fine-tunes in milliseconds, failures on demand.
 
     It is the embedded backend in everything but training and answering: the same routes, the same checks of files and
@@ -44,6 +41,7 @@ class ScriptedBackend(LocalBackend):
             know its training file by heart and say "I do not know." to everything else, as base models do.
         models: base models that are served; None serves those of the catalogue, shut down or not.
         key: the API key to ask for; None makes one.
+        webhook: URL that is told when a job ends, as by `LocalBackend`; None tells nobody.
 
     Raises:
         MissingExtraError: (on import) the extra `testing` is not installed.
@@ -77,17 +75,27 @@ class ScriptedBackend(LocalBackend):
         answer: ScriptedAnswer = None,
         models: Sequence[str] | None = None,
         key: str | None = None,
+        webhook: str | None = None,
     ) -> None:
         if not (pace in ("immediate", "poll") or (isinstance(pace, int | float) and pace > 0)):
             message = f"pace={pace!r}: give 'immediate', 'poll', or a number of seconds above 0"
             raise ValueError(message)
-        self._temporary = folder is None
-        place = Path(tempfile.gettempdir()) / f"ragtune-{secrets.token_hex(8)}" if folder is None else folder
-        super().__init__(place, key=key, engine=ScriptedEngine(answer))
-        self._bases = _ScriptedModels(served=tuple(load().models if models is None else models))
+        self._models = _ScriptedModels(served=tuple(load().models if models is None else models))
         self._pace = pace
         self._lives = Lives()
         self._script = Script()
+        place = Path(tempfile.gettempdir(), f"ragtune-{secrets.token_hex(8)}") if folder is None else Path(folder)
+        super().__init__(
+            folder=place.resolve(),
+            address=("127.0.0.1", 0),
+            key=key,
+            exposed=False,
+            webhook=None if webhook is None else check_url(webhook),
+            bases=self._models,
+            jobs=self._play_jobs,
+            inference=lambda: Inference(self._models, engine=ScriptedEngine(answer)),
+            temporary=folder is None,
+        )
 
     @property
     def requests(self) -> list[SeenRequest]:
@@ -195,25 +203,9 @@ class ScriptedBackend(LocalBackend):
         self._script.clear()
         self._lives.clear()
 
-    def stop(self) -> None:
-        """Stop answering; a temporary folder is removed."""
-        super().stop()
-
-    def _stop(self) -> tuple[str, ...]:
-        unfinished = super()._stop()
-        if not self._temporary:
-            return unfinished
-        shutil.rmtree(self.folder, ignore_errors=True)
-        return ()
-
-    def _make_queue(self, store: Store) -> Queue:
-        return ScriptedQueue(store, bases=self._bases, lives=self._lives, pace=self._pace)
-
-    def _make_app(self, services: Services) -> ASGIApp:
-        queue = services.queue
-        if not isinstance(queue, ScriptedQueue):
-            raise TypeError(queue)
-        return Stage(super()._make_app(services), self._script, queue)
+    def _play_jobs(self, store: Store) -> JobsPart:
+        runner = ScriptedRunner(store, bases=self._models, lives=self._lives, pace=self._pace)
+        return JobsPart(runner=runner, around=lambda app: Stage(app, self._script, runner))
 
 
 @dataclass(frozen=True, kw_only=True)

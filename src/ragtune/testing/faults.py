@@ -20,7 +20,7 @@ from ragtune.local.ids import new_id
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from ragtune.testing.lifecycle import ScriptedQueue
+    from ragtune.testing.lifecycle import ScriptedRunner
 
 __all__ = ["Change", "Fault", "Script", "SeenRequest", "Stage"]
 
@@ -153,13 +153,13 @@ class Stage:
     Args:
         app: the server.
         script: what was said.
-        queue: the jobs, which live on before each request is looked at.
+        runner: the jobs, which live on before each request is looked at.
     """
 
-    def __init__(self, app: ASGIApp, script: Script, queue: ScriptedQueue) -> None:
+    def __init__(self, app: ASGIApp, script: Script, runner: ScriptedRunner) -> None:
         self._app = app
         self._script = script
-        self._queue = queue
+        self._runner = runner
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Play a request."""
@@ -170,7 +170,7 @@ class Stage:
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         seen = SeenRequest(call=call, method=scope["method"], path=scope["path"], query=query)
         receive = self._script.watch(seen, scope, receive)
-        await run_in_threadpool(self._queue.before, call, ids.get("fine_tuning_job_id"))
+        await run_in_threadpool(self._runner.before, call, ids.get("fine_tuning_job_id"))
         act = self._script.take(call)
         if act is None:
             await self._play(scope, receive, send)
@@ -181,7 +181,7 @@ class Stage:
 
     async def _play(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the server answer; its answer tells a polling client when a job can have gone on."""
-        wait_ms = str(round(self._queue.stage_s * 1000)).encode()
+        wait_ms = str(round(self._runner.stage_s * 1000)).encode()
 
         async def send_with_hint(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -1,4 +1,4 @@
-"""How scripted jobs live: a queue without threads and processes that goes on when somebody asks."""
+"""How scripted jobs live: a runner without threads and processes that goes on when somebody asks."""
 
 from __future__ import annotations
 
@@ -8,15 +8,24 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ragtune.local.runner.event_tail import Follower
-from ragtune.local.runner.queue import Queue
-from ragtune.local.runner.supervisor import concluded, tidy
+from ragtune.local.runner.outcomes import (
+    begin,
+    concluded,
+    fail,
+    fault_of,
+    requeue_interrupted,
+    tidy,
+    validate_files,
+)
 from ragtune.local.store.schema import NewEvent
 from ragtune.train.events import append
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from ragtune.local.models.registry import BaseModels
@@ -24,7 +33,7 @@ if TYPE_CHECKING:
     from ragtune.local.store.schema import JobRow
     from ragtune.train.events import Event
 
-__all__ = ["End", "JobPace", "Life", "Lives", "ScriptedQueue"]
+__all__ = ["End", "JobPace", "Life", "Lives", "ScriptedRunner"]
 
 End = Literal["succeeded", "failed", "cancelled", "paused", "running"]
 JobPace = Literal["immediate", "poll"] | float
@@ -88,8 +97,8 @@ class Lives:
         return life
 
 
-class ScriptedQueue(Queue):
-    """Validates files as the real queue does, and lets jobs train by script, stage by stage.
+class ScriptedRunner:
+    """Validates files and ends jobs as the real runner does, and lets jobs train by script, stage by stage.
 
     The stages of a job: its files are validated, it starts, each step, its end. They happen inside requests, so
     nothing ever runs beside a test.
@@ -102,7 +111,8 @@ class ScriptedQueue(Queue):
     """
 
     def __init__(self, store: Store, *, bases: BaseModels, lives: Lives, pace: JobPace) -> None:
-        super().__init__(store, bases=bases, trainer=())
+        self._store = store
+        self._bases = bases
         self._lives = lives
         self._pace = pace
         self._turn = threading.Lock()
@@ -116,7 +126,7 @@ class ScriptedQueue(Queue):
 
     def start(self) -> None:
         """Take up the jobs of an earlier backend on the folder."""
-        self._take_up()
+        requeue_interrupted(self._store)
         self.wake()
 
     def wake(self) -> None:
@@ -158,9 +168,9 @@ class ScriptedQueue(Queue):
         life = self._lives.of(job_id)
         match job and job.status:
             case "validating_files" if job:
-                self._attempt(self._validate, job)
+                self._attempt(job, partial(validate_files, job, store=self._store, bases=self._bases))
             case "queued" if job:
-                self._begin(job)
+                begin(job, self._store)
             case "running" if job:
                 training = self._trainings.setdefault(job_id, _Training(job, self._store))
                 if training.step < training.last(life):
@@ -171,6 +181,13 @@ class ScriptedQueue(Queue):
             case _:
                 return False
         return True
+
+    def _attempt(self, job: JobRow, work: Callable[[], object]) -> None:
+        """Work on a job; what goes wrong is the job's failure."""
+        try:
+            work()
+        except Exception as error:
+            fail(job, fault_of(job, error), self._store)
 
     def _end(self, job: JobRow, life: Life, training: _Training, at: float) -> bool:
         match life.end:
@@ -187,12 +204,8 @@ class ScriptedQueue(Queue):
                     tidy(moved, self._store)
             case "succeeded" | "failed":
                 training.end(life, at)
-                self._attempt(lambda job: _conclude(job, training.follower, self._store), job)
+                self._attempt(job, partial(concluded, job, training.follower.end, self._store))
         return True
-
-
-def _conclude(job: JobRow, follower: Follower, store: Store) -> None:
-    concluded(job, follower, store)
 
 
 class _Training:

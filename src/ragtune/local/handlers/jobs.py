@@ -15,7 +15,7 @@ from ragtune.local.http.body import limit_of, parse, query
 from ragtune.local.http.errors import invalid, not_found
 from ragtune.local.ids import new_id
 from ragtune.local.models.registry import find_model
-from ragtune.local.runner.supervisor import tidy
+from ragtune.local.runner.outcomes import tidy
 from ragtune.local.services import services
 from ragtune.local.store.schema import TERMINAL, JobRow, JobStatus, NewEvent
 from ragtune.local.wire.jobs import JobRequest
@@ -47,7 +47,7 @@ async def create(request: Request) -> Response:
         validation = asked.validation_file and _training_file(own, asked.validation_file, param="validation_file")
         job = _new_job(asked, model, training=training, validation=validation or None)
         own.store.jobs.add(job)
-    own.queue.wake()
+    own.runner.wake()
     return JSONResponse(job_body(job, own.account.id))
 
 
@@ -129,7 +129,7 @@ async def _move(
         verb = {"cancelled": "cancelled", "paused": "paused"}.get(to, "resumed")
         message = f"The fine-tuning job {job.id} is {job.status} and cannot be {verb}."
         raise invalid(message, code="invalid_job_state")
-    own.queue.wake()
+    own.runner.wake()
     if moved.status in TERMINAL:
         await run_in_threadpool(tidy, moved, own.store)
     return JSONResponse(job_body(moved, own.account.id))

@@ -7,18 +7,15 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from ragtune._sqlite import is_full
-from ragtune.errors import BackendError
-from ragtune.local.runner.supervisor import Launch, fail, tidy, train
-from ragtune.local.runner.validation import JobFaultError, validate
-from ragtune.local.store.schema import JobStatus, NewEvent
+from ragtune.local.runner.outcomes import begin, fail, fault_of, requeue_interrupted, tidy, validate_files
+from ragtune.local.runner.supervisor import Launch, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ragtune.local.models.registry import BaseModels
     from ragtune.local.store import Store
-    from ragtune.local.store.schema import JobRow
+    from ragtune.local.store.schema import JobRow, JobStatus
     from ragtune.modelling.hardware import Device, Dtype
 
 __all__ = ["Queue"]
@@ -80,7 +77,7 @@ class Queue:
 
     def start(self) -> None:
         """Take up work, first of all the jobs that were running when the server last ended."""
-        self._take_up()
+        requeue_interrupted(self._store)
         for thread in self._threads:
             thread.start()
 
@@ -106,11 +103,6 @@ class Queue:
             for thread in self._threads:
                 thread.join(_KILL_WAIT_S)
 
-    def _take_up(self) -> None:
-        while (job := self._store.jobs.next("running", but_not=())) is not None:
-            self._store.jobs.move(job.id, come_from=("running",), to="queued", queued_at=0.0)
-            logger.warning("job %s was interrupted; it goes on from its last checkpoint", job.id)
-
     def _loop(self, status: JobStatus, work: Callable[[JobRow], None]) -> None:
         while (job := self._claim(status)) is not None:
             try:
@@ -126,16 +118,7 @@ class Queue:
             self._let_fail(job, error)
 
     def _let_fail(self, job: JobRow, error: Exception) -> None:
-        if isinstance(error, JobFaultError):
-            fault = error
-        elif isinstance(error, BackendError):
-            fault = JobFaultError(str(error), code="model_not_available")
-        elif is_full(error):
-            message = "The server's disk is full; free some disk space and create the job again"
-            fault = JobFaultError(message, code="storage_error")
-        else:
-            logger.error("job %s: the server stumbled", job.id, exc_info=error)
-            fault = JobFaultError(f"The server could not go on: {error}", code="server_error")
+        fault = fault_of(job, error)
         while True:
             try:
                 fail(job, fault, self._store)
@@ -163,27 +146,10 @@ class Queue:
             self._changed.notify_all()
 
     def _validate(self, job: JobRow) -> None:
-        jobs, blobs = self._store.jobs, self._store.files.blobs
-        jobs.note(job.id, NewEvent(message=f"Validating training file: {job.training_file}"))
-        if job.model != job.base and job.parent is None:
-            jobs.note(job.id, NewEvent(message=f"{job.model} stands for {job.base} here: that is what is trained"))
-        self._bases.folder(job.base)
-        resolved = validate(
-            job,
-            training=blobs.path(job.training_sha256),
-            validation=None if job.validation_sha256 is None else blobs.path(job.validation_sha256),
-        )
-        note = NewEvent(message="Files validated, moving job to queued state")
-        jobs.move(job.id, come_from=("validating_files",), to="queued", resolved=resolved, note=note)
-
-    def _begin(self, job: JobRow) -> JobRow | None:
-        """Let a queued job run; None when it is not queued any more."""
-        begun = self._store.job_folder(job.id).exists()
-        note = None if begun else NewEvent(message="Fine-tuning job started")
-        return self._store.jobs.move(job.id, come_from=("queued",), to="running", note=note)
+        validate_files(job, store=self._store, bases=self._bases)
 
     def _train(self, job: JobRow) -> None:
-        moved = self._begin(job)
+        moved = begin(job, self._store)
         if moved is None:
             return
         train(moved, store=self._store, bases=self._bases, launch=self._launch)

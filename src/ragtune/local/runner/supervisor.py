@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import shutil
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ragtune.local.runner.event_tail import Follower, result_csv
+from ragtune.local.runner.event_tail import Follower
+from ragtune.local.runner.outcomes import concluded
 from ragtune.local.runner.validation import JobFaultError
 from ragtune.local.runner.worker import Worker
 from ragtune.local.store.schema import NewEvent
-from ragtune.train.checkpoints import remove_torn
 from ragtune.train.placement import SPEC_FILE, settled
 from ragtune.train.spec import BASE_LEARNING_RATE, EXIT_HELD, EXIT_STORAGE, TrainMethod, TrainSpec
 
@@ -25,15 +23,10 @@ if TYPE_CHECKING:
     from ragtune.local.store import Store
     from ragtune.local.store.schema import JobRow
     from ragtune.modelling.hardware import Device, Dtype
-    from ragtune.train.events import Event
 
-__all__ = ["Launch", "concluded", "fail", "tidy", "train"]
-
-logger = logging.getLogger("ragtune")
+__all__ = ["Launch", "train"]
 
 _TICK_S = 0.1
-# What the last event of a job tells of the whole run.
-_FIGURES = ("trained_tokens", "cpu_seconds", "wall_seconds", "operations", "gflops")
 _CRASHES_WITHOUT_PROGRESS = 5
 _HELD_WAIT_S = 120.0
 _STOP_WAIT_S = 300.0
@@ -71,7 +64,7 @@ def train(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch) -> No
     follower = Follower(store, job)
     follower.drain()
     crashes, farthest, held_since = 0, follower.step, None
-    while not concluded(job, follower, store) and _wanted(job, store, launch):
+    while not concluded(job, follower.end, store) and _wanted(job, store, launch):
         with Worker(launch.command, spec) as worker:
             follower.forget_end()
             exit_code = _follow(worker, job, follower, store, launch)
@@ -99,29 +92,6 @@ def train(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch) -> No
         note = f"The training process ended unexpectedly with {_how(exit_code)}; it is started again"
         store.jobs.note(job.id, NewEvent(message=note, level="warn"))
         launch.closing.wait(crashes * _TICK_S)
-
-
-def fail(job: JobRow, fault: JobFaultError, store: Store) -> None:
-    """Let a job end with an error, unless it was cancelled before."""
-    moved = store.jobs.move(
-        job.id,
-        come_from=("validating_files", "queued", "running"),
-        to="failed",
-        error=fault.body(),
-        note=NewEvent(message=fault.message, level="error"),
-    )
-    if moved is not None:
-        logger.warning("job %s failed: %s", job.id, fault.message)
-        tidy(moved, store)
-
-
-def tidy(job: JobRow, store: Store) -> None:
-    """Remove what an ended job no longer needs: its resumable state, and what was torn or deleted while it ran."""
-    folder = store.job_folder(job.id)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    remove_torn(folder)
-    store.models.drop_unused(job.id)
-    store.files.drop_unused(job.training_sha256, job.validation_sha256)
 
 
 def _write_spec(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch) -> Path:
@@ -186,44 +156,6 @@ def _follow(worker: Worker, job: JobRow, follower: Follower, store: Store, launc
     # Only after the process is gone is the file complete.
     follower.drain()
     return exit_code
-
-
-def concluded(job: JobRow, follower: Follower, store: Store) -> bool:
-    """Act on the worker's final word; True when it has given one that ends the job."""
-    end = follower.end
-    if end is None or end["state"] == "stopped":
-        return False
-    if end["state"] == "succeeded":
-        _succeed(job, end, store)
-        return True
-    error: dict[str, Any] = end.get("error") or {}
-    message = error.get("message") or "The training failed without a reason"
-    raise JobFaultError(message, code=error.get("code") or "server_error", param=error.get("param"))
-
-
-def _succeed(job: JobRow, end: Event, store: Store) -> None:
-    adapter = store.job_folder(job.id) / "adapter"
-    if not adapter.is_dir():
-        message = f"The training reported success but left no adapter in {adapter}"
-        raise JobFaultError(message, code="server_error")
-    figures = {name: end.get(name) for name in _FIGURES}
-    with store.transaction():
-        if store.jobs.status(job.id) != "running":
-            return
-        store.models.add(job.tuned_name, base=job.base, adapter=adapter, job=job.id)
-        result = store.files.add_bytes(
-            result_csv(store.jobs.metrics(job.id)), filename="step_metrics.csv", purpose="fine-tune-results"
-        )
-        store.jobs.note(job.id, NewEvent(message=f"New fine-tuned model created: {job.tuned_name}"))
-        store.jobs.move(
-            job.id,
-            come_from=("running",),
-            to="succeeded",
-            trained_tokens=end.get("trained_tokens"),
-            result_file=result.id,
-            note=NewEvent(message="The job has successfully completed", data=figures),
-        )
-    tidy(job, store)
 
 
 def _way_out(exit_code: int, last_words: str) -> str:

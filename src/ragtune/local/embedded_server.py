@@ -1,0 +1,290 @@
+"""A server in a thread of this process: opened on a folder, asked over loopback, closed in order.
+
+What brings its jobs to an end and what answers its questions are given to it: `LocalBackend` trains and asks models,
+`ragtune.testing.ScriptedBackend` plays both.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from ragtune.errors import BackendError
+from ragtune.local.app import make_app
+from ragtune.local.auth.account import open_account, webhook_secret
+from ragtune.local.auth.sessions import Sessions
+from ragtune.local.folder_lock import FolderLock
+from ragtune.local.http.server import ServerThread
+from ragtune.local.services import Services
+from ragtune.local.store import Store
+from ragtune.local.webhook_sender import WebhookSender
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from openai import AsyncOpenAI, OpenAI
+    from starlette.types import ASGIApp
+
+    from ragtune.local.auth.account import Account
+    from ragtune.local.inference import Inference
+    from ragtune.local.models.registry import BaseModels
+    from ragtune.local.runner.job_runner import JobRunner
+
+__all__ = ["EmbeddedServer", "JobsPart"]
+
+logger = logging.getLogger("ragtune")
+
+_STOP_S = 120.0
+_NAMED = 3
+
+
+def _unchanged(app: ASGIApp) -> ASGIApp:
+    return app
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobsPart:
+    """What lets the jobs of one store go on.
+
+    Attributes:
+        runner: brings them to an end.
+        around: puts something around the application, for a runner that goes on when requests come.
+    """
+
+    runner: JobRunner
+    around: Callable[[ASGIApp], ASGIApp] = _unchanged
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    folder: Path
+    address: tuple[str, int]
+    key: str | None
+    exposed: bool
+    webhook: str | None
+    bases: BaseModels
+    jobs: Callable[[Store], JobsPart]
+    inference: Callable[[], Inference]
+    temporary: bool
+
+
+class EmbeddedServer:
+    """What all embedded backends have in common: their folder, their address, their clients, their start and stop.
+
+    Args:
+        folder: where it keeps its state.
+        address: host and TCP port to listen on; port 0 for any free one.
+        key: the API key to ask for, None for the folder's own.
+        exposed: whether other machines can reach the address.
+        webhook: URL that is told when a job ends, None for nobody.
+        bases: the base models that are served.
+        jobs: makes what lets the jobs of a store go on; called at each start.
+        inference: makes what asks models; called at each start.
+        temporary: whether the folder goes with the stop.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        address: tuple[str, int],
+        key: str | None,
+        exposed: bool,
+        webhook: str | None,
+        bases: BaseModels,
+        jobs: Callable[[Store], JobsPart],
+        inference: Callable[[], Inference],
+        temporary: bool = False,
+    ) -> None:
+        self.folder = folder
+        self._parts = _Parts(
+            folder=folder,
+            address=address,
+            key=key,
+            exposed=exposed,
+            webhook=webhook,
+            bases=bases,
+            jobs=jobs,
+            inference=inference,
+            temporary=temporary,
+        )
+        self._running: _Running | None = None
+
+    def start(self) -> Self:
+        """Open the folder, listen, and take up jobs that wait. Returns itself.
+
+        Raises:
+            BackendError: another backend has the folder, the port is taken, or the folder cannot be used.
+        """
+        if self._running is not None:
+            message = f"the backend on {self.folder} runs already at {self.base_url}; stop it first"
+            raise BackendError(message)
+        self._running = _Running.open(self._parts)
+        return self
+
+    def stop(self) -> None:
+        """Stop answering, let running jobs write a checkpoint and end, close the folder. Stopping twice is fine."""
+        self._stop()
+
+    def _stop(self) -> tuple[str, ...]:
+        """Stop, and return the jobs that have not ended."""
+        running, self._running = self._running, None
+        unfinished = () if running is None else running.close()
+        if not self._parts.temporary:
+            return unfinished
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return ()  # nobody can open the folder again to let them go on
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        unfinished = self._stop()
+        if error is not None and unfinished:
+            # What was raised may say that the job runs on, which holds for every server but this one.
+            goes = "the job goes" if len(unfinished) == 1 else "they go"
+            error.add_note(
+                f"the embedded backend stopped with its block, and {_some(unfinished)} with it, at a checkpoint: "
+                f"open {type(self).__name__}({str(self.folder)!r}) again and {goes} on"
+            )
+
+    def __repr__(self) -> str:
+        place = f"at {self.base_url}" if self._running is not None else "not started"
+        return f"{type(self).__name__}({str(self.folder)!r}, {place})"
+
+    @property
+    def base_url(self) -> str:
+        """The address for clients, for example `http://127.0.0.1:8000/v1`."""
+        return f"{self._require_running().server.origin}/v1"
+
+    @property
+    def api_key(self) -> str:
+        """The key that requests must carry.
+
+        Raises:
+            BackendError: the backend is not started, or was not given the key at this start and knows its hash alone.
+        """
+        key = self._require_running().account.key
+        if key is None:
+            message = f"{self.folder} keeps only a hash of the key; pass key=..., or api_key=... to the client"
+            raise BackendError(message)
+        return key
+
+    @property
+    def webhook_secret(self) -> str:
+        """With which webhook messages are signed: what `client.webhooks.unwrap(secret=...)` of the receiver needs.
+
+        It is made on first use, also before the start, and kept in the folder, readable by its owner alone.
+        """
+        return webhook_secret(self.folder)
+
+    @property
+    def account(self) -> str:
+        """The account's id, kept in the folder."""
+        return self._require_running().account.id
+
+    def client(self, **options: Any) -> OpenAI:
+        """Make an ordinary `openai.OpenAI` for this backend; `options` go to its constructor."""
+        from openai import OpenAI
+
+        return OpenAI(**self._client_options(options))
+
+    def async_client(self, **options: Any) -> AsyncOpenAI:
+        """Make a new `openai.AsyncOpenAI` for this backend; one belongs to one event loop."""
+        from openai import AsyncOpenAI
+
+        return AsyncOpenAI(**self._client_options(options))
+
+    def _client_options(self, options: dict[str, Any]) -> dict[str, Any]:
+        # The organization too: otherwise one of OpenAI's would be taken from the environment.
+        own = {"base_url": self.base_url, "organization": self.account}
+        return {**own, **({} if "api_key" in options else {"api_key": self.api_key}), **options}
+
+    def _require_running(self) -> _Running:
+        if self._running is None:
+            message = f"the backend on {self.folder} is not started; use it as a context manager or call start()"
+            raise BackendError(message)
+        return self._running
+
+
+class _Running:
+    """The parts of a started backend, opened in order and closed in reverse."""
+
+    def __init__(
+        self, lock: FolderLock, store: Store, services: Services, server: ServerThread, webhooks: WebhookSender | None
+    ) -> None:
+        self._webhooks = webhooks
+        self._lock = lock
+        self._store = store
+        self.services = services
+        self.server = server
+        self.account: Account = services.account
+
+    @classmethod
+    def open(cls, parts: _Parts) -> _Running:
+        lock = FolderLock(parts.folder)
+        try:
+            account = open_account(parts.folder, key=parts.key, exposed=parts.exposed)
+            store = Store(parts.folder)
+            try:
+                jobs = parts.jobs(store)
+                services = Services(
+                    account=account,
+                    store=store,
+                    bases=parts.bases,
+                    runner=jobs.runner,
+                    inference=parts.inference(),
+                    sessions=Sessions(),
+                )
+                host, port = parts.address
+                server = ServerThread(jobs.around(make_app(services)), host=host, port=port)
+                webhooks = None
+                if parts.webhook is not None:
+                    webhooks = WebhookSender(store.outbox, url=parts.webhook, secret=webhook_secret(parts.folder))
+                    webhooks.start()
+                services.runner.start()
+            except BaseException:
+                store.close()
+                raise
+        except BaseException:
+            lock.release()
+            raise
+        return cls(lock, store, services, server, webhooks)
+
+    def close(self) -> tuple[str, ...]:
+        """Close everything; returns the ids of the jobs that have not ended."""
+        waiting = self._store.jobs.unfinished()
+        if waiting:
+            # Said at once: a checkpoint may take a while.
+            goes = "goes" if len(waiting) == 1 else "go"
+            logger.warning(
+                "stopping; %s %s on at the next start; what trains writes a checkpoint first", _some(waiting), goes
+            )
+        try:
+            # At the same time: open streams end with the engine's last token, or are cut off when that takes long.
+            ending = threading.Thread(target=self.services.inference.close, daemon=True)
+            ending.start()
+            self.server.stop()
+            ending.join()
+        finally:
+            try:
+                self.services.runner.stop(_STOP_S)
+                if self._webhooks is not None:
+                    self._webhooks.stop()
+                unfinished = self._store.jobs.unfinished()
+            finally:
+                self._store.close()
+                self._lock.release()
+        return unfinished
+
+
+def _some(jobs: Sequence[str]) -> str:
+    more = len(jobs) - _NAMED
+    return ", ".join(jobs[:_NAMED]) + (f" and {more} more job{'s' if more > 1 else ''}" if more > 0 else "")
