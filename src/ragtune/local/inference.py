@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ragtune.errors import BackendError, MissingExtraError
 from ragtune.local.http.errors import ApiError, invalid, model_not_found, overloaded
@@ -21,10 +21,6 @@ __all__ = ["AnsweringEngine", "Inference"]
 
 MAX_OPEN_CHOICES = 512
 """Most answers that are waited for at the same time; a request beyond them is told to come back."""
-
-# Below this the softmax of the logits overflows; the likeliest token has all the probability long before.
-_MIN_TEMPERATURE = 1e-3
-_MIN_TOP_P = 1e-9
 
 
 class AnsweringEngine(Protocol):
@@ -92,25 +88,23 @@ class Inference:
             with self._lock:
                 self._open -= choices
 
-    def submit(self, model: ServedModel, **options: Any) -> Generation:
-        """Ask a model; blocks only while the base is made ready on disk.
-
-        Args:
-            model: which one.
-            options: fields of `GenerateRequest` other than its paths.
+    def base_folder(self, model: ServedModel) -> Path:
+        """Where the weights of a model's base are; blocks while they are made ready on disk.
 
         Raises:
-            ApiError: the model's weights are not on this machine, or the server stops.
+            ApiError: they are not on this machine.
         """
-        from ragtune.local.engine import GenerateRequest
-
-        options["temperature"] = 0.0 if options["temperature"] < _MIN_TEMPERATURE else options["temperature"]
-        options["top_p"] = max(options["top_p"], _MIN_TOP_P)
         try:
-            base = self._bases.folder(model.base)
+            return self._bases.folder(model.base)
         except BackendError as error:
             raise model_not_found(model.name, hint=f" ({error})") from error
-        request = GenerateRequest(base_path=base, adapter_path=model.adapter, **options)
+
+    def submit(self, request: GenerateRequest) -> Generation:
+        """Ask a model; returns at once.
+
+        Raises:
+            ApiError: the server stops.
+        """
         try:
             return self._ready_engine().submit(request)
         except BackendError as error:

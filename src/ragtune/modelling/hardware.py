@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
+from ragtune._atomic import write_whole
 from ragtune._extras import require
 from ragtune.errors import BackendError
 from ragtune.modelling.cache import default_cache_dir
@@ -289,9 +290,7 @@ def _speeds(device: Device, version: str) -> Mapping[Dtype, float]:
             known = _read_speeds(file)
             if known is None:
                 known = _measured_apart(device)
-                half = file.with_suffix(".tmp")
-                half.write_text(json.dumps(known), encoding="utf-8")
-                os.replace(half, file)
+                write_whole(file, json.dumps(known))
             return known
     except (OSError, ValueError, subprocess.SubprocessError):
         return {}

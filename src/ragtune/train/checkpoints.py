@@ -7,6 +7,8 @@ import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from ragtune._atomic import draft_folder_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -21,14 +23,15 @@ def save_adapter(model: Any, folder: Path) -> None:
     """Save the adapter as safetensors under its final name in one step; an adapter that is there already stays."""
     if folder.is_dir():
         return
-    half = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(half, ignore_errors=True)
-    # The vocabulary never changes, and looking it up would ask the network.
-    # A preference run holds its reference as a second adapter, which stays behind.
-    model.save_pretrained(half, safe_serialization=True, save_embedding_layers=False, selected_adapters=["default"])
-    (half / "README.md").unlink(missing_ok=True)  # an empty model card
-    _flush(half)
-    os.replace(half, folder)
+    with draft_folder_of(folder) as draft:
+        # The vocabulary never changes, and looking it up would ask the network.
+        # A preference run holds its reference as a second adapter, which stays behind.
+        model.save_pretrained(
+            draft, safe_serialization=True, save_embedding_layers=False, selected_adapters=["default"]
+        )
+        (draft / "README.md").unlink(missing_ok=True)  # an empty model card
+        _flush(draft)
+        os.replace(draft, folder)
 
 
 def keep_newest(folder: Path, count: int) -> None:
@@ -49,13 +52,16 @@ def last_whole_checkpoint(folder: Path) -> tuple[int, Path] | None:
 
 
 def remove_torn(output_dir: Path) -> None:
-    """Remove what a killed writer left half: checkpoints without their mark, adapters under their temporary names."""
+    """Remove what a killed writer left half: checkpoints without their mark, and what stands under a temporary name."""
     for _, path in _numbered(output_dir / "checkpoints", _CHECKPOINT):
         if not (path / _WHOLE).exists():
             shutil.rmtree(path)
     for folder in (output_dir, output_dir / "epochs"):
         for path in folder.glob(".*.tmp"):
-            shutil.rmtree(path)
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def _numbered(folder: Path, pattern: re.Pattern[str]) -> list[tuple[int, Path]]:

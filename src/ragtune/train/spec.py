@@ -6,14 +6,24 @@ Loads no torch, so that a server can write specs without paying for it.
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ragtune._atomic import write_whole
 from ragtune.errors import SpecError
+from ragtune.limits import (
+    AUTO_EPOCHS,
+    AUTO_EXAMPLES_PER_BATCH_ROW,
+    MAX_AUTO_EPOCHS,
+    MAX_AUTO_EXAMPLES,
+    MAX_BATCH_SIZE,
+    MAX_BETA,
+    MAX_EPOCHS,
+    MAX_SEED,
+)
 from ragtune.modelling.hardware import Device, Dtype  # noqa: TC001 - pydantic reads them
 
 __all__ = ["BASE_LEARNING_RATE", "DEFAULT_BETA", "EXIT_FAILED", "EXIT_HELD", "EXIT_OK", "EXIT_STORAGE", "TrainMethod"]
@@ -37,11 +47,6 @@ DEFAULT_BETA = 0.1
 """What `beta` of a dpo run stands for when it is `auto` (the number of OpenAI's guide and of TRL)."""
 
 _MIN_STEPS = 100  # fewer optimizer steps than this leave a small model without its facts (measured)
-_TARGET_EPOCHS = 3
-_MAX_AUTO_EPOCHS = 25
-_MAX_TARGET_EXAMPLES = 25_000
-_MAX_BATCH_SIZE = 256
-_MAX_EPOCHS = 50
 
 
 class TrainSpec(BaseModel):
@@ -97,11 +102,11 @@ class TrainSpec(BaseModel):
     method: TrainMethod = "supervised"
     training_file: Path
     validation_file: Path | None = None
-    n_epochs: Annotated[int, Field(ge=1, le=_MAX_EPOCHS)]
-    batch_size: Annotated[int, Field(ge=1, le=_MAX_BATCH_SIZE)]
+    n_epochs: Annotated[int, Field(ge=1, le=MAX_EPOCHS)]
+    batch_size: Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)]
     learning_rate: Annotated[float, Field(gt=0)]
-    beta: Annotated[float, Field(gt=0, le=2)] | None = None
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1)]
+    beta: Annotated[float, Field(gt=0, le=MAX_BETA)] | None = None
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     lora_r: Annotated[int, Field(ge=1)] = 16
     lora_alpha: Annotated[int, Field(ge=1)] = 32
     threads: Annotated[int, Field(ge=1)] | None = None
@@ -131,10 +136,7 @@ class TrainSpec(BaseModel):
 
     def save(self, path: str | Path) -> None:
         """Write the spec as JSON under its final name in one step, so that no reader meets half of it."""
-        target = Path(path)
-        half = target.with_name(f"{target.name}.tmp")
-        half.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        os.replace(half, target)
+        write_whole(Path(path), self.model_dump_json(indent=2) + "\n")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,10 +203,10 @@ def resolve_hyperparameters(
         raise SpecError(message)
     _require_between("n_examples", n_examples, 1, None)
     size = _auto_batch_size(n_examples) if batch_size == "auto" else batch_size
-    _require_between("batch_size", size, 1, _MAX_BATCH_SIZE)
+    _require_between("batch_size", size, 1, MAX_BATCH_SIZE)
     steps_per_epoch = math.ceil(n_examples / size)
     epochs = _auto_epochs(n_examples, steps_per_epoch) if n_epochs == "auto" else n_epochs
-    _require_between("n_epochs", epochs, 1, _MAX_EPOCHS)
+    _require_between("n_epochs", epochs, 1, MAX_EPOCHS)
     rate, multiplier = _resolve_rate(method, learning_rate_multiplier, learning_rate)
     return Resolved(
         n_epochs=epochs,
@@ -234,8 +236,8 @@ def _resolve_beta(method: TrainMethod, beta: float | Literal["auto"]) -> float |
     if method != "dpo":
         return None
     chosen = DEFAULT_BETA if beta == "auto" else float(beta)
-    if not 0 < chosen <= 2:
-        message = f"beta: {chosen!r} is not above 0 and at most 2; give a number in that range, or 'auto'"
+    if not 0 < chosen <= MAX_BETA:
+        message = f"beta: {chosen!r} is not above 0 and at most {MAX_BETA:g}; give a number in that range, or 'auto'"
         raise SpecError(message)
     return chosen
 
@@ -243,13 +245,13 @@ def _resolve_beta(method: TrainMethod, beta: float | Literal["auto"]) -> float |
 def _auto_batch_size(n_examples: int) -> int:
     if n_examples < 16:
         return 2
-    return min(max(4, n_examples // 500), _MAX_BATCH_SIZE)
+    return min(max(4, n_examples // AUTO_EXAMPLES_PER_BATCH_ROW), MAX_BATCH_SIZE)
 
 
 def _auto_epochs(n_examples: int, steps_per_epoch: int) -> int:
-    if n_examples * _TARGET_EPOCHS > _MAX_TARGET_EXAMPLES:
-        return max(1, _MAX_TARGET_EXAMPLES // n_examples)
-    return min(max(_TARGET_EPOCHS, math.ceil(_MIN_STEPS / steps_per_epoch)), _MAX_AUTO_EPOCHS)
+    if n_examples * AUTO_EPOCHS > MAX_AUTO_EXAMPLES:
+        return max(1, MAX_AUTO_EXAMPLES // n_examples)
+    return min(max(AUTO_EPOCHS, math.ceil(_MIN_STEPS / steps_per_epoch)), MAX_AUTO_EPOCHS)
 
 
 def _require_between(name: str, value: int, low: int, high: int | None) -> None:

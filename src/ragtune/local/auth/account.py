@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import secrets
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ragtune._atomic import write_whole
 from ragtune.errors import BackendError
 from ragtune.local.ids import new_id
 from ragtune.local.webhook_sender import new_secret
@@ -100,7 +100,7 @@ def open_account(folder: Path, *, key: str | None, exposed: bool = False) -> Acc
         if exposed:
             kept |= {"salt": salt, "key_sha256": digest}
     if kept != before:
-        _write_private(path, json.dumps(kept))
+        write_whole(path, json.dumps(kept), private=True, flush=True)
     return Account(
         id=str(kept["id"]),
         created_at=int(kept["created_at"]),
@@ -128,7 +128,7 @@ def _kept(path: Path, make: Callable[[], str]) -> str:
         return path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_private(path, make() + "\n")
+        write_whole(path, make() + "\n", private=True, flush=True)
         return path.read_text(encoding="utf-8").strip()
 
 
@@ -140,17 +140,6 @@ def _fit(key: str, *, exposed: bool) -> str:
         message = f"the key for other machines needs at least {_SHORTEST_KEY} characters; choose a longer, random one"
         raise BackendError(message)
     return key
-
-
-def _write_private(path: Path, text: str) -> None:
-    half = path.with_suffix(".tmp")
-    half.unlink(missing_ok=True)
-    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    half.replace(path)
 
 
 def _hash(key: str, salt: str) -> str:

@@ -83,13 +83,13 @@ async def _answer(
     param: str,
 ) -> Response:
     """Ask the model once per prompt and send what it says, whole or as it comes."""
-    each, sampling = asked.options(), asked.sampling()
     waiting = _Waiting(request, n=asked.choices, param=param)
     with ExitStack() as cleanup:
-        cleanup.enter_context(own.inference.place(len(each) * asked.choices))
+        cleanup.enter_context(own.inference.place(asked.prompts * asked.choices))
         cleanup.callback(_count, own.store, model.name, waiting.generations)
-        for options in each:
-            generation = await run_in_threadpool(own.inference.submit, model, **sampling, **options)
+        base = await run_in_threadpool(own.inference.base_folder, model)
+        for one in asked.requests(base, model.adapter):
+            generation = await run_in_threadpool(own.inference.submit, one)
             cleanup.callback(generation.cancel)
             waiting.generations.append(generation)
         if not asked.stream:

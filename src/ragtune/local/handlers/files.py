@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse
 
+from ragtune.limits import MAX_EXPIRY_S, MAX_FILE_BYTES, MIN_EXPIRY_S
 from ragtune.local.http.body import limit_of, query
 from ragtune.local.http.errors import invalid, not_found
 from ragtune.local.http.multipart import receive
@@ -20,11 +21,7 @@ if TYPE_CHECKING:
     from ragtune.local.store import Store
     from ragtune.local.store.schema import FileRow
 
-MAX_FILE_BYTES = 512 * 1024 * 1024
-"""Largest file of one request; OpenAI's number."""
 _PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
-EXPIRY_S = (3600, 2592000)
-"""Shortest and longest life that a file may be given, in seconds; OpenAI's numbers."""
 
 
 async def create(request: Request) -> Response:
@@ -94,7 +91,7 @@ async def delete(request: Request) -> Response:
 
 def default_life_s(purpose: str) -> int | None:
     """How long a file is kept when nothing is said, in seconds; None for ever. OpenAI's rule."""
-    return EXPIRY_S[1] if purpose == "batch" else None
+    return MAX_EXPIRY_S if purpose == "batch" else None
 
 
 def _find(request: Request, store: Store) -> FileRow:
@@ -112,10 +109,11 @@ def _expiry(fields: dict[str, str]) -> int | None:
     if anchor != "created_at":
         message = "Invalid value for 'expires_after[anchor]': must be 'created_at'."
         raise invalid(message, param="expires_after[anchor]", code="invalid_value")
-    low, high = EXPIRY_S
     if seconds is None or not (
-        seconds.isascii() and seconds.isdigit() and len(seconds) < 10 and low <= int(seconds) <= high
+        seconds.isascii() and seconds.isdigit() and len(seconds) < 10 and MIN_EXPIRY_S <= int(seconds) <= MAX_EXPIRY_S
     ):
-        message = f"Invalid value for 'expires_after[seconds]': must be a whole number from {low} to {high}."
+        message = (
+            f"Invalid value for 'expires_after[seconds]': must be a whole number from {MIN_EXPIRY_S} to {MAX_EXPIRY_S}."
+        )
         raise invalid(message, param="expires_after[seconds]", code="invalid_value")
     return int(seconds)

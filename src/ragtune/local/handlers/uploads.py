@@ -9,7 +9,8 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
-from ragtune.local.handlers.files import EXPIRY_S, default_life_s
+from ragtune.limits import MAX_EXPIRY_S, MAX_PART_BYTES, MAX_UPLOAD_BYTES, MIN_EXPIRY_S
+from ragtune.local.handlers.files import default_life_s
 from ragtune.local.http.body import parse, query
 from ragtune.local.http.errors import ApiError, conflict, invalid, not_found
 from ragtune.local.http.multipart import receive
@@ -27,17 +28,13 @@ if TYPE_CHECKING:
     from ragtune.local.store.blobs import BlobWriter
     from ragtune.local.store.schema import FileRow, PartRow, UploadRow
 
-MAX_UPLOAD_BYTES = 8 * 1024**3
-"""Largest file in parts, and the most that the parts of one upload may hold together; OpenAI's number."""
-MAX_PART_BYTES = 64 * 1024 * 1024
-"""Largest part; OpenAI's number."""
 MAX_PARTS = 10_000
 _CHUNK_BYTES = 1024 * 1024
 
 
 class _ExpiresAfter(Strict):
     anchor: Literal["created_at"]
-    seconds: Annotated[int, Field(ge=EXPIRY_S[0], le=EXPIRY_S[1])]
+    seconds: Annotated[int, Field(ge=MIN_EXPIRY_S, le=MAX_EXPIRY_S)]
 
 
 class UploadRequest(RequestBody):

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ragtune._atomic import draft_folder_of
 from ragtune._sqlite import Database
 from ragtune.errors import BackendError
 from ragtune.local.models.card import model_card, system_prompt
@@ -58,15 +59,7 @@ def export_model(name: str, target: Path, *, folder: Path, bases: BaseModels, me
         raise BackendError(f"{target}: is there already; choose a folder that is not, so that nothing is overwritten")
     base_folder = bases.folder(model.base)
     origin, dtype = _origin(model.base, base_folder), saved_dtype(base_folder)
-    half = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(half, ignore_errors=True)
     try:
-        half.mkdir(parents=True)
-        if merged:
-            _merge(base_folder, model.adapter, half)
-        else:
-            _copy_adapter(model.adapter, origin, half)
-        _save_tokenizer(base_folder, half)
         commands = partial(
             _commands,
             name,
@@ -87,14 +80,18 @@ def export_model(name: str, target: Path, *, folder: Path, bases: BaseModels, me
         # The card goes with the folder wherever it is taken, so that its commands name no place.
         inside = replace(exported, commands=commands(place='"$PWD"'))
         card = model_card(name, exported=inside, origin=origin, job=job, metrics=metrics)
-        (half / "README.md").write_text(card, encoding="utf-8")
-        _share(half, like=half / "README.md")
-        os.replace(half, target)
+        with draft_folder_of(target) as draft:
+            if merged:
+                _merge(base_folder, model.adapter, draft)
+            else:
+                _copy_adapter(model.adapter, origin, draft)
+            _save_tokenizer(base_folder, draft)
+            (draft / "README.md").write_text(card, encoding="utf-8")
+            _share(draft, like=draft / "README.md")
+            os.replace(draft, target)
     except OSError as error:
         message = f"{target}: the model cannot be written ({error}); free some space or choose another folder"
         raise BackendError(message) from error
-    finally:
-        shutil.rmtree(half, ignore_errors=True)
     return exported
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ragtune.limits import MIN_EXAMPLES
 from ragtune.train.spec import TrainMethod, resolve_hyperparameters
 
 if TYPE_CHECKING:
@@ -11,10 +12,8 @@ if TYPE_CHECKING:
 
     from ragtune.local.store.schema import JobRow
 
-__all__ = ["MIN_EXAMPLES", "JobFaultError", "resolve", "validate"]
+__all__ = ["JobFaultError", "resolve", "validate"]
 
-MIN_EXAMPLES = 10
-"""Fewest examples in a training file; OpenAI's number."""
 _FORMATS: dict[TrainMethod, tuple[str, ...]] = {"supervised": ("chat", "completion"), "dpo": ("preference",)}
 _TOO_FEW = "too-few-examples"
 

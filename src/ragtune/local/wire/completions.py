@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
+from ragtune.limits import (
+    DEFAULT_COMPLETION_TOKENS,
+    MAX_CHOICES,
+    MAX_FUNCTION_NAME,
+    MAX_LOGIT_BIAS,
+    MAX_MESSAGES,
+    MAX_PENALTY,
+    MAX_STOPS,
+    MAX_TEMPERATURE,
+    MAX_TOOLS,
+    MAX_TOP_LOGPROBS,
+)
+from ragtune.local.engine.request import GenerateRequest
 from ragtune.local.http.errors import invalid
 from ragtune.local.wire.base import Metadata, RequestBody, Strict, at_most
 from ragtune.local.wire.strict_schema import check_strict
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["ChatRequest", "ChatTurn", "CompletionRequest", "StreamOptions"]
 
 DEFAULT_CHAT_TOKENS = 1024
 """Most tokens of a chat answer when the request does not say; as at OpenAI every model has such a limit."""
-DEFAULT_COMPLETION_TOKENS = 16
-"""The same for completions; OpenAI's number."""
 
 _MANY_BIASES = 4096
-_MANY_MESSAGES = 2048  # OpenAI's number
 
-_Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+# Below this the softmax of the logits overflows; the likeliest token has all the probability long before.
+_MIN_TEMPERATURE = 1e-3
+_MIN_TOP_P = 1e-9
+
+_Name = Annotated[str, Field(pattern=rf"^[a-zA-Z0-9_-]{{1,{MAX_FUNCTION_NAME}}}$")]
+
+
+_TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
+_Bias = Annotated[float, Field(ge=-MAX_LOGIT_BIAS, le=MAX_LOGIT_BIAS)]
 
 
 class StreamOptions(Strict):
@@ -34,19 +56,13 @@ class _Asked(RequestBody):
     """What chat completions and completions have in common."""
 
     model: str
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=MAX_TEMPERATURE)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    logit_bias: (
-        Annotated[
-            dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-100, le=100)]],
-            at_most(_MANY_BIASES),
-        ]
-        | None
-    ) = None
-    n: Annotated[int, Field(ge=1, le=128)] | None = None
-    stop: str | Annotated[list[str], Field(min_length=1, max_length=4)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-MAX_PENALTY, le=MAX_PENALTY)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-MAX_PENALTY, le=MAX_PENALTY)] | None = None
+    logit_bias: Annotated[dict[_TokenId, _Bias], at_most(_MANY_BIASES)] | None = None
+    n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
+    stop: str | Annotated[list[str], Field(min_length=1, max_length=MAX_STOPS)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -70,20 +86,27 @@ class _Asked(RequestBody):
         """How many answers are to be written to each prompt."""
         return self.n or 1
 
-    def sampling(self) -> dict[str, Any]:
-        """How tokens are to be drawn, with OpenAI's defaults for what the request leaves out."""
+    @property
+    def prompts(self) -> int:
+        """How many prompts are to be answered."""
+        return 1
+
+    def _drawn(self, request: GenerateRequest) -> GenerateRequest:
+        """The request with how its tokens are to be drawn; OpenAI's defaults for what was left out."""
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        return {
-            "temperature": 1.0 if self.temperature is None else self.temperature,
-            "top_p": 1.0 if self.top_p is None else self.top_p,
-            "frequency_penalty": self.frequency_penalty or 0.0,
-            "presence_penalty": self.presence_penalty or 0.0,
-            "logit_bias": {int(token): bias for token, bias in (self.logit_bias or {}).items()},
-            "n": self.choices,
-            "seed": self.seed,
+        temperature = 1.0 if self.temperature is None else self.temperature
+        return replace(
+            request,
+            temperature=0.0 if temperature < _MIN_TEMPERATURE else temperature,
+            top_p=1.0 if self.top_p is None else max(self.top_p, _MIN_TOP_P),
+            frequency_penalty=self.frequency_penalty or 0.0,
+            presence_penalty=self.presence_penalty or 0.0,
+            logit_bias={int(token): bias for token, bias in (self.logit_bias or {}).items()},
+            n=self.choices,
+            seed=self.seed,
             # An empty stop text would end every answer before it begins.
-            "stop": tuple(stop for stop in stops if stop),
-        }
+            stop=tuple(stop for stop in stops if stop),
+        )
 
 
 class _TextPart(Strict):
@@ -91,7 +114,7 @@ class _TextPart(Strict):
     text: str
 
 
-_Texts = Annotated[list[_TextPart], Field(min_length=1, max_length=_MANY_MESSAGES, fail_fast=True)]
+_Texts = Annotated[list[_TextPart], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
 
 
 class _CalledFunction(Strict):
@@ -184,12 +207,12 @@ class ChatRequest(_Asked):
         "web_search_options": (),
     }
 
-    messages: Annotated[list[ChatTurn], Field(min_length=1, max_length=_MANY_MESSAGES, fail_fast=True)]
+    messages: Annotated[list[ChatTurn], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    tools: Annotated[list[_Tool], Field(max_length=128, fail_fast=True)] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    tools: Annotated[list[_Tool], Field(max_length=MAX_TOOLS, fail_fast=True)] | None = None
     tool_choice: Literal["none", "auto", "required"] | _NamedTool | _AllowedTools | None = None
     parallel_tool_calls: bool | None = None
     response_format: _ResponseFormat | None = None
@@ -220,27 +243,28 @@ class ChatRequest(_Asked):
         """Whether the request names the one tool to be called."""
         return isinstance(self.tool_choice, _NamedTool)
 
-    def options(self) -> list[dict[str, Any]]:
-        """What the engine is asked, beside the sampling."""
+    def requests(self, base: Path, adapter: Path | None) -> list[GenerateRequest]:
+        """What the engine is asked: one conversation of the model in these folders."""
         names, mode = self._chosen_tools()
         wanted = self.response_format
         schema = None
         if wanted is not None and wanted.type != "text":
             schema = (wanted.json_schema and wanted.json_schema.schema_) or {"type": "object"}
         one_call = self.calls_one_by_name or self.parallel_tool_calls is False
-        return [
-            {
-                "messages": [turn.for_template() for turn in self.messages],
-                "max_tokens": self.max_completion_tokens or self.max_tokens or DEFAULT_CHAT_TOKENS,
-                "logprobs": bool(self.logprobs),
-                "top_logprobs": self.top_logprobs or 0,
-                "tools": [tool.model_dump(exclude_none=True) for tool in self.tools or ()] or None,
-                "tool_choice": mode,
-                "allowed_tools": names,
-                "parallel_tool_calls": not one_call,
-                "json_schema": schema,
-            }
-        ]
+        asked = GenerateRequest(
+            base_path=base,
+            adapter_path=adapter,
+            messages=[turn.for_template() for turn in self.messages],
+            max_tokens=self.max_completion_tokens or self.max_tokens or DEFAULT_CHAT_TOKENS,
+            logprobs=bool(self.logprobs),
+            top_logprobs=self.top_logprobs or 0,
+            tools=[tool.model_dump(exclude_none=True) for tool in self.tools or ()] or None,
+            tool_choice=mode,
+            allowed_tools=names,
+            parallel_tool_calls=not one_call,
+            json_schema=schema,
+        )
+        return [self._drawn(asked)]
 
     def _chosen_tools(self) -> tuple[tuple[str, ...] | None, Literal["none", "auto", "required"]]:
         """Names of the tools that may be called (None: all), and whether one must be."""
@@ -297,9 +321,9 @@ class CompletionRequest(_Asked):
 
     prompt: (
         str
-        | Annotated[list[str], Field(min_length=1, max_length=2048, fail_fast=True)]
+        | Annotated[list[str], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
         | _Tokens
-        | Annotated[list[_Tokens], Field(min_length=1, max_length=2048, fail_fast=True)]
+        | Annotated[list[_Tokens], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
     )
     max_tokens: Annotated[int, Field(ge=0)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
@@ -323,20 +347,30 @@ class CompletionRequest(_Asked):
         """How many answers are to be written to each prompt; the best `n` of them come back."""
         return self.best_of or self.n or 1
 
-    def options(self) -> list[dict[str, Any]]:
-        """What the engine is asked, beside the sampling: once per prompt."""
-        shared = {
-            "max_tokens": DEFAULT_COMPLETION_TOKENS if self.max_tokens is None else self.max_tokens,
-            "logprobs": self.logprobs is not None or self.choices > (self.n or 1),
-            "top_logprobs": self.logprobs or 0,
-            "echo": bool(self.echo),
-        }
-        return [{"prompt": prompt, **shared} for prompt in self._prompts()]
+    @property
+    def prompts(self) -> int:
+        """How many prompts are to be answered."""
+        return len(self._prompts())
 
-    def _prompts(self) -> list[str] | list[list[int]]:
+    def requests(self, base: Path, adapter: Path | None) -> list[GenerateRequest]:
+        """What the engine is asked, once per prompt, of the model in these folders."""
+        return [self._drawn(self._request(prompt, base, adapter)) for prompt in self._prompts()]
+
+    def _request(self, prompt: str | list[int], base: Path, adapter: Path | None) -> GenerateRequest:
+        return GenerateRequest(
+            base_path=base,
+            adapter_path=adapter,
+            prompt=prompt,
+            max_tokens=DEFAULT_COMPLETION_TOKENS if self.max_tokens is None else self.max_tokens,
+            # Which answers are the likeliest is told by their tokens' log-probabilities.
+            logprobs=self.logprobs is not None or self.choices > (self.n or 1),
+            top_logprobs=self.logprobs or 0,
+            echo=bool(self.echo),
+        )
+
+    def _prompts(self) -> list[str | list[int]]:
         if isinstance(self.prompt, str):
             return [self.prompt]
         if isinstance(self.prompt[0], int):
-            return [[token for token in self.prompt if isinstance(token, int)]]
-        prompts: Any = self.prompt
-        return list(prompts)
+            return [[token for token in self.prompt if isinstance(token, int)]]  # one prompt, as token ids
+        return cast("list[str | list[int]]", self.prompt)

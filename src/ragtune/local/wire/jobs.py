@@ -6,14 +6,15 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ragtune.limits import MAX_BATCH_SIZE, MAX_BETA, MAX_EPOCHS, MAX_SEED, MAX_SUFFIX
 from ragtune.local.http.errors import invalid
 from ragtune.local.wire.base import Metadata, RequestBody, Strict
 
 __all__ = ["JobRequest"]
 
 _Auto = Literal["auto"]
-_Epochs = Annotated[int, Field(ge=1, le=50)]
-_BatchSize = Annotated[int, Field(ge=1, le=256)]
+_Epochs = Annotated[int, Field(ge=1, le=MAX_EPOCHS)]
+_BatchSize = Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)]
 _Multiplier = Annotated[float, Field(gt=0)]
 
 
@@ -33,7 +34,7 @@ class _Hyperparameters(Strict):
 
 
 class _DPOHyperparameters(_Hyperparameters):
-    beta: Annotated[float, Field(gt=0, le=2)] | _Auto = "auto"
+    beta: Annotated[float, Field(gt=0, le=MAX_BETA)] | _Auto = "auto"
 
 
 class _Supervised(Strict):
@@ -81,8 +82,8 @@ class JobRequest(RequestBody):
     validation_file: str | None = None
     method: _MethodRequest | None = None
     hyperparameters: _Hyperparameters | None = None
-    suffix: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    suffix: Annotated[str, Field(min_length=1, max_length=MAX_SUFFIX)] | None = None
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
     metadata: Metadata | None = None
 
     def full_method(self) -> dict[str, Any]:
