@@ -286,5 +286,7 @@ class _Running:
 
 
 def _some(jobs: Sequence[str]) -> str:
-    more = len(jobs) - _NAMED
-    return ", ".join(jobs[:_NAMED]) + (f" and {more} more job{'s' if more > 1 else ''}" if more > 0 else "")
+    named, more = ", ".join(jobs[:_NAMED]), len(jobs) - _NAMED
+    if more <= 0:
+        return named
+    return f"{named} and {more} more job{'s' if more > 1 else ''}"

@@ -122,7 +122,8 @@ class Placement:
     gflops: float | None = None
 
     def __str__(self) -> str:
-        threads = f" with {self.threads} thread{'' if self.threads == 1 else 's'}" if self.device == "cpu" else ""
+        plural = "" if self.threads == 1 else "s"
+        threads = f" with {self.threads} thread{plural}" if self.device == "cpu" else ""
         return f"{self.device}{threads}, {self.dtype} ({self.why})"
 
 

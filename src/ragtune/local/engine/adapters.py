@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import torch
 
 __all__ = ["BASE", "AdapterLayers"]
 
@@ -38,7 +41,8 @@ class AdapterLayers:
         kinds = (BaseTunerLayer, ModulesToSaveWrapper)
         found: list[Any] = [layer for layer in self._model.modules() if isinstance(layer, kinds)]
         for layer in found:
-            vars(layer).pop("forward", None)  # PEFT's own again
+            # PEFT's own comes back first: else a layer would be wrapped once more with every adapter that comes.
+            vars(layer).pop("forward", None)
             layer.forward = _Plain(layer, self._rows) if _is_plain(layer) else _ByPeft(layer, self._rows)
 
     def choose(self, names: Sequence[str]) -> None:
@@ -59,7 +63,7 @@ class _Rows:
         self.names: tuple[str, ...] = ()
         self.adapters: tuple[str, ...] = ()
         self.differ = False
-        self._masks: dict[tuple[int, ...], Any] = {}
+        self._masks: dict[tuple[int, ...], torch.Tensor] = {}
 
     def choose(self, names: tuple[str, ...]) -> None:
         if names == self.names:
@@ -71,18 +75,25 @@ class _Rows:
         self.differ = len(self.adapters) > 1 or (BASE in names and bool(wanted))
         self.names, self._masks = names, {}
 
-    def own(self, hidden: Any, ranks: tuple[int, ...]) -> Any:
+    def own(self, hidden: torch.Tensor, ranks: tuple[int, ...]) -> torch.Tensor:
         """Keep of each row what its own adapter made of it; `ranks` tell how wide each adapter is."""
         import torch
 
         mask_BR = self._masks.get(ranks)
         if mask_BR is None:
-            owners = [name for name, rank in zip(self.adapters, ranks, strict=True) for _ in range(rank)]
-            kept = [[float(owner == name) for owner in owners] for name in self.names]
+            widths = zip(self.adapters, ranks, strict=True)
+            owners = list(chain.from_iterable(repeat(name, rank) for name, rank in widths))
+            kept = [_shares(name, owners) for name in self.names]
             mask_BR = self._masks[ranks] = torch.tensor(kept, dtype=hidden.dtype, device=hidden.device)
+        # Multiplied by 0 or 1 and not picked out: one operation for all rows, whose number never changes the result.
         if hidden.ndim == 2:  # some models lay the tokens of all rows in one line
             return hidden * mask_BR.repeat_interleave(len(hidden) // len(mask_BR), 0)
         return hidden * mask_BR[:, None]
+
+
+def _shares(name: str, owners: Sequence[str]) -> list[float]:
+    """1 where a column is of the adapter's own, 0 where it is another's."""
+    return [float(owner == name) for owner in owners]
 
 
 class _Plain:
@@ -94,16 +105,18 @@ class _Plain:
         self._layer, self._base, self._rows = layer, layer.base_layer, rows
         self._linear = torch.nn.functional.linear
         self._of: tuple[str, ...] = ()
-        self._pair: Any = None
+        self._pair: tuple[torch.Tensor, torch.Tensor] | None = None
         self._ranks: tuple[int, ...] = ()
+        # The scale goes into a matrix once instead of into every token's result; a power of two changes no digit.
         with torch.no_grad():
             for name, scale in layer.scaling.items():
                 if scale != 1.0:
                     layer.lora_B[name].weight.mul_(scale)
                     layer.scaling[name] = 1.0
 
-    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        result, rows = self._base(x, *args, **kwargs), self._rows
+    def __call__(self, x: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
+        rows = self._rows
+        result: torch.Tensor = self._base(x, *args, **kwargs)
         if rows.adapters != self._of:
             self._join(rows.adapters)
         if self._pair is None:
@@ -112,6 +125,7 @@ class _Plain:
         hidden = self._linear(x.to(into.dtype), into)
         if rows.differ:
             hidden = rows.own(hidden, self._ranks)
+        # In place: nothing else holds what the base has just made, and no gradient will ask for it.
         return result.add_(self._linear(hidden, out_of))
 
     def _join(self, names: tuple[str, ...]) -> None:
@@ -119,6 +133,7 @@ class _Plain:
         import torch
 
         self._of, self._pair = names, None
+        # An adapter need not have changed every layer; it then has no part here, and its rows no other's.
         here = [name for name in names if name in self._layer.lora_A]
         down = [self._layer.lora_A[name].weight for name in here]
         up = [self._layer.lora_B[name].weight for name in here]
@@ -135,9 +150,11 @@ class _ByPeft:
     def __init__(self, layer: Any, rows: _Rows) -> None:
         self._layer, self._rows, self._forward = layer, rows, layer.forward
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> torch.Tensor:
         import torch
 
+        # The whole batch for each adapter, though only some rows are its own: such layers are few, and a batch cut into
+        # pieces would need other masks than the model has made.
         names = self._rows.names
         by_name = {name: self._with(name, *args, **kwargs) for name in {*names}}
         if len(by_name) == 1:
@@ -145,13 +162,14 @@ class _ByPeft:
         each = len(by_name[names[0]]) // len(names)
         return torch.cat([by_name[name][n * each : (n + 1) * each] for n, name in enumerate(names)])
 
-    def _with(self, name: str, *args: Any, **kwargs: Any) -> Any:
+    def _with(self, name: str, *args: object, **kwargs: object) -> torch.Tensor:
         copies = getattr(self._layer, "modules_to_save", None)
         here = name != BASE if copies is None else name in copies
         if here:
             self._layer.set_adapter([name])
         self._layer.enable_adapters(here)
-        return self._forward(*args, **kwargs)
+        made: torch.Tensor = self._forward(*args, **kwargs)
+        return made
 
 
 def _is_plain(layer: Any) -> bool:

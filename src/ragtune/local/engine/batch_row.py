@@ -14,6 +14,8 @@ from ragtune.local.engine.tool_calls import CallReader
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    import torch
+
     from ragtune.local.engine.grammar import Constraint
     from ragtune.local.engine.request import GenerateRequest
     from ragtune.local.engine.tool_calls import CallFormat
@@ -89,7 +91,7 @@ class BatchRow:
         if start.room == 0:
             self._send("length")
 
-    def pick(self, logits_V: Any) -> None:  # V: size of the vocabulary
+    def pick(self, logits_V: torch.Tensor) -> None:  # V: size of the vocabulary
         """Choose the next token from the model's logits and write it down."""
         constraint = self._start.constraint
         allowed_V = constraint.allowed(len(logits_V)) if constraint is not None else None
@@ -156,7 +158,7 @@ class BatchRow:
         self.generation.put(piece)
 
 
-def told_token(tokenizer: Any, token: int, scores_V: Any = None, *, top: int = 0) -> TokenLogprob:
+def told_token(tokenizer: Any, token: int, scores_V: torch.Tensor | None = None, *, top: int = 0) -> TokenLogprob:
     """What is told of a token.
 
     Args:

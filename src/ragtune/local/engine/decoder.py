@@ -9,9 +9,14 @@ from ragtune.local.engine.request import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
+
+    import torch
 
     from ragtune.local.engine.batch_row import BatchRow
     from ragtune.local.engine.model_cache import LoadedBase
+
+    _Numbers = Sequence[Sequence[int]]  # a line for each row
 
 __all__ = ["Decoder"]
 
@@ -53,15 +58,18 @@ class Decoder:
         """Whether a prepared row may join now, together with others that are about to."""
         rows = [*self.rows, *others, row]
         longest = max(len(one.tokens) for one in rows)
+        # One alone may be as long as it likes: sent away it would wait for ever. All others are padded to the longest.
         return len(rows) == 1 or (len(rows) <= self._max_rows and len(rows) * (longest + _HEADROOM) <= _MAX_TOKENS)
 
     def admit(self, rows: Sequence[BatchRow]) -> None:
         """Let prepared rows join: they read their prompts and write their first token."""
         # The answers to one request have one prompt, which is read once.
-        places: dict[Any, int] = {}
+        places: dict[tuple[Path | None, tuple[int, ...]], int] = {}
         index = [places.setdefault((row.request.adapter_path, tuple(row.tokens)), len(places)) for row in rows]
         first = [rows[index.index(place)] for place in range(len(places))]
         width = max(len(row.tokens) for row in first)
+        # Padded on the left, so that the next token of every row stands in the same column. Which token pads is all
+        # the same, since the mask hides it.
         tokens = [[0] * (width - len(row.tokens)) + row.tokens for row in first]
         mask = [[0] * (width - len(row.tokens)) + [1] * len(row.tokens) for row in first]
         state, mask_BT, logits_BV = self._look(first, tokens, mask)
@@ -72,6 +80,7 @@ class Decoder:
 
     def step(self) -> list[BatchRow]:
         """One more token for every row; returns rows that had to leave for lack of room and want to come back."""
+        # Before the step: there is room for the new token of everybody who stays.
         evicted = self._evict()
         tokens = [[row.tokens[-1]] for row in self.rows]
         self._state, self._mask_BT, logits_BV = self._look(self.rows, tokens, [[1]] * len(self.rows), self._state)
@@ -85,7 +94,9 @@ class Decoder:
                 row.fail(error)
         self._keep([])
 
-    def _look(self, rows: Sequence[BatchRow], tokens: Any, mask: Any, state: Any = None) -> tuple[Any, Any, Any]:
+    def _look(
+        self, rows: Sequence[BatchRow], tokens: _Numbers, mask: _Numbers, state: Any = None
+    ) -> tuple[Any, torch.Tensor, torch.Tensor]:
         """Let the model read tokens; gives what it remembers, the mask so far, and the logits of what comes next."""
         import torch
 
@@ -113,7 +124,7 @@ class Decoder:
         state = None if name is None else getattr(output, name)
         return state, mask_BT, output.logits[:, -1].float().cpu()
 
-    def _take(self, rows: Sequence[BatchRow], logits_BV: Any) -> None:
+    def _take(self, rows: Sequence[BatchRow], logits_BV: torch.Tensor) -> None:
         for row, logits_V in zip(rows, logits_BV, strict=True):
             try:
                 row.pick(logits_V)
@@ -122,13 +133,15 @@ class Decoder:
         if any(row.finished for row in rows):
             self._keep([number for number, row in enumerate(self.rows) if not row.finished])
 
-    def _join(self, rows: Sequence[BatchRow], state: Any, mask_BT: Any) -> None:
+    def _join(self, rows: Sequence[BatchRow], state: Any, mask_BT: torch.Tensor) -> None:
         import torch
         from torch.nn.functional import pad
 
         if not self.rows:
             self._state, self._mask_BT, self.rows = state, mask_BT, list(rows)
             return
+        # Those that join and those that are here end in the same column; whoever is shorter is padded in front, where
+        # the mask hides what was not read.
         width = max(mask_BT.shape[1], self._mask_BT.shape[1])
         more, more_new = width - self._mask_BT.shape[1], width - mask_BT.shape[1]
         for old, new in zip(self._state.layers, state.layers, strict=True):
@@ -152,6 +165,7 @@ class Decoder:
 
     def _evict(self) -> list[BatchRow]:
         """Send the newest rows away while all together are longer than may be."""
+        # The newest have written least, and what is sent away has to be read once more when it comes back.
         kept = len(self.rows)
         while kept > 1 and kept * (max(len(row.tokens) for row in self.rows[:kept]) + 1) > _MAX_TOKENS:
             kept -= 1
@@ -161,7 +175,7 @@ class Decoder:
         return evicted
 
 
-def _tensor(numbers: Any) -> Any:
+def _tensor(numbers: Sequence[int] | _Numbers) -> torch.Tensor:
     import torch
 
     return torch.tensor(list(numbers))

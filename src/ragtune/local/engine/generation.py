@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -187,6 +188,6 @@ def _whole(index: int, pieces: list[GeneratedPiece]) -> GeneratedChoice:
         index=index,
         text="".join(piece.text for piece in pieces),
         finish_reason=pieces[-1].finish_reason or "stop",
-        logprobs=tuple(token for piece in pieces for token in piece.logprobs),
-        calls=tuple(call for piece in pieces for call in piece.calls),
+        logprobs=tuple(chain.from_iterable(piece.logprobs for piece in pieces)),
+        calls=tuple(chain.from_iterable(piece.calls for piece in pieces)),
     )

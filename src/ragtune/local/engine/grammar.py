@@ -11,6 +11,8 @@ from ragtune.local.engine.request import RequestError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    import torch
+
 __all__ = ["JSON_STYLE", "Constraint", "json_grammar", "token_table"]
 
 # One way to write each value: a model that may put white space anywhere can go on with it for ever.
@@ -48,7 +50,7 @@ class Constraint:
         self._matcher = _library().LLMatcher(tokens, grammar, log_level=0)
         self._raise_if_lost("Invalid schema")
 
-    def allowed(self, size: int) -> Any:
+    def allowed(self, size: int) -> torch.Tensor:
         """Which tokens may come next, as a tensor of bools over a vocabulary of that size."""
         import numpy as np
         import torch

@@ -1,4 +1,4 @@
-"""ModelCache in memory: bases, and on each the adapters that were asked for lately, within a budget."""
+"""Models in memory: bases, and on each the adapters that were asked for lately, within a budget."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import inspect
 import logging
 import warnings
 from collections import OrderedDict
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ragtune.errors import BackendError
@@ -21,6 +22,8 @@ from ragtune.modelling.memory import usable_memory
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
+
+    import torch
 
     from ragtune.modelling.hardware import Device, Dtype, Placement
 
@@ -64,32 +67,26 @@ class LoadedBase:
         self._layers = AdapterLayers(self._model)
         self._adapters: dict[Path, str] = {}
         self._count = 0
-        self._call_format: tuple[CallFormat | None] | None = None
-        self._token_table: Any = None
 
     @property
     def config(self) -> Any:
         """The model's configuration."""
         return self._model.config
 
-    @property
+    @cached_property
     def call_format(self) -> CallFormat | None:
         """How this base writes calls of tools, None when it knows none."""
-        if self._call_format is None:
-            self._call_format = (find_call_format(self.tokenizer),)
-        return self._call_format[0]
+        return find_call_format(self.tokenizer)
 
     @property
     def special_tokens(self) -> dict[str, int]:
         """Texts and ids of the special tokens."""
         return {str(token): number for number, token in self.tokenizer.added_tokens_decoder.items() if token.special}
 
-    @property
+    @cached_property
     def token_table(self) -> Any:
         """The tokens as grammars see them."""
-        if self._token_table is None:
-            self._token_table = token_table(self.tokenizer, size=self.vocabulary, end_tokens=self.end_tokens)
-        return self._token_table
+        return token_table(self.tokenizer, size=self.vocabulary, end_tokens=self.end_tokens)
 
     def forward(self, adapters: Sequence[Path | None], **inputs: Any) -> Any:
         """Let the model look at one batch.
@@ -106,13 +103,9 @@ class LoadedBase:
         with torch.inference_mode():
             return self._model(**known)
 
-    def to_device(self, tensor: Any) -> Any:
+    def to_device(self, tensor: torch.Tensor) -> torch.Tensor:
         """The tensor where the model is."""
         return tensor.to(self._model.device)
-
-    def has(self, adapter: Path) -> bool:
-        """Whether an adapter is in memory."""
-        return adapter in self._adapters
 
     def load(self, adapter: Path) -> None:
         """Bring an adapter into memory.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
+
     from ragtune.local.engine.request import GenerateRequest
 
 __all__ = ["Sampler"]
@@ -35,7 +37,7 @@ class Sampler:
         if request.logit_bias:
             self._bias = (torch.tensor(list(request.logit_bias)), torch.tensor(list(request.logit_bias.values())))
 
-    def draw(self, logits_V: Any, allowed_V: Any | None = None) -> int:  # V: size of the vocabulary
+    def draw(self, logits_V: torch.Tensor, allowed_V: torch.Tensor | None = None) -> int:  # V: size of the vocabulary
         """Choose a token.
 
         Args:
@@ -55,7 +57,7 @@ class Sampler:
         """Count a token that now stands in the answer."""
         self._counts[token] = self._counts.get(token, 0) + 1
 
-    def _adjusted(self, logits_V: Any, allowed_V: Any | None) -> Any:
+    def _adjusted(self, logits_V: torch.Tensor, allowed_V: torch.Tensor | None) -> torch.Tensor:
         import torch
 
         asked = self._asked
@@ -73,7 +75,7 @@ class Sampler:
             logits_V[~allowed_V] = float("-inf")
         return logits_V
 
-    def _pick(self, weights: Any) -> int:
+    def _pick(self, weights: torch.Tensor) -> int:
         """Draw a position in proportion to its weight."""
         import torch
 
@@ -83,7 +85,7 @@ class Sampler:
         return min(int(torch.searchsorted(cumulative, point, right=True)), len(weights) - 1)
 
 
-def _nucleus(probabilities_V: Any, top_p: float) -> tuple[Any, Any]:
+def _nucleus(probabilities_V: torch.Tensor, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
     """The likeliest tokens that hold `top_p` together: their probabilities and ids, likeliest first."""
     count = min(_LIKELIEST, len(probabilities_V))
     likeliest, order = probabilities_V.topk(count)

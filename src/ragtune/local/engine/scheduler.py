@@ -110,8 +110,10 @@ class Scheduler:
 
     def _busy(self, joining: Mapping[Path, Sequence[BatchRow]]) -> set[tuple[Path, Path | None]]:
         """Bases and adapters of all rows that are being answered or about to be."""
-        rows = [*chain(*joining.values()), *(row for decoder in self._decoders.values() for row in decoder.rows)]
-        return {(row.request.base_path, adapter) for row in rows for adapter in (None, row.request.adapter_path)}
+        rows = chain(*joining.values(), *(decoder.rows for decoder in self._decoders.values()))
+        asked = [row.request for row in rows]
+        bases = {(request.base_path, None) for request in asked}
+        return bases | {(request.base_path, request.adapter_path) for request in asked}
 
     def _run(self, decoder: Decoder, rows: Sequence[BatchRow], work: Callable[[Decoder], None]) -> None:
         """Do some work; what goes wrong there ends all rows of this base, as nobody knows which state they are in."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import ExitStack, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 from starlette.concurrency import run_in_threadpool
@@ -207,5 +207,5 @@ async def _events(
     yield b"data: [DONE]\n\n"
 
 
-def _event(body: dict[str, Any]) -> bytes:
+def _event(body: dict[str, object]) -> bytes:
     return b"data: " + orjson.dumps(body) + b"\n\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
@@ -63,5 +63,5 @@ def _delete(own: Services, name: str) -> bool:
         return own.store.models.delete(name)
 
 
-def _base_body(name: str, own: Services) -> dict[str, Any]:
+def _base_body(name: str, own: Services) -> dict[str, object]:
     return model_body(name, created=own.account.created_at, owned_by="ragtune")

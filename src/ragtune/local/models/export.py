@@ -122,14 +122,20 @@ def _look_up(name: str, folder: Path) -> tuple[ModelRow, JobRow | None, dict[str
 
 def _origin(name: str, folder: Path) -> Origin:
     known = BASES.get(name)
+    licence = known.licence if known else None
     snapshot = _SNAPSHOT.search(folder.as_posix())
+    if snapshot:
+        hub_id = snapshot["id"].replace("--", "/")
+        return Origin(
+            name=name, location=hub_id, revision=snapshot["commit"], hub_id=hub_id, licence=licence, source=None
+        )
     return Origin(
         name=name,
-        location=snapshot["id"].replace("--", "/") if snapshot else str(folder),
-        revision=snapshot["commit"] if snapshot else f"sha256:{_digest(folder)}",
-        hub_id=snapshot["id"].replace("--", "/") if snapshot else known.hub_id if known else None,
-        licence=known.licence if known else None,
-        source=known.source if known and not snapshot else None,
+        location=str(folder),
+        revision=f"sha256:{_digest(folder)}",
+        hub_id=known.hub_id if known else None,
+        licence=licence,
+        source=known.source if known else None,
     )
 
 

@@ -10,6 +10,7 @@ from ragtune.train.spec import TrainMethod, resolve_hyperparameters
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ragtune.checks import Problem
     from ragtune.local.store.schema import JobRow
 
 __all__ = ["JobFaultError", "resolve", "validate"]
@@ -70,6 +71,12 @@ def resolve(method: dict[str, Any], n_examples: int) -> dict[str, Any]:
     return {name: getattr(settled, name) for name in names}
 
 
+def _place(problem: Problem) -> str:
+    if not problem.line:
+        return "File"
+    return f"Line {problem.line}, {problem.path}" if problem.path else f"Line {problem.line}"
+
+
 def _check(path: Path, kind: TrainMethod, *, param: str) -> int:
     from ragtune.checks import check_file
 
@@ -78,10 +85,9 @@ def _check(path: Path, kind: TrainMethod, *, param: str) -> int:
     errors = [problem for problem in report.problems if problem.severity == "error" and problem.code != _TOO_FEW]
     if errors:
         first = errors[0]
-        place = f"Line {first.line}" + (f", {first.path}" if first.path else "") if first.line else "File"
-        others = len(errors) - 1
-        more = f" ({others} more problem{'s' if others > 1 else ''})" if others else ""
-        message = f"The job failed due to an invalid {param.replace('_', ' ')}. {place}: {first.message}{more}"
+        message = f"The job failed due to an invalid {param.replace('_', ' ')}. {_place(first)}: {first.message}"
+        if len(errors) > 1:
+            message += f" ({len(errors) - 1} more problem{'s' if len(errors) > 2 else ''})"
         raise JobFaultError(message, code=f"invalid_{param}", param=param)
     if report.stats.format not in _FORMATS[kind]:
         message = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import chain
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,19 +27,19 @@ class AnswerBody(Protocol):
         """Whether a stream ends with a chunk that tells the usage."""
         ...
 
-    def whole(self, answers: Sequence[Completed]) -> dict[str, Any]:
+    def whole(self, answers: Sequence[Completed]) -> dict[str, object]:
         """The body of all answers."""
         ...
 
-    def opening(self, n: int) -> Iterator[dict[str, Any]]:
+    def opening(self, n: int) -> Iterator[dict[str, object]]:
         """The stream's first bodies, for `n` choices."""
         ...
 
-    def chunks(self, first_index: int, piece: GeneratedPiece) -> Iterator[dict[str, Any]]:
+    def chunks(self, first_index: int, piece: GeneratedPiece) -> Iterator[dict[str, object]]:
         """The stream's bodies for one piece; `first_index` is the index of its generation's first choice."""
         ...
 
-    def usage_chunk(self, generations: Sequence[Generation]) -> dict[str, Any]:
+    def usage_chunk(self, generations: Sequence[Generation]) -> dict[str, object]:
         """The stream's last body, without choices."""
         ...
 
@@ -51,12 +52,12 @@ class _Common:
     with_logprobs: bool
     with_usage: bool
 
-    def _head(self, kind: str) -> dict[str, Any]:
+    def _head(self, kind: str) -> dict[str, object]:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
 
-    def _chunk(self, kind: str, choice: dict[str, Any]) -> dict[str, Any]:
+    def _chunk(self, kind: str, choice: dict[str, object]) -> dict[str, object]:
         # With usage asked for, every chunk but the last says that it is not told yet.
-        not_yet: dict[str, Any] = {"usage": None} if self.with_usage else {}
+        not_yet: dict[str, object] = {"usage": None} if self.with_usage else {}
         return {**self._head(kind), "choices": [choice], **not_yet}
 
 
@@ -71,9 +72,9 @@ class ChatAnswer(_Common):
     called_by_name: bool = False
     _calls: Counter[int] = field(default_factory=Counter)  # calls of tools so far, by choice
 
-    def whole(self, answers: Sequence[Completed]) -> dict[str, Any]:
+    def whole(self, answers: Sequence[Completed]) -> dict[str, object]:
         """The body of a conversation's answer."""
-        choices: list[dict[str, Any]] = [
+        choices: list[dict[str, object]] = [
             {
                 "index": choice.index,
                 "message": self._message(choice),
@@ -84,12 +85,12 @@ class ChatAnswer(_Common):
         ]
         return {**self._head("chat.completion"), "choices": choices, "usage": _usage(answers)}
 
-    def opening(self, n: int) -> Iterator[dict[str, Any]]:
+    def opening(self, n: int) -> Iterator[dict[str, object]]:
         """One chunk per choice that tells the role."""
         for index in range(n):
             yield self._part(index, {"role": "assistant", "content": "", "refusal": None})
 
-    def chunks(self, first_index: int, piece: GeneratedPiece) -> Iterator[dict[str, Any]]:
+    def chunks(self, first_index: int, piece: GeneratedPiece) -> Iterator[dict[str, object]]:
         """The chunks of one piece: its text, then the end of its choice."""
         index = first_index + piece.index
         if piece.text or piece.logprobs:
@@ -103,26 +104,26 @@ class ChatAnswer(_Common):
         if piece.finish_reason is not None:
             yield self._part(index, {}, finish_reason=self._reason(piece.finish_reason))
 
-    def usage_chunk(self, generations: Sequence[Generation]) -> dict[str, Any]:
+    def usage_chunk(self, generations: Sequence[Generation]) -> dict[str, object]:
         """The stream's last body: no choices, the usage."""
         return {**self._head("chat.completion.chunk"), "choices": [], "usage": _usage(generations)}
 
     def _part(
-        self, index: int, delta: dict[str, Any], *, finish_reason: str | None = None, logprobs: Any = None
-    ) -> dict[str, Any]:
+        self, index: int, delta: dict[str, object], *, finish_reason: str | None = None, logprobs: Any = None
+    ) -> dict[str, object]:
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
         return self._chunk("chat.completion.chunk", choice)
 
-    def _message(self, choice: GeneratedChoice) -> dict[str, Any]:
+    def _message(self, choice: GeneratedChoice) -> dict[str, object]:
         calls = [_call(call.name, call.arguments) for call in choice.calls]
         content = None if calls and not choice.text else choice.text
-        message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
+        message: dict[str, object] = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
         return {**message, "tool_calls": calls} if calls else message
 
     def _reason(self, reason: FinishReason | None) -> str | None:
         return "stop" if reason == "tool_calls" and self.called_by_name else reason
 
-    def _logprobs(self, tokens: Sequence[TokenLogprob]) -> dict[str, Any] | None:
+    def _logprobs(self, tokens: Sequence[TokenLogprob]) -> dict[str, object] | None:
         if not self.with_logprobs:
             return None
         return {"content": [_token(token) for token in tokens], "refusal": None}
@@ -138,36 +139,36 @@ class TextAnswer(_Common):
 
     best: int
 
-    def whole(self, answers: Sequence[Completed]) -> dict[str, Any]:
+    def whole(self, answers: Sequence[Completed]) -> dict[str, object]:
         """The body of the texts that go on from all prompts; a prompt's choices stand together."""
-        choices = [choice for answer in answers for choice in _likeliest(answer.choices, self.best)]
+        choices = chain.from_iterable(_likeliest(answer.choices, self.best) for answer in answers)
         bodies = [
             self._choice(index, choice.text, choice.logprobs, choice.finish_reason)
             for index, choice in enumerate(choices)
         ]
         return {**self._head("text_completion"), "choices": bodies, "usage": _usage(answers)}
 
-    def opening(self, n: int) -> Iterator[dict[str, Any]]:
+    def opening(self, n: int) -> Iterator[dict[str, object]]:
         """Nothing: a text has no role."""
         yield from ()
 
-    def chunks(self, first_index: int, piece: GeneratedPiece) -> Iterator[dict[str, Any]]:
+    def chunks(self, first_index: int, piece: GeneratedPiece) -> Iterator[dict[str, object]]:
         """The chunk of one piece."""
         choice = self._choice(first_index + piece.index, piece.text, piece.logprobs, piece.finish_reason)
         yield self._chunk("text_completion", choice)
 
-    def usage_chunk(self, generations: Sequence[Generation]) -> dict[str, Any]:
+    def usage_chunk(self, generations: Sequence[Generation]) -> dict[str, object]:
         """The stream's last body: no choices, the usage."""
         return {**self._head("text_completion"), "choices": [], "usage": _usage(generations)}
 
     def _choice(
         self, index: int, text: str, logprobs: Sequence[TokenLogprob], finish_reason: str | None
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         told = _legacy_logprobs(logprobs) if self.with_logprobs else None
         return {"index": index, "text": text, "logprobs": told, "finish_reason": finish_reason}
 
 
-def _call(name: str, arguments: str) -> dict[str, Any]:
+def _call(name: str, arguments: str) -> dict[str, object]:
     return {"id": new_id("call_", 24), "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
@@ -187,7 +188,7 @@ def _usage(answers: Sequence[Completed] | Sequence[Generation]) -> dict[str, int
     return {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written}
 
 
-def _token(token: TokenLogprob) -> dict[str, Any]:
+def _token(token: TokenLogprob) -> dict[str, object]:
     top = [{"token": text, "logprob": logprob, "bytes": _bytes(text)} for text, logprob in token.top]
     known = None if token.bytes is None else list(token.bytes)
     return {"token": token.token, "logprob": token.logprob, "bytes": known, "top_logprobs": top}
@@ -198,7 +199,7 @@ def _bytes(text: str) -> list[int] | None:
     return None if "\ufffd" in text else list(text.encode())
 
 
-def _legacy_logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
+def _legacy_logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, object]:
     """Offsets count characters from the beginning of the choice's text (of the piece's, in a stream)."""
     offsets, position = [], 0
     for token in tokens:

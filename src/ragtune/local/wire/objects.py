@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 
-def list_body(data: Sequence[dict[str, Any]], *, has_more: bool = False) -> dict[str, Any]:
+def list_body(data: Sequence[dict[str, object]], *, has_more: bool = False) -> dict[str, object]:
     """A list object with the ids of its ends."""
     return {
         "object": "list",
@@ -32,7 +32,7 @@ def list_body(data: Sequence[dict[str, Any]], *, has_more: bool = False) -> dict
     }
 
 
-def file_body(file: FileRow) -> dict[str, Any]:
+def file_body(file: FileRow) -> dict[str, object]:
     """OpenAI's file object."""
     return {
         "object": "file",
@@ -47,7 +47,7 @@ def file_body(file: FileRow) -> dict[str, Any]:
     }
 
 
-def upload_body(upload: UploadRow, file: FileRow | None = None) -> dict[str, Any]:
+def upload_body(upload: UploadRow, file: FileRow | None = None) -> dict[str, object]:
     """OpenAI's upload object; `file` is what a completed one has become."""
     return {
         "object": "upload",
@@ -62,12 +62,12 @@ def upload_body(upload: UploadRow, file: FileRow | None = None) -> dict[str, Any
     }
 
 
-def part_body(part: PartRow) -> dict[str, Any]:
+def part_body(part: PartRow) -> dict[str, object]:
     """OpenAI's object for one part of an upload."""
     return {"object": "upload.part", "id": part.id, "created_at": part.created_at, "upload_id": part.upload}
 
 
-def job_body(job: JobRow, organization: str) -> dict[str, Any]:
+def job_body(job: JobRow, organization: str) -> dict[str, object]:
     """OpenAI's fine-tuning job object, with every required key; `error` is null, never an empty object."""
     kind = job.method["type"]
     hyperparameters = job.resolved or job.method[kind]["hyperparameters"]
@@ -95,7 +95,7 @@ def job_body(job: JobRow, organization: str) -> dict[str, Any]:
     }
 
 
-def event_body(event: EventRow) -> dict[str, Any]:
+def event_body(event: EventRow) -> dict[str, object]:
     """OpenAI's event object."""
     return {
         "object": "fine_tuning.job.event",
@@ -108,7 +108,7 @@ def event_body(event: EventRow) -> dict[str, Any]:
     }
 
 
-def checkpoint_body(checkpoint: CheckpointRow) -> dict[str, Any]:
+def checkpoint_body(checkpoint: CheckpointRow) -> dict[str, object]:
     """OpenAI's checkpoint object."""
     return {
         "object": "fine_tuning.job.checkpoint",
@@ -121,6 +121,6 @@ def checkpoint_body(checkpoint: CheckpointRow) -> dict[str, Any]:
     }
 
 
-def model_body(name: str, *, created: int, owned_by: str) -> dict[str, Any]:
+def model_body(name: str, *, created: int, owned_by: str) -> dict[str, object]:
     """OpenAI's model object; what lies on one's own disk has no shutdown date."""
     return {"object": "model", "id": name, "created": created, "owned_by": owned_by, "shutdown_date": None}
