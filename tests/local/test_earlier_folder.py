@@ -54,6 +54,6 @@ def test_jobs_of_an_earlier_version_go_on_from_their_checkpoints(folder: Path) -
         assert wait_for(client, PAUSED).status == "succeeded"
         for job in (CUT_OFF, PAUSED):
             events = list(client.fine_tuning.jobs.list_events(job))
-            steps = [int(event.data["step"]) for event in events if event.type == "metrics"]  # type: ignore[index, call-overload]
+            steps = [int(event.data["step"]) for event in events if event.type == "metrics"]  # type: ignore[index]
             assert steps == [6, 5, 4, 3, 2, 1]
             assert any("Going on from the checkpoint at step 2" in event.message for event in events)
