@@ -16,7 +16,7 @@ from ragtune.errors import RecordError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PLAIN_TEMPLATE", "ChatTemplate", "Turns"]
+__all__ = ["PLAIN_TEMPLATE", "PROBE_ID", "PROBE_NAME", "ChatTemplate", "Turns", "probe_answer"]
 
 # For bases without a chat template. The answer begins after the colon, so that its first word keeps its space.
 PLAIN_TEMPLATE = (
@@ -31,8 +31,17 @@ Turns = list[dict[str, Any]]
 # Llama's templates tell this day where there is no clock; with today's a run could not be repeated tomorrow.
 _DAY = "26 Jul 2024"
 _NO_THOUGHT = {"enable_thinking": False}
-_NAME = "ragtune_probe"
-_ID = "ragtune01"  # nine letters and digits: some templates take no other length
+PROBE_NAME = "ragtune_probe"
+"""The tool that is called to see how a template writes calls."""
+PROBE_ID = "ragtune01"  # nine letters and digits: some templates take no other length
+"""The id of such a call."""
+
+
+def probe_answer(arguments: Mapping[str, str] | str, *, calls: int = 1) -> dict[str, Any]:
+    """An answer that calls the probe, once or several times, with arguments as an object or as JSON text."""
+    function = {"name": PROBE_NAME, "arguments": arguments}
+    call = {"id": PROBE_ID, "type": "function", "function": function}
+    return {"role": "assistant", "content": "", "tool_calls": [call] * calls}
 
 
 class ChatTemplate:
@@ -108,10 +117,8 @@ class ChatTemplate:
     def _arguments_as_text(self) -> bool | None:
         """Whether the arguments of calls must be JSON text, not an object; None when calls are not written at all."""
         for arguments in ({"word": "probe"}, '{"word": "probe"}'):
-            call = {"id": _ID, "type": "function", "function": {"name": _NAME, "arguments": arguments}}
-            answer = {"role": "assistant", "content": "", "tool_calls": [call]}
             try:
-                if _NAME in self.render([{"role": "user", "content": "Probe."}, answer], None):
+                if PROBE_NAME in self.render([{"role": "user", "content": "Probe."}, probe_answer(arguments)], None):
                     return isinstance(arguments, str)
             except RecordError:
                 continue

@@ -15,20 +15,18 @@ from typing import TYPE_CHECKING, Any
 from ragtune.errors import RecordError
 from ragtune.local.engine.generation import GeneratedCall
 from ragtune.local.engine.grammar import JSON_STYLE
-from ragtune.modelling.chat_template import ChatTemplate
+from ragtune.modelling.chat_template import PROBE_ID, PROBE_NAME, ChatTemplate, probe_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["CallFormat", "CallReader", "find_call_format"]
 
-_NAME = "ragtune_probe"
 _VALUE = {"word": "ragtune_value"}
-_ID = "ragtune01"  # nine letters and digits: some templates take no other length
 _PROBE_TOOL = {
     "type": "function",
     "function": {
-        "name": _NAME,
+        "name": PROBE_NAME,
         "description": "Probes.",
         "parameters": {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]},
     },
@@ -164,7 +162,7 @@ def find_call_format(tokenizer: Any) -> CallFormat | None:
     """How the chat template of a base writes calls; None when it knows no tools, or writes them in another way."""
     asked = [{"role": "user", "content": "Probe."}]
     prompt = _rendered(tokenizer, asked, open_turn=True)
-    if prompt is None or _NAME not in prompt:
+    if prompt is None or PROBE_NAME not in prompt:
         return None
     one = _answer(tokenizer, asked, prompt, calls=1)
     found = None if one is None else _find_object(one)
@@ -192,27 +190,24 @@ def _rendered(tokenizer: Any, messages: list[dict[str, Any]], *, open_turn: bool
 
 def _answer(tokenizer: Any, asked: list[dict[str, Any]], prompt: str, *, calls: int) -> str | None:
     """What the template writes for an answer that calls, from where the model would begin."""
-    call = {"id": _ID, "type": "function", "function": {"name": _NAME, "arguments": _VALUE}}
-    whole = _rendered(
-        tokenizer, [*asked, {"role": "assistant", "content": "", "tool_calls": [call] * calls}], open_turn=False
-    )
+    whole = _rendered(tokenizer, [*asked, probe_answer(_VALUE, calls=calls)], open_turn=False)
     return whole[len(prompt) :] if whole is not None and whole.startswith(prompt) else None
 
 
 def _find_object(text: str) -> tuple[dict[str, Any], int, int] | None:
     """The JSON object around the probe's name, and where it begins and ends."""
-    for match in re.finditer(r"\{", text[: max(text.find(_NAME), 0)]):
+    for match in re.finditer(r"\{", text[: max(text.find(PROBE_NAME), 0)]):
         try:
             value, length = json.JSONDecoder().raw_decode(text[match.start() :])
         except ValueError:
             continue
-        if isinstance(value, dict) and _NAME in value.values():
+        if isinstance(value, dict) and PROBE_NAME in value.values():
             return value, match.start(), match.start() + length
     return None
 
 
 def _place(held: Any) -> Any:
-    known = {_NAME: NAME, _ID: ID}
+    known = {PROBE_NAME: NAME, PROBE_ID: ID}
     if held == _VALUE:
         return ARGUMENTS
     return known.get(held, held) if isinstance(held, str) else held
