@@ -6,7 +6,7 @@ import secrets
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from ragtune.catalog import load
 from ragtune.local.embedded_server import EmbeddedServer, JobsPart
@@ -140,7 +140,7 @@ class ScriptedBackend(EmbeddedServer):
         message: str | None = None,
         type: str | None = None,
         param: str | None = None,
-        body: Mapping[str, Any] | Sequence[Any] | str | bytes | None = None,
+        body: Mapping[str, object] | Sequence[object] | str | bytes | None = None,
         headers: Mapping[str, str] | None = None,
         after_commit: bool = False,
         drop: bool = False,

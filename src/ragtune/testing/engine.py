@@ -59,7 +59,7 @@ class ScriptedEngine:
     def close(self) -> None:
         """Do nothing: every answer is whole when it is given."""
 
-    def _text(self, request: GenerateRequest, messages: Sequence[Mapping[str, Any]]) -> str:
+    def _text(self, request: GenerateRequest, messages: Sequence[Mapping[str, object]]) -> str:
         if isinstance(self._answer, str):
             return self._answer
         adapter = request.adapter_path

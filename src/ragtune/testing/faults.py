@@ -249,13 +249,13 @@ async def _hang_up(send: Send) -> None:
 
 def faulty_answer(
     status: int | None, *, code: str | None, message: str | None, type: str | None, param: str | None
-) -> Mapping[str, Any]:
+) -> Mapping[str, object]:
     """OpenAI's envelope for a scripted error."""
     kind = type or ("server_error" if (status or 0) >= 500 else "invalid_request_error")
     return {"error": {"message": message or "Scripted failure", "type": kind, "param": param, "code": code}}
 
 
-def encoded(body: Mapping[str, Any] | Sequence[Any] | str | bytes) -> tuple[bytes, str]:
+def encoded(body: Mapping[str, object] | Sequence[object] | str | bytes) -> tuple[bytes, str]:
     """A body as bytes with its content type: text that begins with `<` is a page, other text stands as it is."""
     if isinstance(body, bytes):
         return body, "application/octet-stream"

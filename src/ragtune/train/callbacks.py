@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ragtune.train import events
 from ragtune.train.checkpoints import keep_newest, mark_whole, save_adapter
@@ -99,7 +99,7 @@ class EventsCallback(TrainerCallback):
         self._cpu_before = cpu_before
         self._placement = placement
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Report the step; raise `DivergedError` before a broken state could be saved."""
         figures = self._meter.take()
         if not math.isfinite(figures["loss"]):
@@ -149,7 +149,7 @@ class StopCallback(TrainerCallback):
     def __init__(self, request: StopRequest) -> None:
         self._request = request
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Look at the request; when one process was asked, all of them stop after the same step."""
         if summed([float(self._request.asked)])[0] > 0:
             control.should_training_stop = True
@@ -162,7 +162,7 @@ class WholeCheckpointCallback(TrainerCallback):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Mark the checkpoint of this step, once every process has written its part."""
         summed([0.0])
         if is_main():

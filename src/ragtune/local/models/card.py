@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,9 @@ output = model.generate(**prompt, max_new_tokens=100, do_sample=False)
 print(tokenizer.decode(output[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True))"""
 
 
-def model_card(name: str, *, exported: Exported, origin: Origin, job: JobRow | None, metrics: Mapping[str, Any]) -> str:
+def model_card(
+    name: str, *, exported: Exported, origin: Origin, job: JobRow | None, metrics: Mapping[str, object]
+) -> str:
     """The card as Markdown with the Hub's front matter; what is not known is left out or called unknown.
 
     Args:
@@ -100,7 +102,7 @@ def _front_matter(exported: Exported, origin: Origin) -> str:
     return "---\n" + "".join(f"{key}: {value}\n" for key, value in lines.items()) + "tags: [ragtune]\n---"
 
 
-def _training(job: JobRow | None, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _training(job: JobRow | None, metrics: Mapping[str, object]) -> dict[str, object]:
     if job is None:
         return {"job": "unknown"}
     trained_on = {key: metrics[key] for key in ("device", "dtype") if key in metrics}
@@ -131,5 +133,5 @@ def _licence(origin: Origin) -> str:
     )
 
 
-def _table(values: Mapping[str, Any]) -> str:
+def _table(values: Mapping[str, object]) -> str:
     return "| | |\n|---|---|\n" + "\n".join(f"| {key} | {value} |" for key, value in values.items())

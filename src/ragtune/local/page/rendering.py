@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
@@ -58,12 +58,12 @@ _environment = Environment(
 _environment.filters.update(moment=_moment, span=_span, number=_number)
 
 
-def render_text(template: str, **values: Any) -> str:
+def render_text(template: str, **values: object) -> str:
     """Fill in a template; every value is escaped."""
     return _environment.get_template(template).render(**values)
 
 
-def render(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+def render(request: Request, template: str, *, status: int = 200, **values: object) -> HTMLResponse:
     """Answer with a page."""
     text = render_text(template, here=request.url.path, status=status, **values)
     return HTMLResponse(text, status_code=status, headers=_HEADERS)

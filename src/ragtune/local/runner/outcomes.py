@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ragtune._sqlite import is_full
 from ragtune.errors import BackendError
@@ -76,7 +76,7 @@ def concluded(job: JobRow, end: Event | None, store: Store) -> bool:
     if end["state"] == "succeeded":
         _succeed(job, end, store)
         return True
-    error: dict[str, Any] = end.get("error") or {}
+    error: dict[str, str] = end.get("error") or {}
     message = error.get("message") or "The training failed without a reason"
     raise JobFaultError(message, code=error.get("code") or "server_error", param=error.get("param"))
 

@@ -34,7 +34,7 @@ class JobFaultError(Exception):
         self.code = code
         self.param = param
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> dict[str, str | None]:
         """The job's error object."""
         return {"code": self.code, "message": self.message, "param": self.param}
 

@@ -216,7 +216,7 @@ class JobRow:
     metadata: dict[str, str] | None = None
     resolved: dict[str, Any] | None = None
     """The hyperparameters with every `auto` replaced, once the files are validated."""
-    error: dict[str, Any] | None = None
+    error: dict[str, str | None] | None = None
     finished_at: int | None = None
     estimated_finish: int | None = None
     trained_tokens: int | None = None
@@ -316,14 +316,14 @@ def fields(row: sqlite3.Row, *names: str) -> dict[str, Any]:
     return {name: _decode(name, row[name]) for name in names}
 
 
-def encode(name: str, value: Any) -> Any:
+def encode(name: str, value: object) -> object:
     """Prepare a value for its column; the reverse of `fields`."""
     if name in _JSON_COLUMNS and value is not None:
         return json.dumps(value, ensure_ascii=False)
     return value
 
 
-def _decode(name: str, value: Any) -> Any:
+def _decode(name: str, value: Any) -> object:
     if name in _JSON_COLUMNS and value is not None:
         return json.loads(value)
     return value

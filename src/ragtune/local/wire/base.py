@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -25,7 +25,7 @@ class Strict(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_a_flood_of_fields(cls, data: Any) -> Any:
+    def _refuse_a_flood_of_fields(cls, data: object) -> object:
         # One error for each of half a million unknown fields would hold up everybody for seconds.
         if isinstance(data, dict) and len(data) > _MANY_KEYS:
             raise PydanticCustomError("too_many_fields", "an object with so many fields is none that is served here")
@@ -35,7 +35,7 @@ class Strict(BaseModel):
 def at_most(number: int) -> BeforeValidator:
     """Refuse a longer object before its items are looked at one by one."""
 
-    def check(data: Any) -> Any:
+    def check(data: object) -> object:
         if isinstance(data, dict) and len(data) > number:
             raise PydanticCustomError("too_long", f"an object may have at most {number} items here")
         return data
@@ -46,12 +46,12 @@ def at_most(number: int) -> BeforeValidator:
 class RequestBody(Strict):
     """A JSON body."""
 
-    unserved: ClassVar[Mapping[str, Collection[Any]]] = {}
+    unserved: ClassVar[Mapping[str, Collection[object]]] = {}
     """Parameters of OpenAI's that are not served, each with the values that ask for nothing and so may be sent."""
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_what_is_not_served(cls, data: Any) -> Any:
+    def _refuse_what_is_not_served(cls, data: object) -> object:
         if not isinstance(data, dict):
             return data
         for name, harmless in cls.unserved.items():

@@ -54,7 +54,7 @@ class _MethodRequest(RequestBody):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_what_is_not_trained(cls, data: Any) -> Any:
+    def _refuse_what_is_not_trained(cls, data: object) -> object:
         if isinstance(data, dict) and data.get("type") == "reinforcement":
             message = (
                 "Unsupported method: this server trains supervised and dpo runs, not reinforcement ones; "

@@ -1,0 +1,20 @@
+"""What a killed writer leaves in a run's folder is gone before the run goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ragtune.train.checkpoints import last_whole_checkpoint, remove_torn
+
+
+def test_what_was_left_half_goes_and_what_is_whole_stays(tmp_path: Path) -> None:
+    """A checkpoint without its mark, an adapter and a spec under temporary names."""
+    for name in ("checkpoints/checkpoint-4", "checkpoints/checkpoint-8", "epochs/step-4", "epochs/.step-8.0f3a.tmp"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "checkpoints/checkpoint-4/whole").touch()
+    for name in ("spec.json", ".spec.json.77b1.tmp"):
+        (tmp_path / name).touch()
+    remove_torn(tmp_path)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")} - {"checkpoints", "epochs"}
+    assert left == {"checkpoints/checkpoint-4", "checkpoints/checkpoint-4/whole", "epochs/step-4", "spec.json"}
+    assert last_whole_checkpoint(tmp_path / "checkpoints") == (4, tmp_path / "checkpoints" / "checkpoint-4")
