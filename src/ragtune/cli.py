@@ -25,8 +25,6 @@ from ragtune import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from typer._click.core import Context
-
     from ragtune.local import LocalBackend
 
 _REPAIRS = "--fix-by-name"
@@ -87,7 +85,7 @@ def _root(
 class _CheckCommand(TyperCommand):
     """Takes `--fix` and `--fix=NAME`; an option whose value may be missing would swallow the file behind it."""
 
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Send what stands behind `--fix=` to an option of its own."""
         named = [f"{_REPAIRS}={arg.removeprefix('--fix=')}" if arg.startswith("--fix=") else arg for arg in args]
         return super().parse_args(ctx, named)
