@@ -72,7 +72,9 @@ def main() -> None:
         print(f"| {threshold} | {len(truth):,} | {len(found & truth):,} | {recall:.3f} | {ours:.2f} | {exact:.2f} |")
     begin = time.process_time()
     size = len(texts)
-    said = Texts(texts=texts, fields=["support"] * size, asked=[False] * size, per_row=[1] * size)
+    said = Texts(
+        texts=texts, fields=["support"] * size, asked=[False] * size, learned=[False] * len(texts), per_row=[1] * size
+    )
     keys = list(near_keys(said))
     spent = time.process_time() - begin
     print(f"keys for grouping: {sum(map(len, keys)):,} in {spent:.2f} CPU s")

@@ -37,7 +37,7 @@ def build_batch(*, split: bool = True) -> BuildBatch:
         filters={3: Filter(keep=has_answer, reason="no answer")},
         hidden=(),
         scanner=None,
-        plan=SplitPlan(validation=0.1 if split else 0.0, group_by=("d",) if split else ()),
+        plan=SplitPlan(validation=0.1 if split else 0.0, group_by=(("d",),) if split else ()),
     )
 
 

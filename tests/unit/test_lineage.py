@@ -56,7 +56,7 @@ def test_the_manifest_says_everything_that_led_to_a_file(tmp_path: Path) -> None
     }
     assert manifest["steps"] == [
         {"filter": "no answer", "dropped": {"no answer": 12}},
-        {"deduplicate": ["q", "a"], "dropped": {"duplicate": 1, "duplicate once normalised": 0}},
+        {"deduplicate": ["q", "a"], "exactly": ["a"], "dropped": {"duplicate": 1, "duplicate once normalised": 0}},
         {"drop_columns": ["page"]},
         {"template": {"format": "chat", "system": "Be brief.", "user": "{q}", "assistant": "{a}"}},
     ]

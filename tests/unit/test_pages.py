@@ -101,9 +101,9 @@ def test_a_builder_shows_its_source_and_steps_in_order() -> None:
         .chat(system="S", user="{q}", assistant="{a}")
     )
     assert repr(builder) == (
-        "DatasetBuilder(source: kind=rows; filter: <b>empty</b>; deduplicate: ['q', 'a']; drop_columns: ['b']; "
-        "format: chat; system: S; user: {q}; assistant: {a})"
+        "DatasetBuilder(source: kind=rows; filter: <b>empty</b>; deduplicate: ['q', 'a']; exactly: ['a']; "
+        "drop_columns: ['b']; format: chat; system: S; user: {q}; assistant: {a})"
     )
     page = read(builder._repr_html_())
     assert "<b>empty</b>" in page.text
-    assert page.tags.count("tr") == 9
+    assert page.tags.count("tr") == 10

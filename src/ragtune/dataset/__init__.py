@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ragtune.dataset.builder import DatasetBuilder
 from ragtune.dataset.dataset import Dataset
+from ragtune.dataset.deduplicate import DuplicatePair
 from ragtune.dataset.leakage.near_duplicates import NearDuplicate, near_duplicates
 from ragtune.dataset.leakage.overlap import FieldOverlap, Overlap
 from ragtune.dataset.report.audit import FactAudit, FactCounts
@@ -16,6 +17,7 @@ __all__ = [
     "Dataset",
     "DatasetBuilder",
     "DatasetReport",
+    "DuplicatePair",
     "FactAudit",
     "FactCounts",
     "FieldOverlap",

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 from ragtune._html import table
 from ragtune.checks.private import masked
 from ragtune.dataset.dataset import Dataset, dataset_of
-from ragtune.dataset.deduplicate import Deduplicate
-from ragtune.dataset.leakage.grouping import SplitPlan, check_shares
+from ragtune.dataset.deduplicate import Deduplicate, DuplicatePair, Form, deduplicate_step, duplicate_pairs
+from ragtune.dataset.leakage.assignment import check_seed, check_shares
+from ragtune.dataset.leakage.grouping import SplitPlan
 from ragtune.dataset.leakage.overlap import FieldNumbers, Overlap, find_overlap, numbers_of
 from ragtune.dataset.masking import Masker
 from ragtune.dataset.render.executors import Engine, run
@@ -106,19 +107,37 @@ class DatasetBuilder(Constructors):
         """
         return self._with(filters=(*self._filters, Filter(keep=keep, reason=reason)))
 
-    def deduplicate(self, *, question: str, answer: str, context: str | None = None) -> DatasetBuilder:
-        """Keep the first of all rows with the same question, answer and context in normal form.
+    def deduplicate(
+        self, *, question: str, answer: str, context: str | None = None, answers: Form = "exact"
+    ) -> DatasetBuilder:
+        """Keep the first of all rows with the same question and context in normal form and the same answer.
 
-        The report counts exact repetitions as `duplicate` and further ones as `duplicate once normalised`. The numbers
-        of the facts are held in memory, about 200 bytes per row.
+        The report counts exact repetitions as `duplicate` and further ones as `duplicate once normalised`; `duplicates`
+        shows each pair. The numbers of the facts are held in memory, about 250 bytes per row.
 
         Args:
             question: column of the question.
             answer: column of the answer; a question with another answer is a contradiction and stays, see `audit`.
             context: column of the passage; the same question on another passage stays.
+            answers: `"exact"` compares answers as they are, `"normalised"` in normal form, too.
+
+        Raises:
+            DatasetError: `answers` is neither.
         """
-        columns = (question, answer) if context is None else (question, answer, context)
-        return self._with(filters=(*self._filters, Deduplicate(columns=columns)))
+        step = deduplicate_step(question, answer, context, answers)
+        return self._with(filters=(*self._filters, step))
+
+    def duplicates(
+        self, *, question: str, answer: str, context: str | None = None, answers: Form = "exact"
+    ) -> Iterator[DuplicatePair]:
+        """Each row that `deduplicate` with these arguments would drop, beside the one that stays; nothing is written.
+
+        Ask before the step is added: behind it there are none. The texts of the rows that stay are held in memory.
+
+        Raises:
+            DatasetError: an empty source, or a column that is not there.
+        """
+        return duplicate_pairs(self._selections(), deduplicate_step(question, answer, context, answers))
 
     def drop_columns(self, *names: str) -> DatasetBuilder:
         """Hide columns from the template; filters still see them."""
@@ -293,7 +312,8 @@ class DatasetBuilder(Constructors):
         validation: float = 0.0,
         test: float = 0.0,
         seed: int = 0,
-        group_by: str | Sequence[str] = (),
+        group_by: str | Sequence[str] | Sequence[Sequence[str]] = (),
+        stratify_by: str | None = None,
         near_duplicates: bool = False,
         overwrite: bool = False,
         count: Encoding | None = None,
@@ -307,10 +327,14 @@ class DatasetBuilder(Constructors):
 
         Args:
             folder: new or empty, unless `overwrite`.
-            validation: share of rows for validation, in [0, 1).
+            validation: share of rows for validation, in [0, 1). Groups that stay together may change it, which the
+                report says; more than a tenth of all rows beside it is refused.
             test: share of rows for test, in [0, 1).
-            seed: decides which rows go where; the same seed gives the same files.
-            group_by: columns whose equal values keep rows on one side as well, for example the document they come from.
+            seed: an integer that decides which rows go where; the same seed gives the same files.
+            group_by: a column whose equal values keep rows on one side as well, for example the document of a passage.
+                `("document", "page")` means rows with the same page of the same document, as in SQL;
+                `[["document"], ["page"]]` rows with the same document or the same page.
+            stratify_by: a column of classes that keep their shares in every split; a split that lacks one is reported.
             near_duplicates: keep rows on one side that share nearly the same text, see
                 `ragtune.dataset.near_duplicates`.
             overwrite: replace the dataset that is in the folder: the files that its manifest lists and that have not
@@ -322,18 +346,21 @@ class DatasetBuilder(Constructors):
                 connected to, else on a local one. The files are the same; `benchmarks/ray_engine.py` says when it pays.
 
         Raises:
-            DatasetError: no template, an empty source, no row left, a row that makes no record, shares out of range,
-                a folder that is occupied or cannot be written, or another build that is at work there.
+            DatasetError: no template, an empty source, no row left, a row that makes no record, shares out of range or
+                out of reach, a seed that is no integer, a folder that is occupied or cannot be written, or another
+                build that is at work there.
             SpecError: the counter counts otherwise than tiktoken.
             MissingExtraError: `near_duplicates` without the extra `dedup`, `engine="ray"` without the extra `ray`.
         """
         check_shares(validation, test)
-        columns = (group_by,) if isinstance(group_by, str) else tuple(group_by)
+        if stratify_by is not None and not isinstance(stratify_by, str):
+            raise DatasetError(f"stratify_by={stratify_by!r:.60} must be the name of one column")
         plan = SplitPlan(
             validation=validation,
             test=test,
-            seed=seed,
-            group_by=columns,
+            seed=check_seed(seed),
+            group_by=_combinations(group_by),
+            stratify_by=stratify_by,
             near_duplicates=near_duplicates,
         )
         counted = count if engine == "in_process" else None
@@ -429,3 +456,20 @@ def _spoken(values: Column) -> list[str]:
     """The values of a column as texts, without blank ones."""
     texts = [str(value) for value in values if value]
     return [text for text in texts if text.strip()]
+
+
+def _combinations(group_by: str | Sequence[str] | Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    """The combinations of columns by which rows stay together."""
+    if isinstance(group_by, str):
+        return ((group_by,),)
+    given: list[object] = list(group_by)
+    names = tuple(name for name in given if isinstance(name, str))
+    if names == tuple(given):
+        return (names,) if names else ()
+    several = [tuple(names) for names in given if isinstance(names, list | tuple) and names]
+    if len(several) < len(given) or not all(isinstance(name, str) for name in chain.from_iterable(several)):
+        raise DatasetError(
+            f"group_by={group_by!r:.80} must be a column, several columns that count together, ('document', 'page'), "
+            f"or a list of such lists, each of which keeps rows together, [['document'], ['page']]"
+        )
+    return tuple(several)

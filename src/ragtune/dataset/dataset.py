@@ -106,6 +106,7 @@ class Dataset:
             longest=max(counts, default=0),
             encoding="o200k_base",
             checks={split.name: self._checked(split) for split in self.splits},
+            split=self.manifest.get("split", {}),
             overlap=self._shared(),
             lengths=counts,
             costs=tuple(self.cost(model) for model in _PRICED),

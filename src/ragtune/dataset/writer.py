@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
@@ -15,12 +15,14 @@ import orjson
 
 from ragtune._version import __version__
 from ragtune.dataset.folder import FileFacts, LineFile, new_folder
-from ragtune.dataset.leakage.grouping import SPLITS, Grouping, SplitPlan, assign, groups, shared_keys
+from ragtune.dataset.leakage.assignment import assign
+from ragtune.dataset.leakage.grouping import SPLITS, Grouping, SplitPlan, groups, keyed
 from ragtune.dataset.leakage.overlap import FieldNumbers, Overlap, find_overlap
 from ragtune.dataset.masking import left_in
 from ragtune.dataset.render.rendered import BuildCounts, two_kinds
 from ragtune.dataset.replacement import MANIFEST, REPORT
 from ragtune.errors import DatasetError
+from ragtune.text import NORMAL_FORM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -45,6 +47,7 @@ class _Written:
     files: Mapping[str, FileFacts]
     row_maps: Mapping[str, FileFacts]
     overlap: Mapping[str, object] | None = None
+    split: Mapping[str, object] = field(default_factory=dict)
 
 
 def build_folder(
@@ -130,8 +133,10 @@ def _manifest(
             "validation": plan.validation,
             "test": plan.test,
             "seed": plan.seed,
-            "group_by": list(plan.group_by),
+            "group_by": list(plan.group_by[0]) if len(plan.group_by) == 1 else list(map(list, plan.group_by)),
             "near_duplicates": plan.near_duplicates,
+            "stratify_by": plan.stratify_by,
+            **written.split,
         },
         "rows": {**_rows(counts), "kept": sum(facts.rows for facts in files.values())},
         "gaps": dict(counts.gaps),
@@ -186,30 +191,59 @@ def _write_splits(batches: Iterable[Made], workshop: Path, plan: SplitPlan) -> _
     import numpy as np
 
     from ragtune.dataset.leakage import text_hashes
+    from ragtune.dataset.leakage.proof import METHOD, shared_texts
 
     # To which file a line belongs is known only when the last row was seen; until then lines and keys wait on disk.
-    paths = [workshop / f"all.{ending}" for ending in ("jsonl", "rows", "facts", "keys", "group_keys")]
+    paths = [workshop / f"all.{ending}" for ending in ("jsonl", "rows", "facts", "texts", "keys", "group_keys")]
     with ExitStack() as stack:
-        lines, row_map, facts, keys_file, groups_file = (stack.enter_context(path.open("w+b")) for path in paths)
+        lines, row_map, facts, texts, keys_file, groups_file = (stack.enter_context(path.open("w+b")) for path in paths)
         keys, group_keys = Grouping(keys_file), Grouping(groups_file)
         counts, count = BuildCounts(), 0
+        classes: list[str] = []
+        begins, per_row, numbered = [], [], []
         for made in batches:
             counts = _counted(counts, made)
             lines.write(made.data)
             row_map.write(_number_lines(made))
             if made.facts is not None:
-                text_hashes.write(made.facts, facts)
-                keys.add(made.facts.texts, count + np.repeat(np.arange(len(made.numbers)), made.facts.per_row))
+                text_hashes.write(made.facts, facts, texts)
+                begins.append(made.facts.begins)
+                per_row.append(made.facts.per_row)
+                numbered.append(keyed(made.facts.texts, np.zeros(len(made.facts.texts), np.uint8)))
+                numbers = keyed(made.facts.texts, made.facts.kinds)
+                keys.add(numbers, count + np.repeat(np.arange(len(made.numbers)), made.facts.per_row))
             group_keys.add(*_flat(made.group_keys, count))
+            classes += made.classes
             count += len(made.numbers)
         if not count:
             _refuse_nothing_left(counts)
-        splits = assign(groups(count, keys, group_keys), plan)
+        found = groups(count, keys, group_keys)
+        left_out = text_hashes.named(facts, texts, found.left_out)
+        assigned = assign(found.first_rows, plan, classes)
+        splits = assigned.splits
         # Nobody pays for validation and test.
         tokens = list(compress(chain.from_iterable(counts.tokens), (splits == 0).tolist()))
         written = _Written(
             counts=replace(counts, tokens=(tokens,)),
-            overlap={**shared_keys(keys, splits), **_shared(facts, splits).to_dict()},
+            overlap={
+                "normal_form": NORMAL_FORM,
+                "normalised_texts": found.keys[0],
+                "in_more_than_one_split": shared_texts(
+                    text_hashes.read_texts(texts),
+                    np.repeat(splits, np.concatenate(per_row)),
+                    np.concatenate(begins),
+                    ~np.isin(np.concatenate(numbered), np.fromiter(found.left_out, np.uint64)),
+                ),
+                "proof": METHOD,
+                **_shared(facts, splits).to_dict(),
+            },
+            split={
+                "given": assigned.given,
+                "largest_group": assigned.largest_group,
+                "notes": list(assigned.notes),
+                "classes": assigned.classes,
+                "left_out": left_out,
+            },
             files=_distribute(lines, splits, workshop, "jsonl"),
             row_maps=_distribute(row_map, splits, workshop, "rows.txt"),
         )

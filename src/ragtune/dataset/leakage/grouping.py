@@ -2,18 +2,17 @@
 
 Two rows belong together when they share a *key*: the same normalised question, or the same normalised text of at least
 `MIN_KEY_WORDS` words in any column that the record uses. Groups of rows are the connected components over shared keys.
+A text that a large share of the rows has, a label, a refusal, a system prompt, a greeting, is no key: see `left_out`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, BinaryIO
 
-from ragtune.errors import DatasetError
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -25,24 +24,48 @@ MIN_KEY_WORDS = 5
 # A range holds a 64th of all keys: no more than that is in memory at once, however many there are.
 _RANGE_BITS = 6
 _RANGES = 1 << _RANGE_BITS
-_AT_ONCE = 65_536
+# What a text is to its row stands in the lowest bits of its key. Equal keys are a question when one of them is, and a
+# wish of the user is never left out.
+GIVEN, PHRASE, LEARNED, QUESTION, WISH = range(5)
+_KINDS = 7
+# From how many rows on, and beyond which share of all rows, a text ties nothing. An answer of a few words is a label or
+# a refusal; a passage that a fifth of the rows quote is still one passage.
+_COMMON = {PHRASE: (5, 0.005), LEARNED: (20, 0.05), QUESTION: (20, 0.05), GIVEN: (20, 0.25)}
+_HALF = (5, 0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitPlan:
-    """How rows are to be split: shares in [0, 1), the seed, and what keeps rows together."""
+    """How rows are to be split: shares in [0, 1), the seed, and what keeps rows together.
+
+    Attributes:
+        validation: share of the rows for validation.
+        test: share of the rows for test.
+        seed: decides which rows go where.
+        group_by: combinations of columns; rows that are equal in all columns of one of them stay together.
+        near_duplicates: whether rows with nearly the same text stay together.
+        stratify_by: column whose values have the same shares in every split.
+    """
 
     validation: float = 0.0
     test: float = 0.0
     seed: int = 0
-    group_by: tuple[str, ...] = ()
+    group_by: tuple[tuple[str, ...], ...] = ()
     near_duplicates: bool = False
+    stratify_by: str | None = None
 
 
 def key_of(normalised: bytes) -> int:
     """64 bits that stand for a normalised text."""
     # Two texts that share these bits by chance are kept on one side: that costs a little freedom and leaks nothing.
     return int.from_bytes(blake2b(normalised, digest_size=8).digest(), "little")
+
+
+def keyed(numbers: Numbers, kinds: npt.NDArray[np.uint8]) -> Numbers:
+    """Keys that tell what each text is to its row."""
+    import numpy as np
+
+    return (numbers & ~np.uint64(_KINDS)) | kinds
 
 
 class Grouping:
@@ -108,20 +131,65 @@ def _sorted(parts: Sequence[tuple[Numbers, Places]]) -> tuple[Numbers, Places]:
     return keys[order], np.concatenate([rows for _, rows in parts])[order]
 
 
-def groups(count: int, *groupings: Grouping) -> Places:
-    """For each of `count` rows the number of the first row of its group: rows that share keys, directly or not."""
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """Which rows belong together.
+
+    Attributes:
+        first_rows: for each row the number of the first row of its group.
+        left_out: how many rows each key has that ties nothing since a large share of the rows has it.
+        keys: how many different keys each grouping has.
+    """
+
+    first_rows: Places
+    left_out: Mapping[int, int] = field(default_factory=dict)
+    keys: tuple[int, ...] = ()
+
+
+def groups(count: int, *groupings: Grouping) -> Groups:
+    """Group `count` rows by shared keys, directly or not."""
     import numpy as np
 
     parent = np.arange(count, dtype=np.int64)
-    for grouping in groupings:
+    left_out: dict[int, int] = {}
+    different = [0] * len(groupings)
+    for index, grouping in enumerate(groupings):
         for keys, rows in grouping.ranges():
             # Equal keys stand side by side, so a link from each to the next one unites them all.
-            shared = np.flatnonzero(keys[1:] == keys[:-1])
+            equal = (keys[1:] ^ keys[:-1]) <= _KINDS
+            starts = np.concatenate(([0], np.flatnonzero(~equal) + 1)) if len(keys) else np.empty(0, np.int64)
+            different[index] += len(starts)
+            ends = np.append(starts[1:], len(keys))
+            for group in np.flatnonzero(_is_common(keys, starts, ends, count)).tolist():
+                own = slice(int(starts[group]), int(ends[group]))
+                number = len(np.unique(rows[own]))
+                # One row may say it twice.
+                if _is_common(keys[own], np.zeros(1, np.int64), np.array([number]), count)[0]:
+                    equal[own.start : own.stop - 1] = False
+                    left_out[int(keys[own.start]) & ~_KINDS] = number
+            shared = np.flatnonzero(equal)
             _link(parent, rows[shared], rows[shared + 1])
     # Every parent is smaller than its child, so a few rounds flatten the forest.
     while not np.array_equal(flat := parent[parent], parent):
         parent = flat
-    return parent
+    return Groups(first_rows=parent, left_out=left_out, keys=tuple(different))
+
+
+def _is_common(keys: Numbers, starts: Places, ends: Places, count: int) -> npt.NDArray[np.bool_]:
+    """Which groups of equal keys stand in so many of `count` rows that they tie nothing."""
+    import numpy as np
+
+    sizes = ends - starts
+    common = np.zeros(len(starts), dtype=np.bool_)
+    large = np.flatnonzero(sizes >= min(least for least, _ in _COMMON.values()))
+    if len(large):
+        sizes, mask = sizes[large], np.uint64(_KINDS)
+        low, high = keys[starts[large]] & mask, keys[ends[large] - 1] & mask
+        kinds = np.where((high >= QUESTION) | (low == high), high, np.where(low >= PHRASE, LEARNED, GIVEN))
+        for kind, (least, share) in _COMMON.items():
+            common[large] |= (kinds == kind) & (sizes >= least) & (sizes > share * count)
+        common[large] |= (kinds < QUESTION) & (sizes >= _HALF[0]) & (sizes >= _HALF[1] * count)
+    return common
 
 
 def _link(parent: Places, left: Places, right: Places) -> None:
@@ -139,21 +207,11 @@ def _link(parent: Places, left: Places, right: Places) -> None:
 def _roots(parent: Places, rows: Places) -> Places:
     import numpy as np
 
-    while not np.array_equal(above := parent[rows], rows):
-        rows = above
-    return rows
-
-
-def shared_keys(grouping: Grouping, splits: npt.NDArray[np.uint8]) -> dict[str, int]:
-    """How many keys there are and how many stand in more than one split; counted from the keys, not from the groups."""
-
-    different = shared = 0
-    for keys, rows in grouping.ranges():
-        # Among equal keys on two sides there is always a pair of neighbours on two sides.
-        sides = splits[rows]
-        different += len(distinct(keys))
-        shared += len(distinct(keys[1:][(keys[1:] == keys[:-1]) & (sides[1:] != sides[:-1])]))
-    return {"normalised_texts": different, "in_more_than_one_split": shared}
+    above = parent[rows]
+    while not np.array_equal(top := parent[above], above):
+        # Each round halves the way of every row: a chain of a million rows takes twenty.
+        parent[rows] = above = top
+    return above
 
 
 def distinct(numbers: Numbers) -> Numbers:
@@ -162,78 +220,3 @@ def distinct(numbers: Numbers) -> Numbers:
 
     ordered = np.sort(numbers)
     return ordered[np.concatenate(([True], ordered[1:] != ordered[:-1]))] if len(ordered) else ordered
-
-
-def check_shares(validation: float, test: float) -> None:
-    """Refuse shares that leave nothing to train on.
-
-    Raises:
-        DatasetError: a share is not in [0, 1), or both together reach 1.
-    """
-    for name, share in (("validation", validation), ("test", test)):
-        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
-            raise DatasetError(f"{name}={share!r} must be a share of the rows in [0, 1), for example 0.05")
-    if validation + test >= 1:
-        raise DatasetError(
-            f"validation={validation} and test={test} leave nothing to train on; their sum must be below 1"
-        )
-
-
-def assign(groups: npt.NDArray[np.int64], plan: SplitPlan) -> npt.NDArray[np.uint8]:
-    """Give every row its split (0 train, 1 validation, 2 test), whole groups at a time.
-
-    Groups are taken in an order that the seed decides, until a split has its share of rows; a share above zero gets at
-    least one group. A group that would overfill a split is passed over.
-
-    Raises:
-        DatasetError: there are fewer groups than splits.
-    """
-    import numpy as np
-
-    count = len(groups)
-    # A group has the number of its first row, so most of these sizes are zero.
-    sizes = np.bincount(groups, minlength=count)
-    first = np.flatnonzero(sizes)
-    # The first row of a group decides its place in the order: rows added at the end leave the others in theirs.
-    order = first[np.argsort(_mixed(first.astype(np.uint64), plan.seed), kind="stable")]
-    shares = ((1, plan.validation), (2, plan.test))
-    wanted = [(split, max(1, round(share * count))) for split, share in shares if share > 0]
-    if len(first) <= len(wanted):
-        raise DatasetError(
-            f"{count} rows form {len(first)} group(s) that share no question or context: too few to split without a "
-            f"leak; give more rows, or build without validation and test"
-        )
-    split_of_group = np.zeros(count, dtype=np.uint8)
-    for later, (split, rows) in zip(range(len(wanted) - 1, -1, -1), wanted, strict=True):
-        # Later splits and the training file need a group each.
-        chosen = _choose(order, sizes, rows, at_most=len(order) - later - 1)
-        split_of_group[chosen] = split
-        order = order[split_of_group[order] == 0]
-    return split_of_group[groups]
-
-
-def _choose(groups: Places, sizes: Places, rows: int, at_most: int) -> list[int]:
-    """The first groups that fit into `rows` rows; the smallest one where none fits."""
-    chosen: list[int] = []
-    left = rows
-    for start in range(0, len(groups), _AT_ONCE):
-        some = groups[start : start + _AT_ONCE]
-        for group, size in zip(some.tolist(), sizes[some].tolist(), strict=True):
-            if not left or len(chosen) == at_most:
-                return chosen
-            if size <= left:
-                chosen.append(group)
-                left -= size
-    return chosen or [int(groups[sizes[groups].argmin()])]
-
-
-def _mixed(values: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
-    """A fixed scrambling of numbers by a seed (splitmix64): the same on every machine and version."""
-    import numpy as np
-
-    with np.errstate(over="ignore"):
-        z = values + np.uint64(key_of(b"seed %d" % seed))
-        z = (z + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed: npt.NDArray[np.uint64] = z ^ (z >> np.uint64(31))
-    return mixed

@@ -8,7 +8,7 @@ from itertools import chain, combinations
 from typing import TYPE_CHECKING
 
 from ragtune._extras import require
-from ragtune.dataset.leakage.grouping import MIN_KEY_WORDS
+from ragtune.dataset.leakage.grouping import MIN_KEY_WORDS, keyed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -97,9 +97,11 @@ def near_duplicates(texts: Sequence[str], *, threshold: float = 0.8) -> list[Nea
 def near_keys(said: Texts) -> Iterator[list[int]]:
     """For each row the bands of its texts of five words or more; rows that share one are nearly the same."""
     from ragtune.dataset.leakage.shingles import shingle
+    from ragtune.dataset.leakage.text_hashes import kinds_of
 
     numbers = shingle(said.texts, RUN_WORDS)
     bands = _bands(numbers.hashes, numbers.offsets)
+    bands = keyed(bands, kinds_of(said, numbers.words)[:, None])
     index = 0
     for count in said.per_row:
         places = [place for place in range(index, index + count) if numbers.words[place] >= MIN_KEY_WORDS]

@@ -11,6 +11,8 @@ import orjson
 
 from ragtune._html import Markup, table
 from ragtune.dataset.leakage.grouping import MIN_KEY_WORDS, distinct
+from ragtune.dataset.leakage.texts import with_attachments
+from ragtune.text import count_words, normalise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -306,13 +308,22 @@ def numbers_of_lines(lines: Iterable[bytes]) -> Iterator[dict[str, FieldNumbers]
 def _spoken(record: JsonObject) -> Iterator[tuple[str, str]]:
     for field, content in _contents(record):
         if isinstance(content, list):
-            content = " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+            content = _whole(content)
         # Split no further than to know that there are enough words.
         if isinstance(content, str) and (
             (field in ("user", "prompt") and content.strip())
             or len(content.split(None, MIN_KEY_WORDS - 1)) >= MIN_KEY_WORDS
+            or (not content.isascii() and count_words(normalise(content)) >= MIN_KEY_WORDS)
         ):
             yield field, content
+
+
+def _whole(parts: Sequence[object]) -> str:
+    """The text of a message in parts, its images by content."""
+    known = [part for part in parts if isinstance(part, dict)]
+    sources = [part.get("image_url") for part in known]
+    images = [str(source.get("url")) for source in sources if isinstance(source, dict)]
+    return with_attachments(" ".join(str(part["text"]) for part in known if "text" in part), images, ())
 
 
 def _contents(record: JsonObject) -> Iterator[tuple[str, object]]:

@@ -6,11 +6,14 @@ fixed odd base modulo 2**64, so that the number of any run of words is a differe
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ragtune.text import count_words, fold, normalise, unspaced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +26,17 @@ if TYPE_CHECKING:
 _BASE = 0x9E3779B97F4A7C15
 # An odd number has an inverse modulo 2**64: it moves the number of a run to where texts begin.
 _INVERSE = pow(_BASE, -1, 1 << 64)
-# Words in small letters, all other ASCII a space; 0 parts the texts; bytes above ASCII belong to words, see `_folded`.
+# Words in small letters; signs that are words of their own and signs whose neighbours decide as codes below the space;
+# other ASCII a space; 0 parts the texts; bytes above ASCII belong to words, see `_folded`.
+_OPERATORS, _DECIDED = b"$+<=>^|~%&@/\\*!", b"#,:.-"
+_CODES = {sign: code for code, sign in enumerate(_OPERATORS + _DECIDED, 1)}
 _WORD_BYTES = bytes(ord(sign.lower()) if (sign := chr(code)).isalnum() or sign == "_" else 32 for code in range(128))
-_WORD_BYTES = b"\0" + _WORD_BYTES[1:] + bytes(range(128, 256))
+_WORD_BYTES = b"\0" + bytes(_CODES.get(code, _WORD_BYTES[code]) for code in range(1, 128)) + bytes(range(128, 256))
+_SIGNS = np.frombuffer(b"\0" + _OPERATORS + _DECIDED, dtype=np.uint8)
+_DIGITS, _LETTERS = np.zeros((2, 256), dtype=np.bool_)
+_DIGITS[48:58] = True
+_LETTERS[97:123] = _LETTERS[128:] = _LETTERS[ord("_")] = True
+_WORDS = _DIGITS | _LETTERS
 _ASCII = bytes(range(128))
 _FEW_SIGNS = 16
 _FIRST_BYTES = np.array([(1 << 8 * length) - 1 for length in range(9)], dtype=np.uint64)
@@ -39,7 +50,7 @@ class Shingles:
         hashes: of every run of `size` words, text after text; a text with fewer words has none.
         offsets: text i has `hashes[offsets[i]:offsets[i + 1]]`.
         texts: one number per text, equal for texts with equal normal forms.
-        words: how many words each text has.
+        words: how many words each text has; two characters of a script that parts no words count as one.
     """
 
     hashes: Numbers
@@ -79,8 +90,9 @@ def shingle(texts: Sequence[str], size: int) -> Shingles:
     if not texts:
         none = np.empty(0, dtype=np.uint64)
         return Shingles(hashes=none, offsets=np.zeros(1, np.int64), texts=none, words=np.empty(0, np.int64))
-    data = np.frombuffer(_joined(texts), dtype=np.uint8)
-    starts, words = _word_numbers(data)
+    joined, too_many = _joined(texts)
+    data = np.frombuffer(joined, dtype=np.uint8)
+    starts, words = _word_numbers(data, _operators(data))
     bounds = np.searchsorted(starts, np.flatnonzero(data == 0)[: len(texts) + 1])
     counts = np.diff(bounds)
     sums = _prefix_sums(words)
@@ -88,7 +100,7 @@ def shingle(texts: Sequence[str], size: int) -> Shingles:
         hashes=mixed((sums[size:] - sums[:-size]) * _known.down[: max(len(sums) - size, 0)])[_whole(bounds, size)],
         offsets=np.concatenate(([0], np.cumsum(np.maximum(counts - size + 1, 0)))),
         texts=mixed((sums[bounds[1:]] - sums[bounds[:-1]]) * _known.down[bounds[:-1]]),
-        words=counts,
+        words=counts - too_many,
     )
 
 
@@ -102,38 +114,87 @@ def _whole(bounds: Places, size: int) -> npt.NDArray[np.bool_]:
     return whole
 
 
-def _joined(texts: Sequence[str]) -> bytes:
-    """The words of all texts in small letters, spaces between; a zero byte before each text, and some at the end."""
-    parts = [text.encode() if text.isascii() else _folded(text) for text in texts]
+def _joined(texts: Sequence[str]) -> tuple[bytearray, Places]:
+    """The words of all texts in small letters, spaces between; a zero byte before each text, and some at the end.
+
+    Beside it, by how many each text has fewer words than it seems.
+    """
+    too_many = np.zeros(len(texts), dtype=np.int64)
+    parts: list[bytes] = []
+    for index, text in enumerate(texts):
+        part = text.encode() if text.isascii() else _folded(text)
+        if isinstance(part, str):
+            too_many[index] = part.count(" ") + bool(part) - count_words(part)
+            part = part.encode("utf-8", "surrogatepass")
+        parts.append(part)
     joined = b"\0".join(parts)
     if joined.count(0) >= len(parts):
         joined = b"\0".join([part.replace(b"\0", b" ") for part in parts])
     # A word may be read eight bytes beyond its end, and whole numbers of eight bytes are read.
-    return b"\0".join((b"", joined, bytes(16 + (-len(joined) - 2) % 8))).translate(_WORD_BYTES)
+    padded = b"\0".join((b"", joined, bytes(16 + (-len(joined) - 2) % 8)))
+    return bytearray(padded.translate(_WORD_BYTES)), too_many
 
 
-def _folded(text: str) -> bytes:
-    """A text in UTF-8, its signs beyond ASCII casefolded or a space."""
+def _folded(text: str) -> bytes | str:
+    """A text in UTF-8 with its signs beyond ASCII folded; its normal form where that does not go sign by sign."""
     data = text.encode("utf-8", "surrogatepass")
     beyond = data.translate(None, _ASCII).decode("utf-8", "surrogatepass")
     signs = set(beyond)
-    if len(signs) > _FEW_SIGNS:
-        return "".join(map(_folded_sign, text)).encode("utf-8", "surrogatepass")
+    if len(signs) > _FEW_SIGNS or not unicodedata.is_normalized("NFC", beyond):
+        return normalise(text)
     for sign in signs:
-        data = data.replace(sign.encode("utf-8", "surrogatepass"), _folded_sign(sign).encode("utf-8", "surrogatepass"))
+        folded = _folded_sign(sign)
+        if folded is None:
+            return normalise(text)
+        data = data.replace(sign.encode("utf-8", "surrogatepass"), folded)
     return data
 
 
 @lru_cache(4_096)
-def _folded_sign(sign: str) -> str:
-    return "".join(part if part.isalnum() or part == "_" else " " for part in sign.casefold())
+def _folded_sign(sign: str) -> bytes | None:
+    """What a sign becomes wherever it stands; None where its neighbours matter."""
+    folded = fold(sign)
+    if any(unicodedata.category(part)[0] == "M" for part in folded) or unspaced().search(folded):
+        return None
+    return folded.encode("utf-8", "surrogatepass")
 
 
-def _word_numbers(data: npt.NDArray[np.uint8]) -> tuple[Places, Numbers]:
+def _operators(data: npt.NDArray[np.uint8]) -> Places:
+    """Where signs stand that are words of their own; decides on the spot which other signs stay. See `normalise`."""
+    places = np.flatnonzero(data - np.uint8(1) < len(_CODES))
+    signs, before, after, next_but_one = _SIGNS[data[places]], data[places - 1], data[places + 1], data[places + 2]
+    equals = _CODES[ord("=")]
+    digit_follows, word_before = _DIGITS[after], _WORDS[before]
+    rules = {
+        "!": (after == equals) | ((after == 32) & (next_but_one == equals)),
+        "#": word_before | digit_follows,
+        ",": _DIGITS[before] & digit_follows,
+        ".": digit_follows & ~_LETTERS[before],
+        "*": (word_before == _WORDS[after]) | _DIGITS[before] | digit_follows,
+        "-": (~_LETTERS[before] & (digit_follows | ((after == _CODES[ord(".")]) & _DIGITS[next_but_one])))
+        | (word_before & ~_WORDS[after] & (after != _CODES[ord("-")]))
+        | ((before == 32) & _DIGITS[data[places - 2]] & (after == 32) & _DIGITS[next_but_one]),
+    }
+    rules[":"] = rules[","]
+    stays = np.ones(len(places), dtype=np.bool_)
+    for sign, rule in rules.items():
+        stays &= rule | (signs != ord(sign))
+    alone = data[places] <= len(_OPERATORS)
+    data[places] = np.where(stays, signs, 32)
+    operators = places[stays & alone]
+    # A code again, so that it ends the words beside it.
+    data[operators] = 1 + (signs[stays & alone] & 31)
+    return operators
+
+
+def _word_numbers(data: npt.NDArray[np.uint8], operators: Places) -> tuple[Places, Numbers]:
     """Where each word starts, and its number."""
     inside = data > ord(" ")
     edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1
     starts, ends = edges[::2], edges[1::2]
+    if len(operators):
+        among = np.searchsorted(starts, operators)
+        starts, ends = np.insert(starts, among, operators), np.insert(ends, among, operators + 1)
     lengths = ends - starts
     eights = data.view("<u8")
     numbers = mixed(_eight_bytes(eights, starts) & _FIRST_BYTES[np.minimum(lengths, 8)])

@@ -52,6 +52,7 @@ def _schema() -> pa.Schema:
             "line": pa.large_binary(),
             "facts": pa.large_binary(),
             "group_keys": pa.list_(pa.uint64()),
+            "class": pa.string(),
         }
     )
 
@@ -70,10 +71,12 @@ def of_made(made: Made, first: int) -> pa.Table:
         made.data.split(b"\n")[:-1],
         map(pickle.dumps, made.facts.rows()) if made.facts else repeat(None),
         made.group_keys or repeat(()),
+        made.classes or repeat(None),
         strict=False,
     )
     rows: list[dict[str, object]] = [{"row": first, "counts": pickle.dumps(made.counts)}]
-    rows += [{"row": row, "line": line, "facts": facts, "group_keys": keys} for row, line, facts, keys in lines]
+    names = ("row", "line", "facts", "group_keys", "class")
+    rows += [dict(zip(names, values, strict=True)) for values in lines]
     return pa.Table.from_pylist(rows, schema=_schema())
 
 
@@ -110,4 +113,5 @@ def read_made(table: pa.Table) -> Made:
         counts=reduce(BuildCounts.plus, counts),
         facts=joined([pickle.loads(row["facts"]) for row in made]) if made and made[0]["facts"] else None,
         group_keys=[row["group_keys"] for row in made],
+        classes=[row["class"] for row in made if row["class"] is not None],
     )

@@ -7,12 +7,21 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from ragtune.dataset.leakage.texts import Texts
+from ragtune.dataset.leakage.texts import Texts, with_attachments
 from ragtune.dataset.render.rendered import Lines, two_kinds
 from ragtune.dataset.render.rows import SourceRow
 from ragtune.errors import DatasetError, RecordError
 from ragtune.layouts import get_layout
-from ragtune.records import FORMATS, CompletionRecord, PreferenceRecord, Record, RecordFormat, parse_record
+from ragtune.records import (
+    FORMATS,
+    CompletionRecord,
+    ImagePart,
+    Message,
+    PreferenceRecord,
+    Record,
+    RecordFormat,
+    parse_record,
+)
 from ragtune.records.parsing import RECORD_OF
 
 if TYPE_CHECKING:
@@ -101,11 +110,15 @@ def system_of(record: AnyRecord) -> str | None:
     return first.text if first.role in ("system", "developer") else None
 
 
+_LEARNED = ("assistant", "completion", "preferred_output", "non_preferred_output")
+
+
 def _texts(records: Sequence[AnyRecord]) -> Texts:
     said = [list(_said(record)) for record in records]
     every = list(chain.from_iterable(said))
     fields, texts, asked = zip(*every, strict=True) if every else ((), (), ())
-    return Texts(texts=texts, fields=fields, asked=asked, per_row=list(map(len, said)))
+    learned = [field in _LEARNED for field in fields]
+    return Texts(texts=texts, fields=fields, asked=asked, learned=learned, per_row=list(map(len, said)))
 
 
 def _said(record: AnyRecord) -> Iterator[tuple[str, str, bool]]:
@@ -118,8 +131,22 @@ def _said(record: AnyRecord) -> Iterator[tuple[str, str, bool]]:
     waits = True
     for message in (record.input if isinstance(record, PreferenceRecord) else record).messages:
         if message.role not in ("system", "developer"):
-            yield message.role, message.text, waits and message.role == "user"
-            waits = waits and message.role != "user"
+            asked = waits and message.role == "user"
+            yield from _asked(message, record) if asked else ((message.role, message.text, False),)
+            waits = waits and not asked
     if isinstance(record, PreferenceRecord):
         yield from (("preferred_output", message.text, False) for message in record.preferred_output)
         yield from (("non_preferred_output", message.text, False) for message in record.non_preferred_output)
+
+
+def _asked(message: Message, record: AnyRecord) -> Iterator[tuple[str, str, bool]]:
+    """All that a question is made of: text, images by content, tools at hand; and each image by itself."""
+    parts = () if isinstance(message.content, str) else message.content or ()
+    images = [part.image_url.url for part in parts if isinstance(part, ImagePart)]
+    given = record.input.tools if isinstance(record, PreferenceRecord) else getattr(record, "tools", None)
+    tools = [tool.model_dump(mode="json") for tool in given or ()]
+    yield message.role, with_attachments(message.text, images, tools), True
+    # The same picture with another question, and the same question with other tools, leak as well.
+    yield from (("image", with_attachments("", [image], ()), True) for image in images)
+    if tools:
+        yield message.role, message.text, False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from ragtune.dataset.leakage.grouping import key_of
+from ragtune.dataset.leakage.grouping import WISH, key_of
 from ragtune.dataset.leakage.near_duplicates import near_keys
 from ragtune.dataset.masking import Masker
 from ragtune.dataset.render import arrow
@@ -90,16 +90,19 @@ class BuildBatch:
         from ragtune.dataset.leakage.text_hashes import number
 
         said = lines.texts()
-        return replace(made, facts=number(said), group_keys=self._group_keys(rows, said))
+        column = self.plan.stratify_by
+        classes = () if column is None else list(map(str, rows.column(column)))
+        return replace(made, facts=number(said), group_keys=self._group_keys(rows, said), classes=classes)
 
     def _group_keys(self, rows: Selection, said: Texts) -> Sequence[list[int]]:
         if not self.plan.group_by and not self.plan.near_duplicates:
             return ()
         keys = list(near_keys(said)) if self.plan.near_duplicates else [[] for _ in said.per_row]
-        for name in self.plan.group_by:
-            for own, value in zip(keys, rows.column(name), strict=True):
-                # The name keeps equal values of two columns apart.
-                own.append(key_of(f"{name}={value}".encode("utf-8", "surrogatepass")))
+        for names in self.plan.group_by:
+            for own, values in zip(keys, zip(*map(rows.column, names), strict=True), strict=True):
+                # The names keep equal values of two columns apart, and quotation marks two values of one combination.
+                key = key_of(repr((names, *map(str, values))).encode("utf-8", "surrogatepass"))
+                own.append(key & ~7 | WISH)
         return keys
 
     @cached_property

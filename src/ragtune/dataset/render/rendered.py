@@ -104,6 +104,7 @@ class Made:
         counts: what became of all rows of the batch.
         facts: the facts of these rows; None where nothing is split.
         group_keys: for each row the keys by which the user wants rows kept together, too; empty where there are none.
+        classes: for each row its class; empty where nobody asked for them.
     """
 
     numbers: Sequence[int]
@@ -111,6 +112,7 @@ class Made:
     counts: BuildCounts
     facts: Facts | None = None
     group_keys: Sequence[Sequence[int]] = ()
+    classes: Sequence[str] = ()
 
 
 def two_kinds(number: int, kind: str, earlier: str) -> str:

@@ -273,6 +273,7 @@ class Renderer:
             texts=list(chain.from_iterable(zip(*said.values(), strict=True))),
             fields=tuple(said) * rows,
             asked=[name in asked for name in said] * rows,
+            learned=[name in self._template.answer_columns for name in said] * rows,
             per_row=[len(said)] * rows,
         )
 

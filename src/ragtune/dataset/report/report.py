@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Lines that the printed report names for each kind of problem.
 _LINES = 5
+# Texts that the printed report names.
+_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,7 @@ class DatasetReport:
         longest: tokens of its longest example.
         encoding: the vocabulary that they were counted in.
         checks: the verdict on each file.
+        split: the manifest's word on the split: shares asked and given, texts that tie nothing, classes, notes.
         overlap: texts that stand in more than one split, None when there is one split only.
         lengths: tokens of each training example.
         context: the training context that they are compared with.
@@ -62,6 +65,7 @@ class DatasetReport:
     encoding: str
     checks: Mapping[str, CheckReport]
     gaps: Mapping[str, int] = field(default_factory=dict)
+    split: Mapping[str, Any] = field(default_factory=dict)
     overlap: Mapping[str, Any] | None = None
     lengths: tuple[int, ...] = field(default=(), repr=False)
     context: int = 65_536
@@ -80,6 +84,7 @@ class DatasetReport:
         ]
         lines += [f"  dropped {number:,}: {reason}" for reason, number in self.dropped.items()]
         lines.append("  " + ", ".join(f"{split} {rows:,}" for split, rows in self.rows.items() if rows))
+        lines += [f"  {note}" for note in split_notes(self)]
         lines += [f"  {number:,} x warning {gap_text(column)}" for column, number in self.gaps.items()]
         lines += [f"  {told}" for told in masking_told(self)]
         lines.append(f"  {self.tokens:,} training tokens ({self.encoding}), longest example {self.longest:,}")
@@ -112,6 +117,7 @@ class DatasetReport:
             "tokens": self.tokens,
             "longest": self.longest,
             "encoding": self.encoding,
+            "split": dict(self.split),
             "overlap": None if self.overlap is None else dict(self.overlap),
             "private": None if self.private is None else dict(self.private),
             "checks": {split: report.to_dict() for split, report in self.checks.items()},
@@ -144,7 +150,21 @@ def figures(report: DatasetReport) -> str:
     rows.append((f"training tokens ({report.encoding})", f"{report.tokens:,}"))
     if report.overlap is not None and "in_more_than_one_split" in report.overlap:
         rows.append(("normalised texts in more than one split", f"{report.overlap['in_more_than_one_split']:,}"))
+    rows += [("split", note) for note in split_notes(report)]
     return table(rows)
+
+
+def split_notes(report: DatasetReport) -> list[str]:
+    """What is otherwise than asked for, and which texts tie no rows together."""
+    notes = list(report.split.get("notes", ()))
+    if shared := (report.overlap or {}).get("in_more_than_one_split"):
+        notes.append(f"{shared:,} normalised texts stand in more than one split, see the overlap")
+    left_out = report.split.get("left_out", ())
+    if left_out:
+        named = ", ".join(f"{item['text']!r:.60} ({item['rows']:,} rows)" for item in left_out[:_NAMED])
+        more = ", ..." if len(left_out) > _NAMED else ""
+        notes.append(f"so many rows have these texts that they keep none together: {named}{more}")
+    return notes
 
 
 def shared_texts(report: DatasetReport) -> str:
@@ -152,7 +172,10 @@ def shared_texts(report: DatasetReport) -> str:
     fields = (report.overlap or {}).get("fields")
     if not fields:
         return ""
-    note = "Questions count at any length, other texts from five words on; a run is a piece of another text."
+    note = (
+        "Questions count at any length, other texts from five words on; a run is a piece of another text. "
+        "Two characters of a script without spaces count as a word."
+    )
     return f"<h2>What the splits share</h2>{wide(overlap_table(fields), unbroken=True)}<p>{note}</p>"
 
 
