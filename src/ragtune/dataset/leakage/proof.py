@@ -31,7 +31,16 @@ _OTHERS = bytes(code for code in range(128) if not (chr(code).islower() or chr(c
 
 def begins_of(texts: Sequence[str]) -> npt.NDArray[np.uint32]:
     """A number for how each text begins, equal for equal normal forms."""
-    return np.fromiter(map(crc32, map(_begin, texts)), np.uint32, len(texts))
+    starts = [text[:_READ] for text in texts]
+    # All at once, which takes a third of the time; a zero parts the texts.
+    joined = "\0".join(starts).encode("utf-8", "surrogatepass")
+    begins = [part[:_BEGIN] for part in joined.lower().translate(None, _OTHERS[1:]).split(b"\0")]
+    if len(begins) != len(texts):
+        begins = list(map(_begin, texts))
+    for place, (start, begin) in enumerate(zip(starts, begins, strict=True)):
+        if not begin or not start.isascii() or (len(begin) < _BEGIN and len(start) == _READ):
+            begins[place] = _begin(texts[place])
+    return np.fromiter(map(crc32, begins), np.uint32, len(texts))
 
 
 def _begin(text: str) -> bytes:

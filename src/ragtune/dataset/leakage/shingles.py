@@ -120,13 +120,11 @@ def _joined(texts: Sequence[str]) -> tuple[bytearray, Places]:
     Beside it, by how many each text has fewer words than it seems.
     """
     too_many = np.zeros(len(texts), dtype=np.int64)
-    parts: list[bytes] = []
-    for index, text in enumerate(texts):
-        part = text.encode() if text.isascii() else _folded(text)
-        if isinstance(part, str):
-            too_many[index] = part.count(" ") + bool(part) - count_words(part)
-            part = part.encode("utf-8", "surrogatepass")
-        parts.append(part)
+    folded = [text.encode() if text.isascii() else _folded(text) for text in texts]
+    parts = [part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass") for part in folded]
+    for index in [index for index, part in enumerate(folded) if isinstance(part, str)]:
+        form = str(folded[index])
+        too_many[index] = form.count(" ") + bool(form) - count_words(form)
     joined = b"\0".join(parts)
     if joined.count(0) >= len(parts):
         joined = b"\0".join([part.replace(b"\0", b" ") for part in parts])
