@@ -195,7 +195,7 @@ def test_sciqs_train_file_loses_its_duplicates(shared: Path, tmp_path: Path) -> 
     builder = rt.DatasetBuilder.from_jsonl(shared / "data/sciq/train.jsonl")
     audit = builder.audit(question="question", answer="correct_answer", context="support")
     columns = {"question": "question", "answer": "correct_answer", "context": "support"}
-    left = builder.deduplicate(**columns, answers="normalised")  # type: ignore[arg-type]
+    left = builder.deduplicate(**columns, answers="normalised")
     counted = left.chat(user="{question}", assistant="{correct_answer}").build(tmp_path / "out").manifest["rows"]
     dropped = counted["dropped"]
     assert (dropped["duplicate"], sum(dropped.values())) == (audit.exact.duplicates, audit.normalised.duplicates)

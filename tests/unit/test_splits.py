@@ -102,7 +102,7 @@ def test_questions_with_images_are_told_apart_by_their_images(tmp_path: Path) ->
 
     builder = rt.DatasetBuilder.from_rows([row(n) for n in range(100)], layout="messages")
     dataset = builder.build(tmp_path / "out", validation=0.2)
-    sides = [{int(next(iter([m.text for m in r.messages[1:]]))) // 2 for r in split} for split in dataset.splits]  # type: ignore[union-attr]
+    sides = [{int(next(iter([m.text for m in r.messages[1:]]))) // 2 for r in split} for split in dataset.splits]
     assert len(dataset.validation) == 20
     assert not sides[0] & sides[1]
 
@@ -131,7 +131,7 @@ def test_columns_of_a_group_count_together_and_lists_of_them_apart(tmp_path: Pat
     with pytest.raises(DatasetError, match="group"):
         builder.build(tmp_path / "all", validation=0.1, group_by=[["d"], ["p"]])
     with pytest.raises(DatasetError, match="group_by="):
-        builder.build(tmp_path / "odd", validation=0.1, group_by=["d", ["p"]])  # type: ignore[list-item]
+        builder.build(tmp_path / "odd", validation=0.1, group_by=["d", ["p"]])
 
 
 def test_classes_keep_their_shares_and_a_lost_class_is_reported(tmp_path: Path) -> None:
