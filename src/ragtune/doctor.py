@@ -33,7 +33,7 @@ from ragtune.modelling.memory import usable_memory
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["EXTRAS", "Examination", "Extra", "Diagnosis", "examine"]
+__all__ = ["EXTRAS", "Diagnosis", "Examination", "Extra", "examine"]
 
 Level = Literal["ok", "note", "missing"]
 

@@ -18,7 +18,7 @@ import pytest
 
 import ragtune as rt
 from ragtune import doctor
-from ragtune.doctor import EXTRAS, Examination, Diagnosis, examine
+from ragtune.doctor import EXTRAS, Diagnosis, Examination, examine
 from ragtune.modelling.base_model import load_tokenizer
 from ragtune.modelling.bases import resolve_base
 from ragtune.modelling.encoder import Encoder
