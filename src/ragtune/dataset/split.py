@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from ragtune.checks import open_training_file
 from ragtune.dataset.leakage.overlap import FieldNumbers, numbers_of_lines
+from ragtune.dataset.way_back import as_dataset, columns_of
 from ragtune.errors import DatasetError, RecordError
 from ragtune.records import RecordFormat, detect_format, parse_record
+from ragtune.records.json_values import read_json
 
 if TYPE_CHECKING:
     import builtins
@@ -89,21 +91,37 @@ class Split:
 
         with open_training_file(self.path) as file:
             try:
-                return list(jsonlines.Reader(file, loads=orjson.loads).iter(type=dict, skip_empty=True))
+                return list(jsonlines.Reader(file, loads=read_json).iter(type=dict, skip_empty=True))
             except jsonlines.InvalidLineError as error:
                 raise RecordError(f"{self.path} line {error.lineno}: {error}") from None
 
     def to_pandas(self) -> pd.DataFrame:
-        """The records as a data frame with one column per key; holds the whole split in memory."""
+        """The records as a data frame with one column per key; holds the whole split in memory.
+
+        A key that a record lacks is None, and does not change the values of the others.
+        """
         import pandas as pd
 
-        return pd.DataFrame(self._values())
+        columns = columns_of(self._values())
+        return pd.DataFrame({name: _series(values) for name, values in columns.items()})
 
     def to_hf(self) -> datasets.Dataset:
-        """The records as a `datasets.Dataset`; holds the whole split in memory."""
-        import datasets as hf
+        """The records as a `datasets.Dataset`; holds the whole split in memory.
 
-        return hf.Dataset.from_list(self._values())
+        Each row is what went in, but for keys that a record lacks, which are None: a column that Arrow would change,
+        because its objects differ in their keys or its values in their types, has the feature `Json`.
+
+        Raises:
+            DatasetError: a value that `datasets` cannot hold, such as a whole number beyond 64 bits.
+        """
+        return as_dataset(columns_of(self._values()))
+
+
+def _series(values: list[Any]) -> pd.Series[Any]:
+    import pandas as pd
+
+    # pandas would make fractions of whole numbers beside a gap.
+    return pd.Series(values, dtype=object) if None in values else pd.Series(values)
 
 
 def read_split(name: str, path: Path, format: RecordFormat) -> Split:

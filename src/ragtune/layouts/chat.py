@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ragtune.layouts.base import KeySet, Layout, MisfitError, Row, list_at, text_at
-from ragtune.layouts.turns import plain_messages, read_tools, turns_to_messages
+from ragtune.layouts.turns import plain_messages, read_tools, schema_at, turns_to_messages
 from ragtune.records import ChatRecord, CompletionRecord
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _sharegpt(turns_key: str) -> KeySet:
 
 def _messages(row: Row) -> Iterator[ChatRecord]:
     flag = {"parallel_tool_calls": row["parallel_tool_calls"]} if "parallel_tool_calls" in row else {}
-    functions = {"functions": list_at(row["functions"], "functions")} if "functions" in row else {}
+    functions = {"functions": schema_at(list_at(row["functions"], "functions"))} if "functions" in row else {}
     yield chat_record(
         plain_messages(row["messages"], "messages"),
         tools=read_tools(row["tools"], "tools") if "tools" in row else None,

@@ -135,6 +135,8 @@ def _passed_through(row: Row) -> Iterator[PreferenceRecord]:
     if unknown or "messages" not in given:
         raise MisfitError("input", "must hold 'messages' and, where needed, 'tools' and 'parallel_tool_calls'")
     given["messages"] = plain_messages(given["messages"], "input.messages")
+    if "tools" in given:
+        given["tools"] = read_tools(given["tools"], "input.tools")
     outputs = {key: plain_messages(row[key], key) for key in ("preferred_output", "non_preferred_output")}
     data: dict[str, Any] = {"input": given, **outputs}
     yield PreferenceRecord(**data)

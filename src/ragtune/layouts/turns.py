@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from ragtune.errors import RecordError
 from ragtune.layouts.base import MisfitError, is_list, list_at, mapping_at, short, text_at
+from ragtune.records.json_values import json_text, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +131,7 @@ def _read_calls(source: str, place: str) -> Iterator[dict[str, str]]:
         # The wire keeps arguments as JSON text; data keeps them as an object or as such a text.
         yield {
             "name": call["name"],
-            "arguments": arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode(),
+            "arguments": arguments if isinstance(arguments, str) else _as_json(arguments, f"{place}.arguments"),
         }
 
 
@@ -149,26 +151,118 @@ def read_tools(value: object, path: str) -> list[dict[str, Any]] | None:
     tools = []
     for index, item in enumerate(list_at(value, path)):
         tool = mapping_at(item, f"{path}[{index}]")
-        tools.append(tool if "function" in tool else {"type": "function", "function": tool})
+        tool = tool if "function" in tool else {"type": "function", "function": tool}
+        tools.append({key: schema_at(inner) if key == "function" else inner for key, inner in tool.items()})
     return tools or None
 
 
+# Where null is a value that somebody wrote, and not a schema that a table added.
+_MAY_BE_NULL = frozenset({"default", "const", "example"})
+
+
+def schema_at(value: Any, *, names: bool = False) -> Any:
+    """A function's definition without the None entries that tables add at any depth.
+
+    Args:
+        value: the definition, or a schema inside of it.
+        names: whether the keys are names of parameters; as such, `default` is nothing special.
+    """
+    if isinstance(value, Mapping):
+        return {
+            key: schema_at(inner, names=key == "properties" and not names)
+            for key, inner in value.items()
+            if inner is not None or (key in _MAY_BE_NULL and not names)
+        }
+    if isinstance(value, list | tuple):
+        return [schema_at(inner) for inner in value]
+    return value
+
+
 def plain_messages(value: object, path: str) -> list[dict[str, Any]]:
-    """Messages of the OpenAI wire without the None entries that tables add."""
+    """Messages of the OpenAI wire without the None entries that tables add.
+
+    Tool calls may keep their arguments as an object and have no ids, as transformers, TRL and axolotl write them; then
+    they get the ids `call_1`, `call_2`, ... in the order of the conversation.
+    """
     messages = []
+    calls = _Calls()
     for index, item in enumerate(list_at(value, path)):
-        message = mapping_at(item, f"{path}[{index}]")
+        place = f"{path}[{index}]"
+        message = mapping_at(item, place)
         if is_list(message.get("content")):
-            parts = list_at(message["content"], f"{path}[{index}].content")
-            message["content"] = [mapping_at(part, f"{path}[{index}].content") for part in parts]
+            parts = list_at(message["content"], f"{place}.content")
+            message["content"] = [mapping_at(part, f"{place}.content") for part in parts]
         if "tool_calls" in message:
-            calls = list_at(message["tool_calls"], f"{path}[{index}].tool_calls")
-            message["tool_calls"] = [mapping_at(call, f"{path}[{index}].tool_calls") for call in calls]
+            made = calls.read(message["tool_calls"], f"{place}.tool_calls")
+            message["tool_calls"] = made
             # A table gives every message of a column that has calls somewhere an empty list.
-            if not calls:
+            if not made:
                 del message["tool_calls"]
+        elif message.get("role") == "tool" and "tool_call_id" not in message:
+            message["tool_call_id"] = calls.answered(message.get("name"), place)
+        elif "tool_call_id" in message:
+            calls.close(message["tool_call_id"])
+        if isinstance(message.get("function_call"), Mapping):
+            message["function_call"] = _written_out(message["function_call"], f"{place}.function_call")
         messages.append(message)
     return messages
+
+
+class _Calls:
+    """The tool calls of one conversation: gives ids where there are none, and knows which call waits for its result."""
+
+    def __init__(self) -> None:
+        self._given = 0
+        self._open: dict[str, str] = {}
+
+    def read(self, value: object, path: str) -> list[dict[str, Any]]:
+        """The calls of one message, each with its id and its arguments as JSON text."""
+        calls = []
+        for index, item in enumerate(list_at(value, path)):
+            call = mapping_at(item, f"{path}[{index}]")
+            if "function" not in call and "name" in call:
+                own = {key: call.pop(key) for key in ("name", "arguments") if key in call}
+                call = {"type": "function", **call, "function": own}
+            if isinstance(call.get("function"), Mapping):
+                call["function"] = _written_out(call["function"], f"{path}[{index}].function")
+                if "id" not in call:
+                    self._given += 1
+                    call = {"id": f"call_{self._given}", **call}
+                self._open[str(call["id"])] = str(call["function"].get("name"))
+            calls.append(call)
+        return calls
+
+    def answered(self, name: str | None, place: str) -> str:
+        """The id of the first open call, of this function where a name is given."""
+        for call, function in self._open.items():
+            if name is None or function == name:
+                self.close(call)
+                return call
+        raise MisfitError(
+            place, f"a result{_of(name)} without 'tool_call_id', and no tool call before it waits for one"
+        )
+
+    def close(self, call: object) -> None:
+        """A result has come."""
+        self._open.pop(str(call), None)
+
+
+def _of(name: str | None) -> str:
+    return "" if name is None else f" of {name!r}"
+
+
+def _written_out(function: object, path: str) -> dict[str, Any]:
+    """A called function with its arguments as JSON text, which is what the wire takes."""
+    called = mapping_at(function, path)
+    arguments = called.get("arguments", {})
+    return called if isinstance(arguments, str) else {**called, "arguments": _as_json(arguments, f"{path}.arguments")}
+
+
+def _as_json(value: object, path: str) -> str:
+    try:
+        return json_text(value)
+    except RecordError as error:
+        raise MisfitError(path, str(error)) from None
 
 
 def any_messages(value: object, path: str) -> list[dict[str, Any]]:
@@ -181,6 +275,6 @@ def any_messages(value: object, path: str) -> list[dict[str, Any]]:
 
 def _from_json(text: str, path: str, what: str) -> Any:
     try:
-        return orjson.loads(text)
+        return read_json(text)
     except orjson.JSONDecodeError as error:
         raise MisfitError(path, f"{what} must be JSON: {error}; got {short(text)}") from None

@@ -9,6 +9,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Strict, ValidationError, ValidationInfo
 
 from ragtune.errors import RecordError
+from ragtune.records.json_values import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,7 @@ def line_bytes(value: object) -> bytes:
 
     U+2028, U+2029 and U+0085 are legal inside JSON strings, but `str.splitlines` and some readers break lines there.
     """
-    data = orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+    data = dumps(value, orjson.OPT_APPEND_NEWLINE)
     return escape_line_separators(data)
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationInfo, model
 from pydantic_core import PydanticCustomError
 
 from ragtune.records.base import FrozenModel, Path, Record, RecordFault, StrictStr, collects_faults
-from ragtune.records.messages import FunctionDefinition, Message, Tool
+from ragtune.records.messages import FunctionDefinition, Message, Tool, as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,6 +147,13 @@ class ReinforcementRecord(Record):
         """The record as plain dicts and lists; a reference field that is None stays."""
         known = BaseModel.model_dump(self, include={"messages", "tools"}, exclude_none=True, mode="json")
         return {**known, **self.reference}
+
+    @model_validator(mode="after")
+    def _reference_is_json(self, info: ValidationInfo) -> ReinforcementRecord:
+        for name, value in self.reference.items():
+            # Frozen for users; here the value only becomes what will be written.
+            (self.model_extra or {})[name] = as_json(value, info, name)
+        return self
 
     def faults(self) -> Iterator[RecordFault]:
         """Yield every rule between roles and keys that a message of this record breaks."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, Strict, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, Strict, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
+from ragtune.errors import RecordError
 from ragtune.records.base import FrozenModel, Path, RecordFault, StrictStr, collects_faults
+from ragtune.records.json_values import plain_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +27,21 @@ KEYS_BY_ROLE: dict[str, frozenset[str]] = {
     "tool": frozenset({"role", "content", "tool_call_id", "name"}),
     "function": frozenset({"role", "content", "name"}),
 }
+
+
+def as_json(value: Any, info: ValidationInfo, path: str = "") -> Any:
+    """A value as JSON has it, for the validators of records."""
+    # What a checker collects was JSON a moment ago.
+    if collects_faults(info):
+        return value
+    try:
+        return plain_value(value, path)
+    except RecordError as error:
+        raise PydanticCustomError("rule", "{text}", {"text": str(error)}) from None
+
+
+# An object of which no more is known than that JSON can write it.
+JsonValues = Annotated[dict[str, Any], AfterValidator(as_json)]
 
 
 class TextPart(FrozenModel):
@@ -142,7 +159,7 @@ class FunctionDefinition(FrozenModel):
 
     name: StrictStr
     description: StrictStr | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JsonValues | None = None
     strict: Annotated[bool, Strict()] | None = None
 
 

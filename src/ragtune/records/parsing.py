@@ -9,6 +9,7 @@ import orjson
 
 from ragtune.errors import RecordError
 from ragtune.records.base import FORMATS, RecordFormat
+from ragtune.records.json_values import read_json
 from ragtune.records.kinds import ChatRecord, CompletionRecord, PreferenceRecord, ReinforcementRecord
 
 AnyRecord = ChatRecord | CompletionRecord | PreferenceRecord | ReinforcementRecord
@@ -74,7 +75,7 @@ def parse_record(source: str | bytes | Mapping[str, Any], format: RecordFormat |
         raise RecordError(f"format {format!r} is not one of {', '.join(FORMATS)}")
     if isinstance(source, str | bytes):
         try:
-            data = orjson.loads(source)
+            data = read_json(source)
         except orjson.JSONDecodeError as error:
             raise RecordError(f"this line is not JSON: {error}") from None
     else:

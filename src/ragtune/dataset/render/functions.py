@@ -64,7 +64,8 @@ class FunctionRenderer:
         """
         records: list[AnyRecord] = []
         format: RecordFormat | None = None
-        for index, row in enumerate(rows.rows()):
+        # Only a layout knows that an entry without a value is an absent one.
+        for index, row in enumerate(rows.rows(sparse=isinstance(self._make, LaidOut))):
             record = self._record(row, rows, index, format)
             kind: RecordFormat = _FORMAT_OF[type(record)]
             if format is None:

@@ -7,6 +7,7 @@ from itertools import compress, repeat
 from typing import TYPE_CHECKING, Any
 
 from ragtune.checks.private import masked
+from ragtune.dataset.render.features import decoded, shown_otherwise, without_padding
 from ragtune.dataset.render.rendered import BuildCounts
 from ragtune.errors import DatasetError
 
@@ -27,11 +28,14 @@ class Columns(dict[str, Column]):
     def __init__(self, table: pa.Table | pa.RecordBatch) -> None:
         super().__init__()
         self._table = table
+        self._decoding = shown_otherwise(table.schema)
 
     def __missing__(self, name: str) -> Column:
         if name not in self._table.schema.names:
             raise KeyError(name)
         values: Column = self._table.column(name).to_pylist()
+        if (feature := self._decoding.get(name)) is not None:
+            values = decoded(values, name, feature)
         self[name] = values
         return values
 
@@ -59,11 +63,17 @@ class RowView(Mapping[str, Any]):
 
 
 class Batch:
-    """Some rows of a source: column by column where the source is columnar, else row by row."""
+    """Some rows of a source: column by column where the source is columnar, else row by row.
 
-    def __init__(self, names: Sequence[str], length: int, columns: Mapping[str, Column]) -> None:
+    `schema` says what the values were in Arrow, where they were there.
+    """
+
+    def __init__(
+        self, names: Sequence[str], length: int, columns: Mapping[str, Column], schema: pa.Schema | None = None
+    ) -> None:
         self.names = tuple(names)
         self.columns = columns
+        self.schema = schema
         self._length = length
 
     def __len__(self) -> int:
@@ -87,6 +97,16 @@ class Batch:
         """The rows, as mappings that read a column when it is asked for."""
         # A filter reads one or two of many columns; to convert all of them would take most of the time.
         return map(RowView, repeat(self), range(self._length))
+
+    def sparse_rows(self) -> Iterator[SourceRow]:
+        """The rows without the None entries with which Arrow fills structs that lack a key."""
+        if self.schema is None:
+            yield from self.rows()
+            return
+        kinds = dict(zip(self.schema.names, self.schema.types, strict=True))
+        columns = [without_padding(self.columns[name], kinds[name]) for name in self.names]
+        for values in zip(*columns, strict=True):
+            yield dict(zip(self.names, values, strict=True))
 
     def row(self, index: int) -> SourceRow:
         """One row, as a mapping."""
@@ -118,10 +138,10 @@ class RowBatch(Batch):
 
 
 class ArrowBatch(Batch):
-    """An Arrow table; columns become Python lists when they are asked for."""
+    """An Arrow table; a column becomes a Python list when it is asked for, as `datasets` shows it where it wrote it."""
 
     def __init__(self, table: pa.Table | pa.RecordBatch) -> None:
-        super().__init__(table.schema.names, table.num_rows, Columns(table))
+        super().__init__(table.schema.names, table.num_rows, Columns(table), table.schema)
         self.table = table
 
 
@@ -169,9 +189,10 @@ class Selection:
         """Keep the first `count` selected rows."""
         self.drop([index >= count for index in range(len(self))])
 
-    def rows(self) -> Iterator[SourceRow]:
-        """The selected rows."""
-        rows = self._batch.rows() if self._keep is None else compress(self._batch.rows(), self._keep)
+    def rows(self, *, sparse: bool = False) -> Iterator[SourceRow]:
+        """The selected rows; `sparse` leaves out what Arrow adds to make nested values alike."""
+        every = self._batch.sparse_rows() if sparse else self._batch.rows()
+        rows = every if self._keep is None else compress(every, self._keep)
         if self._change is None:
             return rows
         return map(self._changed_row, rows)

@@ -11,11 +11,11 @@ from ragtune.layouts import LAYOUTS, get_layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     import datasets
     import pandas as pd
 
+    from ragtune.dataset.sources.files import Paths
     from ragtune.dataset.sources.readers import Rows, Source
 
 
@@ -70,44 +70,62 @@ class Constructors(ABC):
         return cls(readers.hf_source(dataset))
 
     @classmethod
-    def from_json(cls, path: str | Path) -> Self:
-        """Rows from a JSON file that holds a list of objects, or an object with one such list; read piece by piece.
+    def from_json(cls, path: Paths) -> Self:
+        """Rows from a JSON file: a list of objects, an object with one such list, or an object of rows by their ids.
+
+        It is read piece by piece. A file that holds one conversation is one row.
+
+        Args:
+            path: a file, a list of files, or a pattern; plain or packed (gzip, bzip2, xz).
 
         Raises:
-            DatasetError: the file does not exist or is a folder.
+            DatasetError: a file does not exist or is a folder.
         """
         return cls(readers.file_source(path, "json", readers.read_json))
 
     @classmethod
-    def from_jsonl(cls, path: str | Path) -> Self:
+    def from_jsonl(cls, path: Paths) -> Self:
         """Rows from a file with one JSON object per line.
 
+        Args:
+            path: a file, a list of files, or a pattern such as `part-*.jsonl`, whose files are read in the order of
+                their names; plain or packed (gzip, bzip2, xz).
+
         Raises:
-            DatasetError: the file does not exist or is a folder.
+            DatasetError: a file does not exist or is a folder.
         """
         return cls(readers.file_source(path, "jsonl", readers.read_jsonl))
 
     @classmethod
-    def from_csv(cls, path: str | Path, *, delimiter: str = ",", encoding: str = "utf-8") -> Self:
+    def from_csv(
+        cls, path: Paths, *, delimiter: str = ",", encoding: str = "utf-8", skipinitialspace: bool = False
+    ) -> Self:
         """Rows from a CSV file with a header line; every value is text.
 
+        Excel's `sep=;` above the header is understood, and its empty rows at the end are passed over.
+
         Args:
-            path: the file.
+            path: a file, a list of files, or a pattern; plain or packed (gzip, bzip2, xz).
             delimiter: the one sign between fields, for example `";"` or a tab.
             encoding: how the text is written, for example `"cp1252"`, or `"utf-16"` for what Excel calls Unicode text.
+            skipinitialspace: a space behind each delimiter is no part of the field, so that `"a", "b"` are two quoted
+                fields; taken as given where the header is written so.
 
         Raises:
-            DatasetError: the file does not exist or is a folder, the delimiter is not one sign, or there is no such
+            DatasetError: a file does not exist or is a folder, the delimiter is not one sign, or there is no such
                 encoding.
         """
-        return cls(readers.csv_source(path, delimiter, encoding))
+        return cls(readers.csv_source(path, delimiter, encoding, skipinitialspace))
 
     @classmethod
-    def from_parquet(cls, path: str | Path) -> Self:
-        """Rows from a Parquet file, read batch by batch.
+    def from_parquet(cls, path: Paths) -> Self:
+        """Rows from a Parquet file, read batch by batch; one that `datasets` wrote gives the rows that it would show.
+
+        Args:
+            path: a file, a list of files, or a pattern such as `train-*.parquet`.
 
         Raises:
-            DatasetError: the file does not exist or is a folder.
+            DatasetError: a file does not exist or is a folder.
         """
         return cls(readers.file_source(path, "parquet", readers.read_parquet))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,7 +13,27 @@ if TYPE_CHECKING:
 _LONGEST_LITERAL = 16
 _IN_NUMBERS = ("", ".", "e", "E")
 _sign = re.compile(r"[^ \t\r\n]").search
-_decode = json.JSONDecoder().raw_decode
+
+
+class DoubledKeyError(ValueError):
+    """A key stands twice in one object, and readers would take the last one without a word."""
+
+
+def refuse_doubled_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object from its keys and values.
+
+    Raises:
+        DoubledKeyError: a key stands twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        name = next(key for key in keys if keys.count(key) > 1)
+        raise DoubledKeyError(f"the key {name!r} stands twice in one object; keep one of them")
+    return found
+
+
+_decode = json.JSONDecoder(object_pairs_hook=refuse_doubled_keys).raw_decode
 
 
 # ijson takes about half the time, but refuses whole numbers beyond 64 bits, makes "?" of half a surrogate pair without

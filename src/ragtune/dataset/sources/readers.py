@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import codecs
-import csv
-import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from ragtune.dataset.render.rows import BATCH_ROWS, ArrowBatch, Batch, RowBatch, SourceRow
-from ragtune.dataset.sources.json_stream import Document
+from ragtune.dataset.sources.columns import refuse_doubled
+from ragtune.dataset.sources.csv_rows import csv_rows
+from ragtune.dataset.sources.files import Paths, described_files, existing_files
+from ragtune.dataset.sources.json_rows import json_rows, jsonl_rows
 from ragtune.dataset.sources.memory_map import read_mapped
 from ragtune.errors import DatasetError
 from ragtune.layouts import get_layout
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import datasets
     import pandas as pd
+    import pyarrow as pa
 
 _HUB_COMMIT = re.compile(r"hf://datasets/[^@]+@([0-9a-f]{40})/")
 Rows = Iterable[SourceRow]
-_ROWS_IN_JSON = "rows must be a list of objects, or the only list in an object"
 _LOCAL_WAYS = "from_json, from_jsonl, from_csv, from_parquet, from_pandas or from_rows"
 
 
@@ -39,20 +38,17 @@ class Source:
         name: how messages call it.
         details: what the manifest keeps, so that the rows can be found again.
         read: starts reading from the first row.
+        paths: the files that it reads.
     """
 
     name: str
     details: Mapping[str, object]
     read: Callable[[], Iterator[Batch]]
-    path: Path | None = None
+    paths: tuple[Path, ...] = ()
 
     def described(self) -> dict[str, object]:
-        """What the manifest keeps; a file with its size and sha256."""
-        if self.path is None:
-            return dict(self.details)
-        with self.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {**self.details, "sha256": digest, "bytes": self.path.stat().st_size}
+        """What the manifest keeps; each file with its size and sha256."""
+        return {**self.details, **(described_files(self.paths) if self.paths else {})}
 
 
 def rows_of(source: Source) -> Iterator[SourceRow]:
@@ -134,109 +130,38 @@ def noted(source: Source, query: str | None) -> Source:
     return source if query is None else replace(source, details={**source.details, "query": query})
 
 
-def existing_file(path: str | Path) -> Path:
-    """The path of a file that exists.
+def file_source(path: Paths, kind: str, read: Callable[[Path], Iterator[Batch]]) -> Source:
+    """Rows from one file, or from several, one after the other.
 
     Raises:
-        DatasetError: it does not exist or is a folder.
+        DatasetError: a file does not exist or is a folder, or a pattern fits none.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise DatasetError(f"{path} is a folder; give the file with the rows")
-    if not path.exists():
-        raise DatasetError(f"{path} does not exist; give the path of a file with the rows")
-    return path
-
-
-def file_source(path: str | Path, kind: str, read: Callable[[Path], Iterator[Batch]]) -> Source:
-    """Rows from one file."""
-    path = existing_file(path)
-    return Source(name=str(path), details={"kind": kind, "file": path.name}, read=lambda: read(path), path=path)
+    paths = existing_files(path, ending=f".{kind}")
+    several = {"files": [path.name for path in paths]} if len(paths) > 1 else {"file": paths[0].name}
+    name = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+    return Source(
+        name=name,
+        details={"kind": kind, **several},
+        read=lambda: chain.from_iterable(map(read, paths)),
+        paths=paths,
+    )
 
 
 def read_jsonl(path: Path) -> Iterator[Batch]:
-    """Rows from JSONL: one object per line; a byte order mark, CR LF and blank lines are passed over."""
-    return batched_rows(_jsonl_rows(path), str(path))
-
-
-def _jsonl_rows(path: Path) -> Iterator[object]:
-    loads = orjson.loads
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if number == 1:
-                line = line.removeprefix(codecs.BOM_UTF8)
-            try:
-                yield loads(line)
-            except orjson.JSONDecodeError as error:
-                # Tried only when the line is no JSON: hardly any line is blank.
-                if line.isspace() or not line:
-                    continue
-                raise DatasetError(_bad_json(path, number, line, error)) from None
-
-
-def _bad_json(path: Path, number: int, line: bytes, error: Exception) -> str:
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError as wrong:
-        byte = line[wrong.start]
-        return (
-            f"{path} line {number}: byte {wrong.start} (0x{byte:02x}) is not UTF-8; "
-            f"convert the file, for example with iconv -f {_likely_encoding(path)} -t utf-8"
-        )
-    return f"{path} line {number} is not JSON: {error}; every line must hold one object"
+    """Rows from JSONL: one object per line."""
+    return batched_rows(jsonl_rows(path), str(path))
 
 
 def read_json(path: Path) -> Iterator[Batch]:
-    """Rows from a JSON array of objects, or from the one list that an object holds; read piece by piece."""
-    return batched_rows(_json_rows(path), str(path))
+    """Rows from a JSON document, read piece by piece."""
+    return batched_rows(json_rows(path), str(path))
 
 
-def _json_rows(path: Path) -> Iterator[object]:
-    with path.open(encoding="utf-8-sig") as file:
-        document = Document(file)
-        try:
-            if document.take("["):
-                yield from document.items()
-            elif document.take("{"):
-                yield from _rows_in_object(path, document)
-            elif document.next_sign():
-                raise DatasetError(f"{path} holds {type(document.value()).__name__}; {_ROWS_IN_JSON}")
-            _refuse_more(path, document)
-        except json.JSONDecodeError as error:
-            raise DatasetError(f"{path} is not JSON: {error.msg} (near character {document.place:,})") from None
-        except UnicodeDecodeError as error:
-            raise DatasetError(
-                f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x}; convert the file, for example with "
-                f"iconv -f {_likely_encoding(path)} -t utf-8"
-            ) from None
-
-
-def _rows_in_object(path: Path, document: Document) -> Iterator[object]:
-    """The values of the one list in an object."""
-    lists: list[str] = []
-    for key in document.names():
-        if not document.take("["):
-            document.value()
-            continue
-        lists.append(key)
-        for value in document.items():
-            if len(lists) == 1:
-                yield value
-    _refuse_more(path, document)
-    if len(lists) != 1:
-        raise DatasetError(f"{path} holds an object with the lists {lists}; {_ROWS_IN_JSON}")
-
-
-def _refuse_more(path: Path, document: Document) -> None:
-    if document.next_sign():
-        raise DatasetError(f"{path} is not JSON: there is more behind its end; for one object per line use from_jsonl")
-
-
-def csv_source(path: str | Path, delimiter: str, encoding: str) -> Source:
-    """Rows from a CSV file with a header; every value is text.
+def csv_source(path: Paths, delimiter: str, encoding: str, skipinitialspace: bool) -> Source:
+    """Rows from CSV files with a header; every value is text.
 
     Raises:
-        DatasetError: the file does not exist or is a folder, or an option makes no sense.
+        DatasetError: a file does not exist or is a folder, or an option makes no sense.
     """
     if len(delimiter) != 1 or delimiter in '"\r\n':
         raise DatasetError(f"delimiter={delimiter!r} must be one sign between fields, for example ',', ';' or a tab")
@@ -244,37 +169,12 @@ def csv_source(path: str | Path, delimiter: str, encoding: str) -> Source:
         codec = codecs.lookup(encoding).name
     except LookupError:
         raise DatasetError(f"encoding={encoding!r} is not known; for example utf-8, cp1252 or utf-16") from None
-    source = file_source(path, "csv", lambda path: batched_rows(_csv_rows(path, delimiter, codec), str(path)))
-    options = {"delimiter": delimiter, "encoding": codec}
-    defaults = {"delimiter": ",", "encoding": "utf-8"}
+    source = file_source(
+        path, "csv", lambda path: batched_rows(csv_rows(path, delimiter, codec, skipinitialspace), str(path))
+    )
+    options = {"delimiter": delimiter, "encoding": codec, "skipinitialspace": skipinitialspace}
+    defaults = {"delimiter": ",", "encoding": "utf-8", "skipinitialspace": False}
     return replace(source, details={**source.details, **dict(options.items() - defaults.items())})
-
-
-def _csv_rows(path: Path, delimiter: str, encoding: str) -> Iterator[SourceRow]:
-    with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="") as file:
-        reader = csv.DictReader(file, strict=True, delimiter=delimiter)
-        try:
-            for row in reader:
-                if None in row or None in row.values():
-                    raise DatasetError(
-                        f"{path} line {reader.line_num}: this row has not as many fields as the header "
-                        f"({len(reader.fieldnames or ())}); quote fields that hold the delimiter {delimiter!r} or line "
-                        f"breaks, or pass the delimiter of this file"
-                    )
-                yield row
-        except csv.Error as error:
-            raise DatasetError(f"{path} line {reader.line_num} is not CSV: {error}") from error
-        except UnicodeError as error:
-            raise DatasetError(
-                f"{path} is not {encoding.upper()}: {error}; pass its encoding, for example "
-                f"encoding={_likely_encoding(path)!r}"
-            ) from None
-
-
-def _likely_encoding(path: Path) -> str:
-    """UTF-16 shows itself by the mark at its start; what else is not UTF-8 is most often from Windows."""
-    with path.open("rb") as file:
-        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "cp1252"
 
 
 def read_parquet(path: Path) -> Iterator[Batch]:
@@ -282,17 +182,33 @@ def read_parquet(path: Path) -> Iterator[Batch]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    row = 0
     try:
         # Reading ahead would hold the whole file: measured 330 MB more for 660 MB of rows.
         with pq.ParquetFile(path, pre_buffer=False) as file:
+            refuse_doubled(file.schema_arrow.names, path)
             for batch in file.iter_batches(BATCH_ROWS):
                 yield ArrowBatch(batch)
-    except pa.ArrowInvalid as error:
-        raise DatasetError(f"{path} is not a Parquet file: {error}") from error
+                row += len(batch)
+    except (pa.ArrowException, OSError) as error:
+        # Arrow says OSError of damaged data, too.
+        place = f"{path} is not a Parquet file" if not row else f"{path} is damaged behind row {row - 1:,}"
+        raise DatasetError(f"{place}: {error}") from error
 
 
 def pandas_source(frame: pd.DataFrame) -> Source:
-    """Rows from a data frame; missing values become None."""
+    """Rows from a data frame; missing values become None.
+
+    Raises:
+        DatasetError: it is none, or two of its columns have one name.
+    """
+    import pandas as pd
+
+    given: object = frame
+    if not isinstance(given, pd.DataFrame):
+        instead = "frame.to_frame()" if isinstance(given, pd.Series) else "from_rows for a list of mappings"
+        raise DatasetError(f"from_pandas takes a DataFrame, got {type(given).__name__}; use {instead}")
+    refuse_doubled(list(map(str, frame.columns)), "data frame")
 
     def read() -> Iterator[Batch]:
         for start in range(0, len(frame), BATCH_ROWS):
@@ -320,17 +236,33 @@ def hf_source(
     if isinstance(dataset, hf.Dataset):
         # The fingerprint names the content and the steps that led to it.
         known.setdefault("fingerprint", dataset._fingerprint)
-        arrow = dataset.with_format("arrow")
-        files = {file["filename"] for file in dataset.cache_files}
-        return Source(
-            name=name, details=known, read=lambda: map(ArrowBatch, read_mapped(arrow.iter(BATCH_ROWS), files))
-        )
+        return Source(name=name, details=known, read=lambda: _dataset_batches(dataset))
+    return Source(name=name, details=known, read=lambda: _stream_batches(dataset))
 
-    def read() -> Iterator[Batch]:
-        for columns in dataset.iter(BATCH_ROWS):
-            yield Batch(tuple(columns), len(next(iter(columns.values()), ())), columns)
 
-    return Source(name=name, details=known, read=read)
+def _dataset_batches(dataset: datasets.Dataset) -> Iterator[Batch]:
+    shown = dataset.format
+    if shown["type"] == "custom":
+        # A transform of the user's own: what it gives, nobody knows before.
+        return map(_of_columns, dataset.iter(BATCH_ROWS))
+    # Formats put values into other containers, NumPy's or torch's, and choose columns.
+    columns = dataset.column_names if shown["output_all_columns"] else shown["columns"]
+    arrow = dataset.with_format("arrow", columns=columns)
+    files = {file["filename"] for file in dataset.cache_files}
+    noted = dataset.features.arrow_schema.metadata
+    return (ArrowBatch(table.replace_schema_metadata(noted)) for table in read_mapped(arrow.iter(BATCH_ROWS), files))
+
+
+def _stream_batches(dataset: datasets.IterableDataset) -> Iterator[Batch]:
+    schema = None if dataset.features is None else dataset.features.arrow_schema
+    # A stream has no transforms, and formats only put values into other containers.
+    for columns in dataset.with_format(None).iter(BATCH_ROWS):
+        known = schema if schema is not None and set(columns) <= set(schema.names) else None
+        yield _of_columns(columns, known)
+
+
+def _of_columns(columns: Mapping[str, Sequence[Any]], schema: pa.Schema | None = None) -> Batch:
+    return Batch(tuple(columns), len(next(iter(columns.values()), ())), columns, schema)
 
 
 def _resolved(info: datasets.DatasetInfo) -> dict[str, str]:

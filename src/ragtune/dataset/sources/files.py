@@ -1,0 +1,109 @@
+"""Files with rows: one, several, a pattern; plain or packed."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import lzma
+import zlib
+from contextlib import contextmanager
+from glob import glob, has_magic
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+from ragtune.errors import DatasetError
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Iterator, Sequence
+
+Paths = str | Path | list[str] | list[Path] | tuple[str | Path, ...]
+_GZIP, _BZ2, _XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"
+# How files begin that hold no text, and what to do with them.
+_OTHERS = {
+    b"PK\x03\x04": "a zip archive or an Excel workbook; unpack it, or read a workbook with from_xlsx",
+    b"PAR1": "a Parquet file; read it with from_parquet",
+    b"\x28\xb5\x2f\xfd": "packed with zstd; unpack it first with zstd -d",
+    b"ARROW1": "an Arrow file; read it with datasets.Dataset.from_file and from_dataset",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls); save it as .xlsx and read it with from_xlsx",
+    b"SQLite format 3": "an SQLite database; read it with pandas.read_sql and from_pandas",
+}
+
+
+def binary_kind(start: bytes) -> str | None:
+    """What a file is that begins with these bytes, and what to do with it; None where it may be text."""
+    if start.startswith((_GZIP, _BZ2, _XZ)):
+        return "packed; unpack it first, for example with gunzip"
+    return next((kind for magic, kind in _OTHERS.items() if start.startswith(magic)), None)
+
+
+def existing_files(given: Paths, *, ending: str) -> tuple[Path, ...]:
+    """The files that are meant, in order: one path, several, or a pattern such as `part-*.jsonl`.
+
+    Raises:
+        DatasetError: one does not exist or is a folder, a pattern fits nothing, or there is none at all.
+    """
+    if isinstance(given, list | tuple):
+        paths = tuple(path for one in given for path in existing_files(one, ending=ending))
+        if not paths:
+            raise DatasetError("the list of files is empty; give the paths of files with the rows")
+        doubled = [path for path in paths if paths.count(path) > 1] if len(set(paths)) < len(paths) else []
+        if doubled:
+            raise DatasetError(f"{doubled[0]} is given twice; its rows would count twice")
+        return paths
+    if not isinstance(given, str | Path):
+        raise DatasetError(
+            f"a source is a path, a list of paths or a pattern, got {type(given).__name__} {given!r:.60}"
+        )
+    path = Path(given)
+    if path.is_dir():
+        raise DatasetError(f"{path} is a folder; give the file with the rows, or a pattern: {path / ('*' + ending)}")
+    if path.exists():
+        return (path,)
+    if has_magic(str(given)):
+        found = tuple(sorted(Path(name) for name in glob(str(given), recursive=True) if not Path(name).is_dir()))
+        if found:
+            return found
+        raise DatasetError(f"no file fits the pattern {str(given)!r}")
+    raise DatasetError(f"{path} does not exist; give the path of a file with the rows")
+
+
+def described_files(paths: Sequence[Path]) -> dict[str, object]:
+    """Names, sizes and sha256 of files, for the manifest."""
+    facts = [{"file": path.name, "sha256": _sha256(path), "bytes": path.stat().st_size} for path in paths]
+    return dict(facts[0]) if len(facts) == 1 else {"files": facts}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """A file of text as bytes, unpacked where it is packed.
+
+    Raises:
+        DatasetError: it cannot be read, holds no text, or its packed data is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            # A pipe cannot go back to its start.
+            start = file.peek(16)[:16]
+            unpacked = _unpacked(path, file, start)
+            yield unpacked
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise DatasetError(f"{path}: the packed data is damaged: {error}; get the file again") from error
+
+
+def _unpacked(path: Path, file: io.BufferedReader, start: bytes) -> IO[bytes]:
+    if start.startswith(_GZIP):
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
+    if start.startswith(_BZ2):
+        return cast("IO[bytes]", bz2.BZ2File(file))
+    if start.startswith(_XZ):
+        return cast("IO[bytes]", lzma.LZMAFile(file))
+    if (kind := binary_kind(start)) is not None:
+        raise DatasetError(f"{path} is {kind}")
+    return file

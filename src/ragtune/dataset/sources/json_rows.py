@@ -1,0 +1,177 @@
+"""Rows of JSON and JSONL files."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import json
+from collections.abc import Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from ragtune.dataset.bad_rows import BadRows
+from ragtune.dataset.sources.encodings import likely_encoding
+from ragtune.dataset.sources.files import opened
+from ragtune.dataset.sources.json_stream import Document, DoubledKeyError, refuse_doubled_keys
+from ragtune.errors import DatasetError
+from ragtune.records.json_values import holds_wide_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_ROWS_IN_JSON = "rows must be a list of objects, the only list in an object, or the objects in an object by their ids"
+# So many objects by name are no notes about a list that comes behind them.
+_NOTES = 100
+_TURN_KEYS = ({"from", "value"}, {"role", "content"})
+_TURN_LISTS = frozenset({"conversations", "conversation", "messages", "items"})
+
+
+def jsonl_rows(path: Path) -> Iterator[object]:
+    """The objects of a file, one per line; a byte order mark, CR LF and blank lines are passed over.
+
+    Raises:
+        DatasetError: lines are no JSON or name a key twice; all of them are told.
+    """
+    loads = orjson.loads
+    bad = BadRows()
+    with opened(path) as file:
+        for number, line in enumerate(file, 1):
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)
+            try:
+                row = loads(line)
+                if type(row) is dict and not _is_simple(row, line):
+                    row = _looked_at_closely(row, line)
+            except orjson.JSONDecodeError as error:
+                # Tried only when the line is no JSON: hardly any line is blank.
+                if line and not line.isspace():
+                    bad.add(_bad_json(path, number, line, error))
+                continue
+            except DoubledKeyError as error:
+                bad.add(f"{path} line {number}: {error}")
+                continue
+            if not bad:
+                yield row
+    bad.refuse()
+
+
+def _is_simple(row: dict[str, Any], line: bytes) -> bool:
+    """Whether a row holds nothing but texts, and no key was lost: then its line has four quotes for each of them."""
+    # Nearly free, and true for most tables; what contains quotes is looked at closely.
+    return line.count(b'"') == 4 * len(row) and all(type(value) is str for value in row.values())
+
+
+def _looked_at_closely(row: dict[str, Any], line: bytes) -> Any:
+    # Every key of the text is followed by a colon, so an equal count proves that none was lost.
+    if line.count(b'":') == _number_of_keys(row) and b'" :' not in line and not holds_wide_number(row):
+        return row
+    return json.loads(line, object_pairs_hook=refuse_doubled_keys)
+
+
+def _number_of_keys(value: Mapping[str, Any]) -> int:
+    """How many keys all objects inside a value have together."""
+    number = 0
+    waiting: list[Any] = [value]
+    while waiting:
+        item = waiting.pop()
+        if type(item) is dict:
+            number += len(item)
+            item = item.values()
+        waiting += [inner for inner in item if type(inner) is dict or type(inner) is list]
+    return number
+
+
+def _bad_json(path: Path, number: int, line: bytes, error: Exception) -> str:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError as wrong:
+        byte = line[wrong.start]
+        return (
+            f"{path} line {number}: byte {wrong.start} (0x{byte:02x}) is not UTF-8; "
+            f"convert the file, for example with iconv -f {likely_encoding(path)} -t utf-8"
+        )
+    return f"{path} line {number} is not JSON: {error}; every line must hold one object"
+
+
+def json_rows(path: Path) -> Iterator[object]:
+    """The rows of a JSON document, read piece by piece: a list, the one list in an object, or an object of rows by id.
+
+    Raises:
+        DatasetError: it is no JSON in UTF-8, names a key twice, or holds something else.
+    """
+    with opened(path) as packed:
+        document = Document(io.TextIOWrapper(packed, encoding="utf-8-sig"))
+        try:
+            if document.take("["):
+                yield from document.items()
+            elif document.take("{"):
+                yield from _rows_in_object(path, document)
+            elif document.next_sign():
+                raise DatasetError(f"{path} holds {type(document.value()).__name__}; {_ROWS_IN_JSON}")
+            _refuse_more(path, document)
+        except json.JSONDecodeError as error:
+            raise DatasetError(f"{path} is not JSON: {error.msg} (near character {document.place:,})") from None
+        except DoubledKeyError as error:
+            raise DatasetError(f"{path}: {error} (near character {document.place:,})") from None
+        except UnicodeDecodeError as error:
+            raise DatasetError(
+                f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x}; convert the file, for example with "
+                f"iconv -f {likely_encoding(path)} -t utf-8"
+            ) from None
+
+
+def _rows_in_object(path: Path, document: Document) -> Iterator[object]:
+    """The values of the one list in an object, or its values where all of them are objects."""
+    lists: list[str] = []
+    # What stands before the list, or the first rows by their ids.
+    before: dict[str, object] = {}
+    names = document.names()
+    for key in names:
+        if not document.take("["):
+            before[key] = document.value()
+            if len(before) == _NOTES and not lists and _are_objects(before):
+                yield from before.values()
+                yield from _more_by_id(path, document, names)
+                return
+            continue
+        lists.append(key)
+        values = document.items()
+        for first in islice(values, 1):
+            if len(lists) == 1 and key in _TURN_LISTS and _is_turn(first):
+                # A file that holds one conversation is one row, and not a list of its turns.
+                yield {**before, key: [first, *values], **{name: document.value() for name in names}}
+                return
+            if len(lists) == 1:
+                yield first
+        for value in values:
+            if len(lists) == 1:
+                yield value
+    _refuse_more(path, document)
+    if not lists and before and _are_objects(before):
+        yield from before.values()
+    elif len(lists) != 1:
+        raise DatasetError(f"{path} holds an object with the lists {lists}; {_ROWS_IN_JSON}")
+
+
+def _more_by_id(path: Path, document: Document, names: Iterator[str]) -> Iterator[object]:
+    for name in names:
+        row = document.value()
+        if not isinstance(row, Mapping):
+            raise DatasetError(f"{path}: among rows by their ids {name!r} is no object; {_ROWS_IN_JSON}")
+        yield row
+
+
+def _are_objects(values: Mapping[str, object]) -> bool:
+    return all(isinstance(value, Mapping) for value in values.values())
+
+
+def _is_turn(value: object) -> bool:
+    return isinstance(value, Mapping) and any(keys <= value.keys() for keys in _TURN_KEYS)
+
+
+def _refuse_more(path: Path, document: Document) -> None:
+    if document.next_sign():
+        raise DatasetError(f"{path} is not JSON: there is more behind its end; for one object per line use from_jsonl")
