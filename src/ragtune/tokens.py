@@ -270,6 +270,25 @@ def record_counter(name: Encoding, counter: TokenCounter | None = None) -> Recor
     return RecordCounter(counter_for(name) if counter is None else verified(counter, name))
 
 
+def conversations(pair: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The two conversations that a preference pair is trained on: its input with the one output, and with the other.
+
+    Example:
+        ```python
+        from ragtune.tokens import conversations
+
+        say = lambda text: [{"role": "assistant", "content": text}]
+        asked = {"messages": [{"role": "user", "content": "Hi"}]}
+        pair = {"input": asked, "preferred_output": say("Hello!"), "non_preferred_output": say("What?")}
+        print([record["messages"][-1]["content"] for record in conversations(pair)])
+        #> ['Hello!', 'What?']
+        ```
+    """
+    before = pair["input"]["messages"]
+    wanted, unwanted = ({"messages": [*before, *pair[key]]} for key in ("preferred_output", "non_preferred_output"))
+    return wanted, unwanted
+
+
 def _messages_of(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     if "messages" in record:
         messages: Sequence[Mapping[str, Any]] = record["messages"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from pydantic import ValidationError
 
 from ragtune import catalog
+from ragtune.checks.binary import binary_kind
 from ragtune.checks.file_rules import (
     file_problem,
     model_problems,
@@ -23,17 +24,20 @@ from ragtune.checks.problems import Problem, ProblemList
 from ragtune.checks.repeats import Repeats
 from ragtune.checks.report import CheckReport, CheckStats
 from ragtune.checks.rules import content_faults, doubled_key_faults
-from ragtune.checks.schema import format_of, gate, parse_line, shape_faults
+from ragtune.checks.schema import first_format_of, format_of, gate, parse_line, shape_faults
 from ragtune.errors import DatasetError
 from ragtune.limits import MIN_EXAMPLES
 from ragtune.records import FORMATS, JsonObject, RecordFault, RecordFormat, path_text
-from ragtune.tokens import RecordCounter, counter_for
+from ragtune.tokens import RecordCounter, conversations, counter_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from io import BufferedReader
 
     from ragtune.catalog import ModelInfo
     from ragtune.privacy import Scanner
+
+STANDARD_INPUT = Path("/dev/stdin")
 
 
 def check_file(
@@ -51,7 +55,7 @@ def check_file(
     """Read a training file to its end and report every problem in it.
 
     Args:
-        path: a JSONL file.
+        path: a JSONL file, a pipe, or `-` for what is piped in.
         format: `chat`, `completion`, `preference` or `reinforcement`; None takes it from the first record.
         model: base model to check for: its training context and its format. None leaves these rules out.
         max_problems: how many problems the report keeps; the rest is counted.
@@ -108,6 +112,22 @@ def check_file(
             repairs=repairs,
             mask=scanner.mask if scanner and mask else None,
         )
+    if (fix or mask) and (str(path) == "-" or (path.exists() and not path.is_file() and not path.is_dir())):
+        raise DatasetError(f"{path} is no file: a repaired copy is written beside one; save what comes out of it first")
+    with open_training_file(path) as file:
+        problems = ProblemList(max_problems, scanner.mask if scanner else None)
+        check = _Pass(problems=problems, format=format, info=info, scanner=scanner)
+        # A pipe cannot go back to its start.
+        binary = binary_kind(file.peek(16))
+        if binary is None:
+            check.read(file)
+    # Nor does it know how much came out of it.
+    size = check.offset
+    if binary is None:
+        check.finish(path, size, model, min_examples)
+    else:
+        problems.add(file_problem("not-text", f"this is {binary[0]}, not JSONL", binary[1]))
+        fix = mask = False
     stats = CheckStats(
         examples=check.examples,
         format=check.format,
@@ -133,8 +153,8 @@ def _scanner() -> Scanner:
     return Scanner()
 
 
-def open_training_file(path: Path) -> BinaryIO:
-    """Open a file for reading bytes.
+def open_training_file(path: Path) -> BufferedReader:
+    """Open a file, a pipe, or what is piped in (`-`), for reading bytes.
 
     Raises:
         DatasetError: it does not exist, is a folder, or cannot be read; the message says what to give instead.
@@ -144,7 +164,7 @@ def open_training_file(path: Path) -> BinaryIO:
         instead = f"give one of its files: {', '.join(inside[:5])}" if inside else "give a .jsonl file"
         raise DatasetError(f"{path} is a folder; {instead}")
     try:
-        return path.open("rb")
+        return (STANDARD_INPUT if str(path) == "-" else path).open("rb")
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}; check the path and its permissions") from error
 
@@ -228,7 +248,7 @@ class _Pass:
                 self._report(fault)
 
     def _check_shape(self, record: JsonObject, line: bytes) -> list[RecordFault]:
-        found, unknown = format_of(record)
+        found, unknown = format_of(record) if self.format is not None else first_format_of(record)
         if self.format is None:
             self.format = found
         if self.format is None:
@@ -257,11 +277,12 @@ class _Pass:
         if self.counter is not None:
             (tokens,) = self.counter.count((record,))
             self.tokens += tokens
-            self.longest = max(self.longest, tokens)
+            longest = max(self.counter.count(conversations(record))) if self.format == "preference" else tokens
+            self.longest = max(self.longest, longest)
             limit = self.info.training_context if self.info else None
-            if limit is not None and tokens > limit:
+            if limit is not None and longest > limit:
                 text = (
-                    f"{tokens:,} tokens; the training context is {limit:,}: the end, with the answer, would be cut off"
+                    f"{longest:,} tokens; the training context is {limit:,}: the end, with the answer, would be cut off"
                 )
                 self._report(RecordFault((), "too-long", text, "shorten the context or split the example"))
 

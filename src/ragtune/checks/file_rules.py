@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragtune.checks.problems import Problem, Severity
@@ -9,7 +10,6 @@ from ragtune.limits import MAX_FILE_BYTES, MAX_IMAGE_EXAMPLES, MAX_REINFORCEMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from ragtune.catalog import ModelInfo
     from ragtune.records import RecordFormat
@@ -31,7 +31,8 @@ def file_problem(code: str, message: str, hint: str, severity: Severity = "error
 
 def name_problems(path: Path) -> Iterator[Problem]:
     """A name that says that this is something else."""
-    if path.suffix != ".jsonl":
+    # What comes out of a pipe has no name.
+    if path.suffix != ".jsonl" and path.is_file() and path != Path("/dev/stdin"):
         hint = _WAYS_IN.get(path.suffix.lower(), "rename it")
         text = f"the name ends in {path.suffix!r}; an upload needs a name that ends in '.jsonl'"
         yield file_problem("not-jsonl-name", text, hint, "warning")

@@ -104,7 +104,9 @@ def _question_and_answer(record: JsonObject, format: RecordFormat) -> tuple[int,
         if 2 <= len(messages) <= 3 and messages[-2]["role"] == "user" and messages[-1]["role"] == "assistant":
             system = messages[0].get("content") if len(messages) == 3 else ""
             question, answer = messages[-2].get("content"), messages[-1].get("content")
-            if type(question) is str and type(answer) is str and type(system) is str:
+            # Without a question, any answer is a text of its own.
+            asks = type(question) is str and bool(question.strip())
+            if asks and type(answer) is str and type(system) is str:
                 return hash((system, question.strip().casefold())), hash(answer)
     elif format == "completion":
         if question := record["prompt"].strip():

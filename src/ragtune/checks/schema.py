@@ -9,6 +9,7 @@ import orjson
 from pydantic import ConfigDict, Discriminator, Field, Strict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
+from ragtune.layouts import detect, get_layout
 from ragtune.records import JsonObject, RecordFault, RecordFormat, SchemaError, detect_format, schema_errors
 from ragtune.records.parsing import RECORD_OF
 
@@ -151,3 +152,29 @@ def format_of(data: JsonObject) -> tuple[RecordFormat | None, list[RecordFault]]
     if "preferred_completion" in data or "non_preferred_completion" in data:
         hint = "these names are from before July 2025: call them preferred_output and non_preferred_output"
     return None, [RecordFault((), "unknown-format", f"no record kind has these keys: {keys}", hint)]
+
+
+# Layouts that records themselves have.
+_RECORDS = frozenset({"messages", "completion", "preference"})
+
+
+def first_format_of(data: JsonObject) -> tuple[RecordFormat | None, list[RecordFault]]:
+    """The same of the first object of a file, which may have a layout that people have and no server takes."""
+    if (way := way_in(data)) is None:
+        return format_of(data)
+    keys = ", ".join(map(repr, list(data)[:12]))
+    return None, [RecordFault((), "unknown-format", f"no record kind has these keys: {keys}", way)]
+
+
+def way_in(data: JsonObject) -> str | None:
+    """How to make records of a row that has one of the known layouts; None where it has none, or is a record."""
+    whole = [fit for fit in detect(data) if not fit.missing]
+    if not whole or whole[0].layout in _RECORDS:
+        return None
+    name, unknown = whole[0].layout, list(whole[0].unknown)
+    ignore = f", ignore={unknown!r}" if unknown else ""
+    further = ".chat(...)" if get_layout(name).kind == "rows" else ""
+    return (
+        f"this is the layout {name!r}; make records of it with "
+        f"ragtune.DatasetBuilder.from_jsonl(...).layout({name!r}{ignore}){further}.build(...)"
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from ragtune.checks import open_training_file
+from ragtune.checks.schema import way_in
 from ragtune.dataset.leakage.overlap import FieldNumbers, numbers_of_lines
 from ragtune.dataset.way_back import as_dataset, columns_of
 from ragtune.errors import DatasetError, RecordError
@@ -155,10 +156,11 @@ def format_of_file(path: Path) -> RecordFormat:
             raise DatasetError(f"{path} is empty; give a file with one record per line") from None
         except jsonlines.InvalidLineError as error:
             raise DatasetError(f"{path} line {error.lineno}: {error}; check_file lists all problems") from None
-    found = detect_format(first)
+    way = way_in(first)
+    found = detect_format(first) if way is None else None
     if found is None:
         keys = ", ".join(map(repr, first))
         raise DatasetError(
-            f"{path} starts with no training record; its keys are {keys:.200}: build records of such rows"
+            f"{path} starts with no training record; its keys are {keys:.200}: {way or 'build records of such rows'}"
         )
     return found

@@ -17,7 +17,9 @@ def alpaca_prompt(row: Row) -> str:
     """The instruction, and its input after an empty line where there is one."""
     instruction = text_at(row["instruction"], "instruction")
     given = text_at(row.get("input", ""), "input")
-    return f"{instruction}\n\n{given}" if given.strip() else instruction
+    # Some rows keep the whole question in their input.
+    said = [text for text in (instruction, given) if text.strip()]
+    return "\n\n".join(said) if given.strip() else instruction
 
 
 def system_messages(row: Row) -> list[dict[str, Any]]:

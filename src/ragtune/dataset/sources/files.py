@@ -10,32 +10,16 @@ import zlib
 from contextlib import contextmanager
 from glob import glob, has_magic
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
+from ragtune.checks.binary import binary_kind, packed_with
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Paths = str | Path | list[str] | list[Path] | tuple[str | Path, ...]
-_GZIP, _BZ2, _XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"
-# How files begin that hold no text, and what to do with them.
-_OTHERS = {
-    b"PK\x03\x04": "a zip archive or an Excel workbook; unpack it, or read a workbook with from_xlsx",
-    b"PAR1": "a Parquet file; read it with from_parquet",
-    b"\x28\xb5\x2f\xfd": "packed with zstd; unpack it first with zstd -d",
-    b"ARROW1": "an Arrow file; read it with datasets.Dataset.from_file and from_dataset",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls); save it as .xlsx and read it with from_xlsx",
-    b"SQLite format 3": "an SQLite database; read it with pandas.read_sql and from_pandas",
-}
-
-
-def binary_kind(start: bytes) -> str | None:
-    """What a file is that begins with these bytes, and what to do with it; None where it may be text."""
-    if start.startswith((_GZIP, _BZ2, _XZ)):
-        return "packed; unpack it first, for example with gunzip"
-    return next((kind for magic, kind in _OTHERS.items() if start.startswith(magic)), None)
 
 
 def existing_files(given: Paths, *, ending: str) -> tuple[Path, ...]:
@@ -98,12 +82,16 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _unpacked(path: Path, file: io.BufferedReader, start: bytes) -> IO[bytes]:
-    if start.startswith(_GZIP):
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
-    if start.startswith(_BZ2):
-        return cast("IO[bytes]", bz2.BZ2File(file))
-    if start.startswith(_XZ):
-        return cast("IO[bytes]", lzma.LZMAFile(file))
+    name = packed_with(start)
+    if name is not None:
+        return cast("IO[bytes]", _UNPACKERS[name](file))
     if (kind := binary_kind(start)) is not None:
-        raise DatasetError(f"{path} is {kind}")
+        raise DatasetError(f"{path} is {kind[0]}; {kind[1]}")
     return file
+
+
+_UNPACKERS: Mapping[str, Callable[[Any], object]] = {
+    "gzip": lambda file: gzip.GzipFile(fileobj=file),
+    "bzip2": bz2.BZ2File,
+    "xz": lzma.LZMAFile,
+}
