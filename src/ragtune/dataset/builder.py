@@ -18,7 +18,7 @@ from ragtune.dataset.masking import Masker
 from ragtune.dataset.render.executors import Engine, run
 from ragtune.dataset.render.filters import Filter, Predicate, drop_rows
 from ragtune.dataset.render.pipeline import BuildBatch, making_steps
-from ragtune.dataset.render.rows import Column, Selection, SourceRow, missing_column
+from ragtune.dataset.render.rows import Column, RowBatch, Selection, SourceRow, missing_column
 from ragtune.dataset.render.templates import (
     Template,
     chat_template,
@@ -410,20 +410,22 @@ class DatasetBuilder(Constructors):
     def _read(self, steps: Sequence[Filter | Deduplicate]) -> Iterator[Selection]:
         started = {place: step.start() for place, step in enumerate(steps)}
         read = 0
+        unknown, seen = set(self._dropped_columns), dict[str, None]()
         for batch in self._source.read():
-            if read == 0:
-                self._refuse_unknown_columns(batch.names)
+            # A key that the first rows lack may come later.
+            if unknown:
+                seen.update(dict.fromkeys(batch.names))
+                unknown -= seen.keys()
+                if unknown and not isinstance(batch, RowBatch):
+                    break
             rows = Selection(batch, range(read, read + len(batch)))
             read += len(batch)
             drop_rows(started, rows)
             yield rows
+        for name in sorted(unknown) if seen else ():
+            raise DatasetError(missing_column(name, tuple(seen), "drop_columns"))
         if read == 0:
             raise DatasetError(f"{self._source.name} has no rows; there is nothing to build from")
-
-    def _refuse_unknown_columns(self, names: Sequence[str]) -> None:
-        for name in self._dropped_columns:
-            if name not in names:
-                raise DatasetError(missing_column(name, names, "drop_columns"))
 
     def _described(self, counts: BuildCounts) -> dict[str, object]:
         """Source and steps as the manifest keeps them, each step with the rows it dropped, by reason."""

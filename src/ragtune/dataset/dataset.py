@@ -17,6 +17,7 @@ from ragtune._warn import warn
 from ragtune.checks import MIN_EXAMPLES, CheckReport, check_file
 from ragtune.cost import CostEstimate, estimate, foretold
 from ragtune.dataset.leakage.overlap import Overlap, constants, find_overlap
+from ragtune.dataset.manifest import read_manifest, refuse_changed, refuse_changed_row_maps
 from ragtune.dataset.render.functions import system_of
 from ragtune.dataset.replacement import MANIFEST, settle
 from ragtune.dataset.report.personal_data import PrivateText, private_texts
@@ -253,28 +254,24 @@ class Dataset:
         """Open a dataset that was built before.
 
         Raises:
-            DatasetError: the folder holds no whole dataset, or a file was changed since.
+            DatasetError: the folder holds no whole dataset, its manifest is damaged, or a file was changed since.
         """
         folder = Path(folder)
         settle(folder)
         try:
-            manifest = orjson.loads((folder / MANIFEST).read_bytes())
+            manifest = read_manifest(folder / MANIFEST)
         except OSError as error:
             raise DatasetError(
                 f"{folder} holds no dataset ({MANIFEST}: {error.strerror}); build one there, "
                 f"or open finished files with Dataset.from_files"
             ) from error
-        except orjson.JSONDecodeError as error:
-            raise DatasetError(f"{folder / MANIFEST} is damaged: {error}; build the dataset again") from error
         dataset = dataset_of(folder, manifest)
         for split in dataset.splits:
             assert split.path is not None
-            found = read_split(split.name, split.path, split.format).sha256
-            if found != split.sha256:
-                raise DatasetError(
-                    f"{split.path} was changed after the build (its sha256 differs from the manifest); "
-                    f"build again, or open it with Dataset.from_files"
-                )
+            found = read_split(split.name, split.path, split.format)
+            for fact in ("sha256", "bytes", "rows"):
+                refuse_changed(split.path, fact, getattr(split, fact), getattr(found, fact))
+        refuse_changed_row_maps(folder, manifest)
         return dataset
 
     @classmethod

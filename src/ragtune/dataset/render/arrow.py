@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from ragtune.dataset.render.rendered import BuildCounts, Made
 from ragtune.dataset.render.rows import ArrowBatch, RowBatch, Selection
-from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from ragtune.errors import DatasetError
 
 # Names that no source has.
 _NUMBER = "__row__"
@@ -47,7 +48,7 @@ def _schema() -> pa.Schema:
     return pa.schema(
         {
             "row": pa.int64(),
-            "error": pa.string(),
+            "error": pa.large_binary(),
             "counts": pa.large_binary(),
             "line": pa.large_binary(),
             "facts": pa.large_binary(),
@@ -84,7 +85,7 @@ def of_error(error: DatasetError, first: int) -> pa.Table:
     """A single row that tells why there is no line."""
     import pyarrow as pa
 
-    return pa.Table.from_pylist([{"row": first, "error": str(error)}], schema=_schema())
+    return pa.Table.from_pylist([{"row": first, "error": pickle.dumps(error)}], schema=_schema())
 
 
 def first_row(table: pa.Table) -> int:
@@ -103,7 +104,8 @@ def read_made(table: pa.Table) -> Made:
 
     rows = table.to_pylist()
     if rows[0]["error"] is not None:
-        raise DatasetError(rows[0]["error"])
+        error: DatasetError = pickle.loads(rows[0]["error"])
+        raise error
     made = [row for row in rows if row["line"] is not None]
     # Whoever runs the batches may join their tables.
     counts = [pickle.loads(row["counts"]) for row in rows if row["counts"] is not None]

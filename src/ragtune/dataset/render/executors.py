@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from ragtune._extras import require
+from ragtune.dataset.bad_rows import BadRows, BadRowsError
 from ragtune.dataset.render import arrow
 from ragtune.dataset.render.rendered import Made
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    import pyarrow as pa
 
     from ragtune.dataset.render.pipeline import BuildBatch
     from ragtune.dataset.render.rows import Selection
@@ -26,14 +29,38 @@ def run(engine: Engine, build_batch: BuildBatch, batches: Iterable[Selection]) -
         MissingExtraError: the engine is not installed.
     """
     if engine == "in_process":
-        return map(build_batch.make, batches)
+        return _all_or_bad_rows(map(build_batch.make, batches))
     if engine == "ray":
         require("ray", "ray", reason='engine="ray"')
-        return _on_ray(build_batch, batches)
+        return _all_or_bad_rows(map(_read, _on_ray(build_batch, batches)))
     raise DatasetError(f"engine={engine!r} is not one of in_process, ray")
 
 
-def _on_ray(build_batch: BuildBatch, batches: Iterable[Selection]) -> Iterator[Made]:
+def _all_or_bad_rows(made: Iterator[Made]) -> Iterator[Made]:
+    """The batches; behind one with a bad row the others are only looked at for further ones.
+
+    Raises:
+        BadRowsError: the bad rows of all batches.
+    """
+    bad = BadRows()
+    while True:
+        try:
+            batch = next(made)
+        except StopIteration:
+            break
+        except BadRowsError as error:
+            bad.add_all(error)
+        else:
+            if not bad:
+                yield batch
+    bad.refuse()
+
+
+def _read(batch: Made | pa.Table) -> Made:
+    return batch if isinstance(batch, Made) else arrow.read_made(batch)
+
+
+def _on_ray(build_batch: BuildBatch, batches: Iterable[Selection]) -> Iterator[Made | pa.Table]:
     import ray.data
 
     given: list[Any] = []
@@ -51,4 +78,4 @@ def _on_ray(build_batch: BuildBatch, batches: Iterable[Selection]) -> Iterator[M
     )
     # Ray promises no order, so the numbers of the rows decide.
     for block in sorted(blocks, key=lambda block: arrow.first_row(ray.get(block))):
-        yield arrow.read_made(ray.get(block))
+        yield ray.get(block)

@@ -74,6 +74,7 @@ class Filter:
             name = error.args[0] if error.args else None
             # A KeyError about something else is a mistake inside the function, and its own business.
             if name in rows.names or not isinstance(name, str):
+                error.add_note(f"in the filter {self.reason!r} at row {rows.number(len(flags))}")
                 raise
             raise DatasetError(missing_column(name, rows.names, f"the filter {self.reason!r}")) from None
         except Exception as error:

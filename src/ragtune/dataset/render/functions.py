@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from ragtune.dataset.bad_rows import BadRows, BadRowsError
 from ragtune.dataset.leakage.texts import Texts, with_attachments
 from ragtune.dataset.render.rendered import Lines, two_kinds
 from ragtune.dataset.render.rows import SourceRow
@@ -60,19 +61,26 @@ class FunctionRenderer:
         """The records of the selected rows.
 
         Raises:
-            DatasetError: the function gives something that is no record, or records of two kinds.
+            BadRowsError: of some rows the function makes no record; all of them are told.
+            DatasetError: the records are of two kinds.
         """
         records: list[AnyRecord] = []
+        bad = BadRows()
         format: RecordFormat | None = None
         # Only a layout knows that an entry without a value is an absent one.
         for index, row in enumerate(rows.rows(sparse=isinstance(self._make, LaidOut))):
-            record = self._record(row, rows, index, format)
+            try:
+                record = self._record(row, rows, index, format)
+            except BadRowsError as error:
+                bad.add_all(error)
+                continue
             kind: RecordFormat = _FORMAT_OF[type(record)]
             if format is None:
                 format = kind
             if kind != format:
                 raise DatasetError(two_kinds(rows.number(index), kind, format))
             records.append(record)
+        bad.refuse()
         return Lines(
             format=format,
             systems=frozenset(map(system_of, records)),
@@ -89,7 +97,7 @@ class FunctionRenderer:
             made = self._make(row)
             return made if isinstance(made, Record) else self._parsed(made, format)  # type: ignore[return-value]
         except (RecordError, DatasetError) as error:
-            raise DatasetError(f"row {rows.number(index)}: {error}") from error
+            raise BadRowsError((f"row {rows.number(index)}: {error}",), 1) from error
         except Exception as error:
             error.add_note(f"in the function given to records() at row {rows.number(index)}")
             raise

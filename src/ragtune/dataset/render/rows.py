@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import compress, repeat
+from itertools import chain, compress, repeat
 from typing import TYPE_CHECKING, Any
 
 from ragtune.checks.private import masked
+from ragtune.dataset.bad_rows import BadRowsError
 from ragtune.dataset.render.features import decoded, shown_otherwise, without_padding
 from ragtune.dataset.render.rendered import BuildCounts
 from ragtune.errors import DatasetError
@@ -71,13 +72,18 @@ class Batch:
     def __init__(
         self, names: Sequence[str], length: int, columns: Mapping[str, Column], schema: pa.Schema | None = None
     ) -> None:
-        self.names = tuple(names)
+        self._names = tuple(names)
         self.columns = columns
         self.schema = schema
         self._length = length
 
     def __len__(self) -> int:
         return self._length
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns."""
+        return self._names
 
     def column(self, name: str) -> Column:
         """All values of a column.
@@ -117,8 +123,13 @@ class RowBatch(Batch):
     """Rows that come as mappings, each with its own keys."""
 
     def __init__(self, rows: Sequence[SourceRow]) -> None:
-        super().__init__(tuple(rows[0]), len(rows), {})
+        super().__init__((), len(rows), {})
         self._rows = rows
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The keys that a row has, in the order in which they come up."""
+        return tuple(dict.fromkeys(chain.from_iterable(self._rows)))
 
     def column(self, name: str) -> Column:
         """All values of a column; KeyError when a row does not have it."""
@@ -143,6 +154,21 @@ class ArrowBatch(Batch):
     def __init__(self, table: pa.Table | pa.RecordBatch) -> None:
         super().__init__(table.schema.names, table.num_rows, Columns(table), table.schema)
         self.table = table
+
+
+class MissingValuesError(BadRowsError):
+    """Selected rows that do not have a column.
+
+    Attributes:
+        by_index: what to say of each, by its place among the selected rows.
+    """
+
+    def __init__(self, by_index: Mapping[int, str]) -> None:
+        super().__init__(tuple(by_index.values()), len(by_index))
+        self.by_index = by_index
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.by_index,)
 
 
 class Selection:
@@ -229,31 +255,47 @@ class Selection:
         """The selected values of a column.
 
         Raises:
-            DatasetError: there is no such column, or a row does not have it.
+            MissingValuesError: some of the rows do not have it.
+            DatasetError: there is no such column.
         """
         if name not in self._columns:
             try:
                 values = self._batch.column(name)
             except KeyError:
-                raise DatasetError(self._missing(name)) from None
-            if self._keep is not None:
-                values = list(compress(values, self._keep))
+                values = self._column_of_rows(name)
+            else:
+                if self._keep is not None:
+                    values = list(compress(values, self._keep))
             self._columns[name] = values if self._change is None else list(map(self._changed, values))
         return self._columns[name]
 
-    def _missing(self, name: str) -> str:
+    def _column_of_rows(self, name: str) -> Column:
+        """The values of a column that not every row of the batch has, though perhaps each that is still selected."""
         if name not in self._batch.names:
-            return missing_column(name, self._batch.names, "the template")
-        row = next(index for index in range(len(self._batch)) if name not in self._batch.row(index))
-        return (
-            f"row {self._numbers[row]} has no column {name!r}; it has {_listed(tuple(self._batch.row(row)))}; "
-            f"give every row of the source this column"
-        )
+            raise DatasetError(missing_column(name, self._batch.names, "the template"))
+        rows = list(self.views())
+        lacking = {index: row for index, row in enumerate(rows) if name not in row}
+        if lacking:
+            numbers = self.numbers()
+            raise MissingValuesError(
+                {
+                    index: f"row {numbers[index]} has no column {name!r}; it has {_listed(tuple(row))}; "
+                    f"give every row of the source this column"
+                    for index, row in lacking.items()
+                }
+            )
+        return [row[name] for row in rows]
 
 
 def missing_column(name: str, names: Sequence[str], who: str) -> str:
     """The message about a column that is not there."""
-    return f"{who} names column {name!r}, which is not there; the columns are {_listed(names)}"
+    near = next((other for other in names if _plain(other) == _plain(name)), None)
+    hint = "" if near is None else f"; {near!r} differs in spaces or capitals only"
+    return f"{who} names column {name!r}, which is not there; the columns are {_listed(names)}{hint}"
+
+
+def _plain(name: str) -> str:
+    return str(name).strip().casefold()
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from ragtune.dataset.bad_rows import BadRowsError
 from ragtune.dataset.leakage.texts import Texts
 from ragtune.dataset.render.rendered import Lines
+from ragtune.dataset.render.rows import MissingValuesError
 from ragtune.errors import DatasetError
 from ragtune.records.base import escape_line_separators, holds_line_separator, line_bytes
 from ragtune.tokens import RecordCounter
@@ -73,8 +75,9 @@ def text(name: str, template: str, *, may_be_empty: bool = False) -> Text:
     for constant, column, spec, conversion in pieces:
         if column is not None and (not column or spec or conversion or any(sign in column for sign in ".[]")):
             raise DatasetError(
-                f"the {name} template {template!r} holds {{{column}}} with more than a plain column name; "
-                f"prepare the value as a column of its own, or use .records() with a Python function"
+                f"the {name} template {template!r} holds {{{column}}} with more than a plain column name; double "
+                f"literal braces ({{{{ and }}}}), as in JSON; else prepare the value as a column of its own, or use "
+                f".records() with a Python function"
             )
         parts.append((constant, column))
     parsed = Text(name=name, source=template, parts=tuple(parts), may_be_empty=may_be_empty)
@@ -217,19 +220,18 @@ class Renderer:
         """The records of the selected rows.
 
         Raises:
-            DatasetError: a column is missing, a value is no text, or a text would be empty.
+            BadRowsError: in some rows a column is missing, a value is no text, or a text would be empty.
+            DatasetError: a column is missing in all of them.
         """
-        needed = {name: rows.column(name) for name in self._template.columns}
-        for name, values in needed.items():
-            _refuse_other_types(rows, name, values)
-        for item in self._template.texts:
-            if not item.may_be_empty and not item.is_never_blank:
-                _refuse_blanks(rows, item, [needed[name] for name in item.columns])
+        needed = self._needed(rows)
         filled = [_filled(item, needed) for item in self._holes]
         try:
             encoded = [_encoded(texts) for texts in filled]
         except orjson.JSONEncodeError:
-            raise DatasetError(_surrogate_message(rows, needed)) from None
+            faults = _Faults(rows)
+            faults.surrogates(needed)
+            faults.refuse()
+            raise
         first, *others = self._constants
         count = len(rows)
         parts: list[Iterable[bytes]] = [repeat(first, count)]
@@ -243,6 +245,25 @@ class Renderer:
             texts=lambda: self._texts(needed, count),
             tokens=lambda counter: self._tokens(counter, len(rows), filled),
         )
+
+    def _needed(self, rows: Selection) -> dict[str, Sequence[str]]:
+        """The columns that the template names, all of them text."""
+        faults = _Faults(rows)
+        needed: dict[str, Sequence[str]] = {}
+        for name in self._template.columns:
+            try:
+                needed[name] = rows.column(name)
+            except MissingValuesError as error:
+                faults.add(error.by_index)
+            else:
+                faults.other_types(name, needed[name])
+        for item in self._template.texts:
+            if not item.may_be_empty and not item.is_never_blank and needed.keys() >= set(item.columns):
+                faults.blanks(item, [needed[name] for name in item.columns])
+        if faults:
+            faults.surrogates(needed)
+            faults.refuse()
+        return needed
 
     def _tokens(self, counter: RecordCounter, rows: int, filled: Sequence[Sequence[str]]) -> Sequence[int]:
         """What the record counts with its holes empty, and each text that fills a hole which counts."""
@@ -278,26 +299,70 @@ class Renderer:
         )
 
 
-def _refuse_other_types(rows: Selection, name: str, values: Column) -> None:
-    if set(map(type, values)) - {str}:
-        index = next(index for index, value in enumerate(values) if type(value) is not str)
-        value = values[index]
-        raise DatasetError(
-            f"row {rows.number(index)}, column {name!r}: {value!r:.80} is {type(value).__name__}, not text; "
-            f"templates take text: convert the column, or drop such rows with .filter(..., reason=...)"
+class _Faults:
+    """What is wrong with rows, each row told once."""
+
+    def __init__(self, rows: Selection) -> None:
+        self._rows = rows
+        self._told: dict[int, str] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._told)
+
+    def add(self, faults: Mapping[int, str]) -> None:
+        """Faults by the place of the row among the selected ones."""
+        self._told = {**faults, **self._told}
+
+    def other_types(self, name: str, values: Column) -> None:
+        """Values that are no text."""
+        if not set(map(type, values)) - {str}:
+            return
+        numbers = self._rows.numbers()
+        self.add(
+            {
+                index: f"row {numbers[index]}, column {name!r}: {value!r:.80} is {type(value).__name__}, not text; "
+                f"templates take text: convert the column, or drop such rows with .filter(..., reason=...)"
+                for index, value in enumerate(values)
+                if type(value) is not str
+            }
         )
 
-
-def _refuse_blanks(rows: Selection, item: Text, columns: Sequence[Sequence[str]]) -> None:
-    # One column with text is enough, and nearly always the first one has it.
-    if all(map(str.strip, columns[0])):
-        return
-    for index, values in enumerate(zip(*columns, strict=True)):
-        if not "".join(values).strip():
-            raise DatasetError(
-                f"row {rows.number(index)}: the {item.name} text {item.source!r} is empty; drop such rows with "
+    def blanks(self, item: Text, columns: Sequence[Sequence[str]]) -> None:
+        """Texts of a record that would be empty."""
+        # One column with text is enough, and nearly always the first one has it.
+        if not self._told and all(map(str.strip, columns[0])):
+            return
+        numbers = self._rows.numbers()
+        self.add(
+            {
+                index: f"row {numbers[index]}: the {item.name} text {item.source!r} is empty; drop such rows with "
                 f".filter(lambda row: row[{item.columns[0]!r}].strip(), reason=...)"
-            )
+                for index, values in enumerate(zip(*columns, strict=True))
+                if index not in self._told and not "".join(values).strip()
+            }
+        )
+
+    def surrogates(self, columns: Mapping[str, Column]) -> None:
+        """Texts that are none in Unicode."""
+        numbers = self._rows.numbers()
+        for name, values in columns.items():
+            for index, value in enumerate(values):
+                try:
+                    if isinstance(value, str):
+                        value.encode("utf-8")
+                except UnicodeEncodeError as error:
+                    sign = f"U+{ord(value[error.start]):04X}"
+                    place = f"row {numbers[index]}, column {name!r}"
+                    self.add({index: f"{place}: half of a surrogate pair ({sign}) is no text; repair the source"})
+
+    def refuse(self) -> None:
+        """Raise when there are any.
+
+        Raises:
+            BadRowsError: there are.
+        """
+        if self._told:
+            raise BadRowsError(tuple(self._told[index] for index in sorted(self._told)), len(self._told))
 
 
 def _filled(item: Text, columns: Mapping[str, Sequence[str]]) -> Sequence[str]:
@@ -362,15 +427,3 @@ class _Marks:
     def count_batch(self, texts: Sequence[str], /) -> list[int]:
         """One for each mark."""
         return [int(text == _MARK) for text in texts]
-
-
-def _surrogate_message(rows: Selection, needed: Mapping[str, Sequence[str]]) -> str:
-    for name, values in needed.items():
-        for index, value in enumerate(values):
-            try:
-                value.encode("utf-8")
-            except UnicodeEncodeError as error:
-                place = f"row {rows.number(index)}, column {name!r}"
-                sign = f"U+{ord(value[error.start]):04X}"
-                return f"{place}: half of a surrogate pair ({sign}) is no text; repair the source"
-    raise AssertionError("a value could not be encoded, yet all values can")

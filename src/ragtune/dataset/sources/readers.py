@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+from ragtune.dataset.bad_rows import BadRows
 from ragtune.dataset.render.rows import BATCH_ROWS, ArrowBatch, Batch, RowBatch, SourceRow
 from ragtune.dataset.sources.columns import refuse_doubled
 from ragtune.dataset.sources.csv_rows import csv_rows
@@ -78,8 +79,23 @@ def rows_source(rows: Rows | Callable[[], Rows], name: str = "rows") -> Source:
     elif isinstance(rows, Iterator):
         start = _Remembering(rows)
     else:
+        given: object = rows
+        if not isinstance(given, Iterable):
+            raise DatasetError(f"from_rows takes an iterable of mappings, got {type(given).__name__} {given!r:.60}")
         start = lambda: rows  # noqa: E731
-    return Source(name=name, details={"kind": "rows"}, read=lambda: batched_rows(start(), name))
+    return Source(name=name, details={"kind": "rows"}, read=lambda: batched_rows(_noting_rows(start()), name))
+
+
+def _noting_rows(rows: Rows) -> Iterator[SourceRow]:
+    """The same rows; an error of the user's own iterable says where it came."""
+    number = 0
+    try:
+        for row in rows:
+            yield row
+            number += 1
+    except Exception as error:
+        error.add_note(f"while row {number} was read from the rows given to from_rows()")
+        raise
 
 
 class _Remembering:
@@ -118,8 +134,15 @@ def laid_out(source: Source, name: str, ignore: Sequence[str]) -> Source:
     layout = get_layout(name)
 
     def converted() -> Iterator[object]:
+        bad = BadRows()
         for number, row in enumerate(rows_of(source)):
-            yield from layout.convert(row, number=number, ignore=ignore)
+            try:
+                for made in layout.convert(row, number=number, ignore=ignore):
+                    if not bad:
+                        yield made
+            except DatasetError as error:
+                bad.add(str(error))
+        bad.refuse()
 
     details = {**source.details, "layout": name}
     return replace(source, details=details, read=lambda: batched_rows(converted(), source.name))
