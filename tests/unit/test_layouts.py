@@ -59,6 +59,7 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
             "chosen": {"from": "gpt", "value": "12"},
             "rejected": {"from": "gpt", "value": "13"},
         },
+        {"messages": [user("7 + 5?")], "chosen": assistant("12"), "rejected": assistant("13")},
         {"chosen": [user("7 + 5?"), assistant("12")], "rejected": [user("7 + 5?"), assistant("13")]},
     ],
     "messages": [{"messages": [user("7 + 5?"), assistant("12")]}],
@@ -436,3 +437,69 @@ def test_published_openai_files_are_recognised_and_come_back_unchanged(shared: P
     rows = [json.loads(line) for line in lines]
     assert all(detect(row)[0].layout == layout and detect(row)[0].exact for row in rows)
     assert [one(layout, row) for row in rows] == rows
+
+
+WALK = {"id": "c1", "type": "function", "function": {"name": "walk", "arguments": "{}"}}
+ASKED = [{"role": "user", "content": "Where?"}]
+CALLED = [
+    {"role": "user", "content": "Walk."},
+    {"role": "assistant", "tool_calls": [WALK]},
+    {"role": "tool", "tool_call_id": "c1", "content": "ok"},
+]
+YES, NO = {"role": "assistant", "content": "Here."}, {"role": "assistant", "content": "No."}
+
+
+@pytest.mark.parametrize("before", [ASKED, CALLED])
+@pytest.mark.parametrize("shape", [lambda one: one, lambda one: [one], lambda one: one["content"]])
+def test_the_conversation_so_far_may_stand_in_messages(before: Any, shape: Any) -> None:
+    """Axolotl's spelling of preference pairs; the answers are messages, lists of one, or texts."""
+    row = {"messages": before, "chosen": shape(YES), "rejected": shape(NO), "score_chosen": 1}
+    (record,) = convert_rows("dpo", [row])
+    assert isinstance(record, PreferenceRecord)
+    assert record.to_dict() == {
+        "input": {"messages": before},
+        "preferred_output": [YES],
+        "non_preferred_output": [NO],
+    }
+
+
+def test_messages_that_repeat_the_chosen_conversation_are_passed_over_and_others_are_not() -> None:
+    """A context that nobody reads would be lost without a word."""
+    both = {"chosen": [*ASKED, YES], "rejected": [*ASKED, NO], "messages": [*ASKED, YES]}
+    prompted = {**both, "prompt": "Where?"}
+    for row in (both, prompted):
+        (record,) = convert_rows("dpo", [row])
+        assert isinstance(record, PreferenceRecord)
+        assert len(record.input.messages) == 1
+    with pytest.raises(DatasetError, match=r"messages: differs from the prompt.*ignore=\['messages'\]"):
+        list(convert_rows("dpo", [{"prompt": "Where?", "chosen": "a", "rejected": "b", "messages": CALLED}]))
+
+
+@pytest.mark.parametrize("ids", [True, False])
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_arguments_may_be_objects_and_calls_may_lack_ids(ids: bool, wrapped: bool) -> None:
+    """As transformers, TRL and axolotl keep them; two calls at once are answered by name, in any order."""
+    names = ("walk", "turn")
+
+    def call(name: str) -> dict[str, Any]:
+        own = {"name": name, "arguments": {"n": 1, "text": "\u00e9", "gone": None}}
+        return {**({"id": f"id_{name}"} if ids else {}), **({"function": own} if wrapped else own)}
+
+    results = [
+        {"role": "tool", "name": name, "content": name, **({"tool_call_id": f"id_{name}"} if ids else {})}
+        for name in reversed(names)
+    ]
+    row = {"messages": [*ASKED, {"role": "assistant", "tool_calls": list(map(call, names))}, *results, YES]}
+    (record,) = convert_rows("messages", [row])
+    assert isinstance(record, ChatRecord)
+    calls = record.messages[1].tool_calls or ()
+    assert [made.function.arguments for made in calls] == ['{"n":1,"text":"\u00e9","gone":null}'] * 2
+    given = {made.function.name: made.id for made in calls}
+    assert given == ({name: f"id_{name}" for name in names} if ids else {"walk": "call_1", "turn": "call_2"})
+    assert [message.tool_call_id for message in record.messages[2:4]] == [given["turn"], given["walk"]]
+
+
+def test_a_result_without_a_call_is_refused() -> None:
+    """The server would refuse it, too."""
+    with pytest.raises(DatasetError, match=r"messages\[1\].*'walk'.*no tool call before it"):
+        list(convert_rows("messages", [{"messages": [*ASKED, {"role": "tool", "name": "walk", "content": "x"}, YES]}]))

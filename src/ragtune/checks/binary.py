@@ -8,13 +8,13 @@ _OTHERS = {
     b"\x28\xb5\x2f\xfd": ("packed with zstd", "unpack it first, with unzstd"),
     b"PK\x03\x04": (
         "a zip archive or an Excel workbook",
-        "unpack it, or read the workbook with ragtune.DatasetBuilder.from_xlsx",
+        "unpack it, or read the workbook with pandas.read_excel and ragtune.DatasetBuilder.from_pandas",
     ),
     b"PAR1": ("a Parquet file", "read it with ragtune.DatasetBuilder.from_parquet"),
     b"ARROW1": ("an Arrow file", "read it with datasets.Dataset.from_file and ragtune.DatasetBuilder.from_dataset"),
     b"\xd0\xcf\x11\xe0": (
         "an old Excel workbook",
-        "save it as .xlsx and read it with ragtune.DatasetBuilder.from_xlsx",
+        "read it with pandas.read_excel and ragtune.DatasetBuilder.from_pandas",
     ),
     b"SQLite format 3": (
         "an SQLite database",

@@ -30,10 +30,10 @@ _SCORES = frozenset(
         "chosen_model",
         "rejected_model",
         "margin",
-        # Binarised preference sets repeat the chosen conversation here.
-        "messages",
     }
 )
+# Binarised preference sets repeat the chosen conversation here; where it says something else, it is no score.
+_REPEATED = frozenset({"messages"})
 _SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):[ \t]?")
 
 
@@ -51,7 +51,32 @@ def _prompted(asked: Callable[[Row], Messages], row: Row) -> Iterator[Preference
     """Pairs whose prompt stands in a key of its own; `asked` reads it."""
     prompt = _after_system(row, [*history_messages(row), *asked(row)])
     chosen, rejected = (_answer(row[key], key, prompt) for key in ("chosen", "rejected"))
+    if "messages" in row:
+        repeated = any_messages(row["messages"], "messages")
+        if repeated != prompt and repeated[-1:] != chosen:
+            hint = "pass ignore=['messages'] if it carries nothing to train on, or remove the other prompt"
+            raise MisfitError("messages", f"differs from the prompt and the chosen answer; {hint}")
     yield _pair(prompt, chosen, rejected, row)
+
+
+def _after_messages(row: Row) -> Iterator[PreferenceRecord]:
+    """The conversation so far in `messages`, and an answer each, as axolotl has it; or two whole conversations."""
+    before = any_messages(row["messages"], "messages")
+    if _is_conversation(row["chosen"], before):
+        yield from _implicit(row)
+        return
+    rest = {key: value for key, value in row.items() if key != "messages"}
+    yield from _prompted(lambda row: before, rest)
+
+
+def _is_conversation(chosen: object, before: Messages) -> bool:
+    """Whether the chosen side holds its prompt itself, and not just an answer to what stands before."""
+    if isinstance(chosen, str):
+        return _SPEAKER.match(chosen) is not None
+    if not is_list(chosen):
+        return False
+    messages = any_messages(chosen, "chosen")
+    return len(messages) > 1 and messages[:-1] != before
 
 
 def _after_system(row: Row, messages: Messages) -> Messages:
@@ -124,7 +149,7 @@ def _keys(*prompt: str, convert: Callable[[Row], Iterator[PreferenceRecord]], op
     return KeySet(
         required=_ANSWERS | set(prompt),
         optional=frozenset({"system", "history", "tools", *optional}) if prompt else frozenset({"system", "tools"}),
-        ignored=_SCORES,
+        ignored=_SCORES | (_REPEATED - set(prompt)),
         convert=convert,
     )
 
@@ -151,6 +176,7 @@ DPO = Layout(
         _keys("question", convert=partial(_prompted, partial(_asked, "question"))),
         _keys("instruction", convert=partial(_prompted, _instruction), optional=("input",)),
         _keys("conversations", convert=partial(_prompted, _earlier_turns)),
+        _keys("messages", convert=_after_messages),
         _keys(convert=_implicit),
     ),
 )
