@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-GOOD = {"q": "Why?", "a": "So."}
-BAD = {7: {"q": " ", "a": "So."}, 1500: {"q": "Why?", "a": None}, 2100: {"q": "Why?"}, 2101: {"q": "\ud800", "a": "x"}}
+GOOD: dict[str, Any] = {"q": "Why?", "a": "So."}
+BAD: dict[int, dict[str, Any]] = {
+    7: {"q": " ", "a": "So."},
+    1500: {"q": "Why?", "a": None},
+    2100: {"q": "Why?"},
+    2101: {"q": "\ud800", "a": "x"},
+}
 
 
 def told(make: Callable[[], rt.DatasetBuilder], folder: Path, **options: Any) -> str:
@@ -31,7 +36,7 @@ def told(make: Callable[[], rt.DatasetBuilder], folder: Path, **options: Any) ->
 @pytest.mark.parametrize("options", [{}, {"validation": 0.2}])
 def test_every_bad_row_of_a_template_is_named(tmp_path: Path, options: dict[str, Any]) -> None:
     """Across batches of 1,024 rows, each kind of fault, each row once."""
-    rows = [BAD.get(number, GOOD) for number in range(3000)]
+    rows: list[dict[str, Any]] = [BAD.get(number, GOOD) for number in range(3000)]
     message = told(lambda: rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}"), tmp_path, **options)
     assert message.startswith("4 rows make no record:")
     for number in BAD:

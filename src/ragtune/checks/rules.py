@@ -62,7 +62,7 @@ def _chat_faults(record: JsonObject) -> list[RecordFault]:
             if type(content) is str:
                 if not content or content.isspace():
                     faults.extend(_empty_answer(message, ("messages", index)))
-                elif counts and len(content) <= _LONGEST_MISSING and _stands_for_nothing(content):
+                elif len(content) <= _LONGEST_MISSING and content.strip() in _MISSING and counts:
                     faults.append(_missing_value(content, "messages", index, "content"))
                 # A message without loss teaches nothing, so it may quote.
                 elif counts and prompt and content in prompt:

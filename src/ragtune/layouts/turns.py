@@ -202,7 +202,7 @@ def plain_messages(value: object, path: str) -> list[dict[str, Any]]:
             message["tool_call_id"] = calls.answered(message.get("name"), place)
         elif "tool_call_id" in message:
             calls.close(message["tool_call_id"])
-        if isinstance(message.get("function_call"), Mapping):
+        if "function_call" in message and isinstance(message["function_call"], Mapping):
             message["function_call"] = _written_out(message["function_call"], f"{place}.function_call")
         messages.append(message)
     return messages

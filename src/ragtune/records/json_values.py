@@ -12,7 +12,7 @@ import orjson
 
 from ragtune.errors import RecordError
 
-_BEYOND_64_BITS = 2.0**63
+BEYOND_64_BITS = 2.0**63
 
 
 def read_json(source: str | bytes) -> Any:
@@ -37,7 +37,7 @@ def holds_wide_number(value: object) -> bool:
             waiting += [inner for inner in item.values() if type(inner) is not str]  # type: ignore[attr-defined]
         elif kind is list:
             waiting += [inner for inner in item if type(inner) is not str]  # type: ignore[attr-defined]
-        elif kind is float and abs(item) >= _BEYOND_64_BITS:  # type: ignore[arg-type]
+        elif kind is float and abs(item) >= BEYOND_64_BITS:  # type: ignore[arg-type]
             return True
     return False
 

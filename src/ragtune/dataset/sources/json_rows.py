@@ -16,7 +16,7 @@ from ragtune.dataset.sources.encodings import likely_encoding
 from ragtune.dataset.sources.files import opened
 from ragtune.dataset.sources.json_stream import Document, DoubledKeyError, refuse_doubled_keys
 from ragtune.errors import DatasetError
-from ragtune.records.json_values import holds_wide_number
+from ragtune.records.json_values import BEYOND_64_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,7 @@ _ROWS_IN_JSON = "rows must be a list of objects, the only list in an object, or 
 # So many objects by name are no notes about a list that comes behind them.
 _NOTES = 100
 _TURN_KEYS = ({"from", "value"}, {"role", "content"})
+_TEXTS = {str}
 _TURN_LISTS = frozenset({"conversations", "conversation", "messages", "items"})
 
 
@@ -43,7 +44,9 @@ def jsonl_rows(path: Path) -> Iterator[object]:
                 line = line.removeprefix(codecs.BOM_UTF8)
             try:
                 row = loads(line)
-                if type(row) is dict and not _is_simple(row, line):
+                # Four quotes for each key: nothing but texts, none of them with a quote, and no key was lost. Nearly
+                # free, and true for most tables.
+                if type(row) is dict and (line.count(b'"') != 4 * len(row) or {*map(type, row.values())} != _TEXTS):
                     row = _looked_at_closely(row, line)
             except orjson.JSONDecodeError as error:
                 # Tried only when the line is no JSON: hardly any line is blank.
@@ -58,29 +61,28 @@ def jsonl_rows(path: Path) -> Iterator[object]:
     bad.refuse()
 
 
-def _is_simple(row: dict[str, Any], line: bytes) -> bool:
-    """Whether a row holds nothing but texts, and no key was lost: then its line has four quotes for each of them."""
-    # Nearly free, and true for most tables; what contains quotes is looked at closely.
-    return line.count(b'"') == 4 * len(row) and all(type(value) is str for value in row.values())
-
-
 def _looked_at_closely(row: dict[str, Any], line: bytes) -> Any:
     # Every key of the text is followed by a colon, so an equal count proves that none was lost.
-    if line.count(b'":') == _number_of_keys(row) and b'" :' not in line and not holds_wide_number(row):
+    if line.count(b'":') == _keys_if_exact(row) and b'" :' not in line:
         return row
     return json.loads(line, object_pairs_hook=refuse_doubled_keys)
 
 
-def _number_of_keys(value: Mapping[str, Any]) -> int:
-    """How many keys all objects inside a value have together."""
+def _keys_if_exact(row: dict[str, Any]) -> int:
+    """How many keys all objects of a row have together; -1 where a float may have been a wide whole number."""
     number = 0
-    waiting: list[Any] = [value]
-    while waiting:
-        item = waiting.pop()
+    # One walk for both questions; a stack of our own, because a hostile line nests deeper than functions can.
+    waiting: list[Any] = [row]
+    for item in waiting:
         if type(item) is dict:
             number += len(item)
             item = item.values()
-        waiting += [inner for inner in item if type(inner) is dict or type(inner) is list]
+        for inner in item:
+            kind = type(inner)
+            if kind is dict or kind is list:
+                waiting.append(inner)
+            elif kind is float and abs(inner) >= BEYOND_64_BITS:
+                return -1
     return number
 
 
