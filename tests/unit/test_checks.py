@@ -215,10 +215,10 @@ def test_a_file_of_another_kind_is_told_of_once(tmp_path: Path, content: bytes, 
 @pytest.mark.parametrize(
     ("kind", "data", "is_such_an_image"),
     [
-        ("webp", b"RIFF\x24\0\0\0WEBPVP8 ", True),
+        ("webp", b"RIFF\x08\0\0\0WEBPVP8 ", True),
         ("webp", b"RIFF\x24\0\0\0WAVEfmt ", False),
         ("webp", b"WEBP\x24\0\0\0WEBPVP8 ", False),
-        ("png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", True),
+        ("png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR....IEND", True),
         ("png", b"RIFF\x24\0\0\0WEBPVP8 ", False),
         ("jpeg", b"\xff\xd8\xff\xe0\0\x10JFIF", True),
         ("jpeg", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", False),
