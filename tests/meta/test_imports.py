@@ -29,56 +29,6 @@ def test_imports_are_written_in_full() -> None:
     for _, path in rooms():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: write imports in full"
-# room -> rooms it may import while the program runs. `TYPE_CHECKING` imports are free: they bind nothing.
-MAY: dict[str, set[str]] = {
-    "errors": set(),
-    "_extras": {"errors"},
-    "data": {"errors"},
-    "limits": set(),
-    "catalog": {"errors"},
-    "dialects": {"errors", "limits"},
-    "_sqlite": {"errors"},
-    "_version": set(),
-    "_atomic": set(),
-    "_html": set(),
-    "_table": {"_html"},
-    "journal": {"errors", "_sqlite", "_table"},
-    "records": {"errors", "limits"},
-    "tokens": {"errors", "catalog", "data"},
-    # A row of a known layout is told the way in instead of a list of its faults.
-    "checks": {"errors", "limits", "_atomic", "_html", "_extras", "records", "layouts", "catalog", "tokens", "privacy"},
-    "layouts": {"errors", "records"},
-    "privacy": {"errors", "_extras"},
-    "cost": {"errors", "limits", "catalog", "modelling"},
-    "text": set(),
-    "dataset": RECORDS | {"_warn", "_html", "_version", "cost", "layouts", "privacy", "text"},
-    "spec": {"errors", "limits", "catalog", "dialects"},
-    "plan": {"errors", "_api.calls", "cost"},
-    "_sync": {"errors"},
-    "_keys": {"errors"},
-    "_warn": set(),
-    "_api": {"errors", "limits", "_sync", "_keys", "dialects"},
-    "_retry": {"errors", "_sync", "_api"},
-    "_saved": {"errors", "_atomic"},
-    "files": DATA | PORTS | {"dataset", "plan", "journal"},
-    "job": DATA | PORTS | {"cost", "dataset", "plan", "files", "journal", "_table"},
-    "plots": {"errors", "_extras"},
-    "monitor": DATA | PORTS | {"plan", "files", "job", "model", "plots", "_table"},
-    "model": DATA | PORTS | {"plan", "job", "journal"},
-    "maintenance": DATA | PORTS | {"plan", "files", "job", "model", "monitor", "_table"},
-    "aio": DATA | PORTS | {"dataset", "plan", "journal", "files", "job", "model", "monitor", "maintenance"},
-    # What trainer and server share: models, where they run and what they cost; loads no torch when it is imported.
-    "modelling": {"errors", "limits", "_extras", "records", "data"},
-    "train": {"errors", "limits", "_extras", "records", "modelling"},
-    "local": {"errors", "limits", "_extras", "records", "checks", "catalog", "_sqlite", "data", "train", "modelling"},
-    # Of the client's side only the names of its calls, which are those that a script speaks of.
-    "testing": {"errors", "_extras", "catalog", "_api.calls", "local", "train.events", "modelling"},
-    "webhooks": {"errors", "_api", "_sqlite"},
-    # What this machine has: it asks the rooms that know, and trains nothing.
-    "doctor": {"errors", "_extras", "catalog", "journal", "modelling"},
-    "cli": {"*"},
-    "__init__": {"*"},
-}
 
 
 def rooms() -> Iterator[tuple[str, Path]]:

@@ -93,17 +93,25 @@ def check_file(
     scanner = _scanner() if privacy or mask else None
     repairs = repairs_of(fix)
 
+    if (fix or mask) and (str(path) == "-" or (path.exists() and not path.is_file() and not path.is_dir())):
+        raise DatasetError(f"{path} is no file: a repaired copy is written beside one; save what comes out of it first")
+
     def passed(at: Path, called: Path, scanner: Scanner | None) -> _Pass:
         with open_training_file(at) as file:
             problems = ProblemList(max_problems, scanner.mask if scanner else None)
             check = _Pass(problems=problems, format=format, info=info, scanner=scanner)
+            # A pipe cannot go back to its start, nor does it know how much came out of it.
+            if (binary := binary_kind(file.peek(16))) is not None:
+                problems.add(file_problem("not-text", f"this is {binary[0]}, not JSONL", binary[1]))
+                return check
             check.read(file)
             check.finish(called, check.offset, model, min_examples)
         return check
 
     check = passed(path, path, scanner)
     fixed = Fixed(path=None)
-    if fix or mask:
+    is_text = ("error", "not-text") not in check.problems.counts
+    if (fix or mask) and is_text:
         fixed = write_fixed(
             path,
             check.format,
@@ -112,22 +120,6 @@ def check_file(
             repairs=repairs,
             mask=scanner.mask if scanner and mask else None,
         )
-    if (fix or mask) and (str(path) == "-" or (path.exists() and not path.is_file() and not path.is_dir())):
-        raise DatasetError(f"{path} is no file: a repaired copy is written beside one; save what comes out of it first")
-    with open_training_file(path) as file:
-        problems = ProblemList(max_problems, scanner.mask if scanner else None)
-        check = _Pass(problems=problems, format=format, info=info, scanner=scanner)
-        # A pipe cannot go back to its start.
-        binary = binary_kind(file.peek(16))
-        if binary is None:
-            check.read(file)
-    # Nor does it know how much came out of it.
-    size = check.offset
-    if binary is None:
-        check.finish(path, size, model, min_examples)
-    else:
-        problems.add(file_problem("not-text", f"this is {binary[0]}, not JSONL", binary[1]))
-        fix = mask = False
     stats = CheckStats(
         examples=check.examples,
         format=check.format,

@@ -365,7 +365,7 @@ class DatasetBuilder(Constructors):
         )
         counted = count if engine == "in_process" else None
         batches = self._made(plan, engine, None if counted is None else record_counter(counted, counter))
-        sources = () if self._source.path is None else (self._source.path,)
+        sources = self._source.paths
         manifest, counts = build_folder(
             batches,
             self._described,
