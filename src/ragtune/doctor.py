@@ -87,7 +87,7 @@ EXTRAS: Mapping[str, Extra] = {
         purpose="checks and tests ragtune itself",
         modules=tuple(
             "pytest xdist pytest_timeout pytest_cov coverage pre_commit "
-            "hypothesis ruff mypy build hatchling jsonschema nbclient nbformat ipykernel jupytext "
+            "importlinter hypothesis ruff mypy build hatchling jsonschema nbclient nbformat ipykernel jupytext "
             "pytest_examples playwright".split()
         ),
     ),
