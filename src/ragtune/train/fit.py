@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -100,7 +100,6 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
     training, validation = _load_files(spec, tokenizer)
     steps_per_epoch = math.ceil(len(training.examples) / spec.batch_size)
     total_steps = steps_per_epoch * spec.n_epochs
-    micro_batch_size = _micro_batch_size(per_process, max(example.n_tokens for example in training.examples))
     work = _workload(spec, training.examples)
     foretold = _foretold(spec, placement, work)
     checkpoints = spec.output_dir / "checkpoints"
@@ -114,25 +113,20 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
         placement,
         checkpoints,
         per_process=per_process,
-        micro_batch_size=micro_batch_size,
+        micro_batch_size=_micro_batch_size(per_process, _longest(training.examples)),
         total_steps=total_steps,
     )
     with quiet():
         trainer = _trainer(spec, placement, training.examples, tokenizer, arguments)
-        held_out = None
-        if validation is not None:
-            longest = max(example.n_tokens for example in validation.examples)
-            at_once = _micro_batch_size(spec.batch_size, longest)
-            held_out = Validation(trainer.score, trainer.figures, validation.examples, at_once)
-        journal = EventsCallback(
+        told = EventsCallback(
             spec.output_dir,
             trainer.meter,
-            held_out,
+            None if validation is None else _held_out(trainer, validation.examples, spec.batch_size),
             steps_per_epoch=steps_per_epoch,
             cpu_before=cpu_before,
             placement=placement,
         )
-        for callback in (journal, StopCallback(stop), WholeCheckpointCallback(checkpoints)):
+        for callback in (told, StopCallback(stop), WholeCheckpointCallback(checkpoints)):
             trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=str(found[1]) if found else None)
     figures: dict[str, Any] = {
@@ -147,11 +141,19 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
     return Outcome(state="succeeded", adapter=spec.output_dir / "adapter", **figures)
 
 
+def _held_out(trainer: Any, examples: Sequence[Example | Pair], batch_size: int) -> Validation:
+    at_once = _micro_batch_size(batch_size, _longest(examples))
+    return Validation(trainer.score, trainer.figures, examples, at_once)
+
+
+def _longest(examples: Sequence[Example | Pair]) -> int:
+    return max(example.n_tokens for example in examples)
+
+
 def _trainer(spec: TrainSpec, placement: Placement, examples: Any, tokenizer: Any, arguments: dict[str, Any]) -> Any:
     pad_token_id = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
     model, adapter = _model(spec, placement.dtype)
-    longest = max(example.n_tokens for example in examples)
-    if placement.device == "cpu" and placement.dtype == "bfloat16" and longest <= _SHORT:
+    if placement.device == "cpu" and placement.dtype == "bfloat16" and _longest(examples) <= _SHORT:
         # Torch's fused attention goes backward ten times slower than plain products here (11 ms a layer, not 1).
         model.set_attn_implementation("eager")
     if spec.method == "supervised":
@@ -200,6 +202,8 @@ def _workload(spec: TrainSpec, examples: Sequence[Example | Pair]) -> Workload:
 def _foretold(spec: TrainSpec, placement: Placement, work: Workload) -> Forecast:
     """How long the run will take and what it needs, once it is known to fit."""
     foretold = forecast(ModelSize.read(spec.base_path), work, placement)
+    if process_count() > 1:
+        foretold = replace(foretold, seconds=None)  # how much several processes gain was never measured
     if placement.memory_bytes is not None and foretold.memory_bytes > placement.memory_bytes:
         message = (
             f"the run needs up to {foretold.memory_bytes / 1e9:.1f} GB of memory on {placement.device} and there are "
