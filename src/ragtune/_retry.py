@@ -1,7 +1,7 @@
-"""Patience beyond what the OpenAI client has: long troubles of a server while we only read.
+"""Patience beyond what the OpenAI client has: long troubles of a server.
 
-The client itself tries every request three times within seconds. Here a read goes on for minutes. Nothing that buys
-or deletes is ever repeated here.
+The client itself tries every request three times within seconds. Here a read goes on for minutes, and so does the part
+of an upload, which may come twice without harm. Nothing that buys or deletes is ever repeated here.
 """
 
 from __future__ import annotations

