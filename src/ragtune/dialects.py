@@ -40,7 +40,8 @@ class Dialect:
         extra_body: fields that every create request needs there beside OpenAI's.
         uploads_in_parts: whether it has the routes for large files; None where that is tried.
         file_status: whether the status of its files tells when they were read; where not, nobody waits for it.
-        statuses: its words for a job's status, to OpenAI's.
+        statuses: its words for a job's status, to OpenAI's; they go before the words that many servers use, and
+            capitals, `_`, `-` and blanks make no difference.
         result: what a job that succeeded leaves: a model that is `callable` after minutes at most, or one that its
             owner must deploy first (`deploy`).
         serving: how such a model is made to answer, for a person; None where nothing is to be done.
@@ -91,25 +92,32 @@ class Dialect:
 
     def status(self, word: str) -> str:
         """OpenAI's word for a status of this server; a word that nobody knows stays as it is."""
-        return self.statuses.get(word, word)
+        own = {_letters(known): meant for known, meant in self.statuses.items()}
+        return own.get(_letters(word)) or _WORDS.get(_letters(word)) or word
 
 
-# What servers that copied the wire say for the same things.
-_SYNONYMS = {
-    "pending": "queued",
-    "completed": "succeeded",
-    "success": "succeeded",
-    "error": "failed",
-    "user_error": "failed",
-    "canceled": "cancelled",
-    "stopped": "cancelled",
+def _letters(word: str) -> str:
+    """`JOB_STATE_SUCCEEDED`, `Succeeded` and `succeeded` are one word."""
+    return "".join(filter(str.isalnum, word.casefold())).removeprefix("jobstate")
+
+
+# What servers that copied the wire say for the same things (Mistral, Together, Fireworks, Alibaba, Google, Amazon).
+_SPOKEN = {
+    "validating_files": "validating_files validating",
+    "queued": "queued queuing pending created creating submitted scheduled waiting validated",
+    "running": "running started in_progress processing training compressing uploading "
+    "cancelling canceling cancel_requested cancellation_requested stopping",
+    "paused": "paused suspended",
+    "succeeded": "succeeded success successful completed complete done finished",
+    "failed": "failed failure error errored user_error failed_validation expired timeout timed_out",
+    "cancelled": "cancelled canceled stopped aborted terminated",
 }
+_WORDS = {_letters(word): meant for meant, said in _SPOKEN.items() for word in said.split()}
 
 GENERIC = Dialect(
     name="generic",
     learning_rate="either",
     uploads_in_parts=None,
-    statuses=_SYNONYMS,
     source="nothing is known, so nothing is refused",
 )
 DIALECTS = (

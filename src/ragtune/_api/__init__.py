@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ragtune._api.calls import ORGANIZATION_HEADER, Reply
 from ragtune._api.errors import UnreadableReplyError
+from ragtune._api.fields import identity, object_of, objects, text
 from ragtune._api.identity import is_loopback, name_of_account
 from ragtune._api.ports import AsyncPort, SyncPort
 from ragtune.dialects import dialect_named, dialect_of
@@ -82,11 +83,12 @@ class Api:
             async for unread in items:
                 item = self._understood(name, unread)
                 # Pages shift while they are read; and a server that does not know `after` sends the first one for ever.
-                known_in_a_row = known_in_a_row + 1 if item["id"] in seen else 0
+                name_of_item = identity(item)
+                known_in_a_row = known_in_a_row + 1 if name_of_item in seen else 0
                 if known_in_a_row == MAX_PAGE:
                     return
                 if not known_in_a_row:
-                    seen.add(item["id"])
+                    seen.add(name_of_item)
                     yield item
 
     async def look(self, name: str, *, timeout_s: float, **query: object) -> Reply:
@@ -99,13 +101,14 @@ class Api:
         after: Json = {}
         while True:
             page = await self.look(name, timeout_s=timeout_s, limit=MAX_PAGE, **query, **after)
-            items = page.get("data") or []
+            items = page["data"] = objects(page.get("data"))
             for item in items:
                 self._understood(name, item)
             yield page
-            if not items or page.get("has_more") is False:
+            last = text(items[-1].get("id")) if items else None
+            if last is None or page.get("has_more") is False:
                 return
-            after = {"after": items[-1]["id"]}
+            after = {"after": last}
 
     async def create_file(self, file: LocalFile) -> Json:
         """Upload a training file in one request."""
@@ -163,7 +166,7 @@ class Api:
         async with aclosing(self._items("fine_tuning.jobs.list", **query)) as jobs:
             async for job in jobs:
                 # Once more here: a server that does not know the filter answers with all jobs.
-                if metadata is None or metadata.items() <= (job.get("metadata") or {}).items():
+                if metadata is None or metadata.items() <= object_of(job.get("metadata")).items():
                     yield job
 
     def events(self, job_id: str, *, page: int = MAX_PAGE) -> AsyncGenerator[Json, None]:
@@ -180,7 +183,10 @@ class Api:
 
     async def _job(self, verb: str, job_id: str) -> Json:
         name = f"fine_tuning.jobs.{verb}"
-        return self._understood(name, await self.port.call(name, fine_tuning_job_id=job_id))
+        body = self._understood(name, await self.port.call(name, fine_tuning_job_id=job_id))
+        # Whoever asks for one job by its id knows which one the answer is about.
+        body["id"] = text(body.get("id")) or job_id
+        return body
 
     def models(self) -> AsyncGenerator[Json, None]:
         """Iterate the models that this key may use."""

@@ -22,7 +22,10 @@ def moment(value: object) -> datetime | None:
         return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
     if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
         # 1e11 seconds are the year 5138; 1e11 milliseconds are 1973.
-        return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, tz=UTC)
+        try:
+            return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, tz=UTC)
+        except (OverflowError, ValueError, OSError):
+            return None
     return None
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ragtune._api.calls import FilePart
+from ragtune._api.fields import object_of, required
 from ragtune._retry import patiently
 from ragtune.limits import MAX_PART_BYTES
 
@@ -45,11 +46,12 @@ async def create_file(api: Api, file: LocalFile) -> Json:
             raise
         logger.info("%s takes no uploads in parts; %s is sent in one request", api.port.base_url, file.name)
         return await api.create_file(file)
+    upload_id = required(upload, "upload")
     try:
-        return await _send(api, file, upload["id"])
+        return await _send(api, file, upload_id)
     except BaseException:
         # Ctrl-C included: the server need not keep parts that nobody will put together.
-        await _abandon(api, upload["id"])
+        await _abandon(api, upload_id)
         raise
 
 
@@ -62,7 +64,7 @@ async def _send(api: Api, file: LocalFile, upload_id: str) -> Json:
     with tqdm(total=file.bytes, unit="B", unit_scale=True, desc=file.name, disable=None) as bar:
         for part in parts_of(file):
             body = await patiently(api, partial(api.add_part, upload_id, part), window_s=PATIENCE_S)
-            ids.append(body["id"])
+            ids.append(required(body, "part"))
             bar.update(part.bytes)
             logger.info("%s: %d of %d bytes are on the server", file.name, part.offset + part.bytes, file.bytes)
     try:
@@ -73,8 +75,7 @@ async def _send(api: Api, file: LocalFile, upload_id: str) -> Json:
             if body.get("filename") == file.name and body.get("bytes") == file.bytes:
                 return body
         raise
-    made: Json = done["file"]
-    return made
+    return object_of(done.get("file"))
 
 
 async def _abandon(api: Api, upload_id: str) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ragtune._api import synchronous
 from ragtune._api.calls import LocalFile
 from ragtune._api.errors import never_left, refused
+from ragtune._api.fields import required, text, whole
 from ragtune._api.times import moment
 from ragtune._sync import run
 from ragtune.errors import DatasetError
@@ -78,11 +79,11 @@ class UploadedFile:
     def from_wire(cls, body: Json, *, sha256: str | None = None, reused: bool = False) -> UploadedFile:
         """Read the server's file object; what it leaves out is None."""
         return cls(
-            id=body["id"],
-            filename=body.get("filename") or "",
-            bytes=body.get("bytes"),
-            status=body.get("status"),
-            purpose=body.get("purpose"),
+            id=required(body, "file"),
+            filename=text(body.get("filename")) or "",
+            bytes=whole(body.get("bytes")),
+            status=_status(body),
+            purpose=text(body.get("purpose")),
             created_at=moment(body.get("created_at")),
             sha256=sha256,
             reused=reused,
@@ -184,22 +185,22 @@ async def _create(api: Api, file: LocalFile, recorder: Recorder, number: int) ->
         if refused(error) or never_left(error):
             await note(api.port, f"{file.name} was not taken", partial(recorder.end_upload, number, None))
         raise
-    await note(api.port, f"{body['id']} is on the account", partial(recorder.end_upload, number, body["id"]))
+    file_id = required(body, "file")
+    await note(api.port, f"{file_id} is on the account", partial(recorder.end_upload, number, file_id))
     return body
 
 
 async def _settled(api: Api, file: LocalFile, body: Json, recorder: Recorder, number: int) -> Json:
-    waited = 0.0
-    pause = 0.5
+    waited, pause, file_id = 0.0, 0.5, required(body, "file")
     # A status that is missing says nothing, so it is not waited for.
-    while api.dialect.file_status and body.get("status") in UNSETTLED and waited < SETTLING_S:
+    while api.dialect.file_status and _status(body) in UNSETTLED and waited < SETTLING_S:
         await api.port.sleep(pause)
         waited, pause = waited + pause, min(2 * pause, 5.0)
-        body = await api.file(body["id"])
-    if body.get("status") == "error":
-        await note(api.port, f"{body['id']} is of no use", partial(recorder.end_upload, number, None))
+        body = await api.file(file_id) | {"id": file_id}
+    if _status(body) == "error":
+        await note(api.port, f"{file_id} is of no use", partial(recorder.end_upload, number, None))
         details = body.get("status_details") or "it gives no details"
-        message = f"the server refused {file.name} ({body['id']}): {details}; repair the data and upload again"
+        message = f"the server refused {file.name} ({file_id}): {details}; repair the data and upload again"
         raise DatasetError(message)
     return body
 
@@ -214,12 +215,16 @@ async def _find(api: Api, file: LocalFile, recorder: Recorder, account: str) -> 
         body = await _fetch(api, known)
         if body is not None and _usable(body):
             return UploadedFile.from_wire(
-                body | {"filename": body.get("filename") or file.name}, sha256=file.sha256, reused=True
+                body | {"id": known, "filename": text(body.get("filename")) or file.name},
+                sha256=file.sha256,
+                reused=True,
             )
         await api.port.work(recorder.lose_upload, account, known)
     async with aclosing(api.files(purpose="fine-tune")) as files:
         async for body in files:
-            if body.get("filename") == file.name and body.get("bytes") == file.bytes and _usable(body):
+            if not text(body.get("id")) or not _usable(body):
+                continue
+            if body.get("filename") == file.name and whole(body.get("bytes")) == file.bytes:
                 return UploadedFile.from_wire(body, sha256=file.sha256, reused=True)
     return None
 
@@ -234,7 +239,12 @@ async def _fetch(api: Api, file_id: str) -> Json | None:
 
 
 def _usable(body: Json) -> bool:
-    return body.get("status") not in ("error", "deleted")
+    return _status(body) not in ("error", "deleted")
+
+
+def _status(body: Json) -> str | None:
+    said = text(body.get("status"))
+    return None if said is None else said.lower()
 
 
 def local_file(source: Dataset | Split | str | os.PathLike[str]) -> LocalFile:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ragtune._api.fields import identity, number, object_of, required, setting, text, whole, words
 from ragtune._api.times import moment
 
 if TYPE_CHECKING:
@@ -106,31 +107,35 @@ class JobDetails:
     @classmethod
     def from_wire(cls, body: Json) -> JobDetails:
         """Read the server's job object."""
-        method = body.get("method") or {}
-        kind = method.get("type")
+        told = body.get("method")
+        method = object_of(told)
+        kind = text(method.get("type")) or (text(told) or "").lower() or None
         # The resolved values stand below `method`; `hyperparameters` is the older place and null for some methods.
-        values = (body.get("hyperparameters") or {}) | ((method.get(kind) or {}).get("hyperparameters") or {})
+        values = object_of(body.get("hyperparameters")) | object_of(
+            object_of(method.get(kind or "")).get("hyperparameters")
+        )
+        files = body.get("result_files")
         return cls(
-            id=body["id"],
-            status=str(body.get("status")),
-            model=body.get("model"),
-            fine_tuned_model=body.get("fine_tuned_model") or None,
+            id=required(body, "job"),
+            status=text(body.get("status")) or "unknown",
+            model=text(body.get("model")),
+            fine_tuned_model=text(body.get("fine_tuned_model")),
             created_at=moment(body.get("created_at")),
             finished_at=moment(body.get("finished_at")),
             estimated_finish=moment(body.get("estimated_finish")),
-            trained_tokens=body.get("trained_tokens"),
+            trained_tokens=whole(body.get("trained_tokens")),
             method=kind,
-            n_epochs=values.get("n_epochs"),
-            batch_size=values.get("batch_size"),
-            learning_rate_multiplier=values.get("learning_rate_multiplier"),
-            learning_rate=values.get("learning_rate"),
-            seed=body.get("seed"),
-            suffix=body.get("user_provided_suffix") or body.get("suffix"),
-            training_file=body.get("training_file"),
-            validation_file=body.get("validation_file"),
-            result_files=tuple(body.get("result_files") or ()),
+            n_epochs=_count(values.get("n_epochs")),
+            batch_size=_count(values.get("batch_size")),
+            learning_rate_multiplier=setting(values.get("learning_rate_multiplier")),
+            learning_rate=setting(values.get("learning_rate")),
+            seed=whole(body.get("seed")),
+            suffix=text(body.get("user_provided_suffix")) or text(body.get("suffix")),
+            training_file=text(body.get("training_file")),
+            validation_file=text(body.get("validation_file")),
+            result_files=tuple(name for name in files if isinstance(name, str)) if isinstance(files, list) else (),
             error=_error(body),
-            metadata=dict(body.get("metadata") or {}),
+            metadata={key: value for key, value in object_of(body.get("metadata")).items() if isinstance(value, str)},
             raw=body,
         )
 
@@ -166,19 +171,28 @@ class Checkpoint:
     def from_wire(cls, body: Json) -> Checkpoint:
         """Read the server's checkpoint object."""
         return cls(
-            id=body["id"],
-            model=body.get("fine_tuned_model_checkpoint"),
-            step=body.get("step_number"),
+            id=identity(body),
+            model=text(body.get("fine_tuned_model_checkpoint")),
+            step=whole(body.get("step_number")),
             created_at=moment(body.get("created_at")),
-            metrics={name: value for name, value in (body.get("metrics") or {}).items() if value is not None},
+            metrics={
+                name: read
+                for name, value in object_of(body.get("metrics")).items()
+                if (read := number(value)) is not None
+            },
         )
+
+
+def _count(value: object) -> int | str | None:
+    read = whole(value)
+    return text(value) if read is None else read
 
 
 def _error(body: Json) -> JobError | None:
     error = body.get("error")
-    # A healthy job carries null, {} or three nulls here.
-    if isinstance(error, str) and error:
-        return JobError(code=None, message=error, param=None)
-    if not isinstance(error, dict) or not any(error.get(key) for key in ("code", "message", "param")):
-        return None
-    return JobError(code=error.get("code"), message=error.get("message"), param=error.get("param"))
+    # A healthy job carries null, {} or three nulls here; others a text, or a list of what is wrong.
+    if isinstance(error, str | list):
+        said = words(error)
+        return JobError(code=None, message=said, param=None) if said else None
+    code, message, param = (text(object_of(error).get(key)) for key in ("code", "message", "param"))
+    return JobError(code=code, message=message, param=param) if code or message or param else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from ragtune._api.fields import identity
 from ragtune._api.planning import PlanEnd, PlanPort
 from ragtune.job.prepare import prepare
 from ragtune.job.submit import Buyer
@@ -78,7 +79,7 @@ async def _closed(api: Api) -> list[str]:
             return []
     async with aclosing(api.models()) as models:
         async for model in models:
-            if model["id"].startswith("ft:"):
+            if identity(model).startswith("ft:"):
                 return []
     return [
         "this key sees no job and no tuned model: OpenAI refuses accounts that never fine-tuned since 2026-05-07, and "

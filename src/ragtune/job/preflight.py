@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ragtune import catalog
 from ragtune._api.errors import UnreadableReplyError
+from ragtune._api.fields import identity
 from ragtune._api.identity import is_loopback
 from ragtune._api.planning import PlanPort
 from ragtune._api.times import day
@@ -128,7 +129,7 @@ async def _refuse_absent(api: Api, model: str) -> None:
 
     try:
         async with aclosing(api.models()) as models:
-            bases = [body["id"] async for body in models if body.get("owned_by") == EMBEDDED]
+            bases = [identity(body) async for body in models if body.get("owned_by") == EMBEDDED]
     except (openai.APIError, UnreadableReplyError):
         return
     if bases and model not in bases:

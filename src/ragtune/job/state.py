@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ragtune._api import gather
+from ragtune._api.fields import text
 from ragtune._saved import read_saved, write_saved
 from ragtune.job.details import Checkpoint, JobDetails
 from ragtune.job.metadata import KEY
@@ -76,7 +77,7 @@ class JobState:
 
     async def saw(self, body: Json) -> None:
         """Take over what was read of the job."""
-        self.details = JobDetails.from_wire(body)
+        self.details = JobDetails.from_wire(body if text(body.get("id")) else body | {"id": self.id})
         await self.note_end()
 
     async def note_end(self) -> None:

@@ -225,11 +225,7 @@ class Buyer:
         )
         run = await work(going_out)
         try:
-            body = await self.api.create_job(request)
-            if not body.get("id"):
-                message = f"{self.api.port.base_url} answered with a job that has no id"
-                raise UnreadableReplyError(message)
-            job = JobDetails.from_wire(body)
+            job = JobDetails.from_wire(await self.api.create_job(request))
         except Exception as error:
             if _may_have_bought(error):
                 return await self._recover(run, request, error)
@@ -307,8 +303,9 @@ class Buyer:
         foreign = others | set(run.known)
         async with aclosing(self.api.jobs(metadata={KEY: run.key})) as jobs:
             async for body in jobs:
-                if body["id"] not in foreign:
-                    return JobDetails.from_wire(body)
+                job = JobDetails.from_wire(body)
+                if job.id not in foreign:
+                    return job
         newest = [JobDetails.from_wire(body) for body in await gather(self.api.jobs(), NEWEST)]
         # A server that keeps metadata would have shown the key; only one that keeps none is worth guessing about.
         alike = [job for job in newest if not job.metadata and job.id not in foreign and _fits(job, run, request)]

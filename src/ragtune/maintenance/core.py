@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, overload
 
 from ragtune._api import asynchronous, gather
+from ragtune._api.fields import identity, text
 from ragtune._api.planning import GuardPort, PlanPort
 from ragtune.errors import Unsupported
 from ragtune.files import UploadedFile
@@ -110,7 +111,8 @@ class AsyncMaintenance:
 
     async def _checkpoints_of(self, name: str) -> tuple[str, ...]:
         listed = await gather(self._open.models())
-        return tuple(body["id"] for body in listed if body["id"].startswith(f"{name}:ckpt-step-"))
+        names = map(identity, listed)
+        return tuple(found for found in names if found.startswith(f"{name}:ckpt-step-"))
 
     @overload
     async def delete_file(self, file_id: str, *, dry_run: Literal[False] = False) -> Deleted: ...
@@ -132,4 +134,4 @@ class AsyncMaintenance:
 
 
 def _deleted(name: str, body: Json) -> Deleted:
-    return Deleted(id=body.get("id") or name, deleted=bool(body.get("deleted")))
+    return Deleted(id=text(body.get("id")) or name, deleted=body.get("deleted") in (True, "true", "True", "TRUE"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ragtune._api.fields import identity, text
 from ragtune._api.times import moment
 from ragtune._table import Table
 from ragtune.files import UploadedFile
@@ -51,9 +52,9 @@ class ListedModel:
         """Read the server's model object."""
         date = moment(body.get("shutdown_date"))
         return cls(
-            id=body["id"],
+            id=identity(body),
             created_at=moment(body.get("created")),
-            owned_by=body.get("owned_by"),
+            owned_by=text(body.get("owned_by")),
             shutdown=date.date() if date else None,
         )
 

@@ -6,6 +6,7 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ragtune._api.fields import object_of, objects, text, whole, words
 from ragtune._api.times import moment
 from ragtune.errors import EmptyAnswer
 
@@ -83,6 +84,7 @@ class Answer:
         created: when (UTC).
         object: what the server calls this kind of answer.
         raw: the server's whole JSON; of a stream, what its chunks add up to.
+        broken_off: whether the stream ended before the server said that the answer ends.
 
     Example:
         ```python
@@ -104,20 +106,28 @@ class Answer:
     created: datetime | None = None
     object: str | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    broken_off: bool = False
 
     @classmethod
-    def from_wire(cls, body: Json) -> Answer:
-        """Read a chat completion or a legacy completion."""
-        usage = body.get("usage")
+    def from_wire(cls, body: Json, *, streamed: bool = False) -> Answer:
+        """Read a chat completion or a legacy completion.
+
+        Args:
+            body: the server's answer.
+            streamed: whether it came in chunks, which `body` adds up; only such an answer can break off.
+        """
+        usage = object_of(body.get("usage"))
         counts = ("prompt_tokens", "completion_tokens", "total_tokens")
+        choices = tuple(_choice(choice, index) for index, choice in enumerate(objects(body.get("choices"))))
         return cls(
-            choices=tuple(_choice(choice, index) for index, choice in enumerate(body.get("choices") or ())),
-            usage=Usage(**{count: usage.get(count) for count in counts}) if usage else None,
-            id=body.get("id"),
-            model=body.get("model"),
+            choices=choices,
+            usage=Usage(**{count: whole(usage.get(count)) for count in counts}) if usage else None,
+            id=text(body.get("id")),
+            model=text(body.get("model")),
             created=moment(body.get("created")),
-            object=body.get("object"),
+            object=text(body.get("object")),
             raw=body,
+            broken_off=streamed and (not choices or choices[0].finish_reason is None),
         )
 
     @property
@@ -128,7 +138,9 @@ class Answer:
             EmptyAnswer: there is none; the message says whether the model refused, wants a tool, or sent no choice.
         """
         if not self.choices:
-            message = f"the server sent no choice at all ({self.id}); look at answer.raw"
+            error = self.raw.get("error")
+            why = words(object_of(error).get("message")) or words(error)
+            message = f"the server sent no choice at all ({why or self.id}); look at answer.raw"
             raise EmptyAnswer(message)
         first = self.choices[0]
         if first.text is not None:
@@ -136,7 +148,7 @@ class Answer:
         if first.refusal:
             message = f"the model refused: {first.refusal!r}; there is no text, look at answer.choices[0].refusal"
         elif first.tool_calls:
-            names = ", ".join(str(call.get("function", {}).get("name")) for call in first.tool_calls)
+            names = ", ".join(str(object_of(call.get("function")).get("name")) for call in first.tool_calls)
             message = (
                 f"the model wants to call {names} instead of saying something; look at answer.choices[0].tool_calls"
             )
@@ -157,7 +169,9 @@ class Answer:
     @property
     def hint(self) -> str | None:
         """A word to the reader about how the answer ended, or None when it simply ended."""
-        if self.finish_reason == "length":
+        if self.broken_off:
+            return "the stream broke off before the answer had ended; ask again"
+        if self.finish_reason in ("length", "model_length", "max_tokens"):
             return "cut off at max_tokens; raise it for the rest"
         if self.finish_reason == "content_filter":
             return "the server's content filter ended this answer"
@@ -182,42 +196,45 @@ def assembled(chunks: Iterable[Json]) -> Json:
     choices: dict[int, Json] = {}
     for chunk in chunks:
         body |= {key: value for key, value in chunk.items() if key != "choices" and value is not None}
-        for part in chunk.get("choices") or ():
-            index = part.get("index", 0)
+        for part in objects(chunk.get("choices")):
+            index = whole(part.get("index")) or 0
             choice = choices.setdefault(index, {"index": index, "message": {"role": "assistant"}, "logprobs": None})
-            _add_delta(choice["message"], part.get("delta") or {})
-            _add_logprobs(choice, part.get("logprobs"))
-            choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
+            _add_delta(choice["message"], object_of(part.get("delta")))
+            _add_logprobs(choice, object_of(part.get("logprobs")))
+            choice["finish_reason"] = text(part.get("finish_reason")) or choice.get("finish_reason")
+    for choice in choices.values():
+        if calls := choice["message"].get("tool_calls"):
+            choice["message"]["tool_calls"] = [calls[index] for index in sorted(calls)]
     return body | {"object": "chat.completion", "choices": [choices[index] for index in sorted(choices)]}
 
 
 def _add_delta(message: Json, delta: Json) -> None:
     for key in ("content", "refusal"):
-        if delta.get(key) is not None:
-            message[key] = message.get(key, "") + delta[key]
-    for part in delta.get("tool_calls") or ():
-        calls = message.setdefault("tool_calls", [])
-        while len(calls) <= part.get("index", 0):
-            calls.append({"function": {"name": "", "arguments": ""}})
-        call, function = calls[part.get("index", 0)], part.get("function") or {}
+        if (said := words(delta.get(key))) is not None:
+            message[key] = message.get(key, "") + said
+    for part in objects(delta.get("tool_calls")):
+        # By number until all are there: servers number from 0 or from 1, and mix the pieces of several.
+        calls = message.setdefault("tool_calls", {})
+        call = calls.setdefault(whole(part.get("index")) or 0, {"function": {"name": "", "arguments": ""}})
+        function = object_of(part.get("function"))
         call |= {key: part[key] for key in ("id", "type") if part.get(key)}
         for key in ("name", "arguments"):
-            call["function"][key] += function.get(key) or ""
+            call["function"][key] += text(function.get(key)) or ""
 
 
-def _add_logprobs(choice: Json, logprobs: Json | None) -> None:
-    if logprobs is not None:
+def _add_logprobs(choice: Json, logprobs: Json) -> None:
+    if logprobs:
         kept = choice["logprobs"] or {"content": []}
-        choice["logprobs"] = kept | {"content": kept["content"] + (logprobs.get("content") or [])}
+        choice["logprobs"] = kept | {"content": kept["content"] + objects(logprobs.get("content"))}
 
 
 def _choice(body: Json, position: int) -> Choice:
-    message = body.get("message") or {}
+    message, index, reason = object_of(body.get("message")), whole(body.get("index")), text(body.get("finish_reason"))
     return Choice(
-        index=body.get("index", position),
-        text=body["text"] if "text" in body else message.get("content"),
-        finish_reason=body.get("finish_reason"),
+        index=position if index is None else index,
+        text=words(body["text"] if "text" in body else message.get("content")),
+        finish_reason=None if reason is None else reason.lower(),
         logprobs=body.get("logprobs"),
-        refusal=message.get("refusal"),
-        tool_calls=tuple(message.get("tool_calls") or ()),
+        refusal=words(message.get("refusal")),
+        tool_calls=tuple(objects(message.get("tool_calls"))),
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from ragtune._api.fields import object_of, objects, whole, words
 from ragtune._sync import iterate, run
 from ragtune.errors import EmptyAnswer
 from ragtune.model.answer import Answer, assembled
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from ragtune._api.calls import Json
 
 __all__ = ["AnswerStream", "AsyncAnswerStream"]
+
+logger = logging.getLogger("ragtune")
 
 
 class AsyncAnswerStream:
@@ -51,12 +55,14 @@ class AsyncAnswerStream:
         async with aclosing(api.chat_stream(await request())) as chunks:
             async for chunk in chunks:
                 self._chunks.append(chunk)
-                for choice in chunk.get("choices") or ():
-                    piece = (choice.get("delta") or {}).get("content")
+                for choice in objects(chunk.get("choices")):
+                    piece = words(object_of(choice.get("delta")).get("content"))
                     # One reader reads one answer: further choices (`n`) stand in `answer.choices`.
-                    if piece and choice.get("index", 0) == 0:
+                    if piece and not whole(choice.get("index")):
                         yield piece
         self._done = True
+        if self.answer.broken_off:
+            logger.warning("the stream broke off before the answer had ended; what came is not all of it")
 
     @property
     def answer(self) -> Answer:
@@ -68,7 +74,7 @@ class AsyncAnswerStream:
         if not self._done:
             message = "the stream has not been read to its end, so there is no whole answer; read on, or use ask()"
             raise EmptyAnswer(message)
-        return Answer.from_wire(assembled(self._chunks))
+        return Answer.from_wire(assembled(self._chunks), streamed=True)
 
     async def close(self) -> None:
         """Close the connection; the server then stops answering."""

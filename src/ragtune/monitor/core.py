@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ragtune.errors import JobCancelled, JobFailed, RagtuneError
 from ragtune.job.core import list_jobs
+from ragtune.job.details import KNOWN_STATUSES
 from ragtune.job.model_check import APPEARS_WITHIN_S, require_model
 from ragtune.model import AsyncTunedModel
 from ragtune.monitor.events import EventReader, JobEvent
@@ -63,6 +64,7 @@ class AsyncJobMonitor:
         self._patience_s = patience_s
         self._pace = Pace()
         self._was_paused = False
+        self._said_unknown: set[str] = set()
 
     @property
     def job(self) -> AsyncFineTuneJob:
@@ -164,7 +166,22 @@ class AsyncJobMonitor:
                 "%s is paused; it goes on after job.resume(), until then there is only waiting", self._job.id
             )
         self._was_paused = paused
+        self._say_unknown(self._job.status)
         return asked_s
+
+    def _say_unknown(self, status: str) -> None:
+        """Say a state that nobody knows, once: were it an end, waiting would have none."""
+        if status in KNOWN_STATUSES or status in self._said_unknown:
+            return
+        self._said_unknown.add(status)
+        logger.warning(
+            "%s is %r, a state that ragtune does not know and takes for going on; if it is an end, say so: "
+            "rt.FineTuneJob.get(client, %r, dialect=Dialect(name=..., statuses={%r: 'succeeded'}, source=...))",
+            self._job.id,
+            status,
+            self._job.id,
+            status,
+        )
 
     async def _model(self, poller: Poller, bar: ProgressBar) -> AsyncTunedModel:
         """Return the finished job's model once the server answers to its name, or say what became of the job."""

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ragtune._api.fields import identity, object_of, objects, text
 from ragtune._api.times import moment
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class JobEvent:
     """Something that happened to a job.
 
     Attributes:
-        id: the server's name for it.
+        id: the server's name for it; where it gives none, one that is made of the event's content.
         created_at: when (UTC), None where the server does not say.
         level: info, warn or error.
         message: the server's words.
@@ -59,12 +60,12 @@ class JobEvent:
     def from_wire(cls, body: Json) -> JobEvent:
         """Read the server's event object."""
         return cls(
-            id=body["id"],
+            id=identity(body),
             created_at=moment(body.get("created_at")),
-            level=body.get("level"),
-            message=body.get("message") or "",
-            type=body.get("type"),
-            data=body.get("data") or {},
+            level=text(body.get("level")),
+            message=text(body.get("message")) or text(body.get("name")) or "",
+            type=text(body.get("type")),
+            data=object_of(body.get("data")),
         )
 
     def __str__(self) -> str:
@@ -115,16 +116,17 @@ class EventReader:
         async with aclosing(pages):
             async for page in pages:
                 stale += 1
-                for body in page.get("data") or ():
-                    if body["id"] in met:
+                for body in objects(page.get("data")):
+                    name = identity(body)
+                    if name in met:
                         continue
-                    met.add(body["id"])
+                    met.add(name)
                     stale = 0
-                    known = known + 1 if body["id"] in self._seen else 0
+                    known = known + 1 if name in self._seen else 0
                     if known == KNOWN_IN_A_ROW:
                         return list(fresh.values())
                     if not known:
-                        fresh[body["id"]] = JobEvent.from_wire(body)
+                        fresh[name] = JobEvent.from_wire(body)
                 if stale == STALE_PAGES:
                     break
         return list(fresh.values())

@@ -6,6 +6,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ragtune._api.fields import objects, text
 from ragtune.monitor.polling import Poller
 
 if TYPE_CHECKING:
@@ -71,9 +72,10 @@ class _Round:
         async with aclosing(self._api.pages("fine_tuning.jobs.list", timeout_s=timeout_s)) as pages:
             async for page in pages:
                 asked_s, read = page.poll_after_s, read + 1
-                for body in page.get("data") or ():
-                    if body.get("id") in missing:
-                        await missing.pop(body["id"]).saw(body)
+                for body in objects(page.get("data")):
+                    job = missing.pop(text(body.get("id")) or "", None)
+                    if job is not None:
+                        await job.saw(body)
                 # A further page is worth it while asking for each job would take more.
                 if len(missing) <= read:
                     break
