@@ -8,9 +8,9 @@ package: each names its source and its day, and says so.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from ragtune import limits
@@ -19,7 +19,7 @@ from ragtune.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DIALECTS", "Dialect", "dialect_named", "dialect_of"]
+__all__ = ["DIALECTS", "Dialect", "dialect_named", "dialect_of", "saved_dialect"]
 
 ALL_METHODS = frozenset({"supervised", "dpo", "reinforcement"})
 
@@ -94,6 +94,11 @@ class Dialect:
         """OpenAI's word for a status of this server; a word that nobody knows stays as it is."""
         own = {_letters(known): meant for known, meant in self.statuses.items()}
         return own.get(_letters(word)) or _WORDS.get(_letters(word)) or word
+
+    def saved(self) -> dict[str, Any]:
+        """Return it as JSON values, for a saved handle; `saved_dialect` reads them."""
+        values = asdict(self) | {"as_of": self.as_of.isoformat()}
+        return {key: sorted(value) if isinstance(value, frozenset) else value for key, value in values.items()}
 
 
 def _letters(word: str) -> str:
@@ -173,6 +178,25 @@ def dialect_of(base_url: str) -> Dialect:
         if any(fnmatchcase(host, pattern) for pattern in known.hosts):
             return known
     return GENERIC
+
+
+def saved_dialect(saved: Mapping[str, Any]) -> Dialect | None:
+    """Return the dialect that a saved handle was made with; None where it keeps none.
+
+    Raises:
+        SpecError: what is kept there is no dialect of this version.
+    """
+    kept = saved.get("dialect")
+    if kept is None:
+        return None
+    sets, tuples = ("methods", "needs_validation"), ("hosts",)
+    try:
+        values: dict[str, Any] = {key: frozenset(value) if key in sets else value for key, value in kept.items()}
+        values |= {key: tuple(values[key]) for key in tuples if key in values}
+        return Dialect(**values | {"as_of": dt.date.fromisoformat(kept["as_of"])})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        message = f"dialect: what was saved is no dialect of this version ({error}); say it with dialect="
+        raise SpecError(message) from error
 
 
 def dialect_named(name: str) -> Dialect:

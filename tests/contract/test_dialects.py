@@ -12,6 +12,8 @@ import ragtune as rt
 from ragtune.dialects import DIALECTS, Dialect, dialect_named, dialect_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ragtune._api import Api
 
 JOBS, FILES, JOB = ("POST", "/fine_tuning/jobs"), ("POST", "/files"), ("GET", "/fine_tuning/jobs/ftjob-1")
@@ -190,3 +192,40 @@ def test_a_word_that_nobody_knows_is_passed_on(server: Any, api: Api, wire: Any)
     server.on(*JOB, wire.job("ftjob-1", "pausing"))
     job = rt.FineTuneJob.get(api, "ftjob-1")
     assert (job.status, job.details.is_final) == ("pausing", False)
+
+
+@pytest.mark.parametrize("way", ["get", "load", "list", "table", "maintenance"])
+def test_a_dialect_can_be_said_wherever_a_job_is_come_back_to(
+    api: Api, server: Any, wire: Any, tmp_path: Path, way: str
+) -> None:
+    """`ripe` is a word that only this server uses."""
+    mine = replace(MINE, statuses={"ripe": "succeeded"})
+    server.on(*JOB, wire.job("ftjob-1", "ripe", fine_tuned_model="tuned"))
+    server.on("GET", "/fine_tuning/jobs", wire.page(wire.job("ftjob-1", "ripe", fine_tuned_model="tuned")))
+    rt.FineTuneJob.get(api, "ftjob-1", journal=None).save(tmp_path / "job.json")
+    ways = {
+        "get": lambda: rt.FineTuneJob.get(api, "ftjob-1", dialect=mine, journal=None),
+        "load": lambda: rt.FineTuneJob.load(api, tmp_path / "job.json", dialect=mine),
+        "list": lambda: rt.list_jobs(api, dialect=mine)[0],
+        "table": lambda: rt.JobMonitor.table(api, dialect=mine)[0],
+        "maintenance": lambda: rt.Maintenance(api, dialect=mine).job("ftjob-1"),
+    }
+    assert rt.JobMonitor(ways[way]()).wait(timeout_s=10).name == "tuned"
+    assert rt.TunedModel.latest(api, dialect=mine).name == "tuned"
+
+
+def test_a_saved_handle_keeps_its_dialect(api: Api, server: Any, wire: Any, tmp_path: Path) -> None:
+    mine = replace(MINE, statuses={"ripe": "succeeded"}, deletes_models=False)
+    server.on(*JOB, wire.job("ftjob-1", "ripe", fine_tuned_model="tuned"))
+    job = rt.FineTuneJob.get(api, "ftjob-1", dialect=mine, journal=None)
+    again = rt.FineTuneJob.load(api, job.save(tmp_path / "job.json"))
+    assert (again.status, again._state.api.dialect) == ("succeeded", mine)
+    model = rt.TunedModel(api, "tuned", system="", dialect=mine, journal=None)
+    assert rt.TunedModel.load(api, model.save(tmp_path / "model.json"))._model._api.dialect == mine
+
+
+def test_a_damaged_dialect_in_a_saved_job_is_told_in_words(api: Api, server: Any, tmp_path: Path) -> None:
+    path = rt.FineTuneJob.get(api, "ftjob-1", dialect=MINE, journal=None).save(tmp_path / "job.json")
+    path.write_text(path.read_text().replace('"as_of"', '"as_off"'))
+    with pytest.raises(rt.SpecError, match="say it with dialect="):
+        rt.FineTuneJob.load(api, path)

@@ -52,6 +52,11 @@ class Api:
             return self
         return Api(self.port, dialect_named(dialect) if isinstance(dialect, str) else dialect)
 
+    @property
+    def spoken(self) -> Json:
+        """What a saved handle keeps of the dialect: nothing where the address tells it anyhow."""
+        return {} if self.dialect == dialect_of(self.port.base_url) else {"dialect": self.dialect.saved()}
+
     def _understood(self, name: str, body: J) -> J:
         """Put OpenAI's word for a job's status into what a call answered: wherever a job is read, once."""
         if name.startswith("fine_tuning.jobs") and isinstance(body.get("status"), str):

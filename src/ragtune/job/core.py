@@ -186,10 +186,15 @@ class AsyncFineTuneJob:
 
     @classmethod
     async def get(
-        cls, client: openai.AsyncOpenAI | Api, job_id: str, *, journal: JournalArgument = USERS
+        cls,
+        client: openai.AsyncOpenAI | Api,
+        job_id: str,
+        *,
+        dialect: Dialect | str | None = None,
+        journal: JournalArgument = USERS,
     ) -> AsyncFineTuneJob:
         """Fetch a job by its id; see `FineTuneJob.get`."""
-        return cls(await fetch(asynchronous(client), job_id, journal=journal))
+        return cls(await fetch(asynchronous(client).speaking(dialect), job_id, journal=journal))
 
     @classmethod
     async def attach(
@@ -198,10 +203,11 @@ class AsyncFineTuneJob:
         run_id: int,
         *,
         job_id: str | None = None,
+        dialect: Dialect | str | None = None,
         journal: Journal | str | os.PathLike[str] = USERS,
     ) -> AsyncFineTuneJob:
         """Return the job of a run in the journal; see `FineTuneJob.attach`."""
-        return cls(await submit.attach(asynchronous(client), run_id, journal=journal, job_id=job_id))
+        return cls(await submit.attach(asynchronous(client).speaking(dialect), run_id, journal=journal, job_id=job_id))
 
     @classmethod
     async def list(
@@ -245,9 +251,11 @@ class AsyncFineTuneJob:
         return await self._state.save(path)
 
     @classmethod
-    async def load(cls, client: openai.AsyncOpenAI | Api, path: str | os.PathLike[str]) -> AsyncFineTuneJob:
+    async def load(
+        cls, client: openai.AsyncOpenAI | Api, path: str | os.PathLike[str], *, dialect: Dialect | str | None = None
+    ) -> AsyncFineTuneJob:
         """Fetch the job that was saved in `path`."""
-        return cls(await fetch_saved(asynchronous(client), path))
+        return cls(await fetch_saved(asynchronous(client), path, dialect=dialect))
 
     def __repr__(self) -> str:
         return self._state.described(type(self).__name__)
@@ -259,7 +267,8 @@ async def list_jobs(
     limit: int | None = 20,
     status: str | None = None,
     metadata: dict[str, str] | None = None,
+    dialect: Dialect | str | None = None,
 ) -> JobTable[AsyncFineTuneJob]:
     """List the account's jobs, newest first; see `ragtune.list_jobs`."""
-    found = await newest(asynchronous(client), limit=limit, status=status, metadata=metadata)
+    found = await newest(asynchronous(client).speaking(dialect), limit=limit, status=status, metadata=metadata)
     return JobTable(rows=tuple(map(AsyncFineTuneJob, found)))

@@ -240,9 +240,23 @@ class FineTuneJob:
         return cls(run(submit.create(api, dataset, spec, options)))
 
     @classmethod
-    def get(cls, client: openai.OpenAI | Api, job_id: str, *, journal: JournalArgument = USERS) -> FineTuneJob:
-        """Fetch a job by its id; when it has ended and the journal has it, what became of it is written there."""
-        return cls(run(fetch(synchronous(client), job_id, journal=journal)))
+    def get(
+        cls,
+        client: openai.OpenAI | Api,
+        job_id: str,
+        *,
+        dialect: Dialect | str | None = None,
+        journal: JournalArgument = USERS,
+    ) -> FineTuneJob:
+        """Fetch a job by its id; when it has ended and the journal has it, what became of it is written there.
+
+        Args:
+            client: an `openai.OpenAI`.
+            job_id: the server's name for the job.
+            dialect: as in `create`.
+            journal: as in `create`.
+        """
+        return cls(run(fetch(synchronous(client).speaking(dialect), job_id, journal=journal)))
 
     @classmethod
     def attach(
@@ -251,6 +265,7 @@ class FineTuneJob:
         run_id: int,
         *,
         job_id: str | None = None,
+        dialect: Dialect | str | None = None,
         journal: Journal | str | os.PathLike[str] = USERS,
     ) -> FineTuneJob:
         """Return the job of a run in the journal; of one whose answer was lost, find out which it is.
@@ -259,13 +274,14 @@ class FineTuneJob:
             client: a client for the account that the run belongs to.
             run_id: the run's number, as `rt.runs()` lists it.
             job_id: the job that it made, where only you can tell.
+            dialect: as in `create`.
             journal: the journal or its path; default: the user's.
 
         Raises:
             CreateUncertain: no job showed up yet, or several may be the one.
             JournalError: the run made no job, belongs to another account, or is not in the journal.
         """
-        return cls(run(submit.attach(synchronous(client), run_id, journal=journal, job_id=job_id)))
+        return cls(run(submit.attach(synchronous(client).speaking(dialect), run_id, journal=journal, job_id=job_id)))
 
     @classmethod
     def list(
@@ -309,13 +325,20 @@ class FineTuneJob:
         return run(self._state.save(path))
 
     @classmethod
-    def load(cls, client: openai.OpenAI | Api, path: str | os.PathLike[str]) -> FineTuneJob:
+    def load(
+        cls, client: openai.OpenAI | Api, path: str | os.PathLike[str], *, dialect: Dialect | str | None = None
+    ) -> FineTuneJob:
         """Fetch the job that was saved in `path`.
+
+        Args:
+            client: an `openai.OpenAI`.
+            path: the file.
+            dialect: as in `create`; default: the one that was saved with the job.
 
         Raises:
             RagtuneError: the file is missing or is no saved job.
         """
-        return cls(run(fetch_saved(synchronous(client), path)))
+        return cls(run(fetch_saved(synchronous(client), path, dialect=dialect)))
 
     def __repr__(self) -> str:
         return self._state.described(type(self).__name__)
@@ -327,6 +350,7 @@ def list_jobs(
     limit: int | None = 20,
     status: str | None = None,
     metadata: dict[str, str] | None = None,
+    dialect: Dialect | str | None = None,
 ) -> JobTable[FineTuneJob]:
     """List the account's jobs, newest first.
 
@@ -335,6 +359,7 @@ def list_jobs(
         limit: how many at most; None for all.
         status: only those in this status, for example `failed`.
         metadata: only those that carry these pairs.
+        dialect: as in `FineTuneJob.create`.
 
     Example:
         ```python
@@ -346,5 +371,5 @@ def list_jobs(
             #> 0
         ```
     """
-    found = run(newest(synchronous(client), limit=limit, status=status, metadata=metadata))
+    found = run(newest(synchronous(client).speaking(dialect), limit=limit, status=status, metadata=metadata))
     return JobTable(rows=tuple(map(FineTuneJob, found)))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ragtune._api import gather
 from ragtune._api.fields import text
 from ragtune._saved import read_saved, write_saved
+from ragtune.dialects import saved_dialect
 from ragtune.job.details import Checkpoint, JobDetails
 from ragtune.job.metadata import KEY
 from ragtune.journal import USERS
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from ragtune._api import Api
     from ragtune._api.calls import Json, LocalFile
+    from ragtune.dialects import Dialect
     from ragtune.journal import JournalArgument
 
 __all__ = ["JobState", "fetch", "fetch_saved", "newest"]
@@ -105,6 +107,7 @@ class JobState:
     async def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a small file that `fetch_saved` reads."""
         body = {"job_id": self.id, "model": self.details.model, "key": self.details.metadata.get(KEY)}
+        body |= self.api.spoken
         return await self.api.port.work(write_saved, path, "job", body)
 
     def described(self, face: str) -> str:
@@ -119,14 +122,14 @@ async def fetch(api: Api, job_id: str, *, journal: JournalArgument = USERS) -> J
     return state
 
 
-async def fetch_saved(api: Api, path: str | os.PathLike[str]) -> JobState:
-    """Read the job that was saved in `path`.
+async def fetch_saved(api: Api, path: str | os.PathLike[str], *, dialect: Dialect | str | None = None) -> JobState:
+    """Read the job that was saved in `path`, in the dialect that was saved with it unless another one is given.
 
     Raises:
         RagtuneError: the file is missing or is no saved job.
     """
     saved = await api.port.work(read_saved, path, "job")
-    return await fetch(api, saved["job_id"])
+    return await fetch(api.speaking(dialect or saved_dialect(saved)), saved["job_id"])
 
 
 async def newest(

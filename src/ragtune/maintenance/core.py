@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ragtune._api import Api
     from ragtune._api.calls import Json
+    from ragtune.dialects import Dialect
     from ragtune.job import JobTable
 
 
@@ -47,9 +48,11 @@ class AsyncMaintenance:
         ```
     """
 
-    def __init__(self, client: openai.AsyncOpenAI | Api, *, enabled: bool = False) -> None:
+    def __init__(
+        self, client: openai.AsyncOpenAI | Api, *, enabled: bool = False, dialect: Dialect | str | None = None
+    ) -> None:
         # Past the guard, for what changes nothing: plans, and the lists that they need.
-        self._open = asynchronous(client)
+        self._open = asynchronous(client).speaking(dialect)
         self._enabled = enabled
         self._api = self._open if enabled else self._open.over(GuardPort(self._open.port))
 

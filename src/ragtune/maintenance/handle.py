@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import openai
 
     from ragtune._api import Api
+    from ragtune.dialects import Dialect
     from ragtune.maintenance.tables import Deleted, FileTable, ModelTable
     from ragtune.monitor import JobEvent
     from ragtune.plan import Plan
@@ -24,6 +25,7 @@ class Maintenance:
     Args:
         client: an `openai.OpenAI`.
         enabled: whether writes go through; reads and plans always do.
+        dialect: name or `Dialect` of the server, as in `FineTuneJob.create`; default: by base URL.
 
     Example:
         ```python
@@ -42,8 +44,10 @@ class Maintenance:
         ```
     """
 
-    def __init__(self, client: openai.OpenAI | Api, *, enabled: bool = False) -> None:
-        self._maintenance = AsyncMaintenance(synchronous(client), enabled=enabled)
+    def __init__(
+        self, client: openai.OpenAI | Api, *, enabled: bool = False, dialect: Dialect | str | None = None
+    ) -> None:
+        self._maintenance = AsyncMaintenance(synchronous(client), enabled=enabled, dialect=dialect)
 
     def jobs(self, *, limit: int | None = 20, status: str | None = None) -> JobTable[FineTuneJob]:
         """List jobs, newest first.

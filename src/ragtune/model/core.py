@@ -11,6 +11,7 @@ from ragtune._api import asynchronous
 from ragtune._api.planning import PlanPort
 from ragtune._saved import read_saved, write_saved
 from ragtune._warn import warn
+from ragtune.dialects import saved_dialect
 from ragtune.errors import JournalError, ModelExpired, ModelNotReady, NoTunedModel
 from ragtune.job import JobDetails
 from ragtune.job.metadata import FINGERPRINT, SYSTEM, SYSTEM_TOO_LONG
@@ -67,9 +68,10 @@ class AsyncTunedModel:
         *,
         system: str | None = None,
         fingerprint: str | None = None,
+        dialect: Dialect | str | None = None,
         journal: JournalArgument = USERS,
     ) -> None:
-        self._api = asynchronous(client)
+        self._api = asynchronous(client).speaking(dialect)
         self._recorder = Recorder(journal, sealed=True)
         # The job that made it, once that is known.
         self._job_id: str | None = None
@@ -98,11 +100,11 @@ class AsyncTunedModel:
         return self._fingerprint
 
     @classmethod
-    async def latest(cls, client: openai.AsyncOpenAI | Api) -> AsyncTunedModel:
+    async def latest(cls, client: openai.AsyncOpenAI | Api, *, dialect: Dialect | str | None = None) -> AsyncTunedModel:
         """Return the newest tuned model; see `TunedModel.latest`."""
         import openai
 
-        api = asynchronous(client)
+        api = asynchronous(client).speaking(dialect)
         going_on: list[JobDetails] = []
         async with aclosing(api.jobs()) as jobs:
             async for body in jobs:
@@ -270,13 +272,16 @@ class AsyncTunedModel:
     async def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a small file that `load` reads."""
         body = {"name": self._name, "base": self.base, "system": await self.system(), "fingerprint": self._fingerprint}
-        return await self._api.port.work(write_saved, path, "model", body)
+        return await self._api.port.work(write_saved, path, "model", body | self._api.spoken)
 
     @classmethod
-    async def load(cls, client: openai.AsyncOpenAI | Api, path: str | os.PathLike[str]) -> AsyncTunedModel:
+    async def load(
+        cls, client: openai.AsyncOpenAI | Api, path: str | os.PathLike[str], *, dialect: Dialect | str | None = None
+    ) -> AsyncTunedModel:
         """Return the model that was saved in `path`."""
         api = asynchronous(client)
         saved = await api.port.work(read_saved, path, "model")
+        api = api.speaking(dialect or saved_dialect(saved))
         model = cls(api, saved["name"], system=saved["system"], fingerprint=saved["fingerprint"])
         model._learned = True
         return model

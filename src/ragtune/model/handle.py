@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import openai
 
     from ragtune._api.calls import Json
+    from ragtune.dialects import Dialect
     from ragtune.job import FineTuneJob
     from ragtune.journal import JournalArgument
     from ragtune.model.answer import Answer
@@ -34,6 +35,7 @@ class TunedModel:
         system: system prompt for every question, "" for none. Default: the one it was trained with, from the journal
             or its job's metadata; where neither tells, a warning says so once.
         fingerprint: fingerprint of the dataset it was trained on, if you know it.
+        dialect: name or `Dialect` of the server, as in `FineTuneJob.create`; default: by base URL.
         journal: a `Journal`, the path of one, or None for none; default: the user's.
 
     Raises:
@@ -59,10 +61,11 @@ class TunedModel:
         *,
         system: str | None = None,
         fingerprint: str | None = None,
+        dialect: Dialect | str | None = None,
         journal: JournalArgument = USERS,
     ) -> None:
         self._model = AsyncTunedModel(
-            synchronous(client), name, system=system, fingerprint=fingerprint, journal=journal
+            synchronous(client), name, system=system, fingerprint=fingerprint, dialect=dialect, journal=journal
         )
 
     @classmethod
@@ -88,14 +91,18 @@ class TunedModel:
         return self._model.fingerprint
 
     @classmethod
-    def latest(cls, client: openai.OpenAI | Api) -> TunedModel:
+    def latest(cls, client: openai.OpenAI | Api, *, dialect: Dialect | str | None = None) -> TunedModel:
         """Return the newest tuned model that is still on the account.
+
+        Args:
+            client: an `openai.OpenAI`.
+            dialect: as in `FineTuneJob.create`.
 
         Raises:
             ModelNotReady: there is none yet, and a job is going on.
             NoTunedModel: there is none.
         """
-        return cls._around(run(AsyncTunedModel.latest(synchronous(client))))
+        return cls._around(run(AsyncTunedModel.latest(synchronous(client), dialect=dialect)))
 
     @classmethod
     def from_job(cls, job: FineTuneJob) -> TunedModel:
@@ -223,13 +230,20 @@ class TunedModel:
         return run(self._model.save(path))
 
     @classmethod
-    def load(cls, client: openai.OpenAI | Api, path: str | os.PathLike[str]) -> TunedModel:
+    def load(
+        cls, client: openai.OpenAI | Api, path: str | os.PathLike[str], *, dialect: Dialect | str | None = None
+    ) -> TunedModel:
         """Return the model that was saved in `path`; the server is not asked.
+
+        Args:
+            client: an `openai.OpenAI`.
+            path: the file.
+            dialect: as in `FineTuneJob.create`; default: the one that was saved with the model.
 
         Raises:
             RagtuneError: the file is missing or is no saved model.
         """
-        return cls._around(run(AsyncTunedModel.load(synchronous(client), path)))
+        return cls._around(run(AsyncTunedModel.load(synchronous(client), path, dialect=dialect)))
 
     def __repr__(self) -> str:
         return repr(self._model).removeprefix("Async")

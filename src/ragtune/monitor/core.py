@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import openai
 
     from ragtune._api import Api
+    from ragtune.dialects import Dialect
     from ragtune.job import AsyncFineTuneJob, JobDetails, JobTable
     from ragtune.monitor.metrics import MetricRow, Metrics
 
@@ -126,10 +127,15 @@ class AsyncJobMonitor:
 
     @classmethod
     async def table(
-        cls, client: openai.AsyncOpenAI | Api, *, limit: int | None = 20, status: str | None = None
+        cls,
+        client: openai.AsyncOpenAI | Api,
+        *,
+        limit: int | None = 20,
+        status: str | None = None,
+        dialect: Dialect | str | None = None,
     ) -> JobTable[AsyncFineTuneJob]:
         """List the account's jobs as a table; see `JobMonitor.table`."""
-        return await list_jobs(client, limit=limit, status=status)
+        return await list_jobs(client, limit=limit, status=status, dialect=dialect)
 
     def _poller(self, timeout_s: float | None) -> Poller:
         return Poller(self._api, poll_s=self._poll_s, patience_s=self._patience_s, timeout_s=timeout_s, late=self._late)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import openai
 
     from ragtune._api import Api
+    from ragtune.dialects import Dialect
     from ragtune.job import FineTuneJob, JobTable
     from ragtune.monitor.events import JobEvent
     from ragtune.monitor.metrics import Metrics
@@ -127,10 +128,15 @@ class JobMonitor:
 
     @classmethod
     def table(
-        cls, client: openai.OpenAI | Api, *, limit: int | None = 20, status: str | None = None
+        cls,
+        client: openai.OpenAI | Api,
+        *,
+        limit: int | None = 20,
+        status: str | None = None,
+        dialect: Dialect | str | None = None,
     ) -> JobTable[FineTuneJob]:
         """List the account's jobs, newest first, as a table with `.to_pandas()`; the same as `list_jobs`."""
-        return list_jobs(client, limit=limit, status=status)
+        return list_jobs(client, limit=limit, status=status, dialect=dialect)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._job!r})"
