@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import queue
 import threading
 import time
@@ -99,6 +100,24 @@ def test_the_three_ends_of_a_job_are_told_and_signed(tmp_path: Path) -> None:
     }
     assert type(told[succeeded][1]).__name__ == "FineTuningJobSucceededWebhookEvent"
     assert receiver.messages.empty()
+
+
+def test_user_and_password_of_the_address_are_sent(tmp_path: Path) -> None:
+    """As HTTP basic authentication, percent signs decoded; the message is signed all the same."""
+    with receiving() as receiver:
+        url = receiver.url.replace("http://", "http://bob:s%40cret@")
+        with LocalBackend(tmp_path, trainer=trainer(), webhook=url) as backend, backend.client() as client:
+            client.fine_tuning.jobs.cancel(create(client).id)
+            body, headers = receiver.next()
+            SIGN.unwrap(body, headers, secret=backend.webhook_secret)
+    assert base64.b64decode(headers["authorization"].removeprefix("Basic ")) == b"bob:s@cret"
+
+
+def test_an_address_that_is_refused_does_not_show_its_password() -> None:
+    """The message may end up in a log."""
+    with pytest.raises(BackendError, match="is no http") as told:
+        webhook_sender.check_url("ftp://bob:secret@host/hook")
+    assert "secret" not in str(told.value)
 
 
 def test_a_message_that_was_tampered_with_is_not_accepted(tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ import hmac
 import http.client
 import json
 import logging
+import re
 import secrets
 import ssl
 import threading
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ragtune.errors import BackendError
 
@@ -59,7 +60,11 @@ def check_url(url: str) -> str:
     except ValueError:
         well = False
     if not well or not url.isascii() or not url.isprintable() or " " in url:
-        message = f"webhook {url!r}: is no http:// or https:// URL with a host, for example http://127.0.0.1:9000/hook"
+        # What stands before the host may be a password, and the message goes into logs.
+        shown = re.sub(r"//.*@", "//...@", url)
+        message = (
+            f"webhook {shown!r}: is no http:// or https:// URL with a host, for example http://127.0.0.1:9000/hook"
+        )
         raise BackendError(message)
     return url
 
@@ -73,7 +78,7 @@ class WebhookSender:
 
     Args:
         outbox: what is to be sent; it survives a restart.
-        url: where to.
+        url: where to; a user and password in it go as HTTP basic authentication.
         secret: with which the messages are signed.
     """
 
@@ -159,6 +164,9 @@ class WebhookSender:
 def _post(url: str, body: bytes, headers: dict[str, str]) -> int:
     parts = urlsplit(url)
     host = parts.hostname or ""
+    if parts.username is not None:
+        who = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        headers = {**headers, "authorization": "Basic " + base64.b64encode(who).decode()}
     connection: http.client.HTTPConnection
     if parts.scheme == "https":
         connection = http.client.HTTPSConnection(
