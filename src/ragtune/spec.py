@@ -6,8 +6,9 @@ The limits are OpenAI's, from `ragtune.limits`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from dataclasses import dataclass, field, fields
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from ragtune import limits
 from ragtune.dialects import GENERIC
@@ -20,8 +21,38 @@ if TYPE_CHECKING:
 
 __all__ = ["DPO", "Absolute", "Method", "Multiplier", "Reinforcement", "Supervised", "TuneSpec"]
 
+S = TypeVar("S")
 Auto = Literal["auto"]
 EFFORTS = ("default", "low", "medium", "high")
+
+
+def in_words(kind: type[S]) -> type[S]:
+    """Answer a setting without its name, or in the wrong place, with a sentence instead of Python's TypeError."""
+    plain = kind.__init__
+
+    @wraps(plain)
+    def init(self: S, *values: object, **settings: object) -> None:
+        names = [one.name for one in fields(kind) if one.init]  # type: ignore[arg-type]
+        if values:
+            way = f"{kind.__name__}({names[0]}={values[0]!r})" if names else f"{kind.__name__}()"
+            raise SpecError(f"{kind.__name__}({values[0]!r}): each setting goes by its name: {way}")
+        for name in settings:
+            if name not in names:
+                raise SpecError(f"{kind.__name__} has no {name}; {_place_of(name, settings[name], names)}")
+        if kind is TuneSpec and "model" not in settings:
+            raise SpecError("TuneSpec names no model; for example TuneSpec(model='gpt-4o-mini-2024-07-18')")
+        plain(self, **settings)
+
+    kind.__init__ = init  # type: ignore[method-assign, assignment]
+    return kind
+
+
+def _place_of(name: str, value: object, names: list[str]) -> str:
+    if "method" in names and any(one.name == name for one in fields(Supervised)):
+        return f"it is a setting of the method: TuneSpec(model=..., method=rt.Supervised({name}={value!r}))"
+    if name in ("model", "seed", "suffix", "metadata"):
+        return f"it is a setting of the job: rt.TuneSpec({name}={value!r}, method=...)"
+    return f"it has {', '.join(names)}"
 
 
 @dataclass(frozen=True)
@@ -70,6 +101,7 @@ class Absolute:
 LearningRate = Multiplier | Absolute | Auto
 
 
+@in_words
 @dataclass(frozen=True, kw_only=True)
 class Supervised:
     """Learn to answer as the examples do.
@@ -109,6 +141,7 @@ class Supervised:
         return _common(self)
 
 
+@in_words
 @dataclass(frozen=True, kw_only=True)
 class DPO:
     """Learn to prefer one answer over another (direct preference optimisation).
@@ -147,6 +180,7 @@ class DPO:
         return _common(self) | _set(beta=self.beta)
 
 
+@in_words
 @dataclass(frozen=True, kw_only=True)
 class Reinforcement:
     """Learn from the marks of a grader.
@@ -212,6 +246,7 @@ class Reinforcement:
 Method = Supervised | DPO | Reinforcement
 
 
+@in_words
 @dataclass(frozen=True, kw_only=True)
 class TuneSpec:
     """One fine-tuning job, apart from its data.

@@ -6,6 +6,8 @@ import datetime as dt
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragtune import catalog
@@ -19,7 +21,7 @@ from ragtune.journal import USERS, Run
 from ragtune.journal.budget import dollars
 from ragtune.journal.recorder import Recorder
 from ragtune.limits import MAX_METADATA_VALUE
-from ragtune.spec import check_metadata
+from ragtune.spec import TuneSpec, check_metadata
 
 if TYPE_CHECKING:
     from ragtune._api import Api
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from ragtune.dataset import Dataset
     from ragtune.dialects import Dialect
     from ragtune.journal import Budget, JournalArgument
-    from ragtune.spec import TuneSpec
 
 FORMATS = {"supervised": ("chat", "completion"), "dpo": ("preference",), "reinforcement": ("reinforcement",)}
 
@@ -89,6 +90,7 @@ async def prepare(
 
     What costs nothing to refuse comes first: the spec, then the data, then prices, and the server only at the end.
     """
+    _check_spec(spec)
     dialect = api.dialect
     request = spec.request(dialect)
     recorder = Recorder(options.journal, sealed=sealed)
@@ -122,6 +124,12 @@ async def prepare(
         recorder=recorder,
         options=options,
     )
+
+
+def _check_spec(spec: object) -> None:
+    if not isinstance(spec, TuneSpec):
+        example = f"rt.TuneSpec(model={spec!r})" if isinstance(spec, str) else "rt.TuneSpec(model=...)"
+        raise SpecError(f"spec: a {type(spec).__qualname__} says no model and method; pass {example}")
 
 
 def _run(api: Api, dataset: Dataset | None, spec: TuneSpec, key: str, cost: CostEstimate | None) -> Run:
@@ -161,8 +169,13 @@ async def _check_data(
 ) -> tuple[LocalFile | str, LocalFile | str | None]:
     """Return the files to train on, after the dataset passed its checks."""
     there = None if validation is None else _id_of(validation)
+    if isinstance(data, PathLike):
+        data = str(data)
     if isinstance(data, UploadedFile | str):
         return _id_of(data), there
+    if not hasattr(data, "format"):
+        what = f"a {type(data).__qualname__} is no data to train on"
+        raise SpecError(f"dataset: {what}; pass a Dataset, an UploadedFile, or the id of an uploaded file")
     if data.format not in FORMATS[spec.method.type]:
         raise SpecError(
             f"method: {spec.method.type} trains on {' or '.join(FORMATS[spec.method.type])} records, "
@@ -184,6 +197,8 @@ async def _check_data(
 
 def _id_of(file: UploadedFile | str) -> str:
     name = file.id if isinstance(file, UploadedFile) else file
+    if name and Path(name).is_dir():
+        raise SpecError(f"{name!r} is a folder, not the id of an uploaded file; pass rt.Dataset.load({name!r})")
     # Servers choose ids freely, so only what is certainly a path is refused: a forgotten upload.
     if not name or name.endswith(".jsonl") or "/" in name:
         raise SpecError(

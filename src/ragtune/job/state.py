@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ragtune.dialects import Dialect
     from ragtune.journal import JournalArgument
 
-__all__ = ["JobState", "fetch", "fetch_saved", "newest"]
+__all__ = ["JobState", "fetch", "fetch_saved", "newest", "state_of"]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -113,6 +113,26 @@ class JobState:
     def described(self, face: str) -> str:
         """Return the representation of a handle whose class is called `face`."""
         return f"{face}(id={self.id!r}, status={self.details.status!r}, model={self.details.model!r})"
+
+
+def state_of(job: object, wants: str) -> JobState:
+    """Return what lies beneath a job's handle.
+
+    Args:
+        job: what a caller gave as the job.
+        wants: what it was given to, for example `JobMonitor`.
+
+    Raises:
+        TypeError: it is no handle, for example a job's id.
+    """
+    state = getattr(job, "_state", None)
+    if isinstance(state, JobState):
+        return state
+    way = f"; rt.FineTuneJob.get(client, {job!r}) makes one" if isinstance(job, str) else ""
+    # The type only of what is no text: a stranger's repr may hold a key.
+    shown = repr(job) if isinstance(job, str) else type(job).__qualname__
+    message = f"{wants} takes a job's handle, not {shown}{way}"
+    raise TypeError(message)
 
 
 async def fetch(api: Api, job_id: str, *, journal: JournalArgument = USERS) -> JobState:

@@ -16,7 +16,7 @@ from ragtune.errors import JournalError, ModelExpired, ModelNotReady, NoTunedMod
 from ragtune.job import JobDetails
 from ragtune.job.metadata import FINGERPRINT, SYSTEM, SYSTEM_TOO_LONG
 from ragtune.job.model_check import require_model
-from ragtune.job.state import JobState
+from ragtune.job.state import JobState, state_of
 from ragtune.journal import USERS
 from ragtune.journal.recorder import Recorder
 from ragtune.model.answer import Answer
@@ -144,7 +144,7 @@ class AsyncTunedModel:
     @classmethod
     async def from_job(cls, job: AsyncFineTuneJob) -> AsyncTunedModel:
         """Return the model that a job made; see `TunedModel.from_job`."""
-        return await cls._from_state(job._state)
+        return await cls._from_state(state_of(job, "AsyncTunedModel.from_job"))
 
     @classmethod
     async def _from_state(cls, state: JobState) -> AsyncTunedModel:
@@ -198,6 +198,7 @@ class AsyncTunedModel:
         **parameters: object,
     ) -> Answer | Plan:
         """Ask one question; see `TunedModel.ask`."""
+        _check_question(prompt)
         if dry_run and system is None:
             # A plan sends nothing, so the account is not asked for the prompt either.
             system = self._system or ""
@@ -221,6 +222,9 @@ class AsyncTunedModel:
         **parameters: object,
     ) -> list[Answer | Exception]:
         """Ask several questions at a time; see `TunedModel.ask_many`."""
+        if isinstance(prompts, str):
+            message = f"ask_many takes a list of questions, not {prompts[:40]!r}; one goes to ask(prompt)"
+            raise TypeError(message)
         if concurrency < 1:
             message = f"concurrency: {concurrency!r} questions at a time cannot be; it must be at least 1"
             raise ValueError(message)
@@ -243,6 +247,9 @@ class AsyncTunedModel:
 
     async def chat(self, messages: Sequence[Json], **parameters: object) -> Answer:
         """Ask with messages of your own; see `TunedModel.chat`."""
+        if isinstance(messages, str | dict):
+            message = "chat takes a list of messages, each with role and content; one question goes to ask(prompt)"
+            raise TypeError(message)
         await self._before_use()
         return Answer.from_wire(await self._api.chat(self._request(messages=list(messages), **parameters)))
 
@@ -250,6 +257,8 @@ class AsyncTunedModel:
         self, prompt: str, *, system: str | None = None, temperature: float | None = 0.0, **parameters: object
     ) -> AsyncAnswerStream:
         """Ask one question and get the answer in pieces; see `TunedModel.stream`."""
+
+        _check_question(prompt)
 
         async def request() -> Json:
             await self._before_use()
@@ -262,6 +271,7 @@ class AsyncTunedModel:
 
     async def complete(self, prompt: str, **parameters: object) -> Answer:
         """Let the model go on with a text; see `TunedModel.complete`."""
+        _check_question(prompt)
         await self._before_use()
         return Answer.from_wire(await self._api.complete(self._request(prompt=prompt, **parameters)))
 
@@ -294,6 +304,7 @@ class AsyncTunedModel:
 
     async def _messages(self, prompt: str, system: str | None) -> list[Json]:
         text = await self.system() if system is None else system
+        _check_question(prompt)
         question = {"role": "user", "content": prompt}
         return [{"role": "system", "content": text}, question] if text else [question]
 
@@ -344,6 +355,13 @@ class AsyncTunedModel:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r})"
+
+
+def _check_question(prompt: object) -> None:
+    if not isinstance(prompt, str):
+        way = "messages go to chat(messages), several questions to ask_many(prompts)"
+        message = f"one question is a text, not a {type(prompt).__qualname__}; {way}"
+        raise TypeError(message)
 
 
 def _checked_name(name: str) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from ragtune._api import Api, synchronous
 from ragtune._sync import run
+from ragtune.job.state import state_of
 from ragtune.journal import USERS
 from ragtune.model.core import AsyncTunedModel
 from ragtune.model.stream import AnswerStream
@@ -112,7 +113,7 @@ class TunedModel:
             ModelNotReady: the job has not succeeded, or its model does not answer to its name yet.
             NoTunedModel: the model was deleted since.
         """
-        return cls._around(run(AsyncTunedModel._from_state(job._state)))
+        return cls._around(run(AsyncTunedModel._from_state(state_of(job, "TunedModel.from_job"))))
 
     def system(self) -> str | None:
         """Return the system prompt that goes with each question; the account is asked for it the first time."""

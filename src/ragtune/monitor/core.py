@@ -10,6 +10,7 @@ from ragtune.errors import JobCancelled, JobFailed, RagtuneError
 from ragtune.job.core import list_jobs
 from ragtune.job.details import KNOWN_STATUSES
 from ragtune.job.model_check import APPEARS_WITHIN_S, require_model
+from ragtune.job.state import state_of
 from ragtune.model import AsyncTunedModel
 from ragtune.monitor.events import EventReader, JobEvent
 from ragtune.monitor.locate import blame, excerpt
@@ -59,7 +60,7 @@ class AsyncJobMonitor:
 
     def __init__(self, job: AsyncFineTuneJob, *, poll_s: float = 20.0, patience_s: float = 300.0) -> None:
         self._job = job
-        self._state = job._state
+        self._state = state_of(job, type(self).__name__)
         self._api: Api = self._state.api
         self._poll_s = poll_s
         self._patience_s = patience_s

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ragtune._sync import iterate, run
 from ragtune.errors import JobFailed
 from ragtune.job import AsyncFineTuneJob, list_jobs
+from ragtune.job.state import state_of
 from ragtune.model import TunedModel
 from ragtune.monitor.core import AsyncJobMonitor
 from ragtune.monitor.many import follow_many
@@ -51,7 +52,9 @@ class JobMonitor:
 
     def __init__(self, job: FineTuneJob, *, poll_s: float = 20.0, patience_s: float = 300.0) -> None:
         self._job = job
-        self._monitor = AsyncJobMonitor(AsyncFineTuneJob(job._state), poll_s=poll_s, patience_s=patience_s)
+        self._monitor = AsyncJobMonitor(
+            AsyncFineTuneJob(state_of(job, "JobMonitor")), poll_s=poll_s, patience_s=patience_s
+        )
 
     @property
     def job(self) -> FineTuneJob:
@@ -174,7 +177,7 @@ def watch_many(
             #> 3 {'succeeded'}
         ```
     """
-    faces = {job.id: job for job in jobs}
+    faces = {state_of(job, "watch_many").id: job for job in jobs}
     states = [job._state for job in faces.values()]
     for job in iterate(follow_many(states, timeout_s=timeout_s, poll_s=poll_s, patience_s=patience_s)):
         yield faces[job.id]

@@ -1,0 +1,80 @@
+"""Slips that everybody makes once: a sentence says the right call, before anything is sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import ragtune as rt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ragtune._api import Api
+
+untyped: Any = rt
+SPEC = rt.TuneSpec(model="base")
+
+
+@pytest.mark.parametrize(
+    ("slip", "words"),
+    [
+        (lambda: untyped.TuneSpec(n_epochs=3), r"TuneSpec\(model=..., method=rt.Supervised\(n_epochs=3\)\)"),
+        (lambda: untyped.TuneSpec("base"), r"TuneSpec\(model='base'\)"),
+        (lambda: untyped.TuneSpec(), "names no model"),
+        (lambda: untyped.TuneSpec(model="base", epochs=3), "TuneSpec has no epochs; it has model, method"),
+        (lambda: untyped.Supervised(3), r"Supervised\(n_epochs=3\)"),
+        (lambda: untyped.Supervised(seed=3), r"rt.TuneSpec\(seed=3, method=...\)"),
+        (lambda: untyped.DPO(lr=0.1), "DPO has no lr; it has"),
+    ],
+)
+def test_a_spec_says_where_a_setting_belongs(slip: Any, words: str) -> None:
+    with pytest.raises(rt.SpecError, match=words):
+        slip()
+
+
+@pytest.mark.parametrize(
+    ("slip", "words"),
+    [
+        (lambda api: untyped.JobMonitor("ftjob-1"), r"rt.FineTuneJob.get\(client, 'ftjob-1'\)"),
+        (lambda api: untyped.JobMonitor(None), "takes a job's handle, not NoneType"),
+        (lambda api: list(untyped.watch_many(["ftjob-1"])), "watch_many takes a job's handle, not 'ftjob-1'"),
+        (lambda api: untyped.TunedModel.from_job("ftjob-1"), "from_job takes a job's handle"),
+        (lambda api: model(api).ask([{"role": "user", "content": "x"}]), r"messages go to chat\(messages\)"),
+        (lambda api: model(api).ask(["x"], dry_run=True), "one question is a text, not a list"),
+        (lambda api: model(api).stream(None), "one question is a text, not a NoneType"),
+        (lambda api: model(api).complete(["x"]), "one question is a text, not a list"),
+        (lambda api: model(api).chat("x"), r"one question goes to ask\(prompt\)"),
+        (lambda api: model(api).ask_many("x"), r"ask_many takes a list of questions, not 'x'"),
+    ],
+)
+def test_a_call_says_what_it_takes(api: Api, stub: Any, slip: Callable[[Any], object], words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        slip(api)
+    assert not stub.requests
+
+
+def test_a_folder_in_place_of_a_dataset_is_told_how_to_load_it(api: Api, stub: Any, dataset: rt.Dataset) -> None:
+    folder = Path(str(dataset.train.path)).parent
+    for given in (str(folder), folder):
+        with pytest.raises(rt.SpecError, match=r"is a folder, not the id of an uploaded file; pass rt\.Dataset\.load"):
+            create(api, given, SPEC)
+    with pytest.raises(rt.SpecError, match="a list is no data to train on"):
+        create(api, [{"messages": []}], SPEC)
+    assert not stub.requests
+
+
+def test_a_models_name_in_place_of_a_spec_is_told_the_spec(api: Api, stub: Any, dataset: rt.Dataset) -> None:
+    with pytest.raises(rt.SpecError, match=r"pass rt.TuneSpec\(model='base'\)"):
+        create(api, dataset, "base")
+    assert not stub.requests
+
+
+def create(api: Any, data: Any, spec: Any) -> object:
+    return rt.FineTuneJob.create(api, data, spec, journal=None)
+
+
+def model(api: Any) -> Any:
+    return rt.TunedModel(api, "m", system="", journal=None)
