@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import openai
 import pytest
 
 from ragtune.local import LocalBackend
-from tests.local.kit import trainer, until
+from ragtune.modelling.bases import resolve_base
+from tests.local.kit import create, trainer, until, wait_for
 
 Ask = Callable[..., Any]
 
@@ -347,4 +349,46 @@ def test_a_base_whose_weights_are_not_here_is_not_found(tmp_path: Path) -> None:
         folder.rmdir()
         with pytest.raises(openai.NotFoundError) as caught:
             client.completions.create(model="mine", prompt="x")
+    assert caught.value.code == "model_not_found"
+    assert str(tmp_path) not in caught.value.message
+
+
+def test_a_folder_in_the_working_directory_never_stands_in_for_a_base(
+    chat: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny-random").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with LocalBackend(tmp_path / "backend", threads=1) as backend, backend.client(max_retries=0) as client:
+        asked: dict[str, Any] = {"model": "tiny-random", "messages": [{"role": "user", "content": "hi"}]}
+        answer = client.chat.completions.create(**asked, max_tokens=2, temperature=0)
+    assert answer.choices[0].message.content == text_of(chat(messages=asked["messages"], max_tokens=2))
+
+
+def test_a_relative_folder_stays_the_one_that_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(resolve_base("tiny-random"), tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    backend = LocalBackend("backend", threads=1, bases={"mine": "mine"})
+    monkeypatch.chdir("/")
+    with backend, backend.client(max_retries=0) as client:
+        assert client.completions.create(model="mine", prompt="x", max_tokens=1).usage
+
+
+def test_a_model_that_is_deleted_before_its_turn_is_not_found(tmp_path: Path) -> None:
+    """The scripted trainer's adapter cannot be loaded; while the model is known that is the server's own fault."""
+    with LocalBackend(tmp_path, trainer=trainer(), threads=1) as backend, backend.client(max_retries=0) as client:
+        name = wait_for(client, create(client).id, "succeeded").fine_tuned_model
+        with pytest.raises(openai.InternalServerError) as fault:
+            client.completions.create(model=name, prompt="x")
+        assert str(tmp_path) not in fault.value.message
+        own = backend._running.services
+        inference = own.inference
+        submit = inference.submit
+
+        def delete_first(request: Any) -> Any:
+            own.store.models.delete(name)
+            return submit(request)
+
+        inference.submit = delete_first  # type: ignore[method-assign]
+        with pytest.raises(openai.NotFoundError) as caught:
+            client.completions.create(model=name, prompt="x")
     assert caught.value.code == "model_not_found"

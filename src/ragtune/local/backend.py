@@ -14,7 +14,7 @@ from ragtune.local.embedded_server import EmbeddedServer, JobsPart
 from ragtune.local.engine.memory import memory_bytes
 from ragtune.local.http.limits import LOOPBACK
 from ragtune.local.inference import AnsweringEngine, Inference
-from ragtune.local.models.registry import BaseModels
+from ragtune.local.models.registry import BaseModels, located
 from ragtune.local.runner.queue import Queue
 from ragtune.local.webhook_sender import check_url
 from ragtune.modelling.hardware import check_wish, usable_cores
@@ -115,7 +115,7 @@ class LocalBackend(EmbeddedServer):
         if memory is not None and engine is not None:
             raise BackendError("memory=: an engine of your own keeps its own account; give one of memory= and engine=")
         self._bases = BaseModels(
-            extra=dict(bases or {}),
+            extra={name: located(place) for name, place in (bases or {}).items()},
             aliases=dict(aliases or {}),
             cache_dir=None if cache_dir is None else Path(cache_dir),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from ragtune.modelling.hardware import Device, Dtype
 
 __all__ = ["AnsweringEngine", "Inference"]
+
+logger = logging.getLogger("ragtune")
 
 MAX_OPEN_CHOICES = 512
 """Most answers that are waited for at the same time; a request beyond them is told to come back."""
@@ -97,7 +100,12 @@ class Inference:
         try:
             return self._bases.folder(model.base)
         except BackendError as error:
-            raise model_not_found(model.name, hint=f" ({error})") from error
+            if model.base not in self._bases.extra:
+                raise model_not_found(model.name, hint=f" ({error})") from error
+            # Where the owner's own folders are is not for those who ask.
+            logger.warning("model %s: %s", model.name, error)
+            hint = " (The weights of its base cannot be read; the server's log says why.)"
+            raise model_not_found(model.name, hint=hint) from error
 
     def submit(self, request: GenerateRequest) -> Generation:
         """Ask a model; returns at once.
@@ -150,6 +158,9 @@ def refusal(error: Exception, *, param: str = "messages") -> ApiError:
     if isinstance(error, EngineClosedError):
         return overloaded("The server is stopping.")
     if isinstance(error, BackendError):
-        return ApiError(500, f"{error}.", type="server_error", code="server_error")
+        # It may hold paths of this machine, which are for its owner alone.
+        logger.error("answering failed: %s", error)
+        message = "The model could not answer; the server's log says why."
+        return ApiError(500, message, type="server_error", code="server_error")
     # What is left comes from the chat template, which cannot render every conversation.
     return invalid(f"The model's chat template refuses these messages: {error}.", param=param, code="invalid_value")

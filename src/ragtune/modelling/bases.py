@@ -1,7 +1,7 @@
 """Base models: from a name to a folder with config, tokenizer and safetensors.
 
-A name is one of `BASES`, a folder, or a Hugging Face Hub id. No code of a model's own is ever run, and no pickled
-weights are ever read.
+A name is one of `BASES` or a Hugging Face Hub id; a folder is given as a path. No code of a model's own is ever
+run, and no pickled weights are ever read.
 """
 
 from __future__ import annotations
@@ -125,20 +125,22 @@ def find_base(name: str, *, cache_dir: str | Path | None = None) -> Path | None:
     return target if target.is_dir() else None
 
 
-def resolve_base(name: str, *, cache_dir: str | Path | None = None) -> Path:
+def resolve_base(name: str | Path, *, cache_dir: str | Path | None = None) -> Path:
     """Find the folder of a base model.
 
-    Looked for in this order: a folder of that path; the cache of this package; the Hugging Face cache; the Hugging Face
-    Hub (ids that are not in `BASES` only). `tiny-random` is built on its first use, in about a second.
+    A name is never looked up in the working directory: whoever may write there would choose the weights. It is looked
+    for in the cache of this package, the Hugging Face cache, and the Hugging Face Hub (ids that are not in `BASES`
+    only).
+    `tiny-random` is built on its first use, in about a second.
 
     Args:
-        name: a name in `BASES`, the path of a folder, or a Hub id such as `Qwen/Qwen3-0.6B`.
+        name: a name in `BASES`, a Hub id such as `Qwen/Qwen3-0.6B`, or a folder: a `Path`, or an absolute path as text.
         cache_dir: folder of converted bases; `default_cache_dir()` when None.
 
     Raises:
         BackendError: the model is not on this machine and cannot be had; the message says how to get it.
     """
-    if Path(name).is_dir():
+    if isinstance(name, Path) or Path(name).is_absolute():
         return _checked_folder(Path(name))
     base = BASES.get(name)
     if base is None:
@@ -248,8 +250,9 @@ def _from_hub(hub_id: str) -> Path:
         found = Path(snapshot_download(hub_id, allow_patterns=list(_HUB_FILES)))
     except (OSError, ValueError, HfHubHTTPError) as error:
         message = (
-            f"{hub_id!r} is neither a folder, nor one of {', '.join(sorted(BASES))}, nor could it be had from the "
-            f"Hugging Face Hub ({type(error).__name__}); give the folder of a model, or connect to the network"
+            f"{hub_id!r} is neither the absolute path of a folder, nor one of {', '.join(sorted(BASES))}, nor could it "
+            f"be had from the Hugging Face Hub ({type(error).__name__}); give the folder of a model, or connect to the "
+            "network"
         )
         raise BackendError(message) from error
     return _checked_folder(found)

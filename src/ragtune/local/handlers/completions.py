@@ -83,7 +83,7 @@ async def _answer(
     param: str,
 ) -> Response:
     """Ask the model once per prompt and send what it says, whole or as it comes."""
-    waiting = _Waiting(request, n=asked.choices, param=param)
+    waiting = _Waiting(request, model, n=asked.choices, param=param)
     with ExitStack() as cleanup:
         cleanup.enter_context(own.inference.place(asked.prompts * asked.choices))
         cleanup.callback(_count, own.store, model.name, waiting.generations)
@@ -114,10 +114,11 @@ def _count(store: Store, model: str, generations: Sequence[Generation]) -> None:
 class _Waiting:
     """Waits for what some generations write, and gives them up when the client is gone."""
 
-    def __init__(self, request: Request, *, n: int, param: str) -> None:
+    def __init__(self, request: Request, model: ServedModel, *, n: int, param: str) -> None:
         self.n = n
         self.generations: list[Generation] = []
         self._request = request
+        self._model = model
         self._param = param
 
     async def pieces(self) -> AsyncIterator[tuple[int, GeneratedPiece]]:
@@ -159,7 +160,15 @@ class _Waiting:
         try:
             return list(generation.ready())
         except Exception as error:
-            raise refusal(error, param=self._param) from error
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: Exception) -> ApiError:
+        own, name = services(self._request), self._model.name
+        said = refusal(error, param=self._param)
+        # A model that was deleted before its turn came fails in the engine, and is as unknown as a moment later.
+        if said.status == 500 and find_model(name, bases=own.bases, store=own.store) is None:
+            return model_not_found(name, deleted_at=own.store.models.deleted_at(name))
+        return said
 
     async def _give_up_when_gone(self) -> None:
         # The body has been read, so the only message that can still come says that the client is gone.

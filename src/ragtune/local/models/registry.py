@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ragtune.local.store import Store
 
-__all__ = ["BaseModels", "ServedModel", "find_model"]
+__all__ = ["BaseModels", "ServedModel", "find_model", "located"]
 
 # As the Hub names models: an owner, rarely none, and a name.
 _HUB_ID = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*")
@@ -78,7 +78,18 @@ class BaseModels:
         """
         from ragtune.modelling.bases import resolve_base
 
-        return resolve_base(str(self.extra.get(base, base)), cache_dir=self.cache_dir)
+        return resolve_base(self.extra.get(base, base), cache_dir=self.cache_dir)
+
+
+def located(place: str | Path) -> str | Path:
+    """Where the owner says that a base is: a folder as an absolute path, since the program may change its directory.
+
+    A name that ragtune knows means the base of that name, whatever lies in the working directory.
+    """
+    from ragtune.modelling.bases import BASES
+
+    known = isinstance(place, str) and place in BASES
+    return Path(place).resolve() if not known and Path(place).is_dir() else place
 
 
 @dataclass(frozen=True, kw_only=True)
