@@ -211,6 +211,30 @@ def test_uploads_beyond_the_places_are_told_to_come_back(backend: LocalBackend) 
         assert ask(backend, request + whole)[0] == 200
 
 
+def test_many_small_bodies_that_are_half_sent_keep_nobody_waiting(backend: LocalBackend) -> None:
+    with ExitStack() as held:
+        for _ in range(100):
+            sender = held.enter_context(connection(backend))
+            sender.sendall(head(backend, "POST /v1/uploads", content_length=100) + b"{")
+        time.sleep(0.3)
+        assert ask(backend, head(backend, "POST /v1/uploads", content_length=2) + b"{}")[0] == 400
+
+
+def test_large_bodies_beyond_the_places_wait_a_moment_and_are_then_told_to_come_back(backend: LocalBackend) -> None:
+    request = head(backend, "POST /v1/uploads", content_length=100_000)
+    with ExitStack() as held:
+        senders = [held.enter_context(connection(backend)) for _ in range(64)]
+        for sender in senders:
+            sender.sendall(request + b" " * 99_999)
+        time.sleep(0.5)
+        assert ask(backend, request + b" " * 100_000)[0] == 503
+        waits = held.enter_context(connection(backend))
+        waits.sendall(request + b" " * 100_000)
+        time.sleep(0.3)
+        senders[0].sendall(b" ")
+        assert answer(waits)[0] == 400  # no JSON, but it was read
+
+
 @pytest.mark.parametrize("size", [20_000, 200_000, 1_000_000])
 def test_huge_headers_are_refused(backend: LocalBackend, client: openai.OpenAI, size: int) -> None:
     """In one header or in many."""

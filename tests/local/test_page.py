@@ -64,9 +64,9 @@ def test_a_browser_without_the_key_is_sent_to_the_form_and_back(backend: LocalBa
 
 
 def test_a_session_ends_when_the_browser_logs_out(browser: httpx.Client) -> None:
-    cookie = browser.cookies["ragtune_session"]
+    name, cookie = next(iter(browser.cookies.items()))
     browser.post("/logout", headers={"origin": str(browser.base_url).rstrip("/")})
-    assert browser.get("/", headers={"cookie": f"ragtune_session={cookie}"}).status_code == 303
+    assert browser.get("/", headers={"cookie": f"{name}={cookie}"}).status_code == 303
 
 
 def test_the_cookie_is_out_of_reach_for_scripts_and_for_other_sites(
@@ -76,6 +76,27 @@ def test_the_cookie_is_out_of_reach_for_scripts_and_for_other_sites(
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
     assert backend.api_key.lower() not in cookie
+
+
+@pytest.mark.parametrize("others", ["_ga=GA1.1", 'ui={"theme":"dark"}', "name=Ada L", "flag", "ragtune_session="])
+def test_cookies_of_other_programs_on_this_host_keep_nobody_out(
+    stranger: httpx.Client, backend: LocalBackend, others: str
+) -> None:
+    own = log_in(stranger, backend.api_key).headers["set-cookie"].partition(";")[0]
+    stranger.cookies.clear()
+    for cookie in (f"{others}; {own}", f"{own}; {others}"):
+        assert stranger.get("/", headers={"cookie": cookie}).status_code == 200
+
+
+def test_two_servers_on_one_host_have_a_session_each(
+    browser: httpx.Client, backend: LocalBackend, tmp_path: Path
+) -> None:
+    with ScriptedBackend(tmp_path / "second", models=["tiny-random"]) as second:
+        place = second.base_url.removesuffix("/v1")
+        form = {"key": second.api_key}
+        assert browser.post(f"{place}/login", data=form, headers={"origin": place}).status_code == 303
+        assert browser.get(f"{place}/").status_code == 200
+        assert browser.get("/").status_code == 200
 
 
 @pytest.mark.parametrize("headers", [{}, {"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}])

@@ -31,7 +31,7 @@ class Services:
         bases: the base models that are served.
         inference: asks models.
         uploading: slots for files and parts that are being received.
-        reading: slots for JSON bodies that are being read.
+        reading: slots for large JSON bodies that are being read.
         sessions: the browsers that have shown the key.
     """
 
@@ -41,7 +41,7 @@ class Services:
     bases: BaseModels
     inference: Inference
     uploading: Slots = field(default_factory=lambda: Slots(16, "uploads"))
-    reading: Slots = field(default_factory=lambda: Slots(64, "JSON bodies"))
+    reading: Slots = field(default_factory=lambda: Slots(64, "large JSON bodies"))
     sessions: Sessions
 
 

@@ -6,7 +6,6 @@ import hashlib
 import secrets
 import threading
 import time
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["COOKIE", "Sessions"]
 
 COOKIE = "ragtune_session"
+"""How the names of session cookies end; before it stands the server's port, since cookies know none."""
 SESSION_S = 12 * 3600
 """How long a session lasts; a restart of the server ends it too."""
 
@@ -67,9 +67,9 @@ class Sessions:
     def admits(self, scope: Scope) -> bool:
         """Whether a request comes from one of the server's own pages in a browser that has shown the key."""
         headers = dict(scope["headers"])
-        token = token_of(headers.get(b"cookie", b"").decode("latin-1"))
+        tokens = tokens_of(headers.get(b"cookie", b"").decode("latin-1"))
         with self._lock:
-            until = self._sessions.get(_digest(token), 0.0) if token else 0.0
+            until = max((self._sessions.get(_digest(token), 0.0) for token in tokens), default=0.0)
         if until <= time.monotonic():
             return False
         return scope["method"] in ("GET", "HEAD") or same_origin(scope)
@@ -107,13 +107,18 @@ def same_origin(scope: Scope) -> bool:
     return headers.get(b"sec-fetch-site") == b"same-origin"
 
 
-def token_of(cookie: str) -> str:
-    """The session's token in a `Cookie` header, empty when there is none."""
-    try:
-        morsel = SimpleCookie(cookie).get(COOKIE)
-    except CookieError:
-        return ""
-    return "" if morsel is None else morsel.value
+def cookie_name(scope: Scope) -> str:
+    """What the cookie of this server's sessions is called: servers on other ports of the host have their own."""
+    return f"{scope['server'][1]}_{COOKIE}"
+
+
+def tokens_of(cookie: str) -> list[str]:
+    """The tokens in a `Cookie` header: of this server, and of others on this host, which open nothing here.
+
+    Browsers send the cookies of every program on the host; what these hold is looked at by nobody.
+    """
+    pairs = (pair.partition("=") for pair in cookie.split(";"))
+    return [value.strip() for name, _, value in pairs if name.strip().endswith(COOKIE)]
 
 
 def _digest(token: str) -> str:

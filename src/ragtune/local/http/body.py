@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, TypeVar
 
 import orjson
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["limit_of", "parse", "query"]
 
 MAX_JSON_BYTES = 8 * 1024 * 1024
+_SMALL_BYTES = 64 * 1024  # of as many connections as are served, these fit into memory at once
 _Body = TypeVar("_Body", bound=BaseModel)
 
 
@@ -29,15 +31,18 @@ async def parse(request: Request, kind: type[_Body], *, slots: Slots) -> _Body:
     Args:
         request: the request, whose body was not read yet.
         kind: what the body must be.
-        slots: how many bodies are read at the same time.
+        slots: how many large bodies are read at the same time.
 
     Raises:
         ApiError: too large, too slow, no JSON, or not what the type says; names the parameter.
     """
-    with slots.one():
-        body = bytearray()
+    body, large = bytearray(), False
+    async with AsyncExitStack() as held:
         async for chunk in request.stream():
             body += chunk
+            if len(body) > _SMALL_BYTES and not large:
+                large = True
+                await held.enter_async_context(slots.soon())
             if len(body) > MAX_JSON_BYTES:
                 message = f"The request body is larger than {MAX_JSON_BYTES} bytes; send files through /v1/files."
                 raise ApiError(413, message, code="request_too_large")

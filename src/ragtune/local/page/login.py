@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 
 from starlette.responses import RedirectResponse
 
-from ragtune.local.auth.sessions import COOKIE, SESSION_S, safe_next, same_origin, token_of
+from ragtune.local.auth.sessions import SESSION_S, cookie_name, safe_next, same_origin, tokens_of
 from ragtune.local.page.rendering import render
 from ragtune.local.services import services
 
@@ -33,15 +33,17 @@ async def enter(request: Request) -> Response:
     if not same_origin(request.scope) or not own.account.admits(key):
         return render(request, "login.html", status=401, next=target, wrong=True)
     answer = RedirectResponse(target, status_code=303)
-    answer.set_cookie(COOKIE, own.sessions.open(), max_age=SESSION_S, httponly=True, samesite="strict")
+    name = cookie_name(request.scope)
+    answer.set_cookie(name, own.sessions.open(), max_age=SESSION_S, httponly=True, samesite="strict")
     return answer
 
 
 async def leave(request: Request) -> Response:
     """End the session."""
-    services(request).sessions.close(token_of(request.headers.get("cookie", "")))
+    for token in tokens_of(request.headers.get("cookie", "")):
+        services(request).sessions.close(token)
     answer = RedirectResponse("/login", status_code=303)
-    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    answer.delete_cookie(cookie_name(request.scope), httponly=True, samesite="strict")
     return answer
 
 
