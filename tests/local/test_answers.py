@@ -197,6 +197,42 @@ def test_a_wrong_question_is_refused_by_name(chat: Ask, change: dict[str, Any], 
     assert caught.value.param.startswith(param)
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"stop": list("abcde")}, "maximum length 4, but got an array with length 5"),
+        ({"stop": []}, "minimum length 1"),
+        ({"stop": 5}, "expected one of: a string, an array"),
+        ({"messages": [{"role": "user", "content": []}]}, "minimum length 1"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, r"content.\[0\].text'"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "text alone"),
+        ({"tool_choice": "any"}, "'none', 'auto' or 'required'"),
+        ({"tool_choice": {"type": "function"}}, "'tool_choice.function'"),
+    ],
+)
+def test_a_refusal_is_about_the_shape_that_was_sent(chat: Ask, change: dict[str, Any], says: str) -> None:
+    with pytest.raises(openai.BadRequestError, match=says):
+        chat(**change)
+
+
+@pytest.mark.parametrize(("prompt", "says"), [([1.5], "integer"), ([], "minimum length 1"), ([[1], "x"], "list")])
+def test_a_refused_prompt_is_about_the_shape_that_was_sent(complete: Ask, prompt: Any, says: str) -> None:
+    with pytest.raises(openai.BadRequestError, match=says):
+        complete(prompt=prompt)
+
+
+def test_completions_take_as_many_stop_texts_as_evaluations_send(complete: Ask) -> None:
+    assert complete(stop=["\nclass", "\ndef", "\n#", "\nif", "\nprint", "<|im_end|>"]).choices
+
+
+def test_a_history_may_be_what_the_client_makes_of_answers(chat: Ask) -> None:
+    told = chat().choices[0].message.model_dump()
+    refused = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
+    question = {"role": "user", "content": "and?"}
+    assert {"audio", "function_call"} <= told.keys()
+    assert text_of(chat(messages=[question, told, question, refused, question])) is not None
+
+
 def test_the_codes_that_programs_look_for_are_there(chat: Ask) -> None:
     with pytest.raises(openai.NotFoundError) as missing:
         chat(model="gpt-none")

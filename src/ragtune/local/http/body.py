@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -71,7 +71,26 @@ def _refusal(error: ValidationError) -> ApiError:
         case "missing":
             message = f"Missing required parameter: '{param}'."
             return invalid(message, param=param, code="missing_required_parameter")
+        case "too_long" | "too_short" if "actual_length" in problem.get("ctx", {}):
+            return _wrong_length(param, problem["ctx"])
+        case "union_tag_invalid" if "expected_tags" in problem.get("ctx", {}):
+            shapes = str(problem["ctx"]["expected_tags"]).replace("'", "")
+            return invalid(
+                f"Invalid value for '{param}': expected one of: {shapes}.", param=param, code="invalid_value"
+            )
     return invalid(f"Invalid value for '{param}': {problem['msg']}.", param=param, code="invalid_value")
+
+
+def _wrong_length(param: str, found: Mapping[str, Any]) -> ApiError:
+    """In OpenAI's words and with its codes."""
+    length = found["actual_length"]
+    if "max_length" in found:
+        rule, told, code = f"maximum length {found['max_length']}", "too long", "array_above_max_length"
+    else:
+        rule, told, code = f"minimum length {found['min_length']}", "too short", "array_below_min_length"
+    expected = f"Expected an array with {rule}, but got an array with length {length} instead."
+    message = f"Invalid '{param}': array {told}. {expected}"
+    return invalid(message, param=param, code=code)
 
 
 def _place(location: tuple[int | str, ...]) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from ragtune.limits import MAX_METADATA_KEY, MAX_METADATA_PAIRS, MAX_METADATA_VALUE
@@ -13,9 +13,12 @@ from ragtune.local.http.errors import invalid
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["Metadata", "RequestBody", "Strict", "at_most"]
+__all__ = ["ARRAY", "A_TEXT", "BY_SHAPE", "OBJECT", "Metadata", "RequestBody", "Strict", "at_most"]
 
 _MANY_KEYS = 64
+
+A_TEXT, ARRAY, OBJECT = Tag("a string"), Tag("an array"), Tag("an object")
+"""What a parameter may be; the blank in their names keeps them out of the places that refusals name."""
 
 
 class Strict(BaseModel):
@@ -30,6 +33,18 @@ class Strict(BaseModel):
         if isinstance(data, dict) and len(data) > _MANY_KEYS:
             raise PydanticCustomError("too_many_fields", "an object with so many fields is none that is served here")
         return data
+
+
+def _shape(value: Any) -> str:
+    if isinstance(value, dict | BaseModel):
+        return OBJECT.tag
+    if isinstance(value, str):
+        return A_TEXT.tag
+    return ARRAY.tag if isinstance(value, list) else "something else"
+
+
+BY_SHAPE = Discriminator(_shape)
+"""Chooses among the shapes that a parameter may have, so that a refusal is about the one that was sent."""
 
 
 def at_most(number: int) -> BeforeValidator:

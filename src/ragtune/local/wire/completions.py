@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, cast
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 from ragtune.limits import (
     DEFAULT_COMPLETION_TOKENS,
@@ -21,7 +22,16 @@ from ragtune.limits import (
 )
 from ragtune.local.engine.request import GenerateRequest
 from ragtune.local.http.errors import invalid
-from ragtune.local.wire.base import Metadata, RequestBody, Strict, at_most
+from ragtune.local.wire.base import (
+    A_TEXT,
+    ARRAY,
+    BY_SHAPE,
+    OBJECT,
+    Metadata,
+    RequestBody,
+    Strict,
+    at_most,
+)
 from ragtune.local.wire.strict_schema import check_strict
 
 if TYPE_CHECKING:
@@ -33,6 +43,9 @@ DEFAULT_CHAT_TOKENS = 1024
 """Most tokens of a chat answer when the request does not say; as at OpenAI every model has such a limit."""
 
 _MANY_BIASES = 4096
+
+# Programs that evaluate models send all stop texts of a task to completions, which OpenAI serves for old models alone.
+_MANY_STOPS = 64
 
 # Below this the softmax of the logits overflows; the likeliest token has all the probability long before.
 _MIN_TEMPERATURE = 1e-3
@@ -52,6 +65,12 @@ class StreamOptions(Strict):
     include_obfuscation: Literal[False] | None = None
 
 
+_FewStops = Annotated[list[str], Field(min_length=1, max_length=MAX_STOPS)]
+_ManyStops = Annotated[list[str], Field(min_length=1, max_length=_MANY_STOPS)]
+_T = TypeVar("_T")
+_Stops = Annotated[Annotated[str, A_TEXT] | Annotated[_T, ARRAY], BY_SHAPE]
+
+
 class _Asked(RequestBody):
     """What chat completions and completions have in common."""
 
@@ -62,7 +81,7 @@ class _Asked(RequestBody):
     presence_penalty: Annotated[float, Field(ge=-MAX_PENALTY, le=MAX_PENALTY)] | None = None
     logit_bias: Annotated[dict[_TokenId, _Bias], at_most(_MANY_BIASES)] | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
-    stop: str | Annotated[list[str], Field(min_length=1, max_length=MAX_STOPS)] | None = None
+    stop: _Stops[_FewStops] | None = None
     seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -114,7 +133,33 @@ class _TextPart(Strict):
     text: str
 
 
-_Texts = Annotated[list[_TextPart], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
+class _RefusalPart(Strict):
+    type: Literal["refusal"]
+    refusal: str
+
+
+_TEXT_PART, _REFUSAL_PART = Tag("a text part"), Tag("a refusal part")
+
+
+def _refuse_what_is_not_read(value: Any) -> Any:
+    kind = value.get("type") if isinstance(value, dict) else None
+    if kind in ("image_url", "input_audio", "file"):
+        message = f"this server's models read text alone, and this part is of type '{kind}'; leave it out"
+        raise PydanticCustomError("not_read", message)
+    return value
+
+
+def _part_kind(value: Any) -> str:
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return _REFUSAL_PART.tag if kind == "refusal" else _TEXT_PART.tag
+
+
+_Part = Annotated[
+    Annotated[_TextPart, _TEXT_PART] | Annotated[_RefusalPart, _REFUSAL_PART],
+    Discriminator(_part_kind),
+    BeforeValidator(_refuse_what_is_not_read),
+]
+_Parts = Annotated[list[_Part], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
 
 
 class _CalledFunction(Strict):
@@ -128,11 +173,18 @@ class _PastCall(Strict):
     function: _CalledFunction
 
 
-class ChatTurn(Strict):
+def _told(part: _TextPart | _RefusalPart) -> str:
+    return part.text if isinstance(part, _TextPart) else part.refusal
+
+
+class ChatTurn(RequestBody):
     """One message of a conversation."""
 
+    # In answers they are null, and histories bring them back.
+    unserved: ClassVar = {"audio": (), "function_call": ()}
+
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | _Texts | None = None
+    content: Annotated[Annotated[str, A_TEXT] | Annotated[_Parts, ARRAY], BY_SHAPE] | None = None
     name: str | None = None
     refusal: str | None = None
     # Comes back in answers; there is nothing in it that a template could show.
@@ -142,7 +194,7 @@ class ChatTurn(Strict):
 
     def for_template(self) -> dict[str, Any]:
         """The message for a chat template: content as one text, nothing that was left out."""
-        content = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content or ())
+        content = self.content if isinstance(self.content, str) else "".join(map(_told, self.content or ()))
         given = self.model_dump(include={"role", "name", "tool_calls", "tool_call_id"}, exclude_none=True)
         return {**given, "content": content}
 
@@ -176,6 +228,22 @@ class _SomeTools(Strict):
 class _AllowedTools(Strict):
     type: Literal["allowed_tools"]
     allowed_tools: _SomeTools
+
+
+_ONE_TOOL, _SOME_TOOLS = Tag("a named tool"), Tag("some tools")
+
+
+def _choice_kind(value: Any) -> str:
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return _SOME_TOOLS.tag if kind == "allowed_tools" else _ONE_TOOL.tag
+
+
+_ToolObject = Annotated[
+    Annotated[_NamedTool, _ONE_TOOL] | Annotated[_AllowedTools, _SOME_TOOLS], Discriminator(_choice_kind)
+]
+_ToolChoice = Annotated[
+    Annotated[Literal["none", "auto", "required"], A_TEXT] | Annotated[_ToolObject, OBJECT], BY_SHAPE
+]
 
 
 class _Schema(Strict):
@@ -213,7 +281,7 @@ class ChatRequest(_Asked):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     tools: Annotated[list[_Tool], Field(max_length=MAX_TOOLS, fail_fast=True)] | None = None
-    tool_choice: Literal["none", "auto", "required"] | _NamedTool | _AllowedTools | None = None
+    tool_choice: _ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: _ResponseFormat | None = None
     # Notes and hints for the provider's books, caches and queues; they change no answer.
@@ -312,6 +380,25 @@ class ChatRequest(_Asked):
 
 
 _Tokens = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, fail_fast=True)]
+_TEXTS, _NUMBERS, _LISTS = Tag("an array of strings"), Tag("an array of integers"), Tag("an array of arrays")
+
+
+def _prompt_kind(value: Any) -> str:
+    if not isinstance(value, list):
+        return A_TEXT.tag
+    first = value[0] if value else ""
+    if isinstance(first, list):
+        return _LISTS.tag
+    return _NUMBERS.tag if isinstance(first, int | float) else _TEXTS.tag
+
+
+_Prompt = Annotated[
+    Annotated[str, A_TEXT]
+    | Annotated[list[str], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True), _TEXTS]
+    | Annotated[_Tokens, _NUMBERS]
+    | Annotated[list[_Tokens], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True), _LISTS],
+    Discriminator(_prompt_kind),
+]
 
 
 class CompletionRequest(_Asked):
@@ -319,12 +406,8 @@ class CompletionRequest(_Asked):
 
     unserved: ClassVar = {"suffix": ()}
 
-    prompt: (
-        str
-        | Annotated[list[str], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
-        | _Tokens
-        | Annotated[list[_Tokens], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
-    )
+    prompt: _Prompt
+    stop: _Stops[_ManyStops] | None = None
     max_tokens: Annotated[int, Field(ge=0)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
     echo: bool | None = None
