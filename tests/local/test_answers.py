@@ -215,6 +215,18 @@ def test_a_refusal_is_about_the_shape_that_was_sent(chat: Ask, change: dict[str,
         chat(**change)
 
 
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [
+        ({"type": "string", "pattern": "^(?!0)[0-9]+$"}, r"look-ahead and look-behind, is not supported;"),
+        ({"oneOf": [{"type": "object"}, {"type": "object", "title": "x"}]}, "oneOf constraints are not supported;"),
+    ],
+)
+def test_a_schema_that_cannot_be_held_says_why(chat: Ask, schema: dict[str, Any], says: str) -> None:
+    with pytest.raises(openai.BadRequestError, match=says):
+        chat(response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}})
+
+
 @pytest.mark.parametrize(("prompt", "says"), [([1.5], "integer"), ([], "minimum length 1"), ([[1], "x"], "list")])
 def test_a_refused_prompt_is_about_the_shape_that_was_sent(complete: Ask, prompt: Any, says: str) -> None:
     with pytest.raises(openai.BadRequestError, match=says):

@@ -113,6 +113,13 @@ def test_a_model_that_must_call_does(chat: Ask, base: str) -> None:
     check(call)
 
 
+@pytest.mark.parametrize("parameters", [{}, {"parameters": {}}, {"parameters": {"type": "object", "properties": {}}}])
+def test_a_tool_without_parameters_is_called_with_none(chat: Ask, parameters: dict[str, Any]) -> None:
+    ping = {"type": "function", "function": {"name": "ping", **parameters}}
+    choice = chat("marked", tools=[ping], tool_choice="required", parallel_tool_calls=False).choices[0]
+    assert [call.function.arguments for call in choice.message.tool_calls] == ["{}"]
+
+
 @pytest.mark.parametrize("base", ["marked", "listed"])
 def test_one_answer_may_call_several_times(chat: Ask, base: str) -> None:
     """Over some seeds at least one answer calls twice; ids differ."""

@@ -69,7 +69,8 @@ class Constraint:
 
     def _raise_if_lost(self, what: str = "The answer cannot be held any further to the schema") -> None:
         if self._matcher.is_error():
-            reason = self._matcher.get_error().strip().splitlines()[0]
+            # A pattern's fault is drawn over several lines; some end with an option that no request has.
+            reason = " ".join(self._matcher.get_error().partition(" Enable '")[0].split())[:500].rstrip(".")
             message = f"{what} in '{self._param}': {reason}; send a simpler schema"
             raise RequestError(message, param=self._param)
 

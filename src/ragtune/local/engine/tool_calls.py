@@ -77,11 +77,18 @@ class CallFormat:
     def _schema(self, function: Mapping[str, Any]) -> dict[str, Any]:
         held = {
             NAME: {"const": function["name"]},
-            ARGUMENTS: dict(function.get("parameters") or {"type": "object", "properties": {}}),
+            ARGUMENTS: _parameters(function),
             ID: {"type": "string", "pattern": "^[a-zA-Z0-9]{9}$"},
         }
         own = {key: held[holds] if isinstance(holds, _Place) else {"const": holds} for key, holds in self.fields}
         return {"type": "object", "properties": own, "required": list(own), "additionalProperties": False}
+
+
+def _parameters(function: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of a tool's arguments; one that names none takes none, or a model would invent them without end."""
+    schema = {"type": "object", "properties": {}, **(function.get("parameters") or {})}
+    takes_any = schema["properties"] or not schema.keys() <= {"type", "properties", "required", "description", "title"}
+    return schema if takes_any else {**schema, "additionalProperties": False}
 
 
 class _Place(str):
