@@ -96,7 +96,7 @@ def test_penalties_and_top_p_change_what_is_said(chat: Ask, complete: Ask) -> No
 
 
 def test_log_probabilities_are_those_of_the_choice(chat: Ask) -> None:
-    """Greedy: the chosen token is the likeliest one; bytes are told where a token is whole characters."""
+    """Greedy: the chosen token is the likeliest one; bytes are told, also of parts of characters."""
     told = chat(logprobs=True, top_logprobs=3).choices[0].logprobs.content
     assert len(told) == 8
     for token in told:
@@ -105,7 +105,7 @@ def test_log_probabilities_are_those_of_the_choice(chat: Ask) -> None:
         assert token.logprob == pytest.approx(token.top_logprobs[0].logprob)
         assert token.logprob <= 0
         assert math.fsum(math.exp(top.logprob) for top in token.top_logprobs) <= 1
-        assert token.bytes == (None if "\ufffd" in token.token else list(token.token.encode()))
+        assert "\ufffd" in token.token or token.bytes == list(token.token.encode())
 
 
 def test_max_completion_tokens_wins_over_max_tokens(chat: Ask) -> None:
@@ -299,6 +299,24 @@ def test_a_text_can_be_scored_without_writing_any(complete: Ask) -> None:
     assert told.token_logprobs[0] is None
     assert told.top_logprobs[0] is None
     assert all(logprob < 0 for logprob in told.token_logprobs[1:])
+
+
+def test_parts_of_characters_have_places_bytes_and_names_of_their_own(complete: Ask, chat: Ask) -> None:
+    prompt = "Café 😀 日本語 says"
+    told = complete(prompt=prompt, echo=True, max_tokens=0, logprobs=5).choices[0].logprobs
+    for token, place in zip(told.tokens, told.text_offset, strict=True):
+        assert "\ufffd" in token or prompt[place:].startswith(token)
+    assert all(len(top) >= 5 for top in told.top_logprobs[1:])
+    choice = chat(max_tokens=100, temperature=1, seed=3, logprobs=True, top_logprobs=1).choices[0]
+    parts = choice.logprobs.content
+    assert any("\ufffd" in part.token for part in parts)
+    assert b"".join(bytes(part.bytes) for part in parts).decode("utf-8", "replace") == choice.message.content
+
+
+def test_places_go_on_through_a_stream(complete: Ask) -> None:
+    whole = complete(logprobs=1).choices[0].logprobs.text_offset
+    chunks = [chunk.choices[0].logprobs for chunk in complete(logprobs=1, stream=True)]
+    assert [place for told in chunks for place in told.text_offset] == whole
 
 
 def test_the_best_of_several_answers_come_back(complete: Ask) -> None:

@@ -82,7 +82,7 @@ def test_logprobs_are_the_models_own_distribution(engine: Engine, base: Path) ->
     choice = engine.submit(ask(base, logprobs=True, top_logprobs=5)).result().choices[0]
     assert choice.logprobs
     for token in choice.logprobs:
-        values = [logprob for _, logprob in token.top]
+        values = [logprob for _, logprob, _ in token.top]
         assert values == sorted(values, reverse=True)
         assert token.logprob == values[0]
         assert sum(math.exp(v) for v in values) <= 1.0 + 1e-6

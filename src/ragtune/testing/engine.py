@@ -71,7 +71,7 @@ class ScriptedEngine:
 
 
 def _certain(word: str) -> TokenLogprob:
-    return TokenLogprob(token=word, bytes=tuple(word.encode()), logprob=0.0, top=((word, 0.0),))
+    return TokenLogprob(token=word, bytes=tuple(word.encode()), logprob=0.0, top=((word, 0.0, tuple(word.encode())),))
 
 
 @lru_cache(maxsize=64)

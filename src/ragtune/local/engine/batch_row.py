@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ragtune.local.engine.detokenizer import TextStream
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
     from ragtune.local.engine.tool_calls import CallFormat
 
 __all__ = ["BatchRow", "Start", "told_token"]
+
+
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,12 +178,31 @@ def told_token(tokenizer: Any, token: int, scores_V: torch.Tensor | None = None,
         return str(tokenizer.decode([token_id]))
 
     text = text_of(token)
-    known = None if "\ufffd" in text else tuple(text.encode())
+    known = _bytes_of(tokenizer, token, text)
     if scores_V is None:
         return TokenLogprob(token=text, bytes=known, logprob=None)
     values, ids = scores_V.topk(top) if top else ((), ())
-    others = tuple((text_of(int(i)), _finite(float(p))) for p, i in zip(values, ids, strict=True))
+    likeliest = [(int(i), text_of(int(i)), _finite(float(p))) for p, i in zip(values, ids, strict=True)]
+    others = tuple((other, logprob, _bytes_of(tokenizer, i, other)) for i, other, logprob in likeliest)
     return TokenLogprob(token=text, bytes=known, logprob=_finite(float(scores_V[token])), top=others)
+
+
+def _bytes_of(tokenizer: Any, token: int, text: str) -> tuple[int, ...] | None:
+    """The bytes of a token, also of one that is a part of a character, where the tokenizer works on bytes."""
+    if "\ufffd" not in text:
+        return tuple(text.encode())
+    piece = str(tokenizer.convert_ids_to_tokens(token))
+    if _BYTE.fullmatch(piece):
+        return (int(piece[3:5], 16),)
+    known = _byte_of_letter()
+    return tuple(known[letter] for letter in piece) if all(letter in known for letter in piece) else None
+
+
+@cache
+def _byte_of_letter() -> dict[str, int]:
+    """How byte-level tokenizers write bytes as letters, read backwards."""
+    letters: Any = import_module("transformers.convert_slow_tokenizer").bytes_to_unicode
+    return {letter: byte for byte, letter in letters().items()}
 
 
 def _finite(logprob: float) -> float:

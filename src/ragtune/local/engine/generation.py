@@ -30,15 +30,15 @@ class TokenLogprob:
 
     Attributes:
         token: its text; a token that is part of a character shows the replacement character.
-        bytes: its UTF-8 bytes, or None where the text alone does not tell them.
+        bytes: its UTF-8 bytes, or None where the tokenizer does not tell them.
         logprob: natural logarithm of its probability; None for a prompt's first token, before which nothing stands.
-        top: the likeliest tokens at this place with theirs, likeliest first.
+        top: text, log-probability and bytes of the likeliest tokens at this place, likeliest first.
     """
 
     token: str
     bytes: tuple[int, ...] | None
     logprob: float | None
-    top: tuple[tuple[str, float], ...] = ()
+    top: tuple[tuple[str, float, tuple[int, ...] | None], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

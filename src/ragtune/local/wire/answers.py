@@ -138,6 +138,7 @@ class TextAnswer(_Common):
     """
 
     best: int
+    _places: Counter[int] = field(default_factory=Counter)  # characters told so far, by choice of a stream
 
     def whole(self, answers: Sequence[Completed]) -> dict[str, object]:
         """The body of the texts that go on from all prompts; a prompt's choices stand together."""
@@ -154,7 +155,10 @@ class TextAnswer(_Common):
 
     def chunks(self, first_index: int, piece: GeneratedPiece) -> Iterator[dict[str, object]]:
         """The chunk of one piece."""
-        choice = self._choice(first_index + piece.index, piece.text, piece.logprobs, piece.finish_reason)
+        index = first_index + piece.index
+        begin = self._places[index]
+        choice = self._choice(index, piece.text, piece.logprobs, piece.finish_reason, begin=begin)
+        self._places[index] += sum(map(_begun, piece.logprobs))
         yield self._chunk("text_completion", choice)
 
     def usage_chunk(self, generations: Sequence[Generation]) -> dict[str, object]:
@@ -162,9 +166,9 @@ class TextAnswer(_Common):
         return {**self._head("text_completion"), "choices": [], "usage": _usage(generations)}
 
     def _choice(
-        self, index: int, text: str, logprobs: Sequence[TokenLogprob], finish_reason: str | None
+        self, index: int, text: str, logprobs: Sequence[TokenLogprob], finish_reason: str | None, *, begin: int = 0
     ) -> dict[str, object]:
-        told = _legacy_logprobs(logprobs) if self.with_logprobs else None
+        told = _legacy_logprobs(logprobs, begin) if self.with_logprobs else None
         return {"index": index, "text": text, "logprobs": told, "finish_reason": finish_reason}
 
 
@@ -189,28 +193,46 @@ def _usage(answers: Sequence[Completed] | Sequence[Generation]) -> dict[str, int
 
 
 def _token(token: TokenLogprob) -> dict[str, object]:
-    top = [{"token": text, "logprob": logprob, "bytes": _bytes(text)} for text, logprob in token.top]
-    known = None if token.bytes is None else list(token.bytes)
-    return {"token": token.token, "logprob": token.logprob, "bytes": known, "top_logprobs": top}
+    top = [{"token": text, "logprob": logprob, "bytes": _listed(known)} for text, logprob, known in token.top]
+    return {"token": token.token, "logprob": token.logprob, "bytes": _listed(token.bytes), "top_logprobs": top}
 
 
-def _bytes(text: str) -> list[int] | None:
-    # The replacement character stands for a part of a character, whose bytes its text does not tell.
-    return None if "\ufffd" in text else list(text.encode())
+def _listed(known: tuple[int, ...] | None) -> list[int] | None:
+    return None if known is None else list(known)
 
 
-def _legacy_logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, object]:
-    """Offsets count characters from the beginning of the choice's text (of the piece's, in a stream)."""
-    offsets, position = [], 0
+def _legacy_logprobs(tokens: Sequence[TokenLogprob], begin: int) -> dict[str, object]:
+    """Offsets count characters from the beginning of the choice's text; a part of one stands where that does."""
+    offsets, position = [], begin
     for token in tokens:
-        offsets.append(position)
-        position += len(token.token)
+        inside = token.bytes is not None and any(map(_continues, token.bytes[:1]))
+        offsets.append(max(position - inside, 0))
+        position += _begun(token)
     return {
         "tokens": [token.token for token in tokens],
         "token_logprobs": [token.logprob for token in tokens],
-        # The chosen token is told in any case, even when it is not among the likeliest.
-        "top_logprobs": [
-            None if token.logprob is None else {**dict(token.top), token.token: token.logprob} for token in tokens
-        ],
+        "top_logprobs": [None if token.logprob is None else _legacy_top(token) for token in tokens],
         "text_offset": offsets,
     }
+
+
+def _legacy_top(token: TokenLogprob) -> dict[str, float | None]:
+    """The likeliest tokens by name; the chosen one is told in any case, even when it is not among them."""
+    top: dict[str, float | None] = {}
+    for text, logprob, known in (*token.top, (token.token, token.logprob, token.bytes)):
+        top.setdefault(_name(text, known), logprob)
+    return top
+
+
+def _name(text: str, known: tuple[int, ...] | None) -> str:
+    # As OpenAI writes parts of characters, whose texts are all alike.
+    return text if "\ufffd" not in text or known is None else "bytes:" + "".join(f"\\x{byte:02x}" for byte in known)
+
+
+def _begun(token: TokenLogprob) -> int:
+    """How many characters begin in a token."""
+    return len(token.token) if token.bytes is None else sum(not _continues(byte) for byte in token.bytes)
+
+
+def _continues(byte: int) -> bool:
+    return byte & 0xC0 == 0x80
