@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import openai
 import pytest
 
 import ragtune as rt
+from ragtune.errors import BackendError
+from ragtune.local import LocalBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,3 +81,19 @@ def create(api: Any, data: Any, spec: Any) -> object:
 
 def model(api: Any) -> Any:
     return rt.TunedModel(api, "m", system="", journal=None)
+
+
+@pytest.mark.parametrize("limit", [float("nan"), -1, True, "5"])
+def test_a_limit_that_is_no_amount_is_refused(limit: Any, tmp_path: Path) -> None:
+    """`nan` compares as false with every price, so it would be no limit at all."""
+    rows = [{"q": f"What is {n}?", "a": str(n)} for n in range(12)]
+    data = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}").build(tmp_path / "data")
+    client = openai.OpenAI(api_key="none", base_url="http://127.0.0.1:9/v1")
+    with pytest.raises(rt.SpecError, match="max_cost_usd"):
+        rt.FineTuneJob.plan(client, data, rt.TuneSpec(model="gpt-4o-mini-2024-07-18"), max_cost_usd=limit)
+
+
+@pytest.mark.parametrize("wish", [{"threads": 0}, {"threads": 1.5}, {"max_running": 0}, {"max_running": "2"}])
+def test_a_number_of_threads_or_jobs_is_one_or_more(wish: Any, tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match="must be a whole number, 1 or more"):
+        LocalBackend(tmp_path, **wish)

@@ -49,7 +49,7 @@ def test_a_plan_for_the_embedded_backend_says_how_long_training_takes(dataset: r
     resolve_base("tiny-random")
     with ScriptedBackend(tmp_path / "backend", models=["tiny-random"]) as backend, backend.client() as client:
         spec = rt.TuneSpec(model="tiny-random")
-        plan = rt.FineTuneJob.plan(client, dataset, spec, dialect="local")
+        plan = rt.FineTuneJob.plan(client, dataset, spec)
         job = rt.FineTuneJob.create(client, dataset, spec, dialect="local")
     assert "GB of memory" in str(plan)
     assert plan.to_dict()["cost"]["forecast"]["memory_bytes"] > 0

@@ -209,8 +209,7 @@ def _id_of(file: UploadedFile | str) -> str:
 
 
 def _cost(data: Dataset, spec: TuneSpec, dialect: Dialect, planned: bool) -> CostEstimate:
-    forecast = planned and dialect.name == "local"
-    cost = data.cost(spec.model, n_epochs=spec.method.n_epochs, forecast=forecast)
+    cost = data.cost(spec.model, n_epochs=spec.method.n_epochs, forecast=planned)
     if not dialect.bills:
         return replace(cost, usd=0.0, source=dialect.source, as_of=dialect.as_of)
     if cost.usd and not dialect.catalog_dates:
@@ -221,6 +220,9 @@ def _cost(data: Dataset, spec: TuneSpec, dialect: Dialect, planned: bool) -> Cos
 
 def _check_price(cost: CostEstimate | None, model: str, dialect: Dialect, options: CreateOptions) -> None:
     limit = options.max_cost_usd
+    # A limit that no price can pass or miss would be no limit: `nan` compares as false with everything.
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or not limit >= 0):
+        raise SpecError(f"max_cost_usd: {limit!r} must be a number of dollars, 0 or more, or None for no limit")
     if limit is None or not dialect.bills:
         return
     if cost is None or cost.usd is None:

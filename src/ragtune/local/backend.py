@@ -65,9 +65,9 @@ class LocalBackend(EmbeddedServer):
         engine: what answers requests, see `AnsweringEngine`; None loads models with transformers on first use.
 
     Raises:
-        BackendError: a name in `bases` or `aliases` has a colon or leads nowhere, this machine has no such `device` or
-            `dtype`; or (on start) another backend has the
-            folder, the port is taken, or the folder cannot be used.
+        BackendError: `threads` or `max_running` is no count above 0, a name in `bases` or `aliases` has a colon or
+            leads nowhere, this machine has no such `device` or `dtype`; or (on start) another backend has the folder,
+            the port is taken, or the folder cannot be used.
         MissingExtraError: (on import) the extra `local` is not installed.
 
     Example:
@@ -111,6 +111,9 @@ class LocalBackend(EmbeddedServer):
             raise BackendError(message)
         if device is not None or dtype is not None:
             check_wish(device, dtype)
+        if threads is not None:
+            _require_count("threads", threads)
+        _require_count("max_running", max_running)
         weights_bytes = None if memory is None else memory_bytes(memory)
         if memory is not None and engine is not None:
             raise BackendError("memory=: an engine of your own keeps its own account; give one of memory= and engine=")
@@ -167,6 +170,11 @@ class LocalBackend(EmbeddedServer):
         from ragtune.local.models.export import export_model
 
         return export_model(model, Path(folder).resolve(), folder=self.folder, bases=self._bases, merged=merged)
+
+
+def _require_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise BackendError(f"{name}: {value!r} must be a whole number, 1 or more")
 
 
 def _words(launcher: str | Sequence[str] | None) -> list[str]:
