@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import ragtune
 from ragtune import catalog
-from ragtune.errors import BackendError, MissingExtraError
+from ragtune.errors import BackendError, JournalError, MissingExtraError
 from ragtune.journal import Journal
 from ragtune.modelling.bases import BASES, resolve_base
 from ragtune.modelling.cache import default_cache_dir
@@ -329,7 +329,17 @@ def _room(name: str, folder: Path, needed: int, *, mend: str) -> Diagnosis:
 def _journal() -> Diagnosis:
     path = Journal().path
     shown = _sayable(str(path.absolute()))
-    text = shown if path.is_file() else f"{shown}, not there yet"
+    text = shown if path.exists() else f"{shown}, not there yet"
+    if path.exists():
+        try:
+            Journal(path).runs(limit=1)
+        except (JournalError, OSError) as error:
+            # Without it no job is created, so that nothing is bought twice.
+            told = f"{shown} cannot be read as a journal ({_sayable(str(error))})"
+            mend = "move that file away, or set RAGTUNE_JOURNAL to another one"
+            return Diagnosis(
+                name="journal", text=told, level="missing", mend=mend, values={"file": shown, "there": True}
+            )
     return Diagnosis(name="journal", text=text, values={"file": shown, "there": path.is_file()})
 
 

@@ -216,3 +216,17 @@ def test_each_finding_is_json() -> None:
     assert str(examination) == (
         "x         missing: t\n          to mend: m\n\nThe main job would not run here:\n  t: m"
     )
+
+
+@pytest.mark.parametrize("damage", ["garbage", "folder"])
+def test_a_journal_that_would_refuse_every_job_is_missing(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is bought without a journal, so the main job would not run."""
+    file = tmp_path / "journal.sqlite3"
+    file.mkdir() if damage == "folder" else file.write_text("garbage, and more of it than a header " * 20)
+    monkeypatch.setenv("RAGTUNE_JOURNAL", str(file))
+    examined = examine(folder=tmp_path)
+    assert found(examined, "journal").level == "missing"
+    assert "cannot be read as a journal" in found(examined, "journal").text
+    assert not examined.ready

@@ -111,7 +111,11 @@ def test_half_of_the_cores_work_unless_told_otherwise() -> None:
     [
         (DESKTOP, {"device": "cuda"}, "device 'cuda': this machine has none that torch can use; it has cpu"),
         (H100, {"device": "mps"}, "device 'mps': this machine has none that torch can use; it has cuda and cpu"),
-        (H100, {"device": "gpu"}, "device 'gpu': this machine has none that torch can use; it has cuda and cpu"),
+        (
+            H100,
+            {"device": "gpu"},
+            "device 'gpu': this machine has no such (torch knows cuda, xpu, mps, cpu); it has cuda and cpu",
+        ),
         (DESKTOP, {"dtype": "float16"}, "dtype 'float16': not on cpu; there it can be float32 or bfloat16"),
         (T4, {"dtype": "float8"}, "dtype 'float8': not on cuda; there it can be float32 or bfloat16 or float16"),
     ],

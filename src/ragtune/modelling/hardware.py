@@ -40,6 +40,8 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 BYTES: Mapping[Dtype, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Bytes of one number."""
 
+_DEVICES = ", ".join(get_args(Device))
+
 _NAMES: Mapping[Device, str] = {"cuda": "CUDA GPU", "xpu": "Intel GPU", "mps": "Apple GPU", "cpu": "processor"}
 # Emulated bfloat16 was measured at 0.04 to 0.2 of float32's speed, native at 1.4 (AVX-512) to 6 times (AMX).
 # Between those kinds lies room enough that no noise of a busy machine carries one over to the other.
@@ -149,7 +151,8 @@ def place(
         HardwareError: this machine has no such device, or the device no such format; the message says what there is.
     """
     if device is not None and device not in machine.devices:
-        message = f"device {device!r}: this machine has none that torch can use; it has {' and '.join(machine.devices)}"
+        known = "none that torch can use" if device in get_args(Device) else f"no such (torch knows {_DEVICES})"
+        message = f"device {device!r}: this machine has {known}; it has {' and '.join(machine.devices)}"
         raise HardwareError(message)
     used = machine.on(device or machine.device)
     able: tuple[Dtype, ...] = ("float32", "bfloat16") if used.device == "cpu" else get_args(Dtype)
