@@ -97,3 +97,8 @@ def test_a_limit_that_is_no_amount_is_refused(limit: Any, tmp_path: Path) -> Non
 def test_a_number_of_threads_or_jobs_is_one_or_more(wish: Any, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="must be a whole number, 1 or more"):
         LocalBackend(tmp_path, **wish)
+
+
+def test_a_launcher_that_is_no_command_line_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match=r"launcher: .* is no command line"):
+        LocalBackend(tmp_path, launcher="torchrun '")

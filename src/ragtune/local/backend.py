@@ -178,7 +178,11 @@ def _require_count(name: str, value: object) -> None:
 
 
 def _words(launcher: str | Sequence[str] | None) -> list[str]:
-    words = shlex.split(launcher) if isinstance(launcher, str) else list(launcher or [sys.executable])
+    try:
+        words = shlex.split(launcher) if isinstance(launcher, str) else list(launcher or [sys.executable])
+    except ValueError as error:  # a quotation that does not end
+        message = f"launcher: {launcher!r} is no command line ({error}); give one such as 'accelerate launch'"
+        raise BackendError(message) from error
     if not words:
         raise BackendError("launcher: it is empty; give a command such as 'accelerate launch', or None")
     return words
