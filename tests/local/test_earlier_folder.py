@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,9 @@ UPLOAD, PART = "upload_F7K2w6e6sr0O307afoaMH5Am", "part_A8nDtYCB4osgbVQtch3QoIvr
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     shutil.unpack_archive(MADE_BEFORE, tmp_path / "backend")
+    # An upload is open for an hour, and this one was begun when the folder was made.
+    with closing(sqlite3.connect(tmp_path / "backend" / "state.sqlite3")) as database, database:
+        database.execute("UPDATE upload SET expires_at = 4102444800")
     return tmp_path / "backend"
 
 

@@ -125,7 +125,7 @@ def test_parts_arrive_side_by_side(client: openai.OpenAI) -> None:
         (lambda ids: ids[:2], {}, "part_ids", "invalid_upload_size"),
         (lambda ids: [*ids[:2], ids[0]], {}, "part_ids", "invalid_value"),
         (lambda ids: [*ids, "part_none"], {}, "part_ids", "invalid_value"),
-        (lambda ids: [], {}, "part_ids", "invalid_value"),
+        (lambda ids: [], {}, "part_ids", "array_below_min_length"),
         (lambda ids: ids, {"md5": "0" * 32}, "md5", "invalid_checksum"),
         (lambda ids: ids, {"extra_body": {"colour": "red"}}, "colour", "unknown_parameter"),
     ],

@@ -61,7 +61,7 @@ def remove_torn(output_dir: Path) -> None:
             if path.is_dir():
                 shutil.rmtree(path)
             else:
-                path.unlink()
+                path.unlink(missing_ok=True)  # a worker that still runs may just have named it
 
 
 def _numbered(folder: Path, pattern: re.Pattern[str]) -> list[tuple[int, Path]]:
