@@ -59,7 +59,7 @@ def remove_torn(output_dir: Path) -> None:
     for folder in (output_dir, output_dir / "epochs"):
         for path in folder.glob(".*.tmp"):
             if path.is_dir():
-                shutil.rmtree(path)
+                shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)  # a worker that still runs may just have named it
 
