@@ -1,0 +1,108 @@
+"""One fact and its wordings, and the set of facts that recipes teach and evaluations ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["KINDS", "Fact", "FactSet", "Kind", "Wording"]
+
+Kind = Literal["verbatim", "reworded", "reversed", "unanswerable", "control"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wording:
+    """One way to ask for a fact.
+
+    Attributes:
+        question: the question as it is sent.
+        kind: `verbatim` is the question that was taught, `reworded` asks the same in other words, `reversed` asks
+            from the answer back to the subject, `unanswerable` asks what no source tells, `control` asks general
+            knowledge that no training should have touched.
+        answers: the accepted spellings of this wording's own answer, the preferred one first; empty means the fact's.
+            Only a reversed question has answers of its own.
+
+    Example:
+        ```python
+        from ragtune.facts import Wording
+
+        print(Wording(question="Which lake is 83 metres deep?", kind="reversed", answers=("Lake Sorrel",)).kind)
+        #> reversed
+        ```
+    """
+
+    question: str
+    kind: Kind = "verbatim"
+    answers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """One thing that is known, whatever words ask for it.
+
+    Attributes:
+        id: names the fact in rows, splits, logs and score cards; unique within a set.
+        answers: the accepted spellings of the answer, the preferred one first. Empty for a question that has no
+            answer: right is who says so.
+        wordings: the questions that ask for it; at least one.
+        distractors: wrong answers that look right.
+        support: the passage that says it, or None.
+        source: where it comes from (a file, a page, a URL), or None.
+
+    Example:
+        ```python
+        from ragtune.facts import Fact, Wording
+
+        fact = Fact(id="lake", answers=("83 metres", "83 m"), wordings=(Wording(question="How deep is Lake Sorrel?"),))
+        print(fact.answers_to(fact.wordings[0]))
+        #> ('83 metres', '83 m')
+        ```
+    """
+
+    id: str
+    answers: tuple[str, ...]
+    wordings: tuple[Wording, ...]
+    distractors: tuple[str, ...] = ()
+    support: str | None = None
+    source: str | None = None
+
+    def answers_to(self, wording: Wording) -> tuple[str, ...]:
+        """Return the accepted spellings of the answer to one of its wordings."""
+        return wording.answers or self.answers
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactSet:
+    """Facts in their order, found by id.
+
+    Attributes:
+        facts: the facts.
+
+    Example:
+        ```python
+        from ragtune.facts import Fact, FactSet, Wording
+
+        lake = Fact(id="lake", answers=("83 metres",), wordings=(Wording(question="How deep is Lake Sorrel?"),))
+        print(FactSet(facts=(lake,))["lake"].answers)
+        #> ('83 metres',)
+        ```
+    """
+
+    facts: tuple[Fact, ...]
+    _by_id: Mapping[str, Fact] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_id", {fact.id: fact for fact in self.facts})
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    def __iter__(self) -> Iterator[Fact]:
+        return iter(self.facts)
+
+    def __getitem__(self, fact_id: str) -> Fact:
+        return self._by_id[fact_id]
