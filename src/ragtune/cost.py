@@ -6,8 +6,11 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
+from ragtune.catalog import base_of
 from ragtune.errors import SpecError
 from ragtune.limits import AUTO_EPOCHS, MAX_AUTO_EPOCHS, MAX_AUTO_EXAMPLES, MAX_EPOCHS, MIN_AUTO_EXAMPLES
+from ragtune.modelling import auto as backend
+from ragtune.modelling.bases import BASES, find_base
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -17,8 +20,6 @@ if TYPE_CHECKING:
     from ragtune.modelling.forecast import Forecast
 
 __all__ = ["CostEstimate", "auto_epochs"]
-
-_BATCH_SIZE = 4  # what a forecast takes for granted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ class CostEstimate:
 
 
 def auto_epochs(examples: int) -> int:
-    """The epochs that `"auto"` is expected to become: the rule of OpenAI's cookbook (the server's own is unpublished).
+    """The epochs that `"auto"` is expected to become at OpenAI: its cookbook's rule (the server's own is unpublished).
 
     Three passes, more when the file has few examples, fewer when it has very many.
     """
@@ -86,9 +87,23 @@ def auto_epochs(examples: int) -> int:
 
 
 def estimate(
-    model: str, info: ModelInfo | None, counts: Sequence[int], n_epochs: int | Literal["auto"]
+    model: str,
+    info: ModelInfo | None,
+    counts: Sequence[int],
+    n_epochs: int | Literal["auto"],
+    *,
+    batch_size: int | Literal["auto"] = "auto",
+    embedded: bool | None = None,
 ) -> CostEstimate:
     """The price of training on examples with these token counts.
+
+    Args:
+        model: the base model.
+        info: what the catalogue knows about it.
+        counts: tokens per example.
+        n_epochs: 1 to 50, or `"auto"`.
+        batch_size: examples per step; the embedded backend trains small files for more epochs, the larger it is.
+        embedded: whether the embedded backend trains, whose rule for `"auto"` is known; None tells by the base's name.
 
     Raises:
         SpecError: the epochs are neither `"auto"` nor a whole number from 1 to 50.
@@ -97,9 +112,13 @@ def estimate(
     if n_epochs != "auto" and not (is_count and 1 <= n_epochs <= MAX_EPOCHS):
         raise SpecError(f"n_epochs={n_epochs!r} must be 'auto' or a whole number from 1 to {MAX_EPOCHS}")
     notes = []
-    if n_epochs == "auto":
+    if n_epochs != "auto":
+        epochs = int(n_epochs)
+    elif base_of(model) in BASES if embedded is None else embedded:
+        epochs = backend.auto_epochs(max(len(counts), 1), _batch_size(batch_size, len(counts)))
+    else:
         notes.append("epochs by the cookbook's rule for 'auto'; the server may choose otherwise")
-    epochs = auto_epochs(len(counts)) if n_epochs == "auto" else int(n_epochs)
+        epochs = auto_epochs(len(counts))
     limit = info.training_context if info else None
     # The server cuts an example at the training context and bills what it trains on.
     tokens = sum(counts) if limit is None else sum(min(count, limit) for count in counts)
@@ -122,18 +141,32 @@ def estimate(
     )
 
 
-def foretold(estimate: CostEstimate, counts: Sequence[int]) -> CostEstimate:
-    """The estimate with how long the training takes on this machine, where its base and the extra `local` are here."""
-    from ragtune.modelling.bases import find_base
+def _batch_size(asked: int | Literal["auto"], examples: int) -> int:
+    return backend.auto_batch_size(examples) if asked == "auto" else asked
 
-    folder = find_base(estimate.model)
+
+def foretold(
+    estimate: CostEstimate,
+    counts: Sequence[int],
+    *,
+    batch_size: int | Literal["auto"] = "auto",
+    method: Literal["supervised", "dpo"] = "supervised",
+) -> CostEstimate:
+    """The estimate with how long the training takes on this machine, where its base and the extra `local` are here."""
+    folder = find_base(base_of(estimate.model))
     if folder is None or not counts or find_spec("torch") is None:
         return estimate
+    # Placing asks torch, which takes seconds to load.
     from ragtune.modelling.forecast import ModelSize, Workload, forecast
     from ragtune.modelling.hardware import place, this_machine
 
-    # Which tokens the loss looks at, only the base's own tokens tell: at most all of them.
-    work = Workload.of(counts, labelled=sum(counts), n_epochs=estimate.epochs, batch_size=_BATCH_SIZE)
+    work = Workload.of(
+        counts,
+        labelled=sum(counts),  # which tokens the loss looks at, only the base's own tokens tell: at most all of them
+        n_epochs=estimate.epochs,
+        batch_size=_batch_size(batch_size, len(counts)),
+        method=method,
+    )
     size = ModelSize.read(folder)
     placement = place(this_machine(), parameters=size.parameters)
     return replace(estimate, forecast=forecast(size, work, placement))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import datasets
 import jsonlines
+import openai
 import orjson
 import pandas as pd
 import pyarrow as pa
@@ -337,6 +338,33 @@ def test_auto_epochs_follow_the_cookbooks_rule(examples: int, epochs: int) -> No
     from ragtune.cost import auto_epochs
 
     assert auto_epochs(examples) == epochs
+
+
+@pytest.mark.parametrize("examples", [1, 3, 12, 15, 16, 60, 133, 134, 8_334, 30_000])
+@pytest.mark.parametrize("batch_size", ["auto", 1, 8])
+def test_auto_epochs_of_the_embedded_backend_are_foretold_as_they_are_trained(
+    examples: int, batch_size: int | Literal["auto"]
+) -> None:
+    """Its rule is known, and differs from the cookbook's: 12 rows are read 17 times."""
+    from ragtune.cost import estimate
+    from ragtune.train.spec import resolve_hyperparameters
+
+    trained = resolve_hyperparameters(examples, method="supervised", batch_size=batch_size).n_epochs
+    for name, embedded in {"tiny-random": None, "ft:tiny-random:me:x:1": None, "gpt-4o-mini": True}.items():
+        foretold = estimate(name, None, [5] * examples, "auto", batch_size=batch_size, embedded=embedded)
+        assert foretold.epochs == trained
+        assert not any("cookbook" in note for note in foretold.assumptions)
+
+
+def test_a_plan_for_the_embedded_backend_knows_its_epochs(tmp_path: Path) -> None:
+    """Under any name that the server gives a base, and with the batch size of the spec."""
+    rows = [{"question": f"Which {number}?", "answer": str(number), "support": ""} for number in range(12)]
+    dataset = with_template(rt.DatasetBuilder.from_rows(rows)).build(tmp_path / "out")
+    client = openai.OpenAI(api_key="sk-x", base_url="http://127.0.0.1:9/v1")
+    spec = rt.TuneSpec(model="gpt-4o-mini-2024-07-18")
+    plan = rt.FineTuneJob.plan(client, dataset=dataset, spec=spec, dialect="local")
+    assert plan.cost is not None
+    assert (plan.cost.epochs, plan.cost.usd) == (17, 0.0)
 
 
 def test_an_example_longer_than_the_context_is_billed_up_to_it(tmp_path: Path) -> None:

@@ -170,6 +170,8 @@ class Dataset:
         model: str,
         n_epochs: int | Literal["auto"] = "auto",
         *,
+        batch_size: int | Literal["auto"] = "auto",
+        embedded: bool | None = None,
         catalogue: Catalog | None = None,
         forecast: bool = True,
     ) -> CostEstimate:
@@ -178,6 +180,9 @@ class Dataset:
         Args:
             model: base model, or a fine-tune of it.
             n_epochs: passes over the training file, 1 to 50, or `"auto"`.
+            batch_size: examples per step, as the job will be told; it decides what `"auto"` epochs become on the
+                embedded backend, and the memory.
+            embedded: whether the embedded backend trains, whatever the name of the base; None tells by the name.
             catalogue: prices; None takes those that ship with this version.
             forecast: whether to say how long training takes on this machine, which loads torch (bases of the
                 embedded backend alone).
@@ -188,8 +193,9 @@ class Dataset:
         info = (catalogue or catalog.load()).find(model)
         encoding: Encoding = (info.encoding if info else None) or "o200k_base"
         counts = self.token_counts(encoding)
-        made = estimate(model, info, counts, n_epochs)
-        return foretold(made, counts) if forecast else made
+        made = estimate(model, info, counts, n_epochs, batch_size=batch_size, embedded=embedded)
+        method: Literal["supervised", "dpo"] = "dpo" if self.format == "preference" else "supervised"
+        return foretold(made, counts, batch_size=batch_size, method=method) if forecast else made
 
     def check(
         self,

@@ -209,7 +209,8 @@ def _id_of(file: UploadedFile | str) -> str:
 
 
 def _cost(data: Dataset, spec: TuneSpec, dialect: Dialect, planned: bool) -> CostEstimate:
-    cost = data.cost(spec.model, n_epochs=spec.method.n_epochs, forecast=planned)
+    method, embedded = spec.method, True if dialect.name == "local" else None
+    cost = data.cost(spec.model, method.n_epochs, batch_size=method.batch_size, embedded=embedded, forecast=planned)
     if not dialect.bills:
         return replace(cost, usd=0.0, source=dialect.source, as_of=dialect.as_of)
     if cost.usd and not dialect.catalog_dates:

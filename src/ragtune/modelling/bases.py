@@ -17,6 +17,7 @@ import tempfile
 import zipfile
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,10 +118,10 @@ BASES: dict[str, Base] = {
 
 
 def find_base(name: str, *, cache_dir: str | Path | None = None) -> Path | None:
-    """The folder of one of `BASES` when it is on this machine already; nothing is fetched or built."""
+    """The folder of one of `BASES`, or of a Hub id, when it is on this machine already; nothing is fetched or built."""
     base = BASES.get(name)
     if base is None:
-        return None
+        return _from_hub_cache(name) if "/" in name and find_spec("huggingface_hub") else None
     target = _cached_path(base, _cache(cache_dir))
     return target if target.is_dir() else None
 

@@ -14,16 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ragtune._atomic import write_whole
 from ragtune.errors import SpecError
-from ragtune.limits import (
-    AUTO_EPOCHS,
-    AUTO_EXAMPLES_PER_BATCH_ROW,
-    MAX_AUTO_EPOCHS,
-    MAX_AUTO_EXAMPLES,
-    MAX_BATCH_SIZE,
-    MAX_BETA,
-    MAX_EPOCHS,
-    MAX_SEED,
-)
+from ragtune.limits import MAX_BATCH_SIZE, MAX_BETA, MAX_EPOCHS, MAX_SEED
+from ragtune.modelling.auto import auto_batch_size, auto_epochs
 from ragtune.modelling.hardware import Device, Dtype  # noqa: TC001 - pydantic reads them
 
 __all__ = ["BASE_LEARNING_RATE", "DEFAULT_BETA", "EXIT_FAILED", "EXIT_HELD", "EXIT_OK", "EXIT_STORAGE", "TrainMethod"]
@@ -45,8 +37,6 @@ BASE_LEARNING_RATE: dict[TrainMethod, float] = {"supervised": 1e-3, "dpo": 5e-5}
 
 DEFAULT_BETA = 0.1
 """What `beta` of a dpo run stands for when it is `auto` (the number of OpenAI's guide and of TRL)."""
-
-_MIN_STEPS = 100  # fewer optimizer steps than this leave a small model without its facts (measured)
 
 
 class TrainSpec(BaseModel):
@@ -183,7 +173,8 @@ def resolve_hyperparameters(
 
     `batch_size`: 4, or 2 below 16 examples; above 2,000 examples 0.2 percent of them, at most 256 (OpenAI's published
     rule of thumb). `n_epochs`: 3; fewer when that exceeds 25,000 examples seen, more (up to 25) until the run has 100
-    optimizer steps. `learning_rate_multiplier`: 1.0, which stands for 1e-3 (supervised) or 5e-5 (dpo): LoRA rates.
+    optimizer steps. Both stand in `ragtune.modelling.auto`, where estimates find them, too.
+    `learning_rate_multiplier`: 1.0, which stands for 1e-3 (supervised) or 5e-5 (dpo): LoRA rates.
     `beta`: 0.1.
 
     Args:
@@ -202,10 +193,9 @@ def resolve_hyperparameters(
         message = f"method: {method!r} is not one of {', '.join(BASE_LEARNING_RATE)}; choose one of them"
         raise SpecError(message)
     _require_between("n_examples", n_examples, 1, None)
-    size = _auto_batch_size(n_examples) if batch_size == "auto" else batch_size
+    size = auto_batch_size(n_examples) if batch_size == "auto" else batch_size
     _require_between("batch_size", size, 1, MAX_BATCH_SIZE)
-    steps_per_epoch = math.ceil(n_examples / size)
-    epochs = _auto_epochs(n_examples, steps_per_epoch) if n_epochs == "auto" else n_epochs
+    epochs = auto_epochs(n_examples, size) if n_epochs == "auto" else n_epochs
     _require_between("n_epochs", epochs, 1, MAX_EPOCHS)
     rate, multiplier = _resolve_rate(method, learning_rate_multiplier, learning_rate)
     return Resolved(
@@ -213,7 +203,7 @@ def resolve_hyperparameters(
         batch_size=size,
         learning_rate_multiplier=multiplier,
         learning_rate=rate,
-        total_steps=steps_per_epoch * epochs,
+        total_steps=math.ceil(n_examples / size) * epochs,
         beta=_resolve_beta(method, beta),
     )
 
@@ -240,18 +230,6 @@ def _resolve_beta(method: TrainMethod, beta: float | Literal["auto"]) -> float |
         message = f"beta: {chosen!r} is not above 0 and at most {MAX_BETA:g}; give a number in that range, or 'auto'"
         raise SpecError(message)
     return chosen
-
-
-def _auto_batch_size(n_examples: int) -> int:
-    if n_examples < 16:
-        return 2
-    return min(max(4, n_examples // AUTO_EXAMPLES_PER_BATCH_ROW), MAX_BATCH_SIZE)
-
-
-def _auto_epochs(n_examples: int, steps_per_epoch: int) -> int:
-    if n_examples * AUTO_EPOCHS > MAX_AUTO_EXAMPLES:
-        return max(1, MAX_AUTO_EXAMPLES // n_examples)
-    return min(max(AUTO_EPOCHS, math.ceil(_MIN_STEPS / steps_per_epoch)), MAX_AUTO_EPOCHS)
 
 
 def _require_between(name: str, value: int, low: int, high: int | None) -> None:
