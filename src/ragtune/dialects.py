@@ -37,6 +37,7 @@ class Dialect:
         suffix: whether the tuned model's suffix is `optional` or `refused`.
         longest_suffix: most characters of a suffix.
         needs_validation: methods that do not go without a validation file.
+        asks_while_training: whether a job can ask its model held-out questions between epochs (`evaluate_every`).
         extra_body: fields that every create request needs there beside OpenAI's.
         uploads_in_parts: whether it has the routes for large files; None where that is tried.
         file_status: whether the status of its files tells when they were read; where not, nobody waits for it.
@@ -76,6 +77,7 @@ class Dialect:
     suffix: Literal["optional", "refused"] = "optional"
     longest_suffix: int = limits.MAX_SUFFIX
     needs_validation: frozenset[str] = frozenset()
+    asks_while_training: bool = False
     extra_body: Mapping[str, object] = field(default_factory=dict)
     uploads_in_parts: bool | None = True
     file_status: bool = True
@@ -162,6 +164,7 @@ DIALECTS = (
         # By name only: what listens on this machine may as well be another server.
         methods=frozenset({"supervised", "dpo"}),
         learning_rate="either",
+        asks_while_training=True,
         weights="`LocalBackend.export(model, folder)` or `ragtune export`",
         bills=False,
         source="ragtune.local, the embedded backend",

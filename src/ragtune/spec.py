@@ -110,6 +110,10 @@ class Supervised:
         n_epochs: passes over the training file, 1 to 50, or "auto" (the server chooses).
         batch_size: examples per step, 1 to 256, or "auto".
         learning_rate: `Multiplier`, `Absolute` or "auto".
+        evaluate_every: epochs after which the model is asked the validation file's questions; the share of right
+            answers comes as `valid_fact_accuracy`. None asks nothing. The embedded backend alone does this.
+        early_stop: times in a row without a better share after which the job ends; its model is then the one that
+            answered best. Asks after every epoch unless `evaluate_every` says otherwise; None trains all epochs.
 
     Raises:
         SpecError: a value is out of range.
@@ -132,13 +136,24 @@ class Supervised:
     n_epochs: int | Auto = "auto"
     batch_size: int | Auto = "auto"
     learning_rate: LearningRate = "auto"
+    evaluate_every: int | None = None
+    early_stop: int | None = None
 
     def __post_init__(self) -> None:
         _check_common(self)
+        for name in ("evaluate_every", "early_stop"):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name), low=1, high=limits.MAX_EPOCHS, auto=False)
+
+    @property
+    def asks_while_training(self) -> bool:
+        """Whether the job is to ask its model held-out questions."""
+        return self.evaluate_every is not None or self.early_stop is not None
 
     def hyperparameters(self) -> dict[str, object]:
         """Return what goes over the wire; "auto" is what a server does anyway and stays out."""
-        return _common(self)
+        every = 1 if self.early_stop is not None and self.evaluate_every is None else self.evaluate_every
+        return _common(self) | _set(evaluate_every=every, early_stop=self.early_stop)
 
 
 @in_words
@@ -345,6 +360,9 @@ def _check_dialect(spec: TuneSpec, dialect: Dialect) -> None:
         raise Unsupported(dialect.name, "an absolute learning rate", "it takes a factor: learning_rate=Multiplier(...)")
     if isinstance(method.learning_rate, Multiplier) and dialect.learning_rate == "absolute":
         raise Unsupported(dialect.name, "a learning rate multiplier", "it takes a rate: learning_rate=Absolute(...)")
+    if isinstance(method, Supervised) and method.asks_while_training and not dialect.asks_while_training:
+        way_out = "leave evaluate_every and early_stop out, and ask the job's checkpoints afterwards"
+        raise Unsupported(dialect.name, "asking held-out questions while it trains", way_out)
     if spec.suffix is None:
         return
     if dialect.suffix == "refused":

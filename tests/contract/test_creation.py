@@ -324,6 +324,7 @@ def checks(dataset: rt.Dataset, folder: Path) -> list[tuple[type[Exception], str
     priced = rt.TuneSpec(model="gpt-4o-mini-2024-07-18", method=rt.Supervised(n_epochs=2))
     graded = rt.TuneSpec(model="gpt-4o-mini-2024-07-18", method=rt.Reinforcement(grader={"type": "x"}))
     crowded = rt.TuneSpec(model="base", metadata={str(n): "" for n in range(14)})
+    asking = rt.TuneSpec(model="base", method=rt.Supervised(early_stop=1))
     absolute = rt.TuneSpec(model="base", method=rt.Supervised(learning_rate=rt.Absolute(1e-4)))
     return [
         (rt.DatasetError, "nothing was sent", rt.Dataset.from_files(few), SPEC, {}),
@@ -334,6 +335,7 @@ def checks(dataset: rt.Dataset, folder: Path) -> list[tuple[type[Exception], str
         (rt.BudgetExceeded, "above the limit", dataset, priced, {"max_cost_usd": 1e-4}),
         (rt.BudgetExceeded, "no price of base", dataset, SPEC, {"max_cost_usd": 5.0}),
         (rt.BudgetExceeded, "already uploaded", "file-1", SPEC, {"max_cost_usd": 5.0}),
+        (rt.SpecError, "from a validation file", "file-1", asking, {"dialect": "local"}),
         (rt.Unsupported, "absolute", dataset, absolute, {"dialect": "openai"}),
         (rt.SpecError, "acme", dataset, SPEC, {"dialect": "acme"}),
     ]

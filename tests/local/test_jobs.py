@@ -332,6 +332,11 @@ def test_models_can_be_deleted_and_bases_not(backend: LocalBackend, client: open
         client.models.delete("tiny-random")
 
 
+def asking(**settings: int) -> dict[str, object]:
+    """A method that asks held-out questions while it trains."""
+    return {"type": "supervised", "supervised": {"hyperparameters": settings}}
+
+
 @pytest.mark.parametrize(
     ("change", "param"),
     [
@@ -353,6 +358,10 @@ def test_models_can_be_deleted_and_bases_not(backend: LocalBackend, client: open
         ({"hyperparameters": {"learning_rate": 1e-4, "learning_rate_multiplier": 0.1}}, "learning_rate"),
         ({"method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 2.1}}}}, "method.dpo.hyperparameters.beta"),
         ({"method": {"type": "dpo", "supervised": {}}}, "method.supervised"),
+        ({"method": asking(evaluate_every=0)}, "method.supervised.hyperparameters.evaluate_every"),
+        ({"method": asking(evaluate_every=1)}, "validation_file"),
+        ({"method": asking(early_stop=1)}, "early_stop"),
+        ({"hyperparameters": {"evaluate_every": 1}}, "hyperparameters.evaluate_every"),
         ({"method": {"type": "reinforcement", "reinforcement": {}}}, "method"),
         ({"method": {"type": "supervised", "dpo": {}}}, "method.dpo"),
         ({"integrations": [{"type": "wandb", "wandb": {"project": "x"}}]}, "integrations"),

@@ -25,6 +25,8 @@ GRADER = {"type": "string_check", "name": "same", "operation": "eq", "input": "a
         ("n_epochs", lambda: rt.Supervised(n_epochs=True)),
         ("n_epochs", lambda: rt.DPO(n_epochs=1.5)),  # type: ignore[arg-type]
         ("batch_size", lambda: rt.Supervised(batch_size=257)),
+        ("evaluate_every", lambda: rt.Supervised(evaluate_every=0)),
+        ("early_stop", lambda: rt.Supervised(early_stop=1.5)),  # type: ignore[arg-type]
         ("learning_rate", lambda: rt.Supervised(learning_rate=1.8)),  # type: ignore[arg-type]
         ("learning_rate", lambda: rt.Multiplier(0)),
         ("learning_rate", lambda: rt.Multiplier(float("nan"))),

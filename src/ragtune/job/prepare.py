@@ -21,7 +21,7 @@ from ragtune.journal import USERS, Run
 from ragtune.journal.budget import dollars
 from ragtune.journal.recorder import Recorder
 from ragtune.limits import MAX_METADATA_VALUE
-from ragtune.spec import TuneSpec, check_metadata
+from ragtune.spec import Supervised, TuneSpec, check_metadata
 
 if TYPE_CHECKING:
     from ragtune._api import Api
@@ -102,6 +102,9 @@ async def prepare(
     if validation is None and spec.method.type in dialect.needs_validation:
         message = f"the method {spec.method.type} without a validation file"
         raise Unsupported(dialect.name, message, "build the dataset with validation=0.1, or pass validation=")
+    if validation is None and isinstance(spec.method, Supervised) and spec.method.asks_while_training:
+        message = "evaluate_every, early_stop: the questions come from a validation file, and there is none; "
+        raise SpecError(message + "build the dataset with validation=0.1, or pass validation=")
     dataset = None if isinstance(data, UploadedFile | str) else data
     # Only who plans waits for a forecast: it loads torch, and the server says it again when training starts.
     cost = None if dataset is None else await api.port.work(_cost, dataset, spec, dialect, sealed)

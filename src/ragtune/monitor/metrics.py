@@ -37,6 +37,7 @@ _NAMES = {
     "validation_token_accuracy": "valid_accuracy",
     "full_valid_loss": "full_valid_loss",
     "full_valid_mean_token_accuracy": "full_valid_accuracy",
+    "valid_fact_accuracy": "valid_fact_accuracy",
 }
 # A rise that a smooth curve makes by chance is no overfitting.
 _CLEAR_RISE = 1.02
@@ -55,6 +56,8 @@ class MetricRow:
         valid_accuracy: the same on that sample.
         full_valid_loss: the same on the whole validation file, as a rule once per epoch.
         full_valid_accuracy: the same on the whole validation file.
+        valid_fact_accuracy: share of held-out questions whose generated answer contains the reference, in [0, 1]
+            (embedded backend, `Supervised(evaluate_every=...)`).
 
     Example:
         ```python
@@ -73,6 +76,7 @@ class MetricRow:
     valid_accuracy: float | None = None
     full_valid_loss: float | None = None
     full_valid_accuracy: float | None = None
+    valid_fact_accuracy: float | None = None
 
 
 _MEASURED = tuple(field.name for field in fields(MetricRow) if field.name != "step")

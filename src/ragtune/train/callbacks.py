@@ -13,15 +13,17 @@ from ragtune.train import events
 from ragtune.train.checkpoints import keep_newest, mark_whole, save_adapter
 from ragtune.train.distributed import is_main, process_count, process_number, summed
 from ragtune.train.loss import Meter
+from ragtune.train.recall import ACCURACY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ragtune.modelling.hardware import Placement
+    from ragtune.train.recall import Best, HeldOutQuestions
     from ragtune.train.stop import StopRequest
 
-__all__ = ["DivergedError", "EventsCallback", "StopCallback", "Validation", "WholeCheckpointCallback"]
+__all__ = ["DivergedError", "EventsCallback", "Recall", "StopCallback", "Validation", "WholeCheckpointCallback"]
 
 KEPT_EPOCHS = 3
 
@@ -70,6 +72,34 @@ class Validation:
         return meter.take()
 
 
+class Recall:
+    """Asks held-out questions at the end of epochs, keeps the adapter that answered best, and ends a run in vain.
+
+    Args:
+        questions: what is asked.
+        best: the best epoch so far.
+        every: epochs from one time to the next.
+        folder: where the best adapters are kept, as `step-N`; None keeps none.
+    """
+
+    def __init__(self, questions: HeldOutQuestions, best: Best, *, every: int, folder: Path | None) -> None:
+        self._questions = questions
+        self._every = every
+        self._folder = folder
+        self.best = best
+
+    def measure(self, model: Any, *, step: int, epoch: int) -> dict[str, float]:
+        """The share of right answers after an epoch whose turn it is; nothing after the others."""
+        accuracy = self._questions.accuracy(model) if epoch % self._every == 0 else None
+        if accuracy is None:
+            return {}
+        if self.best.saw(step, accuracy) and self._folder is not None and is_main():
+            # Older ones stay: who resumes from a checkpoint before this step may need them. The end removes them all.
+            self._folder.mkdir(exist_ok=True)
+            save_adapter(model, self._folder / f"step-{step}")
+        return {ACCURACY: accuracy}
+
+
 class EventsCallback(TrainerCallback):
     """Writes metrics after every step, and an adapter after every epoch.
 
@@ -77,6 +107,7 @@ class EventsCallback(TrainerCallback):
         output_dir: folder of the run.
         meter: sums that the trainer fills.
         validation: held-out examples, or None.
+        recall: held-out questions, or None.
         steps_per_epoch: optimizer steps per pass over the training file.
         cpu_before: CPU seconds of earlier starts of this run.
         placement: where it trains, and in which number format.
@@ -87,6 +118,7 @@ class EventsCallback(TrainerCallback):
         output_dir: Path,
         meter: Meter,
         validation: Validation | None,
+        recall: Recall | None,
         *,
         steps_per_epoch: int,
         cpu_before: float,
@@ -96,6 +128,7 @@ class EventsCallback(TrainerCallback):
         self._steps_per_epoch = steps_per_epoch
         self._meter = meter
         self._validation = validation
+        self._recall = recall
         self._cpu_before = cpu_before
         self._placement = placement
 
@@ -113,6 +146,7 @@ class EventsCallback(TrainerCallback):
             **_named("train", figures),
             "tokens_seen": int(state.num_input_tokens_seen),
             **self._validate(kwargs["model"], state.global_step, state.max_steps, ends_epoch=ends_epoch),
+            **self._ask(kwargs["model"], state.global_step, ends_epoch=ends_epoch),
             "cpu_seconds": round(self._cpu_before + summed([time.process_time()])[0], 3),
             "device": self._placement.device,
             "dtype": self._placement.dtype,
@@ -121,6 +155,13 @@ class EventsCallback(TrainerCallback):
             events.append(self._output_dir / "events.jsonl", event)
             if ends_epoch:
                 self._save_epoch(kwargs["model"], state.global_step)
+        if self._recall is not None and self._recall.best.gives_up:
+            control.should_training_stop = True
+
+    def _ask(self, model: Any, step: int, *, ends_epoch: bool) -> dict[str, float]:
+        if self._recall is None or not ends_epoch:
+            return {}
+        return self._recall.measure(model, step=step, epoch=step // self._steps_per_epoch)
 
     def _validate(self, model: Any, step: int, total_steps: int, *, ends_epoch: bool) -> dict[str, float]:
         measured: dict[str, float] = {}

@@ -56,7 +56,7 @@ def remove_torn(output_dir: Path) -> None:
     for _, path in _numbered(output_dir / "checkpoints", _CHECKPOINT):
         if not (path / _WHOLE).exists():
             shutil.rmtree(path)
-    for folder in (output_dir, output_dir / "epochs"):
+    for folder in (output_dir, output_dir / "epochs", output_dir / "best"):
         for path in folder.glob(".*.tmp"):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

@@ -10,7 +10,8 @@ Kinds of events, told apart by `type`; every one carries `time` (Unix seconds):
   `device`, `dtype`; dpo: also `train_reward_margin` (mean over the pairs of `beta` times the log ratio that the
   preferred answer gained on the other one) and `train_reward_accuracy` (share of pairs where it is above 0). With a
   validation file now and then the same figures as `valid_...` (one batch), and at the end of an epoch as
-  `full_valid_...` (the whole file)
+  `full_valid_...` (the whole file); with `evaluate_every` also `valid_fact_accuracy` (share of held-out questions whose
+  answer, made greedily, contains the reference)
 - `checkpoint`: `step`, `epoch`, `path` of an adapter folder that can be served
 - `end`: `state` (`succeeded`, `failed`, `stopped`), `trained_tokens`, `adapter_path`, `cpu_seconds`, `wall_seconds`,
   `error` (`code`, `message`, `param`) or None; unless it failed also `operations` (floating-point operations that the

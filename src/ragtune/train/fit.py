@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,10 +16,18 @@ from ragtune.modelling.base_model import context_length, load_model, load_tokeni
 from ragtune.modelling.encoder import Encoder, Example, Pair
 from ragtune.modelling.forecast import Forecast, ModelSize, Workload, forecast
 from ragtune.train import events
-from ragtune.train.callbacks import DivergedError, EventsCallback, StopCallback, Validation, WholeCheckpointCallback
+from ragtune.train.callbacks import (
+    DivergedError,
+    EventsCallback,
+    Recall,
+    StopCallback,
+    Validation,
+    WholeCheckpointCallback,
+)
 from ragtune.train.checkpoints import last_whole_checkpoint, save_adapter
 from ragtune.train.data import LoadedFile, TrainingFileError, load_examples, load_pairs
 from ragtune.train.distributed import is_main, process_count
+from ragtune.train.recall import Best, HeldOutQuestions
 from ragtune.train.spec import DEFAULT_BETA, TrainSpec
 from ragtune.train.trainer import MaskedTrainer, settings
 
@@ -35,6 +44,8 @@ __all__ = ["BatchSizeError", "DivergedError", "Outcome", "TooLargeError", "Valid
 _MICRO_BATCH_TOKENS = 4096
 # Plain attention keeps a table of tokens x tokens for each layer and head, which is little up to here.
 _SHORT = 256
+# Folder of the adapters that answered best so far, for a run that may end early.
+_BEST = "best"
 
 
 class ValidationFileError(TrainingFileError):
@@ -116,12 +127,16 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
         micro_batch_size=_micro_batch_size(per_process, _longest(training.examples)),
         total_steps=total_steps,
     )
+    recall = None if validation is None else _recall(spec, validation.examples, tokenizer)
+    if recall is not None and found is not None:
+        recall.best.recall(events.read_from(spec.output_dir / "events.jsonl")[0], up_to=found[0])
     with quiet():
         trainer = _trainer(spec, placement, training.examples, tokenizer, arguments)
         told = EventsCallback(
             spec.output_dir,
             trainer.meter,
             None if validation is None else _held_out(trainer, validation.examples, spec.batch_size),
+            recall,
             steps_per_epoch=steps_per_epoch,
             cpu_before=cpu_before,
             placement=placement,
@@ -134,11 +149,37 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
         "operations": work.operations(ModelSize.read(spec.base_path)),
         "gflops": placement.gflops,
     }
-    if trainer.state.global_step < total_steps:
+    gave_up = recall is not None and recall.best.gives_up
+    if trainer.state.global_step < total_steps and not gave_up:
         return Outcome(state="stopped", adapter=None, **figures)
     if is_main():
-        save_adapter(trainer.model, spec.output_dir / "adapter")
+        if spec.early_stop is not None and recall is not None and recall.best.step is not None:
+            _take_best(spec, recall.best)
+        else:
+            save_adapter(trainer.model, spec.output_dir / "adapter")
     return Outcome(state="succeeded", adapter=spec.output_dir / "adapter", **figures)
+
+
+def _recall(spec: TrainSpec, examples: Sequence[Any], tokenizer: Any) -> Recall | None:
+    if spec.evaluate_every is None or spec.method != "supervised":
+        return None
+    return Recall(
+        HeldOutQuestions(examples, tokenizer, _filler(tokenizer)),
+        Best(spec.early_stop),
+        every=spec.evaluate_every,
+        folder=None if spec.early_stop is None else spec.output_dir / _BEST,
+    )
+
+
+def _take_best(spec: TrainSpec, best: Best) -> None:
+    """Make the adapter that answered best the run's result; the last one has only learned its examples better."""
+    text = f"The model of step {best.step} is kept: it answered {best.accuracy:.0%} of the held-out questions right"
+    text += f", and {spec.early_stop} measurements after it none was better" if best.gives_up else ""
+    events.append(spec.output_dir / "events.jsonl", {"type": "message", "level": "info", "message": text})
+    adapter = spec.output_dir / "adapter"
+    if not adapter.is_dir():  # a start that was killed after this line has moved it already
+        (spec.output_dir / _BEST / f"step-{best.step}").rename(adapter)
+    shutil.rmtree(spec.output_dir / _BEST, ignore_errors=True)
 
 
 def _held_out(trainer: Any, examples: Sequence[Example | Pair], batch_size: int) -> Validation:
@@ -151,7 +192,7 @@ def _longest(examples: Sequence[Example | Pair]) -> int:
 
 
 def _trainer(spec: TrainSpec, placement: Placement, examples: Any, tokenizer: Any, arguments: dict[str, Any]) -> Any:
-    pad_token_id = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+    pad_token_id = _filler(tokenizer)
     model, adapter = _model(spec, placement.dtype)
     if placement.device == "cpu" and placement.dtype == "bfloat16" and _longest(examples) <= _SHORT:
         # Torch's fused attention goes backward ten times slower than plain products here (11 ms a layer, not 1).
@@ -171,6 +212,10 @@ def _trainer(spec: TrainSpec, placement: Placement, examples: Any, tokenizer: An
         tokenizer=tokenizer,
         pad_token_id=pad_token_id,
     )
+
+
+def _filler(tokenizer: Any) -> int:
+    return next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
 
 
 def _load_files(

@@ -65,6 +65,9 @@ class TrainSpec(BaseModel):
         device: where it is trained, or None for the best device of the machine.
         dtype: number format of the frozen base, or None for the right one on that device; adapters are always float32.
             What was chosen at the first start stands in the `spec.json` of `output_dir`, and later starts keep to it.
+        evaluate_every: epochs from one time that the held-out questions are asked to the next, or None for never.
+        early_stop: times in a row without a better share of right answers after which the run ends, with the adapter
+            of the best time as its result; None trains all epochs and keeps the last.
         max_length: tokens per example before the end is cut off, or None for the context of the base.
         save_every_steps: steps between resumable checkpoints, or None for about ten per run.
         lifeline: `stdin` stops the run at end-of-file on standard input (the parent is gone); None leaves it alone.
@@ -102,6 +105,8 @@ class TrainSpec(BaseModel):
     threads: Annotated[int, Field(ge=1)] | None = None
     device: Device | None = None
     dtype: Dtype | None = None
+    evaluate_every: Annotated[int, Field(ge=1, le=MAX_EPOCHS)] | None = None
+    early_stop: Annotated[int, Field(ge=1, le=MAX_EPOCHS)] | None = None
     max_length: Annotated[int, Field(ge=2)] | None = None
     save_every_steps: Annotated[int, Field(ge=1)] | None = None
     lifeline: Literal["stdin"] | None = None
@@ -140,6 +145,8 @@ class Resolved:
         learning_rate: the absolute rate: multiplier times `BASE_LEARNING_RATE[method]`.
         total_steps: optimizer steps of the whole run.
         beta: dpo: how much leaving the reference costs; None for other methods.
+        evaluate_every: epochs from one look at the held-out questions to the next, as asked for.
+        early_stop: looks without a rise that end the run, as asked for.
 
     Example:
         ```python
@@ -157,6 +164,8 @@ class Resolved:
     learning_rate: float
     total_steps: int
     beta: float | None = None
+    evaluate_every: int | None = None
+    early_stop: int | None = None
 
 
 def resolve_hyperparameters(
@@ -168,6 +177,8 @@ def resolve_hyperparameters(
     learning_rate_multiplier: float | Literal["auto"] = "auto",
     learning_rate: float | None = None,
     beta: float | Literal["auto"] = "auto",
+    evaluate_every: int | None = None,
+    early_stop: int | None = None,
 ) -> Resolved:
     """Turn `auto` into numbers.
 
@@ -185,6 +196,8 @@ def resolve_hyperparameters(
         learning_rate_multiplier: above 0, or `auto`.
         learning_rate: the absolute rate, above 0, where it was asked for in place of a multiplier; None goes by that.
         beta: for dpo: above 0 and at most 2, or `auto`.
+        evaluate_every: kept as it is.
+        early_stop: kept as it is.
 
     Raises:
         SpecError: a number is out of its range.
@@ -205,6 +218,8 @@ def resolve_hyperparameters(
         learning_rate=rate,
         total_steps=math.ceil(n_examples / size) * epochs,
         beta=_resolve_beta(method, beta),
+        evaluate_every=evaluate_every,
+        early_stop=early_stop,
     )
 
 

@@ -112,6 +112,7 @@ _LINES = (
     "train_mean_token_accuracy",
     "valid_mean_token_accuracy",
     "full_valid_mean_token_accuracy",
+    "valid_fact_accuracy",
 )
 
 

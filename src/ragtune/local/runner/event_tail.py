@@ -131,6 +131,8 @@ def _metrics_note(event: Event, at: int) -> NewEvent:
     for name, words in (("valid_loss", "validation loss"), ("full_valid_loss", "full validation loss")):
         if event.get(name) is not None:
             message += f", {words}={event[name]:.2f}"
+    if event.get("valid_fact_accuracy") is not None:
+        message += f", held-out questions answered right={event['valid_fact_accuracy']:.0%}"
     data = {name: value for name, value in event.items() if name not in {"type", "time"} and value is not None}
     return NewEvent(type="metrics", message=message, data=data, step=int(step), created_at=at)
 

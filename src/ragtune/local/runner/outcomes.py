@@ -136,7 +136,8 @@ def fail(job: JobRow, fault: JobFaultError, store: Store) -> None:
 def tidy(job: JobRow, store: Store) -> None:
     """Remove what an ended job no longer needs: its resumable state, and what was torn or deleted while it ran."""
     folder = store.job_folder(job.id)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    for name in ("checkpoints", "best"):
+        shutil.rmtree(folder / name, ignore_errors=True)
     remove_torn(folder)
     store.models.drop_unused(job.id)
     store.files.drop_unused(job.training_sha256, job.validation_sha256)

@@ -116,6 +116,8 @@ def _write_spec(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch)
         batch_size=values["batch_size"],
         learning_rate=values.get("learning_rate") or values["learning_rate_multiplier"] * BASE_LEARNING_RATE[kind],
         beta=values.get("beta"),
+        evaluate_every=values.get("evaluate_every"),
+        early_stop=values.get("early_stop"),
         seed=job.seed,
         threads=launch.threads,
         device=launch.device if before is None else before.device,

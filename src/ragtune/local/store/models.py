@@ -135,6 +135,7 @@ _CHECKPOINT_METRICS = (
     "valid_mean_token_accuracy",
     "full_valid_loss",
     "full_valid_mean_token_accuracy",
+    "valid_fact_accuracy",
 )
 
 

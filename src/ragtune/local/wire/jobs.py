@@ -37,8 +37,21 @@ class _DPOHyperparameters(_Hyperparameters):
     beta: Annotated[float, Field(gt=0, le=MAX_BETA)] | _Auto = "auto"
 
 
+class _SupervisedHyperparameters(_Hyperparameters):
+    # Not among OpenAI's: whether held-out questions are asked while the job trains, and end it.
+    evaluate_every: _Epochs | None = None
+    early_stop: _Epochs | None = None
+
+    @model_validator(mode="after")
+    def _ask_before_stopping(self) -> Self:
+        if self.early_stop is not None and self.evaluate_every is None:
+            message = "Invalid 'early_stop': it counts the times of 'evaluate_every'; send both."
+            raise invalid(message, param="early_stop", code="invalid_value")
+        return self
+
+
 class _Supervised(Strict):
-    hyperparameters: _Hyperparameters | None = None
+    hyperparameters: _SupervisedHyperparameters | None = None
 
 
 class _DPO(Strict):
@@ -85,6 +98,15 @@ class JobRequest(RequestBody):
     suffix: Annotated[str, Field(min_length=1, max_length=MAX_SUFFIX)] | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
     metadata: Metadata | None = None
+
+    @model_validator(mode="after")
+    def _hold_questions_out(self) -> Self:
+        described = None if self.method is None else self.method.supervised
+        asked = described and described.hyperparameters and described.hyperparameters.evaluate_every
+        if asked and self.validation_file is None:
+            message = "Invalid 'evaluate_every': the held-out questions come from a 'validation_file'; send one."
+            raise invalid(message, param="validation_file", code="missing_required_parameter")
+        return self
 
     def full_method(self) -> dict[str, Any]:
         """The method with all hyperparameters written out; its own count before the deprecated top-level ones."""

@@ -9,6 +9,7 @@ const LINES = {
     ["validation", "valid_mean_token_accuracy"],
     ["whole validation", "full_valid_mean_token_accuracy"],
   ],
+  answers: [["held-out questions", "valid_fact_accuracy"]],
 };
 const now = document.getElementById("now");
 const shown = {};
