@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         DatasetError,
         EmptyAnswer,
         ExpiryWarning,
+        FeedbackError,
         JobCancelled,
         JobFailed,
         JournalError,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         Unsupported,
         WaitTimeout,
     )
+    from ragtune.feedback import FeedbackStore
     from ragtune.files import UploadedFile, upload
     from ragtune.job import FineTuneJob, JobDetails, JobTable, list_jobs
     from ragtune.journal import Budget, Journal, Run, RunTable, runs
@@ -73,6 +75,7 @@ _HOME = {
         "DatasetError",
         "EmptyAnswer",
         "ExpiryWarning",
+        "FeedbackError",
         "JobCancelled",
         "JobFailed",
         "JournalError",
@@ -89,6 +92,7 @@ _HOME = {
         "Unsupported",
         "WaitTimeout",
     ),
+    "ragtune.feedback": ("FeedbackStore",),
     "ragtune.files": ("UploadedFile", "upload"),
     "ragtune.job": ("FineTuneJob", "JobDetails", "JobTable", "list_jobs"),
     "ragtune.journal": ("Budget", "Journal", "Run", "RunTable", "runs"),
@@ -130,6 +134,8 @@ __all__ = [
     "EmptyAnswer",
     "Expiry",
     "ExpiryWarning",
+    "FeedbackError",
+    "FeedbackStore",
     "FineTuneJob",
     "JobCancelled",
     "JobDetails",

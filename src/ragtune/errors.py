@@ -19,6 +19,7 @@ RagtuneError
 ├── WaitTimeout(TimeoutError)      waiting ended, the job runs on
 ├── JournalError                   the journal file cannot be used
 ├── MaintenanceDisabled            a destructive call on a guard that was not opened
+├── FeedbackError(ValueError)      a verdict that says nothing, or a feedback file that cannot be used
 ├── BackendError                   the embedded backend cannot start or go on
 └── MissingExtraError(ImportError) an optional dependency is not installed
 
@@ -40,6 +41,7 @@ __all__ = [
     "DatasetError",
     "EmptyAnswer",
     "ExpiryWarning",
+    "FeedbackError",
     "JobCancelled",
     "JobFailed",
     "JournalError",
@@ -211,6 +213,10 @@ class JournalError(RagtuneError):
 
 class MaintenanceDisabled(RagtuneError):
     """A destructive call on a `Maintenance` that was not opened with `enabled=True`; nothing was sent."""
+
+
+class FeedbackError(RagtuneError, ValueError):
+    """A verdict that says nothing or is of the wrong kind, or a feedback file that cannot be used."""
 
 
 class BackendError(RagtuneError):

@@ -376,7 +376,10 @@ class DatasetBuilder(Constructors):
             scanner=self._scanner,
         )
         known = {} if counted is None else {counted: tuple(chain.from_iterable(counts.tokens))}
-        return dataset_of(Path(folder), manifest, known)
+        dataset = dataset_of(Path(folder), manifest, known)
+        if self._source.built is not None:
+            self._source.built(dataset)
+        return dataset
 
     def _build_batch(self, plan: SplitPlan) -> BuildBatch:
         if self._template is None:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
 
 from ragtune.dataset.render.functions import LaidOut
-from ragtune.dataset.sources import readers
+from ragtune.dataset.sources import feedback_rows, readers
 from ragtune.layouts import LAYOUTS, get_layout
 
 if TYPE_CHECKING:
@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     import datasets
     import pandas as pd
 
+    from ragtune.dataset.render.functions import MakeRecord
+    from ragtune.dataset.sources.feedback_rows import Finished
     from ragtune.dataset.sources.files import Paths
     from ragtune.dataset.sources.readers import Rows, Source
+    from ragtune.feedback import FeedbackStore
+    from ragtune.feedback.compiling import Method
 
 
 class Constructors(ABC):
@@ -29,7 +33,7 @@ class Constructors(ABC):
     def _on(self, source: Source) -> Self: ...
 
     @abstractmethod
-    def _filled(self, template: LaidOut) -> Self: ...
+    def _filled(self, template: LaidOut | MakeRecord) -> Self: ...
 
     @classmethod
     def from_hub(
@@ -152,6 +156,29 @@ class Constructors(ABC):
         """
         builder = cls(readers.noted(readers.rows_source(rows), query))
         return builder if layout is None else builder.layout(layout)
+
+    @classmethod
+    def from_feedback(
+        cls, store: FeedbackStore, *, previous: Finished | None = None, method: Method = "supervised"
+    ) -> Self:
+        """Finished records from what people said about answers, over those of the dataset before.
+
+        Corrections and good answers become chat records, or better and worse answers preference pairs. What people
+        disagree about is left out (`ragtune.feedback.compile_rows` shows it). Of the dataset before, the training
+        records stay whose question nobody spoke about, and none of people who withdrew. The store remembers which
+        dataset holds whose words.
+
+        Args:
+            store: the verdicts.
+            previous: the dataset that the model was trained on, or None.
+            method: `"supervised"` or `"preference"`.
+
+        Raises:
+            DatasetError: `previous` is of another record kind, or the method is neither.
+            FeedbackError: the file cannot be read.
+        """
+        source = feedback_rows.feedback_source(store, previous, method)
+        return cls(source)._filled(feedback_rows.as_record)
 
     def layout(self, name: str, *, ignore: Sequence[str] = ()) -> Self:
         """Take rows in a layout that people have: SQuAD, Alpaca, ShareGPT, chosen/rejected and others.

@@ -40,12 +40,14 @@ class Source:
         details: what the manifest keeps, so that the rows can be found again.
         read: starts reading from the first row.
         paths: the files that it reads.
+        built: is told of each dataset that was built from it; None for sources that keep no account.
     """
 
     name: str
     details: Mapping[str, object]
     read: Callable[[], Iterator[Batch]]
     paths: tuple[Path, ...] = ()
+    built: Callable[[Any], None] | None = None
 
     def described(self) -> dict[str, object]:
         """What the manifest keeps; each file with its size and sha256."""

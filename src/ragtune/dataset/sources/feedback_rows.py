@@ -1,0 +1,157 @@
+"""Rows from what people said about answers, over the rows of the dataset before."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+
+from ragtune.dataset.sources.readers import Source, batched_rows
+from ragtune.errors import DatasetError
+from ragtune.feedback.compiling import Compiled, Method, compile_rows
+from ragtune.text import normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from ragtune.feedback import FeedbackStore
+
+__all__ = ["Finished", "as_record", "feedback_source"]
+
+_FORMATS: dict[Method, str] = {"supervised": "chat", "preference": "preference"}
+
+
+class _Lines(Protocol):
+    @property
+    def name(self) -> str:
+        """`train`, `validation` or `test`."""
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Its lines with their numbers."""
+
+
+class Finished(Protocol):
+    """A dataset that was built: `ragtune.Dataset` is one."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+
+    @property
+    def format(self) -> Any:
+        """The kind of its records."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names its content."""
+
+    @property
+    def train(self) -> _Lines:
+        """What was learned."""
+
+    @property
+    def splits(self) -> Sequence[_Lines]:
+        """Its files that hold records."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    record: Mapping[str, Any]
+    people: tuple[str, ...] = ()
+
+
+def feedback_source(store: FeedbackStore, previous: Finished | None, method: Method) -> Source:
+    """Rows with one finished `record` each: first what people said, then what the dataset before has beside it.
+
+    Raises:
+        DatasetError: the dataset before is of another kind than the method makes.
+        FeedbackError: the file cannot be read.
+    """
+    if method not in _FORMATS:
+        raise DatasetError(f"method={method!r} must be 'supervised' or 'preference'")
+    if previous is not None and previous.format != _FORMATS[method]:
+        raise DatasetError(
+            f"previous: its records are of the format {previous.format}, and {method} feedback makes "
+            f"{_FORMATS[method]} records; pass a dataset of that kind, or build two and train one after the other"
+        )
+    compiled = compile_rows(store.rows(), method=method)
+    rows = [
+        _Row(record=_record(row, method), people=tuple(row["by"]))  # type: ignore[arg-type]
+        for row in compiled.rows
+    ]
+    kept = list(_kept(store, previous, {_asked(row.record) for row in rows})) if previous is not None else []
+    every = [*rows, *kept]
+
+    def built(dataset: Finished) -> None:
+        store.built(dataset.fingerprint, dataset.folder, _lines_of(dataset, every))
+
+    return Source(
+        name=str(store.path),
+        details=_details(store, compiled, method, previous, kept=len(kept)),
+        read=lambda: batched_rows(({"record": row.record} for row in every), str(store.path)),
+        paths=(store.path,) if store.path.exists() else (),
+        built=built,
+    )
+
+
+def as_record(row: Mapping[str, Any]) -> object:
+    """The finished record of a row."""
+    return row["record"]
+
+
+def _kept(store: FeedbackStore, previous: Finished, corrected: set[str]) -> Iterator[_Row]:
+    """The training records of the dataset before, but for questions that people spoke about and people who left."""
+    gone, people = store.withdrawn(), store.people_of(previous.fingerprint)
+    for _, line in previous.train.lines():
+        digest = _digest(line)
+        record = orjson.loads(line)
+        if digest not in gone and _asked(record) not in corrected:
+            yield _Row(record=record, people=people.get(digest, ()))
+
+
+def _record(row: Mapping[str, Any], method: Method) -> dict[str, Any]:
+    system = [{"role": "system", "content": row["system"]}] if row["system"] else []
+    asked = [*system, {"role": "user", "content": row["question"]}]
+    right = {"role": "assistant", "content": row["answer"]}
+    if method == "supervised":
+        return {"messages": [*asked, right]}
+    wrong = {"role": "assistant", "content": row["rejected"]}
+    return {"input": {"messages": asked}, "preferred_output": [right], "non_preferred_output": [wrong]}
+
+
+def _asked(record: Mapping[str, Any]) -> str:
+    """The last question of a record, in normal form."""
+    messages = record.get("messages") or record.get("input", {}).get("messages") or []
+    asked = [message.get("content") for message in messages if message.get("role") == "user"]
+    return normalise(asked[-1]) if asked and isinstance(asked[-1], str) else ""
+
+
+def _lines_of(dataset: Finished, rows: Sequence[_Row]) -> Iterator[tuple[str, str]]:
+    """Each line of the files whose row somebody stands behind, with that person."""
+    for split in dataset.splits:
+        numbers = (dataset.folder / f"{split.name}.rows.txt").read_text(encoding="ascii").split()
+        for (_, line), number in zip(split.lines(), numbers, strict=True):
+            for person in rows[int(number)].people:
+                yield _digest(line), person
+
+
+def _digest(line: bytes) -> str:
+    return hashlib.sha256(line.rstrip(b"\r\n")).hexdigest()
+
+
+def _details(
+    store: FeedbackStore, compiled: Compiled, method: Method, previous: Finished | None, *, kept: int
+) -> dict[str, object]:
+    before = {} if previous is None else {"previous": previous.fingerprint, "previous_rows": kept}
+    return {
+        "kind": "feedback",
+        "file": store.path.name,
+        "method": method,
+        "feedback_rows": len(compiled.rows),
+        "contradictions": len(compiled.contradictions),
+        "doubts": len(compiled.doubts),
+        **before,
+    }

@@ -1,0 +1,20 @@
+"""What people say about answers: kept in one file, and turned into the next training rows."""
+
+from __future__ import annotations
+
+from ragtune.feedback.compiling import Compiled, Contradiction, Doubt, compile_rows
+from ragtune.feedback.results import Suggestion, Withdrawal
+from ragtune.feedback.rows import Feedback, FeedbackTable
+from ragtune.feedback.store import FeedbackStore
+
+__all__ = [
+    "Compiled",
+    "Contradiction",
+    "Doubt",
+    "Feedback",
+    "FeedbackStore",
+    "FeedbackTable",
+    "Suggestion",
+    "Withdrawal",
+    "compile_rows",
+]

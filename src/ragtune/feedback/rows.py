@@ -1,0 +1,108 @@
+"""One verdict with the answer that it is about."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ragtune._table import Table
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["Feedback", "FeedbackTable"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feedback:
+    """What one person said about one answer, or an answer that nobody has judged yet.
+
+    Attributes:
+        id: number of the answer in its store.
+        question: what was asked.
+        answer: what the model said.
+        model: which model, None when unknown.
+        system: its system prompt, None for none.
+        passages: what it was given to read, in order.
+        verdict: 1 for good, -1 for bad, None for neither.
+        rating: a mark on a scale of the user's own, or None.
+        label: a word of the user's own, or None.
+        correction: the answer that would have been right, or None.
+        comment: whatever else was said, or None.
+        by: who judged, None when unknown.
+        asked_by: who asked, None when unknown.
+        created: when it was judged, or asked where nobody has judged (UTC).
+
+    Example:
+        ```python
+        from datetime import UTC, datetime
+
+        from ragtune.feedback import Feedback
+
+        said = Feedback(id=1, question="How deep is it?", answer="12 m", verdict=-1, created=datetime.now(UTC))
+        print(said.verdict, said.correction)
+        #> -1 None
+        ```
+    """
+
+    id: int
+    question: str
+    answer: str
+    created: datetime
+    model: str | None = None
+    system: str | None = None
+    passages: tuple[str, ...] = ()
+    verdict: int | None = None
+    rating: float | None = None
+    label: str | None = None
+    correction: str | None = None
+    comment: str | None = None
+    by: str | None = None
+    asked_by: str | None = None
+
+    @property
+    def judged(self) -> bool:
+        """Whether anybody has said anything about it."""
+        return any(said is not None for said in (self.verdict, self.rating, self.label, self.correction, self.comment))
+
+    @classmethod
+    def from_row(cls, row: sqlite3.Row) -> Feedback:
+        """Read a row of the store."""
+        kept = {field.name for field in fields(cls)} & set(row.keys()) - {"passages"}
+        return cls(
+            **{name: row[name] for name in kept},
+            by=row["judged_by"],
+            passages=tuple(json.loads(row["passages"])),
+            created=datetime.fromtimestamp(row["created_at"], tz=UTC),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedbackTable(Table[Feedback]):
+    """Verdicts as a table, oldest first.
+
+    Example:
+        ```python
+        import ragtune as rt
+
+        store = rt.FeedbackStore("feedback.sqlite3")
+        store.add("12 metres", question="How deep is Lake Sorrel?", verdict=-1, correction="83 metres", by="anna")
+        print(store.rows().to_pandas()[["Answer", "Correction"]].values.tolist())
+        #> [['12 metres', '83 metres']]
+        ```
+    """
+
+    def columns(self) -> dict[str, list[object]]:
+        """Return the cells by column."""
+        return {
+            "Question": [row.question for row in self.rows],
+            "Answer": [row.answer for row in self.rows],
+            "Verdict": [row.verdict for row in self.rows],
+            "Correction": [row.correction for row in self.rows],
+            "Comment": [row.comment for row in self.rows],
+            "By": [row.by for row in self.rows],
+            "Model": [row.model for row in self.rows],
+            "When": [row.created for row in self.rows],
+        }

@@ -1,0 +1,272 @@
+"""Verdicts are kept, changed, withdrawn and turned into rows; who is right is never guessed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ragtune as rt
+from ragtune.feedback import Feedback, FeedbackTable, compile_rows
+from ragtune.text import normalise
+
+DEEP = "How deep is Lake Sorrel?"
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer that knows its question, as `rt.Answer` does."""
+
+    text: str | None = "12 metres"
+    id: str | None = "chatcmpl-1"
+    model: str | None = "ft:x"
+    question: str | None = DEEP
+    system: str | None = "Be brief."
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> rt.FeedbackStore:
+    return rt.FeedbackStore(tmp_path / "below" / "feedback.sqlite3")
+
+
+def test_an_answer_is_kept_once_and_each_person_has_one_verdict(store: rt.FeedbackStore) -> None:
+    """Who says more later keeps what they said before; another person's verdict stands beside it."""
+    number = store.log(Said(), asked_by="cem")
+    assert store.unjudged()[0].question == DEEP
+    assert store.add(Said(), -1, by="anna") == number
+    assert store.add(number, correction="83 metres", by="anna") == number
+    store.add(Said(), 1, by="ben", comment="close enough")
+    rows = store.rows()
+    assert [(row.by, row.verdict, row.correction, row.comment) for row in rows] == [
+        ("anna", -1, "83 metres", None),
+        ("ben", 1, None, "close enough"),
+    ]
+    assert {(row.model, row.system, row.asked_by) for row in rows} == {("ft:x", "Be brief.", "cem")}
+    assert (len(store), len(store.unjudged()), len(store.rows(by="ben")), len(store.rows(verdict=-1))) == (2, 0, 1, 1)
+
+
+def test_the_file_is_its_owners_and_survives_a_reopening(store: rt.FeedbackStore) -> None:
+    store.add("12 metres", -1, question=DEEP)
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
+    assert len(rt.FeedbackStore(store.path)) == 1
+    assert len(rt.FeedbackStore(store.path.with_name("absent"))) == 0
+    assert not store.path.with_name("absent").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, "nothing is said"),
+        ({"by": "anna"}, "nothing is said"),
+        ({"verdict": 2}, "verdict: 2 must be 1"),
+        ({"verdict": True}, "verdict: True must be 1"),
+        ({"verdict": 1, "question": " "}, "question: ' ' says nothing"),
+        ({"verdict": 1, "question": None}, "question: None says nothing"),
+        ({"rating": float("nan")}, "rating: nan must be a number"),
+        ({"correction": " "}, "correction: is blank"),
+        ({"comment": 3}, "comment: 3 must be text"),
+        ({"verdict": 1, "passages": "one text"}, "passages: 'one text' must be a list"),
+        ({"verdict": 1, "answer": 7}, "has no answer 7"),
+        ({"verdict": 1, "answer": None}, "answer: None is neither"),
+    ],
+)
+def test_what_says_nothing_is_refused_in_words(
+    store: rt.FeedbackStore, arguments: dict[str, object], words: str
+) -> None:
+    given = {"answer": "12 metres", "question": DEEP, **arguments}
+    with pytest.raises(rt.FeedbackError, match=words):
+        store.add(**given)  # type: ignore[arg-type]
+    assert len(store) == 0
+
+
+def test_many_rows_go_in_together_or_not_at_all(store: rt.FeedbackStore) -> None:
+    rows = [{"question": f"Which {n}?", "answer": "x", "verdict": 1} for n in range(3)]
+    with pytest.raises(rt.FeedbackError, match="row 3: verdict: 'up' must be"):
+        store.add_many([*rows, {"question": "Which?", "answer": "x", "verdict": "up"}])
+    assert len(store) == 0
+    assert store.add_many([*rows, {"question": "Unjudged?", "answer": "x"}]) == 4
+    assert (len(store), len(store.unjudged())) == (3, 1)
+
+
+def _add(path: Path, person: str) -> None:
+    store = rt.FeedbackStore(path)
+    for number in range(20):
+        store.add("x", 1, question=f"Which {number}?", by=person)
+
+
+def test_several_processes_write_at_once(store: rt.FeedbackStore) -> None:
+    people = [f"person {n}" for n in range(4)]
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        pool.starmap(_add, [(store.path, person) for person in people])
+    assert len(store) == 80
+    assert len({row.id for row in store.rows()}) == 20
+
+
+def test_a_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, and longer than the header of one " * 20, encoding="utf-8")
+    with pytest.raises(rt.FeedbackError, match=r"notes\.txt: cannot be used as a database"):
+        rt.FeedbackStore(path).add("x", 1, question="Which?")
+    assert path.read_text(encoding="utf-8").startswith("not a database")
+
+
+def test_who_leaves_takes_everything_along_and_hears_which_datasets_hold_it(store: rt.FeedbackStore) -> None:
+    store.add("12 metres", -1, question=DEEP, by="anna")
+    store.add("13 metres", -1, question=DEEP, by="ben")
+    store.log("Red", question="Which colour?", asked_by="anna")
+    store.add("Red", 1, question="Which colour?", by="ben")
+    store.built("f" * 64, "out", [("a" * 64, "anna"), ("b" * 64, "ben")])
+    gone = store.withdraw(by="anna")
+    assert (gone.verdicts, gone.answers, gone.datasets) == (1, 1, (("f" * 64, "out"),))
+    assert str(gone) == f"anna: 1 verdict and 1 answer removed; datasets that hold them:\n  {'f' * 12}  out"
+    assert [row.answer for row in store.rows()] == ["13 metres"]
+    assert store.withdrawn() == {"a" * 64}
+    assert store.withdraw(by="nobody").datasets == ()
+
+
+def texts(dataset: rt.Dataset) -> dict[str, str]:
+    """Question to answer."""
+    talks = [record.messages for record in dataset.train if isinstance(record, rt.ChatRecord)]
+    return {str(talk[-2].text): str(talk[-1].text) for talk in talks}
+
+
+def test_what_people_said_becomes_the_next_dataset(store: rt.FeedbackStore, tmp_path: Path) -> None:
+    """A correction takes the place of the old row; everything that nobody spoke about stays."""
+    rows = [{"q": f"What is {n} and {n}?", "a": str(2 * n)} for n in range(12)]
+    old = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}").build(tmp_path / "old")
+    store.add("7", question="What is 3 and 3", correction="six", by="anna")
+    store.add("Violet", 1, question="Which colour have post boxes?", by="ben")
+    builder = rt.DatasetBuilder.from_feedback(store, previous=old)
+    new = builder.build(tmp_path / "new")
+    assert texts(new) == {
+        **{f"What is {n} and {n}?": str(2 * n) for n in range(12) if n != 3},
+        "What is 3 and 3": "six",
+        "Which colour have post boxes?": "Violet",
+    }
+    told = new.manifest["source"]
+    assert (told["kind"], told["feedback_rows"], told["previous_rows"]) == ("feedback", 2, 11)
+    assert told["previous"] == old.fingerprint
+
+    gone = store.withdraw(by="anna")
+    assert gone.datasets == ((new.fingerprint, str(new.folder)),)
+    next_one = rt.DatasetBuilder.from_feedback(store, previous=new).build(tmp_path / "next")
+    assert "What is 3 and 3" not in texts(next_one)
+    assert texts(next_one)["Which colour have post boxes?"] == "Violet"
+    # Ben's row came over with its owner.
+    assert [folder for _, folder in store.withdraw(by="ben").datasets] == [str(new.folder), str(next_one.folder)]
+
+
+def test_better_and_worse_answers_become_pairs(store: rt.FeedbackStore, tmp_path: Path) -> None:
+    for number in range(12):
+        store.add(f"wrong {number}", -1, question=f"Which is number {number}?", correction=f"right {number}")
+    pairs = rt.DatasetBuilder.from_feedback(store, method="preference").build(tmp_path / "pairs")
+    first = next(iter(pairs.train))
+    assert isinstance(first, rt.PreferenceRecord)
+    assert (pairs.format, len(pairs.train)) == ("preference", 12)
+    assert [first.preferred_output[0].text, first.non_preferred_output[0].text] == ["right 0", "wrong 0"]
+    with pytest.raises(rt.DatasetError, match="of the format preference"):
+        rt.DatasetBuilder.from_feedback(store, previous=pairs)
+    with pytest.raises(rt.DatasetError, match="method='best' must be"):
+        rt.DatasetBuilder.from_feedback(store, method="best")  # type: ignore[arg-type]
+
+
+def test_an_empty_store_says_so(store: rt.FeedbackStore, tmp_path: Path) -> None:
+    with pytest.raises(rt.DatasetError, match="has no rows"):
+        rt.DatasetBuilder.from_feedback(store).build(tmp_path / "new")
+
+
+def test_corrections_win_and_good_answers_stay(store: rt.FeedbackStore) -> None:
+    store.add("12 metres", -1, question=DEEP, by="anna", passages=["83 metres."])
+    store.add("83 m", 1, question=DEEP, by="ben", passages=["83 metres."])
+    store.add(
+        "80 metres", question="How DEEP is Lake Sorrel", correction="83 metres", by="ben", passages=["83 metres."]
+    )
+    store.add("Red", 1, question="Which colour?", by="anna")
+    store.add("red.", 1, question="Which colour?", by="ben")
+    store.add("Blue", -1, question="Which colour?", by="ben")
+    compiled = compile_rows(store.rows())
+    assert [(row["question"], row["answer"], row["by"]) for row in compiled.rows] == [
+        ("How DEEP is Lake Sorrel", "83 metres", ["ben"]),
+        ("Which colour?", "red.", ["anna", "ben"]),
+    ]
+    assert compiled.rows[0]["context"] == "83 metres."
+    pairs = compile_rows(store.rows(), method="preference").rows
+    assert [(row["answer"], row["rejected"]) for row in pairs] == [
+        ("83 metres", "12 metres"),
+        ("83 metres", "80 metres"),
+        ("red.", "Blue"),
+    ]
+    assert store.suggest().method == "supervised"
+
+
+def test_people_who_disagree_are_shown_and_not_guessed_about(store: rt.FeedbackStore) -> None:
+    store.add("83 m", 1, question=DEEP, by="anna")
+    store.add("83 m", -1, question=DEEP, by="ben")
+    store.add("Red", question="Which colour?", correction="Blue", by="anna")
+    store.add("Red", question="Which colour?", correction="Green", by="ben")
+    store.add("Rot", 1, question="Which colour?", by="cem")
+    compiled = compile_rows(store.rows())
+    assert compiled.rows == ()
+    assert [(one.question, one.answer, one.said) for one in compiled.contradictions] == [
+        (DEEP, "83 m", (("anna", "good"), ("ben", "bad"))),
+        ("Which colour?", None, (("anna", "Blue"), ("ben", "Green"))),
+    ]
+
+
+def test_a_correction_that_its_passage_does_not_bear_out_is_doubted(store: rt.FeedbackStore) -> None:
+    passages = ["Divers measured 83 metres at the sunken bell."]
+    store.add("83 metres", question=DEEP, correction="90 metres", by="anna", passages=passages)
+    store.add("12 metres", question="And how deep at the bell?", correction="83 metres", passages=passages)
+    compiled = compile_rows(store.rows())
+    assert [(one.answer, one.correction, one.by) for one in compiled.doubts] == [("83 metres", "90 metres", "anna")]
+    assert len(compiled.rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "method"),
+    [([], None), ([-1], "kto"), ([1], "supervised"), ([1, -1] * 50, "preference")],
+)
+def test_the_counts_say_which_method_fits(store: rt.FeedbackStore, verdicts: list[int], method: str | None) -> None:
+    rows = [{"question": f"Which {n // 2}?", "answer": f"{v}", "verdict": v} for n, v in enumerate(verdicts)]
+    store.add_many(rows)
+    found = store.suggest()
+    assert found.method == method
+    assert (found.good, found.bad) == (verdicts.count(1), verdicts.count(-1))
+
+
+_WORD = st.sampled_from(["red", "Red.", "blue", "green"])
+_VERDICT = st.tuples(
+    st.sampled_from(["Which?", "which", "Who?"]),
+    _WORD,
+    st.sampled_from([1, -1, None]),
+    st.one_of(st.none(), _WORD),
+    st.sampled_from(["anna", "ben", None]),
+)
+
+
+@given(st.lists(_VERDICT, max_size=12))
+def test_a_row_never_teaches_what_somebody_called_bad_alone(
+    said: list[tuple[str, str, int | None, str | None, str]],
+) -> None:
+    """Each answer of a row is a correction, or was called good and by nobody bad."""
+    from datetime import UTC, datetime
+
+    rows = FeedbackTable(
+        rows=tuple(
+            Feedback(id=n, question=q, answer=a, verdict=v, correction=c, by=b, created=datetime.now(UTC))
+            for n, (q, a, v, c, b) in enumerate(said)
+        )
+    )
+    for row in compile_rows(rows).rows:
+        same = [one for one in rows if normalise(one.question) == normalise(str(row["question"]))]
+        taught = normalise(str(row["answer"]))
+        corrections = {normalise(one.correction) for one in same if one.correction is not None}
+        good, bad = ({normalise(one.answer) for one in same if one.verdict == verdict} for verdict in (1, -1))
+        assert taught in (corrections or good - bad)
+    for row in compile_rows(rows, method="preference").rows:
+        assert normalise(str(row["answer"])) != normalise(str(row["rejected"]))
