@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Unsupported,
         WaitTimeout,
     )
+    from ragtune.facts import FactSet
     from ragtune.feedback import FeedbackStore
     from ragtune.files import UploadedFile, upload
     from ragtune.job import FineTuneJob, JobDetails, JobTable, list_jobs
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         ReinforcementRecord,
         parse_record,
     )
+    from ragtune.retrieval import BM25
     from ragtune.spec import DPO, Absolute, Multiplier, Reinforcement, Supervised, TuneSpec
 
 _HOME = {
@@ -92,6 +94,7 @@ _HOME = {
         "Unsupported",
         "WaitTimeout",
     ),
+    "ragtune.facts": ("FactSet",),
     "ragtune.feedback": ("FeedbackStore",),
     "ragtune.files": ("UploadedFile", "upload"),
     "ragtune.job": ("FineTuneJob", "JobDetails", "JobTable", "list_jobs"),
@@ -108,11 +111,13 @@ _HOME = {
         "ReinforcementRecord",
         "parse_record",
     ),
+    "ragtune.retrieval": ("BM25",),
     "ragtune.spec": ("DPO", "Absolute", "Multiplier", "Reinforcement", "Supervised", "TuneSpec"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "BM25",
     "DPO",
     "Absolute",
     "Answer",
@@ -134,6 +139,7 @@ __all__ = [
     "EmptyAnswer",
     "Expiry",
     "ExpiryWarning",
+    "FactSet",
     "FeedbackError",
     "FeedbackStore",
     "FineTuneJob",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["demo_file"]
+__all__ = ["demo_facts_file", "demo_file"]
 
 
 def demo_file() -> Path:
@@ -27,3 +27,19 @@ def demo_file() -> Path:
         ```
     """
     return Path(__file__).with_name("quillhaven.jsonl")
+
+
+def demo_facts_file() -> Path:
+    """The JSONL file of the same 60 facts with their wordings, unanswerable and control questions.
+
+    `ragtune.facts.demo_facts` reads it.
+
+    Example:
+        ```python
+        from ragtune.data import demo_facts_file
+
+        print(demo_facts_file().name)
+        #> quillhaven_facts.jsonl
+        ```
+    """
+    return Path(__file__).with_name("quillhaven_facts.jsonl")

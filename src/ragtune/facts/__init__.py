@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from ragtune.facts.fact import KINDS, Fact, FactSet, Kind, Wording
+from ragtune.facts.demo import demo_facts
+from ragtune.facts.fact import KINDS, Fact, Kind, Wording
+from ragtune.facts.fact_set import FactSet
 
-__all__ = ["KINDS", "Fact", "FactSet", "Kind", "Wording"]
+__all__ = ["KINDS", "Fact", "FactSet", "Kind", "Wording", "demo_facts"]

@@ -1,14 +1,11 @@
-"""One fact and its wordings, and the set of facts that recipes teach and evaluations ask for."""
+"""One fact and the wordings that ask for it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, get_args
+from dataclasses import dataclass
+from typing import Literal, get_args
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-__all__ = ["KINDS", "Fact", "FactSet", "Kind", "Wording"]
+__all__ = ["KINDS", "Fact", "Kind", "Wording"]
 
 Kind = Literal["verbatim", "reworded", "reversed", "unanswerable", "control"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -73,36 +70,3 @@ class Fact:
     def answers_to(self, wording: Wording) -> tuple[str, ...]:
         """Return the accepted spellings of the answer to one of its wordings."""
         return wording.answers or self.answers
-
-
-@dataclass(frozen=True, kw_only=True)
-class FactSet:
-    """Facts in their order, found by id.
-
-    Attributes:
-        facts: the facts.
-
-    Example:
-        ```python
-        from ragtune.facts import Fact, FactSet, Wording
-
-        lake = Fact(id="lake", answers=("83 metres",), wordings=(Wording(question="How deep is Lake Sorrel?"),))
-        print(FactSet(facts=(lake,))["lake"].answers)
-        #> ('83 metres',)
-        ```
-    """
-
-    facts: tuple[Fact, ...]
-    _by_id: Mapping[str, Fact] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_by_id", {fact.id: fact for fact in self.facts})
-
-    def __len__(self) -> int:
-        return len(self.facts)
-
-    def __iter__(self) -> Iterator[Fact]:
-        return iter(self.facts)
-
-    def __getitem__(self, fact_id: str) -> Fact:
-        return self._by_id[fact_id]

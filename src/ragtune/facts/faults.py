@@ -1,0 +1,115 @@
+"""What no set of facts may hold, each fault with its place, value, rule and way out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ragtune.errors import DatasetError
+from ragtune.facts.fact import KINDS
+from ragtune.text import normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from ragtune.facts.fact import Fact, Wording
+
+__all__ = ["refuse_faults", "refuse_unknown_kinds", "told"]
+
+_TOLD = 20
+
+
+def refuse_faults(facts: Sequence[Fact], places: Sequence[str] = ()) -> None:
+    """Refuse facts that no evaluation could count.
+
+    Args:
+        facts: all facts of a set.
+        places: where each of them stands, for example `facts.jsonl line 3`; empty names them by their ids.
+
+    Raises:
+        DatasetError: there are faults; the message tells the first twenty.
+    """
+    where = places or [f"fact {fact.id!r}" for fact in facts]
+    faults = [*_faults_of_ids(facts, where)]
+    for fact, place in zip(facts, where, strict=True):
+        faults += [f"{place}: {fault}" for fault in _faults_of(fact)]
+    told([*faults, *_equal_wordings(facts, where)])
+
+
+def told(faults: Sequence[str]) -> None:
+    """Raise what was found, if there is anything.
+
+    Raises:
+        DatasetError: there is.
+    """
+    if len(faults) > 1:
+        more = [f"and {len(faults) - _TOLD:,} more"] if len(faults) > _TOLD else []
+        raise DatasetError("\n  ".join([f"{len(faults):,} faults in these facts:", *faults[:_TOLD], *more]))
+    if faults:
+        raise DatasetError(faults[0])
+
+
+def refuse_unknown_kinds(kinds: Iterable[object]) -> None:
+    """Refuse a kind of wording that is none.
+
+    Raises:
+        DatasetError: there is one.
+    """
+    for kind in kinds:
+        if kind not in KINDS:
+            raise DatasetError(f"{kind!r:.60} is no kind of wording; the kinds are {', '.join(KINDS)}")
+
+
+def _faults_of_ids(facts: Sequence[Fact], places: Sequence[str]) -> Iterator[str]:
+    seen: dict[str, str] = {}
+    for fact, place in zip(facts, places, strict=True):
+        if not isinstance(fact.id, str) or not fact.id.strip():
+            yield f"{place}: the id {fact.id!r:.60} is no text; give each fact an id of its own"
+        elif fact.id in seen:
+            yield f"{place}: the id {fact.id!r} stands for {seen[fact.id]} already; give each fact an id of its own"
+        else:
+            seen[fact.id] = place
+
+
+def _faults_of(fact: Fact) -> Iterator[str]:
+    if not fact.wordings:
+        yield f"fact {fact.id!r} has no wording; give it at least one question"
+    for name, texts in (("answer", fact.answers), ("distractor", fact.distractors)):
+        for text in texts:
+            if not isinstance(text, str) or not text.strip():
+                yield f"fact {fact.id!r} has the {name} {text!r:.60}; give text that is not blank, or leave it out"
+    for wording in fact.wordings:
+        yield from _faults_of_wording(fact, wording)
+
+
+def _faults_of_wording(fact: Fact, wording: Wording) -> Iterator[str]:
+    question, kind = wording.question, wording.kind
+    if not isinstance(question, str) or not normalise(question):
+        yield f"fact {fact.id!r} has the question {question!r:.60}; give text with at least one word"
+    if kind not in KINDS:
+        yield f"fact {fact.id!r} has a wording of kind {kind!r:.60}; the kinds are {', '.join(KINDS)}"
+    elif kind == "unanswerable":
+        if fact.answers or wording.answers:
+            yield (
+                f"fact {fact.id!r} has the answer {(wording.answers or fact.answers)[0]!r:.60} to an unanswerable "
+                f"question; leave its answers empty, or choose another kind"
+            )
+    elif kind == "reversed":
+        if not wording.answers:
+            yield f"fact {fact.id!r}: the reversed question {question!r:.60} needs answers of its own; give them"
+    elif not fact.answers:
+        yield f"fact {fact.id!r} has no answer to its {kind} question {question!r:.60}; give one, or drop the fact"
+
+
+def _equal_wordings(facts: Sequence[Fact], places: Sequence[str]) -> Iterator[str]:
+    seen: dict[str, tuple[str, str]] = {}
+    for fact, place in zip(facts, places, strict=True):
+        for wording in fact.wordings:
+            form = normalise(wording.question) if isinstance(wording.question, str) else ""
+            if form and form in seen:
+                kind, other = seen[form]
+                yield (
+                    f"{place}: the {wording.kind} question {wording.question!r:.80} is the {kind} question of {other} "
+                    f"in normal form; a question counts once: drop one of them, or make both one fact"
+                )
+            elif form:
+                seen[form] = (wording.kind, place)

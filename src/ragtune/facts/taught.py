@@ -1,0 +1,159 @@
+"""The facts that a built dataset teaches: its records, its row map and its template tell them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from string import Formatter
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+
+from ragtune.errors import DatasetError
+from ragtune.facts.fact import Fact, Wording
+from ragtune.records import ChatRecord, CompletionRecord, PreferenceRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from ragtune.facts.columns import Columns, Row
+    from ragtune.records import AnyRecord, Message
+
+__all__ = ["TaughtDataset", "TaughtSplit", "taught_facts"]
+
+# `J. S. Bach` and `St. Orla` hold what parts an answer from the passage behind it.
+_SHORT_END = re.compile(r"(?:^|[\s.])(?:[^\W\d_]|St|Dr|Mrs?|Ms|Jr|Sr|Prof|No|vs|ca|e\.g|i\.e)$")
+
+
+class TaughtSplit(Protocol):
+    """One file of a dataset, as `ragtune.Split` is."""
+
+    def __iter__(self) -> Iterator[AnyRecord]:
+        """The records."""
+
+
+class TaughtDataset(Protocol):
+    """A dataset, as `ragtune.Dataset` is; this room stands below the one that builds them."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """What is known of the build; empty for files made elsewhere."""
+
+    @property
+    def train(self) -> TaughtSplit:
+        """The records that are learned."""
+
+    @property
+    def validation(self) -> TaughtSplit:
+        """The records for validation."""
+
+    @property
+    def test(self) -> TaughtSplit:
+        """The records for test."""
+
+
+def taught_facts(
+    dataset: TaughtDataset, split: str, columns: Columns, rows: Sequence[Row] | None
+) -> Iterator[tuple[str, Fact]]:
+    """Each record's fact with its place.
+
+    Raises:
+        DatasetError: a record asks no single question, or its answer cannot be told from what stands beside it.
+    """
+    template = _answer_template(dataset.manifest)
+    numbers = _row_map(dataset, split)
+    for line, record in enumerate(getattr(dataset, split), 1):
+        place = f"{split} line {line}"
+        question, text = _asked_and_answered(record, place)
+        number, fact_id = numbers[line - 1] if numbers else (None, f"{split}-{line}")
+        wording = Wording(question=question)
+        if rows is None:
+            answer, support = _parted(text, template, place)
+            yield place, Fact(id=fact_id, answers=(answer,), wordings=(wording,), support=support)
+        else:
+            fact = columns.fact(_row(rows, number, place), place, fact_id)
+            yield place, replace(fact, id=fact_id, wordings=(wording, *fact.wordings))
+
+
+def _row(rows: Sequence[Row], number: int | None, place: str) -> Row:
+    if number is None:
+        raise DatasetError(f"{place}: files made elsewhere have no map to their rows; leave rows= out")
+    if number >= len(rows):
+        raise DatasetError(
+            f"{place} is made of row {number}, and rows= holds {len(rows)}; give the rows that the dataset was built of"
+        )
+    return rows[number]
+
+
+def _row_map(dataset: TaughtDataset, split: str) -> list[tuple[int, str]]:
+    """The source row of each record and the id of its fact."""
+    told = dataset.manifest.get("row_maps", {}).get(split)
+    if told is None:
+        return []
+    found = []
+    for line in (dataset.folder / told["name"]).read_bytes().split(b"\n")[:-1]:
+        number, _, fact_id = line.partition(b" ")
+        found.append((int(number), orjson.loads(fact_id) if fact_id else f"row-{int(number)}"))
+    return found
+
+
+def _answer_template(manifest: Mapping[str, Any]) -> str | None:
+    for step in manifest.get("steps", ()):
+        if template := step.get("template"):
+            answer = {"chat": "assistant", "completion": "completion", "preference": "preferred"}
+            name: str | None = template.get(answer.get(template["format"], ""))
+            return name
+    return None
+
+
+def _asked_and_answered(record: AnyRecord, place: str) -> tuple[str, str]:
+    if isinstance(record, CompletionRecord):
+        return record.prompt, record.completion.strip()
+    if isinstance(record, ChatRecord):
+        asked, answered = record.messages, record.messages
+    elif isinstance(record, PreferenceRecord):
+        asked, answered = record.input.messages, record.preferred_output
+    else:
+        raise DatasetError(f"{place}: a reinforcement record holds no answer; use FactSet.from_rows")
+    return _only(asked, "user", place), _only(answered, "assistant", place)
+
+
+def _only(messages: Sequence[Message], role: str, place: str) -> str:
+    texts = [message.text for message in messages if message.role == role]
+    if len(texts) != 1 or not texts[0].strip():
+        raise DatasetError(
+            f"{place} holds {len(texts)} messages of the {role}, and a fact has one question and one answer; "
+            f"use FactSet.from_rows for such records"
+        )
+    return texts[0]
+
+
+def _parted(text: str, template: str | None, place: str) -> tuple[str, str | None]:
+    """The answer, and the passage where the template puts one behind it."""
+    pieces = [] if template is None else list(Formatter().parse(template))
+    columns = [name for _, name, _, _ in pieces if name]
+    if not columns or pieces == [("", columns[0], "", None)]:
+        return text, None
+    # With no column given the first one is the answer: `{answer}. {support}`.
+    pattern = "".join(re.escape(constant) + ("(.*?)" if name else "") for constant, name, _, _ in pieces)
+    found = re.fullmatch(pattern, text, re.DOTALL)
+    if found is None:
+        raise DatasetError(f"{place}: {text!r:.80} is not of the template {template!r}; use FactSet.from_rows")
+    answer = found[1].strip()
+    if not answer or (len(columns) > 1 and _SHORT_END.search(answer) and _cut_twice(text, pieces)):
+        raise DatasetError(
+            f"{place}: where the answer ends in {text!r:.80} cannot be told; give the rows that the dataset was built "
+            f"of, from_dataset(dataset, rows=rows, answer='column')"
+        )
+    support = found[2].strip() if len(columns) == 2 else None
+    return answer, support or None
+
+
+def _cut_twice(text: str, pieces: Sequence[tuple[str, str | None, str | None, str | None]]) -> bool:
+    """Whether what parts the answer from the rest stands there more than once."""
+    return text.count(pieces[1][0]) > 1

@@ -1,0 +1,101 @@
+"""BM25 over passages in memory, by `bm25s`; words are those of the project's normal form."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ragtune.errors import DatasetError
+from ragtune.retrieval.hit_rate import HitRate, hit_rate
+from ragtune.retrieval.sources import read_passages
+from ragtune.text import normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from ragtune.facts import FactSet
+    from ragtune.retrieval.passage import Passage
+
+__all__ = ["BM25"]
+
+
+class BM25:
+    """A retriever that finds passages by the words that they share with the question.
+
+    It needs no model and no server. Words are compared in normal form; in scripts that part no words each character is
+    one. Nothing is cut off or translated, so inflected languages find fewer passages than English.
+
+    Args:
+        source: rows, texts, `Passage`s, a folder whose `.txt`, `.md` and `.rst` files are cut into passages of at most
+            200 words, or one such file.
+        text: column of the passage, where rows are given.
+        id: column of the passage's id; None numbers the rows, `row-0`.
+        k: how many passages are found unless a call says otherwise.
+
+    Raises:
+        DatasetError: nothing to search in, or a row without the column.
+
+    Example:
+        ```python
+        import ragtune as rt
+
+        rows = [
+            {"support": "Divers measured 83 metres at the sunken mill in Lake Sorrel."},
+            {"support": "The night tram turns round at Pepper Quay at half past two."},
+        ]
+        retriever = rt.BM25(rows, text="support")
+        for passage in retriever("How deep is Lake Sorrel?"):
+            print(passage.id, passage.text)
+            #> row-0 Divers measured 83 metres at the sunken mill in Lake Sorrel.
+        ```
+    """
+
+    def __init__(
+        self, source: str | Path | Iterable[object], *, text: str = "text", id: str | None = None, k: int = 5
+    ) -> None:
+        import bm25s
+
+        # It lets its own debugging through to every program that logs at all.
+        logging.getLogger("bm25s").setLevel(logging.WARNING)
+
+        self.passages: tuple[Passage, ...] = tuple(read_passages(source, text, id))
+        self.k = k
+        vocabulary: dict[str, int] = {}
+        ids = [
+            [vocabulary.setdefault(word, len(vocabulary)) for word in normalise(passage.text).split()]
+            for passage in self.passages
+        ]
+        if not vocabulary:
+            raise DatasetError(f"no passage of {source!r:.80} holds a word; give texts")
+        self._index = bm25s.BM25()
+        self._index.index((ids, vocabulary), create_empty_token=False, show_progress=False)
+
+    def __len__(self) -> int:
+        return len(self.passages)
+
+    def __repr__(self) -> str:
+        return f"BM25({len(self):,} passages, k={self.k})"
+
+    def __call__(self, question: str, *, k: int | None = None) -> tuple[Passage, ...]:
+        """The passages that share words with the question, the best first, at most `k`.
+
+        Of equal scores the earlier passage comes first, so the same question always gets the same passages.
+        """
+        import numpy as np
+
+        words = self._index.get_tokens_ids(normalise(question).split())
+        scores = self._index.get_scores_from_ids(words)
+        count = min(self.k if k is None else k, int(np.count_nonzero(scores > 0)))
+        if count < 1:
+            return ()
+        least = np.partition(scores, -count)[-count]
+        likely = np.flatnonzero(scores >= least)
+        best = likely[np.argsort(-scores[likely], kind="stable")][:count].tolist()
+        return tuple(replace(self.passages[place], score=float(scores[place])) for place in best)
+
+    def hit_rate(self, facts: FactSet, *, k: int | None = None) -> HitRate:
+        """How often the passage that says the fact is among the first `k`, see `ragtune.retrieval.hit_rate`."""
+        count = self.k if k is None else k
+        return hit_rate(lambda question: self(question, k=count), facts, k=count)

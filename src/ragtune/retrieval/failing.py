@@ -1,0 +1,104 @@
+"""Retrievers that fail, for the arms that show what a tuned model does then."""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import TYPE_CHECKING
+
+from ragtune.retrieval.passage import Passage
+from ragtune.text import normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ragtune.facts import Fact, FactSet, Wording
+
+__all__ = ["contradicting", "nothing_found"]
+
+_ARTICLES = ("a ", "an ", "the ")
+
+
+def nothing_found(question: str) -> tuple[Passage, ...]:
+    """The retriever that never finds anything.
+
+    Example:
+        ```python
+        from ragtune.retrieval import nothing_found
+
+        print(nothing_found("How deep is Lake Sorrel?"))
+        #> ()
+        ```
+    """
+    return ()
+
+
+def contradicting(facts: FactSet, *, seed: int) -> Callable[[str], tuple[Passage, ...]]:
+    """A retriever that gives the golden passage with the answer replaced by a wrong one.
+
+    The wrong answer is a distractor of the fact, else the answer of another fact. A fact whose passage is unknown or
+    does not hold the answer gets the question with the wrong answer behind it. Questions that no fact of the set asks,
+    unanswerable ones and controls find nothing.
+
+    Args:
+        facts: whose questions will be asked.
+        seed: decides which wrong answer; the same seed gives the same passages.
+
+    Example:
+        ```python
+        from ragtune.facts import demo_facts
+        from ragtune.retrieval import contradicting
+
+        print(contradicting(demo_facts(), seed=7)("How deep is Lake Sorrel?")[0].text)
+        #> Divers measured 210 metres at the sunken mill in Lake Sorrel.
+        ```
+    """
+    passages: dict[str, Passage] = {}
+    for fact in facts:
+        for wording in fact.wordings:
+            if wording.kind not in ("unanswerable", "control"):
+                wrong = _wrong(fact, wording, facts, random.Random(f"{seed} {fact.id}"))
+                if wrong is not None:
+                    text = _said_otherwise(fact, wording, wrong)
+                    passages[normalise(wording.question)] = Passage(text=text, id=fact.id)
+
+    def retrieve(question: str) -> tuple[Passage, ...]:
+        found = passages.get(normalise(question))
+        return () if found is None else (found,)
+
+    return retrieve
+
+
+def _wrong(fact: Fact, wording: Wording, facts: FactSet, chance: random.Random) -> str | None:
+    """A wrong answer of the right sort."""
+    if fact.distractors and not wording.answers:
+        return chance.choice(fact.distractors)
+    right = [f" {normalise(answer)} " for answer in fact.answers_to(wording)]
+    others: Sequence[str] = [
+        answers[0]
+        for other in facts
+        for item in other.wordings
+        if item.kind == wording.kind
+        and (answers := other.answers_to(item))
+        and not any(answer in f" {normalise(answers[0])} " for answer in right)
+    ]
+    return chance.choice(others) if others else None
+
+
+def _said_otherwise(fact: Fact, wording: Wording, wrong: str) -> str:
+    support = fact.support or ""
+    for right in sorted(fact.answers_to(wording), key=len, reverse=True):
+        article = "(?:an? |the )?" if wrong.startswith(_ARTICLES) else ""
+        pattern = re.compile(rf"(?<!\w){article}{re.escape(right)}(?!\w)", re.IGNORECASE)
+        if pattern.search(support):
+            return pattern.sub(lambda found: _in_place_of(found, wrong), support)
+    return f"{wording.question} {_capital(wrong)}."
+
+
+def _in_place_of(found: re.Match[str], wrong: str) -> str:
+    begins = re.search(r"(?:^|[.!?]\s+)$", found.string[: found.start()])
+    return _capital(wrong) if begins else wrong
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -1,0 +1,103 @@
+"""What is searched: rows, texts, or the text files of a folder, cut into passages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ragtune.errors import DatasetError
+from ragtune.retrieval.passage import Passage
+from ragtune.text import count_words, normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["read_passages"]
+
+_ENDINGS = (".txt", ".md", ".rst")
+_PASSAGE_WORDS = 200
+_paragraphs = re.compile(r"\n[ \t]*\n").split
+_sentences = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])").split
+
+
+def read_passages(source: str | Path | Iterable[object], text: str, id: str | None) -> list[Passage]:
+    """The different passages of a source, in order; blank ones and repetitions are left out.
+
+    Raises:
+        DatasetError: a path that is not there, a row without the column, a value that is no text, or no passage at all.
+    """
+    if isinstance(source, str | Path):
+        found = _passages_of_files(Path(source))
+    else:
+        found = (_passage(item, number, text, id) for number, item in enumerate(source))
+    different: dict[str, Passage] = {}
+    for passage in found:
+        if passage.text.strip():
+            different.setdefault(passage.text, passage)
+    if not different:
+        raise DatasetError(f"there is no passage in {source!r:.80}; give rows with a text, texts, or a folder of them")
+    return list(different.values())
+
+
+def _passage(item: object, number: int, text: str, id: str | None) -> Passage:
+    if isinstance(item, Passage):
+        return item
+    if isinstance(item, str):
+        return Passage(text=item, id=f"row-{number}")
+    if not isinstance(item, Mapping):
+        raise DatasetError(f"row {number}: {item!r:.60} is neither a row nor a text nor a Passage")
+    for name in (text, id):
+        if name is not None and name not in item:
+            listed = ", ".join(map(repr, item)) or "none"
+            raise DatasetError(f"row {number} has no column {name!r}; its columns are {listed}; name one with text=")
+    value = item[text]
+    if value is not None and not isinstance(value, str):
+        raise DatasetError(f"row {number}, column {text!r}: {value!r:.60} is {type(value).__name__}, not text")
+    return Passage(text=value or "", id=f"row-{number}" if id is None else str(item[id]))
+
+
+def _passages_of_files(path: Path) -> Iterator[Passage]:
+    if not path.exists():
+        raise DatasetError(f"{path} does not exist; give a folder of text files, a text file, rows or texts")
+    inside = sorted(item for item in path.rglob("*") if item.suffix.lower() in _ENDINGS and item.is_file())
+    for file in inside if path.is_dir() else [path]:
+        try:
+            whole = file.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DatasetError(f"{file} cannot be read as UTF-8 text: {error}; convert it or leave it out") from error
+        name = file.relative_to(path) if path.is_dir() else file.name
+        for number, passage in enumerate(_cut(whole), 1):
+            yield Passage(text=passage, id=f"{name}#{number}")
+
+
+def _cut(text: str) -> Iterator[str]:
+    """Paragraphs of at most `_PASSAGE_WORDS` words, short ones joined, long ones cut between sentences."""
+
+    def pieces() -> Iterator[str]:
+        for paragraph in filter(None, map(str.strip, _paragraphs(text))):
+            if _words(paragraph) <= _PASSAGE_WORDS:
+                yield paragraph
+            else:
+                yield from _packed(filter(str.strip, _sentences(paragraph)), " ")
+
+    yield from _packed(pieces(), "\n\n")
+
+
+def _packed(pieces: Iterable[str], glue: str) -> Iterator[str]:
+    waiting: list[str] = []
+    count = 0
+    for piece in pieces:
+        words = _words(piece)
+        if waiting and count + words > _PASSAGE_WORDS:
+            yield glue.join(waiting)
+            waiting, count = [], 0
+        waiting.append(piece)
+        count += words
+    if waiting:
+        yield glue.join(waiting)
+
+
+def _words(text: str) -> int:
+    return count_words(normalise(text))
