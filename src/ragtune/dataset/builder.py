@@ -13,6 +13,7 @@ from ragtune.dataset.dataset import Dataset, dataset_of
 from ragtune.dataset.deduplicate import Deduplicate, DuplicatePair, Form, deduplicate_step, duplicate_pairs
 from ragtune.dataset.leakage.assignment import check_seed, check_shares
 from ragtune.dataset.leakage.grouping import SplitPlan
+from ragtune.dataset.leakage.held_out import HeldOut
 from ragtune.dataset.leakage.overlap import FieldNumbers, Overlap, find_overlap, numbers_of
 from ragtune.dataset.masking import Masker
 from ragtune.dataset.render.executors import Engine, run
@@ -41,9 +42,10 @@ if TYPE_CHECKING:
     from ragtune.dataset.render.functions import MakeRecord
     from ragtune.dataset.render.rendered import BuildCounts, Made
     from ragtune.dataset.sources.readers import Source
+    from ragtune.facts import FactSet
     from ragtune.privacy import Kind, Scanner
     from ragtune.records import AnyRecord
-    from ragtune.tokens import RecordCounter, TokenCounter
+    from ragtune.tokens import TokenCounter
 
 
 class _Changes(TypedDict, total=False):
@@ -315,6 +317,8 @@ class DatasetBuilder(Constructors):
         group_by: str | Sequence[str] | Sequence[Sequence[str]] = (),
         stratify_by: str | None = None,
         near_duplicates: bool = False,
+        fact_id: str | None = None,
+        held_out: FactSet | None = None,
         overwrite: bool = False,
         count: Encoding | None = None,
         counter: TokenCounter | None = None,
@@ -337,6 +341,10 @@ class DatasetBuilder(Constructors):
             stratify_by: a column of classes that keep their shares in every split; a split that lacks one is reported.
             near_duplicates: keep rows on one side that share nearly the same text, see
                 `ragtune.dataset.near_duplicates`.
+            fact_id: column of the fact that a row teaches. Rows of one fact stay on one side, the row map names the
+                fact of each record, and the manifest says how many facts stand on both sides: none.
+            held_out: questions of an evaluation that no row may hold, alone or inside a longer text, for example
+                `facts.select("reworded")`.
             overwrite: replace the dataset that is in the folder: the files that its manifest lists and that have not
                 changed since. Other files in it stay; what is in the way, or the source of this build, is refused.
             count: an encoding in which tokens are counted on the way; `token_counts` and all that needs them then do
@@ -347,8 +355,8 @@ class DatasetBuilder(Constructors):
 
         Raises:
             DatasetError: no template, an empty source, no row left, a row that makes no record, shares out of range or
-                out of reach, a seed that is no integer, a folder that is occupied or cannot be written, or another
-                build that is at work there.
+                out of reach, a seed that is no integer, a row with a held-out question or without the id of its fact, a
+                folder that is occupied or cannot be written, or another build that is at work there.
             SpecError: the counter counts otherwise than tiktoken.
             MissingExtraError: `near_duplicates` without the extra `dedup`, `engine="ray"` without the extra `ray`.
         """
@@ -362,9 +370,15 @@ class DatasetBuilder(Constructors):
             group_by=_combinations(group_by),
             stratify_by=stratify_by,
             near_duplicates=near_duplicates,
+            fact_id=fact_id,
         )
         counted = count if engine == "in_process" else None
-        batches = self._made(plan, engine, None if counted is None else record_counter(counted, counter))
+        build_batch = replace(
+            self._build_batch(plan),
+            counter=None if counted is None else record_counter(counted, counter),
+            held_out=None if held_out is None else HeldOut.of(held_out),
+        )
+        batches = self._made(build_batch, engine)
         sources = self._source.paths
         manifest, counts = build_folder(
             batches,
@@ -390,14 +404,13 @@ class DatasetBuilder(Constructors):
             template=self._template, filters={}, hidden=self._dropped_columns, scanner=self._scanner, plan=plan
         )
 
-    def _made(self, plan: SplitPlan, engine: Engine, counter: RecordCounter | None) -> Iterator[Made]:
+    def _made(self, build_batch: BuildBatch, engine: Engine) -> Iterator[Made]:
         """The lines batch by batch."""
         # What remembers rows must see them all in order; the filters behind it need not, so they run with the rest.
         steps = dict(enumerate(self._filters))
         in_order = max((place for place, step in steps.items() if isinstance(step, Deduplicate)), default=-1)
         further = {place: step for place, step in steps.items() if place > in_order and isinstance(step, Filter)}
-        build_batch = replace(self._build_batch(plan), filters=further, counter=counter)
-        return run(engine, build_batch, self._read(self._filters[: in_order + 1]))
+        return run(engine, replace(build_batch, filters=further), self._read(self._filters[: in_order + 1]))
 
     def _selections(self) -> Iterator[Selection]:
         """The rows that the filters leave, batch by batch.

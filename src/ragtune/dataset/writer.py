@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -136,6 +137,7 @@ def _manifest(
             "group_by": list(plan.group_by[0]) if len(plan.group_by) == 1 else list(map(list, plan.group_by)),
             "near_duplicates": plan.near_duplicates,
             "stratify_by": plan.stratify_by,
+            **({} if plan.fact_id is None else {"fact_id": plan.fact_id}),
             **written.split,
         },
         "rows": {**_rows(counts), "kept": sum(facts.rows for facts in files.values())},
@@ -223,6 +225,8 @@ def _write_splits(batches: Iterable[Made], workshop: Path, plan: SplitPlan) -> _
         splits = assigned.splits
         # Nobody pays for validation and test.
         tokens = list(compress(chain.from_iterable(counts.tokens), (splits == 0).tolist()))
+        row_maps = _distribute(row_map, splits, workshop, "rows.txt")
+        maps = [workshop / f"{name}.rows.txt" for name in row_maps]
         written = _Written(
             counts=replace(counts, tokens=(tokens,)),
             overlap={
@@ -235,6 +239,7 @@ def _write_splits(batches: Iterable[Made], workshop: Path, plan: SplitPlan) -> _
                     ~np.isin(np.concatenate(numbered), np.fromiter(found.left_out, np.uint64)),
                 ),
                 "proof": METHOD,
+                **({} if plan.fact_id is None else _shared_facts(maps)),
                 **_shared(facts, splits).to_dict(),
             },
             split={
@@ -245,7 +250,7 @@ def _write_splits(batches: Iterable[Made], workshop: Path, plan: SplitPlan) -> _
                 "left_out": left_out,
             },
             files=_distribute(lines, splits, workshop, "jsonl"),
-            row_maps=_distribute(row_map, splits, workshop, "rows.txt"),
+            row_maps=row_maps,
         )
     for path in paths:
         path.unlink()
@@ -304,8 +309,20 @@ def _distribute(lines: BinaryIO, splits: npt.NDArray[np.uint8], workshop: Path, 
 
 
 def _number_lines(made: Made) -> bytes:
-    """The source row of each line, a line each."""
-    return b"".join([b"%d\n" % number for number in made.numbers])
+    """The source row of each line, a line each, with the id of its fact where there is one."""
+    if not made.fact_ids:
+        return b"".join([b"%d\n" % number for number in made.numbers])
+    ids = map(orjson.dumps, made.fact_ids)
+    return b"".join([b"%d %s\n" % told for told in zip(made.numbers, ids, strict=True)])
+
+
+def _shared_facts(maps: Iterable[Path]) -> dict[str, int]:
+    """How many facts the finished row maps name, and how many of them stand in more than one split."""
+    stands = Counter[bytes]()
+    for path in maps:
+        with path.open("rb") as file:
+            stands.update({line.partition(b" ")[2] for line in file})
+    return {"facts": len(stands), "facts_in_more_than_one_split": sum(times > 1 for times in stands.values())}
 
 
 def _facts(facts: FileFacts) -> dict[str, object]:

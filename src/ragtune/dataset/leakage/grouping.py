@@ -45,6 +45,7 @@ class SplitPlan:
         group_by: combinations of columns; rows that are equal in all columns of one of them stay together.
         near_duplicates: whether rows with nearly the same text stay together.
         stratify_by: column whose values have the same shares in every split.
+        fact_id: column of the fact's id, whose rows stay together and are told by it.
     """
 
     validation: float = 0.0
@@ -53,6 +54,12 @@ class SplitPlan:
     group_by: tuple[tuple[str, ...], ...] = ()
     near_duplicates: bool = False
     stratify_by: str | None = None
+    fact_id: str | None = None
+
+    @property
+    def together(self) -> tuple[tuple[str, ...], ...]:
+        """All combinations of columns by which rows stay together."""
+        return self.group_by if self.fact_id is None else (*self.group_by, (self.fact_id,))
 
 
 def key_of(normalised: bytes) -> int:

@@ -54,6 +54,7 @@ def _schema() -> pa.Schema:
             "facts": pa.large_binary(),
             "group_keys": pa.list_(pa.uint64()),
             "class": pa.string(),
+            "fact_id": pa.string(),
         }
     )
 
@@ -73,10 +74,11 @@ def of_made(made: Made, first: int) -> pa.Table:
         map(pickle.dumps, made.facts.rows()) if made.facts else repeat(None),
         made.group_keys or repeat(()),
         made.classes or repeat(None),
+        made.fact_ids or repeat(None),
         strict=False,
     )
     rows: list[dict[str, object]] = [{"row": first, "counts": pickle.dumps(made.counts)}]
-    names = ("row", "line", "facts", "group_keys", "class")
+    names = ("row", "line", "facts", "group_keys", "class", "fact_id")
     rows += [dict(zip(names, values, strict=True)) for values in lines]
     return pa.Table.from_pylist(rows, schema=_schema())
 
@@ -116,4 +118,5 @@ def read_made(table: pa.Table) -> Made:
         facts=joined([pickle.loads(row["facts"]) for row in made]) if made and made[0]["facts"] else None,
         group_keys=[row["group_keys"] for row in made],
         classes=[row["class"] for row in made if row["class"] is not None],
+        fact_ids=[row["fact_id"] for row in made if row["fact_id"] is not None],
     )

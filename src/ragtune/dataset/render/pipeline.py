@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from ragtune.dataset.bad_rows import BadRows
 from ragtune.dataset.leakage.grouping import WISH, key_of
 from ragtune.dataset.leakage.near_duplicates import near_keys
 from ragtune.dataset.masking import Masker
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ragtune.dataset.leakage.grouping import SplitPlan
+    from ragtune.dataset.leakage.held_out import HeldOut
     from ragtune.dataset.leakage.texts import Texts
     from ragtune.dataset.render.filters import Filter
     from ragtune.dataset.render.rendered import Lines
@@ -46,6 +48,7 @@ class BuildBatch:
         scanner: finds what is covered in every text; None covers nothing.
         plan: how the lines will be split.
         counter: counts the tokens of each record on the way, for rows that are in this process.
+        held_out: wordings that no row may hold; None looks for none.
     """
 
     template: Template | MakeRecord
@@ -54,6 +57,7 @@ class BuildBatch:
     scanner: Scanner | None
     plan: SplitPlan
     counter: RecordCounter | None = None
+    held_out: HeldOut | None = None
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From a table of rows to a table of lines, see `ragtune.dataset.render.arrow`; an error is told in it."""
@@ -84,7 +88,10 @@ class BuildBatch:
             gaps=lines.gaps,
             tokens=() if self.counter is None else (lines.tokens(self.counter),),
         )
-        made = Made(numbers=rows.numbers(), data=lines.data, counts=rows.counts.plus(counts))
+        ids = () if self.plan.fact_id is None else _fact_ids(rows, self.plan.fact_id)
+        if self.held_out is not None:
+            self.held_out.refuse(lines.texts(), rows.numbers())
+        made = Made(numbers=rows.numbers(), data=lines.data, counts=rows.counts.plus(counts), fact_ids=ids)
         if not (self.plan.validation or self.plan.test):
             return made
         from ragtune.dataset.leakage.text_hashes import number
@@ -95,10 +102,10 @@ class BuildBatch:
         return replace(made, facts=number(said), group_keys=self._group_keys(rows, said), classes=classes)
 
     def _group_keys(self, rows: Selection, said: Texts) -> Sequence[list[int]]:
-        if not self.plan.group_by and not self.plan.near_duplicates:
+        if not self.plan.together and not self.plan.near_duplicates:
             return ()
         keys = list(near_keys(said)) if self.plan.near_duplicates else [[] for _ in said.per_row]
-        for names in self.plan.group_by:
+        for names in self.plan.together:
             for own, values in zip(keys, zip(*map(rows.column, names), strict=True), strict=True):
                 # The names keep equal values of two columns apart, and quotation marks two values of one combination.
                 key = key_of(repr((names, *map(str, values))).encode("utf-8", "surrogatepass"))
@@ -110,6 +117,21 @@ class BuildBatch:
         if isinstance(self.template, Template):
             return Renderer(self.template)
         return FunctionRenderer(self.template, self.hidden)
+
+
+def _fact_ids(rows: Selection, column: str) -> list[str]:
+    """The ids of the facts, as text.
+
+    Raises:
+        BadRowsError: some are blank, or neither text nor a whole number.
+    """
+    bad, ids = BadRows(), []
+    for number, value in zip(rows.numbers(), rows.column(column), strict=True):
+        ids.append(str(value))
+        if isinstance(value, bool) or not isinstance(value, str | int) or not ids[-1].strip():
+            bad.add(f"row {number}, column {column!r}: the fact's id {value!r:.60} must be text or a whole number")
+    bad.refuse()
+    return ids
 
 
 def _masked(lines: Lines, masker: Masker) -> Lines:

@@ -105,6 +105,7 @@ class Made:
         facts: the facts of these rows; None where nothing is split.
         group_keys: for each row the keys by which the user wants rows kept together, too; empty where there are none.
         classes: for each row its class; empty where nobody asked for them.
+        fact_ids: for each row the id of its fact; empty where nobody asked for them.
     """
 
     numbers: Sequence[int]
@@ -113,6 +114,7 @@ class Made:
     facts: Facts | None = None
     group_keys: Sequence[Sequence[int]] = ()
     classes: Sequence[str] = ()
+    fact_ids: Sequence[str] = ()
 
 
 def two_kinds(number: int, kind: str, earlier: str) -> str:

@@ -150,6 +150,9 @@ def figures(report: DatasetReport) -> str:
     rows.append((f"training tokens ({report.encoding})", f"{report.tokens:,}"))
     if report.overlap is not None and "in_more_than_one_split" in report.overlap:
         rows.append(("normalised texts in more than one split", f"{report.overlap['in_more_than_one_split']:,}"))
+    if report.overlap is not None and "facts" in report.overlap:
+        shared = report.overlap["facts_in_more_than_one_split"]
+        rows.append(("facts in more than one split", f"{shared:,} of {report.overlap['facts']:,}"))
     rows += [("split", note) for note in split_notes(report)]
     return table(rows)
 
