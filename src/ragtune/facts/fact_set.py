@@ -11,7 +11,10 @@ from ragtune.errors import DatasetError
 from ragtune.facts.columns import Columns, Repeats, merged, placed_facts
 from ragtune.facts.faults import refuse_faults, refuse_unknown_kinds
 from ragtune.facts.jsonl import line_of, read_facts
+from ragtune.facts.rewording import ChatClient, Rewriter
 from ragtune.facts.taught import taught_facts
+from ragtune.facts.wordings import MakeWordings, by_function, by_rules, with_further
+from ragtune.text import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -211,6 +214,65 @@ class FactSet:
             replace(fact, wordings=tuple(item for item in fact.wordings if item.kind in chosen)) for fact in self.facts
         ]
         return FactSet(facts=tuple(fact for fact in facts if fact.wordings))
+
+    def with_wordings(
+        self,
+        *,
+        kind: Kind,
+        make: MakeWordings | ChatClient | Literal["rules"],
+        per_fact: int = 3,
+        model: str | None = None,
+        cache: str | Path | None = None,
+        max_cost_usd: float | None = None,
+    ) -> FactSet:
+        """Make further wordings of each fact.
+
+        Rules know English and Turkish and abstain wherever they are not sure, see the page *Facts*. A model is asked
+        for rewordings and asked again to answer each from the fact; those whose answer is another one are left out.
+
+        Args:
+            kind: kind of the new wordings; rules and models make `reworded` and `reversed` ones.
+            make: a function from a `Fact` to one or several questions (`Wording`s where they have answers of their
+                own), `"rules"`, or a client such as `openai.OpenAI`.
+            per_fact: at most so many by rules or by a model.
+            model: name of the client's model.
+            cache: file of everything that the model was asked and said; with it an interrupted call goes on where it
+                stopped, and equal questions are paid for once.
+            max_cost_usd: no request is sent that might bring the price above it.
+
+        Raises:
+            DatasetError: `make` is none of these or makes something else than questions, a price that is asked for is
+                unknown, or see `FactSet`.
+            BudgetExceeded: the next request might cost more than is left.
+
+        Example:
+            ```python
+            from ragtune.facts import demo_facts
+
+            facts = demo_facts().select("verbatim").with_wordings(kind="reworded", make="rules", per_fact=1)
+            print(facts["harrow-fell-metal"].wordings[1].question)
+            #> Name the metal that is mined under Harrow Fell.
+            ```
+        """
+        refuse_unknown_kinds([kind])
+        if make == "rules":
+            return FactSet(facts=with_further(self.facts, by_rules(self.facts, kind, per_fact)))
+        if callable(make):
+            return FactSet(facts=with_further(self.facts, by_function(make, kind)))
+        if isinstance(make, str) or not hasattr(make, "chat"):
+            raise DatasetError(f"make={make!r:.60} is no function, no client, and not 'rules'")
+        if not model:
+            raise DatasetError("make= is a client; name its model with model=")
+        rewriter = Rewriter(
+            client=make,
+            model=model,
+            asked={normalise(item.question) for fact in self.facts for item in fact.wordings},
+            kind=kind,
+            per_fact=per_fact,
+            cache=None if cache is None else Path(cache),
+            max_cost_usd=max_cost_usd,
+        )
+        return FactSet(facts=with_further(self.facts, rewriter))
 
 
 def _checked(found: tuple[Sequence[Fact], Sequence[str]], source: str) -> FactSet:
