@@ -21,7 +21,8 @@ Expiry ExpiryWarning FineTuneJob JobCancelled JobDetails JobEvent JobFailed JobM
 MaintenanceDisabled Message Metrics MissingExtraError MissingKey ModelExpired ModelNotReady Multiplier NoTunedModel
 Plan PlannedCall PreferenceRecord Problem RagtuneError RecordError Reinforcement ReinforcementRecord SpecError Split
 Supervised TuneSpec TunedModel TuningClosed Unsupported UploadedFile WaitTimeout check_file client_from_key_file
-demo_file list_jobs parse_record runs upload watch_many Budget Journal Run RunTable FeedbackError FeedbackStore BM25 FactSet
+demo_file list_jobs parse_record runs upload watch_many Budget Journal Run RunTable FeedbackError FeedbackStore
+BM25 FactSet
 """.split()
 
 
