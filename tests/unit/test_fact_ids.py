@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ragtune as rt
+from ragtune.dataset.leakage.grouping import SplitPlan
+from ragtune.dataset.leakage.held_out import HeldOut
+from ragtune.dataset.render import arrow
+from ragtune.dataset.render.rows import RowBatch, Selection
 from ragtune.facts import demo_facts
 
 
@@ -131,3 +137,11 @@ def test_a_held_out_question_of_one_word_is_found(tmp_path: Path) -> None:
     facts = rt.FactSet.from_rows([{"q": "Depth?", "a": "83"}], question="q", answer="a")
     with pytest.raises(rt.DatasetError, match=r"held-out verbatim question 'Depth\?' of fact 'row-0'"):
         builder([{"question": "The depth", "answer": "x"}]).build(tmp_path / "out", held_out=facts)
+
+
+def test_ids_travel_between_processes() -> None:
+    """What an engine makes elsewhere comes back as Arrow, with the fact of each row."""
+    rows = Selection(RowBatch([{"id": 7, "question": "Why?", "answer": "So."}]), range(1))
+    build_batch = replace(builder([])._build_batch(SplitPlan(fact_id="id")), held_out=HeldOut.of(demo_facts()))
+    made = arrow.read_made(pickle.loads(pickle.dumps(build_batch))(arrow.of_rows(rows)))
+    assert (made.fact_ids, made.numbers) == (["7"], [0])

@@ -258,11 +258,25 @@ def test_what_was_asked_once_is_not_asked_again(ask: Any, tmp_path: Path) -> Non
         file.write(b'{"key": "half a li')
     both = FACTS.with_wordings(kind="reworded", make=ask(teller), model=MODEL, cache=cache)
     assert both["lake"] == first["lake"]
-    assert len(teller.prompts) == 3  # lake and its check, then the tram, whose wording is taken already
+    # The lake and its check are known; the tram's wording is the lake's, and its check fails.
+    assert len(teller.prompts) == 4
     again = FACTS.with_wordings(kind="reworded", make=ask(teller), model=MODEL, cache=cache)
-    assert (again, len(teller.prompts)) == (both, 3)
+    assert (again, len(teller.prompts)) == (both, 4)
     assert FACTS.with_wordings(kind="reworded", make=ask(teller), model="gpt-4o-2024-08-06", cache=cache) == both
-    assert len(teller.prompts) == 6
+    assert len(teller.prompts) == 8
+
+
+def test_facts_are_worked_on_side_by_side_and_keep_their_order(ask: Any) -> None:
+    """Of two facts with one wording the first one has it, however fast the answers come."""
+    facts = rt.FactSet(
+        facts=tuple(
+            Fact(id=f"lake-{n}", answers=("83 metres",), wordings=(Wording(question=f"How deep is lake {n}?"),))
+            for n in range(12)
+        )
+    )
+    teller = Teller("What depth is it?")
+    made = facts.with_wordings(kind="reworded", make=ask(teller), model=MODEL, concurrency=6)
+    assert [len(fact.wordings) for fact in made] == [2] + [1] * 11
 
 
 def test_a_budget_stops_before_the_request_that_might_exceed_it(ask: Any, tmp_path: Path) -> None:

@@ -224,6 +224,7 @@ class FactSet:
         model: str | None = None,
         cache: str | Path | None = None,
         max_cost_usd: float | None = None,
+        concurrency: int = 4,
     ) -> FactSet:
         """Make further wordings of each fact.
 
@@ -239,6 +240,7 @@ class FactSet:
             cache: file of everything that the model was asked and said; with it an interrupted call goes on where it
                 stopped, and equal questions are paid for once.
             max_cost_usd: no request is sent that might bring the price above it.
+            concurrency: so many facts a model works on at once.
 
         Raises:
             DatasetError: `make` is none of these or makes something else than questions, a price that is asked for is
@@ -271,8 +273,10 @@ class FactSet:
             per_fact=per_fact,
             cache=None if cache is None else Path(cache),
             max_cost_usd=max_cost_usd,
+            concurrency=concurrency,
         )
-        return FactSet(facts=with_further(self.facts, rewriter))
+        found = rewriter(self.facts)
+        return FactSet(facts=with_further(self.facts, lambda fact: found[fact.id]))
 
 
 def _checked(found: tuple[Sequence[Fact], Sequence[str]], source: str) -> FactSet:

@@ -109,7 +109,7 @@ def _equal_wordings(facts: Sequence[Fact], places: Sequence[str]) -> Iterator[st
                 kind, other = seen[form]
                 yield (
                     f"{place}: the {wording.kind} question {wording.question!r:.80} is the {kind} question of {other} "
-                    f"in normal form; a question counts once: drop one of them, or make both one fact"
+                    f"in normal form; a question counts once: drop one of them, or make both one fact (repeats='merge')"
                 )
             elif form:
                 seen[form] = (wording.kind, place)

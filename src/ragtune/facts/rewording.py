@@ -6,8 +6,10 @@ import hashlib
 import inspect
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from operator import attrgetter
+from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 import orjson
@@ -18,7 +20,7 @@ from ragtune.facts.fact import Wording
 from ragtune.text import normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from ragtune.catalog import Catalog
@@ -68,6 +70,7 @@ class Rewriter:
         cache: file of all questions and answers so far; a call that is in it is not made again.
         max_cost_usd: no call is made that might bring the sum above it; None sets no limit.
         catalogue: prices; None takes those that ship.
+        concurrency: so many facts are worked on at once.
         spent_usd: what the calls of this run have cost; None while a price is unknown.
     """
 
@@ -79,9 +82,11 @@ class Rewriter:
     cache: Path | None = None
     max_cost_usd: float | None = None
     catalogue: Catalog | None = None
+    concurrency: int = 4
     spent_usd: float | None = field(init=False, default=0.0)
     _known: dict[str, str] = field(init=False, default_factory=dict, repr=False)
     _prices: tuple[float, float] | None = field(init=False, default=None, repr=False)
+    _lock: Lock = field(init=False, default_factory=Lock, repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in ("reworded", "reversed"):
@@ -98,25 +103,43 @@ class Rewriter:
             self.spent_usd = None
         self._known = dict(_remembered(self.cache)) if self.cache else {}
 
-    def __call__(self, fact: Fact) -> Iterator[Wording]:
-        """The wordings that passed the check.
+    def __call__(self, facts: Sequence[Fact]) -> dict[str, list[Wording]]:
+        """The wordings that passed the check, by the id of their fact.
 
         Raises:
             BudgetExceeded: the next call might cost more than is left.
             DatasetError: the client answers later, or what it gives is no chat completion.
         """
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            try:
+                checked = list(pool.map(self._of, facts))
+            except BaseException:
+                # What is under way is paid for and goes into the cache; the rest is not begun.
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+        # In the order of the facts, so that the same answers make the same set however fast they come.
+        return {fact.id: list(self._new(found)) for fact, found in zip(facts, checked, strict=True)}
+
+    def _new(self, found: Sequence[Wording]) -> Iterator[Wording]:
+        for wording in found:
+            if (form := normalise(wording.question)) not in self.asked:
+                self.asked.add(form)
+                yield wording
+
+    def _of(self, fact: Fact) -> list[Wording]:
         if not fact.answers:
-            return
+            return []
         told = {"question": fact.wordings[0].question, "answer": fact.answers[0], "count": self.per_fact}
         reply = self._ask((REWORDED if self.kind == "reworded" else REVERSED).format(**told))
         lines = [line.strip(" -*\t").lstrip("0123456789.) ") for line in reply.splitlines() if line.strip(" -*\t")]
+        kept = []
         for wording in self._wordings(lines):
             form = normalise(wording.question)
             if form and form not in self.asked and self._fits(fact, wording):
-                self.asked.add(form)
-                yield wording
+                kept.append(wording)
             else:
                 _log.info("fact %r: the wording %r was left out", fact.id, wording.question)
+        return kept
 
     def _wordings(self, lines: list[str]) -> Iterator[Wording]:
         if self.kind == "reworded":
@@ -137,27 +160,45 @@ class Rewriter:
     def _ask(self, prompt: str) -> str:
         key = hashlib.sha256(f"{self.model}\0{prompt}".encode()).hexdigest()
         if key not in self._known:
-            self._refuse_overspending(prompt)
-            self._known[key] = text = self._call(prompt)
-            if self.cache is not None:
-                _append(self.cache, {"key": key, "model": self.model, "prompt": prompt, "answer": text})
+            most = self._reserved(prompt)
+            try:
+                text, cost = self._call(prompt)
+            except BaseException:
+                self._settle(most, 0.0)
+                raise
+            self._settle(most, cost)
+            self._remember(key, prompt, text)
         return self._known[key]
 
-    def _refuse_overspending(self, prompt: str) -> None:
-        if self.max_cost_usd is None or self.spent_usd is None:
-            return
+    def _reserved(self, prompt: str) -> float:
+        """The most that a call may cost, set aside before it is made."""
         # No token is shorter than a byte.
         most = self._cost(len(prompt.encode()) + 100, _MOST_TOKENS)
-        if most is not None and self.spent_usd + most > self.max_cost_usd:
-            kept = (
-                f"; {self.cache} keeps what was paid for" if self.cache else "; give cache= to keep what was paid for"
-            )
-            raise BudgetExceeded(
-                f"wordings cost {self.spent_usd:.4f} USD so far, and one more call might cost {most:.4f}, above "
-                f"max_cost_usd={self.max_cost_usd}{kept}; raise it and call again"
-            )
+        with self._lock:
+            if self.spent_usd is None or most is None:
+                return 0.0
+            if self.max_cost_usd is not None and self.spent_usd + most > self.max_cost_usd:
+                kept = f"{self.cache} keeps" if self.cache else "give cache= to keep"
+                raise BudgetExceeded(
+                    f"wordings cost {self.spent_usd:.4f} USD so far, and one more call might cost {most:.4f}, above "
+                    f"max_cost_usd={self.max_cost_usd}; {kept} what was paid for; raise it and call again"
+                )
+            self.spent_usd += most
+        return most
 
-    def _call(self, prompt: str) -> str:
+    def _settle(self, most: float, cost: float | None) -> None:
+        with self._lock:
+            if self.spent_usd is not None and cost is not None:
+                self.spent_usd += cost - most
+
+    def _remember(self, key: str, prompt: str, text: str) -> None:
+        with self._lock:
+            self._known[key] = text
+            if self.cache is not None:
+                _append(self.cache, {"key": key, "model": self.model, "prompt": prompt, "answer": text})
+
+    def _call(self, prompt: str) -> tuple[str, float | None]:
+        """What the model says, and what it cost; a server that counts no tokens leaves what was set aside."""
         messages = [{"role": "user", "content": prompt}]
         create = attrgetter("chat.completions.create")(self.client)
         reply = create(model=self.model, messages=messages, max_completion_tokens=_MOST_TOKENS)
@@ -166,13 +207,10 @@ class Rewriter:
             raise DatasetError("make= is an asynchronous client; give a synchronous one, such as openai.OpenAI")
         try:
             text = reply.choices[0].message.content
-            used = (reply.usage.prompt_tokens, reply.usage.completion_tokens) if reply.usage else None
+            cost = self._cost(reply.usage.prompt_tokens, reply.usage.completion_tokens) if reply.usage else None
         except (AttributeError, IndexError, TypeError):
             raise DatasetError(f"the client gave {reply!r:.80}, which is no chat completion") from None
-        if self.spent_usd is not None:
-            cost = None if used is None else self._cost(*used)
-            self.spent_usd = None if cost is None else self.spent_usd + cost
-        return text or ""
+        return text or "", cost
 
     def _cost(self, asked: int, answered: int) -> float | None:
         return None if self._prices is None else (asked * self._prices[0] + answered * self._prices[1]) / 1e6
