@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         CreateUncertain,
         DatasetError,
         EmptyAnswer,
+        EvaluationError,
         ExpiryWarning,
         FeedbackError,
         JobCancelled,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         Unsupported,
         WaitTimeout,
     )
+    from ragtune.evaluation import Scorecard, arms, evaluate
     from ragtune.facts import FactSet
     from ragtune.feedback import FeedbackStore
     from ragtune.files import UploadedFile, upload
@@ -76,6 +78,7 @@ _HOME = {
         "CreateUncertain",
         "DatasetError",
         "EmptyAnswer",
+        "EvaluationError",
         "ExpiryWarning",
         "FeedbackError",
         "JobCancelled",
@@ -94,6 +97,7 @@ _HOME = {
         "Unsupported",
         "WaitTimeout",
     ),
+    "ragtune.evaluation": ("Scorecard", "arms", "evaluate"),
     "ragtune.facts": ("FactSet",),
     "ragtune.feedback": ("FeedbackStore",),
     "ragtune.files": ("UploadedFile", "upload"),
@@ -137,6 +141,7 @@ __all__ = [
     "DatasetBuilder",
     "DatasetError",
     "EmptyAnswer",
+    "EvaluationError",
     "Expiry",
     "ExpiryWarning",
     "FactSet",
@@ -171,6 +176,7 @@ __all__ = [
     "ReinforcementRecord",
     "Run",
     "RunTable",
+    "Scorecard",
     "SpecError",
     "Split",
     "Supervised",
@@ -180,9 +186,11 @@ __all__ = [
     "Unsupported",
     "UploadedFile",
     "WaitTimeout",
+    "arms",
     "check_file",
     "client_from_key_file",
     "demo_file",
+    "evaluate",
     "list_jobs",
     "parse_record",
     "runs",

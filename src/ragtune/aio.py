@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragtune._api import asynchronous
 from ragtune._keys import read_key
+from ragtune.evaluation.run import evaluate_async as evaluate
 from ragtune.files.upload_once import upload_source
 from ragtune.job import AsyncFineTuneJob
 from ragtune.job.core import list_jobs
@@ -38,6 +39,7 @@ __all__ = [
     "AsyncMaintenance",
     "AsyncTunedModel",
     "client_from_key_file",
+    "evaluate",
     "list_jobs",
     "upload",
     "watch_many",

@@ -5,6 +5,7 @@ RagtuneError
 ├── RecordError(ValueError)        one record breaks a rule
 ├── DatasetError(ValueError)       rows, files or splits that cannot become training data
 ├── SpecError(ValueError)          a setting of a job that no server would take
+├── EvaluationError(ValueError)    facts, answerers, scorers or a log that no evaluation can be made of
 ├── BudgetExceeded                 the estimate is above the limit that the caller set
 ├── Unsupported                    this server cannot do that, known before anything was sent
 ├── MissingKey                     no API key, and the ways to give one
@@ -40,6 +41,7 @@ __all__ = [
     "CreateUncertain",
     "DatasetError",
     "EmptyAnswer",
+    "EvaluationError",
     "ExpiryWarning",
     "FeedbackError",
     "JobCancelled",
@@ -88,8 +90,12 @@ class SpecError(RagtuneError, ValueError):
     """A setting of a fine-tuning job that is out of range or unknown."""
 
 
+class EvaluationError(RagtuneError, ValueError):
+    """Facts, answerers, scorers or a log that no evaluation can be made of, or two models that are one."""
+
+
 class BudgetExceeded(RagtuneError):
-    """The estimated price is above the limit that the caller set; nothing was sent."""
+    """The price would be above the limit that the caller set; what would have gone beyond it was not sent."""
 
 
 class Unsupported(RagtuneError):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from typing import TYPE_CHECKING, Any, Self
+
+from ragtune._progress import bar, visible
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,8 +24,8 @@ class ProgressBar:
     def __init__(self, label: str, wanted: bool | None) -> None:
         self._label = label
         self._stepped = False
-        drawn = _visible() if wanted is None else wanted
-        self._bar: Any = _bar(label) if drawn else None
+        drawn = visible() if wanted is None else wanted
+        self._bar: Any = bar(label, unit="step") if drawn else None
 
     def show(self, event: JobEvent) -> None:
         """Move to the step that an event tells of; other events change the text only."""
@@ -105,17 +105,3 @@ class Pace:
             return ""
         end = "" if self.end is None else f", done about {self.end:%H:%M} UTC"
         return f"step {self._last[0]:g} of {self._total:g}{end}"
-
-
-def _bar(label: str) -> Any:
-    with warnings.catch_warnings():
-        # A notebook without ipywidgets gets tqdm's text bar, which is good enough to go without its warning.
-        warnings.simplefilter("ignore")
-        from tqdm.auto import tqdm
-
-        # The mean since the first step: steps arrive in bunches, one for each look at the job.
-        return tqdm(desc=label, unit="step", dynamic_ncols=True, mininterval=0.2, smoothing=0)
-
-
-def _visible() -> bool:
-    return sys.stderr.isatty() or "ipykernel" in sys.modules

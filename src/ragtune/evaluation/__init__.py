@@ -1,0 +1,40 @@
+"""Evaluation: does the knowledge sit in the weights, and what is that worth beside retrieval?"""
+
+from __future__ import annotations
+
+from ragtune.evaluation.asking.answerers import Answerer
+from ragtune.evaluation.asking.arms import ByLetter, FalsePassage, NothingFound, Retriever, WithPassages, arms
+from ragtune.evaluation.asking.prices import Price
+from ragtune.evaluation.figures import ArmUsage, Difference, Estimate
+from ragtune.evaluation.run import evaluate
+from ragtune.evaluation.scorecard import Scorecard
+from ragtune.evaluation.scorers import Context, Scorer
+from ragtune.evaluation.scorers.choice import choice
+from ragtune.evaluation.scorers.words import contains, exact, f1, json_valid, refusal
+from ragtune.evaluation.scores import ScorerFailure, Unanswered
+
+__all__ = [
+    "Answerer",
+    "ArmUsage",
+    "ByLetter",
+    "Context",
+    "Difference",
+    "Estimate",
+    "FalsePassage",
+    "NothingFound",
+    "Price",
+    "Retriever",
+    "Scorecard",
+    "Scorer",
+    "ScorerFailure",
+    "Unanswered",
+    "WithPassages",
+    "arms",
+    "choice",
+    "contains",
+    "evaluate",
+    "exact",
+    "f1",
+    "json_valid",
+    "refusal",
+]

@@ -1,0 +1,320 @@
+"""Whoever can be asked: a tuned model, a client with a model's name, a function; with what stands around a question."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, Union
+
+from ragtune._sync import run
+from ragtune.errors import EmptyAnswer, EvaluationError
+from ragtune.evaluation.asking.prices import Price, known_price
+from ragtune.evaluation.asking.question import Returned, Shown
+from ragtune.model import Answer, AsyncTunedModel, Choice, TunedModel
+
+if TYPE_CHECKING:
+    import openai
+
+    from ragtune.evaluation.asking.calls import Calls
+    from ragtune.evaluation.asking.question import Prompt, Question
+
+__all__ = ["Answerer", "Arm", "Around", "Respondent", "arm_of", "usable_model"]
+
+Said = str | Answer
+# What `rt.evaluate` takes as one arm.
+Answerer = Union[
+    TunedModel,
+    AsyncTunedModel,
+    tuple["openai.OpenAI | openai.AsyncOpenAI", str],
+    Callable[[str], Said | Awaitable[Said]],
+    "Around",
+]
+
+
+class Respondent(Protocol):
+    """Somebody to whom prompts go."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What makes answers to equal prompts equal."""
+
+    @property
+    def price(self) -> Price | None:
+        """What asking costs, None where that is not known."""
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Most tokens of an answer, None where there is no limit."""
+
+    async def prompt(self, shown: Shown) -> Prompt:
+        """Return what is sent."""
+
+    async def answer(self, prompt: Prompt, shown: Shown) -> Returned:
+        """Send it."""
+
+
+class Around(Protocol):
+    """An answerer with something around its question, for example passages before it."""
+
+    @property
+    def answerer(self) -> Answerer:
+        """Who is asked in the end."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What tells its prompts from others, for the log."""
+
+    async def show(self, shown: Shown, question: Question, call: Calls) -> Shown:
+        """Return what is shown instead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One answerer of an evaluation, ready to be asked.
+
+    Attributes:
+        name: its name on the card.
+        respondent: to whom prompts go.
+        around: what stands around the question, innermost first.
+    """
+
+    name: str
+    respondent: Respondent
+    around: tuple[Around, ...] = ()
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells it from another arm of the same name."""
+        merged = dict(self.respondent.identity)
+        for layer in self.around:
+            merged |= layer.identity
+        return merged
+
+    async def shown(self, question: Question, call: Calls) -> Shown:
+        """Return the question with all that stands around it."""
+        shown = Shown(text=question.wording.question)
+        for layer in self.around:
+            shown = await layer.show(shown, question, call)
+        return shown
+
+
+class ModelRespondent:
+    """A model behind a client."""
+
+    def __init__(
+        self,
+        model: AsyncTunedModel,
+        *,
+        parameters: Mapping[str, object],
+        max_tokens: int | None,
+        price: Price | None,
+        system_of: AsyncTunedModel | None = None,
+    ) -> None:
+        self.model = model
+        self.max_tokens = max_tokens
+        self.price = known_price(model.name) if price is None else price
+        limit = {} if max_tokens is None else {"max_tokens": max_tokens}
+        self.parameters = {"temperature": 0.0, **limit, **parameters}
+        self.identity = {"server": model._api.port.base_url, "model": model.name}
+        self._system_of = system_of or model
+
+    async def prompt(self, shown: Shown) -> Prompt:
+        """Return the messages, the trained system prompt first."""
+        system = await self._system_of.system()
+        question = {"role": "user", "content": shown.text}
+        return [{"role": "system", "content": system}, question] if system else [question]
+
+    async def answer(self, prompt: Prompt, shown: Shown) -> Returned:
+        """Ask."""
+        return reply_of(await self.chat(prompt, **self.parameters))
+
+    async def chat(self, prompt: Prompt, **parameters: object) -> Answer:
+        """Send messages with parameters of their own."""
+        assert not isinstance(prompt, str)
+        return await self.model.chat(prompt, **parameters)
+
+
+class BlockingModelRespondent(ModelRespondent):
+    """A model behind a synchronous client, asked from an event loop: in a thread."""
+
+    def __init__(self, model: AsyncTunedModel, *, call: Calls, **settings: Any) -> None:
+        super().__init__(model, **settings)
+        self._call = call
+
+    async def prompt(self, shown: Shown) -> Prompt:
+        """Return the messages."""
+        messages: Prompt = await self._call(lambda: run(super(BlockingModelRespondent, self).prompt(shown)))
+        return messages
+
+    async def chat(self, prompt: Prompt, **parameters: object) -> Answer:
+        """Send messages with parameters of their own."""
+        said: Answer = await self._call(lambda: run(super(BlockingModelRespondent, self).chat(prompt, **parameters)))
+        return said
+
+
+class FunctionRespondent:
+    """A function of the question's text."""
+
+    max_tokens = None
+
+    def __init__(self, name: str, function: Callable[[str], object], *, call: Calls, price: Price | None) -> None:
+        self._function = function
+        self._call = call
+        self.price = price
+        self.identity = {"function": name}
+
+    async def prompt(self, shown: Shown) -> Prompt:
+        """Return the text."""
+        return shown.text
+
+    async def answer(self, prompt: Prompt, shown: Shown) -> Returned:
+        """Call it.
+
+        Raises:
+            TypeError: it returned neither a text nor an `Answer`.
+        """
+        said = await self._call(self._function, prompt)
+        if isinstance(said, Answer):
+            return reply_of(said)
+        if isinstance(said, str):
+            return reply_of(Answer(choices=(Choice(index=0, text=said),)))
+        message = f"it returned {type(said).__name__ if said is not None else None}; an answer is a str or an rt.Answer"
+        raise TypeError(message)
+
+
+def reply_of(answer: Answer) -> Returned:
+    """Return what an answer says; one without a text is a refusal, or an error.
+
+    Raises:
+        EmptyAnswer: it has no text and is no refusal.
+    """
+    usage = answer.usage
+    counted = Returned(
+        text=None,
+        finish_reason=answer.finish_reason,
+        prompt_tokens=None if usage is None else usage.prompt_tokens,
+        completion_tokens=None if usage is None else usage.completion_tokens,
+    )
+    refusal = answer.choices[0].refusal if answer.choices else None
+    if refusal is not None or answer.finish_reason == "content_filter":
+        said = refusal or (answer.choices[0].text or "")
+        return replace(counted, text=said, refused=True)
+    return replace(counted, text=_text(answer))
+
+
+def _text(answer: Answer) -> str:
+    try:
+        return answer.text
+    except EmptyAnswer:
+        # An empty answer is one: some servers send null for it.
+        if answer.choices and answer.finish_reason in ("stop", "length") and not answer.choices[0].tool_calls:
+            return ""
+        raise
+
+
+async def timed(respondent: Respondent, prompt: Prompt, shown: Shown) -> Returned:
+    """Ask, and note how long it took and what it cost."""
+    begun = time.perf_counter()
+    reply = await respondent.answer(prompt, shown)
+    latency_s = time.perf_counter() - begun
+    price, cost_usd = respondent.price, reply.cost_usd
+    if price is not None and cost_usd is None:
+        unknown = reply.prompt_tokens is None or reply.completion_tokens is None
+        free = price.of(1, 1) == price.usd_per_question
+        cost_usd = (
+            (price.usd_per_question if free else None)
+            if unknown
+            else price.of(reply.prompt_tokens or 0, reply.completion_tokens or 0)
+        )
+    return replace(reply, latency_s=latency_s, cost_usd=cost_usd)
+
+
+def usable_model(answerer: object) -> TunedModel | AsyncTunedModel | None:
+    """Return the model of a handle or of a pair of client and name, None for everything else."""
+    if isinstance(answerer, TunedModel | AsyncTunedModel):
+        return answerer
+    if isinstance(answerer, tuple) and len(answerer) == 2 and isinstance(answerer[1], str):
+        import openai
+
+        if isinstance(answerer[0], openai.AsyncOpenAI):
+            return AsyncTunedModel(answerer[0], answerer[1])
+        return TunedModel(answerer[0], answerer[1])
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """What all arms of an evaluation share.
+
+    Attributes:
+        call: how foreign functions are called.
+        asynchronous: whether there is an event loop to await clients in.
+        parameters: of each question to a model.
+        max_tokens: most tokens of an answer, None for the server's own limit.
+        prices: by name of the arm.
+    """
+
+    call: Calls
+    asynchronous: bool
+    parameters: Mapping[str, object]
+    max_tokens: int | None
+    prices: Mapping[str, Price]
+
+
+def arm_of(name: str, answerer: Answerer, asking: Asking) -> Arm:
+    """Return an arm that can be asked.
+
+    Raises:
+        EvaluationError: the answerer is none, or needs an event loop where there is none.
+    """
+    around: list[Around] = []
+    system_of = None
+    while (inner := getattr(answerer, "answerer", None)) is not None:
+        around.insert(0, answerer)  # type: ignore[arg-type]  # whatever has an answerer stands around it
+        system_of = getattr(answerer, "system_of", system_of)
+        answerer = inner
+    # A layer that only lends a system prompt shows nothing else.
+    layers = tuple(layer for layer in around if hasattr(layer, "show"))
+    return Arm(name=name, respondent=_respondent(name, answerer, asking, system_of), around=layers)
+
+
+def _respondent(name: str, answerer: object, asking: Asking, system_of: object) -> Respondent:
+    price = asking.prices.get(name)
+    try:
+        model = usable_model(answerer)
+    except TypeError as error:
+        message = f"answerers[{name!r}]: {error}"
+        raise EvaluationError(message) from error
+    if model is not None:
+        return _model_respondent(name, model, asking, price, system_of)
+    if callable(answerer):
+        return FunctionRespondent(name, answerer, call=asking.call, price=price)
+    message = (
+        f"answerers[{name!r}] is a {type(answerer).__name__}; it must be an rt.TunedModel, a pair (client, 'model') or "
+        "a function of the question that returns a text"
+    )
+    raise EvaluationError(message)
+
+
+def _model_respondent(
+    name: str, model: TunedModel | AsyncTunedModel, asking: Asking, price: Price | None, system_of: object
+) -> Respondent:
+    lender = usable_model(system_of)
+    settings: dict[str, Any] = {
+        "parameters": asking.parameters,
+        "max_tokens": asking.max_tokens,
+        "price": price,
+        "system_of": lender._model if isinstance(lender, TunedModel) else lender,
+    }
+    if isinstance(model, AsyncTunedModel):
+        if not asking.asynchronous:
+            message = (
+                f"answerers[{name!r}] has an asynchronous client; write `await ragtune.aio.evaluate(...)`, or give an "
+                "rt.TunedModel over an openai.OpenAI"
+            )
+            raise EvaluationError(message)
+        return ModelRespondent(model, **settings)
+    if asking.asynchronous:
+        return BlockingModelRespondent(model._model, call=asking.call, **settings)
+    return ModelRespondent(model._model, **settings)

@@ -1,0 +1,86 @@
+"""How foreign functions are called: from the synchronous face and from the asynchronous one."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+__all__ = ["AsyncCalls", "Calls", "SyncCalls"]
+
+
+class Calls(Protocol):
+    """Calls a function of the user's, synchronous or not."""
+
+    async def __call__(self, function: Callable[..., Any], *arguments: object) -> Any:
+        """Return what it returns, awaited where it has to be."""
+
+
+class SyncCalls:
+    """Calls from a thread of the evaluation's own. What has to be awaited runs in one event loop beside all threads."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+
+    async def __call__(self, function: Callable[..., Any], *arguments: object) -> Any:
+        """Return what it returns."""
+        result = function(*arguments)
+        return self._wait(result) if inspect.isawaitable(result) else result
+
+    def _wait(self, awaitable: Awaitable[Any]) -> Any:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="ragtune-loop", daemon=True).start()
+        return asyncio.run_coroutine_threadsafe(_awaited(awaitable), self._loop).result()
+
+    def close(self) -> None:
+        """End the event loop, if there is one."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+class AsyncCalls:
+    """Calls from the caller's event loop. What would block it runs in a thread that dies with the program."""
+
+    async def __call__(self, function: Callable[..., Any], *arguments: object) -> Any:
+        """Return what it returns."""
+        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
+            return await function(*arguments)
+        result = await _in_thread(lambda: function(*arguments))
+        return await result if inspect.isawaitable(result) else result
+
+
+async def _awaited(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+def _in_thread(work: Callable[[], Any]) -> Coroutine[Any, Any, Any]:
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def deliver(result: object, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = work()
+        except BaseException as raised:
+            error = raised
+        # The loop may be gone by the time a hanging function comes back.
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(deliver, result, error)
+
+    threading.Thread(target=run, name="ragtune-answerer", daemon=True).start()
+    return _awaited(future)

@@ -1,0 +1,115 @@
+"""What answers cost, and a limit that is not exceeded."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ragtune import catalog
+from ragtune.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ragtune.evaluation.asking.question import Prompt
+
+__all__ = ["Price", "Purse"]
+
+# Roles, separators and the like, per message; generous, since a limit must hold.
+_FRAME_TOKENS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """What asking costs, in US dollars.
+
+    Attributes:
+        input_usd_per_million: per million tokens of the prompt.
+        output_usd_per_million: per million tokens of the answer.
+        usd_per_question: for each question, whatever its length.
+
+    Example:
+        ```python
+        from ragtune.evaluation import Price
+
+        print(f"{Price(input_usd_per_million=0.3, output_usd_per_million=1.2).of(1000, 50):.6f}")
+        #> 0.000360
+        ```
+    """
+
+    input_usd_per_million: float = 0.0
+    output_usd_per_million: float = 0.0
+    usd_per_question: float = 0.0
+
+    def of(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Return the price of one answer."""
+        tokens = prompt_tokens * self.input_usd_per_million + completion_tokens * self.output_usd_per_million
+        return self.usd_per_question + tokens / 1_000_000
+
+    def at_most(self, prompt: Prompt, max_tokens: int | None) -> float | None:
+        """Return what an answer can cost at most; None where its length has no limit and a price.
+
+        A token has at least one byte, so a prompt has no more tokens than bytes.
+        """
+        if max_tokens is None and self.output_usd_per_million:
+            return None
+        messages = 1 if isinstance(prompt, str) else len(prompt)
+        size = len(json.dumps(prompt, ensure_ascii=False).encode(errors="replace"))
+        return self.of(size + _FRAME_TOKENS * messages, max_tokens or 0)
+
+
+def known_price(model: str) -> Price | None:
+    """Return what the catalogue knows of a tuned model, or of a base that nobody bills; None where it does not."""
+    info = catalog.load().find(model)
+    if info is None or info.input_usd_per_million is None or info.output_usd_per_million is None:
+        return None
+    # The catalogue holds prices of tuned models; a base of the same name costs something else, unless nothing.
+    if not model.startswith("ft:") and info.input_usd_per_million + info.output_usd_per_million:
+        return None
+    return Price(input_usd_per_million=info.input_usd_per_million, output_usd_per_million=info.output_usd_per_million)
+
+
+class Purse:
+    """Money that is spent by many at once and never beyond its limit.
+
+    Args:
+        limit_usd: US dollars; None for no limit.
+        spent_usd: what earlier runs of the same log spent.
+    """
+
+    def __init__(self, limit_usd: float | None, *, spent_usd: float = 0.0) -> None:
+        self.limit_usd = limit_usd
+        self.spent_usd = spent_usd
+        self._reserved = 0.0
+        self._lock = threading.Lock()
+
+    def reserve(self, usd: float) -> bool:
+        """Lay aside what an answer can cost at most; False where that is not there."""
+        with self._lock:
+            if self.limit_usd is not None and self.spent_usd + self._reserved + usd > self.limit_usd:
+                return False
+            self._reserved += usd
+            return True
+
+    def settle(self, reserved_usd: float, usd: float) -> None:
+        """Pay what an answer did cost and free the rest."""
+        with self._lock:
+            self._reserved -= reserved_usd
+            self.spent_usd += usd
+
+
+def check_prices(prices: Mapping[str, object], arms: Mapping[str, object]) -> None:
+    """Refuse prices of nobody.
+
+    Raises:
+        EvaluationError: a name belongs to no arm, or a price is none.
+    """
+    for name, price in prices.items():
+        if name not in arms:
+            message = f"prices: nobody is named {name!r}; there are {', '.join(arms)}"
+            raise EvaluationError(message)
+        if not isinstance(price, Price):
+            message = f"prices: {name!r} is {price!r}; give a ragtune.evaluation.Price(input_usd_per_million=...)"
+            raise EvaluationError(message)

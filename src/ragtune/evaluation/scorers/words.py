@@ -1,0 +1,116 @@
+"""Scorers that compare words: exact and contained answers, token F1, JSON, and saying that one does not know."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from ragtune.evaluation.scorers.spellings import spelled, worth_spelling
+from ragtune.text import normalise
+
+if TYPE_CHECKING:
+    from ragtune.evaluation.scorers.context import Context
+
+__all__ = ["contains", "exact", "f1", "json_valid", "refusal"]
+
+# Answers come back for every arm and wording; texts do not.
+_form = lru_cache(maxsize=4096)(normalise)
+_article = re.compile(r"^(?:an?|the) ")
+_ignorance = re.compile(
+    r"\b(?:i|we) (?:do not|don t|cannot|can t|can not|could not|couldn t) (?:\w+ )?"
+    r"(?:know|say|tell|answer|find|determine|recall|provide|confirm|verify)\b"
+    r"|\bi (?:am|m) (?:not (?:sure|certain|aware|able)|unable|unsure)\b"
+    r"|\bi have no (?:\w+ )?(?:information|idea|record|knowledge)\b"
+    r"|\b(?:is|are|was|were) (?:not|n t) (?:\w+ )?(?:mentioned|specified|stated|known|given|provided|in my sources)\b"
+    r"|\b(?:isn t|aren t|wasn t) (?:\w+ )?(?:mentioned|specified|stated|known|given|provided)\b"
+    r"|\bnot (?:found )?in (?:my|the) (?:sources|passages|context|documents)\b"
+    r"|\bno (?:such )?(?:information|answer|passage|source)s? (?:is|are|was|were|about|on|in|available|found)\b"
+    r"|\b(?:do not|does not|don t|doesn t) (?:say|mention|specify|contain|state|tell)\b"
+    r"|\bnobody knows\b|\bthere is no (?:\w+ )?(?:information|answer|record|source)\b"
+    r"|^(?:unknown|unanswerable|no answer)$"
+    r"|\bbilmiyor(?:um|uz)\b|\bemin değil(?:im|iz)\b"
+    r"|\b(?:bilgi(?:m|miz)?|kayıt) (?:yok|bulunmuyor|bulunamadı|bulamadım)\b"
+    r"|\b(?:belirtilmemiş|bilinmiyor|yanıtlayamıyorum|cevaplayamıyorum)\w*\b"
+)
+
+
+def refusal(context: Context) -> bool:
+    """Whether the answer says that it does not know (English and Turkish), or the server marked it as a refusal."""
+    return context.refused or _ignorance.search(normalise(context.text)) is not None
+
+
+def exact(context: Context) -> bool:
+    """Whether the answer is one of the accepted ones and nothing else, in `ragtune.text.normalise`'s form.
+
+    Leading articles and the spelling of numbers, dates and units make no difference. Where no answer is accepted, right
+    is who says that he does not know.
+    """
+    if not context.answers:
+        return refusal(context)
+    said = _bare(normalise(context.text))
+    return any(said == _accepted(answer) or spelled(said) == spelled(_accepted(answer)) for answer in context.answers)
+
+
+def contains(context: Context) -> bool:
+    """Whether an accepted answer stands in what was said, at word boundaries, in `ragtune.text.normalise`'s form.
+
+    `83 m` is found in "eighty-three metres": numbers, English dates and units have one spelling each. The order of
+    words is kept, and nothing tells "it is 83 m" from "it is not 83 m". It favours whoever copies a passage, since a
+    whole passage holds the answer too. Where no answer is accepted, right is who says that he does not know.
+    """
+    return found_in(context.text, context.answers) if context.answers else refusal(context)
+
+
+def found_in(text: str, answers: tuple[str, ...]) -> bool:
+    """Whether one of the answers stands in a text, at word boundaries."""
+    said = f" {normalise(text)} "
+    for answer in answers:
+        wanted = _accepted(answer)
+        if wanted and f" {wanted} " in said:
+            return True
+        if worth_spelling(wanted) and f" {spelled(wanted)} " in f" {spelled(said.strip())} ":
+            return True
+    return False
+
+
+def f1(context: Context) -> float:
+    """The harmonic mean of how many words of the answer are wanted and how many wanted words are there, 0 to 1.
+
+    The best of the accepted answers counts; words are those of `ragtune.text.normalise`, articles left out. Where no
+    answer is accepted, 1 for who says that he does not know.
+    """
+    if not context.answers:
+        return float(refusal(context))
+    said = _words(normalise(context.text))
+    return max(_overlap(said, _words(_form(answer))) for answer in context.answers)
+
+
+def json_valid(context: Context) -> bool:
+    """Whether the answer is one JSON value and nothing else."""
+    try:
+        json.loads(context.text)
+    except ValueError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=4096)
+def _accepted(answer: str) -> str:
+    return _bare(normalise(answer))
+
+
+def _bare(form: str) -> str:
+    return _article.sub("", form) or form
+
+
+def _words(form: str) -> list[str]:
+    words = [word for word in form.split() if word not in ("a", "an", "the")]
+    return words or form.split()
+
+
+def _overlap(said: list[str], wanted: list[str]) -> float:
+    shared = sum((Counter(said) & Counter(wanted)).values())
+    return 2 * shared / (len(said) + len(wanted)) if shared else 0.0
