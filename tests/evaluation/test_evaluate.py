@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -300,15 +300,14 @@ def test_where_no_log_probabilities_are_given_answers_tell(backend: ScriptedBack
     ("retriever", "said"),
     [
         (lambda q: ["x" * 10_000_000], "10,000,000 characters"),
-        (lambda q: "a text", "passages are a list of texts"),
         (lambda q: [7], "neither a text"),
-        (lambda q: None, "NoneType"),
+        (lambda q: 7, "passages are a list of texts"),
     ],
 )
 def test_a_retriever_that_returns_no_passages_is_an_error_of_the_question(
-    tmp_path: Path, retriever: object, said: str
+    tmp_path: Path, retriever: Callable[[str], object], said: str
 ) -> None:
-    arm = WithPassages(answerer=know_all, retriever=retriever)  # type: ignore[arg-type]
+    arm = WithPassages(answerer=know_all, retriever=retriever)
     card = rt.evaluate({"rag": arm}, lakes(2), log=tmp_path / "eval.jsonl")
     assert len(card.errors) == 4
     assert all(said in missing.error for missing in card.errors)
@@ -508,7 +507,7 @@ def test_a_killed_evaluation_ends_with_the_same_card(tmp_path: Path, how: signal
 
 def test_half_a_line_at_the_end_of_a_log_is_cut_off(tmp_path: Path) -> None:
     log = tmp_path / "eval.jsonl"
-    rt.evaluate({"model": know_all}, lakes(2), log=log)
+    rt.evaluate({"model": know_all}, lakes(2), log=log, concurrency=1)
     whole = log.read_bytes()
     log.write_bytes(whole[:-20])
     assert rt.Scorecard.load(log)["model"]["reworded"].answers == 1

@@ -145,16 +145,15 @@ class Scorecard:
         places = [(arm, kind) for arm in self.arms for kind in self.kinds]
         columns = [self.scores.per_fact(scorer, arm, kind) for arm, kind in places]
         for (arm, kind), estimate in zip(places, self._estimates(columns, scorer), strict=True):
-            rows = (self.scores.arm == self.arms.index(arm)) & (self.scores.kind == KINDS.index(kind))
-            if rows.any():
-                counted = replace(
-                    estimate, answers=int(rows.sum()), unanswered=int((rows & self.scores.unanswered).sum())
-                )
+            rows = self.scores.rows(arm, kind)
+            if len(rows):
+                missing = int(self.scores.unanswered[rows].sum())
+                counted = replace(estimate, answers=len(rows), unanswered=missing)
                 yield ScoredCell(arm=arm, kind=kind, scorer=scorer, estimate=counted)
 
     def _estimates(self, columns: Sequence[Values], scorer: str) -> list[Estimate]:
         """Means and intervals of columns with gaps; those with the same gaps share their resamples."""
-        span = self._span(scorer)
+        span = (0.0, 1.0) if scorer in self.scores.shares else None
         found = [Estimate(mean=math.nan, low=math.nan, high=math.nan, n=0, answers=0, unanswered=0)] * len(columns)
         for present, members in _same_gaps(columns):
             values_FC = np.stack([columns[member][present] for member in members], axis=1)
@@ -166,15 +165,10 @@ class Scorecard:
                 )
         return found
 
-    def _span(self, scorer: str) -> tuple[float, float] | None:
-        values = self.scores.columns[scorer]
-        known = values[~np.isnan(values)]
-        return (0.0, 1.0) if len(known) and known.min() >= 0 and known.max() <= 1 else None
-
     @property
     def is_share(self) -> bool:
         """Whether the shown scores lie between 0 and 1, so that percentages and points make sense."""
-        return self._span(self.scorer) is not None
+        return self.scorer in self.scores.shares
 
     def __getitem__(self, arm: str) -> Mapping[Kind, Estimate]:
         """Return the estimates of an arm by kind of wording.

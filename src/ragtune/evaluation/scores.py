@@ -29,6 +29,7 @@ __all__ = ["ScorerFailure", "Scores", "Unanswered", "read_scores"]
 # Columns that every card has, whatever its scorers.
 REFUSED, RECITED, PLANTED = " refused", " recited", " planted"
 MAX_LISTED = 1000
+_BOOLS = (bool, np.bool_)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,7 @@ class Scores:
         unanswered: whether there is no answer.
         columns: scores by scorer; NaN where a scorer failed or has no opinion.
         binary: scorers whose scores are right or wrong.
+        shares: scorers whose scores lie between 0 and 1.
         usage: latency_s, prompt_tokens, completion_tokens and cost_usd; NaN is unknown.
         errors: questions without an answer, the first thousand.
         failures: what scorers could not judge, the first thousand.
@@ -86,17 +88,27 @@ class Scores:
     unanswered: npt.NDArray[np.bool_]
     columns: Mapping[str, npt.NDArray[np.float64]]
     binary: frozenset[str]
+    shares: frozenset[str]
     usage: Mapping[str, npt.NDArray[np.float64]]
     errors: tuple[Unanswered, ...]
     failures: tuple[ScorerFailure, ...]
+    _rows: dict[tuple[str, str], npt.NDArray[np.int64]] = field(default_factory=dict, init=False, repr=False)
+
+    def rows(self, arm: str, kind: str) -> npt.NDArray[np.int64]:
+        """Return the rows of an arm and a kind."""
+        if (arm, kind) not in self._rows:
+            here = (self.arm == self.arms.index(arm)) & (self.kind == KINDS.index(kind))
+            self._rows[arm, kind] = np.flatnonzero(here)
+        return self._rows[arm, kind]
 
     def per_fact(self, column: str, arm: str, kind: str) -> npt.NDArray[np.float64]:
         """Return for each fact the mean score of its wordings of a kind; NaN where there is none."""
-        values = self.columns[column]
-        rows = (self.arm == self.arms.index(arm)) & (self.kind == KINDS.index(kind)) & ~np.isnan(values)
-        facts = len(self.fact_ids)
-        counts = np.bincount(self.fact[rows], minlength=facts)
-        sums = np.bincount(self.fact[rows], weights=values[rows], minlength=facts)
+        rows = self.rows(arm, kind)
+        values = self.columns[column][rows]
+        facts, scored = len(self.fact_ids), ~np.isnan(values)
+        places = self.fact[rows][scored]
+        counts = np.bincount(places, minlength=facts)
+        sums = np.bincount(places, weights=values[scored], minlength=facts)
         with np.errstate(invalid="ignore"):
             return np.where(counts > 0, sums / counts, np.nan)
 
@@ -114,7 +126,7 @@ class _Reading:
     places: array[int] = field(default_factory=lambda: array("q"))
     numbers: array[float] = field(default_factory=lambda: array("d"))
     labels: dict[str, dict[str, int]] = field(default_factory=dict)
-    kinds_of_score: dict[str, set[str]] = field(default_factory=dict)
+    numeric: set[str] = field(default_factory=set)
     errors: dict[tuple[int, ...], Unanswered] = field(default_factory=dict)
     failures: list[ScorerFailure] = field(default_factory=list)
     proof: str | None = None
@@ -160,9 +172,8 @@ class _Reading:
             if isinstance(score, str):
                 labels = self.labels.setdefault(name, {})
                 return float(labels.setdefault(score, len(labels)))
-            self.kinds_of_score.setdefault(name, set()).add(
-                "binary" if isinstance(score, bool | np.bool_) else "number"
-            )
+            if not isinstance(score, _BOOLS):
+                self.numeric.add(name)
             return float(score)
         except Exception as error:
             if len(self.failures) < MAX_LISTED:
@@ -223,7 +234,7 @@ def _scores(reading: _Reading, facts: str) -> Scores:
     )
     usage = {name: columns.pop(name) for name in USAGE}
     missing = places[:, 5].astype(bool)
-    binary = {name for name, kinds in reading.kinds_of_score.items() if kinds == {"binary"}}
+    binary = reading.scorers.keys() - reading.numeric - reading.labels.keys()
     for name, labels in reading.labels.items():
         codes = columns.pop(name)
         for label, code in labels.items():
@@ -242,6 +253,7 @@ def _scores(reading: _Reading, facts: str) -> Scores:
         unanswered=missing,
         columns=columns,
         binary=frozenset(binary | {REFUSED, RECITED, PLANTED}),
+        shares=frozenset(name for name, values in columns.items() if _are_shares(values)),
         usage=usage,
         errors=tuple(reading.errors.values()),
         failures=tuple(reading.failures),
@@ -263,6 +275,11 @@ def _unanswered(line: Line) -> Unanswered:
         question=line["question"],
         error=f"{fault['type']}: {fault['message']}",
     )
+
+
+def _are_shares(values: npt.NDArray[np.float64]) -> bool:
+    known = values[~np.isnan(values)]
+    return len(known) > 0 and bool(known.min() >= 0 and known.max() <= 1)
 
 
 def _known(value: object) -> float:

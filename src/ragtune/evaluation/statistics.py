@@ -7,12 +7,15 @@ mean of its wordings; to resample facts is then to resample clusters.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     Values = npt.NDArray[np.float64]
@@ -25,6 +28,8 @@ FLIPS = 10_000
 MAX_ENUMERATED = 16
 # Resamples that are held at once.
 _BLOCK = 64
+# Bytes of drawn samples that are kept for the next table: those of 25,000 facts.
+_MAX_HELD = 50_000_000
 _EQUAL = 1e-9
 
 
@@ -37,15 +42,26 @@ def resampled_means(values_FC: Values, *, seed: int, resamples: int = RESAMPLES)
         resamples: how many.
     """
     facts = len(values_FC)
+    held = facts * resamples <= _MAX_HELD
+    blocks = _held_draws(facts, seed, resamples) if held else _draws(facts, seed, resamples)
+    return np.concatenate([counts_BF.astype(float) @ values_FC / facts for counts_BF in blocks])
+
+
+@lru_cache(maxsize=2)
+def _held_draws(facts: int, seed: int, resamples: int) -> list[npt.NDArray[np.uint8]]:
+    # All tables of a card resample the same facts, and drawing takes longer than all the rest.
+    return list(_draws(facts, seed, resamples))
+
+
+def _draws(facts: int, seed: int, resamples: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """How often each fact is drawn in each sample, a block of samples at a time."""
     generator = np.random.default_rng(seed)
-    blocks = []
     for begin in range(0, resamples, _BLOCK):
         rows = min(_BLOCK, resamples - begin)
         drawn = generator.integers(0, facts, size=(rows, facts), dtype=np.int32)
         drawn += np.arange(rows, dtype=np.int32)[:, None] * np.int32(facts)
-        counts_BF = np.bincount(drawn.ravel(), minlength=rows * facts).reshape(rows, facts)
-        blocks.append(counts_BF @ values_FC / facts)
-    return np.concatenate(blocks)
+        # A byte is enough: that a fact is drawn 256 times has a chance below 1e-500, where there are as many facts.
+        yield np.bincount(drawn.ravel(), minlength=rows * facts).reshape(rows, facts).astype(np.uint8)
 
 
 def intervals(values_FC: Values, *, seed: int, span: tuple[float, float] | None) -> tuple[Values, Values]:

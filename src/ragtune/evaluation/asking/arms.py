@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ragtune.errors import EvaluationError
 from ragtune.evaluation.asking.question import Shown
@@ -14,8 +14,6 @@ from ragtune.evaluation.scorers.choice import LETTERS
 from ragtune.text import normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ragtune.evaluation.asking.answerers import Answerer
     from ragtune.evaluation.asking.calls import Calls
     from ragtune.evaluation.asking.question import Question
@@ -31,15 +29,8 @@ NO_PASSAGE = "(No passage was found.)"
 MAX_CONTEXT_CHARS = 100_000
 
 
-class HasText(Protocol):
-    """What a retriever finds, if it is more than a text."""
-
-    @property
-    def text(self) -> str:
-        """What it says."""
-
-
-Retriever = Callable[[str], Sequence[str | HasText]]
+# A question in; out come texts or objects with `.text`, the best first, or nothing.
+Retriever = Callable[[str], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,16 +103,23 @@ class WithPassages:
 
 
 def _texts(found: object) -> list[str]:
-    if isinstance(found, str) or not isinstance(found, Sequence):
-        message = (
-            f"the retriever returned {type(found).__name__}; passages are a list of texts, empty where none is found"
-        )
+    """The texts of whatever a retriever returned."""
+    if found is None:
+        return []
+    passages = [found] if isinstance(found, str | Mapping) else found
+    if not isinstance(passages, Iterable):
+        message = f"the retriever returned {type(found).__name__}; passages are a list of texts, empty without any"
         raise TypeError(message)
-    texts = [passage if isinstance(passage, str) else getattr(passage, "text", None) for passage in found]
-    if not all(isinstance(text, str) for text in texts):
-        message = "the retriever returned a passage that is neither a text nor an object with .text"
+    return [_text(passage) for passage in passages]
+
+
+def _text(passage: object) -> str:
+    told = passage if isinstance(passage, Mapping) else {}
+    text = passage if isinstance(passage, str) else told.get("text", getattr(passage, "text", None))
+    if not isinstance(text, str):
+        message = f"the retriever returned the passage {passage!r:.80}, neither a text nor an object with .text"
         raise TypeError(message)
-    return [text for text in texts if text is not None]
+    return text
 
 
 class NothingFound:

@@ -24,7 +24,7 @@ class SyncCalls:
     """Calls from a thread of the evaluation's own. What has to be awaited runs in one event loop beside all threads."""
 
     def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._turning: _TurningLoop | None = None
         self._lock = threading.Lock()
 
     async def __call__(self, function: Callable[..., Any], *arguments: object) -> Any:
@@ -34,15 +34,37 @@ class SyncCalls:
 
     def _wait(self, awaitable: Awaitable[Any]) -> Any:
         with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="ragtune-loop", daemon=True).start()
-        return asyncio.run_coroutine_threadsafe(_awaited(awaitable), self._loop).result()
+            if self._turning is None:
+                self._turning = _TurningLoop()
+        return asyncio.run_coroutine_threadsafe(_awaited(awaitable), self._turning.loop).result()
 
     def close(self) -> None:
-        """End the event loop, if there is one."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
+        """End the event loop, if there is one; what hangs in it is cancelled."""
+        if self._turning is not None:
+            self._turning.stop()
+
+
+class _TurningLoop:
+    """An event loop in a thread of its own."""
+
+    def __init__(self) -> None:
+        started = threading.Event()
+
+        async def turn() -> None:
+            self.loop = asyncio.get_running_loop()
+            self._end = asyncio.Event()
+            started.set()
+            await self._end.wait()
+
+        self._thread = threading.Thread(target=lambda: asyncio.run(turn()), name="ragtune-loop", daemon=True)
+        self._thread.start()
+        started.wait()
+
+    def stop(self) -> None:
+        """Cancel what is under way and end the thread."""
+        self.loop.call_soon_threadsafe(self._end.set)
+        # Whoever blocks the loop itself cannot be cancelled; the thread dies with the program.
+        self._thread.join(timeout=1.0)
 
 
 class AsyncCalls:

@@ -29,9 +29,10 @@ _UNITS = {
     "h": "hour hours hr hrs",
     "%": "percent",
     "ha": "hectare hectares",
-    "kmh": "km/h kph",
+    "kmh": "kph",
 }
-_UNIT = {name: unit for unit, names in _UNITS.items() for name in names.split()}
+# `normalise` parts a slash from the words beside it.
+_UNIT = {"km / h": "kmh"} | {name: unit for unit, names in _UNITS.items() for name in names.split()}
 _NUMBER_WORD = "|".join(sorted([*_VALUES, *_SCALES], key=len, reverse=True))
 _MONTH_WORD = "|".join(sorted(_MONTH, key=len, reverse=True))
 

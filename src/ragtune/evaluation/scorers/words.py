@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -12,12 +11,15 @@ from ragtune.evaluation.scorers.spellings import spelled, worth_spelling
 from ragtune.text import normalise
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ragtune.evaluation.scorers.context import Context
 
 __all__ = ["contains", "exact", "f1", "json_valid", "refusal"]
 
-# Answers come back for every arm and wording; texts do not.
-_form = lru_cache(maxsize=4096)(normalise)
+# Several scorers look at one text; and an accepted answer comes back for every arm and wording.
+_form = lru_cache(maxsize=256)(normalise)
+_ARTICLES = frozenset({"a", "an", "the"})
 _article = re.compile(r"^(?:an?|the) ")
 _ignorance = re.compile(
     r"\b(?:i|we) (?:do not|don t|cannot|can t|can not|could not|couldn t) (?:\w+ )?"
@@ -37,9 +39,16 @@ _ignorance = re.compile(
 )
 
 
+# One of these stands in whatever the pattern finds, and a search for them takes a tenth of its time.
+_HINTS = ("not", "n t ", "no ", "un", "nobody", "bil", "emin", "kayıt", "belirt", "yanıt", "cevap")
+
+
 def refusal(context: Context) -> bool:
     """Whether the answer says that it does not know (English and Turkish), or the server marked it as a refusal."""
-    return context.refused or _ignorance.search(normalise(context.text)) is not None
+    if context.refused:
+        return True
+    form = _form(context.text)
+    return any(hint in form for hint in _HINTS) and _ignorance.search(form) is not None
 
 
 def exact(context: Context) -> bool:
@@ -50,7 +59,7 @@ def exact(context: Context) -> bool:
     """
     if not context.answers:
         return refusal(context)
-    said = _bare(normalise(context.text))
+    said = _bare(_form(context.text))
     return any(said == _accepted(answer) or spelled(said) == spelled(_accepted(answer)) for answer in context.answers)
 
 
@@ -66,7 +75,7 @@ def contains(context: Context) -> bool:
 
 def found_in(text: str, answers: tuple[str, ...]) -> bool:
     """Whether one of the answers stands in a text, at word boundaries."""
-    said = f" {normalise(text)} "
+    said = f" {_form(text)} "
     for answer in answers:
         wanted = _accepted(answer)
         if wanted and f" {wanted} " in said:
@@ -84,8 +93,8 @@ def f1(context: Context) -> float:
     """
     if not context.answers:
         return float(refusal(context))
-    said = _words(normalise(context.text))
-    return max(_overlap(said, _words(_form(answer))) for answer in context.answers)
+    said = _words(_form(context.text))
+    return max(_overlap(said, _wanted(answer)) for answer in context.answers)
 
 
 def json_valid(context: Context) -> bool:
@@ -106,11 +115,23 @@ def _bare(form: str) -> str:
     return _article.sub("", form) or form
 
 
+@lru_cache(maxsize=4096)
+def _wanted(answer: str) -> tuple[str, ...]:
+    return tuple(_words(normalise(answer)))
+
+
 def _words(form: str) -> list[str]:
-    words = [word for word in form.split() if word not in ("a", "an", "the")]
-    return words or form.split()
+    words = form.split()
+    return [word for word in words if word not in _ARTICLES] or words
 
 
-def _overlap(said: list[str], wanted: list[str]) -> float:
-    shared = sum((Counter(said) & Counter(wanted)).values())
+def _overlap(said: Sequence[str], wanted: Sequence[str]) -> float:
+    left: dict[str, int] = {}
+    for word in wanted:
+        left[word] = left.get(word, 0) + 1
+    shared = 0
+    for word in said:
+        if left.get(word):
+            left[word] -= 1
+            shared += 1
     return 2 * shared / (len(said) + len(wanted)) if shared else 0.0
