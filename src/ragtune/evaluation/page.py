@@ -76,11 +76,11 @@ def forest(card: Figures, rows: Sequence[Difference]) -> str:
         f"<text x='{_LEFT}' y='{height - 8}' font-size='12'>worse</text>"
         f"<text x='{_LEFT + _PLOT}' y='{height - 8}' font-size='12' text-anchor='end'>better</text>"
     )
-    width = _LEFT + _PLOT + 330
+    width, unit = _LEFT + _PLOT + 330, "Percentage points" if card.is_share else "Scores"
     return (
         f"<figure><svg viewBox='0 0 {width} {height}' role='img' aria-label='paired differences with 95 % intervals'>"
-        f"{axis}{''.join(lines)}</svg></figure><p><small>p corrected for {len(rows)} comparisons by Holm's method; "
-        "full dots are differences that interval and test both tell.</small></p>"
+        f"{axis}{''.join(lines)}</svg></figure><p><small>{unit} with 95 % intervals; p corrected by Holm's method in "
+        "each kind; full dots are differences that interval and test both tell.</small></p>"
     )
 
 

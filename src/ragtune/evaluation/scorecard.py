@@ -232,14 +232,16 @@ class Scorecard:
     def differences(self) -> DifferenceTable:
         """Every arm against the base (without one, against the first), and both tuned arms against base with passages.
 
-        Arms with a retrieval that fails are left out; `p` is corrected for all that stand here.
+        Arms with a retrieval that fails are left out; `p` is corrected for all comparisons of its kind.
         """
-        wanted = [
-            (f"{first} - {second}", kind, self._of(first, kind) - self._of(second, kind))
-            for kind in self.kinds
-            for first, second in self._pairs()
-        ]
-        return DifferenceTable(rows=tuple(_corrected(self._differences(wanted))))
+        found: list[Difference] = []
+        for kind in self.kinds:
+            wanted = [
+                (f"{first} - {second}", kind, self._of(first, kind) - self._of(second, kind))
+                for first, second in self._pairs()
+            ]
+            found += _corrected(self._differences(wanted))
+        return DifferenceTable(rows=tuple(found))
 
     def _of(self, arm: str, kind: Kind) -> Values:
         return self.scores.per_fact(self.scorer, arm, kind)

@@ -58,10 +58,10 @@ def _compared(card: Figures, row: Difference, estimates: dict[str, Estimate]) ->
     if row.told:
         word = "ahead of" if row.value > 0 else "behind"
         return f"{first} is {word} {other} by {_amount(card, row)}."
-    more = f"; about {row.needed:,} facts would show a difference as small as this one" if row.needed else ""
+    more = _wanting(row, "; about {:,} facts would show a difference as small as this one")
     return (
         f"Whether {first} or {other} is better cannot be told from {row.n} {_plural(row.n, 'fact')} "
-        f"({_range(card, row)}){more}."
+        f"({_range(card, row)}, p {p_text(row.p)}){more}."
     )
 
 
@@ -111,7 +111,8 @@ def difference_text(card: Figures, row: Difference) -> str:
     if row.p != row.p:
         return f"{percent(row.value)}% ({percent(row.low)} to {percent(row.high)}%)"
     if card.is_share:
-        return row.points
+        value, low, high = (percent(share, sign=True) for share in (row.value, row.low, row.high))
+        return f"{value} ({low} to {high})"
     return f"{row.value:+.3g} ({row.low:+.3g} to {row.high:+.3g})"
 
 
@@ -120,11 +121,18 @@ def printed(card: Figures) -> str:
     parts = [textwrap.fill(sentence(card), WIDTH), _cells(card)]
     parts += [textwrap.fill(note, WIDTH) for note in notes(card)]
     if len(card.differences):
-        title = f"Differences (p corrected for {len(card.differences)} comparisons by Holm's method)"
-        parts.append("\n".join([title, *_rows(card, card.differences.rows)]))
+        unit = " in points" if card.is_share else ""
+        parts.append("\n".join([f"Differences{unit}; p corrected by Holm's method within each kind", *_by_kind(card)]))
     if len(card.lines):
         parts.append("\n".join(["What no cell shows", *_rows(card, card.lines.rows)]))
     return "\n\n".join(parts)
+
+
+def _by_kind(card: Figures) -> Iterator[str]:
+    for kind in card.kinds:
+        if rows := [row for row in card.differences if row.kind == kind]:
+            yield f" {kind}"
+            yield from _rows(card, rows)
 
 
 def notes(card: Figures) -> Iterator[str]:
@@ -165,7 +173,7 @@ def _cells(card: Figures) -> str:
 
 
 def _rows(card: Figures, rows: Sequence[Difference]) -> list[str]:
-    texts = [(f"{row.name}, {row.kind}", difference_text(card, row), _tail(row)) for row in rows]
+    texts = [(_label(row), difference_text(card, row), _tail(row)) for row in rows]
     values = max(len(value) for _, value, _ in texts)
     tails = max(len(tail) for *_, tail in texts)
     names = min(max(len(name) for name, *_ in texts), WIDTH - values - tails - 6)
@@ -174,13 +182,20 @@ def _rows(card: Figures, rows: Sequence[Difference]) -> list[str]:
     ]
 
 
+def _label(row: Difference) -> str:
+    return f"{row.name}, {row.kind}" if row.name.startswith(("stale", "followed")) else row.name
+
+
 def _tail(row: Difference) -> str:
     if row.p != row.p:
         return f"n={row.n}"
-    if row.told:
-        return f"p {p_text(row.p)}  n={row.n}"
-    needed = f", about {row.needed:,} needed" if row.needed else ""
-    return f"p {p_text(row.p)}  n={row.n}: cannot be told{needed}"
+    told = "" if row.told else f"  not told{_wanting(row, ', {:,} facts needed')}"
+    return f"p {p_text(row.p)}  n={row.n}{told}"
+
+
+def _wanting(row: Difference, text: str) -> str:
+    """How many facts more would be needed, where the number of facts is the reason."""
+    return text.format(row.needed) if row.needed is not None and row.needed > row.n else ""
 
 
 def _fitted(text: str, width: int) -> str:
