@@ -6,6 +6,7 @@ from ragtune.evaluation.asking.answerers import Answerer
 from ragtune.evaluation.asking.arms import ByLetter, FalsePassage, NothingFound, Retriever, WithPassages, arms
 from ragtune.evaluation.asking.prices import Price
 from ragtune.evaluation.figures import ArmUsage, Difference, Estimate
+from ragtune.evaluation.judging import Judgement, Verdict, judge
 from ragtune.evaluation.run import evaluate
 from ragtune.evaluation.scorecard import Scorecard
 from ragtune.evaluation.scorers import Context, Scorer
@@ -21,6 +22,7 @@ __all__ = [
     "Difference",
     "Estimate",
     "FalsePassage",
+    "Judgement",
     "NothingFound",
     "Price",
     "Retriever",
@@ -28,6 +30,7 @@ __all__ = [
     "Scorer",
     "ScorerFailure",
     "Unanswered",
+    "Verdict",
     "WithPassages",
     "arms",
     "choice",
@@ -36,5 +39,6 @@ __all__ = [
     "exact",
     "f1",
     "json_valid",
+    "judge",
     "refusal",
 ]

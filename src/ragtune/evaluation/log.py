@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
@@ -91,6 +92,8 @@ class AnswerLog:
     def __init__(self, path: Path, *, facts: str, arms: Mapping[str, Mapping[str, str]]) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: int | None = None
+        self._writing = threading.Lock()
         self._lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0, thread_local=False)
         try:
             self._lock.acquire()
@@ -103,16 +106,25 @@ class AnswerLog:
             self._lock.release()
             raise
 
+    @classmethod
+    def reopened(cls, path: Path) -> Self:
+        """Open a log that exists, for those who add to what was answered.
+
+        Raises:
+            EvaluationError: there is none, or it is in use.
+        """
+        return cls(path, facts=read_header(path)["facts"], arms={})
+
     def _open(self, facts: str, arms: Mapping[str, Mapping[str, str]]) -> dict[str, Line]:
         fresh = not self.path.exists() or self.path.stat().st_size == 0
         known = {} if fresh else self._checked(facts, arms)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        self._file = os.open(self.path, flags, 0o666)
+        self._file = opened = os.open(self.path, flags, 0o666)
         self._flushed = time.monotonic()
         if fresh:
             self.append({"type": "evaluation", "version": VERSION, "ragtune": __version__, "facts": facts})
         else:
-            os.ftruncate(self._file, _whole_bytes(self.path))
+            os.ftruncate(opened, _whole_bytes(self.path))
         for name, identity in arms.items():
             if name not in known:
                 self.append({"type": "arm", "arm": name, "identity": dict(identity)})
@@ -142,21 +154,34 @@ class AnswerLog:
         return known
 
     def append(self, line: Line) -> int:
-        """Write a line with one call of the system, which a kill leaves done or not begun; returns its length."""
+        """Write a line with one call of the system, which a kill leaves done or not begun; returns its length.
+
+        Closed, it takes nothing, and 0 comes back.
+
+        Raises:
+            OSError: the disk is full.
+        """
         content = _encoded(line) + b"\n"
-        written = os.write(self._file, content)
-        if written != len(content):
-            message = f"{self.path}: the disk took only {written} of {len(content)} bytes of an answer; is it full?"
-            raise OSError(message)
-        if time.monotonic() - self._flushed > FLUSH_S:
-            os.fsync(self._file)
-            self._flushed = time.monotonic()
+        with self._writing:
+            # A thread that hung may come back when the file is closed and its number belongs to another one.
+            if self._file is None:
+                return 0
+            written = os.write(self._file, content)
+            if written != len(content):
+                message = f"{self.path}: the disk took only {written} of {len(content)} bytes of an answer; is it full?"
+                raise OSError(message)
+            if time.monotonic() - self._flushed > FLUSH_S:
+                os.fsync(self._file)
+                self._flushed = time.monotonic()
         return written
 
     def close(self) -> None:
         """Wait until the disk has everything, and let others write."""
-        os.fsync(self._file)
-        os.close(self._file)
+        with self._writing:
+            if self._file is not None:
+                os.fsync(self._file)
+                os.close(self._file)
+            self._file = None
         self._lock.release()
 
     def __enter__(self) -> Self:

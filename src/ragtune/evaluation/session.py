@@ -173,7 +173,7 @@ class Evaluation:
     def _append(self, question: Question, line: Line, key: bytes) -> None:
         with self._lock:
             written = self.log.append(line)
-            if "text" in line:
+            if written and "text" in line:
                 self._done.add((question.arm, question.fact.id, question.number))
                 self._cache.setdefault(key, self._end)
             self._end += written

@@ -1,0 +1,102 @@
+"""A judge is a model too: it has favourites, and it does not always answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import ragtune as rt
+from ragtune.evaluation import judge
+from tests.evaluation.conftest import lakes, number_in
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Of 12 lakes tuned knows all and base every third."""
+
+    def tuned(question: str) -> str:
+        return f"{number_in(question)} metres"
+
+    def base(question: str) -> str:
+        return f"{number_in(question)} m" if int(number_in(question)) % 3 == 0 else "0 metres"
+
+    path = tmp_path / "eval.jsonl"
+    rt.evaluate({"base": base, "tuned": tuned}, lakes(12), log=path, kinds=["verbatim"])
+    return path
+
+
+def parts(prompt: str) -> tuple[str, str, str]:
+    """Reference, first and second answer of a prompt."""
+    found = {line.partition(": ")[0]: line.partition(": ")[2] for line in prompt.splitlines() if ": " in line}
+    return found["Reference answer"], found["Answer A"], found["Answer B"]
+
+
+def fair(prompt: str) -> str:
+    reference, a, b = parts(prompt)
+    number = reference.split()[0]
+    right = a.split()[0] == number, b.split()[0] == number
+    return "tie" if right[0] == right[1] else "A" if right[0] else "The better one is B."
+
+
+def test_a_fair_judge_agrees_with_itself_and_with_a_person(log: Path) -> None:
+    """Eight wins and four ties: a win rate of (8 + 2) / 12, and p of the sign test 2 / 2 ** 8."""
+    said = judge(log, fair)
+    assert [said.count(verdict) for verdict in ("first", "second", "tie", "neither")] == [8, 0, 4, 0]
+    assert (said.win_rate, said.p) == (pytest.approx(10 / 12), pytest.approx(2 / 2**8))
+    assert (said.consistent, said.first_place) == (1.0, 0.5)
+    labels = {(f"lake-{n}", 0): "tie" if n % 3 == 0 else "first" for n in range(1, 13)}
+    assert said.agreement(labels) == (1.0, 1.0)  # type: ignore[arg-type]
+    # Two of twelve otherwise: 10/12 agreed, by chance (8 x 8 + 4 x 2) / 144 with two labels for `second`.
+    labels |= {("lake-3", 0): "second", ("lake-6", 0): "second"}
+    agreed, kappa = said.agreement(labels)  # type: ignore[arg-type]
+    assert agreed == pytest.approx(10 / 12)
+    assert kappa == pytest.approx((10 / 12 - 72 / 144) / (1 - 72 / 144))
+
+
+def test_a_judge_that_likes_what_comes_first_is_found_out(log: Path) -> None:
+    """All ties, no order agrees with the other, and every verdict is for the first place."""
+    said = judge(log, lambda prompt: "A")
+    assert said.count("tie") == 12
+    assert (said.consistent, said.first_place, said.win_rate) == (0.0, 1.0, 0.5)
+    assert "won 100% of single verdicts" in str(said)
+
+
+def test_a_judge_that_answers_neither_is_data(log: Path) -> None:
+    def mute(prompt: str) -> str:
+        reference, _, _ = parts(prompt)
+        if reference == "5 metres":
+            raise ConnectionError("no line")
+        return "Both have their merits." if reference == "7 metres" else fair(prompt)
+
+    said = judge(log, mute)
+    assert said.count("neither") == 2
+    assert said.verdicts["lake-7", 0] == "neither"
+    assert "2 not judged" in str(said)
+    with pytest.raises(rt.EvaluationError, match="none is of a pair"):
+        said.agreement({("lake-99", 0): "tie"})
+
+
+def test_verdicts_are_in_the_log_with_their_prompts_and_not_asked_for_twice(log: Path) -> None:
+    asked = []
+
+    def counted(prompt: str) -> str:
+        asked.append(prompt)
+        return fair(prompt)
+
+    before = rt.Scorecard.load(log)["tuned"]
+    said = judge(log, counted)
+    assert len(asked) == 24
+    again = judge(log, counted)
+    assert len(asked) == 24
+    assert again == said
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    prompts = [line["prompt"] for line in lines if line["type"] == "verdict"]
+    assert sorted(prompts) == sorted(asked)
+    assert rt.Scorecard.load(log)["tuned"] == before
+
+
+def test_arms_without_a_common_question_cannot_be_judged(log: Path) -> None:
+    with pytest.raises(rt.EvaluationError, match="'tuned' and 'nobody' answered no question in common"):
+        judge(log, fair, second="nobody")
