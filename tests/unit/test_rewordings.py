@@ -158,6 +158,15 @@ def test_the_same_rules_serve_a_whole_set_and_ask_nothing_twice() -> None:
     assert facts.counts["verbatim"] == 60
 
 
+def test_controls_and_what_nothing_answers_are_left_as_they_are(ask: Any) -> None:
+    """A reworded control would count as a fact that was taught."""
+    others = demo_facts().select(["control", "unanswerable"])
+    teller = Teller("What is it?")
+    assert others.with_wordings(kind="reworded", make="rules") == others
+    assert others.with_wordings(kind="reworded", make=ask(teller), model=MODEL) == others
+    assert teller.prompts == []
+
+
 def judged(file: str, found: Sequence[tuple[str, Mapping[str, Any]]]) -> float:
     """The share that a person found grammatical and faithful; a wording that nobody has read fails."""
     with jsonlines.open(HERE / file) as reader:
@@ -208,7 +217,7 @@ class Teller:
 
 
 @pytest.fixture
-def ask(request: pytest.FixtureRequest) -> Iterator[Any]:
+def ask() -> Iterator[Any]:
     """Gives a real client of a server on loopback on which the teller answers."""
     backends: list[ScriptedBackend] = []
 

@@ -67,6 +67,11 @@ class Fact:
     support: str | None = None
     source: str | None = None
 
+    @property
+    def taught(self) -> Wording | None:
+        """The first question that is trained as it stands; None for controls and what nothing answers."""
+        return next((wording for wording in self.wordings if wording.kind == "verbatim"), None)
+
     def answers_to(self, wording: Wording) -> tuple[str, ...]:
         """Return the accepted spellings of the answer to one of its wordings."""
         return wording.answers or self.answers

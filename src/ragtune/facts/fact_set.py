@@ -230,6 +230,7 @@ class FactSet:
 
         Rules know English and Turkish and abstain wherever they are not sure, see the page *Facts*. A model is asked
         for rewordings and asked again to answer each from the fact; those whose answer is another one are left out.
+        Both start from the question that is taught: controls and questions without an answer stay as they are.
 
         Args:
             kind: kind of the new wordings; rules and models make `reworded` and `reversed` ones.

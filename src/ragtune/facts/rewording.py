@@ -127,15 +127,15 @@ class Rewriter:
                 yield wording
 
     def _of(self, fact: Fact) -> list[Wording]:
-        if not fact.answers:
+        if fact.taught is None:
             return []
-        told = {"question": fact.wordings[0].question, "answer": fact.answers[0], "count": self.per_fact}
+        told = {"question": fact.taught.question, "answer": fact.answers[0], "count": self.per_fact}
         reply = self._ask((REWORDED if self.kind == "reworded" else REVERSED).format(**told))
         lines = [line.strip(" -*\t").lstrip("0123456789.) ") for line in reply.splitlines() if line.strip(" -*\t")]
         kept = []
         for wording in self._wordings(lines):
             form = normalise(wording.question)
-            if form and form not in self.asked and self._fits(fact, wording):
+            if form and form not in self.asked and self._fits(fact, fact.taught.question, wording):
                 kept.append(wording)
             else:
                 _log.info("fact %r: the wording %r was left out", fact.id, wording.question)
@@ -148,12 +148,12 @@ class Rewriter:
             answer = lines[1].removeprefix("Answer:").strip()
             yield Wording(question=lines[0].removeprefix("Question:").strip(), kind=self.kind, answers=(answer,))
 
-    def _fits(self, fact: Fact, wording: Wording) -> bool:
+    def _fits(self, fact: Fact, taught: str, wording: Wording) -> bool:
         """Whether the question does not tell its answer, and the fact answers it so."""
         right = [f" {normalise(answer)} " for answer in fact.answers_to(wording) if normalise(answer)]
         if not right or any(answer in f" {normalise(wording.question)} " for answer in right):
             return False
-        asked = CHECK.format(question=fact.wordings[0].question, answer=fact.answers[0], asked=wording.question)
+        asked = CHECK.format(question=taught, answer=fact.answers[0], asked=wording.question)
         reply = f" {normalise(self._ask(asked))} "
         return any(answer in reply for answer in right)
 

@@ -29,7 +29,7 @@ _LANGUAGES = {"en": (_english, english.propose), "tr": (_turkish, turkish.propos
 
 
 def proposals(fact: Fact) -> Iterator[Proposal]:
-    """What the rules make of the first wording of a fact; nothing where they abstain.
+    """What the rules make of the question that is taught; nothing where they abstain.
 
     Example:
         ```python
@@ -44,8 +44,8 @@ def proposals(fact: Fact) -> Iterator[Proposal]:
             #> reversed: Where is bismuth mined?
         ```
     """
-    question = " ".join(fact.wordings[0].question.split())
-    if not fact.answers or not _one_sentence(question):
+    question = "" if fact.taught is None else " ".join(fact.taught.question.split())
+    if not _one_sentence(question):
         return
     seen = {normalise(question)}
     for language, (speaks, propose) in _LANGUAGES.items():
