@@ -288,6 +288,15 @@ def test_facts_are_worked_on_side_by_side_and_keep_their_order(ask: Any) -> None
     assert [len(fact.wordings) for fact in made] == [2] + [1] * 11
 
 
+def test_further_arguments_of_a_request_make_it_another_one(ask: Any, tmp_path: Path) -> None:
+    teller, cache = Teller("What depth does Lake Sorrel have?"), tmp_path / "wordings.jsonl"
+    for request in (None, {"temperature": 0}, {"temperature": 0}):
+        ONE.with_wordings(kind="reworded", make=ask(teller), model=MODEL, cache=cache, request=request)
+    assert len(teller.prompts) == 4
+    with pytest.raises(openai.BadRequestError, match="temperature"):
+        ONE.with_wordings(kind="reworded", make=ask(teller), model=MODEL, request={"temperature": 9})
+
+
 def test_a_budget_stops_before_the_request_that_might_exceed_it(ask: Any, tmp_path: Path) -> None:
     """The dearest answer of gpt-4o-mini, 300 tokens at 1.2 USD per million, is 0.00036 USD."""
     teller = Teller("What depth does Lake Sorrel have?")

@@ -225,6 +225,7 @@ class FactSet:
         cache: str | Path | None = None,
         max_cost_usd: float | None = None,
         concurrency: int = 4,
+        request: Mapping[str, object] | None = None,
     ) -> FactSet:
         """Make further wordings of each fact.
 
@@ -242,6 +243,7 @@ class FactSet:
                 stopped, and equal questions are paid for once.
             max_cost_usd: no request is sent that might bring the price above it.
             concurrency: so many facts a model works on at once.
+            request: further arguments of each request, for example `{"temperature": 0}` where the model takes it.
 
         Raises:
             DatasetError: `make` is none of these or makes something else than questions, a price that is asked for is
@@ -275,6 +277,7 @@ class FactSet:
             cache=None if cache is None else Path(cache),
             max_cost_usd=max_cost_usd,
             concurrency=concurrency,
+            request=request or {},
         )
         found = rewriter(self.facts)
         return FactSet(facts=with_further(self.facts, lambda fact: found[fact.id]))

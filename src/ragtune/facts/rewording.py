@@ -20,7 +20,7 @@ from ragtune.facts.fact import Wording
 from ragtune.text import normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ragtune.catalog import Catalog
@@ -71,6 +71,7 @@ class Rewriter:
         max_cost_usd: no call is made that might bring the sum above it; None sets no limit.
         catalogue: prices; None takes those that ship.
         concurrency: so many facts are worked on at once.
+        request: further arguments of each request, for example `{"temperature": 0}`.
         spent_usd: what the calls of this run have cost; None while a price is unknown.
     """
 
@@ -83,6 +84,7 @@ class Rewriter:
     max_cost_usd: float | None = None
     catalogue: Catalog | None = None
     concurrency: int = 4
+    request: Mapping[str, object] = field(default_factory=dict)
     spent_usd: float | None = field(init=False, default=0.0)
     _known: dict[str, str] = field(init=False, default_factory=dict, repr=False)
     _prices: tuple[float, float] | None = field(init=False, default=None, repr=False)
@@ -158,7 +160,8 @@ class Rewriter:
         return any(answer in reply for answer in right)
 
     def _ask(self, prompt: str) -> str:
-        key = hashlib.sha256(f"{self.model}\0{prompt}".encode()).hexdigest()
+        request = orjson.dumps(self.request, option=orjson.OPT_SORT_KEYS) if self.request else b""
+        key = hashlib.sha256(b"\0".join([self.model.encode(), prompt.encode(), request])).hexdigest()
         if key not in self._known:
             most = self._reserved(prompt)
             try:
@@ -201,7 +204,8 @@ class Rewriter:
         """What the model says, and what it cost; a server that counts no tokens leaves what was set aside."""
         messages = [{"role": "user", "content": prompt}]
         create = attrgetter("chat.completions.create")(self.client)
-        reply = create(model=self.model, messages=messages, max_completion_tokens=_MOST_TOKENS)
+        fixed = {"model": self.model, "messages": messages, "max_completion_tokens": _MOST_TOKENS}
+        reply = create(**{**self.request, **fixed})
         if inspect.iscoroutine(reply):
             reply.close()
             raise DatasetError("make= is an asynchronous client; give a synchronous one, such as openai.OpenAI")
