@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ragtune.facts import FactSet
     from ragtune.privacy import Kind, Scanner
     from ragtune.records import AnyRecord
-    from ragtune.tokens import TokenCounter
+    from ragtune.tokens import RecordCounter, TokenCounter
 
 
 class _Changes(TypedDict, total=False):
@@ -373,12 +373,8 @@ class DatasetBuilder(Constructors):
             fact_id=fact_id,
         )
         counted = count if engine == "in_process" else None
-        build_batch = replace(
-            self._build_batch(plan),
-            counter=None if counted is None else record_counter(counted, counter),
-            held_out=None if held_out is None else HeldOut.of(held_out),
-        )
-        batches = self._made(build_batch, engine)
+        counting = None if counted is None else record_counter(counted, counter)
+        batches = self._made(self._build_batch(plan, counting, held_out), engine)
         sources = self._source.paths
         manifest, counts = build_folder(
             batches,
@@ -395,13 +391,21 @@ class DatasetBuilder(Constructors):
             self._source.built(dataset)
         return dataset
 
-    def _build_batch(self, plan: SplitPlan) -> BuildBatch:
+    def _build_batch(
+        self, plan: SplitPlan, counter: RecordCounter | None = None, held_out: FactSet | None = None
+    ) -> BuildBatch:
         if self._template is None:
             raise DatasetError(
                 "say what a record looks like first: .chat(), .completion(), .preference(), ... or .records()"
             )
         return BuildBatch(
-            template=self._template, filters={}, hidden=self._dropped_columns, scanner=self._scanner, plan=plan
+            template=self._template,
+            filters={},
+            hidden=self._dropped_columns,
+            scanner=self._scanner,
+            plan=plan,
+            counter=counter,
+            held_out=None if held_out is None else HeldOut.of(held_out),
         )
 
     def _made(self, build_batch: BuildBatch, engine: Engine) -> Iterator[Made]:

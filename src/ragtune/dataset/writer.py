@@ -225,10 +225,10 @@ def _write_splits(batches: Iterable[Made], workshop: Path, plan: SplitPlan) -> _
         splits = assigned.splits
         # Nobody pays for validation and test.
         tokens = list(compress(chain.from_iterable(counts.tokens), (splits == 0).tolist()))
-        row_maps = _distribute(row_map, splits, workshop, "rows.txt")
-        maps = [workshop / f"{name}.rows.txt" for name in row_maps]
         written = _Written(
             counts=replace(counts, tokens=(tokens,)),
+            files=_distribute(lines, splits, workshop, "jsonl"),
+            row_maps=_distribute(row_map, splits, workshop, "rows.txt"),
             overlap={
                 "normal_form": NORMAL_FORM,
                 "normalised_texts": found.keys[0],
@@ -239,7 +239,7 @@ def _write_splits(batches: Iterable[Made], workshop: Path, plan: SplitPlan) -> _
                     ~np.isin(np.concatenate(numbered), np.fromiter(found.left_out, np.uint64)),
                 ),
                 "proof": METHOD,
-                **({} if plan.fact_id is None else _shared_facts(maps)),
+                **({} if plan.fact_id is None else _shared_facts(workshop)),
                 **_shared(facts, splits).to_dict(),
             },
             split={
@@ -249,8 +249,6 @@ def _write_splits(batches: Iterable[Made], workshop: Path, plan: SplitPlan) -> _
                 "classes": assigned.classes,
                 "left_out": left_out,
             },
-            files=_distribute(lines, splits, workshop, "jsonl"),
-            row_maps=row_maps,
         )
     for path in paths:
         path.unlink()
@@ -316,10 +314,10 @@ def _number_lines(made: Made) -> bytes:
     return b"".join([b"%d %s\n" % told for told in zip(made.numbers, ids, strict=True)])
 
 
-def _shared_facts(maps: Iterable[Path]) -> dict[str, int]:
+def _shared_facts(workshop: Path) -> dict[str, int]:
     """How many facts the finished row maps name, and how many of them stand in more than one split."""
     stands = Counter[bytes]()
-    for path in maps:
+    for path in workshop.glob("*.rows.txt"):
         with path.open("rb") as file:
             stands.update({line.partition(b" ")[2] for line in file})
     return {"facts": len(stands), "facts_in_more_than_one_split": sum(times > 1 for times in stands.values())}

@@ -14,7 +14,7 @@ from ragtune.text import normalise
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Columns", "Names", "Repeats", "Row", "WordingColumn", "merged", "placed_facts"]
+__all__ = ["FactColumns", "Names", "Repeats", "Row", "WordingColumn", "merged", "placed_facts"]
 
 Names = str | Sequence[str]
 # A column of questions, or one of questions and one of their own answers.
@@ -30,7 +30,7 @@ def _names(given: Names | None) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Columns:
+class FactColumns:
     """What the columns of a row say of its fact.
 
     Attributes:
@@ -86,11 +86,11 @@ class Columns:
                     yield Wording(question=question, kind=kind, answers=answers)  # type: ignore[arg-type]
 
 
-def placed_facts(rows: Iterable[Row], columns: Columns, place: str = "row") -> Iterator[tuple[str, Fact]]:
+def placed_facts(rows: Iterable[Row], columns: FactColumns, place: str = "row") -> Iterator[tuple[str, Fact]]:
     """Each row's fact with its place; rows are counted from 0, as everywhere else.
 
     Raises:
-        DatasetError: a row is no mapping, or see `Columns.fact`.
+        DatasetError: a row is no mapping, or see `FactColumns.fact`.
     """
     for number, row in enumerate(rows):
         here = f"{place} {number}"

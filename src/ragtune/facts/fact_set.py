@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ragtune._atomic import write_whole
 from ragtune.errors import DatasetError
-from ragtune.facts.columns import Columns, Repeats, merged, placed_facts
+from ragtune.facts.columns import FactColumns, Repeats, merged, placed_facts
 from ragtune.facts.faults import refuse_faults, refuse_unknown_kinds
 from ragtune.facts.jsonl import line_of, read_facts
 from ragtune.facts.rewording import ChatClient, Rewriter
@@ -125,7 +125,7 @@ class FactSet:
         Raises:
             DatasetError: a column that is not there, a value that is no text, or see `FactSet`.
         """
-        columns = Columns(
+        columns = FactColumns(
             question=question,
             answer=answer,
             context=context,
@@ -186,7 +186,7 @@ class FactSet:
             )
         if rows is not None and not answer:
             raise DatasetError("rows= is given without answer=; name the column of the answer")
-        columns = Columns(
+        columns = FactColumns(
             question=None, answer=answer, context=context, distractors=distractors, wordings=wordings or {}
         )
         placed = taught_facts(dataset, split, columns, rows)

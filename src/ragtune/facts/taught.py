@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from ragtune.facts.columns import Columns, Row
+    from ragtune.facts.columns import FactColumns, Row
     from ragtune.records import AnyRecord, Message
 
 __all__ = ["TaughtDataset", "TaughtSplit", "taught_facts"]
@@ -58,7 +58,7 @@ class TaughtDataset(Protocol):
 
 
 def taught_facts(
-    dataset: TaughtDataset, split: str, columns: Columns, rows: Sequence[Row] | None
+    dataset: TaughtDataset, split: str, columns: FactColumns, rows: Sequence[Row] | None
 ) -> Iterator[tuple[str, Fact]]:
     """Each record's fact with its place.
 
