@@ -31,7 +31,8 @@ def refuse_faults(facts: Sequence[Fact], places: Sequence[str] = ()) -> None:
     where = places or [f"fact {fact.id!r}" for fact in facts]
     faults = [*_faults_of_ids(facts, where)]
     for fact, place in zip(facts, where, strict=True):
-        faults += [f"{place}: {fault}" for fault in _faults_of(fact)]
+        # A fault names its fact itself.
+        faults += [f"{place}: {fault}" if places else fault for fault in _faults_of(fact)]
     told([*faults, *_equal_wordings(facts, where)])
 
 
