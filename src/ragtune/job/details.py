@@ -58,6 +58,7 @@ class JobDetails:
         batch_size: examples per step, likewise.
         learning_rate_multiplier: factor on the server's own rate, likewise.
         learning_rate: absolute rate, on servers that have one.
+        early_stop: measurements without a rise that end it, on servers that ask held-out questions while they train.
         seed: seed of the job.
         suffix: the part of the tuned model's name that was asked for.
         training_file: id of the training file.
@@ -90,6 +91,7 @@ class JobDetails:
     batch_size: int | str | None = None
     learning_rate_multiplier: float | str | None = None
     learning_rate: float | str | None = None
+    early_stop: int | None = None
     seed: int | None = None
     suffix: str | None = None
     training_file: str | None = None
@@ -129,6 +131,7 @@ class JobDetails:
             batch_size=_count(values.get("batch_size")),
             learning_rate_multiplier=setting(values.get("learning_rate_multiplier")),
             learning_rate=setting(values.get("learning_rate")),
+            early_stop=whole(values.get("early_stop")),
             seed=whole(body.get("seed")),
             suffix=text(body.get("user_provided_suffix")) or text(body.get("suffix")),
             training_file=text(body.get("training_file")),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ragtune.errors import JobCancelled, JobFailed, RagtuneError
+from ragtune.evaluation.run import evaluate_async
 from ragtune.job.core import list_jobs
 from ragtune.job.details import KNOWN_STATUSES
 from ragtune.job.model_check import APPEARS_WITHIN_S, require_model
 from ragtune.job.state import state_of
 from ragtune.model import AsyncTunedModel
+from ragtune.monitor.best import BestCheckpoint, asked, best_of, candidates, kind_to_ask
 from ragtune.monitor.events import EventReader, JobEvent
 from ragtune.monitor.locate import blame, excerpt
 from ragtune.monitor.metrics import merged, row_from, rows_from_file
@@ -19,6 +21,7 @@ from ragtune.monitor.polling import SHORTEST_PAUSE_S, Poller
 from ragtune.monitor.progress import Pace, ProgressBar
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import AsyncGenerator, Callable, Collection
     from datetime import datetime
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
     from ragtune._api import Api
     from ragtune.dialects import Dialect
+    from ragtune.evaluation.scorers import ScorerArgument
+    from ragtune.facts import FactSet, Kind
     from ragtune.job import AsyncFineTuneJob, JobDetails, JobTable
     from ragtune.monitor.metrics import MetricRow, Metrics
 
@@ -125,6 +130,23 @@ class AsyncJobMonitor:
                 if isinstance(value := event.data.get(name), str):
                     told[name] = value
         return merged(rows, **told)
+
+    async def best_checkpoint(
+        self,
+        facts: FactSet,
+        scorers: ScorerArgument = ("contains",),
+        *,
+        kind: Kind | None = None,
+        log: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> BestCheckpoint:
+        """Ask the checkpoints and return the best; see `JobMonitor.best_checkpoint`."""
+        chosen = kind_to_ask(facts, kind)
+        await self._state.refresh()
+        models = await candidates(self._state)
+        answerers = {arm: await asked(self._state, name) for arm, (name, _) in models.items()}
+        card = await evaluate_async(answerers, facts, scorers, kinds=[chosen], log=log, probe=False, **options)
+        return best_of(card, models, chosen)
 
     @classmethod
     async def table(

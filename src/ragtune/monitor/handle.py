@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ragtune._sync import iterate, run
 from ragtune.errors import JobFailed
+from ragtune.evaluation import evaluate
 from ragtune.job import AsyncFineTuneJob, list_jobs
 from ragtune.job.state import state_of
 from ragtune.model import TunedModel
+from ragtune.monitor.best import BestCheckpoint, asked, best_of, candidates, kind_to_ask
 from ragtune.monitor.core import AsyncJobMonitor
 from ragtune.monitor.many import follow_many
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Collection, Iterable, Iterator
     from datetime import datetime
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
     from ragtune._api import Api
     from ragtune.dialects import Dialect
+    from ragtune.evaluation.scorers import ScorerArgument
+    from ragtune.facts import FactSet, Kind
     from ragtune.job import FineTuneJob, JobTable
     from ragtune.monitor.events import JobEvent
     from ragtune.monitor.metrics import Metrics
@@ -128,6 +133,40 @@ class JobMonitor:
     def metrics(self) -> Metrics:
         """Return the steps measured so far, from the job's events and, once it has ended, its result file."""
         return run(self._monitor.metrics())
+
+    def best_checkpoint(
+        self,
+        facts: FactSet,
+        scorers: ScorerArgument = ("contains",),
+        *,
+        kind: Kind | None = None,
+        log: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> BestCheckpoint:
+        """Ask the job's checkpoints held-out questions, and return the one that answers best.
+
+        The finished model is the last checkpoint; of a job that ended early it is asked beside them. Of equals the
+        earliest is the best.
+
+        Args:
+            facts: what is asked for; wordings that were not trained on say most.
+            scorers: as in `rt.evaluate`; the first decides.
+            kind: kind of wording to ask; None takes the first of reworded, verbatim and reversed that the facts have.
+            log: as in `rt.evaluate`.
+            options: further keywords of `rt.evaluate`, for example `max_cost_usd` or `concurrency`.
+
+        Raises:
+            NoTunedModel: there is no checkpoint that can be asked.
+            EvaluationError: as in `rt.evaluate`, or the facts have no wording of that kind.
+            BudgetExceeded: the money is spent.
+        """
+        chosen = kind_to_ask(facts, kind)
+        state = state_of(self._job, "JobMonitor")
+        run(state.refresh())
+        models = run(candidates(state))
+        answerers = {arm: TunedModel._around(run(asked(state, name))) for arm, (name, _) in models.items()}
+        card = evaluate(answerers, facts, scorers, kinds=[chosen], log=log, probe=False, **options)
+        return best_of(card, models, chosen)
 
     @classmethod
     def table(
