@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from ragtune.job import FineTuneJob, JobDetails, JobTable, list_jobs
     from ragtune.journal import Budget, Journal, Run, RunTable, runs
     from ragtune.maintenance import Maintenance
-    from ragtune.model import Answer, Expiry, TunedModel
+    from ragtune.model import TRAINED, Answer, Expiry, TunedModel
     from ragtune.monitor import JobEvent, JobMonitor, Metrics, watch_many
     from ragtune.plan import Plan, PlannedCall
     from ragtune.records import (
@@ -104,7 +104,7 @@ _HOME = {
     "ragtune.job": ("FineTuneJob", "JobDetails", "JobTable", "list_jobs"),
     "ragtune.journal": ("Budget", "Journal", "Run", "RunTable", "runs"),
     "ragtune.maintenance": ("Maintenance",),
-    "ragtune.model": ("Answer", "Expiry", "TunedModel"),
+    "ragtune.model": ("TRAINED", "Answer", "Expiry", "TunedModel"),
     "ragtune.monitor": ("JobEvent", "JobMonitor", "Metrics", "watch_many"),
     "ragtune.plan": ("Plan", "PlannedCall"),
     "ragtune.records": (
@@ -123,6 +123,7 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "BM25",
     "DPO",
+    "TRAINED",
     "Absolute",
     "Answer",
     "AsyncFineTuneJob",

@@ -283,7 +283,8 @@ def test_the_trained_prompt_goes_along_unless_another_is_given(stub: Any, api: A
         "max_tokens": 3,
     }
     assert bodies[2]["messages"] == [question]
-    assert bodies[3] == {"model": "ft:x", "messages": [{"role": "user", "content": "mine"}]}
+    mine = {"role": "user", "content": "mine"}
+    assert bodies[3] == {"model": "ft:x", "messages": [{"role": "system", "content": "Add up."}, mine]}
     assert model.fingerprint == "f"
 
 

@@ -12,7 +12,10 @@ from ragtune._api.errors import UnreadableReplyError
 if TYPE_CHECKING:
     from ragtune._api.calls import Json
 
-__all__ = ["identity", "number", "object_of", "objects", "required", "setting", "text", "whole", "words"]
+__all__ = ["identity", "number", "object_of", "objects", "required", "setting", "text", "thoughts", "whole", "words"]
+
+
+_THOUGHTS = ("thinking", "reasoning")
 
 
 def text(value: object) -> str | None:
@@ -68,6 +71,17 @@ def words(value: object) -> str | None:
     said = [part if isinstance(part, str) else _said(part) for part in value]
     texts = [one for one in said if one is not None]
     return "".join(texts) if texts else None
+
+
+def thoughts(message: Json) -> str | None:
+    """Return what a model thought before it spoke: beside the text as most servers send it, or among its parts."""
+    for name in ("reasoning_content", "reasoning", "thinking"):
+        if said := words(message.get(name)):
+            return said
+    content = message.get("content")
+    parts = objects(content if isinstance(content, list) else [content])
+    thought = [words(part.get("thinking") or part.get("text")) for part in parts if part.get("type") in _THOUGHTS]
+    return "".join(filter(None, thought)) or None
 
 
 def required(body: Json, what: str) -> str:

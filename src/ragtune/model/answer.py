@@ -6,8 +6,9 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ragtune._api.fields import object_of, objects, text, whole, words
+from ragtune._api.fields import object_of, objects, text, thoughts, whole, words
 from ragtune._api.times import moment
+from ragtune._html import Markup, markup
 from ragtune.errors import EmptyAnswer
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Choice:
         logprobs: log probabilities as the server sent them, or None.
         refusal: the words of a refusal, or None.
         tool_calls: the tools that the model wants called.
+        thinking: what the model thought before it spoke, where the server tells it; no part of the text.
 
     Example:
         ```python
@@ -70,6 +72,7 @@ class Choice:
     logprobs: Any = None
     refusal: str | None = None
     tool_calls: tuple[Mapping[str, Any], ...] = ()
+    thinking: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +155,11 @@ class Answer:
             message = (
                 f"the model wants to call {names} instead of saying something; look at answer.choices[0].tool_calls"
             )
+        elif first.thinking:
+            message = (
+                f"the model thought ({len(first.thinking):,} characters) and said nothing (finish_reason "
+                f"{first.finish_reason!r}); raise max_tokens, or look at answer.choices[0].thinking"
+            )
         else:
             message = f"the answer has no text (finish_reason {first.finish_reason!r}); look at answer.raw"
         raise EmptyAnswer(message)
@@ -189,6 +197,19 @@ class Answer:
     def __str__(self) -> str:
         return self.text
 
+    @property
+    def said(self) -> str:
+        """The text, or a word about what there is in its place; never raises."""
+        try:
+            return self.text
+        except EmptyAnswer as empty:
+            return f"[{empty}]"
+
+    def _repr_html_(self) -> str:
+        told = [self.model, self.hint or self.finish_reason, None if self.usage is None else str(self.usage)]
+        text = Markup(f"<div style='white-space:pre-wrap'>{markup(self.said)}</div>")
+        return Markup(f"{text}<small>{markup(' · '.join(filter(None, told)))}</small>")
+
 
 def assembled(chunks: Iterable[Json]) -> Json:
     """Return the answer that the chunks of a chat stream add up to, in the shape of an unstreamed one."""
@@ -212,6 +233,8 @@ def _add_delta(message: Json, delta: Json) -> None:
     for key in ("content", "refusal"):
         if (said := words(delta.get(key))) is not None:
             message[key] = message.get(key, "") + said
+    if (thought := thoughts(delta)) is not None:
+        message["reasoning_content"] = message.get("reasoning_content", "") + thought
     for part in objects(delta.get("tool_calls")):
         # By number until all are there: servers number from 0 or from 1, and mix the pieces of several.
         calls = message.setdefault("tool_calls", {})
@@ -237,4 +260,5 @@ def _choice(body: Json, position: int) -> Choice:
         logprobs=body.get("logprobs"),
         refusal=words(message.get("refusal")),
         tool_calls=tuple(objects(message.get("tool_calls"))),
+        thinking=thoughts(message),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Literal, overload
 
@@ -20,13 +21,14 @@ from ragtune.job.state import JobState, state_of
 from ragtune.journal import USERS
 from ragtune.journal.recorder import Recorder
 from ragtune.model.answer import Answer
+from ragtune.model.answer_list import AnswerList
 from ragtune.model.expiry import Expiry, expiry_of, warn_of_end
 from ragtune.model.stream import AsyncAnswerStream
+from ragtune.model.system_prompt import TRAINED, SystemPrompt
 from ragtune.plan import Plan
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
     from pathlib import Path
 
     import openai
@@ -66,7 +68,7 @@ class AsyncTunedModel:
         client: openai.AsyncOpenAI | Api,
         name: str,
         *,
-        system: str | None = None,
+        system: SystemPrompt = TRAINED,
         fingerprint: str | None = None,
         dialect: Dialect | str | None = None,
         journal: JournalArgument = USERS,
@@ -76,10 +78,10 @@ class AsyncTunedModel:
         # The job that made it, once that is known.
         self._job_id: str | None = None
         self._name = _checked_name(name)
-        self._system = system
+        self._system = None if system is TRAINED else system
         self._fingerprint = fingerprint
         # A base model was trained with no prompt of ours; a tuned one may tell through its job.
-        self._learned = system is not None or not name.startswith("ft:")
+        self._learned = system is not TRAINED or not name.startswith("ft:")
         # Why the prompt is not known; told when a question would need it, and once.
         self._doubt: str | None = None
         self._warned_of_end = False
@@ -173,7 +175,7 @@ class AsyncTunedModel:
         self,
         prompt: str,
         *,
-        system: str | None = None,
+        system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
         dry_run: Literal[False] = False,
         **parameters: object,
@@ -183,7 +185,7 @@ class AsyncTunedModel:
         self,
         prompt: str,
         *,
-        system: str | None = None,
+        system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
         dry_run: Literal[True],
         **parameters: object,
@@ -192,19 +194,20 @@ class AsyncTunedModel:
         self,
         prompt: str,
         *,
-        system: str | None = None,
+        system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
         dry_run: bool = False,
         **parameters: object,
     ) -> Answer | Plan:
         """Ask one question; see `TunedModel.ask`."""
         _check_question(prompt)
-        if dry_run and system is None:
+        _refuse_stream("ask", parameters)
+        if dry_run and system is TRAINED:
             # A plan sends nothing, so the account is not asked for the prompt either.
-            system = self._system or ""
+            system = self._system
         if not dry_run:
             await self._before_use()
-        messages = await self._messages(prompt, system)
+        messages = await self._conversation(_question(prompt), system)
         request = self._request(messages=messages, temperature=temperature, **parameters)
         if dry_run:
             port = PlanPort(self._api.port)
@@ -217,25 +220,27 @@ class AsyncTunedModel:
         prompts: Sequence[str],
         *,
         concurrency: int = 8,
-        system: str | None = None,
+        system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
         **parameters: object,
-    ) -> list[Answer | Exception]:
+    ) -> AnswerList:
         """Ask several questions at a time; see `TunedModel.ask_many`."""
         if isinstance(prompts, str):
             message = f"ask_many takes a list of questions, not {prompts[:40]!r}; one goes to ask(prompt)"
             raise TypeError(message)
+        _refuse_stream("ask_many", parameters)
         if concurrency < 1:
             message = f"concurrency: {concurrency!r} questions at a time cannot be; it must be at least 1"
             raise ValueError(message)
         # Looked up once, before the questions fan out.
-        prompt_of_all = await self.system() if system is None else system
+        prompt_of_all = await self.system() if system is TRAINED else system
         await self._before_use()
 
         async def one(prompt: str) -> Answer | Exception:
             try:
-                messages = await self._messages(prompt, prompt_of_all or "")
-                return await self.chat(messages, temperature=temperature, **parameters)
+                _check_question(prompt)
+                messages = await self._conversation(_question(prompt), prompt_of_all)
+                return await self._answer(messages=messages, temperature=temperature, **parameters)
             except Exception as error:
                 return error
 
@@ -243,26 +248,36 @@ class AsyncTunedModel:
         async with aclosing(self._api.map(one, prompts, concurrency=concurrency)) as finished:
             async for index, answer in finished:
                 answers[index] = answer
-        return [answers[index] for index in range(len(prompts))]
+        return AnswerList((answers[index] for index in range(len(prompts))), questions=prompts)
 
-    async def chat(self, messages: Sequence[Json], **parameters: object) -> Answer:
+    async def chat(self, messages: Sequence[Json], *, system: SystemPrompt = TRAINED, **parameters: object) -> Answer:
         """Ask with messages of your own; see `TunedModel.chat`."""
-        if isinstance(messages, str | dict):
+        if not is_conversation(messages):
             message = "chat takes a list of messages, each with role and content; one question goes to ask(prompt)"
             raise TypeError(message)
+        _refuse_stream("chat", parameters)
         await self._before_use()
-        return Answer.from_wire(await self._api.chat(self._request(messages=list(messages), **parameters)))
+        return await self._answer(messages=await self._conversation(messages, system), **parameters)
 
     def stream(
-        self, prompt: str, *, system: str | None = None, temperature: float | None = 0.0, **parameters: object
+        self,
+        prompt: str | Sequence[Json],
+        *,
+        system: SystemPrompt = TRAINED,
+        temperature: float | None = 0.0,
+        **parameters: object,
     ) -> AsyncAnswerStream:
-        """Ask one question and get the answer in pieces; see `TunedModel.stream`."""
-
-        _check_question(prompt)
+        """Ask, and get the answer in pieces; see `TunedModel.stream`."""
+        if not is_conversation(prompt):
+            _check_question(prompt)
+        if not parameters.pop("stream", True):
+            message = "stream gives the answer in pieces; the whole answer comes from ask(prompt) or chat(messages)"
+            raise TypeError(message)
 
         async def request() -> Json:
             await self._before_use()
-            messages = await self._messages(prompt, system)
+            asked = _question(prompt) if isinstance(prompt, str) else prompt
+            messages = await self._conversation(asked, system)
             # Without this option the chunks carry no token counts.
             options = {"stream_options": {"include_usage": True}} | parameters
             return self._request(messages=messages, temperature=temperature, **options)
@@ -272,6 +287,7 @@ class AsyncTunedModel:
     async def complete(self, prompt: str, **parameters: object) -> Answer:
         """Let the model go on with a text; see `TunedModel.complete`."""
         _check_question(prompt)
+        _refuse_stream("complete", parameters)
         await self._before_use()
         return Answer.from_wire(await self._api.complete(self._request(prompt=prompt, **parameters)))
 
@@ -302,11 +318,18 @@ class AsyncTunedModel:
             self._warned_of_end = True
             await warn_of_end(self._api, self._name)
 
-    async def _messages(self, prompt: str, system: str | None) -> list[Json]:
-        text = await self.system() if system is None else system
-        _check_question(prompt)
-        question = {"role": "user", "content": prompt}
-        return [{"role": "system", "content": text}, question] if text else [question]
+    async def _answer(self, **request: object) -> Answer:
+        return Answer.from_wire(await self._api.chat(self._request(**request)))
+
+    async def _conversation(self, messages: Sequence[Json], system: SystemPrompt) -> list[Json]:
+        """Messages with their system prompt; one that they bring along stays."""
+        if any(_role_of(message) in ("system", "developer") for message in messages):
+            if isinstance(system, str) and system:
+                message = "the messages hold a system prompt already; leave system= away, or take it out of them"
+                raise ValueError(message)
+            return list(messages)
+        text = await self.system() if system is TRAINED else system
+        return [{"role": "system", "content": text}, *messages] if text else list(messages)
 
     def _request(self, **parameters: object) -> Json:
         return {"model": self._name} | {key: value for key, value in parameters.items() if value is not None}
@@ -355,6 +378,26 @@ class AsyncTunedModel:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r})"
+
+
+def is_conversation(value: object) -> bool:
+    """Whether it is a list of messages: mappings, or objects of the OpenAI client with a role."""
+    return isinstance(value, Sequence) and not isinstance(value, str) and all(map(_role_of, value))
+
+
+def _role_of(message: object) -> object:
+    return message.get("role") if isinstance(message, Mapping) else getattr(message, "role", None)
+
+
+def _question(prompt: str) -> list[Json]:
+    return [{"role": "user", "content": prompt}]
+
+
+def _refuse_stream(call: str, parameters: Mapping[str, object]) -> None:
+    if parameters.get("stream"):
+        way = "legacy completions come whole" if call == "complete" else "for its pieces as they come call stream(...)"
+        message = f"{call} gives the whole answer, so stream=True is nothing for it; {way}"
+        raise TypeError(message)
 
 
 def _check_question(prompt: object) -> None:

@@ -10,6 +10,7 @@ from ragtune.job.state import state_of
 from ragtune.journal import USERS
 from ragtune.model.core import AsyncTunedModel
 from ragtune.model.stream import AnswerStream
+from ragtune.model.system_prompt import TRAINED, SystemPrompt
 
 if TYPE_CHECKING:
     import os
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ragtune.job import FineTuneJob
     from ragtune.journal import JournalArgument
     from ragtune.model.answer import Answer
+    from ragtune.model.answer_list import AnswerList
     from ragtune.model.expiry import Expiry
     from ragtune.plan import Plan
 
@@ -33,8 +35,8 @@ class TunedModel:
     Args:
         client: an `openai.OpenAI`.
         name: the model's name; a base model's name works too, for comparison.
-        system: system prompt for every question, "" for none. Default: the one it was trained with, from the journal
-            or its job's metadata; where neither tells, a warning says so once.
+        system: system prompt for every question, None or "" for none. `TRAINED`, the default, is the one it was trained
+            with, from the journal or its job's metadata; where neither tells, a warning says so once.
         fingerprint: fingerprint of the dataset it was trained on, if you know it.
         dialect: name or `Dialect` of the server, as in `FineTuneJob.create`; default: by base URL.
         journal: a `Journal`, the path of one, or None for none; default: the user's.
@@ -60,7 +62,7 @@ class TunedModel:
         client: openai.OpenAI | Api,
         name: str,
         *,
-        system: str | None = None,
+        system: SystemPrompt = TRAINED,
         fingerprint: str | None = None,
         dialect: Dialect | str | None = None,
         journal: JournalArgument = USERS,
@@ -124,7 +126,7 @@ class TunedModel:
         self,
         prompt: str,
         *,
-        system: str | None = None,
+        system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
         dry_run: Literal[False] = False,
         **parameters: object,
@@ -134,7 +136,7 @@ class TunedModel:
         self,
         prompt: str,
         *,
-        system: str | None = None,
+        system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
         dry_run: Literal[True],
         **parameters: object,
@@ -143,7 +145,7 @@ class TunedModel:
         self,
         prompt: str,
         *,
-        system: str | None = None,
+        system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
         dry_run: bool = False,
         **parameters: object,
@@ -152,7 +154,7 @@ class TunedModel:
 
         Args:
             prompt: the question.
-            system: another system prompt for this question, "" for none.
+            system: another system prompt for this question, None or "" for none; default: the model's own.
             temperature: 0 to 2; 0.0 (default) takes the likeliest words, None leaves it to the server.
             dry_run: return the `Plan` instead of an answer.
             parameters: any other parameter of a chat completion, for example `max_tokens` or `logprobs`.
@@ -175,10 +177,10 @@ class TunedModel:
         prompts: Sequence[str],
         *,
         concurrency: int = 8,
-        system: str | None = None,
+        system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
         **parameters: object,
-    ) -> list[Answer | Exception]:
+    ) -> AnswerList:
         """Ask several questions at a time.
 
         Args:
@@ -189,25 +191,42 @@ class TunedModel:
             parameters: as in `ask`.
 
         Returns:
-            In the order of the questions, for each its answer or the error that it met.
+            A list in the order of the questions, for each its answer or the error that it met; in a notebook a table.
         """
         return run(
             self._model.ask_many(prompts, concurrency=concurrency, system=system, temperature=temperature, **parameters)
         )
 
-    def chat(self, messages: Sequence[Json], **parameters: object) -> Answer:
-        """Ask with messages of your own; no system prompt is added.
+    def chat(self, messages: Sequence[Json], *, system: SystemPrompt = TRAINED, **parameters: object) -> Answer:
+        """Ask with messages of your own.
 
         Args:
             messages: dicts with `role` and `content`, as OpenAI's chat completions take them.
+            system: the system prompt before them; default: the one it was trained with, unless the messages hold one
+                of their own; None or "" for none.
             parameters: any other parameter of a chat completion.
+
+        Raises:
+            ValueError: the messages hold a system prompt, and `system` is another.
         """
-        return run(self._model.chat(messages, **parameters))
+        return run(self._model.chat(messages, system=system, **parameters))
 
     def stream(
-        self, prompt: str, *, system: str | None = None, temperature: float | None = 0.0, **parameters: object
+        self,
+        prompt: str | Sequence[Json],
+        *,
+        system: SystemPrompt = TRAINED,
+        temperature: float | None = 0.0,
+        **parameters: object,
     ) -> AnswerStream:
-        """Ask one question and get the answer in pieces as they come; arguments as in `ask`."""
+        """Ask, and get the answer in pieces as they come.
+
+        Args:
+            prompt: the question, or messages as in `chat`.
+            system: as in `ask` or `chat`.
+            temperature: as in `ask`.
+            parameters: as in `ask`.
+        """
         return AnswerStream(self._model.stream(prompt, system=system, temperature=temperature, **parameters))
 
     def complete(self, prompt: str, **parameters: object) -> Answer:

@@ -38,7 +38,7 @@ class AsyncAnswerStream:
                 model = rt.AsyncTunedModel(client, "tiny-random")
                 async with model.stream("Why do winds turn?", max_tokens=4) as stream:
                     pieces = [piece async for piece in stream]
-            print("".join(pieces) == stream.answer.text)
+            print("".join(pieces) == stream.text == stream.answer.text)
             #> True
 
         with LocalBackend("runs") as backend:
@@ -48,31 +48,45 @@ class AsyncAnswerStream:
 
     def __init__(self, api: Api, request: Callable[[], Awaitable[Json]]) -> None:
         self._chunks: list[Json] = []
-        self._done = False
+        self._said: list[str] = []
+        self._ended = False
         self._pieces = self._run(api, request)
 
     async def _run(self, api: Api, request: Callable[[], Awaitable[Json]]) -> AsyncGenerator[str, None]:
-        async with aclosing(api.chat_stream(await request())) as chunks:
-            async for chunk in chunks:
-                self._chunks.append(chunk)
-                for choice in objects(chunk.get("choices")):
-                    piece = words(object_of(choice.get("delta")).get("content"))
-                    # One reader reads one answer: further choices (`n`) stand in `answer.choices`.
-                    if piece and not whole(choice.get("index")):
+        try:
+            async with aclosing(api.chat_stream(await request())) as chunks:
+                async for chunk in chunks:
+                    self._chunks.append(chunk)
+                    for piece in _pieces_of(chunk):
+                        self._said.append(piece)
                         yield piece
-        self._done = True
+        except Exception as error:
+            # A refusal before the first chunk is no answer at all, and needs no second word.
+            if self._chunks:
+                self._ended = True
+                error.add_note("the stream broke off before the answer had ended; what came is in stream.text")
+            raise
+        self._ended = True
         if self.answer.broken_off:
             logger.warning("the stream broke off before the answer had ended; what came is not all of it")
 
     @property
+    def text(self) -> str:
+        """What has come so far, also after the stream was left early or broke off."""
+        return "".join(self._said)
+
+    @property
     def answer(self) -> Answer:
-        """The whole answer.
+        """The whole answer; of a stream that broke off what came, with `broken_off`.
 
         Raises:
             EmptyAnswer: the stream was not read to its end.
         """
-        if not self._done:
-            message = "the stream has not been read to its end, so there is no whole answer; read on, or use ask()"
+        if not self._ended:
+            message = (
+                "the stream has not been read to its end, so there is no whole answer: stream.text has what came so "
+                "far; read on, or use ask()"
+            )
             raise EmptyAnswer(message)
         return Answer.from_wire(assembled(self._chunks), streamed=True)
 
@@ -99,7 +113,7 @@ class AnswerStream:
     """An answer that arrives in pieces of text.
 
     The question goes out when the first piece is read. Leaving the loop early, `close`, or the end of a `with` block
-    closes the connection; `answer` is the whole answer once everything was read.
+    closes the connection; `text` is what came until then, `answer` the whole answer once everything was read.
 
     Example:
         ```python
@@ -110,7 +124,7 @@ class AnswerStream:
             model = rt.TunedModel(backend.client(), "tiny-random")
             with model.stream("Why do winds turn?", max_tokens=4) as stream:
                 pieces = list(stream)
-            print("".join(pieces) == stream.answer.text, stream.answer.finish_reason)
+            print("".join(pieces) == stream.text == stream.answer.text, stream.answer.finish_reason)
             #> True length
         ```
     """
@@ -119,8 +133,13 @@ class AnswerStream:
         self._stream = stream
 
     @property
+    def text(self) -> str:
+        """What has come so far, also after the stream was left early or broke off."""
+        return self._stream.text
+
+    @property
     def answer(self) -> Answer:
-        """The whole answer.
+        """The whole answer; of a stream that broke off what came, with `broken_off`.
 
         Raises:
             EmptyAnswer: the stream was not read to its end.
@@ -141,3 +160,11 @@ class AnswerStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _pieces_of(chunk: Json) -> Iterator[str]:
+    for choice in objects(chunk.get("choices")):
+        piece = words(object_of(choice.get("delta")).get("content"))
+        # One reader reads one answer: further choices (`n`) stand in `answer.choices`.
+        if piece and not whole(choice.get("index")):
+            yield piece
