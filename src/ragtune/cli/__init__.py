@@ -16,7 +16,7 @@ import typer
 from ragtune import __version__
 from ragtune.cli.account import jobs, runs_app
 from ragtune.cli.machine import doctor
-from ragtune.cli.servers import serve
+from ragtune.cli.servers import mock, serve
 from ragtune.cli.training_files import CheckCommand, check
 from ragtune.cli.weights import export, fetch
 
@@ -34,6 +34,7 @@ app = typer.Typer(
 app.command(cls=CheckCommand)(check)
 app.command()(jobs)
 app.command()(serve)
+app.command()(mock)
 app.command()(fetch)
 app.command()(doctor)
 app.command()(export)

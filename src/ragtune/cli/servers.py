@@ -1,18 +1,24 @@
-"""`ragtune serve`."""
+"""`ragtune serve` and `ragtune mock`: servers in the foreground, what they print, what they tell meanwhile."""
 
 from __future__ import annotations
 
-import logging
+import json
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ragtune.cli.common import ALIAS_EXAMPLE, BASE_EXAMPLE, BASE_OPTION, check_names, pairs, plain_errors
+from ragtune.cli.log_lines import LogFormat, speak
 
 if TYPE_CHECKING:
     from ragtune.local import LocalBackend
+    from ragtune.local.embedded_server import EmbeddedServer
+
+_QUIET = Annotated[bool, typer.Option("--quiet", help="Tell only the address and what goes wrong.")]
+_LOG_FORMAT = Annotated[LogFormat, typer.Option(help="Lines for people (text), or objects for programs (json).")]
 
 
 def serve(
@@ -41,6 +47,10 @@ def serve(
     memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Most weights of models in memory, for example 4GB.")
     ] = None,
+    warm: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL", help="Model to load at the start, for a quick first answer; may repeat."),
+    ] = None,
     alias: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=BASE", help="Further name of a base, so that unchanged programs run; may repeat."),
@@ -50,50 +60,155 @@ def serve(
         str | None,
         typer.Option(help="What starts training in place of Python, for example 'torchrun --nproc_per_node 4'."),
     ] = None,
+    quiet: _QUIET = False,
+    log_format: _LOG_FORMAT = LogFormat.text,
 ) -> None:
-    """Serve the embedded backend to any OpenAI client, in any language, until Ctrl-C."""
+    """Serve the embedded backend to any OpenAI client, in any language, until Ctrl-C; what its jobs do is told."""
     with plain_errors():
-        from ragtune._keys import read_key
         from ragtune.local import serve as run_backend
-        from ragtune.local.auth.account import KEY_FILE, WEBHOOK_SECRET_FILE, keeps_hash
-        from ragtune.local.auth.account import new_key as make_key
+        from ragtune.local.auth.account import KEY_FILE, WEBHOOK_SECRET_FILE
         from ragtune.local.http.limits import LOOPBACK
 
-        if new_key and (key_file or host in LOOPBACK):
-            message = "is for a --host that other machines can reach, and without --key-file"
-            raise typer.BadParameter(message, param_hint="--new-key")
-        key = read_key(key_file) if key_file else make_key() if new_key else None
-        if key is None and host not in LOOPBACK and not keeps_hash(folder):
-            message = (
-                f"{host!r} can be reached from other machines: say with --key-file FILE which key may come in, or let "
-                "--new-key make one"
-            )
-            raise typer.BadParameter(message, param_hint="--host")
+        key = _key(folder, host=host, key_file=key_file, new_key=new_key)
+        own = key is None and host in LOOPBACK
 
         def show(backend: LocalBackend) -> None:
-            where = key_file or (backend.folder / KEY_FILE if key is None and host in LOOPBACK else None)
-            place = f"the API key is in {where}" if where else "it keeps a hash of its API key"
-            typer.echo(f"serving {backend.folder} at {backend.base_url}; {place}; Ctrl-C stops")
-            typer.echo(f"export OPENAI_BASE_URL={backend.base_url}")
-            if where:
-                typer.echo(f'export OPENAI_API_KEY="$(cat {shlex.quote(str(where))})"')
-            elif new_key:
-                typer.echo(f"export OPENAI_API_KEY={key}  # shown this once")
-            if webhook:
-                typer.echo(
-                    f'export OPENAI_WEBHOOK_SECRET="$(cat {shlex.quote(str(backend.folder / WEBHOOK_SECRET_FILE))})"'
-                )
+            kept = key_file or (backend.folder / KEY_FILE if own else None)
+            secret = backend.folder / WEBHOOK_SECRET_FILE if webhook else None
+            shown = _Announcement(kept=kept, key=key if new_key else None, secret=secret)
+            typer.echo(shown.json(backend) if log_format is LogFormat.json else shown.text(backend))
 
         aliases = pairs(alias, option="--alias", example=ALIAS_EXAMPLE)
         bases = pairs(base, option="--base", example=BASE_EXAMPLE)
         check_names(bases, aliases)
-        logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")  # what the server has to say, to stderr
+        speak(log_format, quiet=quiet)
         options: dict[str, Any] = {
             "threads": threads,
             "device": device,
             "dtype": dtype,
             "memory": memory,
             "launcher": launcher,
+            "aliases": aliases,
+            "bases": bases,
         }
-        options |= {"aliases": aliases, "bases": bases}
-        run_backend(folder, host=host, port=port, key=key, webhook=webhook, on_start=show, **options)
+        run_backend(folder, host=host, port=port, key=key, webhook=webhook, on_start=show, warm=warm or (), **options)
+
+
+def mock(
+    script: Annotated[
+        Path | None, typer.Option(help="TOML or JSON file: answers by rule, how jobs go, what goes wrong.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 0,
+    key: Annotated[str, typer.Option(help="API key to ask for.")] = "mock-key",
+    folder: Annotated[
+        Path | None, typer.Option(help="Where its files, jobs and models stay; default: gone with the end.")
+    ] = None,
+    pace: Annotated[
+        str, typer.Option(help="When jobs go on: immediate, poll (with each look at the job), or a number of seconds.")
+    ] = "immediate",
+    webhook: Annotated[
+        str | None, typer.Option(metavar="URL", help="Told when a job ends, in OpenAI's signed form.")
+    ] = None,
+    quiet: _QUIET = False,
+    log_format: _LOG_FORMAT = LogFormat.text,
+) -> None:
+    """Play OpenAI's fine-tuning for tests in any language: jobs that take no time, answers by script, until Ctrl-C."""
+    with plain_errors():
+        from ragtune.local.foreground import stay
+        from ragtune.testing import ScriptedBackend
+        from ragtune.testing.script_file import ScriptFile
+
+        read = None if script is None else ScriptFile.read(script)
+        try:
+            seconds = pace if pace in ("immediate", "poll") else float(pace)
+            backend = ScriptedBackend(
+                folder,
+                pace=seconds,  # type: ignore[arg-type]
+                answer=(read.rules() or None) if read else None,
+                key=key,
+                port=port,
+                webhook=webhook,
+            )
+        except ValueError:
+            message = f"{pace!r} is not immediate, poll, or a number of seconds above 0"
+            raise typer.BadParameter(message, param_hint="--pace") from None
+
+        def show() -> None:
+            if read:
+                read.play(backend)
+            shown = _Announcement(key=key, mock=True)
+            typer.echo(shown.json(backend) if log_format is LogFormat.json else shown.text(backend))
+
+        speak(log_format, quiet=quiet)
+        stay(backend, show)
+
+
+def _key(folder: Path, *, host: str, key_file: Path | None, new_key: bool) -> str | None:
+    """The key that requests must carry; None for the one that the folder keeps."""
+    from ragtune._keys import read_key
+    from ragtune.local.auth.account import keeps_hash
+    from ragtune.local.auth.account import new_key as make_key
+    from ragtune.local.http.limits import LOOPBACK
+
+    if new_key and (key_file or host in LOOPBACK):
+        message = "is for a --host that other machines can reach, and without --key-file"
+        raise typer.BadParameter(message, param_hint="--new-key")
+    key = read_key(key_file) if key_file else make_key() if new_key else None
+    if key is None and host not in LOOPBACK and not keeps_hash(folder):
+        message = (
+            f"{host!r} can be reached from other machines: say with --key-file FILE which key may come in, or let "
+            "--new-key make one"
+        )
+        raise typer.BadParameter(message, param_hint="--host")
+    return key
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Announcement:
+    """Where a started server is and how to come in: the first that it prints.
+
+    Attributes:
+        kept: the file that holds the key.
+        key: the key itself, where it stands in no file.
+        secret: the file with which webhook messages are signed.
+        mock: whether it is a server for tests, whose key is no secret.
+    """
+
+    kept: Path | None = None
+    key: str | None = None
+    secret: Path | None = None
+    mock: bool = False
+
+    def text(self, server: EmbeddedServer) -> str:
+        """Lines for a person, and for a shell what to set."""
+        page = server.base_url.removesuffix("/v1")
+        if self.kept:
+            place = f"the API key is in {self.kept}"
+        else:
+            place = f"the API key is {self.key}" if self.mock else "it keeps a hash of its API key"
+        lines = [
+            f"{page} is the page; serving {server.folder} at {server.base_url}; {place}; Ctrl-C stops",
+            f"export OPENAI_BASE_URL={server.base_url}",
+        ]
+        if self.kept:
+            lines.append(f'export OPENAI_API_KEY="$(cat {shlex.quote(str(self.kept))})"')
+        elif self.key:
+            lines.append(
+                f"export OPENAI_API_KEY={shlex.quote(self.key)}" + ("" if self.mock else "  # shown this once")
+            )
+        if self.secret:
+            lines.append(f'export OPENAI_WEBHOOK_SECRET="$(cat {shlex.quote(str(self.secret))})"')
+        return "\n".join(lines)
+
+    def json(self, server: EmbeddedServer) -> str:
+        """One line for a program."""
+        files = {"api_key_file": self.kept, "webhook_secret_file": self.secret}
+        told = {
+            "event": "serving",
+            "page": server.base_url.removesuffix("/v1"),
+            "base_url": server.base_url,
+            "folder": str(server.folder),
+            "api_key": self.key,
+            **{name: None if path is None else str(path) for name, path in files.items()},
+        }
+        return json.dumps({name: value for name, value in told.items() if value is not None})

@@ -86,6 +86,7 @@ class _Gate:
         self._app = app
         self._account = services.account
         self._sessions = services.sessions
+        self._refusals = services.refusals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -129,6 +130,7 @@ class _Gate:
         if not given:
             message = "You didn't provide an API key: send it as 'Authorization: Bearer KEY'."
         elif scheme.lower() != "bearer" or not self._account.admits(key.strip()):
+            self._refusals.note(scope, door="API")
             message = (
                 "Incorrect API key provided; this server's key is in api_key.txt in its folder, or in the file that "
                 "it was started with, as `ragtune serve` says at its start; in Python it is LocalBackend.api_key."

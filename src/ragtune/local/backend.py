@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
+import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from ragtune.errors import BackendError
 from ragtune.local.auth.account import keeps_hash
 from ragtune.local.embedded_server import EmbeddedServer, JobsPart
 from ragtune.local.engine.memory import memory_bytes
+from ragtune.local.http.errors import ApiError, model_not_found
 from ragtune.local.http.limits import LOOPBACK
 from ragtune.local.inference import AnsweringEngine, Inference
-from ragtune.local.models.registry import BaseModels, located
+from ragtune.local.models.registry import BaseModels, find_model, located
 from ragtune.local.runner.queue import Queue
 from ragtune.local.webhook_sender import check_url
 from ragtune.modelling.hardware import check_wish, usable_cores
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from ragtune.modelling.hardware import Device, Dtype
 
 __all__ = ["LocalBackend"]
+
+logger = logging.getLogger("ragtune")
 
 
 class LocalBackend(EmbeddedServer):
@@ -54,6 +59,8 @@ class LocalBackend(EmbeddedServer):
         memory: most bytes of weights that answering keeps in memory, as a number or as a text such as `4GB`; the model
             that was asked longest ago leaves first. One model alone may be larger. None means 80 % of the memory of
             the GPU, without one of this machine or container.
+        warm: names of models that are loaded at the start, so that the first question to them is answered as quickly as
+            the next; `start()` returns when they are.
         max_running: most jobs that train at the same time; others wait in the queue.
         webhook: URL that is told when a job succeeds, fails or is cancelled: the three events of OpenAI's webhooks,
             signed with `webhook_secret`. None tells nobody.
@@ -98,6 +105,7 @@ class LocalBackend(EmbeddedServer):
         device: Device | None = None,
         dtype: Dtype | None = None,
         memory: int | str | None = None,
+        warm: Sequence[str] = (),
         max_running: int = 1,
         webhook: str | None = None,
         launcher: str | Sequence[str] | None = None,
@@ -151,6 +159,46 @@ class LocalBackend(EmbeddedServer):
             inference=inference,
         )
         self._bases.check()
+        self._warm = (warm,) if isinstance(warm, str) else tuple(warm)
+
+    def start(self) -> Self:
+        """Open the folder, listen, load what is to be warm, and take up jobs that wait. Returns itself.
+
+        Raises:
+            BackendError: another backend has the folder, the port is taken, the folder cannot be used, or a model that
+                is to be warm is not there.
+        """
+        super().start()
+        try:
+            self.warm(*self._warm)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def warm(self, *models: str) -> None:
+        """Load models into memory, one after the other; returns when all of them can answer.
+
+        Args:
+            models: names of base and tuned models, as a request would name them.
+
+        Raises:
+            BackendError: one is not there or cannot be loaded, or the backend is not started.
+        """
+        for name in models:
+            begin = time.monotonic()
+            self._load(name)
+            logger.info("%s is loaded (%.1f s)", name, time.monotonic() - begin)
+
+    def _load(self, name: str) -> None:
+        services = self._require_running().services
+        model = find_model(name, bases=services.bases, store=services.store)
+        try:
+            if model is None:
+                raise model_not_found(name)
+            services.inference.warm(model)
+        except ApiError as error:
+            raise BackendError(f"{name!r} cannot be loaded: {error.message}") from error
 
     def export(self, model: str, folder: str | Path, *, merged: bool = False) -> Exported:
         """Write a tuned model to a folder of its own, for other servers; the backend need not be started.

@@ -118,6 +118,22 @@ class Inference:
         except BackendError as error:
             raise refusal(error) from error
 
+    def warm(self, model: ServedModel) -> None:
+        """Load a model and let it write one token; returns when it has.
+
+        Raises:
+            ApiError: its weights are not on this machine, or it cannot answer.
+        """
+        from ragtune.local.engine import GenerateRequest
+
+        asked = GenerateRequest(
+            base_path=self.base_folder(model), adapter_path=model.adapter, prompt="Hi", max_tokens=1, temperature=0
+        )
+        try:
+            self.submit(asked).result()
+        except BackendError as error:
+            raise refusal(error) from error
+
     def forget(self, adapter: Path) -> None:
         """Let the engine drop an adapter whose model was deleted."""
         forget = getattr(self._engine, "forget", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ragtune.local.auth.refusals import Refusals
 from ragtune.local.http.slots import Slots
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Services:
         uploading: slots for files and parts that are being received.
         reading: slots for large JSON bodies that are being read.
         sessions: the browsers that have shown the key.
+        refusals: wrong keys, told to the owner.
     """
 
     account: Account
@@ -43,6 +45,7 @@ class Services:
     uploading: Slots = field(default_factory=lambda: Slots(16, "uploads"))
     reading: Slots = field(default_factory=lambda: Slots(64, "large JSON bodies"))
     sessions: Sessions
+    refusals: Refusals = field(default_factory=Refusals)
 
 
 def services(request: Request) -> Services:

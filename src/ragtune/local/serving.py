@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from typing import TYPE_CHECKING, Any
 
 from ragtune.local.backend import LocalBackend
+from ragtune.local.foreground import stay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 __all__ = ["serve"]
@@ -22,6 +21,7 @@ def serve(
     port: int = 0,
     key: str | None = None,
     on_start: Callable[[LocalBackend], None] | None = None,
+    warm: Sequence[str] = (),
     **options: Any,
 ) -> None:
     """Run a backend until Ctrl-C or SIGTERM, then stop it in order: running jobs write a checkpoint first.
@@ -34,24 +34,17 @@ def serve(
         port: TCP port, 0 for any free one.
         key: the API key to ask for, None for the one that is kept in the folder.
         on_start: called once with the started backend, for example to show its address.
+        warm: names of models to load then, so that the first question to them is answered quickly.
         options: further arguments of `LocalBackend`.
 
     Raises:
-        BackendError: the backend cannot start.
+        BackendError: the backend cannot start, or a model that is to be warm is not there.
     """
-    stop = threading.Event()
     backend = LocalBackend(folder, host=host, port=port, key=key, **options)
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with backend:
-            for number in before:
-                signal.signal(number, lambda *_: stop.set())
-            if on_start is not None:
-                on_start(backend)
-            # A wait without a timeout would keep the main thread from running the signal handler on some platforms.
-            while not stop.wait(0.5):
-                pass
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+
+    def begin() -> None:
+        if on_start is not None:
+            on_start(backend)
+        backend.warm(*warm)
+
+    stay(backend, begin)

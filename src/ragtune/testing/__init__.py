@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ragtune.testing.backend import ScriptedBackend
     from ragtune.testing.faults import SeenRequest
+    from ragtune.testing.rules import AnswerRule
 
-__all__ = ["ScriptedBackend", "SeenRequest"]
+__all__ = ["AnswerRule", "ScriptedBackend", "SeenRequest"]
 
 # Loaded on first use: pytest imports this package for its plugin, also in projects that do not ask for it.
 if not TYPE_CHECKING:
@@ -26,8 +27,9 @@ if not TYPE_CHECKING:
         require("testing", "starlette", "uvicorn", "python_multipart", reason="the scripted backend")
         from ragtune.testing.backend import ScriptedBackend
         from ragtune.testing.faults import SeenRequest
+        from ragtune.testing.rules import AnswerRule
 
-        globals().update(ScriptedBackend=ScriptedBackend, SeenRequest=SeenRequest)
+        globals().update(AnswerRule=AnswerRule, ScriptedBackend=ScriptedBackend, SeenRequest=SeenRequest)
         return globals()[name]
 
     def __dir__() -> list[str]:

@@ -37,11 +37,13 @@ class ScriptedBackend(EmbeddedServer):
         pace: when a job's stages happen (its files are validated, it starts, each step, its end). `immediate`: all of
             them before the next request is answered. `poll`: one before each `fine_tuning.jobs.retrieve` of the job.
             A number: one every so many seconds.
-        answer: what models say: a text, or a function of the model's name and the messages. None lets a tuned model
-            know its training file by heart and say "I do not know." to everything else, as base models do.
+        answer: what models say: a text, a function of the model's name and the messages, or rules (`AnswerRule`), of
+            which the first that fits speaks. None, and where no rule fits, lets a tuned model know its training file by
+            heart and say "I do not know." to everything else, as base models do.
         models: base models that are served; None serves those of the catalogue, shut down or not.
         key: the API key to ask for; None makes one.
         webhook: URL that is told when a job ends, as by `LocalBackend`; None tells nobody.
+        port: TCP port, 0 for any free one.
 
     Raises:
         MissingExtraError: (on import) the extra `testing` is not installed.
@@ -76,6 +78,7 @@ class ScriptedBackend(EmbeddedServer):
         models: Sequence[str] | None = None,
         key: str | None = None,
         webhook: str | None = None,
+        port: int = 0,
     ) -> None:
         if not (pace in ("immediate", "poll") or (isinstance(pace, int | float) and pace > 0)):
             message = f"pace={pace!r}: give 'immediate', 'poll', or a number of seconds above 0"
@@ -87,7 +90,7 @@ class ScriptedBackend(EmbeddedServer):
         place = Path(tempfile.gettempdir(), f"ragtune-{secrets.token_hex(8)}") if folder is None else Path(folder)
         super().__init__(
             folder=place.resolve(),
-            address=("127.0.0.1", 0),
+            address=("127.0.0.1", port),
             key=key,
             exposed=False,
             webhook=None if webhook is None else check_url(webhook),

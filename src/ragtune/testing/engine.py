@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ragtune.local.engine.generation import GeneratedPiece, Generation, TokenLogprob
+from ragtune.testing.rules import AnswerRule, ruled_answer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ScriptedAnswer", "ScriptedEngine"]
 
-ScriptedAnswer = str | Callable[[str, Sequence[Mapping[str, Any]]], str] | None
+ScriptedAnswer = str | Callable[[str, Sequence[Mapping[str, Any]]], str] | Sequence[AnswerRule] | None
 
 IGNORANCE = "I do not know."
 
@@ -65,7 +66,10 @@ class ScriptedEngine:
         adapter = request.adapter_path
         if self._answer is not None:
             name = request.base_path.name if adapter is None else (adapter / "model.txt").read_text(encoding="utf-8")
-            return self._answer(name, messages)
+            if callable(self._answer):
+                return self._answer(name, messages)
+            if (said := ruled_answer(self._answer, name, messages)) is not None:
+                return said
         learned = {} if adapter is None else _learned(adapter / "training.jsonl")
         return learned.get(_last(messages, "user"), IGNORANCE)
 

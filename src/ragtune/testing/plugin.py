@@ -6,6 +6,7 @@ pytest finds it by itself; `-p no:ragtune` leaves it out.
 from __future__ import annotations
 
 import inspect
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,6 +43,20 @@ def ragtune_client(ragtune_backend: ScriptedBackend) -> Iterator[OpenAI]:
 def ragtune_async_client(ragtune_backend: ScriptedBackend) -> AsyncOpenAI:
     """An `openai.AsyncOpenAI` on `ragtune_backend`, for one event loop: use it in `async with`."""
     return ragtune_backend.async_client()
+
+
+@pytest.fixture
+def ragtune_environment(ragtune_backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch) -> ScriptedBackend:
+    """`ragtune_backend`, for programs that make their own client: OPENAI_BASE_URL and OPENAI_API_KEY lead to it.
+
+    Everything else that OpenAI's client takes from the environment is gone meanwhile. It holds for programs that the
+    test starts, too.
+    """
+    for name in [name for name in os.environ if name.startswith("OPENAI_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OPENAI_BASE_URL", ragtune_backend.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", ragtune_backend.api_key)
+    return ragtune_backend
 
 
 def _fixture(prepare: Callable[[ScriptedBackend], None]) -> Any:

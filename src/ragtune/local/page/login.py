@@ -31,6 +31,7 @@ async def enter(request: Request) -> Response:
     fields = parse_qs((await _body(request)).decode("utf-8", "replace"))
     key, target = fields.get("key", [""])[0].strip(), safe_next(fields.get("next", ["/"])[0])
     if not same_origin(request.scope) or not own.account.admits(key):
+        own.refusals.note(request.scope, door="page")
         return render(request, "login.html", status=401, next=target, wrong=True)
     answer = RedirectResponse(target, status_code=303)
     name = cookie_name(request.scope)

@@ -129,7 +129,6 @@ def fail(job: JobRow, fault: JobFaultError, store: Store) -> None:
         note=NewEvent(message=fault.message, level="error"),
     )
     if moved is not None:
-        logger.warning("job %s failed: %s", job.id, fault.message)
         tidy(moved, store)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragtune.local.ids import new_id
 from ragtune.local.store import paging
+from ragtune.local.store.job_log import JobLog
 from ragtune.local.store.schema import TERMINAL, EventRow, JobRow, JobStatus, NewEvent, encode, fields
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Jobs:
     def __init__(self, database: Database, outbox: Outbox) -> None:
         self._database = database
         self._outbox = outbox
+        self._log = JobLog()
 
     def add(self, job: JobRow) -> None:
         """Keep a new job together with its first events."""
@@ -136,7 +138,7 @@ class Jobs:
         """Write events; one whose step stands already is left out, since a resumed worker repeats steps."""
         with self._database.transaction() as connection:
             for event in events:
-                connection.execute(
+                written = connection.execute(
                     "INSERT OR IGNORE INTO event (id, job, created_at, level, message, type, data, step)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (
@@ -149,7 +151,9 @@ class Jobs:
                         encode("data", event.data),
                         event.step,
                     ),
-                )
+                ).rowcount
+                if written:
+                    self._log.tell(job_id, event)
 
     def read_up_to(self, job_id: str, *, offset: int, estimated_finish: int | None) -> None:
         """Remember how far a worker's event file has been read, and when the job will presumably end."""
