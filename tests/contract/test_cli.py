@@ -163,9 +163,7 @@ def test_serve_answers_until_it_is_stopped_and_keeps_its_key_private(tmp_path: P
         serving.send_signal(signal.SIGINT)
         out, err = serving.communicate(timeout=30)
     assert (serving.returncode, out) == (0, "")
-    assert [line.split(" WARNING ")[1] for line in err.splitlines()] == [
-        "a wrong key from 127.0.0.1 was refused (API)"
-    ]
+    assert [line.split(" WARNING ")[1] for line in err.splitlines()] == ["a wrong key from 127.0.0.1 was refused (API)"]
     assert key_file.read_text().strip() not in line
 
 

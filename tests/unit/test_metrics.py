@@ -93,3 +93,42 @@ def test_a_written_result_file_reads_back(points: list[tuple[int, float]]) -> No
     text = "step,train_loss\n" + "".join(f"{step},{loss!r}\n" for step, loss in points)
     expected = [MetricRow(step=step, train_loss=loss) for step, loss in points]
     assert rows_from_file(text.encode()) == rows_from_file(base64.b64encode(text.encode())) == expected
+
+
+def test_what_preference_pairs_measure_is_kept_step_by_step() -> None:
+    """As the embedded backend's events name it, and as result files would."""
+    event = {"step": 2, "train_loss": 0.5, "train_reward_margin": 0.8, "train_reward_accuracy": 0.75}
+    held_out = {"valid_reward_margin": 0.4, "full_valid_reward_margin": "0.3", "full_valid_reward_accuracy": 1}
+    row = row_from(event | held_out)
+    assert row == MetricRow(
+        step=2,
+        train_loss=0.5,
+        train_reward_margin=0.8,
+        train_reward_accuracy=0.75,
+        valid_reward_margin=0.4,
+        full_valid_reward_margin=0.3,
+        full_valid_reward_accuracy=1.0,
+    )
+    metrics = merged([MetricRow(step=1, train_reward_margin=0.0), row])
+    assert metrics.to_pandas()["train_reward_margin"].tolist() == [0.0, 0.8]
+    assert "train_accuracy" not in metrics.columns()
+    assert "reward margin        0 -> 0.8" in str(metrics)
+    assert "validation margin    0.3" in str(metrics)
+
+
+def test_a_run_prints_as_a_summary_of_at_most_ten_lines() -> None:
+    losses = [(1.0, 1.5), (0.5, 1.0), (0.2, 1.4)]
+    numbers = {"train_accuracy": 0.5, "valid_accuracy": 0.5, "valid_fact_accuracy": 0.5, "train_reward_margin": 1.0}
+    numbers |= {"train_reward_accuracy": 1.0, "valid_reward_margin": 1.0}
+    rows = [
+        MetricRow(step=10 * step, train_loss=train, valid_loss=valid, **numbers)  # type: ignore[arg-type]
+        for step, (train, valid) in enumerate(losses, start=1)
+    ]
+    lines = str(merged(rows, device="cpu", dtype="bfloat16")).splitlines()
+    assert len(lines) == 10
+    assert lines[0] == "30 steps on cpu in bfloat16"
+    assert lines[1] == "training loss        1 -> 0.2"
+    assert "validation loss      1.5 -> 1.4, best 1 at step 20" in lines
+    assert lines[-1] == "overfitting          yes: the validation loss rose again behind step 20"
+    assert str(merged([])) == "no step of the job has been reported yet"
+    assert str(merged([MetricRow(step=1, train_loss=2.0)])) == "1 step\ntraining loss        2"

@@ -38,6 +38,12 @@ _NAMES = {
     "full_valid_loss": "full_valid_loss",
     "full_valid_mean_token_accuracy": "full_valid_accuracy",
     "valid_fact_accuracy": "valid_fact_accuracy",
+    "train_reward_margin": "train_reward_margin",
+    "train_reward_accuracy": "train_reward_accuracy",
+    "valid_reward_margin": "valid_reward_margin",
+    "valid_reward_accuracy": "valid_reward_accuracy",
+    "full_valid_reward_margin": "full_valid_reward_margin",
+    "full_valid_reward_accuracy": "full_valid_reward_accuracy",
 }
 # A rise that a smooth curve makes by chance is no overfitting.
 _CLEAR_RISE = 1.02
@@ -58,6 +64,13 @@ class MetricRow:
         full_valid_accuracy: the same on the whole validation file.
         valid_fact_accuracy: share of held-out questions whose generated answer contains the reference, in [0, 1]
             (embedded backend, `Supervised(evaluate_every=...)`).
+        train_reward_margin: preference pairs alone: mean of `beta` times the log ratio that the preferred answer gained
+            on the other one.
+        train_reward_accuracy: preference pairs alone: share of pairs where it gained, in [0, 1].
+        valid_reward_margin: the same on a sample of the validation file.
+        valid_reward_accuracy: the same on that sample.
+        full_valid_reward_margin: the same on the whole validation file.
+        full_valid_reward_accuracy: the same on the whole validation file.
 
     Example:
         ```python
@@ -77,6 +90,12 @@ class MetricRow:
     full_valid_loss: float | None = None
     full_valid_accuracy: float | None = None
     valid_fact_accuracy: float | None = None
+    train_reward_margin: float | None = None
+    train_reward_accuracy: float | None = None
+    valid_reward_margin: float | None = None
+    valid_reward_accuracy: float | None = None
+    full_valid_reward_margin: float | None = None
+    full_valid_reward_accuracy: float | None = None
 
 
 _MEASURED = tuple(field.name for field in fields(MetricRow) if field.name != "step")
@@ -84,7 +103,7 @@ _MEASURED = tuple(field.name for field in fields(MetricRow) if field.name != "st
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics(Table[MetricRow]):
-    """The measured steps of one job, in order.
+    """The measured steps of one job, in order; prints as a summary of at most ten lines.
 
     Attributes:
         rows: the steps.
@@ -101,11 +120,16 @@ class Metrics(Table[MetricRow]):
         metrics = rt.Metrics(rows=rows)
         print(metrics.overfitting, metrics.best_step)
         #> True 2
+        print(str(metrics).splitlines()[2])
+        #> validation loss      2.1 -> 1.9, best 1.4 at step 2
         ```
     """
 
     device: str | None = None
     dtype: str | None = None
+
+    def __str__(self) -> str:
+        return "\n".join(summary(self))
 
     def columns(self) -> dict[str, list[object]]:
         """Return the numbers by column; columns that nobody measured stay out, apart from the step."""
@@ -158,11 +182,46 @@ class Metrics(Table[MetricRow]):
 
     def _validation(self) -> list[tuple[int, float]]:
         # The whole file says more than a sample of it.
-        for name in ("full_valid_loss", "valid_loss"):
-            losses = [(row.step, value) for row in self.rows if (value := getattr(row, name)) is not None]
-            if losses:
-                return losses
-        return []
+        return _series(self, "full_valid_loss") or _series(self, "valid_loss")
+
+
+# What a person looks at first; of a validation the whole file says more than a sample of it.
+_TOLD = {
+    "training loss": ("train_loss",),
+    "training accuracy": ("train_accuracy",),
+    "reward margin": ("train_reward_margin",),
+    "reward accuracy": ("train_reward_accuracy",),
+    "validation loss": ("full_valid_loss", "valid_loss"),
+    "validation accuracy": ("full_valid_accuracy", "valid_accuracy"),
+    "facts known": ("valid_fact_accuracy",),
+    "validation margin": ("full_valid_reward_margin", "valid_reward_margin"),
+}
+
+
+def summary(metrics: Metrics) -> list[str]:
+    """What is worth knowing of a run, a line each: first and last number, the best, what that means."""
+    if not metrics.rows:
+        return ["no step of the job has been reported yet"]
+    where = " in ".join(part for part in (metrics.device, metrics.dtype) if part)
+    steps = metrics.rows[-1].step
+    lines = [f"{steps:,} step{'' if steps == 1 else 's'}{f' on {where}' if where else ''}"]
+    for words, names in _TOLD.items():
+        series = next(filter(None, (_series(metrics, name) for name in names)), [])
+        if series:
+            (_, first), (_, last) = series[0], series[-1]
+            told = f"{first:.3g} -> {last:.3g}" if len(series) > 1 else f"{last:.3g}"
+            if words == "validation loss" and len(series) > 1:
+                step, best = min(series, key=lambda pair: pair[1])
+                told += f", best {best:.3g} at step {step}"
+            lines.append(f"{words:<21}{told}")
+    if metrics.overfitting is not None:
+        told = f"yes: the validation loss rose again behind step {metrics.best_step}" if metrics.overfitting else "no"
+        lines.append(f"{'overfitting':<21}{told}")
+    return lines
+
+
+def _series(metrics: Metrics, name: str) -> list[tuple[int, float]]:
+    return [(row.step, value) for row in metrics.rows if (value := getattr(row, name)) is not None]
 
 
 def merged(rows: Iterable[MetricRow], *, device: str | None = None, dtype: str | None = None) -> Metrics:
