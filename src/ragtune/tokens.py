@@ -289,6 +289,29 @@ def conversations(pair: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
     return wanted, unwanted
 
 
+def asked_part(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands before the first answer that carries loss, as a record: the part that a limit of tokens must leave.
+
+    Example:
+        ```python
+        from ragtune.tokens import asked_part
+
+        talk = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]
+        print(asked_part({"messages": talk}), asked_part({"prompt": "Hi", "completion": "Hello!"}))
+        #> {'messages': [{'role': 'user', 'content': 'Hi'}]} {'prompt': 'Hi', 'completion': ''}
+        ```
+    """
+    if "completion" in record:
+        return {"prompt": record["prompt"], "completion": ""}
+    if "input" in record:
+        return {"messages": record["input"]["messages"]}
+    messages = record["messages"]
+    trained = (
+        place for place, message in enumerate(messages) if message["role"] == "assistant" and message.get("weight") != 0
+    )
+    return {"messages": messages[: next(trained, len(messages))]}
+
+
 def _messages_of(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     if "messages" in record:
         messages: Sequence[Mapping[str, Any]] = record["messages"]

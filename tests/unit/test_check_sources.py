@@ -233,3 +233,53 @@ def test_a_pipe_is_checked(name: str) -> None:
     assert "12 examples: no problems" in done.stdout
     refused = subprocess.run([tool, "check", "--fix", name], input=lines, capture_output=True, text=True)
     assert "no file" in refused.stderr
+
+
+@pytest.mark.parametrize("token", ["<|endoftext|>", "<|fim_suffix|>", "<|im_start|>", "<|endofprompt|>"])
+@pytest.mark.parametrize("escaped", [False, True])
+def test_a_sign_of_the_tokenizer_in_a_text_is_told(tmp_path: Path, token: str, escaped: bool) -> None:
+    """An error for a model of OpenAI's, which fails the job; what only looks like one is text."""
+    line = json.dumps(chat(f"What is {token} for?", f"It is {token}."))
+    if escaped:
+        line = line.replace("<", "\\u003c").replace(">", "\\u003e")
+    path = tmp_path / "train.jsonl"
+    path.write_text(f"{line}\n", encoding="utf-8")
+    warned, refused = rt.check_file(path, min_examples=1), rt.check_file(path, min_examples=1, model="gpt-4o-mini")
+    assert [(problem.path, problem.severity) for problem in warned.problems if problem.code == "special-token"] == [
+        ("messages[0].content", "warning"),
+        ("messages[1].content", "warning"),
+    ]
+    assert refused.counts["error", "special-token"] == 2
+    harmless = token.replace("<|", "< |")
+    assert "special-token" not in codes(checked(tmp_path, [chat(f"What is {harmless} for?", "a |> b <| c")]))
+
+
+def test_two_answers_in_a_row_are_told(tmp_path: Path) -> None:
+    """Azure refuses them; an answer to a tool between two calls is no second answer."""
+    twice = {"messages": [*chat("?", "One.")["messages"], {"role": "assistant", "content": "Two."}]}
+    report = checked(tmp_path, [twice, chat("!")])
+    assert report.ok
+    assert [(problem.line, problem.path) for problem in report.problems if problem.code == "assistant-twice"] == [
+        (1, "messages[2].role")
+    ]
+    pair = {
+        "input": {"messages": [*twice["messages"], {"role": "user", "content": "And?"}]},
+        "preferred_output": [{"role": "assistant", "content": "a"}],
+        "non_preferred_output": [{"role": "assistant", "content": "b"}],
+    }
+    assert [problem.path for problem in checked(tmp_path, [pair]).problems] == ["input.messages[2].role"]
+
+
+def test_an_example_of_which_the_cut_leaves_nothing_to_train_is_told_apart(tmp_path: Path) -> None:
+    """Whether its answer begins beyond the training context, or only ends there."""
+    long, model = "page " * 66_000, "gpt-4o-mini-2024-07-18"
+    history = [*chat("?", "Early.")["messages"], *chat(long, "Late.")["messages"]]
+    unweighted = [history[0], {**history[1], "weight": 0}, *history[2:]]
+    records = {
+        "nothing": [chat(long, "So."), {"messages": unweighted}],
+        "rest": [chat("?", long), {"messages": history}],
+    }
+    for left, ones in records.items():
+        for record in ones:
+            [problem] = [p for p in checked(tmp_path, [record], model=model).problems if p.code == "too-long"]
+            assert ("nothing would be left to train on" in problem.message) == (left == "nothing")

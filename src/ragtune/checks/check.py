@@ -25,10 +25,11 @@ from ragtune.checks.repeats import Repeats
 from ragtune.checks.report import CheckReport, CheckStats
 from ragtune.checks.rules import content_faults, doubled_key_faults
 from ragtune.checks.schema import first_format_of, format_of, gate, parse_line, shape_faults
+from ragtune.checks.special_tokens import may_hold_special_tokens, special_token_faults
 from ragtune.errors import DatasetError
 from ragtune.limits import MIN_EXAMPLES
 from ragtune.records import FORMATS, JsonObject, RecordFault, RecordFormat, path_text
-from ragtune.tokens import RecordCounter, conversations, counter_for
+from ragtune.tokens import RecordCounter, asked_part, conversations, counter_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -262,6 +263,9 @@ class _Pass:
             self._report(fault)
         for fault in doubled_key_faults(line, record):
             self._report(fault)
+        if may_hold_special_tokens(line):
+            for fault in special_token_faults(record, "error" if self.counter else "warning"):
+                self._report(fault)
         self.repeats.add(record, line, self.line, self.offset, self.format)
         # An empty completion would hide what all others have in common.
         if self.format == "completion" and record["completion"].strip():
@@ -273,10 +277,18 @@ class _Pass:
             self.longest = max(self.longest, longest)
             limit = self.info.training_context if self.info else None
             if limit is not None and longest > limit:
-                text = (
-                    f"{longest:,} tokens; the training context is {limit:,}: the end, with the answer, would be cut off"
-                )
-                self._report(RecordFault((), "too-long", text, "shorten the context or split the example"))
+                self._report(self._too_long(record, longest, limit))
+
+    def _too_long(self, record: JsonObject, tokens: int, limit: int) -> RecordFault:
+        assert self.counter is not None
+        (before,) = self.counter.count((asked_part(record),))
+        if before >= limit:
+            # Trainers go on without a word: huggingface/trl#6320, 2026-07-07.
+            left = f"the first answer begins behind {before:,}, so that nothing would be left to train on"
+        else:
+            left = "the end, with the answer, would be cut off"
+        text = f"{tokens:,} tokens; the training context is {limit:,}: {left}"
+        return RecordFault((), "too-long", text, "shorten the context or split the example")
 
     def _report(self, fault: RecordFault) -> None:
         place = fault.path if self.scanner is None else masked_path(fault.path, self.scanner.mask)

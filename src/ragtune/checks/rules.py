@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import orjson
@@ -45,6 +46,7 @@ def _chat_faults(record: JsonObject) -> list[RecordFault]:
     faults: list[RecordFault] = []
     answers = trained = 0
     prompt: str | None = None
+    before: str | None = None
     plain = True
     for index, message in enumerate(messages):
         role = message["role"]
@@ -57,6 +59,8 @@ def _chat_faults(record: JsonObject) -> list[RecordFault]:
                 faults.extend(_short_question(content, ("messages", index, "content")))
         elif role == "assistant":
             answers += 1
+            if before == "assistant":
+                faults.append(_second_answer("messages", index))
             counts = message.get("weight") != 0
             trained += counts
             if type(content) is str:
@@ -71,6 +75,7 @@ def _chat_faults(record: JsonObject) -> list[RecordFault]:
                 faults.extend(_empty_answer(message, ("messages", index)))
         elif role == "tool":
             plain = False
+        before = role
     last = messages[-1]["role"]
     if last != "assistant":
         text = f"the last message has role {last!r}; training needs an answer of the assistant at the end"
@@ -88,6 +93,14 @@ def _chat_faults(record: JsonObject) -> list[RecordFault]:
     if len(record) > 1:
         faults.extend(definition_faults(record))
     return faults
+
+
+def _second_answer(*path: str | int) -> RecordFault:
+    text = (
+        "two messages of the assistant in a row: Azure refuses the file (microsoft-foundry/fine-tuning#23, 2026-03-06)"
+    )
+    hint = "join them into one message; OpenAI and the embedded backend take them as they are"
+    return RecordFault((*path, "role"), "assistant-twice", text, hint, "warning")
 
 
 def _said(content: Sequence[Message]) -> bool:
@@ -169,6 +182,9 @@ def _preference_faults(record: JsonObject) -> list[RecordFault]:
         text = "preferred_output and non_preferred_output are equal: there is nothing to prefer"
         faults.append(RecordFault(("non_preferred_output",), "equal-outputs", text, "drop the pair"))
     messages = record["input"]["messages"]
+    for index, (one, next_one) in enumerate(pairwise(messages), start=1):
+        if one["role"] == next_one["role"] == "assistant":
+            faults.append(_second_answer("input", "messages", index))
     if messages[-1]["role"] == "assistant":
         text = "the input ends with an assistant message; the two outputs answer the user's last one"
         hint = "move that message into the outputs"
