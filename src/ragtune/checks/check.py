@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from pydantic import ValidationError
 
 from ragtune import catalog
+from ragtune._encodings import LikelyEncoding, Misreading, likely_encoding
 from ragtune.checks.binary import binary_kind
 from ragtune.checks.file_rules import (
     file_problem,
@@ -19,6 +20,7 @@ from ragtune.checks.file_rules import (
 )
 from ragtune.checks.fixing import Fixed, repairs_of, write_fixed
 from ragtune.checks.legacy import Profile
+from ragtune.checks.looks import other_kind
 from ragtune.checks.private import masked_path, private_faults
 from ragtune.checks.problems import Problem, ProblemList
 from ragtune.checks.repeats import Repeats
@@ -26,6 +28,7 @@ from ragtune.checks.report import CheckReport, CheckStats
 from ragtune.checks.rules import content_faults, doubled_key_faults
 from ragtune.checks.schema import first_format_of, format_of, gate, parse_line, shape_faults
 from ragtune.checks.special_tokens import may_hold_special_tokens, special_token_faults
+from ragtune.checks.texts import texts_with_paths
 from ragtune.errors import DatasetError
 from ragtune.limits import MIN_EXAMPLES
 from ragtune.records import FORMATS, JsonObject, RecordFault, RecordFormat, path_text
@@ -39,6 +42,9 @@ if TYPE_CHECKING:
     from ragtune.privacy import Scanner
 
 STANDARD_INPUT = Path("/dev/stdin")
+_SAMPLE = 1_000_000
+# What is wrong with the lines of a file of another kind, told as one thing.
+_NO_OBJECT = {"not-json": "not-json", "not-utf8": "not-json", "not-an-object": "not-an-object"}
 
 
 def check_file(
@@ -100,11 +106,13 @@ def check_file(
     def passed(at: Path, called: Path, scanner: Scanner | None) -> _Pass:
         with open_training_file(at) as file:
             problems = ProblemList(max_problems, scanner.mask if scanner else None)
-            check = _Pass(problems=problems, format=format, info=info, scanner=scanner)
+            check = _Pass(problems=problems, format=format, info=info, scanner=scanner, source=at)
             # A pipe cannot go back to its start, nor does it know how much came out of it.
-            if (binary := binary_kind(file.peek(16))) is not None:
+            start = file.peek(16)
+            if (binary := binary_kind(start)) is not None:
                 problems.add(file_problem("not-text", f"this is {binary[0]}, not JSONL", binary[1]))
                 return check
+            check.other = other_kind(start, called)
             check.read(file)
             check.finish(called, check.offset, model, min_examples)
         return check
@@ -162,6 +170,13 @@ def open_training_file(path: Path) -> BufferedReader:
         raise DatasetError(f"{path} cannot be read: {error.strerror}; check the path and its permissions") from error
 
 
+def _beginning(path: Path) -> bytes:
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(_SAMPLE)
+
+
 @dataclass
 class _Pass:
     """State of one pass; the line being read stands in `line` and `offset`."""
@@ -170,9 +185,13 @@ class _Pass:
     format: RecordFormat | None
     info: ModelInfo | None
     scanner: Scanner | None
+    source: Path
     counter: RecordCounter | None = field(init=False)
+    other: tuple[str, str] | None = None
+    likely: LikelyEncoding | None = None
     pairs: Profile = field(default_factory=Profile)
     repeats: Repeats = field(default_factory=Repeats)
+    letters: Misreading = field(default_factory=Misreading)
     examples: int = 0
     with_images: int = 0
     tokens: int = 0
@@ -231,9 +250,21 @@ class _Pass:
         if record is not None:
             faults = self._check_shape(record, line)
         for fault in faults:
-            self._report(fault)
+            self._report(self._understood(fault, line))
         # A line that is no JSON may hold a key all the same.
         self._look_for_private(line.decode("utf-8", "replace") if record is None else record)
+
+    def _understood(self, fault: RecordFault, line: bytes) -> RecordFault:
+        """What a fault of a line comes from, where that is known: the kind of the file, or its encoding."""
+        if self.other is not None and fault.code in _NO_OBJECT:
+            what, way = self.other
+            return replace(fault, code=_NO_OBJECT[fault.code], message=f"this is {what}", hint=way)
+        if fault.code != "not-utf8":
+            return fault
+        if self.likely is None:
+            # Once for all lines: the whole beginning says more than a line, but what came out of a pipe is gone.
+            self.likely = likely_encoding(_beginning(self.source) or line)
+        return replace(fault, hint=f"save the file as UTF-8, most likely with {self.likely:iconv}")
 
     def _look_for_private(self, value: object) -> None:
         if self.scanner is not None:
@@ -263,6 +294,9 @@ class _Pass:
             self._report(fault)
         for fault in doubled_key_faults(line, record):
             self._report(fault)
+        if not self.letters.is_enough and (not line.isascii() or b"\\u00" in line):
+            for _, text in texts_with_paths(record):
+                self.letters.add(text)
         if may_hold_special_tokens(line):
             for fault in special_token_faults(record, "error" if self.counter else "warning"):
                 self._report(fault)
@@ -305,7 +339,9 @@ class _Pass:
         )
 
     def finish(self, path: Path, size: int, model: str | None, min_examples: int) -> None:
-        """Add what can only be said about the whole file."""
+        """Add what can only be said about the whole file, unless it is something else altogether."""
+        if self.other is not None:
+            return
         if self.examples < min_examples:
             text = f"{self.examples} example{'' if self.examples == 1 else 's'}; a job needs at least {min_examples}"
             self.problems.add(file_problem("too-few-examples", text, "add examples"))
@@ -315,6 +351,11 @@ class _Pass:
             *model_problems(self.format, self.with_images, model, self.info),
         ):
             self.problems.add(problem)
+        if (misread := self.letters.finding) is not None:
+            hint = (
+                f"read the source again with encoding={self.letters.verdict!r}; fine where it is meant, as in Icelandic"
+            )
+            self.problems.add(file_problem("misread-text", misread, hint, "warning"))
         for problem in self.repeats.problems():
             self.problems.add(problem)
         if self.format == "completion":

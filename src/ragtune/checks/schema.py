@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from typing import TYPE_CHECKING, Annotated, Literal, NotRequired
 
 import orjson
@@ -94,10 +93,7 @@ def _not_json(line: bytes, error: orjson.JSONDecodeError) -> RecordFault:
     except UnicodeDecodeError as wrong:
         byte = line[wrong.start]
         message = f"byte {wrong.start} of this line (0x{byte:02x}) is not UTF-8"
-        encoding = "utf-16" if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "cp1252"
-        return RecordFault(
-            (), "not-utf8", message, f"save the file as UTF-8, for example with iconv -f {encoding} -t utf-8"
-        )
+        return RecordFault((), "not-utf8", message, "save the file as UTF-8")
     text = line.decode("utf-8").strip()
     if text in ("[", "{", "]", "}", "],", "},") or (text[:1] in "{[" and text[-1:] in "{[,:"):
         hint = "this looks like pretty-printed JSON or a JSON array: write each object on one line of its own"

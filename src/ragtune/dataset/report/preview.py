@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
+from ragtune._encodings import Misreading
 from ragtune._html import Markup, cell, markup, table
 from ragtune.records import ChatRecord, CompletionRecord, PreferenceRecord, ReinforcementRecord
 
@@ -49,14 +50,26 @@ class Preview(Sequence["AnyRecord"]):
             for position, (speaker, text) in enumerate(turns(record)):
                 lead = f"[{number}] " if position == 0 else " " * (len(str(number)) + 3)
                 lines.append(f"{lead}{speaker}: {text}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *([f"warning: {self.warning}"] if self.warning else [])])
+
+    @property
+    def warning(self) -> str | None:
+        """Why the texts look as if they were read in a wrong encoding, and the way out; None where they do not."""
+        texts = Misreading()
+        for record in self.records:
+            for _, text in turns(record):
+                texts.add(text)
+        if texts.finding is None:
+            return None
+        return f"{texts.finding}; pass encoding={texts.verdict!r} to the source, unless it is meant so"
 
     def _repr_html_(self) -> str:
         rows = []
         for number, record in enumerate(self.records, 1):
             said = Markup("<br>".join(f"<b>{markup(who)}</b> {markup(text)}" for who, text in turns(record)))
             rows.append((number, cell(said, style="text-align:left")))
-        return table(rows, head=("#", "record"))
+        told = f"<p>{markup(f'warning: {self.warning}')}</p>" if self.warning else ""
+        return Markup(table(rows, head=("#", "record")) + told)
 
 
 def turns(record: AnyRecord) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ragtune.dataset.bad_rows import BadRows
 from ragtune.dataset.sources.columns import refuse_doubled
-from ragtune.dataset.sources.encodings import likely_encoding
+from ragtune.dataset.sources.encodings import encoding_of
 from ragtune.dataset.sources.files import opened
 from ragtune.errors import DatasetError
 
@@ -40,8 +40,7 @@ def csv_rows(path: Path, delimiter: str, encoding: str, skipinitialspace: bool) 
             yield from _Table(path, text, delimiter, skipinitialspace).rows()
         except UnicodeError as error:
             raise DatasetError(
-                f"{path} is not {encoding.upper()}: {error}; pass its encoding, for example "
-                f"encoding={likely_encoding(path)!r}"
+                f"{path} is not {encoding.upper()}: {error}; pass its encoding, most likely {encoding_of(path):call}"
             ) from None
 
 

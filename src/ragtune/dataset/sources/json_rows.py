@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from ragtune.dataset.bad_rows import BadRows
-from ragtune.dataset.sources.encodings import likely_encoding
+from ragtune.dataset.sources.encodings import encoding_of
 from ragtune.dataset.sources.files import opened
 from ragtune.dataset.sources.json_stream import Document, DoubledKeyError, refuse_doubled_keys
 from ragtune.errors import DatasetError
@@ -93,7 +93,7 @@ def _bad_json(path: Path, number: int, line: bytes, error: Exception) -> str:
         byte = line[wrong.start]
         return (
             f"{path} line {number}: byte {wrong.start} (0x{byte:02x}) is not UTF-8; "
-            f"convert the file, for example with iconv -f {likely_encoding(path)} -t utf-8"
+            f"convert the file, most likely with {encoding_of(path):iconv}"
         )
     return f"{path} line {number} is not JSON: {error}; every line must hold one object"
 
@@ -120,8 +120,8 @@ def json_rows(path: Path) -> Iterator[object]:
             raise DatasetError(f"{path}: {error} (near character {document.place:,})") from None
         except UnicodeDecodeError as error:
             raise DatasetError(
-                f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x}; convert the file, for example with "
-                f"iconv -f {likely_encoding(path)} -t utf-8"
+                f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x}; convert the file, most likely with "
+                f"{encoding_of(path):iconv}"
             ) from None
 
 
