@@ -185,6 +185,28 @@ def test_a_connection_that_breaks_in_a_stream_is_told_as_one(cut_off: str) -> No
     assert "broke off" in stream.answer.wrapped(80)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "The model is overloaded", "code": 503}},
+        {"error": "The model is overloaded"},
+        {"object": "error", "message": "The model is overloaded"},
+        {"detail": "The model is overloaded"},
+    ],
+)
+def test_an_error_with_status_200_is_told_in_the_servers_words(
+    server: Any, api: Api, body: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    server.on(*CHAT, body)
+    with pytest.raises(rt.EmptyAnswer, match=r"no choice at all \(The model is overloaded\)"):
+        _ = model(api).ask("When?").text
+    stream = model(api).stream("When?")
+    assert list(stream) == []
+    assert "without a single piece of an answer" in caplog.text
+    with pytest.raises(rt.EmptyAnswer, match=r"ask\(\.\.\.\) shows what the server says"):
+        _ = stream.answer
+
+
 def test_a_refused_stream_has_no_answer(server: Any, api: Api, wire: Any) -> None:
     server.on(*CHAT, (401, wire.error("no")))
     stream = model(api).stream("When?")

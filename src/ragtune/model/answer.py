@@ -141,9 +141,7 @@ class Answer:
             EmptyAnswer: there is none; the message says whether the model refused, wants a tool, or sent no choice.
         """
         if not self.choices:
-            error = self.raw.get("error")
-            why = words(object_of(error).get("message")) or words(error)
-            message = f"the server sent no choice at all ({why or self.id}); look at answer.raw"
+            message = f"the server sent no choice at all ({_complaint(self.raw) or self.id}); look at answer.raw"
             raise EmptyAnswer(message)
         first = self.choices[0]
         if first.text is not None:
@@ -227,6 +225,13 @@ def assembled(chunks: Iterable[Json]) -> Json:
         if calls := choice["message"].get("tool_calls"):
             choice["message"]["tool_calls"] = [calls[index] for index in sorted(calls)]
     return body | {"object": "chat.completion", "choices": [choices[index] for index in sorted(choices)]}
+
+
+def _complaint(body: Json | Mapping[str, Any]) -> str | None:
+    """What servers say that answer with status 200 and an error: in OpenAI's envelope or in their own."""
+    error = body.get("error")
+    said = (words(object_of(error).get("message")), words(error), words(body.get("message")), words(body.get("detail")))
+    return next(filter(None, said), None)
 
 
 def _add_delta(message: Json, delta: Json) -> None:

@@ -67,7 +67,9 @@ class AsyncAnswerStream:
                 error.add_note("the stream broke off before the answer had ended; what came is in stream.text")
             raise
         self._ended = True
-        if self.answer.broken_off:
+        if not self._chunks:
+            logger.warning("the stream ended without a single piece of an answer; ask(...) shows what the server says")
+        elif self.answer.broken_off:
             logger.warning("the stream broke off before the answer had ended; what came is not all of it")
 
     @property
@@ -86,6 +88,11 @@ class AsyncAnswerStream:
             message = (
                 "the stream has not been read to its end, so there is no whole answer: stream.text has what came so "
                 "far; read on, or use ask()"
+            )
+            raise EmptyAnswer(message)
+        if not self._chunks:
+            message = (
+                "the stream ended without a single piece of an answer; ask(...) shows what the server says instead"
             )
             raise EmptyAnswer(message)
         return Answer.from_wire(assembled(self._chunks), streamed=True)
