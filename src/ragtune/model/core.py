@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Literal, overload
 
@@ -22,6 +21,7 @@ from ragtune.journal import USERS
 from ragtune.journal.recorder import Recorder
 from ragtune.model.answer import Answer
 from ragtune.model.answer_list import AnswerList
+from ragtune.model.arguments import check_question, checked_name, is_conversation, question_of, refuse_stream, role_of
 from ragtune.model.expiry import Expiry, expiry_of, warn_of_end
 from ragtune.model.stream import AsyncAnswerStream
 from ragtune.model.system_prompt import TRAINED, SystemPrompt
@@ -29,6 +29,7 @@ from ragtune.plan import Plan
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
     from pathlib import Path
 
     import openai
@@ -77,7 +78,7 @@ class AsyncTunedModel:
         self._recorder = Recorder(journal, sealed=True)
         # The job that made it, once that is known.
         self._job_id: str | None = None
-        self._name = _checked_name(name)
+        self._name = checked_name(name)
         self._system = None if system is TRAINED else system
         self._fingerprint = fingerprint
         # A base model was trained with no prompt of ours; a tuned one may tell through its job.
@@ -200,14 +201,14 @@ class AsyncTunedModel:
         **parameters: object,
     ) -> Answer | Plan:
         """Ask one question; see `TunedModel.ask`."""
-        _check_question(prompt)
-        _refuse_stream("ask", parameters)
+        check_question(prompt)
+        refuse_stream("ask", parameters)
         if dry_run and system is TRAINED:
             # A plan sends nothing, so the account is not asked for the prompt either.
             system = self._system
         if not dry_run:
             await self._before_use()
-        messages = await self._conversation(_question(prompt), system)
+        messages = await self._conversation(question_of(prompt), system)
         request = self._request(messages=messages, temperature=temperature, **parameters)
         if dry_run:
             port = PlanPort(self._api.port)
@@ -228,7 +229,7 @@ class AsyncTunedModel:
         if isinstance(prompts, str):
             message = f"ask_many takes a list of questions, not {prompts[:40]!r}; one goes to ask(prompt)"
             raise TypeError(message)
-        _refuse_stream("ask_many", parameters)
+        refuse_stream("ask_many", parameters)
         if concurrency < 1:
             message = f"concurrency: {concurrency!r} questions at a time cannot be; it must be at least 1"
             raise ValueError(message)
@@ -238,8 +239,8 @@ class AsyncTunedModel:
 
         async def one(prompt: str) -> Answer | Exception:
             try:
-                _check_question(prompt)
-                messages = await self._conversation(_question(prompt), prompt_of_all)
+                check_question(prompt)
+                messages = await self._conversation(question_of(prompt), prompt_of_all)
                 return await self._answer(messages=messages, temperature=temperature, **parameters)
             except Exception as error:
                 return error
@@ -255,7 +256,7 @@ class AsyncTunedModel:
         if not is_conversation(messages):
             message = "chat takes a list of messages, each with role and content; one question goes to ask(prompt)"
             raise TypeError(message)
-        _refuse_stream("chat", parameters)
+        refuse_stream("chat", parameters)
         await self._before_use()
         return await self._answer(messages=await self._conversation(messages, system), **parameters)
 
@@ -269,14 +270,14 @@ class AsyncTunedModel:
     ) -> AsyncAnswerStream:
         """Ask, and get the answer in pieces; see `TunedModel.stream`."""
         if not is_conversation(prompt):
-            _check_question(prompt)
+            check_question(prompt)
         if not parameters.pop("stream", True):
             message = "stream gives the answer in pieces; the whole answer comes from ask(prompt) or chat(messages)"
             raise TypeError(message)
 
         async def request() -> Json:
             await self._before_use()
-            asked = _question(prompt) if isinstance(prompt, str) else prompt
+            asked = question_of(prompt) if isinstance(prompt, str) else prompt
             messages = await self._conversation(asked, system)
             # Without this option the chunks carry no token counts.
             options = {"stream_options": {"include_usage": True}} | parameters
@@ -286,8 +287,8 @@ class AsyncTunedModel:
 
     async def complete(self, prompt: str, **parameters: object) -> Answer:
         """Let the model go on with a text; see `TunedModel.complete`."""
-        _check_question(prompt)
-        _refuse_stream("complete", parameters)
+        check_question(prompt)
+        refuse_stream("complete", parameters)
         await self._before_use()
         return Answer.from_wire(await self._api.complete(self._request(prompt=prompt, **parameters)))
 
@@ -323,7 +324,7 @@ class AsyncTunedModel:
 
     async def _conversation(self, messages: Sequence[Json], system: SystemPrompt) -> list[Json]:
         """Messages with their system prompt; one that they bring along stays."""
-        if any(_role_of(message) in ("system", "developer") for message in messages):
+        if any(role_of(message) in ("system", "developer") for message in messages):
             if isinstance(system, str) and system:
                 message = "the messages hold a system prompt already; leave system= away, or take it out of them"
                 raise ValueError(message)
@@ -378,48 +379,6 @@ class AsyncTunedModel:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r})"
-
-
-def is_conversation(value: object) -> bool:
-    """Whether it is a list of messages: mappings, or objects of the OpenAI client with a role."""
-    return isinstance(value, Sequence) and not isinstance(value, str) and all(map(_role_of, value))
-
-
-def _role_of(message: object) -> object:
-    return message.get("role") if isinstance(message, Mapping) else getattr(message, "role", None)
-
-
-def _question(prompt: str) -> list[Json]:
-    return [{"role": "user", "content": prompt}]
-
-
-def _refuse_stream(call: str, parameters: Mapping[str, object]) -> None:
-    if parameters.get("stream"):
-        way = "legacy completions come whole" if call == "complete" else "for its pieces as they come call stream(...)"
-        message = f"{call} gives the whole answer, so stream=True is nothing for it; {way}"
-        raise TypeError(message)
-
-
-def _check_question(prompt: object) -> None:
-    if not isinstance(prompt, str):
-        way = "messages go to chat(messages), several questions to ask_many(prompts)"
-        message = f"one question is a text, not a {type(prompt).__qualname__}; {way}"
-        raise TypeError(message)
-
-
-def _checked_name(name: str) -> str:
-    if not isinstance(name, str) or not name.strip():
-        message = (
-            f"{name!r} is no model's name: a job has none until it succeeded; wait with rt.JobMonitor(job).wait(), "
-            "or look at job.refresh().status"
-        )
-        raise ModelNotReady(message)
-    if name.startswith("ftjob-"):
-        message = (
-            f"{name!r} is a job, not a model; rt.TunedModel.from_job(rt.FineTuneJob.get(client, {name!r})) finds it"
-        )
-        raise ModelNotReady(message)
-    return name
 
 
 def _not_ready(job: JobDetails, dialect: Dialect) -> str:

@@ -1,0 +1,70 @@
+"""What a model is asked with: names, questions, conversations; slips that everybody makes once are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ragtune.errors import ModelNotReady
+
+if TYPE_CHECKING:
+    from ragtune._api.calls import Json
+
+
+def is_conversation(value: object) -> bool:
+    """Whether it is a list of messages: mappings, or objects of the OpenAI client with a role."""
+    return isinstance(value, Sequence) and not isinstance(value, str) and all(map(role_of, value))
+
+
+def role_of(message: object) -> object:
+    """The role of a message, whoever made it; None where it has none."""
+    return message.get("role") if isinstance(message, Mapping) else getattr(message, "role", None)
+
+
+def question_of(prompt: str) -> list[Json]:
+    """The conversation that begins with a question."""
+    return [{"role": "user", "content": prompt}]
+
+
+def refuse_stream(call: str, parameters: Mapping[str, object]) -> None:
+    """Say what gives pieces, where the whole answer is asked for with `stream=True`.
+
+    Raises:
+        TypeError: it is.
+    """
+    if parameters.get("stream"):
+        way = "legacy completions come whole" if call == "complete" else "for its pieces as they come call stream(...)"
+        message = f"{call} gives the whole answer, so stream=True is nothing for it; {way}"
+        raise TypeError(message)
+
+
+def check_question(prompt: object) -> None:
+    """See that one question is one text.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(prompt, str):
+        way = "messages go to chat(messages), several questions to ask_many(prompts)"
+        message = f"one question is a text, not a {type(prompt).__qualname__}; {way}"
+        raise TypeError(message)
+
+
+def checked_name(name: str) -> str:
+    """The name of a model.
+
+    Raises:
+        ModelNotReady: it is empty, or that of a job.
+    """
+    if not isinstance(name, str) or not name.strip():
+        message = (
+            f"{name!r} is no model's name: a job has none until it succeeded; wait with rt.JobMonitor(job).wait(), "
+            "or look at job.refresh().status"
+        )
+        raise ModelNotReady(message)
+    if name.startswith("ftjob-"):
+        message = (
+            f"{name!r} is a job, not a model; rt.TunedModel.from_job(rt.FineTuneJob.get(client, {name!r})) finds it"
+        )
+        raise ModelNotReady(message)
+    return name
