@@ -132,7 +132,7 @@ class ModelRespondent:
     async def chat(self, prompt: Prompt, **parameters: object) -> Answer:
         """Send messages with parameters of their own."""
         assert not isinstance(prompt, str)
-        return await self.model.chat(prompt, **parameters)
+        return await self.model.chat(prompt, system=None, **parameters)  # the prompt is whole already
 
 
 class BlockingModelRespondent(ModelRespondent):
