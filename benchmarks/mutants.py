@@ -1,6 +1,6 @@
 """Small changes to the code, sampled over the whole house: does a test notice each of them?
 
-Run: python benchmarks/mutants.py [--count 200] [--seed 1] [--minutes 60] [--state runs/mutants]
+Run: python benchmarks/mutants.py [--count 200] [--seed 1] [--minutes 60] [--state runs/mutants] [--rooms ROOM ...]
 
 A change turns a comparison, moves a number, misspells a key, drops a statement and the like; cosmic-ray makes the
 changes and keeps the list of them. Each is tried in a copy of the project with the tests that reach its line, those
@@ -37,7 +37,7 @@ from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkI
 from coverage import CoverageData
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("unit", "contract", "local", "testing", "train")
@@ -264,11 +264,14 @@ class Reach:
         return sorted(found, key=lambda test: (self._reached[test], test))
 
 
-def changes(house: Path) -> dict[tuple[str, int], list[MutationSpec]]:
-    """Every change that can be made, by the line where it begins."""
+def changes(house: Path, rooms: Sequence[str]) -> dict[tuple[str, int], list[MutationSpec]]:
+    """Every change that can be made below some rooms (none: everywhere), by the line where it begins."""
     found: dict[tuple[str, int], list[MutationSpec]] = defaultdict(list)
     operators = {name: operator(name) for name in NAMES}
-    for path in sorted((house / "src" / "ragtune").rglob("*.py")):
+    package = house / "src" / "ragtune"
+    for path in sorted(package.rglob("*.py")):
+        if rooms and not any(path.is_relative_to(package / room) for room in rooms):
+            continue
         text = path.read_text(encoding="utf-8")
         lines, nodes = text.splitlines(), list(ast_nodes(get_ast(text)))
         name = str(path.relative_to(house))
@@ -283,12 +286,12 @@ def changes(house: Path) -> dict[tuple[str, int], list[MutationSpec]]:
     return found
 
 
-def sample(place: Place, db: WorkDB, count: int, seed: int) -> None:
+def sample(place: Place, db: WorkDB, count: int, seed: int, rooms: Sequence[str] = ()) -> None:
     """Draw lines, and of each one change, until there are `count`; a longer sample begins with the shorter one."""
     known = db.num_work_items
     if known >= count:
         return
-    every = changes(place.house)
+    every = changes(place.house, rooms)
     chance = random.Random(seed)
     lines = chance.sample(sorted(every), len(every))
     drawn = [chance.choice(every[line]) for line in lines][:count]
@@ -363,6 +366,9 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=1, help="which sample (default 1)")
     options.add_argument("--minutes", type=float, default=float("inf"), help="stop after this time; run again to go on")
     options.add_argument("--state", type=Path, default=ROOT / "runs" / "mutants", help="folder of all that is known")
+    options.add_argument(
+        "--rooms", nargs="+", default=(), help="folders and modules of ragtune that are changed (default all)"
+    )
     options.add_argument("--folders", nargs="+", default=FOLDERS, help="folders of tests that are asked")
     asked = options.parse_args()
     # A shell starts what runs in the background with Ctrl-C ignored, which the tests of Ctrl-C would inherit.
@@ -372,7 +378,7 @@ def main() -> None:
     place.copy()
     place.put_back()
     db = WorkDB(place.state / "changes.sqlite3", WorkDB.Mode.create)
-    sample(place, db, asked.count, asked.seed)
+    sample(place, db, asked.count, asked.seed, asked.rooms)
     pending = db.pending_work_items
     if pending:
         reach = Reach(place, tuple(asked.folders))
