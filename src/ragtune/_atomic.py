@@ -27,6 +27,7 @@ def draft_of(target: Path, *, private: bool = False) -> Iterator[Path]:
         OSError: the folder cannot be written.
     """
     draft = _beside(target)
+    # With its mode from the first moment on: nobody reads a private file in between.
     os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER if private else _UMASK))
     try:
         yield draft

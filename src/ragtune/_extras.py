@@ -18,6 +18,7 @@ def require(extra: str, *modules: str, reason: str) -> None:
     Raises:
         MissingExtraError: at least one of `modules` cannot be imported.
     """
+    # Looked for and not imported: torch alone takes seconds.
     missing = [name for name in modules if find_spec(name) is None]
     if missing:
         install = f"python -m pip install 'ragtune[{extra}]'"

@@ -123,6 +123,8 @@ class Database:
                 )
                 raise self._error(message)
             for script in migrations[version:]:
+                # Not `executescript`, which would commit the transaction around it; so no statement may hold a
+                # semicolon inside.
                 for statement in script.split(";"):
                     connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {len(migrations)}")

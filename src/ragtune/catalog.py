@@ -150,6 +150,7 @@ def _model(model: str, facts: dict[str, Any], file: str) -> ModelInfo:
     if missing := {"source", "as_of"} - facts.keys():
         raise SpecError(f"{place}: {min(missing)!r} is missing; every fact needs its source and its day")
     for key, value in facts.items():
+        # To Python, true is a number.
         if key.endswith("_per_million") and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise SpecError(f"{place}.{key}: {value!r} is not a number; leave the key out when the price is unknown")
         if key in ("as_of", "shutdown", "last_new_job") and not isinstance(value, dt.date):

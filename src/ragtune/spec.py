@@ -28,6 +28,7 @@ EFFORTS = ("default", "low", "medium", "high")
 
 def in_words(kind: type[S]) -> type[S]:
     """Answer a setting without its name, or in the wrong place, with a sentence instead of Python's TypeError."""
+    # What `dataclass` has made: this decorator stands above that one.
     plain = kind.__init__
 
     @wraps(plain)
@@ -402,6 +403,7 @@ def _whole(name: str, value: object, *, low: int, high: int | None = None, auto:
         return
     bounds = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
     rule = f'it must be "auto" or {bounds}' if auto else f"it must be {bounds}"
+    # To Python, true is a whole number.
     if isinstance(value, bool) or not isinstance(value, int):
         raise SpecError(f"{name}: {value!r} is no whole number; {rule}")
     if value < low or (high is not None and value > high):

@@ -94,6 +94,7 @@ def vocabulary(name: Encoding) -> Iterator[bytes]:
     data = lzma.decompress(packed)
     position = 0
     while position < len(data):
+        # Before each token stands one byte with its length.
         end = position + 1 + data[position]
         yield data[position + 1 : end]
         position = end

@@ -160,6 +160,7 @@ class Webhooks:
 
         plain = {name.lower(): value for name, value in headers.items()}
         try:
+            # `unwrap` takes no limit of one's own.
             if self._tolerance_s < LONGEST_TOLERANCE_S:
                 self._webhooks.verify_signature(payload, plain, secret=self._secret, tolerance=self._tolerance_s)
             said: object = self._webhooks.unwrap(payload, plain, secret=self._secret)

@@ -100,6 +100,7 @@ def check_file(
     scanner = _scanner() if privacy or mask else None
     repairs = repairs_of(fix)
 
+    # Before the first byte is read: a repair reads the file several times, which a pipe cannot give.
     if (fix or mask) and (str(path) == "-" or (path.exists() and not path.is_file() and not path.is_dir())):
         raise DatasetError(f"{path} is no file: a repaired copy is written beside one; save what comes out of it first")
 
@@ -124,6 +125,7 @@ def check_file(
         fixed = write_fixed(
             path,
             check.format,
+            # Only the counts are used, so nothing in the copy has to be looked for or masked.
             lambda copy, called: passed(copy, called, None).problems.counts,
             counts=check.problems.counts,
             repairs=repairs,
@@ -204,6 +206,7 @@ class _Pass:
         self.counter = RecordCounter(counter_for(encoding)) if encoding else None
 
     def read(self, file: BinaryIO) -> None:
+        # The first line always goes the long way: it may begin with a byte order mark, and it tells the format.
         plain = None
         for raw in file:
             self.line += 1
@@ -221,6 +224,7 @@ class _Pass:
                 self._check_closely(raw)
                 # Which gate fits is known once a line has told the format.
                 plain = gate(self.format)
+            # Last: until here it is where this line begins, for whatever is reported of it.
             self.offset += len(raw)
 
     def _bare(self, raw: bytes) -> bytes:

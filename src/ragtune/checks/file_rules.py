@@ -65,6 +65,7 @@ def model_problems(
         yield file_problem("unknown-model", text, "check the name, or pass a catalogue that has it", "suggestion")
         return
     takes_completions = info.formats is not None and "completion" in info.formats
+    # A price and no formats of its own: one of OpenAI's chat models. A base that nobody bills takes both kinds.
     if format == "completion" and info.formats is None and info.training_usd_per_million:
         text = f"{model} is a chat model; it takes no prompt/completion pairs"
         yield file_problem("format-not-for-model", text, "build chat records")

@@ -50,6 +50,7 @@ def _image_faults(url: str, path: Path) -> Iterator[RecordFault]:
         yield RecordFault(path, "bad-image", text, "use https://... or data:image/png;base64,...")
         return
     encoded = url[kind.end() :]
+    # Four signs of base64 are three bytes: what is too large is known without decoding it.
     if (size := len(encoded) * 3 // 4) > MAX_IMAGE_BYTES:
         text = f"the image has {size / 2**20:.1f} MB; at most {MAX_IMAGE_BYTES // 2**20} MB are taken"
         yield RecordFault(path, "image-too-large", text, "scale it down")
@@ -83,7 +84,9 @@ def _damage(kind: str, encoded: str) -> str | None:
 def _is_whole(kind: str, data: bytes) -> bool:
     """Whether an image has the parts that it must have, as far as bytes tell it without decoding."""
     if kind == "png":
+        # The names of the first chunk and of the last.
         return data[12:16] == b"IHDR" and b"IEND" in data
     if kind == "webp":
+        # RIFF tells how many bytes follow the first eight.
         return len(data) >= int.from_bytes(data[4:8], "little") + 8
     return True

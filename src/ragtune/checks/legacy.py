@@ -16,6 +16,7 @@ from ragtune.checks.problems import Problem, Severity
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+# These lists and limits are the old tool's own.
 SEPARATORS = (" ->", "\n\n###\n\n", "\n\n===\n\n", "\n\n---\n\n", "\n\n===>\n\n", "\n\n--->\n\n")
 LAST_SEPARATOR = "\n\n### =>\n\n"
 STOPS = ("\n", ".", " END", "***", "+++", "&&&", "$$$", "@@@", "%%%")

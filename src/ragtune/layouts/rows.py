@@ -39,6 +39,7 @@ def _squad_flat(row: Row) -> Iterator[dict[str, Any]]:
 
 def _question_row(entry: Row, path: str) -> dict[str, Any]:
     """One plain row; `answer` is the first answer, None for a question that its context does not answer."""
+    # Several people answered each question of the held-out part, often with the same words.
     answers = list(dict.fromkeys(_answer_texts(entry.get("answers", []), f"{path}answers")))
     return {
         "question": text_at(entry.get("question"), f"{path}question"),

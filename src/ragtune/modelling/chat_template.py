@@ -145,6 +145,7 @@ class ChatTemplate:
                 date_string=_DAY,
                 **settings,
             )
+        # What templates raise on purpose, and what they stumble over in messages that they do not expect.
         except (jinja2.TemplateError, TypeError, ValueError, LookupError) as error:
             message = (
                 f"the chat template of this base cannot render these messages: {error}; change their roles or order"

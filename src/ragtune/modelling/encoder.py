@@ -144,6 +144,8 @@ class Encoder:
             for index, (message, weight) in enumerate(zip(plain, weights, strict=True))
             if message["role"] == "assistant" and weight != 0
         ]
+        # A model learns to end from an end token that carries loss. Where the template writes none behind the last
+        # answer, one is added.
         ends_here = bool(spans) and spans[-1][1] >= len(text.rstrip())
         has_end = bool(spans) and self._special.search(text, spans[-1][0], spans[-1][1]) is not None
         return self._cut(*self._labelled(text, spans, close=ends_here and not has_end))
@@ -174,6 +176,7 @@ class Encoder:
     def _lead(self, prompt: str) -> list[int]:
         """The begin token where this tokenizer wants one, or where nothing else would stand before the first token."""
         begin = self.tokenizer.bos_token_id
+        # Found by trying, since tokenizers say it in several ways.
         wants = begin is not None and self.tokenizer("a", verbose=False)["input_ids"][0] == begin
         if not wants and prompt:
             return []

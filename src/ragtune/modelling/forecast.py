@@ -71,6 +71,8 @@ class ModelSize:
             raise BackendError(message) from error
         text = config.get("text_config") or config
         vocabulary = int(text.get("vocab_size") or 0)
+        # The vocabulary's own matrices are known by that side; they are counted apart, since they work only where the
+        # loss looks.
         matrices = [shape for shape in shapes if len(shape) == 2 and vocabulary not in shape]
         hidden = int(text.get("hidden_size") or text.get("n_embd") or text.get("d_model") or 0)
         return cls(

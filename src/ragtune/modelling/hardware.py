@@ -296,6 +296,8 @@ def _speeds(device: Device, version: str) -> Mapping[Dtype, float]:
                 known = _measured_apart(device)
                 write_whole(file, json.dumps(known))
             return known
+    # Unknown, then: a home that cannot be written or a lock that is held (filelock's Timeout is an OSError) must keep
+    # nobody from training.
     except (OSError, ValueError, subprocess.SubprocessError):
         return {}
 

@@ -38,6 +38,7 @@ class RecordFault:
 
 def collects_faults(info: ValidationInfo) -> bool:
     """Whether the caller asks a record for its faults itself, so that validation must not stop at the first."""
+    # By identity: no context of a caller's own can be taken for it.
     return info.context is _COLLECT
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DivergedError", "EventsCallback", "Recall", "StopCallback", "Validation", "WholeCheckpointCallback"]
 
+# OpenAI keeps the checkpoints of the last three epochs; the server's list (`local.store.models`) forgets the same ones.
 KEPT_EPOCHS = 3
 
 
@@ -55,6 +56,7 @@ class Validation:
 
     def one_batch(self, model: Any, step: int) -> dict[str, float]:
         """The figures on the batch whose turn it is at this step."""
+        # Each process measures the same batch, which counts as often in the sums as in their weight.
         return self._measure(model, [self._batches[step % len(self._batches)]])
 
     def whole_file(self, model: Any) -> dict[str, float]:
@@ -138,6 +140,7 @@ class EventsCallback(TrainerCallback):
         if not math.isfinite(figures["loss"]):
             raise DivergedError(f"the training loss is {figures['loss']} at step {state.global_step}")
         ends_epoch = state.global_step % self._steps_per_epoch == 0
+        # Every process makes it, also those that write nothing: the sums in it wait for all of them.
         event = {
             "type": "metrics",
             "step": state.global_step,
@@ -167,13 +170,16 @@ class EventsCallback(TrainerCallback):
         measured: dict[str, float] = {}
         if self._validation is None:
             return measured
+        # About twenty looks per run, since each costs a forward pass.
         if step % max(1, total_steps // 20) == 0 or step == total_steps:
             measured.update(_named("valid", self._validation.one_batch(model, step)))
         if ends_epoch:
             measured.update(_named("full_valid", self._validation.whole_file(model)))
+        # JSON has no other numbers, and held-out examples that are lost for a moment do not end a run.
         return {name: value for name, value in measured.items() if math.isfinite(value)}
 
     def _save_epoch(self, model: Any, step: int) -> None:
+        # Saved, told, tidied up: a kill in between leaves one folder too many, and never an event without its folder.
         folder = self._output_dir / "epochs" / f"step-{step}"
         folder.parent.mkdir(exist_ok=True)
         save_adapter(model, folder)
@@ -205,6 +211,7 @@ class WholeCheckpointCallback(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Mark the checkpoint of this step, once every process has written its part."""
+        # A meeting point, not a sum.
         summed([0.0])
         if is_main():
             mark_whole(self._folder / f"checkpoint-{state.global_step}")

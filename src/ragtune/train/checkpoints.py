@@ -36,6 +36,7 @@ def save_adapter(model: Any, folder: Path) -> None:
 
 def keep_newest(folder: Path, count: int) -> None:
     """Remove all but the newest adapters `step-N` of a folder."""
+    # By number: as a text, step-100 stands before step-20.
     for _, path in sorted(_numbered(folder, _STEP))[:-count]:
         shutil.rmtree(path)
 

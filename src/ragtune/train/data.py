@@ -80,6 +80,7 @@ def _load(path: Path, encode: Callable[[bytes], _Taught]) -> LoadedFile[_Taught]
             cut.append(number)
         if example.teaches:
             examples.append(example)
+        # The file is right and the base too short for it: the run says so and goes on.
         elif example.is_cut:
             dropped.append(number)
         else:
@@ -111,6 +112,7 @@ def _example(line: bytes, encoder: Encoder) -> Example:
     record = parse_record(line)
     if isinstance(record, ChatRecord):
         data = record.to_dict()
+        # `functions` is OpenAI's older spelling; templates know tools alone.
         tools = data.get("tools") or [{"type": "function", "function": f} for f in data.get("functions", [])]
         return encoder.chat(data["messages"], tools or None)
     if isinstance(record, CompletionRecord):

@@ -39,6 +39,7 @@ def summed(values: Sequence[float]) -> list[float]:
 
     if not distributed.is_initialized():
         return list(values)
+    # NCCL carries only what lies on a GPU.
     device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
     totals = torch.tensor(values, dtype=torch.float64, device=device)
     distributed.all_reduce(totals)

@@ -48,6 +48,7 @@ def append(path: str | Path, event: Mapping[str, Any]) -> None:
         OSError: the file cannot be written.
     """
     line = json.dumps({"time": time.time(), **event}, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    # Opened to append: the system puts the line at the end, wherever another process has moved that meanwhile.
     with Path(path).open("ab", buffering=0) as file:
         written = file.write(line)
         if written != len(line):
@@ -86,6 +87,7 @@ def read_from(path: str | Path, offset: int = 0) -> tuple[list[Event], int]:
     except FileNotFoundError:
         return [], offset
     whole = data[: data.rfind(b"\n") + 1]
+    # Split as bytes: a text would also be split at U+2028, which JSON leaves as it is.
     events = [event for line in whole.splitlines() if (event := _parse(line)) is not None]
     return events, offset + len(whole)
 

@@ -106,6 +106,7 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
         raise BatchSizeError(spec.batch_size, process_count())
     if placement.device == "cpu":
         torch.set_num_threads(placement.threads)
+    # Before the adapter is made, whose first weights are drawn.
     set_seed(spec.seed)
     tokenizer = load_tokenizer(spec.base_path)
     training, validation = _load_files(spec, tokenizer)
@@ -141,6 +142,7 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
             cpu_before=cpu_before,
             placement=placement,
         )
+        # In this order: a loss that is no number raises before a stop could save the state that it came from.
         for callback in (told, StopCallback(stop), WholeCheckpointCallback(checkpoints)):
             trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=str(found[1]) if found else None)
@@ -149,6 +151,7 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
         "operations": work.operations(ModelSize.read(spec.base_path)),
         "gflops": placement.gflops,
     }
+    # The Trainer comes back from a stop as it does from its last step, and from a recall that gets no better.
     gave_up = recall is not None and recall.best.gives_up
     if trainer.state.global_step < total_steps and not gave_up:
         return Outcome(state="stopped", adapter=None, **figures)
@@ -249,6 +252,7 @@ def _foretold(spec: TrainSpec, placement: Placement, work: Workload) -> Forecast
     foretold = forecast(ModelSize.read(spec.base_path), work, placement)
     if process_count() > 1:
         foretold = replace(foretold, seconds=None)  # how much several processes gain was never measured
+    # Refused before the weights are loaded: a worker that the system kills for its memory can say nothing.
     if placement.memory_bytes is not None and foretold.memory_bytes > placement.memory_bytes:
         message = (
             f"the run needs up to {foretold.memory_bytes / 1e9:.1f} GB of memory on {placement.device} and there are "

@@ -82,6 +82,7 @@ def batch_sums(model: Any, batch: dict[str, torch.Tensor]) -> BatchSums:
     Logits are only computed where some example of the batch has a label: the prompt's share of the vocabulary
     projection would be the largest tensor of the step.
     """
+    # What stands at a place is foretold at the place before.
     next_labels_BT = batch["labels"][:, 1:]
     wanted = (next_labels_BT != IGNORED).any(dim=0).nonzero().squeeze(1)
     inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "use_cache": False}
@@ -91,6 +92,7 @@ def batch_sums(model: Any, batch: dict[str, torch.Tensor]) -> BatchSums:
         logits = model(**inputs).logits[:, wanted]
     targets = next_labels_BT[:, wanted]
     labelled = targets != IGNORED
+    # In float32 whatever the base computes in: a sum over a large vocabulary loses too much in half of the bits.
     logits_NV, targets_N = logits[labelled].float(), targets[labelled]
     loss = torch.nn.functional.cross_entropy(logits_NV, targets_N, reduction="sum")
     n_correct = int((logits_NV.detach().argmax(dim=-1) == targets_N).sum())
@@ -98,6 +100,7 @@ def batch_sums(model: Any, batch: dict[str, torch.Tensor]) -> BatchSums:
 
 
 def _keeps_logits(model: Any) -> bool:
+    # PEFT and DistributedDataParallel take any argument and hand it on, so the model inside is asked.
     one = model.module if isinstance(model, torch.nn.parallel.DistributedDataParallel) else model
     inner = one.get_base_model() if hasattr(one, "get_base_model") else one
     return "logits_to_keep" in inspect.signature(inner.forward).parameters

@@ -45,6 +45,7 @@ def where_to_train(spec: TrainSpec) -> tuple[Placement, str | None]:
     machine, parameters = this_machine(), ModelSize.read(spec.base_path).parameters
     threads = spec.threads or torch.get_num_threads()
     before = settled(spec.output_dir)
+    # Before the first start the server's own spec lies under this name, and leaves the format open.
     if before is None or before.dtype is None:
         place_ = place(machine, device=spec.device, dtype=spec.dtype, threads=threads, parameters=parameters)
         return place_, None

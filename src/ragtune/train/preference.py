@@ -90,6 +90,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
     def _measure(self, loss: torch.Tensor, inputs: dict[str, torch.Tensor], meter: Meter) -> None:
         # TRL keeps these to log them; taken from here, they are exact at each step.
         told = self._metrics["train" if self.model.training else "eval"]
+        # Two rows are one pair.
         count = len(inputs["input_ids"]) / 2
         meter.add(
             count,

@@ -51,15 +51,18 @@ def run(spec: TrainSpec, stop: StopRequest | None = None) -> int:
     began = time.monotonic()
     journal = spec.output_dir / "events.jsonl"
     try:
+        # The processes of one run share its folder: there is one lock for all of them, which the first one holds.
         with hold(spec.output_dir) if is_main() else nullcontext():
             if is_main():
                 events.seal(journal)
             past, _ = events.read_from(journal)
+            # A server that was killed before it read the last word starts the worker once more.
             if past and past[-1].get("state") == "succeeded":
                 _drop_checkpoints(spec)
                 return EXIT_OK
             if is_main():
                 remove_torn(spec.output_dir)
+            # The clock of a process begins at zero, and a run may take several.
             cpu_before = next((e["cpu_seconds"] for e in reversed(past) if "cpu_seconds" in e), 0.0)
             outcome = _guarded(spec, stop or StopRequest(), cpu_before)
             spent = {
@@ -109,6 +112,7 @@ def _guarded(spec: TrainSpec, stop: StopRequest, cpu_before: float) -> Outcome |
 
         placement, warning = where_to_train(spec)
         if is_main():
+            # Noted before the first step: whoever takes the run up again keeps to this number format.
             spec.model_copy(update={"device": placement.device, "dtype": placement.dtype}).save(
                 spec.output_dir / SPEC_FILE
             )
@@ -130,6 +134,8 @@ def _explained(error: Exception, spec: TrainSpec) -> _Failure | None:
     """What a person can act on, for everything that is known to go wrong; None for the rest."""
     from ragtune.train.fit import BatchSizeError, DivergedError, TooLargeError, ValidationFileError
 
+    # The narrower kinds first: what is wrong with a file is a `RagtuneError`, too, and missing hardware a
+    # `BackendError`; memory that runs out may come as an `OSError` (ENOMEM) and must not be taken for the disk's.
     match error:
         case ValidationFileError():
             return _Failure(code="invalid_validation_file", message=str(error), param="validation_file")

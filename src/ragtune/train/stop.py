@@ -54,10 +54,13 @@ class StopRequest:
 
     def on_end_of_stdin(self) -> None:
         """Take the end of standard input as a request: the parent that held its other end is gone."""
+        # A pipe, since signals on a parent's death (prctl) get lost behind a launcher, and come already when the thread
+        # that started the worker ends.
         threading.Thread(target=self._wait_for_end_of_stdin, name="lifeline", daemon=True).start()
 
     def _wait_for_end_of_stdin(self) -> None:
         try:
+            # Past `sys.stdin`, whose lock the waiting thread would still hold when the interpreter ends.
             while os.read(0, 1):
                 pass
         finally:
@@ -72,6 +75,7 @@ def hold(folder: Path) -> Iterator[None]:
         FolderHeldError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    # The system lets go of it however the process ends, so that no lock outlives its worker.
     lock = FileLock(folder / "lock", timeout=0)
     try:
         lock.acquire()

@@ -60,13 +60,13 @@ def settings(
         "save_strategy": "steps",
         "save_steps": spec.save_every_steps or math.ceil(total_steps / _CHECKPOINTS_PER_RUN),
         "save_total_limit": 2,  # the newest may be half written when the process is killed
-        "logging_strategy": "no",
+        "logging_strategy": "no",  # the events file tells each step
         "logging_nan_inf_filter": False,
-        "include_num_input_tokens_seen": "non_padding",
-        "remove_unused_columns": False,
+        "include_num_input_tokens_seen": "non_padding",  # padding teaches nothing and is not billed
+        "remove_unused_columns": False,  # examples are objects, not columns of a table
         "dataloader_pin_memory": False,
         "disable_tqdm": True,
-        "report_to": [],
+        "report_to": [],  # no service that happens to be installed hears of a run
         "use_cpu": placement.device == "cpu",
         "fp16": placement.dtype == "float16",  # scales the loss, so that float16 does not lose small gradients
     }

@@ -142,6 +142,7 @@ class Generation:
 
     def notify(self, wake: Callable[[], None]) -> None:
         """Have a function called for each piece that comes, from any thread, and once now."""
+        # First noted, then called: a piece that comes in between is told twice rather than never.
         self._wake = wake
         wake()
 

@@ -32,6 +32,7 @@ def start_of(asked: GenerateRequest, base: LoadedBase) -> Start:
     _refuse_what_never_fits(asked, base)
     prompt = _prompt(asked, base)
     left = base.context_tokens - len(prompt)
+    # Who has a prompt scored and wants no token more needs no room for one.
     if left < (0 if asked.max_tokens == 0 else 1):
         raise ContextOverflowError(len(prompt), base.context_tokens)
     _check_tokens(asked.logit_bias, base, param="logit_bias")

@@ -32,6 +32,7 @@ class Sampler:
         if request.seed is None:
             self._random.seed()
         else:
+            # torch takes 64 bits; a seed of the wire may be negative, or leave them by the index.
             self._random.manual_seed((request.seed + index) % 2**63)
         self._bias = None
         if request.logit_bias:
@@ -79,6 +80,7 @@ class Sampler:
         """Draw a position in proportion to its weight."""
         import torch
 
+        # In 64 bits: over a whole vocabulary the rounding of 32 adds up.
         cumulative = weights.cumsum(-1, dtype=torch.float64)
         point = torch.rand(1, generator=self._random, dtype=torch.float64) * cumulative[-1]
         # `right` steps over positions without any weight.

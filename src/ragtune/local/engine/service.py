@@ -145,6 +145,7 @@ class Engine:
         evicted = scheduler.step()
         still_used = [adapter for adapter in forgotten if not scheduler.forget(adapter)]
         with self._changed:
+            # Those that were being answered, those that waited, those that came meanwhile: nobody is overtaken.
             self._waiting = evicted + left + self._waiting
             self._forgotten += still_used
 

@@ -78,6 +78,7 @@ class CallFormat:
         held = {
             NAME: {"const": function["name"]},
             ARGUMENTS: _parameters(function),
+            # As `PROBE_ID`.
             ID: {"type": "string", "pattern": "^[a-zA-Z0-9]{9}$"},
         }
         own = {key: held[holds] if isinstance(holds, _Place) else {"const": holds} for key, holds in self.fields}

@@ -52,6 +52,7 @@ class Follower:
         events, offset = read_from(self._path, self._offset)
         if offset == self._offset:
             return
+        # The events and how far was read go in together: after a crash none is missing and none comes twice.
         with self._store.transaction():
             for event in events:
                 # One by one: a checkpoint looks up the metrics of its step.
@@ -108,6 +109,7 @@ class _Pace:
 
     def saw(self, event: Event) -> None:
         point = (int(event["step"]), float(event.get("time", time.time())))
+        # A worker that goes on from a checkpoint repeats steps: its pace is measured anew.
         if self._first is None or point[0] <= self._first[0]:
             self._first = point
         self._last, self._total = point, int(event["total_steps"])

@@ -33,6 +33,7 @@ _FIGURES = ("trained_tokens", "cpu_seconds", "wall_seconds", "operations", "gflo
 def requeue_interrupted(store: Store) -> None:
     """Let the jobs that were running when a server ended stand in the queue again, before all others."""
     while (job := store.jobs.next("running", but_not=())) is not None:
+        # In front of all others, since they have waited once already.
         store.jobs.move(job.id, come_from=("running",), to="queued", queued_at=0.0)
         logger.warning("job %s was interrupted; it goes on from its last checkpoint", job.id)
 
@@ -60,6 +61,7 @@ def validate_files(job: JobRow, *, store: Store, bases: BaseModels) -> None:
 
 def begin(job: JobRow, store: Store) -> JobRow | None:
     """Let a queued job run; None when it is not queued any more."""
+    # The folder is made for the first worker: a job that goes on was announced before.
     begun = store.job_folder(job.id).exists()
     note = None if begun else NewEvent(message="Fine-tuning job started")
     return store.jobs.move(job.id, come_from=("queued",), to="running", note=note)
@@ -71,6 +73,7 @@ def concluded(job: JobRow, end: Event | None, store: Store) -> bool:
     Raises:
         JobFaultError: the word is that the training failed.
     """
+    # Why it was stopped stands in the job's row and not in the worker's word.
     if end is None or end["state"] == "stopped":
         return False
     if end["state"] == "succeeded":
@@ -88,6 +91,7 @@ def _succeed(job: JobRow, end: Event, store: Store) -> None:
         raise JobFaultError(message, code="server_error")
     figures = {name: end.get(name) for name in _FIGURES}
     with store.transaction():
+        # Inside the transaction: a cancel that came first has won, and its job gets no model.
         if store.jobs.status(job.id) != "running":
             return
         store.models.add(job.tuned_name, base=job.base, adapter=adapter, job=job.id)

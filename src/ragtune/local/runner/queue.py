@@ -67,6 +67,7 @@ class Queue:
         self._changed = threading.Condition()
         self._busy: set[str] = set()
         loops: list[tuple[str, JobStatus, Callable[[JobRow], None]]] = [
+            # Files are looked at while others train: a broken one is told at once and not after hours in the queue.
             ("ragtune-validate", "validating_files", self._validate),
             *((f"ragtune-train-{number}", "queued", self._train) for number in range(max_running)),
         ]
@@ -91,6 +92,7 @@ class Queue:
 
         A killed job loses nothing but the steps since its last checkpoint.
         """
+        # Before the wake: a thread that wakes looks at it first.
         self._launch.closing.set()
         self.wake()
         try:

@@ -64,6 +64,8 @@ def train(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch) -> No
     follower = Follower(store, job)
     follower.drain()
     crashes, farthest, held_since = 0, follower.step, None
+    # The last word decides and never the exit code, which a launcher may change. What a worker of an earlier server
+    # said last counts as well.
     while not concluded(job, follower.end, store) and _wanted(job, store, launch):
         with Worker(launch.command, spec) as worker:
             follower.forget_end()
@@ -74,6 +76,7 @@ def train(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch) -> No
         if exit_code == EXIT_STORAGE:
             message = f"The training process could not write to {spec.parent}; free some space and create the job again"
             raise JobFaultError(message, code="storage_error")
+        # The worker of a server that was killed still writes its checkpoint; until then the folder is its own.
         if exit_code == EXIT_HELD:
             held_since = held_since or time.monotonic()
             if time.monotonic() - held_since > _HELD_WAIT_S:
@@ -81,6 +84,7 @@ def train(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch) -> No
                 raise JobFaultError(message, code="worker_held")
             launch.closing.wait(5 * _TICK_S)
             continue
+        # New steps since the last crash start the count anew: such a job gets to its end, if slowly.
         crashes, farthest = (1 if follower.step > farthest else crashes + 1), max(farthest, follower.step)
         if crashes >= _CRASHES_WITHOUT_PROGRESS:
             how = f"{_how(exit_code)}: {last_words}" if last_words else _how(exit_code)
@@ -151,6 +155,7 @@ def _follow(worker: Worker, job: JobRow, follower: Follower, store: Store, launc
         if kill_at is None and not _wanted(job, store, launch):
             worker.ask_to_stop()
             kill_at = time.monotonic() + _STOP_WAIT_S
+        # A pause and the end of the server wait for a checkpoint; of a cancelled job nothing is kept.
         cancelled = store.jobs.status(job.id) == "cancelled"
         if cancelled or launch.hurry.is_set() or (kill_at is not None and time.monotonic() > kill_at):
             worker.kill()

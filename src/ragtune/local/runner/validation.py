@@ -67,6 +67,7 @@ def resolve(method: dict[str, Any], n_examples: int) -> dict[str, Any]:
     """Replace `auto` in the hyperparameters of a method, given how many examples there are."""
     kind: TrainMethod = method["type"]
     settled = resolve_hyperparameters(n_examples, method=kind, **method[kind]["hyperparameters"])
+    # The keys of the request and no others: OpenAI's answers know no `learning_rate` unless somebody sent one.
     names = [*method[kind]["hyperparameters"]]
     return {name: getattr(settled, name) for name in names}
 

@@ -90,6 +90,7 @@ class BlobWriter:
         self.flush()
         final = self._store.path(self.sha256)
         final.parent.mkdir(exist_ok=True)
+        # Where an equal blob is there already, the same bytes take its place.
         self._path.replace(final)
 
     def discard(self) -> None:

@@ -117,10 +117,12 @@ class Jobs:
         """
         values: dict[str, Any] = {"status": to, **columns}
         if to == "queued":
+            # At the end of the queue, unless the caller says where.
             values.setdefault("queued_at", time.time())
         if to in TERMINAL:
             values["finished_at"] = int(time.time())
         if to != "running":
+            # What does not train comes no nearer to its end.
             values["estimated_finish"] = None
         with self._database.transaction() as connection:
             row = connection.execute(

@@ -53,5 +53,6 @@ def page(
         values.append(cursor["seq"])
     order = "DESC" if newest_first else "ASC"
     sql = f"SELECT * FROM {table} WHERE {condition} ORDER BY seq {order} LIMIT ?"
+    # One more than asked for tells whether another page follows.
     rows = database.rows(sql, (*values, limit + 1))
     return rows[:limit], len(rows) > limit

@@ -17,6 +17,9 @@ UploadStatus = Literal["pending", "completed", "cancelled", "expired"]
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 
 # Deleted files and models keep their row: a listing that pages with `after` goes on past them.
+# An entry that was released is never changed, since folders out there have run it: what is new is a new entry.
+# AUTOINCREMENT gives no `seq` twice, not even after the newest row went, so that pages keep their order.
+# UNIQUE (job, step) binds metrics alone: messages have no step, and to SQLite no NULL equals another.
 MIGRATIONS = (
     """
     CREATE TABLE file (
