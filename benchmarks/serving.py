@@ -48,7 +48,8 @@ def plain(base: str, tokens: int, threads: int, adapter: Path | None = None) -> 
 
     torch.set_num_threads(threads)
     folder = resolve_base(base)
-    tokenizer, model = load_tokenizer(folder), load_model(folder, dtype="bfloat16")
+    tokenizer: Any = load_tokenizer(folder)
+    model: Any = load_model(folder, dtype="bfloat16")
     if adapter is not None:
         from peft import PeftModel
 

@@ -143,7 +143,7 @@ def _parse(text: str, name: str) -> Catalog:
 _KEYS = frozenset(item.name for item in fields(ModelInfo)) - {"name"}
 
 
-def _model(model: str, facts: dict[str, Any], file: str) -> ModelInfo:
+def _model(model: str, facts: Mapping[str, object], file: str) -> ModelInfo:
     place = f"{file}, models.{model!r}"
     if unknown := facts.keys() - _KEYS:
         raise SpecError(f"{place}: unknown key {min(unknown)!r}; known are {', '.join(sorted(_KEYS))}")

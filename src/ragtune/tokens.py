@@ -10,16 +10,17 @@ import lzma
 import tomllib
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypedDict, runtime_checkable
 
 from ragtune.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     import tiktoken
 
     from ragtune.catalog import Encoding
+    from ragtune.records.base import JsonMapping, JsonObject
 
 __all__ = ["RecordCounter", "TokenCounter", "counter_for", "encoding", "verified", "vocabulary"]
 
@@ -30,6 +31,11 @@ TOKENS_PER_EXAMPLE = 3
 # Longer texts are rarely repeated, and remembering them would hold the whole file in memory.
 _REMEMBERED_LENGTH = 2_000
 _REMEMBERED_TEXTS = 1_024
+
+
+class _Facts(TypedDict):
+    pattern: str
+    special_tokens: dict[str, int]
 
 
 @runtime_checkable
@@ -101,12 +107,14 @@ def vocabulary(name: Encoding) -> Iterator[bytes]:
 
 
 @cache
-def _all_facts() -> dict[str, Any]:
-    return tomllib.loads(resources.files("ragtune").joinpath("data/vocab/encodings.toml").read_text(encoding="utf-8"))
+def _all_facts() -> dict[str, _Facts]:
+    file = resources.files("ragtune").joinpath("data/vocab/encodings.toml")
+    facts: dict[str, _Facts] = tomllib.loads(file.read_text(encoding="utf-8"))
+    return facts
 
 
-def _facts(name: str) -> dict[str, Any]:
-    facts: dict[str, Any] | None = _all_facts().get(name)
+def _facts(name: str) -> _Facts:
+    facts = _all_facts().get(name)
     if facts is None:
         raise SpecError(f"encoding {name!r} is not shipped; known are {', '.join(_all_facts())}")
     return facts
@@ -209,7 +217,7 @@ class RecordCounter:
         self._counter = counter
         self._known: dict[str, int] = {}
 
-    def count(self, records: Sequence[Mapping[str, Any]]) -> list[int]:
+    def count(self, records: Sequence[JsonMapping]) -> list[int]:
         """Tokens of each record in its JSON form, as the module's first lines say.
 
         A preference record counts its input once and both outputs; a completion record its two texts.
@@ -234,7 +242,7 @@ class RecordCounter:
         """Tokens of each text by itself."""
         return self._counter.count_batch(texts)
 
-    def _messages(self, messages: Sequence[Mapping[str, Any]]) -> tuple[int, list[str]]:
+    def _messages(self, messages: Sequence[JsonMapping]) -> tuple[int, list[str]]:
         """What is known of some messages' tokens, and the texts that are still to be counted."""
         fixed = TOKENS_PER_MESSAGE * len(messages)
         texts: list[str] = []
@@ -271,7 +279,7 @@ def record_counter(name: Encoding, counter: TokenCounter | None = None) -> Recor
     return RecordCounter(counter_for(name) if counter is None else verified(counter, name))
 
 
-def conversations(pair: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def conversations(pair: JsonMapping) -> tuple[JsonObject, JsonObject]:
     """The two conversations that a preference pair is trained on: its input with the one output, and with the other.
 
     Example:
@@ -290,7 +298,7 @@ def conversations(pair: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
     return wanted, unwanted
 
 
-def asked_part(record: Mapping[str, Any]) -> dict[str, Any]:
+def asked_part(record: JsonMapping) -> JsonObject:
     """What stands before the first answer that carries loss, as a record: the part that a limit of tokens must leave.
 
     Example:
@@ -313,8 +321,8 @@ def asked_part(record: Mapping[str, Any]) -> dict[str, Any]:
     return {"messages": messages[: next(trained, len(messages))]}
 
 
-def _messages_of(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+def _messages_of(record: JsonMapping) -> Sequence[JsonMapping]:
     if "messages" in record:
-        messages: Sequence[Mapping[str, Any]] = record["messages"]
+        messages: Sequence[JsonMapping] = record["messages"]
         return messages
     return [*record["input"]["messages"], *record["preferred_output"], *record["non_preferred_output"]]

@@ -263,7 +263,7 @@ def test_models_of_many_families_answer_as_plain_generate_does(
     import torch
     from transformers import AutoModelForCausalLM
 
-    tokenizer = load_tokenizer(base)
+    tokenizer: Any = load_tokenizer(base)
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(1)
         made: Any = AutoModelForCausalLM

@@ -239,6 +239,20 @@ def test_the_notices_of_transformers_can_be_switched_off_and_on_again() -> None:
     held(logging, *names, who="the loading of a base without notices")
 
 
+def test_a_tokenizer_of_transformers_has_what_is_asked_of_it() -> None:
+    """The names of our own type of a tokenizer, which stands for any that transformers loads."""
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    from ragtune.modelling.tokenizer import Tokenizer
+
+    named = {name for name in {*vars(Tokenizer), *Tokenizer.__annotations__} if not name.startswith("_")}
+    assert {"apply_chat_template", "chat_template", "decode"} <= named
+    made: Any = PreTrainedTokenizerFast
+    held(made(tokenizer_object=ByteLevelBPETokenizer()._tokenizer), *sorted(named), "__len__", who="encoder and engine")
+    takes(PreTrainedTokenizerFast.__call__, "text", "add_special_tokens", "verbose", who="encoder and engine")
+
+
 def test_the_byte_level_tokenizer_holds_the_plain_one() -> None:
     from tokenizers import ByteLevelBPETokenizer, Tokenizer
 

@@ -61,7 +61,7 @@ def margin(spec: TrainSpec, adapter: Path | None) -> float:
     from ragtune.modelling.base_model import load_model, load_tokenizer
     from ragtune.train.loss import batch_sums, collate
 
-    model = load_model(spec.base_path, dtype="bfloat16")
+    model: Any = load_model(spec.base_path, dtype="bfloat16")
     if adapter is not None:
         model = PeftModel.from_pretrained(model, str(adapter))
     pairs = load_pairs(spec.training_file, Encoder(load_tokenizer(spec.base_path), max_length=512)).examples

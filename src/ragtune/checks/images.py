@@ -5,23 +5,23 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ragtune.limits import MAX_IMAGE_BYTES, MAX_IMAGES
 from ragtune.records import RecordFault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from ragtune.records.base import Path
+    from ragtune.records.base import JsonMapping, Path
 
 _DATA = re.compile(r"data:image/(jpeg|png|webp);base64,")
 _FIRST_BYTES = {"jpeg": b"\xff\xd8\xff", "png": b"\x89PNG\r\n\x1a\n", "webp": b"RIFF"}
 _OUTSIDE = re.compile(r"[^A-Za-z0-9+/=]")
 
 
-def image_faults(messages: Sequence[Mapping[str, Any]]) -> Iterator[RecordFault]:
+def image_faults(messages: Sequence[JsonMapping]) -> Iterator[RecordFault]:
     """Too many images, images that are too big, and addresses that are neither http(s) nor an image's data."""
     images = 0
     for index, message in enumerate(messages):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
 from ragtune.records import JsonObject, RecordFault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from ragtune.records.base import Path
+    from ragtune.records.base import JsonMapping, Path
 
 # https://platform.openai.com/docs/api-reference: FunctionObject.name.
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -28,8 +28,8 @@ def offered_names(record: JsonObject) -> frozenset[str] | None:
     return frozenset(functions) if functions else None
 
 
-def _functions(record: JsonObject) -> list[tuple[Path, Mapping[str, Any]]]:
-    tools: list[tuple[Path, Mapping[str, Any]]] = [
+def _functions(record: JsonObject) -> list[tuple[Path, JsonMapping]]:
+    tools: list[tuple[Path, JsonMapping]] = [
         (("tools", index, "function"), tool["function"]) for index, tool in enumerate(record.get("tools") or ())
     ]
     functions = [(("functions", index), function) for index, function in enumerate(record.get("functions") or ())]
@@ -51,8 +51,8 @@ def name_faults(name: str, path: Path) -> Iterator[RecordFault]:
         yield RecordFault(path, "bad-tool-name", text, "rename it, in the tools and in every call of it")
 
 
-def _schema_faults(schema: Mapping[str, Any], path: Path) -> Iterator[RecordFault]:
-    waiting: list[tuple[Path, Any]] = [(path, schema)]
+def _schema_faults(schema: JsonMapping, path: Path) -> Iterator[RecordFault]:
+    waiting: list[tuple[Path, object]] = [(path, schema)]
     while waiting:
         place, item = waiting.pop()
         if isinstance(item, list):
@@ -86,7 +86,7 @@ def _null(key: str, path: Path) -> RecordFault:
     return RecordFault(path, "null-in-schema", text, "remove it, the model would learn it", "warning")
 
 
-def tool_faults(messages: Sequence[Mapping[str, Any]], offered: frozenset[str] | None) -> Iterator[RecordFault]:
+def tool_faults(messages: Sequence[JsonMapping], offered: frozenset[str] | None) -> Iterator[RecordFault]:
     """Tool calls that nobody answers, answers that nobody asked for, doubled ids, arguments that are not JSON.
 
     Args:
@@ -119,7 +119,7 @@ def tool_faults(messages: Sequence[Mapping[str, Any]], offered: frozenset[str] |
             yield from _call_faults(function, offered, ("messages", index, "function_call"))
 
 
-def _call_faults(call: Mapping[str, Any], offered: frozenset[str] | None, path: Path) -> Iterator[RecordFault]:
+def _call_faults(call: JsonMapping, offered: frozenset[str] | None, path: Path) -> Iterator[RecordFault]:
     yield from name_faults(call["name"], (*path, "name"))
     if offered is not None and call["name"] not in offered:
         text = f"{call['name']!r} is called, but the record offers {', '.join(sorted(offered))} only"

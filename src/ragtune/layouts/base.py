@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ragtune.errors import DatasetError, RecordError
 from ragtune.records import AnyRecord, RecordFormat
 
-Row = Mapping[str, Any]
+Row = Mapping[str, object]
 Converted = AnyRecord | dict[str, Any]
 LayoutKind = RecordFormat | Literal["rows"]
 
@@ -153,7 +153,7 @@ class Layout:
             for keys in self.keys
         )
 
-    def _spelling(self, present: dict[str, Any], where: str) -> KeySet:
+    def _spelling(self, present: Row, where: str) -> KeySet:
         fits = self.fits(present)
         for keys, fit in zip(self.keys, fits, strict=True):
             if fit.exact:
@@ -178,7 +178,7 @@ def key_list(row: Row) -> str:
     return ", ".join(map(repr, row)) or "none"
 
 
-def without_none(row: Row) -> dict[str, Any]:
+def without_none(row: Row) -> dict[str, object]:
     """The entries of a mapping that have a value."""
     return {key: value for key, value in row.items() if value is not None}
 
@@ -196,7 +196,7 @@ def text_at(value: object, path: str) -> str:
     return value
 
 
-def list_at(value: object, path: str) -> list[Any]:
+def list_at(value: object, path: str) -> list[object]:
     """The value as a list: lists, tuples and the arrays that pandas and numpy hold."""
     if isinstance(value, list):
         return value
@@ -207,7 +207,7 @@ def list_at(value: object, path: str) -> list[Any]:
     raise MisfitError(path, f"must be a list, got {short(value)}")
 
 
-def mapping_at(value: object, path: str) -> dict[str, Any]:
+def mapping_at(value: object, path: str) -> dict[str, object]:
     """The value as a dict without absent entries."""
     if not isinstance(value, Mapping):
         raise MisfitError(path, f"must be an object, got {short(value)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ragtune.layouts.base import KeySet, Layout, MisfitError, Row, list_at, text_at
 from ragtune.layouts.turns import plain_messages, read_tools, schema_at, turns_to_messages
@@ -11,6 +11,9 @@ from ragtune.records import ChatRecord, CompletionRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ragtune.layouts.turns import Messages
+    from ragtune.records import JsonObject
 
 
 def alpaca_prompt(row: Row) -> str:
@@ -22,13 +25,13 @@ def alpaca_prompt(row: Row) -> str:
     return "\n\n".join(said) if given.strip() else instruction
 
 
-def system_messages(row: Row) -> list[dict[str, Any]]:
+def system_messages(row: Row) -> Messages:
     """The row's system prompt as the first message, or nothing where it is empty."""
     system = text_at(row.get("system", ""), "system")
     return [{"role": "system", "content": system}] if system else []
 
 
-def history_messages(row: Row) -> Iterator[dict[str, Any]]:
+def history_messages(row: Row) -> Iterator[JsonObject]:
     """Earlier rounds: a list of pairs of what was asked and what was answered."""
     for index, item in enumerate(list_at(row.get("history", []), "history")):
         place = f"history[{index}]"
@@ -49,9 +52,9 @@ def _alpaca(row: Row) -> Iterator[ChatRecord]:
     yield chat_record(messages)
 
 
-def chat_record(messages: list[dict[str, Any]], **further: Any) -> ChatRecord:
+def chat_record(messages: Messages, **further: object) -> ChatRecord:
     """A typed record from plain dicts; entries that are None stay away."""
-    data: dict[str, Any] = {"messages": messages, **{key: value for key, value in further.items() if value is not None}}
+    data: JsonObject = {"messages": messages, **{key: value for key, value in further.items() if value is not None}}
     return ChatRecord(**data)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ragtune.layouts.base import KeySet, Layout, MisfitError, Row, is_list, list_at, mapping_at, text_at
 from ragtune.layouts.chat import alpaca_prompt, history_messages, system_messages
@@ -14,7 +14,9 @@ from ragtune.records import PreferenceRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-Messages = list[dict[str, Any]]
+    from ragtune.layouts.turns import Messages
+    from ragtune.records import JsonObject
+
 _ANSWERS = frozenset({"chosen", "rejected"})
 _SCORES = frozenset(
     {
@@ -40,10 +42,10 @@ _SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):[ \t]?")
 def _pair(prompt: Messages, chosen: Messages, rejected: Messages, row: Row) -> PreferenceRecord:
     if not prompt:
         raise MisfitError("", "nothing stands before the two answers; a pair needs a prompt")
-    given: dict[str, Any] = {"messages": prompt}
+    given: JsonObject = {"messages": prompt}
     if "tools" in row and (tools := read_tools(row["tools"], "tools")):
         given["tools"] = tools
-    data: dict[str, Any] = {"input": given, "preferred_output": chosen, "non_preferred_output": rejected}
+    data: JsonObject = {"input": given, "preferred_output": chosen, "non_preferred_output": rejected}
     return PreferenceRecord(**data)
 
 
@@ -163,7 +165,7 @@ def _passed_through(row: Row) -> Iterator[PreferenceRecord]:
     if "tools" in given:
         given["tools"] = read_tools(given["tools"], "input.tools")
     outputs = {key: plain_messages(row[key], key) for key in ("preferred_output", "non_preferred_output")}
-    data: dict[str, Any] = {"input": given, **outputs}
+    data: JsonObject = {"input": given, **outputs}
     yield PreferenceRecord(**data)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ragtune.layouts.base import KeySet, Layout, MisfitError, Row, is_list, list_at, mapping_at, text_at
 
@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CONTEXT_JOINT = "\n\n"
+PlainRow = dict[str, object]
 
 
-def _squad_file(row: Row) -> Iterator[dict[str, Any]]:
+def _squad_file(row: Row) -> Iterator[PlainRow]:
     for index, item in enumerate(list_at(row["data"], "data")):
         path = f"data[{index}]"
         article = mapping_at(item, path)
@@ -22,7 +23,7 @@ def _squad_file(row: Row) -> Iterator[dict[str, Any]]:
         yield from _squad_article(article, f"{path}.")
 
 
-def _squad_article(row: Row, path: str = "") -> Iterator[dict[str, Any]]:
+def _squad_article(row: Row, path: str = "") -> Iterator[PlainRow]:
     for index, item in enumerate(list_at(row["paragraphs"], f"{path}paragraphs")):
         place = f"{path}paragraphs[{index}]"
         paragraph = mapping_at(item, place)
@@ -33,11 +34,11 @@ def _squad_article(row: Row, path: str = "") -> Iterator[dict[str, Any]]:
             yield _question_row({**question, "context": context, "title": row.get("title")}, f"{here}.")
 
 
-def _squad_flat(row: Row) -> Iterator[dict[str, Any]]:
+def _squad_flat(row: Row) -> Iterator[PlainRow]:
     yield _question_row(row, "")
 
 
-def _question_row(entry: Row, path: str) -> dict[str, Any]:
+def _question_row(entry: Row, path: str) -> PlainRow:
     """One plain row; `answer` is the first answer, None for a question that its context does not answer."""
     # Several people answered each question of the held-out part, often with the same words.
     answers = list(dict.fromkeys(_answer_texts(entry.get("answers", []), f"{path}answers")))
@@ -66,7 +67,7 @@ def _joined(value: object, path: str) -> tuple[str, list[str]]:
     return CONTEXT_JOINT.join(parts), parts
 
 
-def _pubmedqa(row: Row) -> Iterator[dict[str, Any]]:
+def _pubmedqa(row: Row) -> Iterator[PlainRow]:
     context = mapping_at(row["context"], "context")
     joined, parts = _joined(context.get("contexts"), "context.contexts")
     yield {
@@ -79,7 +80,7 @@ def _pubmedqa(row: Row) -> Iterator[dict[str, Any]]:
     }
 
 
-def _pubmedqa_file(row: Row) -> Iterator[dict[str, Any]]:
+def _pubmedqa_file(row: Row) -> Iterator[PlainRow]:
     joined, parts = _joined(row["CONTEXTS"], "CONTEXTS")
     yield {
         "question": text_at(row["QUESTION"], "QUESTION"),
@@ -91,7 +92,7 @@ def _pubmedqa_file(row: Row) -> Iterator[dict[str, Any]]:
     }
 
 
-def _contexts_row(names: tuple[str, str, str], row: Row) -> Iterator[dict[str, Any]]:
+def _contexts_row(names: tuple[str, str, str], row: Row) -> Iterator[PlainRow]:
     question, contexts, answer = names
     joined, parts = _joined(row[contexts], contexts)
     yield {

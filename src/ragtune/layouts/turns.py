@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
 from ragtune.errors import RecordError
 from ragtune.layouts.base import MisfitError, is_list, list_at, mapping_at, short, text_at
+from ragtune.records import JsonObject
 from ragtune.records.json_values import json_text, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+Messages = list[JsonObject]
 ROLE_OF = {
     "system": "system",
     "developer": "developer",
@@ -46,7 +48,7 @@ _TAGGED_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 _TAGGED_RESULT = re.compile(r"<tool_response>\s*(.*?)\s*</tool_response>", re.DOTALL)
 
 
-def turns_to_messages(turns: object, path: str, *, system: str | None = None) -> list[dict[str, Any]]:
+def turns_to_messages(turns: object, path: str, *, system: str | None = None) -> Messages:
     """Turn `from`/`value` (or `role`/`content`) turns into messages.
 
     Tool calls get the ids `call_1`, `call_2`, ... in the order of the conversation; results answer open calls in order.
@@ -56,7 +58,7 @@ def turns_to_messages(turns: object, path: str, *, system: str | None = None) ->
         path: where the list stands in its row, for messages.
         system: a system prompt that stands outside the list; it becomes the first message.
     """
-    messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
+    messages: Messages = [{"role": "system", "content": system}] if system else []
     open_calls: deque[str] = deque()
     calls_so_far = 0
     for index, item in enumerate(list_at(turns, path)):
@@ -69,7 +71,7 @@ def turns_to_messages(turns: object, path: str, *, system: str | None = None) ->
         if role == "tool":
             messages += _results(text, open_calls, place)
             continue
-        message: dict[str, Any] = {"role": role, "content": text}
+        message: JsonObject = {"role": role, "content": text}
         if role == "call" or (role == "assistant" and _TAGGED_CALL.search(text)):
             message = _calling(role, text, calls_so_far, place)
             ids = [call["id"] for call in message["tool_calls"]]
@@ -104,12 +106,12 @@ def _weight(value: object, place: str) -> int | None:
     raise MisfitError(f"{place}.weight", f"must be 0 or 1, got {short(value)}")
 
 
-def _calling(role: str, text: str, so_far: int, place: str) -> dict[str, Any]:
+def _calling(role: str, text: str, so_far: int, place: str) -> JsonObject:
     """An assistant message that calls tools; text around the tags stays its content."""
     tagged = _TAGGED_CALL.findall(text)
     sources = tagged or [text]
     calls = [call for source in sources for call in _read_calls(source, place)]
-    message: dict[str, Any] = {"role": "assistant"}
+    message: JsonObject = {"role": "assistant"}
     if tagged and (rest := _TAGGED_CALL.sub("", text).strip()):
         message["content"] = rest
     message["tool_calls"] = [
@@ -125,24 +127,25 @@ def _read_calls(source: str, place: str) -> Iterator[dict[str, str]]:
         call = mapping_at(item, place)
         inner = call.get("function")
         call = mapping_at(inner, place) if isinstance(inner, Mapping) else call
-        if not isinstance(call.get("name"), str):
+        name = call.get("name")
+        if not isinstance(name, str):
             raise MisfitError(place, f"a tool call needs 'name' and 'arguments', got {short(item)}")
         arguments = call.get("arguments", call.get("parameters", {}))
         # The wire keeps arguments as JSON text; data keeps them as an object or as such a text.
         yield {
-            "name": call["name"],
+            "name": name,
             "arguments": arguments if isinstance(arguments, str) else _as_json(arguments, f"{place}.arguments"),
         }
 
 
-def _results(text: str, open_calls: deque[str], place: str) -> Iterator[dict[str, Any]]:
+def _results(text: str, open_calls: deque[str], place: str) -> Iterator[JsonObject]:
     for result in _TAGGED_RESULT.findall(text) or [text]:
         if not open_calls:
             raise MisfitError(place, "a tool result with no tool call before it that waits for one")
         yield {"role": "tool", "tool_call_id": open_calls.popleft(), "content": result}
 
 
-def read_tools(value: object, path: str) -> list[dict[str, Any]] | None:
+def read_tools(value: object, path: str) -> Messages | None:
     """Tools in their usual spellings: a list, or its JSON text, of tools or of bare function definitions."""
     if isinstance(value, str):
         if not value.strip():
@@ -160,7 +163,7 @@ def read_tools(value: object, path: str) -> list[dict[str, Any]] | None:
 _MAY_BE_NULL = frozenset({"default", "const", "example"})
 
 
-def schema_at(value: Any, *, names: bool = False) -> Any:
+def schema_at(value: object, *, names: bool = False) -> object:
     """A function's definition without the None entries that tables add at any depth.
 
     Args:
@@ -178,7 +181,7 @@ def schema_at(value: Any, *, names: bool = False) -> Any:
     return value
 
 
-def plain_messages(value: object, path: str) -> list[dict[str, Any]]:
+def plain_messages(value: object, path: str) -> Messages:
     """Messages of the OpenAI wire without the None entries that tables add.
 
     Tool calls may keep their arguments as an object and have no ids, as transformers, TRL and axolotl write them; then
@@ -215,7 +218,7 @@ class _Calls:
         self._given = 0
         self._open: dict[str, str] = {}
 
-    def read(self, value: object, path: str) -> list[dict[str, Any]]:
+    def read(self, value: object, path: str) -> Messages:
         """The calls of one message, each with its id and its arguments as JSON text."""
         calls = []
         for index, item in enumerate(list_at(value, path)):
@@ -224,15 +227,15 @@ class _Calls:
                 own = {key: call.pop(key) for key in ("name", "arguments") if key in call}
                 call = {"type": "function", **call, "function": own}
             if isinstance(call.get("function"), Mapping):
-                call["function"] = _written_out(call["function"], f"{path}[{index}].function")
+                call["function"] = function = _written_out(call["function"], f"{path}[{index}].function")
                 if "id" not in call:
                     self._given += 1
                     call = {"id": f"call_{self._given}", **call}
-                self._open[str(call["id"])] = str(call["function"].get("name"))
+                self._open[str(call["id"])] = str(function.get("name"))
             calls.append(call)
         return calls
 
-    def answered(self, name: str | None, place: str) -> str:
+    def answered(self, name: object, place: str) -> str:
         """The id of the first open call, of this function where a name is given."""
         for call, function in self._open.items():
             if name is None or function == name:
@@ -247,11 +250,11 @@ class _Calls:
         self._open.pop(str(call), None)
 
 
-def _of(name: str | None) -> str:
+def _of(name: object) -> str:
     return "" if name is None else f" of {name!r}"
 
 
-def _written_out(function: object, path: str) -> dict[str, Any]:
+def _written_out(function: object, path: str) -> dict[str, object]:
     """A called function with its arguments as JSON text, which is what the wire takes."""
     called = mapping_at(function, path)
     arguments = called.get("arguments", {})
@@ -265,7 +268,7 @@ def _as_json(value: object, path: str) -> str:
         raise MisfitError(path, str(error)) from None
 
 
-def any_messages(value: object, path: str) -> list[dict[str, Any]]:
+def any_messages(value: object, path: str) -> Messages:
     """Messages of the wire, or turns that say `from` and `value`."""
     items = list_at(value, path)
     if items and isinstance(items[0], Mapping) and "from" in items[0]:
@@ -273,7 +276,7 @@ def any_messages(value: object, path: str) -> list[dict[str, Any]]:
     return plain_messages(items, path)
 
 
-def _from_json(text: str, path: str, what: str) -> Any:
+def _from_json(text: str, path: str, what: str) -> object:
     try:
         return read_json(text)
     except orjson.JSONDecodeError as error:

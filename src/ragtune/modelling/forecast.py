@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ragtune.modelling.hardware import Dtype, Placement
+    from ragtune.records.base import JsonObject
 
 __all__ = ["Forecast", "ModelSize", "Workload", "duration", "forecast"]
 
@@ -96,7 +97,7 @@ def _shapes(file: Path) -> list[list[int]]:
     return [tensor["shape"] for name, tensor in header.items() if name != "__metadata__"]
 
 
-def _json_object(data: bytes) -> dict[str, Any]:
+def _json_object(data: bytes) -> JsonObject:
     found = json.loads(data)
     if not isinstance(found, dict):
         raise ValueError(f"a {type(found).__name__} stands where an object must")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 RecordFormat = Literal["chat", "completion", "preference", "reinforcement"]
 FORMATS: tuple[RecordFormat, ...] = ("chat", "completion", "preference", "reinforcement")
 Path = tuple[str | int, ...]
-# What a JSON object holds is known only once its shape was checked.
+# What a JSON object holds is known only once its shape was checked; the second is for those who only read it.
 JsonObject = dict[str, Any]
+JsonMapping = Mapping[str, Any]
 StrictStr = Annotated[str, Strict()]
 
 _LINE_SEPARATORS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
@@ -157,7 +159,7 @@ class FrozenModel(BaseModel):
 
     if not TYPE_CHECKING:
         # Hidden from type checkers, so that they keep seeing the fields as keyword arguments.
-        def __init__(self, **data: Any) -> None:
+        def __init__(self, **data: object) -> None:
             try:
                 super().__init__(**data)
             except ValidationError as error:
@@ -170,7 +172,7 @@ class FrozenModel(BaseModel):
 class Record(FrozenModel):
     """What all four record kinds can do."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The record as plain dicts and lists, without keys that are unset or None."""
         return self.model_dump(exclude_none=True, mode="json")
 
@@ -183,7 +185,7 @@ class Record(FrozenModel):
         yield from ()
 
     @classmethod
-    def collect(cls, data: dict[str, Any] | bytes) -> Record:
+    def collect(cls, data: JsonObject | bytes) -> Record:
         """Build a record for a checker: types are enforced, the other rules wait in `faults()`.
 
         Raises:

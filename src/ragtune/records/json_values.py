@@ -15,13 +15,13 @@ from ragtune.errors import RecordError
 BEYOND_64_BITS = 2.0**63
 
 
-def read_json(source: str | bytes) -> Any:
+def read_json(source: str | bytes) -> object:
     """The value of a JSON text; whole numbers of any size stay whole.
 
     Raises:
         orjson.JSONDecodeError: it is no JSON.
     """
-    value = orjson.loads(source)
+    value: object = orjson.loads(source)
     # orjson makes a float of a whole number beyond 64 bits without a word.
     return json.loads(source) if holds_wide_number(value) else value
 
@@ -61,7 +61,7 @@ def dumps(value: object, option: int = 0) -> bytes:
     return orjson.dumps(_wide_as_text(value), option=option)
 
 
-def plain_value(value: Any, path: str = "") -> Any:
+def plain_value(value: object, path: str = "") -> object:
     """A value as JSON has it: scalars and arrays of NumPy as numbers and lists, dates and times in ISO 8601.
 
     Raises:
@@ -90,7 +90,7 @@ def _key(key: object, path: str) -> str:
     return key
 
 
-def _of_numpy(value: Any, path: str) -> Any:
+def _of_numpy(value: Any, path: str) -> object:
     # Times in nanoseconds would become whole numbers.
     if value.dtype.kind == "M":
         value = value.astype(str)
@@ -99,12 +99,13 @@ def _of_numpy(value: Any, path: str) -> Any:
     return plain_value(value.tolist(), path)
 
 
-def _other(value: Any, path: str) -> Any:
+def _other(value: object, path: str) -> object:
     try:
-        return orjson.loads(orjson.dumps(value))
+        plain: object = orjson.loads(orjson.dumps(value))
     except (orjson.JSONEncodeError, RecursionError):
         hint = "which JSON does not have; convert it, for example with str(value) or float(value)"
         raise _no_json(value, path, f"is {type(value).__name__}, {hint}") from None
+    return plain
 
 
 def _no_json(value: object, path: str, why: str) -> RecordError:
@@ -120,7 +121,7 @@ def _holds_wide_integer(value: object) -> bool:
     return type(value) is int and value.bit_length() > 63
 
 
-def _wide_as_text(value: Any) -> Any:
+def _wide_as_text(value: object) -> object:
     if isinstance(value, dict):
         return {key: _wide_as_text(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
-from ragtune.records.base import FrozenModel, Path, Record, RecordFault, StrictStr, collects_faults
+from ragtune.records.base import FrozenModel, JsonObject, Path, Record, RecordFault, StrictStr, collects_faults
 from ragtune.records.messages import FunctionDefinition, Message, Tool, as_json
 
 if TYPE_CHECKING:
@@ -139,11 +139,11 @@ class ReinforcementRecord(Record):
     tools: tuple[Tool, ...] | None = None
 
     @property
-    def reference(self) -> dict[str, Any]:
+    def reference(self) -> JsonObject:
         """The free fields by name."""
         return dict(self.model_extra or {})
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The record as plain dicts and lists; a reference field that is None stays."""
         known = BaseModel.model_dump(self, include={"messages", "tools"}, exclude_none=True, mode="json")
         return {**known, **self.reference}

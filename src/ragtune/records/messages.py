@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from ragtune.errors import RecordError
-from ragtune.records.base import FrozenModel, Path, RecordFault, StrictStr, collects_faults
+from ragtune.records.base import FrozenModel, JsonObject, Path, RecordFault, StrictStr, collects_faults
 from ragtune.records.json_values import plain_value
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ KEYS_BY_ROLE: dict[str, frozenset[str]] = {
 }
 
 
-def as_json(value: Any, info: ValidationInfo, path: str = "") -> Any:
+def as_json(value: object, info: ValidationInfo, path: str = "") -> object:
     """A value as JSON has it, for the validators of records."""
     # What a checker collects was JSON a moment ago.
     if collects_faults(info):
@@ -41,7 +41,7 @@ def as_json(value: Any, info: ValidationInfo, path: str = "") -> Any:
 
 
 # An object of which no more is known than that JSON can write it.
-JsonValues = Annotated[dict[str, Any], AfterValidator(as_json)]
+JsonValues = Annotated[JsonObject, AfterValidator(as_json)]
 
 
 class TextPart(FrozenModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -11,6 +11,9 @@ from ragtune.errors import RecordError
 from ragtune.records.base import FORMATS, RecordFormat
 from ragtune.records.json_values import read_json
 from ragtune.records.kinds import ChatRecord, CompletionRecord, PreferenceRecord, ReinforcementRecord
+
+if TYPE_CHECKING:
+    from ragtune.records.base import JsonMapping
 
 AnyRecord = ChatRecord | CompletionRecord | PreferenceRecord | ReinforcementRecord
 
@@ -23,7 +26,7 @@ RECORD_OF: dict[str, type[ChatRecord | CompletionRecord | PreferenceRecord | Rei
 _CHAT_KEYS = frozenset(ChatRecord.model_fields)
 
 
-def detect_format(data: Mapping[str, Any]) -> RecordFormat | None:
+def detect_format(data: JsonMapping) -> RecordFormat | None:
     """Say which record kind a dict is meant to be, from its keys; None when it is none of them.
 
     A dict with `messages` is chat, unless it carries further keys and its last message is not the assistant's: then
@@ -51,7 +54,7 @@ def detect_format(data: Mapping[str, Any]) -> RecordFormat | None:
     return None
 
 
-def parse_record(source: str | bytes | Mapping[str, Any], format: RecordFormat | None = None) -> AnyRecord:
+def parse_record(source: str | bytes | JsonMapping, format: RecordFormat | None = None) -> AnyRecord:
     """Turn one line of JSONL, or a dict, into a typed record.
 
     Args:

@@ -217,10 +217,10 @@ class _Training:
         self._folder = store.job_folder(job.id)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._data = store.files.blobs.path(job.training_sha256)
-        values = job.resolved or {}
-        self._epochs = int(values["n_epochs"])
+        assert job.resolved is not None, "a job is queued once its hyperparameters are settled"
+        self._epochs = job.resolved["n_epochs"]
         n_examples = sum(1 for line in self._data.read_bytes().splitlines() if line.strip())
-        self._per_epoch = -(-n_examples // int(values["batch_size"]))
+        self._per_epoch = -(-n_examples // job.resolved["batch_size"])
 
     @property
     def step(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from peft import PeftModel
+
+    from ragtune.modelling.encoder import Example, Pair
     from ragtune.modelling.hardware import Placement
     from ragtune.train.recall import Best, HeldOutQuestions
     from ragtune.train.stop import StopRequest
@@ -45,25 +48,25 @@ class Validation:
 
     def __init__(
         self,
-        score: Callable[[Any, Sequence[Any], Meter], None],
+        score: Callable[[PeftModel, Sequence[Example | Pair], Meter], None],
         figures: Sequence[str],
-        examples: Sequence[Any],
+        examples: Sequence[Example | Pair],
         batch_size: int,
     ) -> None:
         self._score = score
         self._figures = figures
         self._batches = [examples[i : i + batch_size] for i in range(0, len(examples), batch_size)]
 
-    def one_batch(self, model: Any, step: int) -> dict[str, float]:
+    def one_batch(self, model: PeftModel, step: int) -> dict[str, float]:
         """The figures on the batch whose turn it is at this step."""
         # Each process measures the same batch, which counts as often in the sums as in their weight.
         return self._measure(model, [self._batches[step % len(self._batches)]])
 
-    def whole_file(self, model: Any) -> dict[str, float]:
+    def whole_file(self, model: PeftModel) -> dict[str, float]:
         """The figures on all examples."""
         return self._measure(model, self._batches[process_number() :: process_count()])
 
-    def _measure(self, model: Any, batches: Sequence[Sequence[Any]]) -> dict[str, float]:
+    def _measure(self, model: PeftModel, batches: Sequence[Sequence[Example | Pair]]) -> dict[str, float]:
         meter = Meter(*self._figures)
         was_training = model.training
         model.eval()
@@ -90,7 +93,7 @@ class Recall:
         self._folder = folder
         self.best = best
 
-    def measure(self, model: Any, *, step: int, epoch: int) -> dict[str, float]:
+    def measure(self, model: PeftModel, *, step: int, epoch: int) -> dict[str, float]:
         """The share of right answers after an epoch whose turn it is; nothing after the others."""
         accuracy = self._questions.accuracy(model) if epoch % self._every == 0 else None
         if accuracy is None:
@@ -134,8 +137,11 @@ class EventsCallback(TrainerCallback):
         self._cpu_before = cpu_before
         self._placement = placement
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: object
+    ) -> None:
         """Report the step; raise `DivergedError` before a broken state could be saved."""
+        model = cast("PeftModel", given["model"])
         figures = self._meter.take()
         if not math.isfinite(figures["loss"]):
             raise DivergedError(f"the training loss is {figures['loss']} at step {state.global_step}")
@@ -148,8 +154,8 @@ class EventsCallback(TrainerCallback):
             "epoch": round(state.global_step / self._steps_per_epoch, 4),
             **_named("train", figures),
             "tokens_seen": int(state.num_input_tokens_seen),
-            **self._validate(kwargs["model"], state.global_step, state.max_steps, ends_epoch=ends_epoch),
-            **self._ask(kwargs["model"], state.global_step, ends_epoch=ends_epoch),
+            **self._validate(model, state.global_step, state.max_steps, ends_epoch=ends_epoch),
+            **self._ask(model, state.global_step, ends_epoch=ends_epoch),
             "cpu_seconds": round(self._cpu_before + summed([time.process_time()])[0], 3),
             "device": self._placement.device,
             "dtype": self._placement.dtype,
@@ -157,16 +163,16 @@ class EventsCallback(TrainerCallback):
         if is_main():
             events.append(self._output_dir / "events.jsonl", event)
             if ends_epoch:
-                self._save_epoch(kwargs["model"], state.global_step)
+                self._save_epoch(model, state.global_step)
         if self._recall is not None and self._recall.best.gives_up:
             control.should_training_stop = True
 
-    def _ask(self, model: Any, step: int, *, ends_epoch: bool) -> dict[str, float]:
+    def _ask(self, model: PeftModel, step: int, *, ends_epoch: bool) -> dict[str, float]:
         if self._recall is None or not ends_epoch:
             return {}
         return self._recall.measure(model, step=step, epoch=step // self._steps_per_epoch)
 
-    def _validate(self, model: Any, step: int, total_steps: int, *, ends_epoch: bool) -> dict[str, float]:
+    def _validate(self, model: PeftModel, step: int, total_steps: int, *, ends_epoch: bool) -> dict[str, float]:
         measured: dict[str, float] = {}
         if self._validation is None:
             return measured
@@ -178,7 +184,7 @@ class EventsCallback(TrainerCallback):
         # JSON has no other numbers, and held-out examples that are lost for a moment do not end a run.
         return {name: value for name, value in measured.items() if math.isfinite(value)}
 
-    def _save_epoch(self, model: Any, step: int) -> None:
+    def _save_epoch(self, model: PeftModel, step: int) -> None:
         # Saved, told, tidied up: a kill in between leaves one folder too many, and never an event without its folder.
         folder = self._output_dir / "epochs" / f"step-{step}"
         folder.parent.mkdir(exist_ok=True)
@@ -196,7 +202,9 @@ class StopCallback(TrainerCallback):
     def __init__(self, request: StopRequest) -> None:
         self._request = request
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: object
+    ) -> None:
         """Look at the request; when one process was asked, all of them stop after the same step."""
         if summed([float(self._request.asked)])[0] > 0:
             control.should_training_stop = True
@@ -209,7 +217,7 @@ class WholeCheckpointCallback(TrainerCallback):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: object) -> None:
         """Mark the checkpoint of this step, once every process has written its part."""
         # A meeting point, not a sum.
         summed([0.0])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ragtune._atomic import draft_folder_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from peft import PeftModel
 
 __all__ = ["keep_newest", "last_whole_checkpoint", "mark_whole", "remove_torn", "save_adapter"]
 
@@ -19,7 +21,7 @@ _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _STEP = re.compile(r"step-(\d+)")
 
 
-def save_adapter(model: Any, folder: Path) -> None:
+def save_adapter(model: PeftModel, folder: Path) -> None:
     """Save the adapter as safetensors under its final name in one step; an adapter that is there already stays."""
     if folder.is_dir():
         return
@@ -27,7 +29,7 @@ def save_adapter(model: Any, folder: Path) -> None:
         # The vocabulary never changes, and looking it up would ask the network.
         # A preference run holds its reference as a second adapter, which stays behind.
         model.save_pretrained(
-            draft, safe_serialization=True, save_embedding_layers=False, selected_adapters=["default"]
+            str(draft), safe_serialization=True, save_embedding_layers=False, selected_adapters=["default"]
         )
         (draft / "README.md").unlink(missing_ok=True)  # an empty model card
         _flush(draft)

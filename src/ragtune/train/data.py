@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ragtune.errors import RecordError
 from ragtune.modelling.encoder import Example, Pair
@@ -129,9 +129,7 @@ def _pair(line: bytes, encoder: Encoder) -> Pair:
     data = record.to_dict()
     tools = data["input"].get("tools")
     # The answers alone are compared, whatever was said before.
-    before: list[dict[str, Any]] = [
-        {**turn, "weight": 0} if turn["role"] == "assistant" else turn for turn in data["input"]["messages"]
-    ]
+    before = [{**turn, "weight": 0} if turn["role"] == "assistant" else turn for turn in data["input"]["messages"]]
     return Pair(
         chosen=encoder.chat([*before, *data["preferred_output"]], tools),
         rejected=encoder.chat([*before, *data["non_preferred_output"]], tools),

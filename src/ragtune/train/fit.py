@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from transformers import PreTrainedModel
+
     from ragtune.modelling.hardware import Dtype, Placement
+    from ragtune.modelling.tokenizer import Tokenizer
+    from ragtune.train.preference import PreferenceTrainer
     from ragtune.train.stop import StopRequest
 
 __all__ = ["BatchSizeError", "DivergedError", "Outcome", "TooLargeError", "ValidationFileError", "fit"]
@@ -146,24 +150,31 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
         for callback in (told, StopCallback(stop), WholeCheckpointCallback(checkpoints)):
             trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=str(found[1]) if found else None)
-    figures: dict[str, Any] = {
-        "trained_tokens": int(trainer.state.num_input_tokens_seen),
-        "operations": work.operations(ModelSize.read(spec.base_path)),
-        "gflops": placement.gflops,
-    }
+    stopped = Outcome(
+        state="stopped",
+        adapter=None,
+        trained_tokens=int(trainer.state.num_input_tokens_seen),
+        operations=work.operations(ModelSize.read(spec.base_path)),
+        gflops=placement.gflops,
+    )
     # The Trainer comes back from a stop as it does from its last step, and from a recall that gets no better.
     gave_up = recall is not None and recall.best.gives_up
     if trainer.state.global_step < total_steps and not gave_up:
-        return Outcome(state="stopped", adapter=None, **figures)
+        return stopped
     if is_main():
-        if spec.early_stop is not None and recall is not None and recall.best.step is not None:
-            _take_best(spec, recall.best)
-        else:
-            save_adapter(trainer.model, spec.output_dir / "adapter")
-    return Outcome(state="succeeded", adapter=spec.output_dir / "adapter", **figures)
+        _keep_adapter(spec, trainer, recall)
+    return replace(stopped, state="succeeded", adapter=spec.output_dir / "adapter")
 
 
-def _recall(spec: TrainSpec, examples: Sequence[Any], tokenizer: Any) -> Recall | None:
+def _keep_adapter(spec: TrainSpec, trainer: MaskedTrainer | PreferenceTrainer, recall: Recall | None) -> None:
+    """Leave the run's result: the adapter that answered best where that is asked for, else the last one."""
+    if spec.early_stop is not None and recall is not None and recall.best.step is not None:
+        _take_best(spec, recall.best)
+    else:
+        save_adapter(cast("PeftModel", trainer.model), spec.output_dir / "adapter")
+
+
+def _recall(spec: TrainSpec, examples: Sequence[Any], tokenizer: Tokenizer) -> Recall | None:
     if spec.evaluate_every is None or spec.method != "supervised":
         return None
     return Recall(
@@ -194,7 +205,9 @@ def _longest(examples: Sequence[Example | Pair]) -> int:
     return max(example.n_tokens for example in examples)
 
 
-def _trainer(spec: TrainSpec, placement: Placement, examples: Any, tokenizer: Any, arguments: dict[str, Any]) -> Any:
+def _trainer(
+    spec: TrainSpec, placement: Placement, examples: Any, tokenizer: Tokenizer, arguments: dict[str, Any]
+) -> MaskedTrainer | PreferenceTrainer:
     pad_token_id = _filler(tokenizer)
     model, adapter = _model(spec, placement.dtype)
     if placement.device == "cpu" and placement.dtype == "bfloat16" and _longest(examples) <= _SHORT:
@@ -217,12 +230,13 @@ def _trainer(spec: TrainSpec, placement: Placement, examples: Any, tokenizer: An
     )
 
 
-def _filler(tokenizer: Any) -> int:
+def _filler(tokenizer: Tokenizer) -> int:
+    # Any token will do: the mask hides it and no label stands on it.
     return next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
 
 
 def _load_files(
-    spec: TrainSpec, tokenizer: Any
+    spec: TrainSpec, tokenizer: Tokenizer
 ) -> tuple[LoadedFile[Example] | LoadedFile[Pair], LoadedFile[Example] | LoadedFile[Pair] | None]:
     context = context_length(AutoConfig.from_pretrained(str(spec.base_path), local_files_only=True))
     encoder = Encoder(tokenizer, max_length=min(spec.max_length or context, context))
@@ -307,7 +321,7 @@ def _micro_batch_size(batch_size: int, longest: int) -> int:
     )
 
 
-def _model(spec: TrainSpec, dtype: Dtype) -> tuple[Any, LoraConfig | None]:
+def _model(spec: TrainSpec, dtype: Dtype) -> tuple[PreTrainedModel | PeftModel, LoraConfig | None]:
     """The base and the adapter that is to be put on it; or a tuned model, which has its adapter, and None."""
     model = load_model(spec.base_path, dtype=dtype)
     if spec.adapter_path is not None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
+from peft import PeftModel
 
 from ragtune.modelling.encoder import IGNORED, Example
 from ragtune.train.distributed import summed
@@ -76,7 +77,7 @@ def collate(examples: Sequence[Example], *, pad_token_id: int) -> dict[str, torc
     return {"input_ids": input_ids_BT, "attention_mask": mask_BT, "labels": labels_BT}
 
 
-def batch_sums(model: Any, batch: dict[str, torch.Tensor]) -> BatchSums:
+def batch_sums(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> BatchSums:
     """Run the model on a batch and compare what it expects next with the labels.
 
     Logits are only computed where some example of the batch has a label: the prompt's share of the vocabulary
@@ -99,8 +100,8 @@ def batch_sums(model: Any, batch: dict[str, torch.Tensor]) -> BatchSums:
     return BatchSums(loss=loss, n_correct=n_correct, n_tokens=int(targets_N.numel()))
 
 
-def _keeps_logits(model: Any) -> bool:
+def _keeps_logits(model: torch.nn.Module) -> bool:
     # PEFT and DistributedDataParallel take any argument and hand it on, so the model inside is asked.
     one = model.module if isinstance(model, torch.nn.parallel.DistributedDataParallel) else model
-    inner = one.get_base_model() if hasattr(one, "get_base_model") else one
+    inner = one.get_base_model() if isinstance(one, PeftModel) else one
     return "logits_to_keep" in inspect.signature(inner.forward).parameters

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
-    from peft import LoraConfig
+    from peft import LoraConfig, PeftModel
 
     from ragtune.modelling.encoder import Pair
+    from ragtune.modelling.tokenizer import Tokenizer
 
 __all__ = ["PreferenceTrainer"]
 
@@ -45,12 +46,12 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        model: Any,
+        model: torch.nn.Module,
         adapter: LoraConfig | None,
         arguments: dict[str, Any],
         beta: float,
         pairs: Sequence[Pair],
-        tokenizer: Any,
+        tokenizer: Tokenizer,
         pad_token_id: int,
     ) -> None:
         self._collate = partial(_collate, pad_token_id=pad_token_id)
@@ -73,7 +74,11 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
         self.remove_callback(PrinterCallback)
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, torch.Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
         """The mean loss of the pairs of a micro-batch."""
         loss: torch.Tensor = super().compute_loss(model, inputs)
@@ -81,7 +86,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
             self._measure(loss, inputs, self.meter)
         return loss
 
-    def score(self, model: Any, pairs: Sequence[Pair], meter: Meter) -> None:
+    def score(self, model: PeftModel, pairs: Sequence[Pair], meter: Meter) -> None:
         """Measure pairs that are not trained on."""
         batch = self._collate([_row(pair) for pair in pairs])
         inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
@@ -101,10 +106,10 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
         )
         told.clear()
 
-    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
+    def _prepare_dataset(self, dataset: Dataset, *_: object) -> Dataset:
         return dataset  # encoded already, with the loss exactly on the answers
 
-    def create_model_card(self, *_: Any, **__: Any) -> None:
+    def create_model_card(self, *_: object, **__: object) -> None:
         """Write nothing: a checkpoint is not published."""
 
 

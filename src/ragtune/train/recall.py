@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from ragtune.modelling.encoder import Example
+    from ragtune.modelling.tokenizer import Tokenizer
 
 __all__ = ["ACCURACY", "Best", "HeldOutQuestions"]
 
@@ -43,7 +44,7 @@ class HeldOutQuestions:
         pad_token_id: filler of shorter prompts.
     """
 
-    def __init__(self, examples: Sequence[Example], tokenizer: Any, pad_token_id: int) -> None:
+    def __init__(self, examples: Sequence[Example], tokenizer: Tokenizer, pad_token_id: int) -> None:
         asked = [question for example in examples if (question := _question(example, tokenizer)) is not None]
         every = -(-len(asked) // _AT_MOST) or 1
         self._questions = sorted(asked[::every], key=lambda question: len(question.prompt))  # little filler per batch
@@ -122,7 +123,7 @@ class Best:
         return self._patience is not None and self._since >= self._patience
 
 
-def _question(example: Example, tokenizer: Any) -> _Question | None:
+def _question(example: Example, tokenizer: Tokenizer) -> _Question | None:
     labels = example.labels
     end = next((i + 1 for i in reversed(range(len(labels))) if labels[i] != IGNORED), 0)
     start = next((i + 1 for i in reversed(range(end)) if labels[i] == IGNORED), 0)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
+    from peft import PeftModel
 
     from ragtune.modelling.encoder import Example
     from ragtune.modelling.hardware import Placement
@@ -85,7 +86,7 @@ class MaskedTrainer(Trainer):
     figures = ("loss", "mean_token_accuracy")
 
     def __init__(
-        self, *, model: Any, arguments: dict[str, Any], examples: Sequence[Example], pad_token_id: int
+        self, *, model: torch.nn.Module, arguments: dict[str, Any], examples: Sequence[Example], pad_token_id: int
     ) -> None:
         super().__init__(
             model=model,
@@ -101,16 +102,21 @@ class MaskedTrainer(Trainer):
         self.loss_is_scaled_for_ga = True
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, torch.Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
         """The micro-batch's share of the step's mean loss."""
+        assert num_items_in_batch is not None, "the Trainer counts them, since `model_accepts_loss_kwargs` is set"
         sums = batch_sums(model, inputs)
         self.meter.add(sums.n_tokens, loss=float(sums.loss.detach()), mean_token_accuracy=sums.n_correct)
         # Gradients are averaged over the processes, but the tokens were counted over all of them.
         share: torch.Tensor = sums.loss * self.args.world_size / num_items_in_batch
         return share
 
-    def score(self, model: Any, examples: Sequence[Example], meter: Meter) -> None:
+    def score(self, model: PeftModel, examples: Sequence[Example], meter: Meter) -> None:
         """Measure examples that are not trained on."""
         batch = collate(examples, pad_token_id=self._pad_token_id)
         sums = batch_sums(model, {name: tensor.to(model.device) for name, tensor in batch.items()})

@@ -28,7 +28,7 @@ class AdapterLayers:
         model: with the layers that PEFT put into it, or still without any.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: torch.nn.Module) -> None:
         self._model = model
         self._rows = _Rows()
 

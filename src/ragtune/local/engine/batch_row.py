@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ragtune.local.engine.grammar import Constraint
     from ragtune.local.engine.request import GenerateRequest
     from ragtune.local.engine.tool_calls import CallFormat
+    from ragtune.modelling.tokenizer import Tokenizer
 
 __all__ = ["BatchRow", "Start", "told_token"]
 
@@ -76,7 +77,7 @@ class BatchRow:
         self.begun = False
         self.finished = False
 
-    def begin(self, tokenizer: Any, start: Start) -> None:
+    def begin(self, tokenizer: Tokenizer, start: Start) -> None:
         """Get ready to take tokens of the model with this tokenizer."""
         self._tokenizer, self._start = tokenizer, start
         self.generation.prompt_tokens = len(start.prompt)
@@ -164,7 +165,7 @@ class BatchRow:
         self.generation.put(piece)
 
 
-def told_token(tokenizer: Any, token: int, scores_V: torch.Tensor | None = None, *, top: int = 0) -> TokenLogprob:
+def told_token(tokenizer: Tokenizer, token: int, scores_V: torch.Tensor | None = None, *, top: int = 0) -> TokenLogprob:
     """What is told of a token.
 
     Args:
@@ -187,7 +188,7 @@ def told_token(tokenizer: Any, token: int, scores_V: torch.Tensor | None = None,
     return TokenLogprob(token=text, bytes=known, logprob=_finite(float(scores_V[token])), top=others)
 
 
-def _bytes_of(tokenizer: Any, token: int, text: str) -> tuple[int, ...] | None:
+def _bytes_of(tokenizer: Tokenizer, token: int, text: str) -> tuple[int, ...] | None:
     """The bytes of a token, also of one that is a part of a character, where the tokenizer works on bytes."""
     if "\ufffd" not in text:
         return tuple(text.encode())

@@ -9,9 +9,12 @@ from ragtune._extras import require
 from ragtune.local.engine.request import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     import torch
+
+    from ragtune.modelling.tokenizer import Tokenizer
+    from ragtune.records.base import JsonMapping
 
 __all__ = ["JSON_STYLE", "Constraint", "json_grammar", "token_table"]
 
@@ -19,13 +22,13 @@ __all__ = ["JSON_STYLE", "Constraint", "json_grammar", "token_table"]
 JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
-def json_grammar(schema: Mapping[str, Any]) -> str:
+def json_grammar(schema: JsonMapping) -> str:
     """The grammar of all JSON texts that fit a schema."""
     matcher = _library().LLMatcher
     return str(matcher.grammar_from_json_schema(dict(schema), overrides=JSON_STYLE))
 
 
-def token_table(tokenizer: Any, *, size: int, end_tokens: Collection[int]) -> Any:
+def token_table(tokenizer: Tokenizer, *, size: int, end_tokens: Collection[int]) -> Any:
     """A tokenizer as llguidance wants it; takes about half a second for a vocabulary of 50,000."""
     _library()
     return import_module("llguidance.hf").from_tokenizer(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
+    from transformers import PretrainedConfig
 
     from ragtune.modelling.hardware import Device, Dtype, Placement
 
@@ -56,7 +57,8 @@ class LoadedBase:
         self.folder = folder
         placement = placement or where_to_answer(folder)
         self.tokenizer = load_tokenizer(folder)
-        self._model = load_model(folder, dtype=placement.dtype).to(placement.device)
+        model: Any = load_model(folder, dtype=placement.dtype)
+        self._model = model.to(placement.device)
         self.context_tokens = context_length(self._model.config)
         self.encoder = Encoder(self.tokenizer, max_length=self.context_tokens)
         self.end_tokens = self._find_end_tokens()
@@ -69,9 +71,10 @@ class LoadedBase:
         self._count = 0
 
     @property
-    def config(self) -> Any:
+    def config(self) -> PretrainedConfig:
         """The model's configuration."""
-        return self._model.config
+        config: PretrainedConfig = self._model.config
+        return config
 
     @cached_property
     def call_format(self) -> CallFormat | None:
@@ -88,7 +91,7 @@ class LoadedBase:
         """The tokens as grammars see them."""
         return token_table(self.tokenizer, size=self.vocabulary, end_tokens=self.end_tokens)
 
-    def forward(self, adapters: Sequence[Path | None], **inputs: Any) -> Any:
+    def forward(self, adapters: Sequence[Path | None], **inputs: object) -> Any:
         """Let the model look at one batch.
 
         Args:

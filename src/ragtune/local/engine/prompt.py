@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ragtune.local.engine.batch_row import Start, told_token
 from ragtune.local.engine.grammar import Constraint, json_grammar
 from ragtune.local.engine.request import ContextOverflowError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ragtune.local.engine.generation import TokenLogprob
     from ragtune.local.engine.model_cache import LoadedBase
@@ -60,7 +60,7 @@ def _refuse_what_never_fits(asked: GenerateRequest, base: LoadedBase) -> None:
         length *= 2
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: object) -> Iterator[str]:
     """Every text in a value, keys included."""
     if isinstance(value, str):
         yield value
@@ -80,7 +80,7 @@ def _prompt(asked: GenerateRequest, base: LoadedBase) -> list[int]:
     return base.encoder.completion_prompt(str(asked.prompt or ""))
 
 
-def _check_tokens(tokens: Any, base: LoadedBase, *, param: str) -> None:
+def _check_tokens(tokens: Iterable[int], base: LoadedBase, *, param: str) -> None:
     outside = next((token for token in tokens if not 0 <= token < base.vocabulary), None)
     if outside is not None:
         message = f"Invalid token in '{param}': {outside}; this model's tokens are 0 to {base.vocabulary - 1}"
@@ -127,7 +127,7 @@ def _scores(asked: GenerateRequest, base: LoadedBase, prompt: list[int]) -> list
     import torch
 
     told = [told_token(base.tokenizer, prompt[0])]
-    state: dict[str, Any] = {}
+    state: dict[str, object] = {}
     for at in range(0, len(prompt) - 1, _SCORED_AT_ONCE):
         part = prompt[at : at + _SCORED_AT_ONCE]
         output = base.forward(

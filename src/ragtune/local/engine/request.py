@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ragtune.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from ragtune.records.base import JsonMapping
 
 __all__ = ["ContextOverflowError", "EngineClosedError", "GenerateRequest", "RequestError"]
 
@@ -82,14 +84,14 @@ class GenerateRequest:
 
     base_path: Path
     adapter_path: Path | None = None
-    messages: Sequence[Mapping[str, Any]] | None = None
+    messages: Sequence[JsonMapping] | None = None
     prompt: str | Sequence[int] | None = None
     echo: bool = False
-    tools: Sequence[Mapping[str, Any]] | None = None
+    tools: Sequence[JsonMapping] | None = None
     tool_choice: Literal["none", "auto", "required"] = "auto"
     allowed_tools: tuple[str, ...] | None = None
     parallel_tool_calls: bool = True
-    json_schema: Mapping[str, Any] | None = None
+    json_schema: JsonMapping | None = None
     max_tokens: int | None = None
     temperature: float = 1.0
     top_p: float = 1.0
@@ -108,6 +110,6 @@ class GenerateRequest:
             raise ValueError(message)
 
     @property
-    def shown_tools(self) -> Sequence[Mapping[str, Any]] | None:
+    def shown_tools(self) -> Sequence[JsonMapping] | None:
         """The tools that the model is told of."""
         return None if self.tool_choice == "none" else self.tools or None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ragtune.errors import RecordError
 from ragtune.local.engine.generation import GeneratedCall
@@ -19,6 +19,10 @@ from ragtune.modelling.chat_template import PROBE_ID, PROBE_NAME, ChatTemplate, 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from ragtune.modelling.chat_template import Turns
+    from ragtune.modelling.tokenizer import Tokenizer
+    from ragtune.records.base import JsonMapping, JsonObject
 
 __all__ = ["CallFormat", "CallReader", "find_call_format"]
 
@@ -48,9 +52,9 @@ class CallFormat:
     begin: str
     between: str | None
     end: str
-    fields: tuple[tuple[str, Any], ...]
+    fields: tuple[tuple[str, object], ...]
 
-    def call(self, value: Any) -> GeneratedCall | None:
+    def call(self, value: object) -> GeneratedCall | None:
         """The call that a JSON value is, None when it is none."""
         if not isinstance(value, dict):
             return None
@@ -60,7 +64,7 @@ class CallFormat:
             return None
         return GeneratedCall(name=name, arguments=json.dumps(arguments, ensure_ascii=False))
 
-    def grammar(self, tools: Sequence[Mapping[str, Any]], *, several: bool, special: Mapping[str, int]) -> str:
+    def grammar(self, tools: Sequence[JsonMapping], *, several: bool, special: Mapping[str, int]) -> str:
         """The grammar (of llguidance) of an answer that does nothing but call.
 
         Args:
@@ -74,7 +78,7 @@ class CallFormat:
         lark = f"start: {begin} call {more} {end}\ncall: %json {json.dumps(schema)}\n"
         return json.dumps({"grammars": [{"lark_grammar": lark}]})
 
-    def _schema(self, function: Mapping[str, Any]) -> dict[str, Any]:
+    def _schema(self, function: JsonMapping) -> JsonObject:
         held = {
             NAME: {"const": function["name"]},
             ARGUMENTS: _parameters(function),
@@ -85,7 +89,7 @@ class CallFormat:
         return {"type": "object", "properties": own, "required": list(own), "additionalProperties": False}
 
 
-def _parameters(function: Mapping[str, Any]) -> dict[str, Any]:
+def _parameters(function: JsonMapping) -> JsonObject:
     """The schema of a tool's arguments; one that names none takes none, or a model would invent them without end."""
     schema = {"type": "object", "properties": {}, **(function.get("parameters") or {})}
     takes_any = schema["properties"] or not schema.keys() <= {"type", "properties", "required", "description", "title"}
@@ -166,7 +170,7 @@ class CallReader:
         return rest
 
 
-def find_call_format(tokenizer: Any) -> CallFormat | None:
+def find_call_format(tokenizer: Tokenizer) -> CallFormat | None:
     """How the chat template of a base writes calls; None when it knows no tools, or writes them in another way."""
     asked = [{"role": "user", "content": "Probe."}]
     prompt = _rendered(tokenizer, asked, open_turn=True)
@@ -187,7 +191,7 @@ def find_call_format(tokenizer: Any) -> CallFormat | None:
     return CallFormat(begin=one[:start], between=between, end=_until_special(tokenizer, one[stop:]), fields=fields)
 
 
-def _rendered(tokenizer: Any, messages: list[dict[str, Any]], *, open_turn: bool) -> str | None:
+def _rendered(tokenizer: Tokenizer, messages: Turns, *, open_turn: bool) -> str | None:
     if not tokenizer.chat_template:
         return None
     try:
@@ -196,13 +200,13 @@ def _rendered(tokenizer: Any, messages: list[dict[str, Any]], *, open_turn: bool
         return None
 
 
-def _answer(tokenizer: Any, asked: list[dict[str, Any]], prompt: str, *, calls: int) -> str | None:
+def _answer(tokenizer: Tokenizer, asked: Turns, prompt: str, *, calls: int) -> str | None:
     """What the template writes for an answer that calls, from where the model would begin."""
     whole = _rendered(tokenizer, [*asked, probe_answer(_VALUE, calls=calls)], open_turn=False)
     return whole[len(prompt) :] if whole is not None and whole.startswith(prompt) else None
 
 
-def _find_object(text: str) -> tuple[dict[str, Any], int, int] | None:
+def _find_object(text: str) -> tuple[JsonObject, int, int] | None:
     """The JSON object around the probe's name, and where it begins and ends."""
     for match in re.finditer(r"\{", text[: max(text.find(PROBE_NAME), 0)]):
         try:
@@ -214,18 +218,18 @@ def _find_object(text: str) -> tuple[dict[str, Any], int, int] | None:
     return None
 
 
-def _place(held: Any) -> Any:
+def _place(held: object) -> object:
     known = {PROBE_NAME: NAME, PROBE_ID: ID}
     if held == _VALUE:
         return ARGUMENTS
     return known.get(held, held) if isinstance(held, str) else held
 
 
-def _special_texts(tokenizer: Any) -> list[str]:
+def _special_texts(tokenizer: Tokenizer) -> list[str]:
     return [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
 
 
-def _until_special(tokenizer: Any, text: str) -> str:
+def _until_special(tokenizer: Tokenizer, text: str) -> str:
     """What stands before the end of the turn."""
     special = re.compile("|".join(map(re.escape, _special_texts(tokenizer))) or r"(?!)")
     return special.split(text, maxsplit=1)[0].rstrip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -81,7 +81,7 @@ def _refusal(error: ValidationError) -> ApiError:
     return invalid(f"Invalid value for '{param}': {problem['msg']}.", param=param, code="invalid_value")
 
 
-def _wrong_length(param: str, found: Mapping[str, Any]) -> ApiError:
+def _wrong_length(param: str, found: Mapping[str, object]) -> ApiError:
     """In OpenAI's words and with its codes."""
     length = found["actual_length"]
     if "max_length" in found:

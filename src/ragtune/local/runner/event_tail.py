@@ -6,12 +6,14 @@ import base64
 import csv
 import io
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ragtune.local.store.schema import NewEvent
 from ragtune.train.events import read_from
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from ragtune.local.store import Store
     from ragtune.local.store.schema import JobRow
     from ragtune.train.events import Event
@@ -143,7 +145,7 @@ def _end_of(events: list[Event]) -> Event | None:
     return events[-1] if events and events[-1].get("type") == "end" else None
 
 
-def result_csv(metrics: list[dict[str, Any]]) -> bytes:
+def result_csv(metrics: Sequence[Mapping[str, object]]) -> bytes:
     """The result file of a job: OpenAI's columns, one line per step, base64 as OpenAI serves it.
 
     A value that was not measured at a step stays blank.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from ragtune.limits import MIN_EXAMPLES
 from ragtune.train.spec import TrainMethod, resolve_hyperparameters
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ragtune.checks import Problem
-    from ragtune.local.store.schema import JobRow
+    from ragtune.local.store.schema import Hyperparameters, JobRow, TrainingMethod
 
 __all__ = ["JobFaultError", "resolve", "validate"]
 
@@ -39,7 +39,7 @@ class JobFaultError(Exception):
         return {"code": self.code, "message": self.message, "param": self.param}
 
 
-def validate(job: JobRow, *, training: Path, validation: Path | None) -> dict[str, Any]:
+def validate(job: JobRow, *, training: Path, validation: Path | None) -> Hyperparameters:
     """Check a job's files and settle its hyperparameters.
 
     Args:
@@ -63,13 +63,13 @@ def validate(job: JobRow, *, training: Path, validation: Path | None) -> dict[st
     return resolve(job.method, n_examples)
 
 
-def resolve(method: dict[str, Any], n_examples: int) -> dict[str, Any]:
+def resolve(method: TrainingMethod, n_examples: int) -> Hyperparameters:
     """Replace `auto` in the hyperparameters of a method, given how many examples there are."""
     kind: TrainMethod = method["type"]
     settled = resolve_hyperparameters(n_examples, method=kind, **method[kind]["hyperparameters"])
     # The keys of the request and no others: OpenAI's answers know no `learning_rate` unless somebody sent one.
     names = [*method[kind]["hyperparameters"]]
-    return {name: getattr(settled, name) for name in names}
+    return cast("Hyperparameters", {name: getattr(settled, name) for name in names})
 
 
 def _place(problem: Problem) -> str:

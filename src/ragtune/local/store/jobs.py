@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ragtune.local.ids import new_id
 from ragtune.local.store import paging
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ragtune._sqlite import Database
     from ragtune.local.store.outbox import Outbox
+    from ragtune.records.base import JsonObject
 
 __all__ = ["Jobs"]
 
@@ -104,7 +105,7 @@ class Jobs:
         come_from: Sequence[JobStatus],
         to: JobStatus,
         note: NewEvent | None = None,
-        **columns: Any,
+        **columns: object,
     ) -> JobRow | None:
         """Bring a job from one of some states to another; None when it was in none of them.
 
@@ -115,7 +116,7 @@ class Jobs:
             note: an event that is written with the move or not at all.
             columns: other columns to set with the move.
         """
-        values: dict[str, Any] = {"status": to, **columns}
+        values: dict[str, object] = {"status": to, **columns}
         if to == "queued":
             # At the end of the queue, unless the caller says where.
             values.setdefault("queued_at", time.time())
@@ -172,7 +173,7 @@ class Jobs:
         )
         return [EventRow(**fields(row, *EventRow.__dataclass_fields__)) for row in rows], more
 
-    def metrics(self, job_id: str) -> list[dict[str, Any]]:
+    def metrics(self, job_id: str) -> list[JsonObject]:
         """The data of all metrics events of a job by step, each with when it was `created_at` (Unix seconds)."""
         rows = self._database.rows(
             "SELECT data, created_at FROM event WHERE job = ? AND type = 'metrics' ORDER BY step", (job_id,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,7 +22,7 @@ def page(
     table: str,
     *,
     where: str = "1",
-    parameters: Sequence[Any] = (),
+    parameters: Sequence[object] = (),
     after: str | None,
     limit: int,
     newest_first: bool = True,
@@ -44,7 +44,7 @@ def page(
     Raises:
         UnknownCursorError: `after` is no id of this table.
     """
-    condition, values = f"({where})", list(parameters)
+    condition, values = f"({where})", [*parameters]
     if after is not None:
         cursor = database.row(f"SELECT seq FROM {table} WHERE id = ?", (after,))
         if cursor is None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from ragtune.records.base import JsonObject
+    from ragtune.train.spec import TrainMethod
 
 JobStatus = Literal["validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"]
 
@@ -194,6 +198,32 @@ class PartRow:
     created_at: int
 
 
+class MethodSettings(TypedDict):
+    """What a method was asked to do; a number or `auto` each."""
+
+    hyperparameters: JsonObject
+
+
+class TrainingMethod(TypedDict, total=False):
+    """How a job trains, as it was asked for: the settings stand under the name of the method."""
+
+    type: Required[TrainMethod]
+    supervised: MethodSettings
+    dpo: MethodSettings
+
+
+class Hyperparameters(TypedDict, total=False):
+    """The hyperparameters of a request, with a number in place of each `auto`."""
+
+    n_epochs: Required[int]
+    batch_size: Required[int]
+    learning_rate_multiplier: Required[float]
+    learning_rate: float
+    beta: float
+    evaluate_every: int
+    early_stop: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobRow:
     """One fine-tuning job as it stands in the database."""
@@ -214,10 +244,10 @@ class JobRow:
     tuned_name: str
     """Chosen when the job is made; shown as `fine_tuned_model` only after success."""
     seed: int
-    method: dict[str, Any]
+    method: TrainingMethod
     created_at: int
     metadata: dict[str, str] | None = None
-    resolved: dict[str, Any] | None = None
+    resolved: Hyperparameters | None = None
     """The hyperparameters with every `auto` replaced, once the files are validated."""
     error: dict[str, str | None] | None = None
     finished_at: int | None = None
@@ -237,7 +267,7 @@ class EventRow:
     level: str
     message: str
     type: str
-    data: dict[str, Any] | None
+    data: Mapping[str, object] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,7 +336,7 @@ class NewEvent:
     message: str
     level: Literal["info", "warn", "error"] = "info"
     type: Literal["message", "metrics"] = "message"
-    data: dict[str, Any] | None = None
+    data: Mapping[str, object] | None = None
     step: int | None = None
     created_at: int | None = None
 
@@ -314,7 +344,7 @@ class NewEvent:
 _JSON_COLUMNS = frozenset({"method", "resolved", "metadata", "error", "data", "metrics"})
 
 
-def fields(row: sqlite3.Row, *names: str) -> dict[str, Any]:
+def fields(row: sqlite3.Row, *names: str) -> JsonObject:
     """Take columns out of a row and decode those that hold JSON."""
     return {name: _decode(name, row[name]) for name in names}
 

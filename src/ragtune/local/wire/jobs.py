@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ragtune.limits import MAX_BATCH_SIZE, MAX_BETA, MAX_EPOCHS, MAX_SEED, MAX_SUFFIX
 from ragtune.local.http.errors import invalid
 from ragtune.local.wire.base import Metadata, RequestBody, Strict
+
+if TYPE_CHECKING:
+    from ragtune.local.store.schema import TrainingMethod
 
 __all__ = ["JobRequest"]
 
@@ -108,7 +111,7 @@ class JobRequest(RequestBody):
             raise invalid(message, param="validation_file", code="missing_required_parameter")
         return self
 
-    def full_method(self) -> dict[str, Any]:
+    def full_method(self) -> TrainingMethod:
         """The method with all hyperparameters written out; its own count before the deprecated top-level ones."""
         common = {} if self.hyperparameters is None else self.hyperparameters.model_dump(exclude_none=True)
         chosen: _Hyperparameters
