@@ -1,10 +1,55 @@
-"""One guard for optional dependencies: the first line of a room that needs an extra."""
+"""The optional parts of this package, and one guard for them: the first line of a room that needs an extra."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from ragtune.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extra:
+    """An optional part of this package.
+
+    Attributes:
+        purpose: what it is for.
+        modules: top-level modules that it brings.
+    """
+
+    purpose: str
+    modules: tuple[str, ...]
+
+
+_SERVER = ("starlette", "uvicorn", "h11", "python_multipart", "jinja2")
+EXTRAS: Mapping[str, Extra] = {
+    "local": Extra(
+        purpose="trains and serves models on this machine",
+        modules=("torch", "transformers", "peft", "accelerate", "trl", "gguf", *_SERVER, "llguidance", "psutil"),
+    ),
+    "testing": Extra(purpose="tests programs against a scripted server", modules=_SERVER),
+    "plots": Extra(purpose="draws loss curves (`make demo` does)", modules=("matplotlib",)),
+    "privacy": Extra(
+        purpose="finds secrets and personal data in rows", modules=("kingfisher_sdk", "phonenumbers", "stdnum")
+    ),
+    "dedup": Extra(purpose="finds near-duplicates", modules=("rensa",)),
+    "ray": Extra(purpose="makes records on a cluster", modules=("ray",)),
+    "docs": Extra(purpose="builds the documentation", modules=("material", "mkdocstrings")),
+    "mutation": Extra(purpose="changes ragtune a little to see whether its tests notice", modules=("cosmic_ray",)),
+    "dev": Extra(
+        purpose="checks and tests ragtune itself",
+        modules=tuple(
+            "pytest xdist pytest_timeout pytest_cov coverage pre_commit "
+            "importlinter hypothesis ruff mypy build hatchling jsonschema nbclient nbformat ipykernel jupytext "
+            "pytest_examples playwright".split()
+        ),
+    ),
+}
+"""The extras of this package and what they are for."""
 
 
 def require(extra: str, *modules: str, reason: str) -> None:

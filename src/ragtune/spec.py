@@ -5,12 +5,12 @@ The limits are OpenAI's, from `ragtune.limits`.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, fields
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from ragtune import limits
+from ragtune._ranges import require_number, require_whole
 from ragtune.dialects import GENERIC
 from ragtune.errors import SpecError, Unsupported
 
@@ -75,7 +75,7 @@ class Multiplier:
     value: float
 
     def __post_init__(self) -> None:
-        _number("learning_rate", self.value, low=0.0, hint="a factor such as Multiplier(1.8)")
+        require_number("learning_rate", self.value, low=0.0, hint="a factor such as Multiplier(1.8)")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,9 @@ class Absolute:
     value: float
 
     def __post_init__(self) -> None:
-        _number("learning_rate", self.value, low=0.0, high=1.0, high_open=True, hint="for example Absolute(1e-4)")
+        require_number(
+            "learning_rate", self.value, low=0.0, high=1.0, high_open=True, hint="for example Absolute(1e-4)"
+        )
 
 
 LearningRate = Multiplier | Absolute | Auto
@@ -144,7 +146,7 @@ class Supervised:
         _check_common(self)
         for name in ("evaluate_every", "early_stop"):
             if getattr(self, name) is not None:
-                _whole(name, getattr(self, name), low=1, high=limits.MAX_EPOCHS, auto=False)
+                require_whole(name, getattr(self, name), low=1, high=limits.MAX_EPOCHS, auto=False)
 
     @property
     def asks_while_training(self) -> bool:
@@ -189,7 +191,7 @@ class DPO:
     def __post_init__(self) -> None:
         _check_common(self)
         if self.beta != "auto":
-            _number("beta", self.beta, low=0.0, high=limits.MAX_BETA, auto=True)
+            require_number("beta", self.beta, low=0.0, high=limits.MAX_BETA, auto=True)
 
     def hyperparameters(self) -> dict[str, object]:
         """Return what goes over the wire; "auto" stays out."""
@@ -245,9 +247,9 @@ class Reinforcement:
             raise SpecError(f"reasoning_effort: {self.reasoning_effort!r} is not one of {', '.join(EFFORTS)}")
         if self.compute_multiplier != "auto":
             low, high = limits.MIN_COMPUTE_MULTIPLIER, limits.MAX_COMPUTE_MULTIPLIER
-            _number("compute_multiplier", self.compute_multiplier, low=low, high=high, auto=True)
-        _whole("eval_interval", self.eval_interval, low=1)
-        _whole("eval_samples", self.eval_samples, low=1)
+            require_number("compute_multiplier", self.compute_multiplier, low=low, high=high, auto=True)
+        require_whole("eval_interval", self.eval_interval, low=1)
+        require_whole("eval_samples", self.eval_samples, low=1)
 
     def hyperparameters(self) -> dict[str, object]:
         """Return what goes over the wire; "auto" and None stay out."""
@@ -300,11 +302,8 @@ class TuneSpec:
         if not isinstance(self.method, Supervised | DPO | Reinforcement):
             raise SpecError(f"method: {self.method!r} is not one of Supervised(...), DPO(...), Reinforcement(...)")
         if self.seed is not None:
-            _whole("seed", self.seed, low=0, high=limits.MAX_SEED, auto=False)
-        if self.suffix is not None and not (
-            isinstance(self.suffix, str) and 1 <= len(self.suffix) <= limits.MAX_SUFFIX
-        ):
-            raise SpecError(f"suffix: {self.suffix!r} must have 1 to {limits.MAX_SUFFIX} characters, or be None")
+            require_whole("seed", self.seed, low=0, high=limits.MAX_SEED, auto=False)
+        _check_suffix(self.suffix)
         check_metadata(self.metadata)
 
     def request(self, dialect: Dialect = GENERIC) -> dict[str, Any]:
@@ -374,8 +373,8 @@ def _check_dialect(spec: TuneSpec, dialect: Dialect) -> None:
 
 
 def _check_common(method: Method) -> None:
-    _whole("n_epochs", method.n_epochs, low=1, high=limits.MAX_EPOCHS)
-    _whole("batch_size", method.batch_size, low=1, high=limits.MAX_BATCH_SIZE)
+    require_whole("n_epochs", method.n_epochs, low=1, high=limits.MAX_EPOCHS)
+    require_whole("batch_size", method.batch_size, low=1, high=limits.MAX_BATCH_SIZE)
     rate: object = method.learning_rate
     if rate != "auto" and not isinstance(rate, Multiplier | Absolute):
         raise SpecError(
@@ -396,36 +395,3 @@ def _common(method: Method) -> dict[str, object]:
 
 def _set(**values: object) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None and value != "auto"}
-
-
-def _whole(name: str, value: object, *, low: int, high: int | None = None, auto: bool = True) -> None:
-    if auto and value == "auto":
-        return
-    bounds = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
-    rule = f'it must be "auto" or {bounds}' if auto else f"it must be {bounds}"
-    # To Python, true is a whole number.
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise SpecError(f"{name}: {value!r} is no whole number; {rule}")
-    if value < low or (high is not None and value > high):
-        raise SpecError(f"{name}: {value!r} is out of range; {rule}")
-
-
-def _number(
-    name: str,
-    value: object,
-    *,
-    low: float,
-    high: float | None = None,
-    high_open: bool = False,
-    auto: bool = False,
-    hint: str = "",
-) -> None:
-    """Check low < value <= high (or < high)."""
-    top = "below" if high_open else "at most"
-    bounds = f"above {low:g}" if high is None else f"above {low:g} and {top} {high:g}"
-    either = '"auto" or ' if auto else ""
-    rule = f"it must be {either}a number {bounds}" + (f", {hint}" if hint else "")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise SpecError(f"{name}: {value!r} is no number; {rule}")
-    if value <= low or (high is not None and (value >= high if high_open else value > high)):
-        raise SpecError(f"{name}: {value!r} is out of range; {rule}")

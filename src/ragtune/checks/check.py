@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from ragtune import catalog
 from ragtune._encodings import LikelyEncoding, Misreading, likely_encoding
 from ragtune.checks.binary import binary_kind
+from ragtune.checks.content.rules import content_faults, doubled_key_faults
+from ragtune.checks.content.special_tokens import may_hold_special_tokens, special_token_faults
 from ragtune.checks.file_rules import (
     file_problem,
     model_problems,
@@ -25,9 +27,7 @@ from ragtune.checks.private import masked_path, private_faults
 from ragtune.checks.problems import Problem, ProblemList
 from ragtune.checks.repeats import Repeats
 from ragtune.checks.report import CheckReport, CheckStats
-from ragtune.checks.rules import content_faults, doubled_key_faults
 from ragtune.checks.schema import first_format_of, format_of, gate, parse_line, shape_faults
-from ragtune.checks.special_tokens import may_hold_special_tokens, special_token_faults
 from ragtune.checks.texts import texts_with_paths
 from ragtune.errors import DatasetError
 from ragtune.limits import MIN_EXAMPLES
@@ -104,21 +104,8 @@ def check_file(
     if (fix or mask) and (str(path) == "-" or (path.exists() and not path.is_file() and not path.is_dir())):
         raise DatasetError(f"{path} is no file: a repaired copy is written beside one; save what comes out of it first")
 
-    def passed(at: Path, called: Path, scanner: Scanner | None) -> _Pass:
-        with open_training_file(at) as file:
-            problems = ProblemList(max_problems, scanner.mask if scanner else None)
-            check = _Pass(problems=problems, format=format, info=info, scanner=scanner, source=at)
-            # A pipe cannot go back to its start, nor does it know how much came out of it.
-            start = file.peek(16)
-            if (binary := binary_kind(start)) is not None:
-                problems.add(file_problem("not-text", f"this is {binary[0]}, not JSONL", binary[1]))
-                return check
-            check.other = other_kind(start, called)
-            check.read(file)
-            check.finish(called, check.offset, model, min_examples)
-        return check
-
-    check = passed(path, path, scanner)
+    asked = _Asked(format=format, model=model, info=info, max_problems=max_problems, min_examples=min_examples)
+    check = asked.passed(path, path, scanner)
     fixed = Fixed(path=None)
     is_text = ("error", "not-text") not in check.problems.counts
     if (fix or mask) and is_text:
@@ -126,24 +113,16 @@ def check_file(
             path,
             check.format,
             # Only the counts are used, so nothing in the copy has to be looked for or masked.
-            lambda copy, called: passed(copy, called, None).problems.counts,
+            lambda copy, called: asked.passed(copy, called, None).problems.counts,
             counts=check.problems.counts,
             repairs=repairs,
             mask=scanner.mask if scanner and mask else None,
         )
-    stats = CheckStats(
-        examples=check.examples,
-        format=check.format,
-        bytes=check.offset,
-        tokens=check.tokens if check.counter else None,
-        longest=check.longest if check.counter else None,
-        encoding=info.encoding if info and check.counter else None,
-    )
     return CheckReport(
         path=path,
         problems=check.problems.kept(),
         counts=check.problems.counts,
-        stats=stats,
+        stats=check.stats(),
         model=model,
         fixed=fixed.path,
         left_out=fixed.left_out,
@@ -177,6 +156,32 @@ def _beginning(path: Path) -> bytes:
         return b""
     with path.open("rb") as file:
         return file.read(_SAMPLE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What a file is checked for, the same for the file and for its repaired copy."""
+
+    format: RecordFormat | None
+    model: str | None
+    info: ModelInfo | None
+    max_problems: int
+    min_examples: int
+
+    def passed(self, at: Path, called: Path, scanner: Scanner | None) -> _Pass:
+        """Read a file to its end; `called` is the name that it is to have."""
+        with open_training_file(at) as file:
+            problems = ProblemList(self.max_problems, scanner.mask if scanner else None)
+            check = _Pass(problems=problems, format=self.format, info=self.info, scanner=scanner, source=at)
+            # A pipe cannot go back to its start, nor does it know how much came out of it.
+            start = file.peek(16)
+            if (binary := binary_kind(start)) is not None:
+                problems.add(file_problem("not-text", f"this is {binary[0]}, not JSONL", binary[1]))
+                return check
+            check.other = other_kind(start, called)
+            check.read(file)
+            check.finish(called, check.offset, self.model, self.min_examples)
+        return check
 
 
 @dataclass
@@ -365,3 +370,15 @@ class _Pass:
         if self.format == "completion":
             for problem in self.pairs.problems():
                 self.problems.add(problem)
+
+    def stats(self) -> CheckStats:
+        """The figures of what was read; those of tokens only where they were counted."""
+        counted = self.counter is not None
+        return CheckStats(
+            examples=self.examples,
+            format=self.format,
+            bytes=self.offset,
+            tokens=self.tokens if counted else None,
+            longest=self.longest if counted else None,
+            encoding=self.info.encoding if self.info and counted else None,
+        )

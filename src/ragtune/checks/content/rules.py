@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from ragtune.checks.images import image_faults
-from ragtune.checks.invisible import invisible_faults, may_hide_characters
-from ragtune.checks.tools import definition_faults, offered_names, tool_faults
+from ragtune.checks.content.images import image_faults
+from ragtune.checks.content.invisible import invisible_faults, may_hide_characters
+from ragtune.checks.content.tools import definition_faults, offered_names, tool_faults
 from ragtune.records import JsonObject, RecordFault, RecordFormat
 
 if TYPE_CHECKING:

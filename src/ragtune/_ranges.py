@@ -1,0 +1,53 @@
+"""Numbers of settings in their ranges, each refused in one sentence that says what it must be."""
+
+from __future__ import annotations
+
+import math
+
+from ragtune.errors import SpecError
+
+__all__ = ["require_number", "require_whole"]
+
+
+def require_whole(name: str, value: object, *, low: int, high: int | None = None, auto: bool = True) -> None:
+    """Refuse what is no whole number from `low` to `high`; `auto` lets the word through as well.
+
+    Raises:
+        SpecError: it is none; the message names the setting, the value and the rule.
+    """
+    if auto and value == "auto":
+        return
+    bounds = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
+    rule = f'it must be "auto" or {bounds}' if auto else f"it must be {bounds}"
+    # To Python, true is a whole number.
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise SpecError(f"{name}: {value!r} is no whole number; {rule}")
+    if value < low or (high is not None and value > high):
+        raise SpecError(f"{name}: {value!r} is out of range; {rule}")
+
+
+def require_number(
+    name: str,
+    value: object,
+    *,
+    low: float,
+    high: float | None = None,
+    high_open: bool = False,
+    auto: bool = False,
+    hint: str = "",
+) -> None:
+    """Refuse what is no number above `low` and at most `high` (with `high_open`: below it).
+
+    `auto` and `hint` only go into the message: whoever takes the word has looked for it before.
+
+    Raises:
+        SpecError: it is none; the message names the setting, the value and the rule.
+    """
+    top = "below" if high_open else "at most"
+    bounds = f"above {low:g}" if high is None else f"above {low:g} and {top} {high:g}"
+    either = '"auto" or ' if auto else ""
+    rule = f"it must be {either}a number {bounds}" + (f", {hint}" if hint else "")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise SpecError(f"{name}: {value!r} is no number; {rule}")
+    if value <= low or (high is not None and (value >= high if high_open else value > high)):
+        raise SpecError(f"{name}: {value!r} is out of range; {rule}")
