@@ -311,6 +311,26 @@ def test_memory_that_runs_out_is_called_so_with_what_to_lower(make_spec: MakeSpe
     assert "batch_size" in error["message"]
 
 
+@pytest.mark.parametrize("said_from", [True, False])
+def test_a_disk_that_fails_is_found_behind_the_error_of_a_library(make_spec: MakeSpec, said_from: bool) -> None:
+    """Libraries raise errors of their own in its place, some with `from` and some without a word."""
+    from ragtune.train.run import _explained
+
+    disk = OSError(28, "No space left on device")
+    try:
+        try:
+            raise disk
+        except OSError as error:
+            if said_from:
+                raise RuntimeError("the file was not saved") from error
+            raise RuntimeError("the file was not saved")  # noqa: B904 - as such libraries do
+    except RuntimeError as error:
+        found = _explained(error, make_spec())
+    assert found is not None
+    assert found.code == "storage_error"
+    assert str(disk) in found.message
+
+
 def test_a_run_can_be_repeated_after_its_file_was_corrected(make_spec: MakeSpec) -> None:
     spec = make_spec()
     whole = spec.training_file.read_text()

@@ -410,6 +410,8 @@ def test_the_report_is_plain_json_values(tmp_path: Path) -> None:
     values = json.loads(json.dumps(report.to_dict()))
     assert values["ok"] is False
     assert values["problems"][0]["path"] == "messages[0].role"
+    assert list(values) == "path ok model stats counts problems fixed left_out".split()
+    assert {frozenset(count) for count in values["counts"]} == {frozenset({"severity", "code", "count"})}
 
 
 json_values = st.recursive(

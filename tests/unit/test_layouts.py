@@ -503,3 +503,29 @@ def test_a_result_without_a_call_is_refused() -> None:
     """The server would refuse it, too."""
     with pytest.raises(DatasetError, match=r"messages\[1\].*'walk'.*no tool call before it"):
         list(convert_rows("messages", [{"messages": [*ASKED, {"role": "tool", "name": "walk", "content": "x"}, YES]}]))
+
+
+# Columns of published sets that say nothing to train on; OpenAI would refuse them, and nobody should have to name them.
+SILENT = {
+    "alpaca": "id text",
+    "completion": "id",
+    "contexts": "",
+    "dpo": "id prompt_id source score_chosen score_rejected chosen_score rejected_score chosen_rating rejected_rating "
+    "chosen_model rejected_model margin",
+    "messages": "id",
+    "preference": "id",
+    "pubmedqa": "",
+    "sharegpt": "id source category model lang language",
+    "squad": "is_impossible plausible_answers",
+}
+
+
+@pytest.mark.parametrize(("name", "column"), [(name, word) for name, words in SILENT.items() for word in words.split()])
+def test_what_published_sets_say_beside_the_text_is_passed_over(name: str, column: str) -> None:
+    row = SAMPLES[name][0]
+    assert one(name, {**row, column: "7"}) == one(name, row)
+
+
+@pytest.mark.parametrize(("name", "key"), [("contexts", "id"), ("pubmedqa", "pubid"), ("squad", "id")])
+def test_the_id_of_a_row_goes_with_it(name: str, key: str) -> None:
+    assert one(name, {**SAMPLES[name][0], key: "q7"})["id"] == "q7"

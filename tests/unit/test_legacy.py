@@ -76,6 +76,15 @@ def test_classification_is_recognised(tmp_path: Path) -> None:
     assert "no-stop-sequence" not in found
 
 
+@pytest.mark.parametrize(("rows", "held_back"), [(120, "24"), (6_000, "1,000")])
+def test_classification_is_advised_to_hold_a_fifth_back_and_at_most_a_thousand(rows: int, held_back: str) -> None:
+    profile = Profile()
+    for number in range(rows):
+        profile.add(f"Row {number} ->", " yes" if number % 2 else " no")
+    (advice,) = [problem for problem in profile.problems() if problem.code == "classification"]
+    assert advice.hint == f"hold some rows back for validation, for example {held_back}"
+
+
 def test_open_ended_text_needs_no_separator(tmp_path: Path) -> None:
     """All prompts are empty on purpose."""
     pairs = [{"prompt": "", "completion": f" {name} went home."} for name in NAMES]

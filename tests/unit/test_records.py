@@ -203,3 +203,13 @@ def test_a_file_of_any_kind_survives_building_and_reading(
         assert list(dataset.train) == expected
         assert dataset.train.path is not None
         assert list(rt.Dataset.from_files(dataset.train.path, format=format).train) == expected
+
+
+def test_the_text_of_a_message_is_its_text_parts_joined() -> None:
+    """A picture says nothing in words, and an answer that only calls a tool says nothing at all."""
+    parts = [{"type": "text", "text": "What"}, {"type": "image_url", "image_url": {"url": "https://a.example/b.png"}}]
+    asked: dict[str, Any] = {"role": "user", "content": [*parts, {"type": "text", "text": "is this?"}]}
+    assert rt.Message(**asked).text == "What\nis this?"
+    call = {"id": "call_1", "function": {"name": "look", "arguments": "{}"}}
+    called: dict[str, Any] = {"role": "assistant", "tool_calls": [call]}
+    assert rt.Message(**called).text == ""

@@ -140,3 +140,9 @@ def test_what_passes_is_what_openai_allows(epochs: int, batch: int) -> None:
     else:
         assert allowed
         assert method.hyperparameters() == {"n_epochs": epochs, "batch_size": batch}
+
+
+def test_the_first_value_without_a_name_is_shown_with_the_name_that_it_may_mean() -> None:
+    told = r"Supervised\(3\): each setting goes by its name: Supervised\(n_epochs=3\)"
+    with pytest.raises(rt.SpecError, match=told):
+        rt.Supervised(3, 4)  # type: ignore[call-arg]
