@@ -90,12 +90,14 @@ def write_fixed(
         return Fixed(path=None)
     target = _free_name(path)
     try:
+        # The file may hold what only its owner is to read.
         with draft_of(target, private=True) as draft, draft_of(target, private=True) as again:
             _write(draft, path, format, (), mask)
             form = check(draft, target)
             # Masked answers may all be the same; who asks for them wants them even so.
             if mask is None and _errors(form) > _errors(counts):
                 return Fixed(path=None, left_out=("form",))
+            # Last the two that drop pairs: a repair may have emptied one, or made two of them equal.
             steps = (*repairs, _EMPTY, _DOUBLED) if format == "completion" else ()
 
             def is_good(chosen: Sequence[str]) -> bool:

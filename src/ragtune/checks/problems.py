@@ -69,6 +69,7 @@ class ProblemList:
         key = (problem.severity, problem.code)
         self.counts[key] = self.counts.get(key, 0) + 1
         kept = self._kept[problem.severity]
+        # Each severity has the whole limit until the end, so that errors that come late still push warnings out.
         if len(kept) < self._limit:
             if self._mask is not None:
                 problem = replace(problem, message=self._mask(problem.message), hint=self._mask(problem.hint))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ragtune.records import JsonObject, RecordFormat
 
 _NO_QUESTION = 0
+# Records whose hashes are compared at a time, so that memory stays flat.
 _AT_ONCE = 65_536
 _CONTRADICTIONS: dict[RecordFormat, tuple[str, str]] = {
     "chat": ("messages", "the question of line {line} has another answer here"),

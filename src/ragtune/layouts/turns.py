@@ -139,6 +139,7 @@ def _read_calls(source: str, place: str) -> Iterator[dict[str, str]]:
 
 
 def _results(text: str, open_calls: deque[str], place: str) -> Iterator[JsonObject]:
+    # In order, since such data name no ids.
     for result in _TAGGED_RESULT.findall(text) or [text]:
         if not open_calls:
             raise MisfitError(place, "a tool result with no tool call before it that waits for one")

@@ -86,6 +86,7 @@ class ChatTemplate:
         """
         asked = [{"role": "user", "content": "Probe."}]
         finished = [*asked, {"role": "assistant", "content": "Found."}]
+        # Without any first: templates are told only what they need.
         for settings in ({}, _NO_THOUGHT):
             try:
                 prompt = self._render(asked, None, open_turn=True, settings=settings)

@@ -122,6 +122,7 @@ class Encoder:
         self.max_length = max_length
         self._template = ChatTemplate(tokenizer)
         special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+        # A pattern takes the first way that fits, and one special token may begin another.
         longest_first = sorted(special | set(tokenizer.all_special_tokens), key=lambda text: (-len(text), text))
         # Without special tokens the pattern must match nothing, not everything.
         self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")

@@ -350,6 +350,7 @@ def measure(device: Device, *, tokens: int = 256, width: int = 576, wide: int = 
 
     clock = time.thread_time if device == "cpu" else time.perf_counter
     torch.set_num_threads(1)
+    # Two operations per weight and token forward, and two backward.
     work = 4 * tokens * width * wide / 1e9
     layers = {}
     for name in _MEASURED:
@@ -368,6 +369,7 @@ def measure(device: Device, *, tokens: int = 256, width: int = 576, wide: int = 
             began = clock()
             layer(inputs).backward(gradient)
             if device == "mps":
+                # What a GPU is asked to do is only queued until then.
                 torch.mps.synchronize()
             best[name] = min(best[name], clock() - began)
     return {name: round(work / max(seconds, 1e-9), 1) for name, seconds in best.items()}

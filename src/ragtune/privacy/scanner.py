@@ -65,6 +65,7 @@ class Scanner:
         if not found:
             return ()
         wanted = set(self.kinds)
+        # Filtered last: a kind that nobody asked for may be what a finding really is, such as the digits inside a key.
         findings = tuple(finding for finding in without_overlaps(found) if finding.kind in wanted)
         if not self.allow:
             return findings

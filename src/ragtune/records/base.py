@@ -107,6 +107,7 @@ def schema_errors(error: ValidationError) -> list[SchemaError]:
         is_echo = (kind == "too_short" and value) or (
             kind == "string_type" and isinstance(value, list) and path[-1:] == ("content",)
         )
+        # Of several errors at one place the first says most: a union goes on to tell of each of its branches.
         if not is_echo and path not in found:
             found[path] = SchemaError(path, *_in_plain_words(kind, path, value, item["msg"]))
     return list(found.values())

@@ -85,6 +85,7 @@ class TrainSpec(BaseModel):
         ```
     """
 
+    # A key that is misspelt must not be passed over in silence.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     version: Literal[1] = 1

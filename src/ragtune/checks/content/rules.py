@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _MISSING = frozenset("nan NaN NAN <NA> NaT None NULL null undefined #N/A #REF! #VALUE! #NAME? #DIV/0!".split()) | {
     "[object Object]"
 }
+# Longer than any of these, with some blanks: only short texts are looked up, which are few.
 _LONGEST_MISSING = 20
 Message = JsonObject
 

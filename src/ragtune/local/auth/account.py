@@ -99,6 +99,7 @@ def open_account(folder: Path, *, key: str | None, exposed: bool = False) -> Acc
         digest = _hash(key, salt)
         if exposed:
             kept |= {"salt": salt, "key_sha256": digest}
+    # On the disk before anybody is told the id: a power cut must not make another account of the folder.
     if kept != before:
         write_whole(path, json.dumps(kept), private=True, flush=True)
     return Account(

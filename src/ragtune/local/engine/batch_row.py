@@ -149,6 +149,7 @@ class BatchRow:
         if self._reader is not None:
             self._unsent.text += self._reader.close()
         if self._text.stopped:
+            # What was held back until now may have held a stop text.
             reason = "stop"
         self._send("tool_calls" if self._called and reason == "stop" else reason)
 

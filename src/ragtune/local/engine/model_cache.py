@@ -206,6 +206,7 @@ class ModelCache:
             else:
                 self._bases[folder].load(key[1])
             self._sizes[key] = size
+        # The base last, so that an adapter leaves before it.
         for key in reversed(wanted):
             self._sizes.move_to_end(key)
         return self._bases[folder]

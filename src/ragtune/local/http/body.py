@@ -40,6 +40,7 @@ async def parse(request: Request, kind: type[_Body], *, slots: Slots) -> _Body:
     async with AsyncExitStack() as held:
         async for chunk in request.stream():
             body += chunk
+            # Taken when a body turns out to be large: nobody need tell a length beforehand.
             if len(body) > _SMALL_BYTES and not large:
                 large = True
                 await held.enter_async_context(slots.soon())
@@ -129,6 +130,7 @@ def limit_of(parameters: Mapping[str, str], *, default: int, most: int) -> int:
     text = parameters.get("limit")
     if text is None:
         return default
+    # `isdigit` alone lets superscripts and the digits of other scripts through.
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
         message = f"Invalid 'limit': {text[:40]!r} is not a whole number from 1 to {most}."
         raise invalid(message, param="limit", code="invalid_value")

@@ -83,6 +83,7 @@ async def _receive(request: Request, boundary: bytes, form: Form, blobs: BlobSto
         async for chunk in request.stream():
             batch += chunk
             if len(batch) >= _BATCH_BYTES:
+                # The parser hashes and writes what it reads, which would hold up all other connections in the loop.
                 await run_in_threadpool(parser.write, bytes(batch))
                 batch.clear()
         await run_in_threadpool(parser.write, bytes(batch))

@@ -50,13 +50,13 @@ class ServerThread:
         self.origin = f"http://[{name}]:{self.port}" if ":" in name else f"http://{name}:{self.port}"
         config = uvicorn.Config(
             app,
-            log_config=None,
+            log_config=None,  # uvicorn's would replace the program's own
             access_log=False,
             loop="asyncio",
             http=GuardedProtocol,
             timeout_keep_alive=KEEP_ALIVE_S,
             ws="none",
-            lifespan="off",
+            lifespan="off",  # an error in one comes out as a bare SystemExit
             server_header=False,
         )
         self._server = _Server(config)

@@ -65,6 +65,8 @@ class Queue:
             hurry=threading.Event(),
         )
         self._changed = threading.Condition()
+        # Jobs with a thread at work. Their state alone does not tell: one that was paused and resumed stands in the
+        # queue again while its worker still writes a checkpoint.
         self._busy: set[str] = set()
         loops: list[tuple[str, JobStatus, Callable[[JobRow], None]]] = [
             # Files are looked at while others train: a broken one is told at once and not after hours in the queue.

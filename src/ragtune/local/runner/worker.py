@@ -145,6 +145,7 @@ class Worker:
     ) -> None:
         self.kill()
         self._process.wait()
+        # Only now the pipe: closed before, it would ask for one more checkpoint.
         self.ask_to_stop()
 
 

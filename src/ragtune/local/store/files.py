@@ -111,6 +111,7 @@ class Files:
 
     def expire(self) -> None:
         """Delete files whose time is over."""
+        # When somebody looks, and not by a clock: a server that was off catches up by itself.
         due = self._database.rows(
             "SELECT id FROM file WHERE deleted_at IS NULL AND expires_at <= ?", (int(time.time()),)
         )
