@@ -311,6 +311,22 @@ def test_memory_that_runs_out_is_called_so_with_what_to_lower(make_spec: MakeSpe
     assert "batch_size" in error["message"]
 
 
+def test_a_torch_that_cannot_be_loaded_is_not_taken_for_a_full_disk(make_spec: MakeSpec, tmp_path: Path) -> None:
+    """Its libraries are missing, which Python tells in an `OSError`."""
+    (tmp_path / "broken").mkdir()
+    said = "libcudart.so.12: cannot open shared object file"
+    (tmp_path / "broken" / "torch.py").write_text(f"raise OSError({said!r})")
+    spec = make_spec()
+    spec.save(tmp_path / "spec.json")
+    path = os.pathsep.join([str(tmp_path / "broken"), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "ragtune.train", str(tmp_path / "spec.json")]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, check=False)
+    assert done.returncode == EXIT_FAILED, done.stderr
+    error = read(spec)[-1]["error"]
+    assert error["code"] == "library_not_loadable"
+    assert said in error["message"]
+
+
 @pytest.mark.parametrize("said_from", [True, False])
 def test_a_disk_that_fails_is_found_behind_the_error_of_a_library(make_spec: MakeSpec, said_from: bool) -> None:
     """Libraries raise errors of their own in its place, some with `from` and some without a word."""

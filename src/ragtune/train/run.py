@@ -109,7 +109,11 @@ def _as_event(outcome: Outcome | _Failure) -> events.Event:
 def _guarded(spec: TrainSpec, stop: StopRequest, cpu_before: float) -> Outcome | _Failure:
     try:
         from ragtune.train.fit import fit
-
+    except OSError as error:
+        # So speaks a torch whose own libraries do not fit this machine; it must not be taken for the disk.
+        message = f"PyTorch is installed and cannot be loaded: {error}; install one that fits this machine"
+        return _Failure(code="library_not_loadable", message=message)
+    try:
         placement, warning = where_to_train(spec)
         if is_main():
             # Noted before the first step: whoever takes the run up again keeps to this number format.
