@@ -147,6 +147,7 @@ def _model(model: str, facts: Mapping[str, object], file: str) -> ModelInfo:
     place = f"{file}, models.{model!r}"
     if unknown := facts.keys() - _KEYS:
         raise SpecError(f"{place}: unknown key {min(unknown)!r}; known are {', '.join(sorted(_KEYS))}")
+    # Prices and dates grow old in silence: without a day nobody could tell.
     if missing := {"source", "as_of"} - facts.keys():
         raise SpecError(f"{place}: {min(missing)!r} is missing; every fact needs its source and its day")
     for key, value in facts.items():

@@ -94,6 +94,7 @@ class Dialect:
 
     def status(self, word: str) -> str:
         """OpenAI's word for a status of this server; a word that nobody knows stays as it is."""
+        # The server's own words first: they may mean something else by a word that all others use alike.
         own = {_letters(known): meant for known, meant in self.statuses.items()}
         return own.get(_letters(word)) or _WORDS.get(_letters(word)) or word
 

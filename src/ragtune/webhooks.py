@@ -195,6 +195,7 @@ class Webhooks:
             row = connection.execute("SELECT at, done FROM delivery WHERE id = ?", (delivery,)).fetchone()
             if row is not None and row["done"]:
                 return False
+            # Another process is at it, or died with it; after a while it counts as dead.
             if row is not None and now - row["at"] < HELD_S:
                 message = f"{delivery} is being handled right now; answer with 503, so that it is delivered again"
                 raise RagtuneError(message)

@@ -36,6 +36,7 @@ def masked(value: object, mask: Callable[[str], str]) -> object:
     """The same value with every text in it masked, however deep; keys stay."""
     if isinstance(value, str):
         return mask(value)
+    # Keys stay, since programs ask for them; `keys_in_json` tells of those that somebody made of data.
     if isinstance(value, Mapping):
         return {key: masked(item, mask) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -66,6 +66,7 @@ _GATES: dict[str, Callable[[bytes], JsonObject]] = {
 
 def gate(format: RecordFormat | None) -> Callable[[bytes], JsonObject] | None:
     """A function that parses a plain line of this format or raises ValidationError; None where there is none."""
+    # Reinforcement has none: its records have keys of their own.
     return _GATES.get(format or "")
 
 

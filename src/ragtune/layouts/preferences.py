@@ -98,6 +98,7 @@ def _answer(value: object, path: str, prompt: Messages) -> Messages:
     messages = any_messages(value, path) if is_list(value) else any_messages([mapping_at(value, path)], path)
     if messages[: len(prompt)] == prompt:
         messages = messages[len(prompt) :]
+    # Some sets repeat the conversation without its system prompt.
     elif prompt and prompt[0].get("role") == "system" and messages[: len(prompt) - 1] == prompt[1:]:
         messages = messages[len(prompt) - 1 :]
     if len(messages) != 1:

@@ -64,6 +64,7 @@ def turns_to_messages(turns: object, path: str, *, system: str | None = None) ->
     for index, item in enumerate(list_at(turns, path)):
         place = f"{path}[{index}]"
         role, text, weight = _read_turn(item, place)
+        # Many sets keep the system prompt beside the turns and among them.
         if role == "system" and messages:
             if messages == [{"role": "system", "content": text}]:
                 continue

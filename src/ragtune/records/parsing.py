@@ -44,6 +44,7 @@ def detect_format(data: JsonMapping) -> RecordFormat | None:
         messages = data["messages"]
         last = messages[-1] if isinstance(messages, list | tuple) and messages else None
         ends_with_assistant = isinstance(last, Mapping) and last.get("role") == "assistant"
+        # A reinforcement record ends where the model itself is to answer.
         if data.keys() <= _CHAT_KEYS or ends_with_assistant:
             return "chat"
         return "reinforcement"

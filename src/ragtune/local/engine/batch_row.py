@@ -95,6 +95,7 @@ class BatchRow:
         if start.echo is not None:
             self._unsent.text, self._unsent.tokens = start.echo[0], list(start.echo[1])
             self._send(None)
+        # Nobody wants a token: the prompt alone is to be scored.
         if start.room == 0:
             self._send("length")
 

@@ -137,6 +137,7 @@ class Generation:
             piece = self._pieces.get()
             if isinstance(piece, BaseException):
                 raise piece
+            # The pieces of all answers come mixed, and each answer ends once.
             open_answers -= piece.finish_reason is not None
             yield piece
 

@@ -105,6 +105,7 @@ class GenerateRequest:
     top_logprobs: int = 0
 
     def __post_init__(self) -> None:
+        # A mistake of our own: what clients send is judged before it gets here.
         if (self.messages is None) == (self.prompt is None):
             message = "a request needs either messages or a prompt"
             raise ValueError(message)

@@ -112,6 +112,7 @@ class Scheduler:
         """Bases and adapters of all rows that are being answered or about to be."""
         rows = chain(*joining.values(), *(decoder.rows for decoder in self._decoders.values()))
         asked = [row.request for row in rows]
+        # An adapter cannot answer without its base, so both have to stay.
         bases = {(request.base_path, None) for request in asked}
         return bases | {(request.base_path, request.adapter_path) for request in asked}
 

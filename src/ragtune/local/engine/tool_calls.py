@@ -158,6 +158,7 @@ class CallReader:
             except ValueError:
                 return
             call = self._form.call(value)
+            # JSON that is no call comes out as text when the answer ends.
             if call is None:
                 return
             self._held, self._called = rest[length:], True
@@ -184,6 +185,7 @@ def find_call_format(tokenizer: Tokenizer) -> CallFormat | None:
     fields = tuple((key, _place(held)) for key, held in value.items())
     if {NAME, ARGUMENTS} - {held for _, held in fields if isinstance(held, _Place)}:
         return None
+    # Some templates take one call only, so this is tried as well.
     two = _answer(tokenizer, asked, prompt, calls=2)
     between = None
     if two is not None and (second := _find_object(two[stop:])) is not None:

@@ -57,6 +57,7 @@ def not_found(message: str, *, param: str = "id", code: str = "not_found") -> Ap
 
 def conflict(message: str, *, param: str, code: str, again: bool) -> ApiError:
     """What stands against a request at this moment; `again` tells clients whether to come back by themselves."""
+    # OpenAI's clients go by this header; without it they try every 409 again.
     return ApiError(409, message, param=param, code=code, headers={"x-should-retry": str(again).lower()})
 
 

@@ -30,6 +30,7 @@ class Files:
         """Keep written bytes as a new file."""
         file_id, now = new_id("file-"), int(time.time())
         expires_at = None if expires_after_s is None else now + expires_after_s
+        # Before the transaction, for which all others wait: gigabytes take a while to reach the disk.
         content.flush()
         # Inside the transaction, so that a delete of an equal file cannot take the blob away in between.
         with self._database.transaction() as connection:

@@ -134,6 +134,7 @@ class Jobs:
             if row is not None and note is not None:
                 self.note(job_id, note)
             if row is not None and to in TERMINAL:
+                # In the transaction that ends the job: an end and the word of it are written both or not at all.
                 self._outbox.add(job_id, to)
         return None if row is None else _job(row)
 

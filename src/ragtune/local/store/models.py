@@ -93,6 +93,7 @@ class Models:
         """
         with self._database.transaction() as connection:
             self.add(model, base=base, adapter=adapter, job=job)
+            # They are known: the worker tells the metrics of a step before its checkpoint.
             found = connection.execute("SELECT data FROM event WHERE job = ? AND step = ?", (job, step)).fetchone()
             made = connection.execute(
                 "INSERT OR IGNORE INTO checkpoint (id, job, step, model, metrics, created_at)"

@@ -79,6 +79,7 @@ class Uploads:
         )
         names = PartRow.__dataclass_fields__
         with self._database.transaction() as connection:
+            # Asked inside the transaction: of a part and the end of its upload one comes first.
             if not self._is_pending(connection, upload_id):
                 return None
             content.commit()
@@ -94,6 +95,7 @@ class Uploads:
         with self._database.transaction() as connection:
             if not self._is_pending(connection, upload.id):
                 return None
+            # Joins this transaction: the file, the end of the upload and the going of its parts are one step.
             file = self._files.add(
                 content,
                 filename=upload.filename,
@@ -115,6 +117,7 @@ class Uploads:
     def expire(self) -> None:
         """Give up the uploads whose time is over."""
         due = "SELECT id FROM upload WHERE status = 'pending' AND expires_at <= ?"
+        # Nearly always there is none; a transaction would wait for whoever writes.
         if not self._database.rows(due, (int(time.time()),)):
             return
         with self._database.transaction() as connection:
