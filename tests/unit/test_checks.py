@@ -168,6 +168,18 @@ def test_each_rule_of_preference_files_finds_its_case(tmp_path: Path, record: An
     assert [(p.line, p.code) for p in report.problems if p.severity == "error"] == [(11, code)], str(report)
 
 
+def test_the_quick_look_at_a_line_overlooks_no_invisible_character() -> None:
+    """It looks for the last bytes alone, so each character is tried by itself, raw and escaped."""
+    from ragtune.checks.content.invisible import invisible_faults, may_hide_characters
+
+    signs = [chr(code) for code in range(0xE0080) if not 0xD800 <= code < 0xE000]
+    hidden = [sign for sign in signs if any(invisible_faults({"text": sign}))]
+    assert len(hidden) > 150
+    for sign in hidden:
+        assert may_hide_characters(json.dumps(sign, ensure_ascii=False).encode()), hex(ord(sign))
+        assert may_hide_characters(json.dumps(sign).encode()), hex(ord(sign))
+
+
 def test_every_invisible_character_of_a_text_is_told_raw_or_escaped(tmp_path: Path) -> None:
     """Each sign once, with where it first stands and how often."""
     record = chat(user("a\u200bb \u200b \ufeff"), assistant("caf\u00e9 \u2066ok"))
