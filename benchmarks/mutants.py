@@ -11,6 +11,7 @@ it was stopped. The copy stays as it was made; a new folder is a new copy and a 
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import os
 import random
@@ -25,6 +26,7 @@ from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import unified_diff
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -257,11 +259,24 @@ class Reach:
         """
         lines = self._lines[name]
         found = {test for line in range(first, last + 1) for test in lines.get(line, ())}
-        found = found or {test for tests in lines.values() for test in tests}
+        # Whoever imports a file first seems to reach its constants; whoever uses them does not.
+        if not found or not _is_in_function(self._place.house / name, first):
+            found = {test for tests in lines.values() for test in tests}
         if not found:
             beside = [lines for other, lines in self._lines.items() if Path(other).parent == Path(name).parent]
             found = {test for lines in beside for tests in lines.values() for test in tests}
         return sorted(found, key=lambda test: (self._reached[test], test))
+
+
+@cache
+def _functions(path: Path) -> list[range]:
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [range(node.body[0].lineno, (node.end_lineno or node.lineno) + 1) for node in functions]
+
+
+def _is_in_function(path: Path, line: int) -> bool:
+    return any(line in lines for lines in _functions(path))
 
 
 def changes(house: Path, rooms: Sequence[str]) -> dict[tuple[str, int], list[MutationSpec]]:
