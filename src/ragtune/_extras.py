@@ -38,6 +38,7 @@ EXTRAS: Mapping[str, Extra] = {
     ),
     "dedup": Extra(purpose="finds near-duplicates", modules=("rensa",)),
     "ray": Extra(purpose="makes records on a cluster", modules=("ray",)),
+    "evaluation": Extra(purpose="scores answers by ROUGE, BLEU and chrF", modules=("rouge_score", "sacrebleu")),
     "docs": Extra(purpose="builds the documentation", modules=("material", "mkdocstrings")),
     "mutation": Extra(purpose="changes ragtune a little to see whether its tests notice", modules=("cosmic_ray",)),
     "dev": Extra(
