@@ -24,7 +24,8 @@ class JobLog:
         facts: dict[str, object] = {"event": event.type, "job": job_id}
         if event.type == "metrics":
             data = event.data or {}
-            step, total = int(event.step or 0), int(data.get("total_steps") or 0)
+            planned = data.get("total_steps")
+            step, total = int(event.step or 0), planned if isinstance(planned, int) else 0
             tenth = 10 * step // total if total else 0
             if tenth == self._tenths.get(job_id, 0) and step != total:
                 return
