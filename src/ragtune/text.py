@@ -107,6 +107,9 @@ def normalise(text: str) -> str:
         #> what is a quillhaven | is -7 < 5.0 | c + +
         ```
     """
+    given: object = text
+    if not isinstance(given, str):
+        raise TypeError(f"normalise takes text, got {type(given).__name__} {given!r:.60}")
     return " ".join(_words(_silent(" ", fold(text))))
 
 

@@ -274,8 +274,10 @@ def record_counter(name: Encoding, counter: TokenCounter | None = None) -> Recor
     """Counts records in an encoding, with a plugged counter once it is verified, else with tiktoken.
 
     Raises:
-        SpecError: the counter counts otherwise than tiktoken.
+        SpecError: the counter counts otherwise than tiktoken, or nothing.
     """
+    if counter is not None and not isinstance(counter, TokenCounter):
+        raise SpecError(f"counter={counter!r:.60} must have count_batch(texts), which gives the tokens of each text")
     return RecordCounter(counter_for(name) if counter is None else verified(counter, name))
 
 

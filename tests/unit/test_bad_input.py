@@ -280,3 +280,44 @@ def test_a_bad_line_in_a_split_is_named_when_it_is_read(tmp_path: Path) -> None:
     dataset = rt.Dataset.from_files(tmp_path / "t.jsonl")
     with pytest.raises(rt.RecordError, match=r"t\.jsonl line 2: completion"):
         list(dataset.train)
+
+
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
+def test_a_value_that_nests_too_deeply_is_told_in_words(tmp_path: Path, name: str) -> None:
+    """No error from inside a parser."""
+    path = tmp_path / name
+    path.write_text('[{"question": ' * (name == "rows.json") + "[" * 100_000)
+    with pytest.raises(DatasetError, match=rf"{name}.*nests more deeply than can be read"):
+        getattr(rt.DatasetBuilder, f"from_{path.suffix[1:]}")(path).chat(user="{question}", assistant="x").preview()
+
+
+def test_a_source_that_is_gone_is_named_and_not_the_target(tmp_path: Path) -> None:
+    """Deleted after the builder was made, or while it builds; the old dataset in the folder stays."""
+    path = tmp_path / "rows.csv"
+    path.write_text("question,answer\nWhy?,So.\n")
+    made = rt.DatasetBuilder.from_csv(path).chat(user="{question}", assistant="{answer}")
+    made.build(tmp_path / "out")
+
+    def keep(row: object) -> bool:
+        path.unlink()
+        return True
+
+    going = made.filter(keep, reason="gone")
+    for builder in (going, made):
+        with pytest.raises(DatasetError, match=rf"the source {path} cannot be read: No such file"):
+            builder.build(tmp_path / "out", overwrite=True)
+    assert len(rt.Dataset.load(tmp_path / "out").train) == 1
+
+
+@pytest.mark.parametrize("name", ["overwrite", "near_duplicates"])
+def test_a_text_is_no_yes_and_no_no(tmp_path: Path, name: str) -> None:
+    """`overwrite="no"` once overwrote."""
+    builder().build(tmp_path / "out")
+    wish: dict[str, Any] = {name: "no"}
+    with pytest.raises(DatasetError, match=f"{name}='no' must be True or False"):
+        builder().build(tmp_path / "out", **wish)
+
+
+def test_rows_given_to_the_class_itself_are_told_the_constructor() -> None:
+    with pytest.raises(DatasetError, match=r"DatasetBuilder.from_rows\(...\) for rows from memory"):
+        rt.DatasetBuilder(ROWS)  # type: ignore[arg-type]

@@ -34,7 +34,7 @@ def has_answer(row: Mapping[str, Any]) -> bool:
 def build_batch(*, split: bool = True) -> BuildBatch:
     return BuildBatch(
         template=chat_template(system="Be brief.", user="{q}", assistant="{a} {d}"),
-        filters={3: Filter(keep=has_answer, reason="no answer")},
+        steps={3: Filter(keep=has_answer, reason="no answer")},
         hidden=(),
         scanner=None,
         plan=SplitPlan(validation=0.1 if split else 0.0, group_by=(("d",),) if split else ()),

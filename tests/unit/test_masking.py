@@ -95,7 +95,7 @@ def test_constants_and_joins_of_a_template_are_masked_in_records_manifest_and_co
     built = chat.build(tmp_path / "out", count="o200k_base")
     assert_masked(built)
     assert built.system == "Ask [EMAIL]."
-    assert dict(built.manifest["private"]["masked"]) == {"email": 13}
+    assert dict(built.manifest["private"]["masked"]) == {"email": 12}
     first = next(iter(built.train))
     assert [message.text for message in first.messages][1:] == ["Question 0? ([EMAIL])", "Write to [EMAIL]."]
     assert built.token_counts("o200k_base") == rt.Dataset.from_files(built.train.path).token_counts("o200k_base")  # type: ignore[arg-type]
@@ -107,7 +107,8 @@ def test_a_key_stays_and_is_told(tmp_path: Path) -> None:
     record = {"messages": [{"role": "user", "content": "Who?"}], "of": {MAIL: "yes", "b": MAIL}}
     rows = rt.DatasetBuilder.from_rows([{"n": n} for n in range(3)]).mask_private()
     built = rows.records(lambda row: record).build(tmp_path / "out")
-    private = built.manifest["private"]
+    private = dict(built.manifest["private"])
+    assert private.pop("where") == {"record": {"email": 3}}
     assert private == {"masked": {"email": 3}, "left": {"email": 1}, "places": ["train.jsonl line 1, a key: email"]}
 
 
@@ -118,7 +119,9 @@ def test_kinds_and_allowed_values_are_the_users_choice(tmp_path: Path) -> None:
     builder = rt.DatasetBuilder.from_rows(rows).mask_private(allow=["HELP@acme-fiktiv.com"])
     built = builder.chat(user="{q}", assistant="{a}").build(tmp_path / "a")
     assert next(iter(built.train)).messages[1].text == "Write to help@acme-fiktiv.com, [EMAIL] or call [PHONE]."
-    assert dict(built.manifest["private"]) == {"masked": {"email": 3, "phone": 3}, "left": {}, "places": []}
+    assert built.manifest["private"]["masked"] == {"email": 3, "phone": 3}
+    assert built.manifest["private"]["where"] == {"a": {"email": 3, "phone": 3}}
+    assert "covered in a: 3 email, 3 phone" in str(built.report)
     assert built.manifest["steps"][0]["mask_private"]["allow"] == ["HELP@acme-fiktiv.com"]
     assert "covered: 3 email, 3 phone" in str(built.report)
     only = rt.DatasetBuilder.from_rows(rows).mask_private(kinds=["email"], allow=["@nordwind-fiktiv.de"])
@@ -126,6 +129,12 @@ def test_kinds_and_allowed_values_are_the_users_choice(tmp_path: Path) -> None:
     assert text == f"Write to [EMAIL], {MAIL} or call +44 20 7946 0123."
     with pytest.raises(DatasetError, match="kind 'mail' is not one of"):
         rt.DatasetBuilder.from_rows(rows).mask_private(kinds=["mail"])  # type: ignore[list-item]
+    with pytest.raises(DatasetError, match="kinds is empty, so nothing would be found; name some of private_key"):
+        rt.DatasetBuilder.from_rows(rows).mask_private(kinds=[])
+    with pytest.raises(DatasetError, match=r"write kinds=\['email'\]"):
+        rt.DatasetBuilder.from_rows(rows).mask_private(kinds="email")  # type: ignore[arg-type]
+    with pytest.raises(DatasetError, match=r"masks already; name all kinds .* in one mask_private\(\)"):
+        builder.mask_private(kinds=["phone"])
     with pytest.raises(DatasetError, match=r"must be several values; write allow=\['@acme\.com'\]"):
         rt.DatasetBuilder.from_rows(rows).mask_private(allow="@acme.com")
 
@@ -180,3 +189,28 @@ def test_what_a_text_holds_is_found_in_a_piece_of_many_texts_too() -> None:
             chance.choices(["user", "Be brief.", "It is 3.", "see page 41", "+", "@", ""], k=3) for _ in "ab"
         )
         assert scanner.scan(_BETWEEN.join([*before, text, *after])), text
+
+
+def test_reasons_and_what_ties_no_rows_are_masked_in_manifest_and_report(tmp_path: Path) -> None:
+    """Whoever filters by an address writes it into the reason; a function brings one into every answer."""
+    rows = [{"q": f"Question {n}?", "who": MAIL if n % 9 == 0 else "b"} for n in range(200)]
+    builder = (
+        rt.DatasetBuilder.from_rows(rows)
+        .mask_private()
+        .filter(lambda row: row["who"] != MAIL, reason=f"written by {MAIL}")
+        .records(lambda row: {"prompt": row["q"], "completion": f" Please ask the mill at {MAIL} for it."})
+    )
+    dataset = builder.build(tmp_path / "out", validation=0.1)
+    assert dict(dataset.report.dropped) == {"written by [EMAIL]": 23}
+    assert dataset.manifest["steps"][0]["dropped"] == {"written by [EMAIL]": 23}
+    assert dataset.manifest["split"]["left_out"][0]["text"].endswith("[EMAIL] for it.")
+    for path in (tmp_path / "out").iterdir():
+        assert MAIL not in path.read_text(), path
+    assert MAIL not in str(dataset.report) + dataset.report.to_html() + json.dumps(dataset.report.to_dict())
+
+
+def test_two_keys_of_a_tools_arguments_that_are_covered_alike_stay_two() -> None:
+    """Of two equal keys every reader would lose one, with its value."""
+    covered = Masker(Scanner())('{"anna@nordwind-fiktiv.de": 1, "bert@nordwind-fiktiv.de": {"c": 1e3}, "[EMAIL] 2": 3}')
+    assert list(json.loads(covered).values()) == [1, {"c": 1000.0}, 3]
+    assert "nordwind" not in covered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 import ragtune as rt
 from ragtune.dataset import near_duplicates, normalise
+from ragtune.errors import DatasetError
 
 pytest.importorskip("rensa", reason="needs the extra dedup")
 
@@ -103,3 +105,9 @@ def test_the_manifest_says_what_the_splits_share_by_field(tmp_path: Path) -> Non
     speakers = {"a": "assistant", "q": "user"}
     by_speaker = [{**item, "field": speakers[item["field"]]} for item in overlap["fields"]]
     assert dataset.overlap().to_dict()["fields"] == by_speaker
+
+
+@pytest.mark.parametrize("threshold", [0, 2, -0.5, float("nan"), True, "0.8"])
+def test_a_threshold_that_is_no_share_is_refused(threshold: Any) -> None:
+    with pytest.raises(DatasetError, match=r"must be a share in \(0, 1\]"):
+        near_duplicates(["a b c d"], threshold=threshold)

@@ -291,6 +291,9 @@ def referenced(value: Any) -> rt.DatasetBuilder:
         (2**100, str(2**100)),
         ({"n": [-(2**70)]}, f'{{"n":[{-(2**70)}]}}'),
         (2**64 - 1, str(2**64 - 1)),
+        (decimal.Decimal("1.10"), "1.1"),
+        (decimal.Decimal("12.00"), "12"),
+        ([decimal.Decimal(10) ** 30], f"[{10**30}]"),
         (np.int64(3), "3"),
         (np.float32(1.5), "1.5"),
         (np.bool_(True), "true"),
@@ -312,7 +315,17 @@ def test_a_reference_value_is_written_as_it_is(tmp_path: Path, value: Any, wante
 
 @pytest.mark.parametrize(
     "value",
-    [float("nan"), {"a": [float("inf")]}, decimal.Decimal("1.1"), b"x", {1, 2}, pd.NaT, pd.Timedelta(1), {1: 2}],
+    [
+        float("nan"),
+        {"a": [float("inf")]},
+        decimal.Decimal("1.00000000000000000001"),
+        decimal.Decimal("NaN"),
+        b"x",
+        {1, 2},
+        pd.NaT,
+        pd.Timedelta(1),
+        {1: 2},
+    ],
 )
 def test_a_value_that_json_has_not_is_named(tmp_path: Path, value: Any) -> None:
     """With its row and field, and before a file is there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -167,3 +168,52 @@ def test_a_chain_of_rows_is_one_group_in_linear_time(tmp_path: Path) -> None:
     dataset = builder.build(tmp_path / "out", validation=0.05)
     assert time.process_time() - start < 3
     assert dataset.manifest["split"]["largest_group"] == 80_000
+
+
+def test_values_of_a_group_are_equal_when_python_says_so(tmp_path: Path) -> None:
+    """1 and 1.0, objects in any order of their keys; a value that nests too deeply is told with its row."""
+    same: list[list[object]] = [
+        [1, 1.0, np.int64(1), Decimal(1)],
+        [{"a": 1, "b": 2}, {"b": 2.0, "a": 1}],
+        [[1, {"x": None}], (1.0, {"x": None})],
+    ]
+    for place, values in enumerate(same):
+        rows = [{"q": f"{n}?", "a": f"{n}!", "d": values[n % len(values)] if n < 40 else f"d{n}"} for n in range(400)]
+        builder = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}")
+        dataset = builder.build(tmp_path / str(place), validation=0.2, group_by="d")
+        assert dataset.manifest["split"]["largest_group"] == 40
+    deep: list[object] = []
+    for _ in range(5_000):
+        deep = [deep]
+    rows = [{"q": f"{n}?", "a": "x", "d": deep if n == 3 else n} for n in range(20)]
+    builder = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}")
+    with pytest.raises(DatasetError, match="row 3, column 'd': the value nests too deeply to be compared"):
+        builder.build(tmp_path / "deep", validation=0.2, group_by="d")
+    with pytest.raises(DatasetError, match="group_by names column 'x', which is not there"):
+        builder.build(tmp_path / "deep", validation=0.2, group_by="x")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "share"),
+    [([4] * 100, 0.1), ([3] * 70, 0.1), ([7] * 50, 0.2), ([15] * 20, 0.05), ([2] * 200, 0.2), ([500, 9, 9, 9, 9], 0.1)],
+)
+def test_many_small_classes_give_the_share_that_was_asked_for(tmp_path: Path, sizes: list[int], share: float) -> None:
+    """Each class rounded by itself gave a quarter, or nothing, where a tenth was asked for."""
+    kinds = [f"k{place}" for place, size in enumerate(sizes) for _ in range(size)]
+    rows = [{"q": f"Question {n}?", "a": f"Answer {n}.", "k": kind} for n, kind in enumerate(kinds)]
+    builder = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}")
+    dataset = builder.build(tmp_path / "out", validation=share, test=share, stratify_by="k")
+    wanted = round(share * len(rows))
+    assert (len(dataset.validation), len(dataset.test)) == (wanted, wanted)
+    found = dataset.manifest["split"]["classes"]
+    assert min(found["train"].values()) > 0
+    for name, count in found["validation"].items():
+        assert abs(count - share * kinds.count(name)) < 2
+
+
+def test_a_split_that_no_class_can_fill_is_refused_for_the_true_reason(tmp_path: Path) -> None:
+    """A row of its own in each class is no group that is too large."""
+    rows = [{"q": f"Question {n}?", "a": f"Answer {n}.", "k": f"k{n}"} for n in range(50)]
+    builder = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}")
+    with pytest.raises(DatasetError, match=r"has 0.00% \(0\): some rows of each class in 'k' stay in train"):
+        builder.build(tmp_path / "out", validation=0.1, stratify_by="k")

@@ -7,14 +7,14 @@ _UNPACK = {"gzip": "gunzip", "bzip2": "bunzip2", "xz": "unxz"}
 _OTHERS = {
     b"\x28\xb5\x2f\xfd": ("packed with zstd", "unpack it first, with unzstd"),
     b"PK\x03\x04": (
-        "a zip archive or an Excel workbook",
-        "unpack it, or read the workbook with pandas.read_excel and ragtune.DatasetBuilder.from_pandas",
+        "an Excel workbook or another zip archive",
+        "read a workbook with ragtune.DatasetBuilder.from_excel(...), unpack an archive",
     ),
     b"PAR1": ("a Parquet file", "read it with ragtune.DatasetBuilder.from_parquet"),
     b"ARROW1": ("an Arrow file", "read it with datasets.Dataset.from_file and ragtune.DatasetBuilder.from_dataset"),
     b"\xd0\xcf\x11\xe0": (
         "an old Excel workbook",
-        "read it with pandas.read_excel and ragtune.DatasetBuilder.from_pandas",
+        "read it with ragtune.DatasetBuilder.from_excel(...)",
     ),
     b"SQLite format 3": (
         "an SQLite database",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from pydantic import ValidationError
 
+from ragtune import _arguments as arguments
 from ragtune import catalog
 from ragtune._encodings import LikelyEncoding, Misreading, likely_encoding
 from ragtune.checks.binary import binary_kind
@@ -93,9 +94,16 @@ def check_file(
         #> messages[0].role
         ```
     """
-    path = Path(path)
-    if format is not None and format not in FORMATS:
-        raise DatasetError(f"format {format!r} is not one of {', '.join(FORMATS)}")
+    path = arguments.path("path", path)
+    if format is not None:
+        arguments.one_of("format", format, FORMATS)
+    if model is not None:
+        arguments.text("model", model)
+    max_problems = arguments.whole_number("max_problems", max_problems)
+    min_examples = arguments.whole_number("min_examples", min_examples)
+    privacy, mask = arguments.flag("privacy", privacy), arguments.flag("mask", mask)
+    if catalogue is not None:
+        arguments.instance("catalogue", catalogue, catalog.Catalog, "ragtune.catalog.load(path) reads one")
     info = None if model is None else (catalogue or catalog.load()).find(model)
     scanner = _scanner() if privacy or mask else None
     repairs = repairs_of(fix)

@@ -19,7 +19,7 @@ _WAYS_IN = {
     **dict.fromkeys((".csv", ".tsv"), "make records of its rows: ragtune.DatasetBuilder.from_csv"),
     ".parquet": "make records of its rows: ragtune.DatasetBuilder.from_parquet",
     ".json": "one JSON document is read by ragtune.DatasetBuilder.from_json; rename it if each line is an object",
-    **dict.fromkeys((".xlsx", ".xls"), "read it with pandas and make records of its rows: DatasetBuilder.from_pandas"),
+    **dict.fromkeys((".xlsx", ".xls"), "make records of its rows: ragtune.DatasetBuilder.from_excel"),
     **dict.fromkeys((".gz", ".zip", ".zst", ".bz2", ".xz"), "unpack it first"),
 }
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from ragtune import _arguments as arguments
 from ragtune._atomic import draft_of
 from ragtune.checks.legacy import REPAIRS, Profile, digest
 from ragtune.checks.private import masked_json
@@ -57,7 +58,7 @@ def repairs_of(fix: bool | str | Sequence[str]) -> tuple[str, ...]:
     """
     if isinstance(fix, bool):
         return ()
-    given = {fix} if isinstance(fix, str) else {*fix}
+    given = {*arguments.texts("fix", fix)}
     if unknown := given - {*REPAIRS}:
         raise DatasetError(f"fix names {min(unknown)!r}, which is not one of {', '.join(REPAIRS)}")
     return tuple(name for name in REPAIRS if name in given)

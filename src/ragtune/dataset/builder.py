@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import chain
-from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING
 
+from ragtune import _arguments as arguments
 from ragtune._html import table
+from ragtune.catalog import ENCODINGS
 from ragtune.checks.private import masked
 from ragtune.dataset.dataset import Dataset, dataset_of
-from ragtune.dataset.deduplicate import Deduplicate, DuplicatePair, Form, deduplicate_step, duplicate_pairs
+from ragtune.dataset.deduplicate import DuplicatePair, Form, deduplicate_step, duplicate_pairs
 from ragtune.dataset.leakage.assignment import check_seed, check_shares
 from ragtune.dataset.leakage.grouping import SplitPlan
 from ragtune.dataset.leakage.held_out import HeldOut
 from ragtune.dataset.leakage.overlap import FieldNumbers, Overlap, find_overlap, numbers_of
 from ragtune.dataset.masking import Masker
 from ragtune.dataset.render.executors import Engine, run
-from ragtune.dataset.render.filters import Filter, Predicate, drop_rows
+from ragtune.dataset.render.filters import apply_steps
 from ragtune.dataset.render.pipeline import BuildBatch, making_steps
-from ragtune.dataset.render.rows import Column, RowBatch, Selection, SourceRow, missing_column
-from ragtune.dataset.render.templates import (
-    Template,
-    chat_template,
-    completion_template,
-    preference_template,
-    reinforcement_template,
-)
+from ragtune.dataset.render.rows import Selection, missing_column
+from ragtune.dataset.render.steps import names_behind
 from ragtune.dataset.report.audit import FactAudit, audit_rows
 from ragtune.dataset.report.preview import Preview
-from ragtune.dataset.sources.constructors import Constructors
+from ragtune.dataset.steps import Steps
 from ragtune.dataset.writer import build_folder
 from ragtune.errors import DatasetError
 from ragtune.records import parse_record
@@ -37,28 +33,18 @@ from ragtune.tokens import record_counter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from ragtune.catalog import Encoding
-    from ragtune.dataset.render.functions import MakeRecord
+    from ragtune.dataset.render.filters import Step
     from ragtune.dataset.render.rendered import BuildCounts, Made
-    from ragtune.dataset.sources.readers import Source
+    from ragtune.dataset.render.rows import Column, SourceRow
     from ragtune.facts import FactSet
-    from ragtune.privacy import Kind, Scanner
     from ragtune.records import AnyRecord
     from ragtune.tokens import RecordCounter, TokenCounter
 
 
-class _Changes(TypedDict, total=False):
-    """What one builder has otherwise than another."""
-
-    source: Source
-    filters: tuple[Filter | Deduplicate, ...]
-    dropped_columns: tuple[str, ...]
-    template: Template | MakeRecord
-    scanner: Scanner | None
-
-
-class DatasetBuilder(Constructors):
+class DatasetBuilder(Steps):
     """A recipe for a dataset: where rows come from, which are kept, what a record looks like.
 
     Every method returns a new builder; nothing is read before `preview` or `build`. Filters see the rows as the source
@@ -83,52 +69,6 @@ class DatasetBuilder(Constructors):
         ```
     """
 
-    def __init__(
-        self,
-        source: Source,
-        *,
-        filters: tuple[Filter | Deduplicate, ...] = (),
-        dropped_columns: tuple[str, ...] = (),
-        template: Template | MakeRecord | None = None,
-        scanner: Scanner | None = None,
-    ) -> None:
-        super().__init__(source)
-        self._filters = filters
-        self._dropped_columns = dropped_columns
-        self._template = template
-        self._scanner = scanner
-
-    # Steps
-
-    def filter(self, keep: Predicate, *, reason: str) -> DatasetBuilder:
-        """Keep the rows for which `keep(row)` is true; the report counts the others under `reason`.
-
-        Args:
-            keep: sees one row of the source as a mapping.
-            reason: why rows are dropped, for people.
-        """
-        return self._with(filters=(*self._filters, Filter(keep=keep, reason=reason)))
-
-    def deduplicate(
-        self, *, question: str, answer: str, context: str | None = None, answers: Form = "exact"
-    ) -> DatasetBuilder:
-        """Keep the first of all rows with the same question and context in normal form and the same answer.
-
-        The report counts exact repetitions as `duplicate` and further ones as `duplicate once normalised`; `duplicates`
-        shows each pair. The numbers of the facts are held in memory, about 250 bytes per row.
-
-        Args:
-            question: column of the question.
-            answer: column of the answer; a question with another answer is a contradiction and stays, see `audit`.
-            context: column of the passage; the same question on another passage stays.
-            answers: `"exact"` compares answers as they are, `"normalised"` in normal form, too.
-
-        Raises:
-            DatasetError: `answers` is neither.
-        """
-        step = deduplicate_step(question, answer, context, answers)
-        return self._with(filters=(*self._filters, step))
-
     def duplicates(
         self, *, question: str, answer: str, context: str | None = None, answers: Form = "exact"
     ) -> Iterator[DuplicatePair]:
@@ -141,122 +81,13 @@ class DatasetBuilder(Constructors):
         """
         return duplicate_pairs(self._selections(), deduplicate_step(question, answer, context, answers))
 
-    def drop_columns(self, *names: str) -> DatasetBuilder:
-        """Hide columns from the template; filters still see them."""
-        return self._with(dropped_columns=(*self._dropped_columns, *names))
-
-    def mask_private(self, *, allow: Sequence[str] = (), kinds: Sequence[Kind] | None = None) -> DatasetBuilder:
-        """Put `[EMAIL]`, `[API_KEY]` and the like in place of secrets and personal data in every text.
-
-        That is: in the rows that templates and functions see, however deep, and in the records that come of them, with
-        the constants of a template, what a function adds, and the arguments of tools. Keys stay, and filters see the
-        rows as they are. The manifest counts what was covered by kind, and what a scan of the written files found.
-
-        Args:
-            allow: values that may stay, in any case; `"@acme.com"` stands for every address there.
-            kinds: what is covered; None takes all of `ragtune.privacy.KINDS`.
-
-        Raises:
-            DatasetError: an unknown kind, or `allow` is one text.
-            MissingExtraError: the extra `privacy` is not installed.
-        """
-        from ragtune.privacy import KINDS, Scanner
-
-        return self._with(scanner=Scanner(kinds=KINDS if kinds is None else tuple(kinds), allow=allow))
-
-    def chat(self, *, user: str, assistant: str, system: str | None = None) -> DatasetBuilder:
-        """One question and one answer per row, for chat models.
-
-        Args:
-            user: template of the user's message.
-            assistant: template of the answer, which is what the model learns.
-            system: template of the system prompt; None leaves it out.
-
-        Raises:
-            DatasetError: a template is empty or malformed, or the builder has one already.
-        """
-        return self._filled(chat_template(system=system, user=user, assistant=assistant))
-
-    def completion(self, *, prompt: str, completion: str) -> DatasetBuilder:
-        """A legacy prompt/completion pair per row.
-
-        Args:
-            prompt: template of the prompt; `""` makes open-ended text.
-            completion: template of the text to learn.
-
-        Raises:
-            DatasetError: a template is empty or malformed, or the builder has one already.
-        """
-        return self._filled(completion_template(prompt=prompt, completion=completion))
-
-    def preference(self, *, prompt: str, preferred: str, rejected: str, system: str | None = None) -> DatasetBuilder:
-        """One preference pair per row, for direct preference optimisation.
-
-        Args:
-            prompt: template of the user's message.
-            preferred: template of the answer that is wanted.
-            rejected: template of the answer that is not.
-            system: template of the system prompt; None leaves it out.
-
-        Raises:
-            DatasetError: a template is empty or malformed, or the builder has one already.
-        """
-        return self._filled(preference_template(prompt=prompt, preferred=preferred, rejected=rejected, system=system))
-
-    def reinforcement(self, *, user: str, reference: Mapping[str, str], developer: str | None = None) -> DatasetBuilder:
-        """One question per row for the model to answer itself, with reference fields for the grader.
-
-        Args:
-            user: template of the user's message.
-            reference: a template per reference field; graders read it as `item.<field>`.
-            developer: template of the instructions; None leaves them out.
-
-        Raises:
-            DatasetError: a template is empty or malformed, or the builder has one already.
-        """
-        return self._filled(reinforcement_template(user=user, reference=reference, developer=developer))
-
-    def records(self, make: MakeRecord) -> DatasetBuilder:
-        """Records from a Python function: several turns, tools, images, whatever a record may hold.
-
-        Args:
-            make: gets a row, without the dropped columns, and returns a record or a dict that is one. All records of a
-                dataset must be of one kind.
-
-        Raises:
-            DatasetError: the builder has a template already.
-        """
-        return self._filled(make)
-
-    def _filled(self, template: Template | MakeRecord) -> Self:
-        if self._template is not None:
-            raise DatasetError("this builder has a template already; start a second builder for a second record kind")
-        if isinstance(template, Template):
-            hidden = [name for name in template.columns if name in self._dropped_columns]
-            if hidden:
-                raise DatasetError(f"the template names column {hidden[0]!r}, which drop_columns took away")
-        return self._with(template=template)
-
-    def _on(self, source: Source) -> Self:
-        return self._with(source=source)
-
-    def _with(self, **changes: Unpack[_Changes]) -> Self:
-        return type(self)(
-            changes.get("source", self._source),
-            filters=changes.get("filters", self._filters),
-            dropped_columns=changes.get("dropped_columns", self._dropped_columns),
-            template=changes.get("template", self._template),
-            scanner=changes.get("scanner", self._scanner),
-        )
-
-    # Results
-
     def preview(self, count: int = 5) -> Preview:
         """The first finished records; nothing is written.
 
         Raises:
             DatasetError: no template, an empty source, or a row that makes no record.
         """
+        count = arguments.whole_number("count", count)
         build_batch = self._build_batch(SplitPlan())
         found: list[AnyRecord] = []
         for rows in self._selections():
@@ -280,15 +111,18 @@ class DatasetBuilder(Constructors):
         Raises:
             DatasetError: an empty source, or a column that is not there.
         """
+        wrong = arguments.texts("distractors", distractors)
+        given = {"question": question, "answer": answer, **({} if context is None else {"context": context})}
+        columns = [arguments.text(name, value) for name, value in given.items()]
 
         def rows() -> Iterator[SourceRow]:
             for selection in self._selections():
                 # Only to name the column that is not there; the rows are read one by one.
-                for name in filter(None, (question, answer, context, *distractors)):
-                    selection.column(name)
+                for name in (*columns, *wrong):
+                    selection.column(name, who="audit")
                 yield from selection.rows()
 
-        return audit_rows(rows(), question=question, answer=answer, context=context, distractors=tuple(distractors))
+        return audit_rows(rows(), question=question, answer=answer, context=context, distractors=wrong)
 
     def overlap(self, other: DatasetBuilder, *, columns: Sequence[str]) -> Overlap:
         """What the rows share with those of another source, column by column; nothing is written.
@@ -300,10 +134,12 @@ class DatasetBuilder(Constructors):
         Raises:
             DatasetError: an empty source, or a column that is not there.
         """
+        arguments.instance("other", other, DatasetBuilder, "for finished files there is Dataset.overlap")
+        names = arguments.texts("columns", columns)
 
         def fields(builder: DatasetBuilder) -> Iterator[Mapping[str, FieldNumbers]]:
             for rows in builder._selections():
-                yield numbers_of({name: _spoken(rows.column(name)) for name in columns})
+                yield numbers_of({name: _spoken(rows.column(name, who="overlap")) for name in names})
 
         return find_overlap({"rows": lambda: fields(self)}, {"other rows": lambda: fields(other)})
 
@@ -361,16 +197,17 @@ class DatasetBuilder(Constructors):
             MissingExtraError: `near_duplicates` without the extra `dedup`, `engine="ray"` without the extra `ray`.
         """
         check_shares(validation, test)
-        if stratify_by is not None and not isinstance(stratify_by, str):
-            raise DatasetError(f"stratify_by={stratify_by!r:.60} must be the name of one column")
+        folder, overwrite = arguments.path("folder", folder), arguments.flag("overwrite", overwrite)
+        if count is not None:
+            arguments.one_of("count", count, ENCODINGS)
         plan = SplitPlan(
             validation=validation,
             test=test,
             seed=check_seed(seed),
             group_by=_combinations(group_by),
-            stratify_by=stratify_by,
-            near_duplicates=near_duplicates,
-            fact_id=fact_id,
+            stratify_by=None if stratify_by is None else arguments.text("stratify_by", stratify_by),
+            near_duplicates=arguments.flag("near_duplicates", near_duplicates),
+            fact_id=None if fact_id is None else arguments.text("fact_id", fact_id),
         )
         counted = count if engine == "in_process" else None
         counting = None if counted is None else record_counter(counted, counter)
@@ -379,14 +216,14 @@ class DatasetBuilder(Constructors):
         manifest, counts = build_folder(
             batches,
             self._described,
-            Path(folder),
+            folder,
             plan=plan,
             overwrite=overwrite,
             sources=sources,
             scanner=self._scanner,
         )
         known = {} if counted is None else {counted: tuple(chain.from_iterable(counts.tokens))}
-        dataset = dataset_of(Path(folder), manifest, known)
+        dataset = dataset_of(folder, manifest, known)
         if self._source.built is not None:
             self._source.built(dataset)
         return dataset
@@ -400,7 +237,7 @@ class DatasetBuilder(Constructors):
             )
         return BuildBatch(
             template=self._template,
-            filters={},
+            steps={},
             hidden=self._dropped_columns,
             scanner=self._scanner,
             plan=plan,
@@ -410,38 +247,58 @@ class DatasetBuilder(Constructors):
 
     def _made(self, build_batch: BuildBatch, engine: Engine) -> Iterator[Made]:
         """The lines batch by batch."""
-        # What remembers rows must see them all in order; the filters behind it need not, so they run with the rest.
-        steps = dict(enumerate(self._filters))
-        in_order = max((place for place, step in steps.items() if isinstance(step, Deduplicate)), default=-1)
-        further = {place: step for place, step in steps.items() if place > in_order and isinstance(step, Filter)}
-        return run(engine, replace(build_batch, filters=further), self._read(self._filters[: in_order + 1]))
+        # What must see all rows in their order is done here; the steps behind it run with the rest.
+        in_order = max((place for place, step in enumerate(self._steps) if step.in_order), default=-1)
+        further = {
+            place: step.start(partial(self._read, self._steps[:place]))
+            for place, step in enumerate(self._steps)
+            if place > in_order
+        }
+        return run(engine, replace(build_batch, steps=further), self._read(self._steps[: in_order + 1]))
 
     def _selections(self) -> Iterator[Selection]:
-        """The rows that the filters leave, batch by batch.
+        """The rows that the steps leave, batch by batch.
 
         Raises:
-            DatasetError: the source has no rows, or a filter or `drop_columns` names a column that is not there.
+            DatasetError: the source has no rows, or a step or `drop_columns` names a column that is not there.
         """
-        for rows in self._read(self._filters):
+        for rows in self._read(self._steps):
             if self._scanner is not None:
-                rows.change_texts(Masker(self._scanner))
+                rows.change_texts(Masker(self._scanner).of)
             yield rows
 
-    def _read(self, steps: Sequence[Filter | Deduplicate]) -> Iterator[Selection]:
-        started = {place: step.start() for place, step in enumerate(steps)}
+    def _given(self) -> Iterator[Selection]:
+        """The rows as the source gives them, or as the parts of a sum leave them."""
+        start = 0
+        if not self._parts:
+            for batch in self._source.read():
+                yield Selection(batch, range(start, start + len(batch)))
+                start += len(batch)
+        for part in self._parts:
+            read = 0
+            for rows in part._read(part._steps):
+                read += rows.counts.read
+                yield rows.of_part(start)
+            start += read
+
+    def _read(self, steps: Sequence[Step]) -> Iterator[Selection]:
+        """The rows behind the first steps."""
+        started = {place: step.start(partial(self._read, steps[:place])) for place, step in enumerate(steps)}
         read = 0
+        later = self._steps[len(steps) :]
         unknown, seen = set(self._dropped_columns), dict[str, None]()
-        for batch in self._source.read():
+        for rows in self._given():
+            read += rows.counts.read
+            apply_steps(started, rows)
             # A key that the first rows lack may come later.
-            if unknown:
-                seen.update(dict.fromkeys(batch.names))
+            if unknown and (names := names_behind(later, rows.names)) is not None:
+                seen.update(dict.fromkeys(names))
                 unknown -= seen.keys()
-                if unknown and not isinstance(batch, RowBatch):
+                if unknown and rows.are_columns and not self._parts:
                     break
-            rows = Selection(batch, range(read, read + len(batch)))
-            read += len(batch)
-            drop_rows(started, rows)
             yield rows
+            if not all(step.wants_more for step in started.values()):
+                break
         for name in sorted(unknown) if seen else ():
             raise DatasetError(missing_column(name, tuple(seen), "drop_columns"))
         if read == 0:
@@ -449,7 +306,7 @@ class DatasetBuilder(Constructors):
 
     def _described(self, counts: BuildCounts) -> dict[str, object]:
         """Source and steps as the manifest keeps them, each step with the rows it dropped, by reason."""
-        steps = [{**step.described(), "dropped": counts.of_step(place)} for place, step in enumerate(self._filters)]
+        steps = [{**step.described(), "dropped": counts.of_step(place)} for place, step in enumerate(self._steps)]
         described: dict[str, object] = {"source": self._source.described(), "steps": [*steps, *self._making()]}
         if self._scanner is None:
             return described
@@ -462,7 +319,7 @@ class DatasetBuilder(Constructors):
     def _looks(self) -> list[tuple[str, str]]:
         """Source and steps for people."""
         shown = [("source", ", ".join(f"{key}={value}" for key, value in self._source.details.items()))]
-        for step in (*(item.described() for item in self._filters), *self._making()):
+        for step in (*(item.described() for item in self._steps), *self._making()):
             for name, value in step.items():
                 shown += value.items() if isinstance(value, dict) else [(name, str(value))]
         return shown
@@ -484,14 +341,20 @@ def _combinations(group_by: str | Sequence[str] | Sequence[Sequence[str]]) -> tu
     """The combinations of columns by which rows stay together."""
     if isinstance(group_by, str):
         return ((group_by,),)
+    if not isinstance(group_by, list | tuple):
+        raise _no_group(group_by)
     given: list[object] = list(group_by)
     names = tuple(name for name in given if isinstance(name, str))
     if names == tuple(given):
         return (names,) if names else ()
     several = [tuple(names) for names in given if isinstance(names, list | tuple) and names]
     if len(several) < len(given) or not all(isinstance(name, str) for name in chain.from_iterable(several)):
-        raise DatasetError(
-            f"group_by={group_by!r:.80} must be a column, several columns that count together, ('document', 'page'), "
-            f"or a list of such lists, each of which keeps rows together, [['document'], ['page']]"
-        )
+        raise _no_group(group_by)
     return tuple(several)
+
+
+def _no_group(group_by: object) -> DatasetError:
+    return DatasetError(
+        f"group_by={group_by!r:.80} must be a column, several columns that count together, ('document', 'page'), "
+        f"or a list of such lists, each of which keeps rows together, [['document'], ['page']]"
+    )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ragtune.errors import DatasetError
+from ragtune import _arguments as arguments
 from ragtune.text import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from ragtune.dataset.render.filters import Before
     from ragtune.dataset.render.rows import Selection
 
 Form = Literal["exact", "normalised"]
@@ -60,7 +61,9 @@ class Deduplicate:
     columns: tuple[str, ...]
     exact_columns: tuple[str, ...] = ()
 
-    def start(self) -> Duplicates:
+    in_order: ClassVar[bool] = True
+
+    def start(self, before: Before) -> Duplicates:
         """The step for one reading of the rows."""
         return Duplicates(step=self)
 
@@ -73,11 +76,12 @@ def deduplicate_step(question: str, answer: str, context: str | None, answers: F
     """The step for facts.
 
     Raises:
-        DatasetError: `answers` is no form.
+        DatasetError: `answers` is no form, or a column's name is no text.
     """
-    if answers not in ("exact", "normalised"):
-        raise DatasetError(f"answers={answers!r:.60} is not one of 'exact', 'normalised'")
-    asked = (question,) if context is None else (question, context)
+    arguments.one_of("answers", answers, ("exact", "normalised"))
+    arguments.text("answer", answer)
+    given = {"question": question, **({} if context is None else {"context": context})}
+    asked = tuple(arguments.text(name, column) for name, column in given.items())
     if answers == "exact":
         return Deduplicate(columns=asked, exact_columns=(answer,))
     return Deduplicate(columns=(*asked, answer))
@@ -88,6 +92,7 @@ class Duplicates:
     """Remembers which facts were seen: sixteen bytes and a row number for each exact and each normalised one."""
 
     step: Deduplicate
+    wants_more: ClassVar[bool] = True
     _exact: dict[bytes, int] = field(default_factory=dict)
     _normalised: dict[bytes, int] = field(default_factory=dict)
 
@@ -103,31 +108,31 @@ class Duplicates:
 
     def found(self, rows: Selection) -> list[tuple[str, int] | None]:
         """For each row why it is dropped and which row was there before; None for the first that says this."""
-        columns = map(rows.column, (*self.step.columns, *self.step.exact_columns))
+        columns = [rows.column(name, who="deduplicate") for name in (*self.step.columns, *self.step.exact_columns)]
         return [self._found(rows.number(index), values) for index, values in enumerate(zip(*columns, strict=True))]
 
     def _found(self, row: int, values: Sequence[object]) -> tuple[str, int] | None:
         texts = ["" if value is None else str(value) for value in values]
-        exact = _digest(texts)
+        exact = digest(texts)
         # Nearly all repetitions are exact, and to normalise costs more than all the rest.
         if (first := self._exact.setdefault(exact, row)) != row:
             return EXACT, first
         normal = len(self.step.columns)
         # A text of which nothing is left is like no other.
         forms = [normalise(text) or f"\0{text}" for text in texts[:normal]]
-        if (first := self._normalised.setdefault(_digest(forms + texts[normal:]), row)) != row:
+        if (first := self._normalised.setdefault(digest(forms + texts[normal:]), row)) != row:
             return NORMALISED, first
         return None
 
 
 def duplicate_pairs(batches: Iterable[Selection], step: Deduplicate) -> Iterator[DuplicatePair]:
     """Each row that the step would drop beside the one that stays; holds the texts of the rows that stay."""
-    running = step.start()
+    running = Duplicates(step=step)
     names = (*step.columns, *step.exact_columns)
     said: dict[int, dict[str, str]] = {}
     stands_for: dict[int, int] = {}
     for rows in batches:
-        texts = zip(*([str(value) for value in rows.column(name)] for name in names), strict=True)
+        texts = zip(*([str(value) for value in rows.column(name, who="deduplicate")] for name in names), strict=True)
         for index, (values, found) in enumerate(zip(texts, running.found(rows), strict=True)):
             own = dict(zip(names, values, strict=True))
             if found is None:
@@ -142,7 +147,8 @@ def duplicate_pairs(batches: Iterable[Selection], step: Deduplicate) -> Iterator
             )
 
 
-def _digest(texts: Sequence[str]) -> bytes:
+def digest(texts: Sequence[str]) -> bytes:
+    """Sixteen bytes that stand for some texts in their order."""
     parts = [text.encode("utf-8", "surrogatepass") for text in texts]
     # The lengths keep ("ab", "c") and ("a", "bc") apart.
     return blake2b(repr(list(map(len, parts))).encode() + b"".join(parts), digest_size=16).digest()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, TypeVar
 
 import orjson
@@ -12,6 +14,7 @@ import orjson
 from ragtune.checks.private import keys_in_json, masked_json, masked_path, texts_in_json
 from ragtune.checks.texts import texts_with_paths
 from ragtune.records import path_text
+from ragtune.records.json_values import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
     from ragtune.privacy import Scanner
 
+RECORD = "record"
 _PLACES = 20
 # To scan a piece of many texts takes a quarter of the time of scanning each, and hardly any holds something.
 _PIECE_SIGNS, _BETWEEN = 8_192, "\n\x00\n"
@@ -39,26 +43,40 @@ def _in_pieces(items: Iterable[_Item], size: Callable[[_Item], int]) -> Iterator
 
 
 class Masker:
-    """Covers the texts of one batch, and counts what it covered by kind.
+    """Covers the texts of one batch, and counts what it covered by place and kind.
 
     Attributes:
-        counts: how many values were covered, by kind.
+        counts: how many values were covered, by their place and kind. A place is a column of the rows, or `RECORD` for
+            what a template or a function brought in.
     """
 
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
         self._known: dict[str, tuple[str, tuple[str, ...]]] = {}
-        self.counts: Counter[str] = Counter()
+        self._at: dict[str, Callable[[str], str]] = {}
+        self.counts: Counter[tuple[str, str]] = Counter()
 
     def __call__(self, text: str) -> str:
-        """The text with placeholders; a text that came before costs nothing."""
+        """The text of a record with placeholders; a text that came before costs nothing."""
+        return self._counted(RECORD, text)
+
+    def of(self, place: str) -> Callable[[str], str]:
+        """What covers the texts of a column."""
+        return self._at.setdefault(place, partial(self._counted, place))
+
+    def uncounted(self, text: str) -> str:
+        """The same for a text that stands elsewhere, too."""
         if text not in self._known:
             covered, kinds = self._covered(text)
             self._known[text] = covered, kinds
             # What was covered is not covered again where it stands in a record.
             self._known.setdefault(covered, (covered, ()))
-        covered, kinds = self._known[text]
-        self.counts.update(kinds)
+        return self._known[text][0]
+
+    def _counted(self, place: str, text: str) -> str:
+        covered = self.uncounted(text)
+        if kinds := self._known[text][1]:
+            self.counts.update((place, kind) for kind in kinds)
         return covered
 
     def line(self, line: bytes) -> bytes:
@@ -80,7 +98,30 @@ class Masker:
         # The arguments of a tool: an escaped sign hides an address, and a placeholder for a number needs quotes.
         inner = Masker(self._scanner)
         inside = inner.line((covered if _is_json(covered) else text).encode()).decode()
-        return inside, (*(kinds if _is_json(covered) else ()), *inner.counts.elements())
+        found = (*(kinds if _is_json(covered) else ()), *(kind for _, kind in inner.counts.elements()))
+        return _without_doubled_keys(inside) if inside != text else text, found
+
+
+def _without_doubled_keys(text: str) -> str:
+    """JSON in which keys that were covered alike are told apart by a number: of two equal ones one would be lost."""
+    doubled = False
+
+    def numbered(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        nonlocal doubled
+        found: dict[str, object] = {}
+        for key, value in pairs:
+            free = next(name for name in _names(key) if name not in found)
+            doubled = doubled or free != key
+            found[free] = value
+        return found
+
+    value = json.loads(text, object_pairs_hook=numbered)
+    return dumps(value).decode() if doubled else text
+
+
+def _names(key: str) -> Iterator[str]:
+    yield key
+    yield from (f"{key} {number}" for number in count(2))
 
 
 def _opens(text: str) -> bool:

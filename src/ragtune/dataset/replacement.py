@@ -91,7 +91,8 @@ def refuse_losses(folder: Path, names: Iterable[str], old: Mapping[str, str], so
     """
     present = [path for name in (*names, *old) if (path := folder / name).exists()]
     for source in sources:
-        if any(path.samefile(source) for path in present):
+        # One that is gone cannot be lost; whoever reads it says so.
+        if source.exists() and any(path.samefile(source) for path in present):
             raise DatasetError(f"{source} is the source of this build and would be replaced; choose another folder")
     if name := next(iter(_in_the_way(folder, names, old)), None):
         changed = "was changed since it was built" if name in old else "belongs to no dataset that stands there"

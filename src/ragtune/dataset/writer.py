@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import orjson
 
 from ragtune._version import __version__
+from ragtune.checks.private import masked
 from ragtune.dataset.folder import FileFacts, LineFile, new_folder
 from ragtune.dataset.leakage.assignment import assign
 from ragtune.dataset.leakage.grouping import SPLITS, Grouping, SplitPlan, groups, keyed
@@ -83,6 +84,9 @@ def build_folder(
         with new_folder(folder, _CERTAIN, overwrite=overwrite, sources=sources) as workshop:
             own = _owned(batches)
             written = _write_splits(own, workshop, plan) if is_split else _write_all(own, workshop)
+            if scanner is not None:
+                split = {key: masked(value, scanner.mask) for key, value in written.split.items()}
+                written = replace(written, counts=written.counts.without(scanner.mask), split=split)
             rows = {name: facts.rows for name, facts in written.files.items()}
             report = _json({**_rows(written.counts), "gaps": dict(written.counts.gaps), "rows": rows})
             (workshop / REPORT).write_bytes(report)
@@ -152,7 +156,12 @@ def _manifest(
 def _private(written: _Written, workshop: Path, scanner: Scanner) -> dict[str, object]:
     """What was covered, and what a scan of the files found all the same."""
     left = left_in([workshop / f"{name}.jsonl" for name in written.files], scanner)
-    return {"masked": dict(written.counts.masked), "left": dict(left.counts), "places": list(left.places)}
+    covered: dict[str, int] = {}
+    where: dict[str, dict[str, int]] = {}
+    for (place, kind), number in written.counts.masked.items():
+        covered[kind] = covered.get(kind, 0) + number
+        where.setdefault(place, {})[kind] = number
+    return {"masked": covered, "where": where, "left": dict(left.counts), "places": list(left.places)}
 
 
 def _rows(counts: BuildCounts) -> dict[str, object]:

@@ -17,17 +17,19 @@ A converter is a pure function of one row: it reads nothing else, changes nothin
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from ragtune import _arguments as arguments
 from ragtune.errors import DatasetError
-from ragtune.layouts.base import Converted, Fit, KeySet, Layout, LayoutKind, Row, closeness, key_list
+from ragtune.layouts.base import Converted, Fit, KeySet, Layout, LayoutKind, Row, closeness, key_list, without_none
 from ragtune.layouts.chat import ALPACA, COMPLETION, MESSAGES, SHAREGPT
 from ragtune.layouts.preferences import DPO, PREFERENCE
 from ragtune.layouts.rows import CONTEXTS, PUBMEDQA, SQUAD
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 __all__ = [
     "LAYOUTS",
@@ -90,7 +92,7 @@ def detect(row: Row) -> tuple[Fit, ...]:
         #> ['dpo']
         ```
     """
-    found = {key for key, value in row.items() if value is not None}
+    found = frozenset(without_none(row))
     best = []
     for layout in LAYOUTS.values():
         pairs = zip(layout.keys, layout.fits(row), strict=True)
@@ -137,7 +139,10 @@ def convert_rows(name: str, rows: Iterable[Row], *, ignore: Collection[str] = ()
             #> [('user', '7 + 5?'), ('assistant', '12')]
         ```
     """
+    ignore = arguments.texts("ignore", ignore)
     layout: Layout | None = None
+    if not isinstance(rows, Iterable):
+        raise DatasetError(f"rows={rows!r:.60} must be an iterable of mappings, not {type(rows).__name__}")
     for number, row in enumerate(rows, start=1):
         layout = layout or get_layout(name, row)
         yield from layout.convert(row, number=number, ignore=ignore)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ragtune import _arguments as arguments
 from ragtune.errors import DatasetError, RecordError
 from ragtune.records import AnyRecord, RecordFormat
 
@@ -129,7 +130,7 @@ class Layout:
                 row, the key and the way out.
         """
         present = without_none(row)
-        for key in ignore:
+        for key in arguments.texts("ignore", ignore):
             present.pop(key, None)
         where = f"layout {self.name!r}" + ("" if number is None else f", row {number}")
         keys = self._spelling(present, where)
@@ -179,7 +180,13 @@ def key_list(row: Row) -> str:
 
 
 def without_none(row: Row) -> dict[str, object]:
-    """The entries of a mapping that have a value."""
+    """The entries of a mapping that have a value.
+
+    Raises:
+        DatasetError: it is no mapping.
+    """
+    if not isinstance(row, Mapping):
+        raise DatasetError(f"a row is a mapping of keys to values, got {type(row).__name__} {short(row)}")
     return {key: value for key, value in row.items() if value is not None}
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from ragtune import _arguments as arguments
 from ragtune.errors import DatasetError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 Kind = Literal["private_key", "api_key", "password", "iban", "card", "email", "phone"]
 # Where two findings overlap, the kind that stands first here stays.
@@ -69,7 +68,7 @@ def placeholder(kind: str) -> str:
         #> [API_KEY]
         ```
     """
-    return f"[{kind.upper()}]"
+    return f"[{arguments.text('kind', kind).upper()}]"
 
 
 def mask(text: str, findings: Iterable[Finding]) -> str:
@@ -91,9 +90,13 @@ def mask(text: str, findings: Iterable[Finding]) -> str:
         #> Mail [EMAIL] or call [PHONE].
         ```
     """
+    arguments.text("text", text)
+    found = list(findings) if isinstance(findings, Iterable) else [findings]
+    for finding in found:
+        arguments.instance("a finding", finding, Finding, "pass what scan(text) gives")
     pieces: list[str] = []
     position = 0
-    for finding in sorted(findings, key=_start):
+    for finding in sorted(found, key=_start):
         if not position <= finding.start <= finding.end <= len(text):
             raise DatasetError(f"{finding.kind} at {finding.start}:{finding.end} does not fit this text; scan it again")
         pieces += (text[position : finding.start], placeholder(finding.kind))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ragtune import _arguments as arguments
 from ragtune.errors import DatasetError
 from ragtune.privacy.credentials import find_blocks, find_known_formats, find_named
 from ragtune.privacy.findings import KINDS, Finding, Kind, mask, without_overlaps
@@ -47,20 +48,27 @@ class Scanner:
     allow: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.allow, str):
-            raise DatasetError(f"allow={self.allow!r} must be several values; write allow=[{self.allow!r}]")
-        object.__setattr__(self, "kinds", tuple(self.kinds))
-        object.__setattr__(self, "allow", tuple(self.allow))
+        for name in ("allow", "kinds"):
+            if isinstance(given := getattr(self, name), str):
+                raise DatasetError(f"{name}={given!r} must be several values; write {name}=[{given!r}]")
+            object.__setattr__(self, name, arguments.texts(name, given))
+        if not self.kinds:
+            raise DatasetError(f"kinds is empty, so nothing would be found; name some of {', '.join(KINDS)}")
         if unknown := set(self.kinds) - set(KINDS):
             raise DatasetError(f"kind {min(unknown)!r} is not one of {', '.join(KINDS)}")
         if self.phone_region is not None:
             from phonenumbers import SUPPORTED_REGIONS
 
-            if self.phone_region not in SUPPORTED_REGIONS:
+            if not isinstance(self.phone_region, str) or self.phone_region not in SUPPORTED_REGIONS:
                 raise DatasetError(f"phone_region {self.phone_region!r} is no country code such as 'US' or 'DE'")
 
     def scan(self, text: str) -> tuple[Finding, ...]:
-        """What the text holds, in its order and without overlaps."""
+        """What the text holds, in its order and without overlaps.
+
+        Raises:
+            DatasetError: it is no text.
+        """
+        arguments.text("text", text)
         found = list(self._candidates(text))
         if not found:
             return ()

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import date, datetime, time
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -62,7 +63,7 @@ def dumps(value: object, option: int = 0) -> bytes:
 
 
 def plain_value(value: object, path: str = "") -> object:
-    """A value as JSON has it: scalars and arrays of NumPy as numbers and lists, dates and times in ISO 8601.
+    """A value as JSON has it: NumPy and Decimal as numbers and lists, dates and times in ISO 8601.
 
     Raises:
         RecordError: JSON has no such value, or it is no number; the message names the place inside.
@@ -74,6 +75,8 @@ def plain_value(value: object, path: str = "") -> object:
         return {_key(key, path): plain_value(inner, f"{path}.{key}".lstrip(".")) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [plain_value(inner, f"{path}[{index}]") for index, inner in enumerate(value)]
+    if isinstance(value, Decimal):
+        return _of_decimal(value, path)
     if isinstance(value, float):
         if not math.isfinite(value):
             raise _no_json(value, path, "is no number that JSON has; write None for a value that is missing")
@@ -88,6 +91,15 @@ def _key(key: object, path: str) -> str:
     if not isinstance(key, str):
         raise _no_json(key, path, "is a key that is no text")
     return key
+
+
+def _of_decimal(value: Decimal, path: str) -> int | float:
+    """The number, where every reader of JSON gets just this one: its digits are all that a float keeps."""
+    if value.is_finite() and value == value.to_integral_value():
+        return int(value)
+    if not value.is_finite() or Decimal(repr(float(value))) != value:
+        raise _no_json(value, path, "has more digits than a number of JSON keeps; write it as text with str(value)")
+    return float(value)
 
 
 def _of_numpy(value: Any, path: str) -> object:

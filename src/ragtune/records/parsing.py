@@ -40,6 +40,9 @@ def detect_format(data: JsonMapping) -> RecordFormat | None:
         #> completion
         ```
     """
+    given: object = data
+    if not isinstance(given, Mapping):
+        return None
     if "messages" in data:
         messages = data["messages"]
         last = messages[-1] if isinstance(messages, list | tuple) and messages else None
@@ -75,15 +78,17 @@ def parse_record(source: str | bytes | JsonMapping, format: RecordFormat | None 
         #> CompletionRecord
         ```
     """
-    if format is not None and format not in RECORD_OF:
+    if format is not None and format not in FORMATS:
         raise RecordError(f"format {format!r} is not one of {', '.join(FORMATS)}")
     if isinstance(source, str | bytes):
         try:
             data = read_json(source)
-        except orjson.JSONDecodeError as error:
+        except (orjson.JSONDecodeError, RecursionError) as error:
             raise RecordError(f"this line is not JSON: {error}") from None
-    else:
+    elif isinstance(source, Mapping):
         data = dict(source)
+    else:
+        raise RecordError(f"a record is a line of JSON or a mapping, got {type(source).__name__} {source!r:.60}")
     if not isinstance(data, dict):
         raise RecordError(f"a record is a JSON object, this line holds {type(data).__name__} {data!r:.60}")
     kind = format or detect_format(data)

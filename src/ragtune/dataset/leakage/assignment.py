@@ -76,7 +76,8 @@ def assign(groups: Places, plan: SplitPlan, classes: Sequence[str] = ()) -> Assi
     """Give every row its split, whole groups at a time.
 
     Groups are taken in an order that the seed decides, until a split has its share of rows; a share above zero gets at
-    least one group. A group that would overfill a split is passed over. With classes, each class by itself is split.
+    least one group. A group that would overfill a split is passed over. With classes, the rows of a split are parted
+    among them by largest remainder, and each class by itself is split.
 
     Args:
         groups: for each row the first row of its group.
@@ -93,7 +94,7 @@ def assign(groups: Places, plan: SplitPlan, classes: Sequence[str] = ()) -> Assi
     sizes = np.bincount(groups, minlength=count)
     first = np.flatnonzero(sizes)
     # The first row of a group decides its place in the order: rows added at the end leave the others in theirs.
-    order = first[np.argsort(_mixed(first.astype(np.uint64), plan.seed), kind="stable")]
+    order = first[np.argsort(scrambled(first.astype(np.uint64), plan.seed), kind="stable")]
     asked = [(split, share) for split, share in ((1, plan.validation), (2, plan.test)) if share > 0]
     if len(first) <= len(asked):
         raise DatasetError(
@@ -101,11 +102,13 @@ def assign(groups: Places, plan: SplitPlan, classes: Sequence[str] = ()) -> Assi
             f"few to split without a leak; give rows that share less, or build without validation and test"
         )
     split_of_group = np.zeros(count, dtype=np.uint8)
-    for order_of_class, rows in _strata(order, groups, classes):
-        _fill(split_of_group, order_of_class, sizes, rows, asked, at_least_one=not classes)
+    if classes:
+        _fill_classes(split_of_group, _strata(order, groups, classes), sizes, asked)
+    else:
+        _fill(split_of_group, order, sizes, asked)
     splits = split_of_group[groups]
     numbers = np.bincount(splits, minlength=len(SPLITS)).tolist()
-    notes = _share_notes(asked, numbers, int(sizes.max()))
+    notes = _share_notes(asked, numbers, int(sizes.max()), plan.stratify_by)
     per_class = _per_class(splits, classes, asked)
     for name, by_class in per_class.items():
         if missing := [value for value, rows in by_class.items() if not rows]:
@@ -127,8 +130,6 @@ def _strata(order: Places, groups: Places, classes: Sequence[str]) -> list[tuple
     """The groups of each class in their order, and how many rows they have; most rows of a group decide its class."""
     import numpy as np
 
-    if not classes:
-        return [(order, len(groups))]
     names = {name: index for index, name in enumerate(dict.fromkeys(classes))}
     numbers = np.fromiter(map(names.__getitem__, classes), np.int64, len(classes))
     pairs, rows = np.unique(groups * len(names) + numbers, return_counts=True)
@@ -141,45 +142,93 @@ def _strata(order: Places, groups: Places, classes: Sequence[str]) -> list[tuple
 
 
 def _fill(
-    split_of_group: npt.NDArray[np.uint8],
-    order: Places,
-    sizes: Places,
-    rows: int,
-    asked: Sequence[tuple[int, float]],
-    *,
-    at_least_one: bool,
+    split_of_group: npt.NDArray[np.uint8], order: Places, sizes: Places, asked: Sequence[tuple[int, float]]
 ) -> None:
     """Give groups, taken in their order, to the splits."""
+    rows = int(sizes.sum())
     for later, (split, share) in zip(range(len(asked) - 1, -1, -1), asked, strict=True):
         # Later splits and the training file need a group each.
         at_most = len(order) - later - 1
-        if at_most < 1 and not at_least_one:
-            return
         chosen = _choose(order, sizes, max(1, round(share * rows)), at_most=at_most)
         split_of_group[chosen] = split
         order = order[split_of_group[order] == 0]
 
 
-def _share_notes(asked: Sequence[tuple[int, float]], numbers: Sequence[int], largest: int) -> list[str]:
+def _fill_classes(
+    split_of_group: npt.NDArray[np.uint8],
+    strata: Sequence[tuple[Places, int]],
+    sizes: Places,
+    asked: Sequence[tuple[int, float]],
+) -> None:
+    """Give groups of each class to the splits, so that classes keep their shares and each split has its own."""
+    rows = [number for _, number in strata]
+    for split, share in asked:
+        free = [order[split_of_group[order] == 0] for order, _ in strata]
+        # The training file needs a group of each class.
+        most = [int(sizes[order].sum() - sizes[order].min()) if len(order) > 1 else 0 for order in free]
+        missed = 0
+        for order, quota, limit in zip(free, _quotas(rows, share, most), most, strict=True):
+            # What whole groups of one class cannot give, the next one gives.
+            wanted = min(quota + missed, limit)
+            chosen = _choose(order, sizes, wanted, at_most=len(order) - 1) if wanted > 0 else []
+            split_of_group[chosen] = split
+            missed += quota - int(sizes[chosen].sum())
+
+
+def _quotas(rows: Sequence[int], share: float, most: Sequence[int]) -> list[int]:
+    """How many rows of each class a split gets: shares rounded by largest remainder, so that their sum is right.
+
+    Args:
+        rows: of each class.
+        share: of the split.
+        most: how many rows each class can give.
+    """
+    left = max(1, round(share * sum(rows)))
+    ideal = [share * number for number in rows]
+    quotas = [min(int(wanted), limit) for wanted, limit in zip(ideal, most, strict=True)]
+    one_each = [max(quota, min(1, limit)) for quota, limit in zip(quotas, most, strict=True)]
+    # That every file has each class is worth more than shares to the last row.
+    quotas = one_each if sum(one_each) <= left else quotas
+    left -= sum(quotas)
+    while left > 0:
+        behind = [place for place, quota in enumerate(quotas) if quota < most[place]]
+        if not behind:
+            break
+        behind.sort(key=lambda place: quotas[place] - ideal[place])
+        for place in behind[:left]:
+            quotas[place] += 1
+        left -= min(left, len(behind))
+    return quotas
+
+
+def _share_notes(
+    asked: Sequence[tuple[int, float]], numbers: Sequence[int], largest: int, stratify_by: str | None
+) -> list[str]:
     """What is to be said about shares that were missed.
 
     Raises:
-        DatasetError: one is missed by too much.
+        DatasetError: one is missed by too much, or a split is empty.
     """
     count, notes = sum(numbers), []
     for split, share in asked:
         wanted, rows = share * count, numbers[split]
-        if abs(rows - wanted) <= max(1, 0.1 * wanted):
+        if rows and abs(rows - wanted) <= max(1, 0.1 * wanted):
             continue
+        part = f"{largest / count:.2%} ({largest:,} rows)"
+        reason = (
+            f"rows that share something stay together, and the largest group has {part}"
+            if stratify_by is None or largest > abs(rows - wanted)
+            else f"some rows of each class in {stratify_by!r} stay in train, and many classes have too few to give any"
+        )
         note = (
             f"{SPLITS[split]} was asked to have {share:.2%} of the rows ({round(wanted):,}) and has {rows / count:.2%} "
-            f"({rows:,}): rows that share something stay together, and the largest group has {largest / count:.2%} "
-            f"({largest:,} rows)"
+            f"({rows:,}): {reason}"
         )
-        if abs(rows - wanted) > max(MOST_APART * count, _FORGIVEN_ROWS):
+        if not rows or abs(rows - wanted) > max(MOST_APART * count, _FORGIVEN_ROWS):
+            way_out = "give rows that share less" if stratify_by is None else "give more rows of each class"
             raise DatasetError(
-                f"{note}; more than {MOST_APART:.0%} of all rows apart is refused: ask for a share that whole groups "
-                f"can give, or give rows that share less"
+                f"{note}; an empty split, and more than {MOST_APART:.0%} of all rows apart, is refused: ask for a "
+                f"share that whole groups can give, or {way_out}"
             )
         notes.append(note)
     return notes
@@ -228,7 +277,7 @@ def _choose(groups: Places, sizes: Places, rows: int, at_most: int) -> list[int]
     return chosen
 
 
-def _mixed(values: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
+def scrambled(values: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
     """A fixed scrambling of numbers by a seed (splitmix64): the same on every machine and version."""
     import numpy as np
 

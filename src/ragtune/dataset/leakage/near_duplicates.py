@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from itertools import chain, combinations
 from typing import TYPE_CHECKING
 
+from ragtune import _arguments as arguments
 from ragtune._extras import require
 from ragtune.dataset.leakage.grouping import MIN_KEY_WORDS, keyed
+from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,8 +65,14 @@ def near_duplicates(texts: Sequence[str], *, threshold: float = 0.8) -> list[Nea
         threshold: the least similarity, in (0, 1].
 
     Raises:
+        DatasetError: the threshold is out of its range, or `texts` is no list of texts.
         MissingExtraError: the extra `dedup` is not installed.
     """
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:
+        raise DatasetError(f"threshold={threshold!r:.60} must be a share in (0, 1], for example 0.8")
+    if isinstance(texts, str):
+        raise DatasetError(f"texts={texts!r:.60} must be a list of texts, not one text")
+    texts = arguments.texts("texts", texts)
     from ragtune.dataset.leakage.shingles import shingle
 
     found: list[NearDuplicate] = []

@@ -1,10 +1,10 @@
-"""Which rows are dropped, and why."""
+"""The steps of a builder: what they have in common, and the filter."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from ragtune.dataset.render.rendered import BuildCounts
 from ragtune.dataset.render.rows import SourceRow, missing_column
@@ -14,27 +14,38 @@ if TYPE_CHECKING:
     from ragtune.dataset.render.rows import Selection
 
 Predicate = Callable[[SourceRow], object]
+Before = Callable[[], Iterator["Selection"]]
 
 
 class RunningStep(Protocol):
     """A step of the builder at work on one reading of the rows."""
 
+    @property
+    def wants_more(self) -> bool:
+        """Whether it would keep further rows; where it would not, the source is read no further."""
+
     def apply(self, rows: Selection) -> Mapping[str, int]:
-        """Drop unwanted rows, and say how many for each reason that there is."""
+        """Change rows or drop unwanted ones, and say how many for each reason that there is."""
 
 
 class Step(Protocol):
-    """A step of the builder that drops rows."""
+    """A step of the builder.
 
-    def start(self) -> RunningStep:
-        """The step for one reading of the rows."""
+    Attributes:
+        in_order: whether it must see all rows in their order, so that no other process can do it to some of them.
+    """
+
+    in_order: ClassVar[bool]
+
+    def start(self, before: Before) -> RunningStep:
+        """The step for one reading of the rows; `before` reads those that come to it, for who must know all of them."""
 
     def described(self) -> dict[str, object]:
         """What the manifest says about the step."""
 
 
-def drop_rows(steps: Mapping[int, RunningStep], rows: Selection) -> None:
-    """Let steps drop rows of a batch, each by its place in the builder, and note how many in the batch's counts."""
+def apply_steps(steps: Mapping[int, RunningStep], rows: Selection) -> None:
+    """Let steps do their work on a batch, and note what they drop in its counts, by the place of the step."""
     for place, step in steps.items():
         dropped = {(place, reason): number for reason, number in step.apply(rows).items()}
         rows.counts = rows.counts.plus(BuildCounts(dropped=dropped))
@@ -47,7 +58,10 @@ class Filter:
     keep: Predicate
     reason: str
 
-    def start(self) -> Filter:
+    in_order: ClassVar[bool] = False
+    wants_more: ClassVar[bool] = True
+
+    def start(self, before: Before) -> Filter:
         """The filter itself."""
         return self
 
@@ -74,10 +88,10 @@ class Filter:
             name = error.args[0] if error.args else None
             # A KeyError about something else is a mistake inside the function, and its own business.
             if name in rows.names or not isinstance(name, str):
-                error.add_note(f"in the filter {self.reason!r} at row {rows.number(len(flags))}")
+                error.add_note(f"in the filter {self.reason!r} at {rows.place(len(flags))}")
                 raise
             raise DatasetError(missing_column(name, rows.names, f"the filter {self.reason!r}")) from None
         except Exception as error:
-            error.add_note(f"in the filter {self.reason!r} at row {rows.number(len(flags))}")
+            error.add_note(f"in the filter {self.reason!r} at {rows.place(len(flags))}")
             raise
         return flags

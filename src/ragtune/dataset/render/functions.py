@@ -15,6 +15,7 @@ from ragtune.errors import DatasetError, RecordError
 from ragtune.layouts import get_layout
 from ragtune.records import (
     FORMATS,
+    ChatRecord,
     CompletionRecord,
     ImagePart,
     Message,
@@ -35,10 +36,17 @@ _FORMAT_OF: Mapping[type[Record], RecordFormat] = {RECORD_OF[name]: name for nam
 
 @dataclass(frozen=True, kw_only=True)
 class LaidOut:
-    """Makes the record of a row that has a known layout; for `DatasetBuilder.records`."""
+    """Makes the record of a row that has a known layout; for `DatasetBuilder.records`.
+
+    Attributes:
+        layout: its name.
+        ignore: further keys that carry nothing.
+        system: system prompt of the records that have none.
+    """
 
     layout: str
     ignore: tuple[str, ...] = ()
+    system: str | None = None
 
     def __call__(self, row: SourceRow) -> object:
         """The one record of the row.
@@ -47,7 +55,17 @@ class LaidOut:
             DatasetError: the row does not have this layout.
         """
         (record,) = get_layout(self.layout).convert(row, ignore=self.ignore)
-        return record
+        if (
+            self.system is None
+            or not isinstance(record, ChatRecord | PreferenceRecord)
+            or system_of(record) is not None
+        ):
+            return record
+        first = Message(role="system", content=self.system)
+        if isinstance(record, ChatRecord):
+            return record.model_copy(update={"messages": (first, *record.messages)})
+        asked = record.input.model_copy(update={"messages": (first, *record.input.messages)})
+        return record.model_copy(update={"input": asked})
 
 
 class FunctionRenderer:
@@ -97,9 +115,9 @@ class FunctionRenderer:
             made = self._make(row)
             return made if isinstance(made, Record) else self._parsed(made, format)  # type: ignore[return-value]
         except (RecordError, DatasetError) as error:
-            raise BadRowsError((f"row {rows.number(index)}: {error}",), 1) from error
+            raise BadRowsError((f"{rows.place(index)}: {error}",), 1) from error
         except Exception as error:
-            error.add_note(f"in the function given to records() at row {rows.number(index)}")
+            error.add_note(f"in the function given to records() at {rows.place(index)}")
             raise
 
     def _parsed(self, made: object, format: RecordFormat | None) -> AnyRecord:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,21 +15,21 @@ from ragtune.dataset.leakage.grouping import WISH, key_of
 from ragtune.dataset.leakage.near_duplicates import near_keys
 from ragtune.dataset.masking import Masker
 from ragtune.dataset.render import arrow
-from ragtune.dataset.render.filters import drop_rows
+from ragtune.dataset.render.filters import apply_steps
 from ragtune.dataset.render.functions import FunctionRenderer, LaidOut, MakeRecord
 from ragtune.dataset.render.rendered import BuildCounts, Made
 from ragtune.dataset.render.templates import Renderer, Template
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import pyarrow as pa
 
     from ragtune.dataset.leakage.grouping import SplitPlan
     from ragtune.dataset.leakage.held_out import HeldOut
     from ragtune.dataset.leakage.texts import Texts
-    from ragtune.dataset.render.filters import Filter
+    from ragtune.dataset.render.filters import RunningStep
     from ragtune.dataset.render.rendered import Lines
     from ragtune.dataset.render.rows import Selection
     from ragtune.privacy import Scanner
@@ -36,14 +38,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildBatch:
-    """`build_batch(table) -> table`: filters rows, makes and checks their records, and numbers their facts.
+    """`build_batch(table) -> table`: does the last steps, makes and checks records, and numbers their facts.
 
     The same rows give the same lines whatever came before them, so batches can be made in any order, by any process.
     It can be pickled when its functions can.
 
     Attributes:
         template: what a record looks like.
-        filters: which rows are dropped, each filter by its place among the steps of the builder.
+        steps: what becomes of rows first, each step by its place in the builder.
         hidden: columns that a function does not see.
         scanner: finds what is covered in every text; None covers nothing.
         plan: how the lines will be split.
@@ -52,7 +54,7 @@ class BuildBatch:
     """
 
     template: Template | MakeRecord
-    filters: Mapping[int, Filter]
+    steps: Mapping[int, RunningStep]
     hidden: tuple[str, ...]
     scanner: Scanner | None
     plan: SplitPlan
@@ -74,12 +76,12 @@ class BuildBatch:
         Raises:
             DatasetError: a filter or the template names a column that is not there, or a row makes no record.
         """
-        drop_rows(self.filters, rows)
+        apply_steps(self.steps, rows)
         if self.scanner is None:
             lines = self._renderer.render(rows)
         else:
             masker = Masker(self.scanner)
-            rows.change_texts(masker)
+            rows.change_texts(masker.of)
             lines = _masked(self._renderer.render(rows), masker)
             rows.counts = rows.counts.plus(BuildCounts(masked=dict(masker.counts)))
         counts = BuildCounts(
@@ -98,7 +100,7 @@ class BuildBatch:
 
         said = lines.texts()
         column = self.plan.stratify_by
-        classes = () if column is None else list(map(str, rows.column(column)))
+        classes = () if column is None else classes_of(rows, column)
         return replace(made, facts=number(said), group_keys=self._group_keys(rows, said), classes=classes)
 
     def _group_keys(self, rows: Selection, said: Texts) -> Sequence[list[int]]:
@@ -106,9 +108,10 @@ class BuildBatch:
             return ()
         keys = list(near_keys(said)) if self.plan.near_duplicates else [[] for _ in said.per_row]
         for names in self.plan.together:
-            for own, values in zip(keys, zip(*map(rows.column, names), strict=True), strict=True):
+            texts = [classes_of(rows, name, who="group_by") for name in names]
+            for own, values in zip(keys, zip(*texts, strict=True), strict=True):
                 # The names keep equal values of two columns apart, and quotation marks two values of one combination.
-                key = key_of(repr((names, *map(str, values))).encode("utf-8", "surrogatepass"))
+                key = key_of(repr((names, *values)).encode("utf-8", "surrogatepass"))
                 own.append(key & ~7 | WISH)
         return keys
 
@@ -126,18 +129,50 @@ def _fact_ids(rows: Selection, column: str) -> list[str]:
         BadRowsError: some are blank, or neither text nor a whole number.
     """
     bad, ids = BadRows(), []
-    for number, value in zip(rows.numbers(), rows.column(column), strict=True):
+    for index, value in enumerate(rows.column(column, who="fact_id")):
         ids.append(str(value))
         if isinstance(value, bool) or not isinstance(value, str | int) or not ids[-1].strip():
-            bad.add(f"row {number}, column {column!r}: the fact's id {value!r:.60} must be text or a whole number")
+            bad.add(
+                f"{rows.place(index)}, column {column!r}: the fact's id {value!r:.60} must be text or a whole number"
+            )
     bad.refuse()
     return ids
+
+
+def classes_of(rows: Selection, column: str, *, who: str = "stratify_by") -> list[str]:
+    """A text for each value of a column, the same for values that are equal.
+
+    Raises:
+        DatasetError: the column is not there, or a value nests too deeply to be compared.
+    """
+    texts = []
+    for index, value in enumerate(rows.column(column, who=who)):
+        try:
+            texts.append(value if isinstance(value, str) else str(_comparable(value)))
+        except RecursionError:
+            raise DatasetError(
+                f"{rows.place(index)}, column {column!r}: the value nests too deeply to be compared; {who} takes a "
+                f"column of texts or numbers"
+            ) from None
+    return texts
+
+
+def _comparable(value: object) -> object:
+    """A value whose text tells whether it equals another: 1 and 1.0 do, and objects whatever the order of keys."""
+    if isinstance(value, Mapping):
+        return sorted((str(key), str(_comparable(inner))) for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return [_comparable(inner) for inner in value]
+    if isinstance(value, float | Decimal) and value == value and abs(value) != float("inf"):
+        return int(value) if value == int(value) else float(value)
+    # Scalars and arrays of NumPy.
+    return _comparable(value.tolist()) if hasattr(value, "tolist") else value
 
 
 def _masked(lines: Lines, masker: Masker) -> Lines:
     """Cover what the template, its joins or a function brought in beside the texts of the rows."""
     data = masker.line(lines.data)
-    systems = frozenset(None if system is None else masker(system) for system in lines.systems)
+    systems = frozenset(None if system is None else masker.uncounted(system) for system in lines.systems)
     if data == lines.data:
         return replace(lines, systems=systems)
     records = [orjson.loads(line) for line in data.split(b"\n")[:-1]]
@@ -158,7 +193,7 @@ def making_steps(
     if isinstance(template, Template):
         steps.append({"template": template.described()})
     elif isinstance(template, LaidOut):
-        steps.append({"layout": template.layout})
+        steps.append({"layout": template.layout, **({} if template.system is None else {"system": template.system})})
     elif template is not None:
         # What has no name of its own, such as a partial, would show an address that differs from run to run.
         steps.append({"records": getattr(template, "__qualname__", type(template).__qualname__)})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ragtune.dataset.leakage.text_hashes import Facts
     from ragtune.dataset.leakage.texts import Texts
@@ -27,7 +28,7 @@ class BuildCounts:
         systems: the different system prompts of the records; two are enough to know that they vary.
         gaps: how many records have an answer in which a column is blank, by column.
         tokens: of each record, batch by batch; empty where they are not counted.
-        masked: how many secrets and personal data were covered, by kind.
+        masked: how many secrets and personal data were covered, by place and kind.
     """
 
     read: int = 0
@@ -36,7 +37,7 @@ class BuildCounts:
     systems: frozenset[str | None] = frozenset()
     gaps: Mapping[str, int] = field(default_factory=dict)
     tokens: tuple[Sequence[int], ...] = ()
-    masked: Mapping[str, int] = field(default_factory=dict)
+    masked: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     def plus(self, other: BuildCounts) -> BuildCounts:
         """The counts of these rows and others of the same record kind."""
@@ -64,13 +65,29 @@ class BuildCounts:
             total[reason] = total.get(reason, 0) + number
         return total
 
+    def without(self, mask: Callable[[str], str]) -> BuildCounts:
+        """The same counts; reasons and names of columns say nothing that `mask` covers."""
+        return replace(
+            self,
+            dropped=_summed(((place, mask(reason)), number) for (place, reason), number in self.dropped.items()),
+            gaps=_summed((mask(name), number) for name, number in self.gaps.items()),
+            masked=_summed(((mask(place), kind), number) for (place, kind), number in self.masked.items()),
+        )
+
     def of_step(self, place: int) -> dict[str, int]:
         """How many rows one step dropped, by reason."""
         return {reason: number for (step, reason), number in self.dropped.items() if step == place}
 
 
-def _sums(one: Mapping[_Key, int], other: Mapping[_Key, int]) -> dict[_Key, int]:
-    return {key: one.get(key, 0) + other.get(key, 0) for key in {**one, **other}}
+def _sums(one: Mapping[_Key, int], other: Mapping[_Key, int]) -> Mapping[_Key, int]:
+    return _summed(chain(one.items(), other.items()))
+
+
+def _summed(numbers: Iterable[tuple[_Key, int]]) -> Mapping[_Key, int]:
+    found: dict[_Key, int] = {}
+    for key, number in numbers:
+        found[key] = found.get(key, 0) + number
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, compress, repeat
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,13 @@ from ragtune.dataset.render.rendered import BuildCounts
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pyarrow as pa
 
 BATCH_ROWS = 1024
 # A row as the source gives it: what its values are, the user knows.
 SourceRow = Mapping[str, Any]
 Column = Sequence[Any]
+Where = Callable[[int], str]
 
 
 class Columns(dict[str, Column]):
@@ -39,6 +39,18 @@ class Columns(dict[str, Column]):
             values = decoded(values, name, feature)
         self[name] = values
         return values
+
+
+class _Renamed(dict[str, Column]):
+    """Columns under other names, each fetched when somebody asks for it."""
+
+    def __init__(self, columns: Mapping[str, Column], old: Mapping[str, str]) -> None:
+        super().__init__()
+        self._of_before = columns
+        self._old = old
+
+    def __missing__(self, name: str) -> Column:
+        return self._of_before[self._old[name]]
 
 
 class RowView(Mapping[str, Any]):
@@ -66,7 +78,10 @@ class RowView(Mapping[str, Any]):
 class Batch:
     """Some rows of a source: column by column where the source is columnar, else row by row.
 
-    `schema` says what the values were in Arrow, where they were there.
+    Attributes:
+        columns: the values by column, where the source is columnar.
+        schema: what the values were in Arrow, where they were there.
+        where: says in which file and line a row stands, by its place in the batch; None where it came from no file.
     """
 
     def __init__(
@@ -75,6 +90,7 @@ class Batch:
         self._names = tuple(names)
         self.columns = columns
         self.schema = schema
+        self.where: Where | None = None
         self._length = length
 
     def __len__(self) -> int:
@@ -114,9 +130,17 @@ class Batch:
         for values in zip(*columns, strict=True):
             yield dict(zip(self.names, values, strict=True))
 
-    def row(self, index: int) -> SourceRow:
-        """One row, as a mapping."""
-        return {name: self.columns[name][index] for name in self.names}
+    def renamed(self, names: Mapping[str, str]) -> Batch:
+        """The same rows with other names of columns, the new ones by the old ones."""
+        known = {names.get(name, name): name for name in self.names}
+        schema = self.schema
+        if schema is not None:
+            import pyarrow as pa
+
+            schema = pa.schema([field.with_name(names.get(field.name, field.name)) for field in schema])
+        batch = Batch(tuple(known), len(self), _Renamed(self.columns, known), schema)
+        batch.where = self.where
+        return batch
 
 
 class RowBatch(Batch):
@@ -143,9 +167,29 @@ class RowBatch(Batch):
         """The rows themselves."""
         return iter(self._rows)
 
-    def row(self, index: int) -> SourceRow:
-        """One row."""
-        return self._rows[index]
+    def renamed(self, names: Mapping[str, str]) -> RowBatch:
+        """The same rows with other names of columns, the new ones by the old ones."""
+        batch = RowBatch([{names.get(name, name): value for name, value in row.items()} for row in self._rows])
+        batch.where = self.where
+        return batch
+
+
+class ChangedBatch(RowBatch):
+    """Rows that a function made of the rows of another batch.
+
+    Attributes:
+        before: those rows, one for each.
+    """
+
+    def __init__(self, rows: Sequence[SourceRow], before: Selection) -> None:
+        super().__init__(rows)
+        self.where = before.where
+        self._before = before
+
+    def sparse_rows(self) -> Iterator[SourceRow]:
+        """The rows; of a value that the function left as it was, without what Arrow added."""
+        for row, old, sparse in zip(self._rows, self._before.rows(), self._before.rows(sparse=True), strict=True):
+            yield {name: sparse[name] if name in old and old[name] is value else value for name, value in row.items()}
 
 
 class ArrowBatch(Batch):
@@ -183,8 +227,9 @@ class Selection:
         self._batch = batch
         self._numbers = numbers
         self._keep: list[bool] | None = None
-        self._change: Callable[[str], str] | None = None
+        self._change: Callable[[str], Callable[[str], str]] | None = None
         self._columns: dict[str, Column] = {}
+        self._places: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self._batch) if self._keep is None else sum(self._keep)
@@ -193,6 +238,21 @@ class Selection:
     def names(self) -> tuple[str, ...]:
         """The columns of the batch."""
         return self._batch.names
+
+    @property
+    def are_columns(self) -> bool:
+        """Whether all rows of the source have the same columns."""
+        return not isinstance(self._batch, RowBatch)
+
+    def of_part(self, start: int) -> Selection:
+        """The same rows as a part of a longer source, in which the first of this source has the number `start`."""
+        dropped: dict[tuple[int, str], int] = {}
+        for (_, reason), number in self.counts.dropped.items():
+            dropped[-1, reason] = dropped.get((-1, reason), 0) + number
+        numbers = [start + number for number in self._numbers]
+        part = Selection(self._batch, numbers, counts=replace(self.counts, dropped=dropped))
+        part._keep = self._keep
+        return part
 
     def drop(self, unwanted: Sequence[bool]) -> int:
         """Drop rows, one flag for each row that is still selected; returns how many were dropped."""
@@ -204,10 +264,24 @@ class Selection:
             flags = iter(unwanted)
             self._keep = [kept and not next(flags) for kept in self._keep]
         self._columns.clear()
+        self._places = None
         return sum(unwanted)
 
-    def change_texts(self, change: Callable[[str], str]) -> None:
-        """Change every text that is read from now on."""
+    def replace(self, rows: Sequence[SourceRow]) -> None:
+        """Put other rows in place of the selected ones, one for one."""
+        before = Selection(self._batch, self._numbers, counts=self.counts)
+        before._keep, before._change = self._keep, self._change
+        self._numbers, self._batch, self._keep = self.numbers(), ChangedBatch(rows, before), None
+        self._columns.clear()
+        self._places = None
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Give columns other names, the new ones by the old ones."""
+        self._batch = self._batch.renamed(names)
+        self._columns.clear()
+
+    def change_texts(self, change: Callable[[str], Callable[[str], str]]) -> None:
+        """Change every text that is read from now on; `change` gives what to do with those of a column."""
         self._change = change
         self._columns.clear()
 
@@ -237,11 +311,9 @@ class Selection:
         whole = pa.Table.from_batches([table]) if isinstance(table, pa.RecordBatch) else table
         return whole if self._keep is None else whole.filter(pa.array(self._keep))
 
-    def _changed(self, value: object) -> object:
-        return value if self._change is None else masked(value, self._change)
-
     def _changed_row(self, row: SourceRow) -> SourceRow:
-        return {name: self._changed(value) for name, value in row.items()}
+        assert self._change is not None
+        return {name: masked(value, self._change(name)) for name, value in row.items()}
 
     def numbers(self) -> list[int]:
         """The number of each selected row in the source, counted from 0."""
@@ -249,10 +321,33 @@ class Selection:
 
     def number(self, index: int) -> int:
         """The number in the source of the `index`-th selected row."""
-        return self.numbers()[index]
+        return self._numbers[self._in_batch(index)]
 
-    def column(self, name: str) -> Column:
+    def _in_batch(self, index: int) -> int:
+        """The place in the batch of the `index`-th selected row."""
+        if self._keep is None:
+            return index
+        if self._places is None:
+            self._places = list(compress(range(len(self._batch)), self._keep))
+        return self._places[index]
+
+    @property
+    def where(self) -> Where | None:
+        """Says in which file and line a selected row stands; None where it came from no file."""
+        where = self._batch.where
+        return None if where is None else lambda index: where(self._in_batch(index))
+
+    def place(self, index: int) -> str:
+        """The `index`-th selected row for people: its number in the source, its file and line."""
+        where = self.where
+        return f"row {self.number(index)}" + ("" if where is None else f" ({where(index)})")
+
+    def column(self, name: str, *, who: str = "the template") -> Column:
         """The selected values of a column.
+
+        Args:
+            name: which column.
+            who: asks for it, for the message where it is not there.
 
         Raises:
             MissingValuesError: some of the rows do not have it.
@@ -262,24 +357,26 @@ class Selection:
             try:
                 values = self._batch.column(name)
             except KeyError:
-                values = self._column_of_rows(name)
+                values = self._column_of_rows(name, who)
             else:
                 if self._keep is not None:
                     values = list(compress(values, self._keep))
-            self._columns[name] = values if self._change is None else list(map(self._changed, values))
+            if self._change is not None:
+                change = self._change(name)
+                values = [masked(value, change) for value in values]
+            self._columns[name] = values
         return self._columns[name]
 
-    def _column_of_rows(self, name: str) -> Column:
+    def _column_of_rows(self, name: str, who: str) -> Column:
         """The values of a column that not every row of the batch has, though perhaps each that is still selected."""
         if name not in self._batch.names:
-            raise DatasetError(missing_column(name, self._batch.names, "the template"))
+            raise DatasetError(missing_column(name, self._batch.names, who))
         rows = list(self.views())
         lacking = {index: row for index, row in enumerate(rows) if name not in row}
         if lacking:
-            numbers = self.numbers()
             raise MissingValuesError(
                 {
-                    index: f"row {numbers[index]} has no column {name!r}; it has {_listed(tuple(row))}; "
+                    index: f"{self.place(index)} has no column {name!r}; it has {_listed(tuple(row))}; "
                     f"give every row of the source this column"
                     for index, row in lacking.items()
                 }

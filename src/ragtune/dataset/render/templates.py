@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from ragtune import _arguments as arguments
 from ragtune.dataset.bad_rows import BadRowsError
 from ragtune.dataset.leakage.texts import Texts
 from ragtune.dataset.render.rendered import Lines
@@ -190,6 +191,7 @@ def preference_template(*, prompt: str, preferred: str, rejected: str, system: s
 
 def reinforcement_template(*, user: str, reference: Mapping[str, str], developer: str | None) -> Template:
     """A question for the model to answer, and reference fields for the grader."""
+    arguments.mapping("reference", reference)
     if taken := {"messages", "tools"} & reference.keys():
         raise DatasetError(f"reference field {min(taken)!r} is taken by the record itself; choose another name")
     question = text("user", user)
@@ -317,10 +319,10 @@ class _Faults:
         """Values that are no text."""
         if not set(map(type, values)) - {str}:
             return
-        numbers = self._rows.numbers()
+        place = self._rows.place
         self.add(
             {
-                index: f"row {numbers[index]}, column {name!r}: {value!r:.80} is {type(value).__name__}, not text; "
+                index: f"{place(index)}, column {name!r}: {value!r:.80} is {type(value).__name__}, not text; "
                 f"templates take text: convert the column, or drop such rows with .filter(..., reason=...)"
                 for index, value in enumerate(values)
                 if type(value) is not str
@@ -332,10 +334,10 @@ class _Faults:
         # One column with text is enough, and nearly always the first one has it.
         if not self._told and all(map(str.strip, columns[0])):
             return
-        numbers = self._rows.numbers()
+        place = self._rows.place
         self.add(
             {
-                index: f"row {numbers[index]}: the {item.name} text {item.source!r} is empty; drop such rows with "
+                index: f"{place(index)}: the {item.name} text {item.source!r} is empty; drop such rows with "
                 f".filter(lambda row: row[{item.columns[0]!r}].strip(), reason=...)"
                 for index, values in enumerate(zip(*columns, strict=True))
                 if index not in self._told and not "".join(values).strip()
@@ -344,16 +346,15 @@ class _Faults:
 
     def surrogates(self, columns: Mapping[str, Column]) -> None:
         """Texts that are none in Unicode."""
-        numbers = self._rows.numbers()
+        place = self._rows.place
         for name, values in columns.items():
             for index, value in enumerate(values):
                 try:
                     if isinstance(value, str):
                         value.encode("utf-8")
                 except UnicodeEncodeError as error:
-                    sign = f"U+{ord(value[error.start]):04X}"
-                    place = f"row {numbers[index]}, column {name!r}"
-                    self.add({index: f"{place}: half of a surrogate pair ({sign}) is no text; repair the source"})
+                    sign = f"half of a surrogate pair (U+{ord(value[error.start]):04X})"
+                    self.add({index: f"{place(index)}, column {name!r}: {sign} is no text; repair the source"})
 
     def refuse(self) -> None:
         """Raise when there are any.

@@ -5,8 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
 
+from ragtune import _arguments as arguments
 from ragtune.dataset.render.functions import LaidOut
 from ragtune.dataset.sources import feedback_rows, readers
+from ragtune.errors import DatasetError
 from ragtune.layouts import LAYOUTS, get_layout
 
 if TYPE_CHECKING:
@@ -122,6 +124,26 @@ class Constructors(ABC):
         return cls(readers.csv_source(path, delimiter, encoding, skipinitialspace))
 
     @classmethod
+    def from_excel(cls, path: Paths, *, sheet: str | int | None = None, header: int | None = None) -> Self:
+        """Rows from a sheet of a workbook (.xlsx, .xls, .xlsb, .ods) with a header row; every value is text.
+
+        Whole numbers are without a fraction and others have the digits that a spreadsheet keeps, dates are written
+        `2026-01-31` and times `2026-01-31 10:05:00`, yes and no `TRUE` and `FALSE`, an empty cell is an empty text; how
+        a cell is formatted does not count. Formulas give their value as it was saved, merged cells what is shown across
+        them, and empty rows nothing. Row numbers in messages are those of the sheet. It is held in memory.
+
+        Args:
+            path: a file, a list of files, or a pattern such as `faq-*.xlsx`.
+            sheet: its name, or its number from 1; None takes the first one that is not hidden.
+            header: the row of the sheet that names the columns; None takes the first that holds anything.
+
+        Raises:
+            DatasetError: a file does not exist or is a folder.
+            MissingExtraError: the extra `excel` is not installed.
+        """
+        return cls(readers.excel_source(path, sheet, header))
+
+    @classmethod
     def from_parquet(cls, path: Paths) -> Self:
         """Rows from a Parquet file, read batch by batch; one that `datasets` wrote gives the rows that it would show.
 
@@ -180,7 +202,7 @@ class Constructors(ABC):
         source = feedback_rows.feedback_source(store, previous, method)
         return cls(source)._filled(feedback_rows.as_record)
 
-    def layout(self, name: str, *, ignore: Sequence[str] = ()) -> Self:
+    def layout(self, name: str, *, ignore: Sequence[str] = (), system: str | None = None) -> Self:
         """Take rows in a layout that people have: SQuAD, Alpaca, ShareGPT, chosen/rejected and others.
 
         A layout of conversations or pairs gives finished records, and no template is needed; filters still see the rows
@@ -189,14 +211,21 @@ class Constructors(ABC):
         Args:
             name: see `ragtune.layouts.LAYOUTS` and the page about layouts.
             ignore: further keys of the rows that carry nothing to train on.
+            system: system prompt of the records that have none of their own.
 
         Raises:
-            DatasetError: no layout has this name, the message says which ones the keys of the first row fit; or the
-                builder has a template already.
+            DatasetError: no layout has this name, the message says which ones the keys of the first row fit; the
+                builder has a template already; or the layout has no place for a system prompt.
         """
+        ignore = arguments.texts("ignore", ignore)
         if name not in tuple(LAYOUTS):
             get_layout(name, next(readers.rows_of(self._source), None))
         layout = get_layout(name)
+        if system is not None and not arguments.text("system", system).strip():
+            raise DatasetError("the system prompt is empty; leave system out, and records without one stay so")
+        if system is not None and layout.kind not in ("chat", "preference"):
+            where = "give it to the template behind it" if layout.kind == "rows" else "put it into the prompts"
+            raise DatasetError(f"layout {name!r} gives {layout.kind}, which hold no system prompt; {where}")
         if layout.kind == "rows":
             return self._on(readers.laid_out(self._source, name, ignore))
-        return self._filled(LaidOut(layout=name, ignore=tuple(ignore)))
+        return self._filled(LaidOut(layout=name, ignore=ignore, system=system))

@@ -28,8 +28,10 @@ _SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n?")
 Fields = list[str]
 
 
-def csv_rows(path: Path, delimiter: str, encoding: str, skipinitialspace: bool) -> Iterator[dict[str, str]]:
-    """The rows of one file.
+def csv_rows(
+    path: Path, delimiter: str, encoding: str, skipinitialspace: bool, lines: list[int]
+) -> Iterator[dict[str, str]]:
+    """The rows of one file; `lines` gets the line in which each begins.
 
     Raises:
         DatasetError: it is no CSV in this encoding, two columns have one name, or a row has another number of fields.
@@ -37,7 +39,7 @@ def csv_rows(path: Path, delimiter: str, encoding: str, skipinitialspace: bool) 
     with opened(path) as packed:
         text = io.TextIOWrapper(packed, encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="")
         try:
-            yield from _Table(path, text, delimiter, skipinitialspace).rows()
+            yield from _Table(path, text, delimiter, skipinitialspace).rows(lines)
         except UnicodeError as error:
             raise DatasetError(
                 f"{path} is not {encoding.upper()}: {error}; pass its encoding, most likely {encoding_of(path):call}"
@@ -62,24 +64,30 @@ class _Table:
         self._reader = csv.reader(lines, strict=True, delimiter=self._delimiter, skipinitialspace=spaced)
         self._begins = 0
 
-    def rows(self) -> Iterator[dict[str, str]]:
+    def rows(self, lines: list[int]) -> Iterator[dict[str, str]]:
         """The rows as mappings, without the empty ones at the end."""
         fields = self._parsed()
         header = next(fields, [])
         refuse_doubled(header, self._path)
         bad = BadRows()
-        empty: list[Fields] = []
+        empty: list[tuple[int, Fields]] = []
         for row in fields:
             if len(row) != len(header):
                 bad.add(self._uneven(row, header))
             elif not any(row):
                 # Excel keeps rows behind the last one that somebody once touched.
-                empty.append(row)
+                empty.append((self._line, row))
             elif not bad:
-                for each in (*empty, row):
+                for line, each in (*empty, (self._line, row)):
+                    lines.append(line)
                     yield dict(zip(header, each, strict=True))
                 empty.clear()
         bad.refuse()
+
+    @property
+    def _line(self) -> int:
+        """In which line the current row begins."""
+        return self._above + self._begins + 1
 
     def _parsed(self) -> Iterator[Fields]:
         """The rows that are not blank, some at a time."""
@@ -115,7 +123,7 @@ class _Table:
             f"file, or skipinitialspace=True where a space stands before the quotes"
         )
         return (
-            f"{self._path} line {self._above + self._begins + 1}: this row has {len(row)} fields, not as many "
+            f"{self._path} line {self._line}: this row has {len(row)} fields, not as many "
             f"fields as the header ({len(header)}); {hint}"
         )
 

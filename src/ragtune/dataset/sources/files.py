@@ -55,7 +55,10 @@ def existing_files(given: Paths, *, ending: str) -> tuple[Path, ...]:
 
 def described_files(paths: Sequence[Path]) -> dict[str, object]:
     """Names, sizes and sha256 of files, for the manifest."""
-    facts = [{"file": path.name, "sha256": _sha256(path), "bytes": path.stat().st_size} for path in paths]
+    try:
+        facts = [{"file": path.name, "sha256": _sha256(path), "bytes": path.stat().st_size} for path in paths]
+    except OSError as error:
+        raise _unreadable(Path(error.filename), error) from error
     return dict(facts[0]) if len(facts) == 1 else {"files": facts}
 
 
@@ -79,6 +82,14 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
             yield unpacked
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise DatasetError(f"{path}: the packed data is damaged: {error}; get the file again") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> DatasetError:
+    return DatasetError(
+        f"the source {path} cannot be read: {error.strerror or error}; it was there when the builder was made"
+    )
 
 
 def _unpacked(path: Path, file: io.BufferedReader, start: bytes) -> IO[bytes]:

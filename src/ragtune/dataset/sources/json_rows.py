@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ROWS_IN_JSON = "rows must be a list of objects, the only list in an object, or the objects in an object by their ids"
+_TOO_DEEP = "a value nests more deeply than can be read; nobody trains on that, so look where it comes from"
 # So many objects by name are no notes about a list that comes behind them.
 _NOTES = 100
 _TURN_KEYS = ({"from", "value"}, {"role", "content"})
@@ -30,8 +31,12 @@ _TEXTS = {str}
 _TURN_LISTS = frozenset({"conversations", "conversation", "messages", "items"})
 
 
-def jsonl_rows(path: Path) -> Iterator[object]:
+def jsonl_rows(path: Path, lines: list[int]) -> Iterator[object]:
     """The objects of a file, one per line; a byte order mark, CR LF and blank lines are passed over.
+
+    Args:
+        path: the file.
+        lines: gets the line of each object.
 
     Raises:
         DatasetError: lines are no JSON or name a key twice; all of them are told.
@@ -56,7 +61,11 @@ def jsonl_rows(path: Path) -> Iterator[object]:
             except DoubledKeyError as error:
                 bad.add(f"{path} line {number}: {error}")
                 continue
+            except RecursionError:
+                bad.add(f"{path} line {number}: {_TOO_DEEP}")
+                continue
             if not bad:
+                lines.append(number)
                 yield row
     bad.refuse()
 
@@ -95,6 +104,8 @@ def _bad_json(path: Path, number: int, line: bytes, error: Exception) -> str:
             f"{path} line {number}: byte {wrong.start} (0x{byte:02x}) is not UTF-8; "
             f"convert the file, most likely with {encoding_of(path):iconv}"
         )
+    if "depth limit" in str(error) or "recursion" in str(error).lower():
+        return f"{path} line {number}: {_TOO_DEEP}"
     return f"{path} line {number} is not JSON: {error}; every line must hold one object"
 
 
@@ -118,6 +129,8 @@ def json_rows(path: Path) -> Iterator[object]:
             raise DatasetError(f"{path} is not JSON: {error.msg} (near character {document.place:,})") from None
         except DoubledKeyError as error:
             raise DatasetError(f"{path}: {error} (near character {document.place:,})") from None
+        except RecursionError:
+            raise DatasetError(f"{path}: {_TOO_DEEP} (near character {document.place:,})") from None
         except UnicodeDecodeError as error:
             raise DatasetError(
                 f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x}; convert the file, most likely with "

@@ -6,13 +6,18 @@ import codecs
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragtune import _arguments as arguments
+from ragtune._extras import require
 from ragtune.dataset.bad_rows import BadRows
 from ragtune.dataset.render.rows import BATCH_ROWS, ArrowBatch, Batch, RowBatch, SourceRow
 from ragtune.dataset.sources.columns import refuse_doubled
 from ragtune.dataset.sources.csv_rows import csv_rows
+from ragtune.dataset.sources.excel_rows import excel_rows
 from ragtune.dataset.sources.files import Paths, described_files, existing_files
 from ragtune.dataset.sources.json_rows import json_rows, jsonl_rows
 from ragtune.dataset.sources.memory_map import read_mapped
@@ -20,14 +25,14 @@ from ragtune.errors import DatasetError
 from ragtune.layouts import get_layout
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import datasets
     import pandas as pd
     import pyarrow as pa
 
 _HUB_COMMIT = re.compile(r"hf://datasets/[^@]+@([0-9a-f]{40})/")
 Rows = Iterable[SourceRow]
+# The line of each row that was read and stands in no batch yet.
+Lines = list[int]
 _LOCAL_WAYS = "from_json, from_jsonl, from_csv, from_parquet, from_pandas or from_rows"
 
 
@@ -41,6 +46,7 @@ class Source:
         read: starts reading from the first row.
         paths: the files that it reads.
         built: is told of each dataset that was built from it; None for sources that keep no account.
+        parts: the sources that it is the sum of, each with what its steps say of themselves.
     """
 
     name: str
@@ -48,9 +54,13 @@ class Source:
     read: Callable[[], Iterator[Batch]]
     paths: tuple[Path, ...] = ()
     built: Callable[[Any], None] | None = None
+    parts: tuple[tuple[Source, Sequence[Mapping[str, object]]], ...] = ()
 
     def described(self) -> dict[str, object]:
         """What the manifest keeps; each file with its size and sha256."""
+        if self.parts:
+            parts = [{"source": source.described(), "steps": list(steps)} for source, steps in self.parts]
+            return {**self.details, "parts": parts}
         return {**self.details, **(described_files(self.paths) if self.paths else {})}
 
 
@@ -59,8 +69,34 @@ def rows_of(source: Source) -> Iterator[SourceRow]:
     return chain.from_iterable(batch.rows() for batch in source.read())
 
 
-def batched_rows(rows: Iterable[Any], name: str) -> Iterator[Batch]:
-    """Group rows into batches and refuse what is not a mapping."""
+def joined(parts: Sequence[tuple[Source, Sequence[Mapping[str, object]]]]) -> Source:
+    """Sources one after the other, each with what is said of its steps."""
+    sources = [source for source, _ in parts]
+
+    def built(dataset: object) -> None:
+        for source in sources:
+            if source.built is not None:
+                source.built(dataset)
+
+    return Source(
+        name=" and ".join(source.name for source in sources),
+        details={"kind": "sum", "of": [dict(source.details) for source in sources]},
+        read=lambda: chain.from_iterable(source.read() for source in sources),
+        paths=tuple(chain.from_iterable(source.paths for source in sources)),
+        built=built,
+        parts=tuple(parts),
+    )
+
+
+def batched_rows(rows: Iterable[Any], name: str, lines: Lines | None = None, unit: str = "line") -> Iterator[Batch]:
+    """Group rows into batches and refuse what is not a mapping.
+
+    Args:
+        rows: the rows.
+        name: how messages call them.
+        lines: where whoever gives the rows notes the line of each.
+        unit: what is counted there.
+    """
     iterator = iter(rows)
     start = 0
     while batch := list(islice(iterator, BATCH_ROWS)):
@@ -70,7 +106,28 @@ def batched_rows(rows: Iterable[Any], name: str) -> Iterator[Batch]:
                     f"{name}, row {start + index}: a row must be a mapping of column names to values, "
                     f"got {type(row).__name__} {row!r:.60}"
                 )
-        yield RowBatch(batch)
+        rows_of_batch = RowBatch(batch)
+        if lines is not None:
+            rows_of_batch.where = partial(_line, f"{Path(name).name} {unit}", tuple(lines))
+            lines.clear()
+        yield rows_of_batch
+        start += len(batch)
+
+
+def _line(file: str, lines: Sequence[int], index: int) -> str:
+    return f"{file} {lines[index]}"
+
+
+def _row_of_file(file: str, start: int, index: int) -> str:
+    return f"{file} row {start + index}"
+
+
+def _placed(path: Path, batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The batches of one of several files; each row knows its number there where it knows no line."""
+    start = 0
+    for batch in batches:
+        batch.where = batch.where or partial(_row_of_file, path.name, start)
+        yield batch
         start += len(batch)
 
 
@@ -152,7 +209,9 @@ def laid_out(source: Source, name: str, ignore: Sequence[str]) -> Source:
 
 def noted(source: Source, query: str | None) -> Source:
     """The same rows with a note about where they come from."""
-    return source if query is None else replace(source, details={**source.details, "query": query})
+    if query is None:
+        return source
+    return replace(source, details={**source.details, "query": arguments.text("query", query)})
 
 
 def file_source(path: Paths, kind: str, read: Callable[[Path], Iterator[Batch]]) -> Source:
@@ -167,14 +226,15 @@ def file_source(path: Paths, kind: str, read: Callable[[Path], Iterator[Batch]])
     return Source(
         name=name,
         details={"kind": kind, **several},
-        read=lambda: chain.from_iterable(map(read, paths)),
+        read=lambda: chain.from_iterable(_placed(path, read(path)) if len(paths) > 1 else read(path) for path in paths),
         paths=paths,
     )
 
 
 def read_jsonl(path: Path) -> Iterator[Batch]:
     """Rows from JSONL: one object per line."""
-    return batched_rows(jsonl_rows(path), str(path))
+    lines: Lines = []
+    return batched_rows(jsonl_rows(path, lines), str(path), lines)
 
 
 def read_json(path: Path) -> Iterator[Batch]:
@@ -188,18 +248,43 @@ def csv_source(path: Paths, delimiter: str, encoding: str, skipinitialspace: boo
     Raises:
         DatasetError: a file does not exist or is a folder, or an option makes no sense.
     """
-    if len(delimiter) != 1 or delimiter in '"\r\n':
+    if len(arguments.text("delimiter", delimiter)) != 1 or delimiter in '"\r\n':
         raise DatasetError(f"delimiter={delimiter!r} must be one sign between fields, for example ',', ';' or a tab")
     try:
-        codec = codecs.lookup(encoding).name
+        codec = codecs.lookup(arguments.text("encoding", encoding)).name
     except LookupError:
         raise DatasetError(f"encoding={encoding!r} is not known; for example utf-8, cp1252 or utf-16") from None
-    source = file_source(
-        path, "csv", lambda path: batched_rows(csv_rows(path, delimiter, codec, skipinitialspace), str(path))
-    )
+    arguments.flag("skipinitialspace", skipinitialspace)
+
+    def read(path: Path) -> Iterator[Batch]:
+        lines: Lines = []
+        return batched_rows(csv_rows(path, delimiter, codec, skipinitialspace, lines), str(path), lines)
+
+    source = file_source(path, "csv", read)
     options = {"delimiter": delimiter, "encoding": codec, "skipinitialspace": skipinitialspace}
     defaults = {"delimiter": ",", "encoding": "utf-8", "skipinitialspace": False}
     return replace(source, details={**source.details, **dict(options.items() - defaults.items())})
+
+
+def excel_source(path: Paths, sheet: str | int | None, header: int | None) -> Source:
+    """Rows from a sheet of workbooks; every value is text.
+
+    Raises:
+        DatasetError: a file does not exist or is a folder.
+        MissingExtraError: the extra `excel` is not installed.
+    """
+    require("excel", "python_calamine", reason="from_excel")
+    if sheet is not None and (isinstance(sheet, bool) or not isinstance(sheet, int | str)):
+        raise DatasetError(f"sheet={sheet!r:.60} must be the name of a sheet, or its number from 1")
+    top = None if header is None else arguments.whole_number("header", header, least=1)
+
+    def read(path: Path) -> Iterator[Batch]:
+        lines: Lines = []
+        return batched_rows(excel_rows(path, sheet, top, lines), str(path), lines, unit="row")
+
+    source = file_source(path, "xlsx", read)
+    options = {"sheet": sheet, "header": top}
+    return replace(source, details={**source.details, **{key: value for key, value in options.items() if value}})
 
 
 def read_parquet(path: Path) -> Iterator[Batch]:
