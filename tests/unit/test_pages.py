@@ -5,8 +5,11 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
+
 import ragtune as rt
 from ragtune.dataset.report.html import histogram
+from ragtune.errors import DatasetError
 
 
 class Reader(HTMLParser):
@@ -107,3 +110,50 @@ def test_a_builder_shows_its_source_and_steps_in_order() -> None:
     page = read(builder._repr_html_())
     assert "<b>empty</b>" in page.text
     assert page.tags.count("tr") == 10
+
+
+def test_the_dataset_page_is_for_people_who_were_not_there(tmp_path: Path) -> None:
+    """Where it comes from and when, contradictions with both answers, longest records, other scripts, until when."""
+    path = tmp_path / "faq.csv"
+    lines = [f"Question {n % 28}?,Answer {n}." for n in range(30)]
+    lines[12] = "Wo ist Öskisehir?,Überall."
+    lines[20] = f"What is long?,{'very ' * 200}long."
+    lines[21] = f"What is longish?,{'very ' * 100}long."
+    path.write_text("q,a\n" + "\n".join(lines), encoding="utf-8")
+    dataset = rt.DatasetBuilder.from_csv(path).chat(user="{q}", assistant="{a}").build(tmp_path / "help desk")
+    report = dataset.report
+    assert [(item.question, item.answers, item.lines) for item in report.contradictions] == [
+        ("Question 0?", ("Answer 0.", "Answer 28."), (1, 29)),
+        ("Question 1?", ("Answer 1.", "Answer 29."), (2, 30)),
+    ]
+    assert [record.to_dict()["messages"][1]["content"] for record in report.samples.beyond_ascii] == ["Überall."]
+    assert report.samples.longest[0].to_dict()["messages"][0]["content"] == "What is long?"
+    assert report.save_html(tmp_path / "report.html") == tmp_path / "report.html"
+    page = read((tmp_path / "report.html").read_text(encoding="utf-8"))
+    for text in (
+        "Dataset report: help desk",
+        f"from faq.csv; written on {report.written}; fingerprint {dataset.fingerprint[:16]}",
+        "Questions answered in two ways",
+        "Question 0?Answer 0.Answer 28.1 and 29",
+        "With signs beyond ASCII",
+        "new jobs until",
+        "2027-01-06",
+    ):
+        assert text in page.text
+    assert report.to_dict()["contradictions"][0]["answers"] == ("Answer 0.", "Answer 28.")
+    with pytest.raises(DatasetError, match=r"none.report\.html cannot be written"):
+        report.save_html(tmp_path / "none" / "report.html")
+
+
+def test_files_made_elsewhere_have_a_report_too(tmp_path: Path) -> None:
+    """Escaped letters are signs beyond ASCII; a pair is as long as the longer of its conversations."""
+    pair = '{"input": {"messages": [{"role": "user", "content": "%s?"}]}, "preferred_output": [{"role": "assistant", '
+    pair += '"content": "%s"}], "non_preferred_output": [{"role": "assistant", "content": "no"}]}\n'
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(pair % (f"caf\\u00e9 {n}", "yes " * 50) for n in range(12)))
+    report = rt.Dataset.from_files(path).report
+    assert len(report.samples.beyond_ascii) == 3
+    assert report.source == "pairs.jsonl"
+    total = rt.Dataset.from_files(path).token_counts("o200k_base")
+    assert 0 < report.longest < max(total)
+    assert report.tokens == sum(total)

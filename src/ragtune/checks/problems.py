@@ -25,6 +25,7 @@ class Problem:
         message: what is wrong, with the value.
         hint: the way out.
         severity: `error` (the server refuses it, or it teaches nothing), `warning` or `suggestion`.
+        related_line: the earlier line that it repeats or contradicts, or None.
 
     Example:
         ```python
@@ -46,6 +47,7 @@ class Problem:
     message: str
     hint: str
     severity: Severity
+    related_line: int | None = None
 
     def __str__(self) -> str:
         place = ", ".join(filter(None, [f"line {self.line}" if self.line is not None else "", self.path])) or "file"

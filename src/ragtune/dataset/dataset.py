@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
+from ragtune import _arguments as arguments
 from ragtune import catalog
 from ragtune._html import cell, table
 from ragtune._warn import warn
@@ -21,20 +22,24 @@ from ragtune.dataset.manifest import read_manifest, refuse_changed, refuse_chang
 from ragtune.dataset.render.functions import system_of
 from ragtune.dataset.replacement import MANIFEST, settle
 from ragtune.dataset.report.personal_data import PrivateText, private_texts
-from ragtune.dataset.report.report import DatasetReport
+from ragtune.dataset.report.report import DatasetReport, source_text
+from ragtune.dataset.report.samples import contradictions_of, samples_of
 from ragtune.dataset.split import Split, format_of_file, read_split
-from ragtune.errors import DatasetError, RecordError
-from ragtune.tokens import RecordCounter, record_counter
+from ragtune.errors import DatasetError
+from ragtune.records import FORMATS
+from ragtune.tokens import RecordCounter, conversations, record_counter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from ragtune.catalog import Catalog, Encoding
-    from ragtune.records import AnyRecord, RecordFormat
+    from ragtune.records import RecordFormat
     from ragtune.tokens import TokenCounter
 
+    _Counting = Callable[[RecordCounter, Sequence[Mapping[str, Any]]], list[int]]
+
 _COUNTED_AT_ONCE = 1_024
-_SAMPLES = 5
 # All count in o200k_base, so one pass over the file prices them all.
 _PRICED = ("gpt-4o-mini-2024-07-18", "gpt-4o-2024-08-06", "gpt-4.1-mini-2025-04-14", "gpt-4.1-2025-04-14")
 SPLIT_NAMES = ("train", "validation", "test")
@@ -96,22 +101,30 @@ class Dataset:
     def report(self) -> DatasetReport:
         """Counts, reasons, tokens and problems; counted when it is first asked for."""
         counts = self.token_counts("o200k_base")
+        lengths = self._lengths(counts)
         built = self.manifest.get("rows", {})
+        checks = {split.name: self._checked(split) for split in self.splits}
+        assert self.train.path is not None
         return DatasetReport(
+            title=self.folder.resolve().name,
+            source=source_text(self.manifest.get("source", {}), self.train.path),
+            written=dt.date.fromtimestamp(self.train.path.stat().st_mtime),
+            fingerprint=self.fingerprint,
             format=self.format,
             read=built.get("read"),
             dropped=built.get("dropped", {}),
             gaps=self.manifest.get("gaps", {}),
             rows={split.name: split.rows for split in (self.train, self.validation, self.test)},
             tokens=sum(counts),
-            longest=max(counts, default=0),
+            longest=max(lengths, default=0),
             encoding="o200k_base",
-            checks={split.name: self._checked(split) for split in self.splits},
+            checks=checks,
             split=self.manifest.get("split", {}),
             overlap=self._shared(),
-            lengths=counts,
+            lengths=lengths,
             costs=tuple(self.cost(model) for model in _PRICED),
-            samples=self._samples(),
+            samples=samples_of(self.train, lengths),
+            contradictions=contradictions_of(self.train, checks["train"]),
             private=self.manifest.get("private"),
         )
 
@@ -125,12 +138,11 @@ class Dataset:
             return known
         return self.overlap().to_dict() if len(self.splits) > 1 else None
 
-    def _samples(self) -> tuple[AnyRecord, ...]:
-        try:
-            return tuple(islice(self.train, _SAMPLES))
-        except RecordError:
-            # The problems in the report say what is wrong with these lines.
-            return ()
+    def _lengths(self, counts: tuple[int, ...]) -> tuple[int, ...]:
+        """Tokens of each training example as a training context holds them: of a pair, its longer conversation."""
+        if self.format != "preference":
+            return counts
+        return tuple(self._count(record_counter("o200k_base"), of=_longer_conversation))
 
     def token_counts(self, encoding: Encoding, counter: TokenCounter | None = None) -> tuple[int, ...]:
         """Tokens of each training example, in file order; counted once per encoding.
@@ -144,6 +156,7 @@ class Dataset:
         Raises:
             SpecError: the counter counts otherwise than tiktoken.
         """
+        arguments.one_of("encoding", encoding, catalog.ENCODINGS)
         known = self._token_counts
         # A counter is looked at even where nothing is left to count: the next dataset will be counted with it.
         if counter is not None or encoding not in known:
@@ -156,14 +169,14 @@ class Dataset:
     def _token_counts(self) -> dict[Encoding, tuple[int, ...]]:
         return {}
 
-    def _count(self, counter: RecordCounter) -> Iterator[int]:
+    def _count(self, counter: RecordCounter, of: _Counting = RecordCounter.count) -> Iterator[int]:
         lines = (line for _, line in self.train.lines())
         while batch := list(islice(lines, _COUNTED_AT_ONCE)):
             try:
-                yield from counter.count([orjson.loads(line) for line in batch])
+                yield from of(counter, [orjson.loads(line) for line in batch])
             except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
                 # One of these lines is no record; line by line, so that the others count.
-                yield from (_count_line(line, counter) for line in batch)
+                yield from (_count_line(line, counter, of) for line in batch)
 
     def cost(
         self,
@@ -190,6 +203,9 @@ class Dataset:
         Raises:
             SpecError: the epochs are out of range.
         """
+        arguments.text("model", model)
+        if catalogue is not None:
+            arguments.instance("catalogue", catalogue, catalog.Catalog, "ragtune.catalog.load(path) reads one")
         info = (catalogue or catalog.load()).find(model)
         encoding: Encoding = (info.encoding if info else None) or "o200k_base"
         counts = self.token_counts(encoding)
@@ -215,7 +231,7 @@ class Dataset:
             DatasetError: this split is empty.
             MissingExtraError: `privacy` without the extra `privacy`.
         """
-        chosen: Split = getattr(self, split)
+        chosen: Split = getattr(self, arguments.one_of("split", split, SPLIT_NAMES))
         if chosen.path is None:
             held = ", ".join(found.name for found in self.splits)
             raise DatasetError(f"the split {split!r} is empty; this dataset has {held}")
@@ -236,7 +252,7 @@ class Dataset:
             MissingExtraError: the extra `privacy` is not installed.
         """
         warn("Dataset.private_data() is deprecated; use Dataset.check(privacy=True)", DeprecationWarning)
-        return private_texts(self.splits, limit)
+        return private_texts(self.splits, arguments.whole_number("limit", limit))
 
     def overlap(self, other: Dataset | None = None) -> Overlap:
         """What the files share: whole texts, exactly and normalised, and runs of thirteen words, by speaker.
@@ -247,6 +263,8 @@ class Dataset:
         Args:
             other: look for the texts of this dataset in the files of that one; None compares this dataset's own files.
         """
+        if other is not None:
+            arguments.instance("other", other, Dataset, "Dataset.load(folder) opens one")
         searched = self if other is None else other
         mark = "" if other is None else "other "
         return find_overlap(
@@ -262,7 +280,7 @@ class Dataset:
         Raises:
             DatasetError: the folder holds no whole dataset, its manifest is damaged, or a file was changed since.
         """
-        folder = Path(folder)
+        folder = arguments.path("folder", folder)
         settle(folder)
         try:
             manifest = read_manifest(folder / MANIFEST)
@@ -301,14 +319,18 @@ class Dataset:
             DatasetError: a file is missing, is a folder or is empty, or its first line is no record. Further problems
                 are found by `check`.
         """
-        kind = format or format_of_file(Path(train))
         given = {"train": train, "validation": validation, "test": test}
+        paths = {name: None if path is None else arguments.path(name, path) for name, path in given.items()}
+        first = arguments.path("train", train)
+        if format is not None:
+            arguments.one_of("format", format, FORMATS)
+        kind = format or format_of_file(first)
         splits = {
-            name: Split(name=name, format=kind) if path is None else read_split(name, Path(path), kind)
-            for name, path in given.items()
+            name: Split(name=name, format=kind) if path is None else read_split(name, path, kind)
+            for name, path in paths.items()
         }
         return cls(
-            folder=Path(train).parent,
+            folder=first.parent,
             format=kind,
             fingerprint=fingerprint(kind, splits),
             train=splits["train"],
@@ -354,9 +376,13 @@ def _split_table(dataset: Dataset) -> str:
     return table(rows)
 
 
-def _count_line(line: bytes, counter: RecordCounter) -> int:
+def _longer_conversation(counter: RecordCounter, records: Sequence[Mapping[str, Any]]) -> list[int]:
+    return [max(counter.count(conversations(record))) for record in records]
+
+
+def _count_line(line: bytes, counter: RecordCounter, of: _Counting) -> int:
     try:
-        return counter.count([orjson.loads(line)])[0]
+        return of(counter, [orjson.loads(line)])[0]
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         return 0
 

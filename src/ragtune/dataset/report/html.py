@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ragtune._html import markup, table, wide
+from ragtune._html import cell, markup, table, wide
+from ragtune.catalog import load
 from ragtune.dataset.report.preview import turns
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable, Sequence
 
     from ragtune.cost import CostEstimate
+    from ragtune.dataset.report.samples import Contradiction
     from ragtune.records import AnyRecord
 
 _BARS = 24
+_CONTRADICTION = ("question", "answer", "other answer", "lines of train")
 _UNCOUNTED = "<p>Tools, tool calls and images are outside the count.</p>"
 
 
@@ -49,16 +53,37 @@ def histogram(lengths: Sequence[int], context: int) -> str:
 
 def prices(costs: Sequence[CostEstimate]) -> str:
     """What training would cost, model by model."""
-    rows = [(cost.model, f"{cost.tokens:,}", cost.epochs, _dollars(cost.usd), cost.as_of or "") for cost in costs]
-    shown = wide(table(rows, head=("model", "tokens", "epochs", "US dollars", "as of")), unbroken=True)
+    known = load()
+    rows = []
+    for cost in costs:
+        info = known.find(cost.model)
+        until = (info.last_new_job, info.shutdown) if info else (None, None)
+        rows.append(
+            (cost.model, f"{cost.tokens:,}", cost.epochs, _dollars(cost.usd), cost.as_of or "", *map(_day, until))
+        )
+    head = ("model", "tokens", "epochs", "US dollars", "as of", "new jobs until", "answers until")
+    shown = wide(table(rows, head=head), unbroken=True)
     # Without its scheme an address is a text that no browser makes a link of.
     sources = sorted({cost.source.replace("https://", "") for cost in costs if cost.source})
     told = f"<p>Prices: {markup('; '.join(sources))}</p>" if sources else ""
     return f"{shown}{told}{_UNCOUNTED}"
 
 
+def _day(day: dt.date | None) -> str:
+    return "unknown" if day is None else day.isoformat()
+
+
 def _dollars(usd: float | None) -> str:
     return "unknown" if usd is None else f"${usd:,.4f}"
+
+
+def contradictions(found: Sequence[Contradiction]) -> str:
+    """Questions that are answered in two ways; nothing where there are none."""
+    if not found:
+        return ""
+    rows = [(item.question, *item.answers, f"{item.lines[0]:,} and {item.lines[1]:,}") for item in found]
+    shown = table([[cell(value, style="text-align:left") for value in row] for row in rows], _CONTRADICTION)
+    return f"<h2>Questions answered in two ways</h2>{wide(shown)}"
 
 
 def bubbles(records: Iterable[AnyRecord]) -> str:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ragtune._html import page, table, wide
+from ragtune import _arguments as arguments
+from ragtune._atomic import write_whole
+from ragtune._html import markup, page, table, wide
 from ragtune.checks.html import problems_by_kind
 from ragtune.dataset.leakage.overlap import overlap_table
-from ragtune.dataset.report.html import bubbles, histogram, prices
+from ragtune.dataset.report.html import bubbles, contradictions, histogram, prices
+from ragtune.dataset.report.samples import Contradiction, Samples
+from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import datetime as dt
+    from pathlib import Path
 
     from ragtune.checks import CheckReport
     from ragtune.cost import CostEstimate
-    from ragtune.records import AnyRecord
 
 # Lines that the printed report names for each kind of problem.
 _LINES = 5
@@ -42,8 +47,13 @@ class DatasetReport:
         lengths: tokens of each training example.
         context: the training context that they are compared with.
         costs: what training would cost on models whose price is known.
-        samples: the first training records.
+        samples: training records to look at: the first, the longest, and some with signs beyond ASCII.
         private: what a masked build covered, and what a scan of its files found; None where nothing was masked.
+        contradictions: the first questions of the training file that are answered in two ways.
+        title: the name of the folder.
+        source: where the rows come from.
+        written: the day on which the training file was written.
+        fingerprint: of the dataset.
 
     Example:
         ```python
@@ -70,8 +80,13 @@ class DatasetReport:
     lengths: tuple[int, ...] = field(default=(), repr=False)
     context: int = 65_536
     costs: tuple[CostEstimate, ...] = field(default=(), repr=False)
-    samples: tuple[AnyRecord, ...] = field(default=(), repr=False)
+    samples: Samples = field(default=Samples(), repr=False)
     private: Mapping[str, Any] | None = None
+    contradictions: tuple[Contradiction, ...] = field(default=(), repr=False)
+    title: str = "Dataset"
+    source: str | None = None
+    written: dt.date | None = None
+    fingerprint: str | None = None
 
     @property
     def kept(self) -> int:
@@ -102,12 +117,31 @@ class DatasetReport:
         """The report as one page without scripts: works offline, in one file."""
         return report_page(self)
 
+    def save_html(self, path: str | Path) -> Path:
+        """Write the page of `to_html` to a file, to be sent to somebody; returns its path.
+
+        Raises:
+            DatasetError: it cannot be written.
+        """
+        target = arguments.path("path", path)
+        try:
+            write_whole(target, self.to_html())
+        except OSError as error:
+            raise DatasetError(
+                f"{target} cannot be written: {error.strerror or error}; give a path in a folder"
+            ) from error
+        return target
+
     def _repr_html_(self) -> str:
         return figures(self) + prices(self.costs)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, ready for JSON."""
         return {
+            "title": self.title,
+            "source": self.source,
+            "written": None if self.written is None else self.written.isoformat(),
+            "fingerprint": self.fingerprint,
             "format": self.format,
             "read": self.read,
             "kept": self.kept,
@@ -120,6 +154,7 @@ class DatasetReport:
             "split": dict(self.split),
             "overlap": None if self.overlap is None else dict(self.overlap),
             "private": None if self.private is None else dict(self.private),
+            "contradictions": [asdict(item) for item in self.contradictions],
             "checks": {split: report.to_dict() for split, report in self.checks.items()},
         }
 
@@ -127,15 +162,55 @@ class DatasetReport:
 def report_page(report: DatasetReport) -> str:
     """The whole page."""
     sections = [
+        _origin(report),
         figures(report),
         shared_texts(report),
         f"<h2>Length of the training examples</h2>{histogram(report.lengths, report.context)}",
         f"<h2>Price</h2>{prices(report.costs)}",
         "<h2>Problems</h2>",
         *(problems_by_kind(check.summary(), check.problems, check.counts) for check in report.checks.values()),
-        f"<h2>Sample records</h2>{bubbles(report.samples)}",
+        contradictions(report.contradictions),
+        f"<h2>Sample records</h2>{bubbles(report.samples.first)}",
+        *(
+            f"<h3>{what}</h3>{bubbles(records)}"
+            for what, records in (
+                ("The longest", report.samples.longest),
+                ("With signs beyond ASCII", report.samples.beyond_ascii),
+            )
+            if records
+        ),
     ]
-    return page("Dataset report", "".join(sections))
+    return page(f"Dataset report: {report.title}", "".join(sections))
+
+
+def _origin(report: DatasetReport) -> str:
+    """Where the rows come from, when they were written, and which dataset it is."""
+    said = [
+        f"from {report.source}" if report.source else "",
+        f"written on {report.written.isoformat()}" if report.written else "",
+        f"fingerprint {report.fingerprint[:16]}" if report.fingerprint else "",
+    ]
+    return f"<p>{markup('; '.join(filter(None, said)))}</p>"
+
+
+def source_text(source: Mapping[str, Any], file: Path) -> str:
+    """Where rows come from, for people.
+
+    Args:
+        source: what the manifest says about it; empty for files made elsewhere.
+        file: the training file.
+    """
+    if parts := source.get("parts"):
+        return " and ".join(source_text(part["source"], file) for part in parts)
+    files = [str(item["file"]) for item in source.get("files", ()) if isinstance(item, Mapping)]
+    named = [
+        str(source.get("hub") or source.get("file") or ""),
+        ", ".join(files[:_NAMED]) + (f" and {len(files) - _NAMED:,} more files" if len(files) > _NAMED else ""),
+        f"split {source['split']}" if source.get("split") else "",
+        f"sheet {source['sheet']}" if source.get("sheet") else "",
+        str(source.get("query") or ""),
+    ]
+    return ", ".join(filter(None, named)) or (f"{source['kind']} in memory" if "kind" in source else file.name)
 
 
 def figures(report: DatasetReport) -> str:
@@ -195,6 +270,8 @@ def masking_told(report: DatasetReport) -> list[str]:
         return []
     covered = ", ".join(f"{number:,} {kind}" for kind, number in report.private["masked"].items())
     told = [f"covered: {covered or 'nothing, for nothing was found'}"]
+    for place, kinds in report.private.get("where", {}).items():
+        told.append(f"covered in {place}: {', '.join(f'{number:,} {kind}' for kind, number in kinds.items())}")
     places = "; ".join(report.private["places"][:_LINES])
     for kind, number in report.private["left"].items():
         told.append(f"warning: {number:,} {kind} was found in the written files all the same: {places}")
