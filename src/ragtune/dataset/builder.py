@@ -264,7 +264,7 @@ class DatasetBuilder(Steps):
         """
         for rows in self._read(self._steps):
             if self._scanner is not None:
-                rows.change_texts(Masker(self._scanner).of)
+                rows.change_texts(Masker(self._scanner))
             yield rows
 
     def _given(self) -> Iterator[Selection]:

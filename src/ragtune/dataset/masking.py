@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 RECORD = "record"
 _PLACES = 20
 # To scan a piece of many texts takes a quarter of the time of scanning each, and hardly any holds something.
-_PIECE_SIGNS, _BETWEEN = 8_192, "\n\x00\n"
+_PIECE_SIGNS, _BETWEEN = 2_048, "\n\x00\n"
 _Item = TypeVar("_Item")
 
 
@@ -81,12 +81,15 @@ class Masker:
 
     def line(self, line: bytes) -> bytes:
         """Lines of records, or JSON, with every text covered."""
-        texts = (text for text in texts_in_json(line) if text not in self._known and not _opens(text))
-        unknown = dict.fromkeys(texts)
+        self.look_at(texts_in_json(line))
+        return masked_json(line, self)
+
+    def look_at(self, texts: Iterable[str]) -> None:
+        """Look at many texts at once; those that hold nothing cost nothing any more."""
+        unknown = dict.fromkeys(text for text in texts if text not in self._known and not _opens(text))
         for piece in _in_pieces(unknown, len):
             if not self._scanner.scan(_BETWEEN.join(piece)):
                 self._known.update((text, (text, ())) for text in piece)
-        return masked_json(line, self)
 
     def _covered(self, text: str) -> tuple[str, tuple[str, ...]]:
         from ragtune.privacy import mask

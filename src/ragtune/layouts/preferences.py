@@ -127,7 +127,8 @@ def _implicit(row: Row) -> Iterator[PreferenceRecord]:
     chosen, rejected = (_conversation(row[key], key) for key in ("chosen", "rejected"))
     prompt = _after_system(row, chosen[:-1])
     if chosen[:-1] != rejected[:-1]:
-        raise MisfitError("rejected", "must equal 'chosen' in everything before the last message, which is the answer")
+        hint = "two answers to different conversations are no pair, so drop such rows with .filter(..., reason=...)"
+        raise MisfitError("rejected", f"must equal 'chosen' in everything before the last message; {hint}")
     yield _pair(prompt, chosen[-1:], rejected[-1:], row)
 
 

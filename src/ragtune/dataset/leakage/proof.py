@@ -74,7 +74,8 @@ def shared_texts(
         tied: which texts must be on one side; the others are left out.
     """
     # First which beginnings stand on several sides, which few do; then those texts alone.
-    size = 1 << min((4 * len(begins)).bit_length(), _MOST_BITS)
+    # A large table: two beginnings that meet in it by chance cost two normal forms.
+    size = 1 << min((64 * len(begins)).bit_length(), _MOST_BITS)
     places = begins & np.uint32(size - 1)
     stands = np.zeros((3, size), dtype=np.bool_)
     for side in range(3):

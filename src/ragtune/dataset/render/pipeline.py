@@ -81,7 +81,7 @@ class BuildBatch:
             lines = self._renderer.render(rows)
         else:
             masker = Masker(self.scanner)
-            rows.change_texts(masker.of)
+            rows.change_texts(masker)
             lines = _masked(self._renderer.render(rows), masker)
             rows.counts = rows.counts.plus(BuildCounts(masked=dict(masker.counts)))
         counts = BuildCounts(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, compress, repeat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ragtune.checks.private import masked
 from ragtune.dataset.bad_rows import BadRowsError
@@ -21,6 +21,16 @@ BATCH_ROWS = 1024
 SourceRow = Mapping[str, Any]
 Column = Sequence[Any]
 Where = Callable[[int], str]
+
+
+class ChangeTexts(Protocol):
+    """Changes the texts of rows."""
+
+    def look_at(self, texts: Iterable[str], /) -> None:
+        """Many texts that are to be changed soon."""
+
+    def of(self, place: str, /) -> Callable[[str], str]:
+        """What changes a text of a column."""
 
 
 class Columns(dict[str, Column]):
@@ -227,7 +237,7 @@ class Selection:
         self._batch = batch
         self._numbers = numbers
         self._keep: list[bool] | None = None
-        self._change: Callable[[str], Callable[[str], str]] | None = None
+        self._change: ChangeTexts | None = None
         self._columns: dict[str, Column] = {}
         self._places: list[int] | None = None
 
@@ -280,8 +290,8 @@ class Selection:
         self._batch = self._batch.renamed(names)
         self._columns.clear()
 
-    def change_texts(self, change: Callable[[str], Callable[[str], str]]) -> None:
-        """Change every text that is read from now on; `change` gives what to do with those of a column."""
+    def change_texts(self, change: ChangeTexts) -> None:
+        """Change every text that is read from now on."""
         self._change = change
         self._columns.clear()
 
@@ -295,7 +305,9 @@ class Selection:
         rows = every if self._keep is None else compress(every, self._keep)
         if self._change is None:
             return rows
-        return map(self._changed_row, rows)
+        changed = list(rows)
+        self._change.look_at(value for row in changed for value in row.values() if isinstance(value, str))
+        return map(self._changed_row, changed)
 
     def views(self) -> Iterator[SourceRow]:
         """The selected rows as the source gives them, for somebody who reads few of their columns."""
@@ -313,7 +325,7 @@ class Selection:
 
     def _changed_row(self, row: SourceRow) -> SourceRow:
         assert self._change is not None
-        return {name: masked(value, self._change(name)) for name, value in row.items()}
+        return {name: masked(value, self._change.of(name)) for name, value in row.items()}
 
     def numbers(self) -> list[int]:
         """The number of each selected row in the source, counted from 0."""
@@ -362,7 +374,8 @@ class Selection:
                 if self._keep is not None:
                     values = list(compress(values, self._keep))
             if self._change is not None:
-                change = self._change(name)
+                self._change.look_at(value for value in values if isinstance(value, str))
+                change = self._change.of(name)
                 values = [masked(value, change) for value in values]
             self._columns[name] = values
         return self._columns[name]
@@ -377,7 +390,8 @@ class Selection:
             raise MissingValuesError(
                 {
                     index: f"{self.place(index)} has no column {name!r}; it has {_listed(tuple(row))}; "
-                    f"give every row of the source this column"
+                    f"give it to every row, for example with .map(lambda row: {{{name!r}: '', **row}}), or drop such "
+                    f"rows with .filter(lambda row: {name!r} in row, reason=...)"
                     for index, row in lacking.items()
                 }
             )

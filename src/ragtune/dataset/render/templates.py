@@ -323,7 +323,8 @@ class _Faults:
         self.add(
             {
                 index: f"{place(index)}, column {name!r}: {value!r:.80} is {type(value).__name__}, not text; "
-                f"templates take text: convert the column, or drop such rows with .filter(..., reason=...)"
+                f"templates take text: convert it with .map(lambda row: {{**row, {name!r}: str(row[{name!r}])}}), or "
+                f"drop such rows with .filter(..., reason=...)"
                 for index, value in enumerate(values)
                 if type(value) is not str
             }
