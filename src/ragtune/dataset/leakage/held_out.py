@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ragtune import _arguments as arguments
 from ragtune.dataset.bad_rows import BadRows
 from ragtune.text import normalise
 
@@ -29,7 +30,14 @@ class HeldOut:
 
     @classmethod
     def of(cls, facts: FactSet) -> HeldOut:
-        """All wordings of these facts."""
+        """All wordings of these facts.
+
+        Raises:
+            DatasetError: they are no `FactSet`.
+        """
+        from ragtune.facts import FactSet
+
+        arguments.instance("held_out", facts, FactSet, "rt.FactSet.from_rows(...) makes one")
         by_start: dict[_Words, list[tuple[_Words, str]]] = {}
         for fact in facts:
             for wording in fact.wordings:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
+from ragtune import _arguments as arguments
 from ragtune.dataset.sources.readers import Source, batched_rows
 from ragtune.errors import DatasetError
+from ragtune.feedback import FeedbackStore
 from ragtune.feedback.compiling import Compiled, Method, compile_rows
 from ragtune.text import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-
-    from ragtune.feedback import FeedbackStore
 
 __all__ = ["Finished", "as_record", "feedback_source"]
 
@@ -70,8 +70,11 @@ def feedback_source(store: FeedbackStore, previous: Finished | None, method: Met
         DatasetError: the dataset before is of another kind than the method makes.
         FeedbackError: the file cannot be read.
     """
-    if method not in _FORMATS:
+    arguments.instance("store", store, FeedbackStore, 'rt.FeedbackStore("feedback.sqlite3") opens one')
+    if method not in tuple(_FORMATS):
         raise DatasetError(f"method={method!r} must be 'supervised' or 'preference'")
+    if previous is not None and not hasattr(previous, "splits"):
+        raise DatasetError(f"previous={previous!r:.60} must be a dataset; rt.Dataset.load(folder) opens one")
     if previous is not None and previous.format != _FORMATS[method]:
         raise DatasetError(
             f"previous: its records are of the format {previous.format}, and {method} feedback makes "
