@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 import ragtune as rt
 from ragtune.dataset.leakage.grouping import SplitPlan
 from ragtune.dataset.render import arrow
+from ragtune.dataset.render.batches import ArrowBatch, RowBatch
 from ragtune.dataset.render.filters import Filter
 from ragtune.dataset.render.pipeline import BuildBatch
 from ragtune.dataset.render.rendered import Made
-from ragtune.dataset.render.rows import ArrowBatch, RowBatch, Selection
+from ragtune.dataset.render.rows import Selection
 from ragtune.dataset.render.templates import chat_template
 from ragtune.errors import DatasetError, MissingExtraError
 

@@ -13,7 +13,8 @@ import ragtune as rt
 from ragtune.dataset.leakage.grouping import SplitPlan
 from ragtune.dataset.leakage.held_out import HeldOut
 from ragtune.dataset.render import arrow
-from ragtune.dataset.render.rows import RowBatch, Selection
+from ragtune.dataset.render.batches import RowBatch
+from ragtune.dataset.render.rows import Selection
 from ragtune.facts import demo_facts
 
 

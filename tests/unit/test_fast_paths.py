@@ -19,7 +19,7 @@ from ragtune.dataset import normalise
 from ragtune.dataset.leakage.grouping import WISH, Grouping, groups
 from ragtune.dataset.leakage.text_hashes import joined, number
 from ragtune.dataset.leakage.texts import Texts
-from ragtune.dataset.render.rows import Batch
+from ragtune.dataset.render.batches import Batch
 from ragtune.dataset.sources.memory_map import release
 from ragtune.text import count_words
 

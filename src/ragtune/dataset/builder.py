@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ragtune.catalog import Encoding
+    from ragtune.dataset.render.batches import Column, SourceRow
     from ragtune.dataset.render.filters import Step
     from ragtune.dataset.render.rendered import BuildCounts, Made
-    from ragtune.dataset.render.rows import Column, SourceRow
     from ragtune.facts import FactSet
     from ragtune.records import AnyRecord
     from ragtune.tokens import RecordCounter, TokenCounter

@@ -7,8 +7,9 @@ from functools import reduce
 from itertools import repeat
 from typing import TYPE_CHECKING
 
+from ragtune.dataset.render.batches import ArrowBatch, RowBatch
 from ragtune.dataset.render.rendered import BuildCounts, Made
-from ragtune.dataset.render.rows import ArrowBatch, RowBatch, Selection
+from ragtune.dataset.render.rows import Selection
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from ragtune.dataset.render.batches import SourceRow
 from ragtune.dataset.render.rendered import BuildCounts
-from ragtune.dataset.render.rows import SourceRow, missing_column
+from ragtune.dataset.render.rows import missing_column
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from ragtune.dataset.bad_rows import BadRows, BadRowsError
 from ragtune.dataset.leakage.texts import Texts, with_attachments
+from ragtune.dataset.render.batches import SourceRow
 from ragtune.dataset.render.rendered import Lines, two_kinds
-from ragtune.dataset.render.rows import SourceRow
 from ragtune.errors import DatasetError, RecordError
 from ragtune.layouts import get_layout
 from ragtune.records import (

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ragtune.dataset.bad_rows import BadRows
 from ragtune.dataset.leakage.assignment import scrambled
-from ragtune.dataset.render.rows import SourceRow, missing_column
+from ragtune.dataset.render.batches import SourceRow
+from ragtune.dataset.render.rows import missing_column
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from ragtune.tokens import RecordCounter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ragtune.dataset.render.rows import Column, Selection
+    from ragtune.dataset.render.batches import Column
+    from ragtune.dataset.render.rows import Selection
     from ragtune.records import RecordFormat
 
 _FORMATTER = string.Formatter()

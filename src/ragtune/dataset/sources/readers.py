@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ragtune import _arguments as arguments
 from ragtune._extras import require
 from ragtune.dataset.bad_rows import BadRows
-from ragtune.dataset.render.rows import BATCH_ROWS, ArrowBatch, Batch, RowBatch, SourceRow
+from ragtune.dataset.render.batches import BATCH_ROWS, ArrowBatch, Batch, RowBatch, SourceRow
 from ragtune.dataset.sources.columns import refuse_doubled
 from ragtune.dataset.sources.csv_rows import csv_rows
 from ragtune.dataset.sources.excel_rows import excel_rows
