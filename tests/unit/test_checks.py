@@ -201,7 +201,7 @@ def test_a_name_that_no_upload_takes_is_said_with_the_way_in(tmp_path: Path, nam
     """The server goes by the name, and the rows of a table need a template."""
     (problem,) = rt.check_file(write(tmp_path / name)).problems
     assert (problem.code, problem.severity, problem.line) == ("not-jsonl-name", "warning", None)
-    ways = {".csv": "from_csv", ".json": "from_json", ".xlsx": "from_pandas", ".gz": "unpack", "": "rename"}
+    ways = {".csv": "from_csv", ".json": "from_json", ".xlsx": "from_excel", ".gz": "unpack", "": "rename"}
     assert ways[(tmp_path / name).suffix] in problem.hint
 
 
