@@ -183,7 +183,6 @@ def test_an_empty_prompt_is_a_text_to_go_on_with(complete: Ask) -> None:
         ({"logit_bias": {"5": 101}}, "logit_bias"),
         ({"logit_bias": {"99999": 1}}, "logit_bias"),
         ({"tool_choice": "required"}, "tool_choice"),
-        ({"store": True}, "store"),
         ({"extra_body": {"colour": "red"}}, "colour"),
     ],
 )

@@ -16,7 +16,7 @@ from tests.local.clients import suite
 from tests.local.clients.curl import Curl
 from tests.local.kit import trainer
 
-CHECKS = 53
+CHECKS = 63
 FOLDER = Path(__file__).with_name("clients")
 
 

@@ -86,10 +86,6 @@ def test_a_base_url_without_v1_is_told_the_right_one(backend: LocalBackend, send
     assert "base_url" not in send("GET", "/v1/nothing")[2]["error"]["message"]
 
 
-def test_the_newer_call_for_answers_is_told_the_one_that_is_served(send: Send) -> None:
-    assert "POST /v1/chat/completions" in send("POST", "/v1/responses")[2]["error"]["message"]
-
-
 def test_a_wrong_method_is_told(send: Send) -> None:
     status, _, body = send("DELETE", "/v1/models")
     assert (status, body["error"]["code"]) == (405, "method_not_allowed")

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route
 
 from ragtune.local.auth.sessions import is_open, login_path, wants_page
-from ragtune.local.handlers import completions, files, jobs, models, uploads
+from ragtune.local.handlers import completions, files, jobs, models, responses, uploads
 from ragtune.local.http.errors import ApiError, invalid, overloaded
 from ragtune.local.http.limits import refuse, timed
 from ragtune.local.ids import new_request_id
@@ -55,8 +55,17 @@ _ROUTES = (
     Route("/v1/models", models.list_, methods=["GET"]),
     Route("/v1/models/{model:path}", models.retrieve, methods=["GET"]),
     Route("/v1/models/{model:path}", models.delete, methods=["DELETE"]),
+    Route("/v1/chat/completions", completions.list_, methods=["GET"]),
     Route("/v1/chat/completions", completions.chat, methods=["POST"]),
+    Route("/v1/chat/completions/{id}", completions.retrieve, methods=["GET"]),
+    Route("/v1/chat/completions/{id}", completions.update, methods=["POST"]),
+    Route("/v1/chat/completions/{id}", completions.delete, methods=["DELETE"]),
+    Route("/v1/chat/completions/{id}/messages", completions.messages, methods=["GET"]),
     Route("/v1/completions", completions.completion, methods=["POST"]),
+    Route("/v1/responses", responses.create, methods=["POST"]),
+    Route("/v1/responses/{id}", responses.retrieve, methods=["GET"]),
+    Route("/v1/responses/{id}", responses.delete, methods=["DELETE"]),
+    Route("/v1/responses/{id}/input_items", responses.input_items, methods=["GET"]),
 )
 
 
@@ -162,8 +171,6 @@ def _http_error(request: Request, error: Exception) -> Response:
         if not request.url.path.startswith("/v1/"):
             right = request.url.replace(path="/v1", query="", fragment="")
             message += f" All its routes stand below /v1: set the client's base_url to {right}"
-        elif request.url.path.startswith("/v1/responses"):
-            message += " Ask with POST /v1/chat/completions instead (client.chat.completions.create)."
         return _envelope(ApiError(404, message, code="unknown_url"))
     if error.status_code == 405:
         message = f"Not allowed to {request.method} on {request.url.path}."

@@ -39,7 +39,15 @@ _ROUTES = {
     "models.retrieve": ("GET", "/models/{}"),
     "models.delete": ("DELETE", "/models/{}"),
     "chat.completions.create": ("POST", "/chat/completions"),
+    "chat.completions.list": ("GET", "/chat/completions"),
+    "chat.completions.update": ("POST", "/chat/completions/{}"),
+    "chat.completions.delete": ("DELETE", "/chat/completions/{}"),
+    "chat.completions.messages.list": ("GET", "/chat/completions/{}/messages"),
     "completions.create": ("POST", "/completions"),
+    "responses.create": ("POST", "/responses"),
+    "responses.retrieve": ("GET", "/responses/{}"),
+    "responses.delete": ("DELETE", "/responses/{}"),
+    "responses.input_items.list": ("GET", "/responses/{}/input_items"),
     "embeddings.create": ("POST", "/embeddings"),
 }
 _BINARY = frozenset({"files.content"})
@@ -73,9 +81,10 @@ class Curl:
         if self._name in _BINARY:
             return SimpleNamespace(content=content)
         if body.get("stream"):
-            lines = [line.removeprefix("data: ") for line in content.decode().split("\n\n") if line]
-            assert lines[-1] == "[DONE]"
-            return [_object(line) for line in lines[:-1]]
+            lines = [line.partition("data: ")[2] for line in content.decode().split("\n\n") if line]
+            named = content.startswith(b"event: ")
+            assert named or lines.pop() == "[DONE]"
+            return [_object(line) for line in lines]
         answer = _object(content)
         # As the client's pages do: a list is read to its end.
         if method == "GET" and getattr(answer, "has_more", False) and "limit" in query:

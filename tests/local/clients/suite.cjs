@@ -265,10 +265,59 @@ async function completions(client) {
     client.embeddings.create({ model: BASE, input: "x" }));
 }
 
+async function responses(client) {
+  const ask = { model: BASE, input: "Hi", max_output_tokens: 6, temperature: 0 };
+  const create = (more) => client.responses.create({ ...ask, ...more });
+  let first, second;
+  await check("responses.create", async () => {
+    first = await create({});
+    same([first.object, first.output[0].type, first.usage.output_tokens <= 6], ["response", "message", true]);
+  });
+  await check("response, streamed, says the same", async () => {
+    const events = await all(await create({ stream: true }));
+    const said = events.filter((event) => event.type === "response.output_text.delta").map((event) => event.delta);
+    same(said.join(""), first.output[0].content[0].text);
+    same([events[0].type, events.pop().response.usage.total_tokens], ["response.created", first.usage.total_tokens]);
+  });
+  await check("responses go on from one another", async () => {
+    second = await create({ input: "Go on.", previous_response_id: first.id });
+    assert(second.usage.input_tokens > first.usage.input_tokens);
+  });
+  await check("responses.retrieve and input_items", async () => {
+    same((await client.responses.retrieve(second.id)).previous_response_id, first.id);
+    const items = await all(client.responses.inputItems.list(second.id, { limit: 2 }));
+    same(items.map((item) => item.role), ["user", "assistant", "user"]);
+  });
+  await check("responses.delete", async () => {
+    await client.responses.delete(first.id);
+  });
+  await refusal("a deleted response is 404", OpenAI.NotFoundError, {}, () => client.responses.retrieve(first.id));
+  await refusal("reasoning is 400", OpenAI.BadRequestError, { param: "reasoning" }, () =>
+    create({ reasoning: { effort: "low" } }));
+  await refusal("a tool that the server would run is 400", OpenAI.BadRequestError, { param: "tools.[0]" }, () =>
+    create({ tools: [{ type: "web_search" }] }));
+}
+
+async function kept(client) {
+  const calls = client.chat.completions;
+  const made = [];
+  await check("chat with store is kept and listed", async () => {
+    for (let number = 0; number < 3; number++)
+      made.push((await calls.create({ model: BASE, messages: TURNS, max_tokens: 2, store: true })).id);
+    same((await all(calls.list({ limit: 2 }))).map((one) => one.id), made);
+    same((await all(calls.messages.list(made[0]))).map((message) => message.content), ["Hi"]);
+  });
+  await check("a kept chat is updated and deleted", async () => {
+    same((await calls.update(made[0], { metadata: { a: "b" } })).id, made[0]);
+    same((await all(calls.list({ metadata: { a: "b" } }))).map((one) => one.id), [made[0]]);
+    same((await calls.delete(made[0])).deleted, true);
+  });
+}
+
 async function main() {
   const [baseURL, apiKey] = process.argv.slice(2);
   const client = new OpenAI({ baseURL, apiKey, maxRetries: 0 });
-  for (const part of [files, uploads, jobs, models, chat, completions]) await part(client);
+  for (const part of [files, uploads, jobs, models, chat, completions, responses, kept]) await part(client);
   const wrong = new OpenAI({ baseURL, apiKey: "wrong", maxRetries: 0 });
   await refusal("a wrong key is 401", OpenAI.AuthenticationError, { code: "invalid_api_key" }, () => wrong.models.list());
   for (const [name, problem] of outcomes) console.log(problem === null ? `ok ${name}` : `not ok ${name}: ${problem}`);

@@ -78,6 +78,9 @@ async def run(client: Any, wrong: Any) -> dict[str, str | None]:
     suite = Suite(client)
     for part in (_files, _uploads, _jobs, _models, _chat, _completions):
         await part(suite)
+    if hasattr(client, "responses"):  # clients before 2025 have no call for them
+        await _responses(suite)
+        await _kept(suite)
     suite.client = wrong
     with suite.refusal("a wrong key is 401", openai.AuthenticationError, code="invalid_api_key"):
         await suite.call("models.list")
@@ -278,6 +281,54 @@ async def _completions(suite: Suite) -> None:
         assert len(told.tokens) == len(told.token_logprobs) == len(told.top_logprobs)
     with refusal("embeddings are not served", openai.NotFoundError, code="unknown_url"):
         await call("embeddings.create", model=BASE, input="x")
+
+
+async def _responses(suite: Suite) -> None:
+    call, check, refusal = suite.call, suite.check, suite.refusal
+    ask: dict[str, Any] = {"model": BASE, "input": "Hi", "max_output_tokens": 6, "temperature": 0}
+    first = second = None
+    with check("responses.create"):
+        first = await call("responses.create", **ask)
+        assert (first.object, first.output[0].type, first.usage.output_tokens <= 6) == ("response", "message", True)
+    with check("response, streamed, says the same"):
+        events = await suite.all(await call("responses.create", **ask, stream=True))
+        said = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+        assert said == first.output[0].content[0].text
+        assert (events[0].type, events[-1].response.usage.total_tokens) == (
+            "response.created",
+            first.usage.total_tokens,
+        )
+    with check("responses go on from one another"):
+        second = await call("responses.create", **{**ask, "input": "Go on."}, previous_response_id=first.id)
+        assert second.usage.input_tokens > first.usage.input_tokens
+    with check("responses.retrieve and input_items"):
+        assert (await call("responses.retrieve", second.id)).previous_response_id == first.id
+        items = await suite.all(await call("responses.input_items.list", second.id, limit=2))
+        assert [item.role for item in items] == ["user", "assistant", "user"]
+    with check("responses.delete"):
+        await call("responses.delete", first.id)
+    with refusal("a deleted response is 404", openai.NotFoundError):
+        await call("responses.retrieve", first.id)
+    with refusal("reasoning is 400", openai.BadRequestError, param="reasoning"):
+        await call("responses.create", **ask, reasoning={"effort": "low"})
+    with refusal("a tool that the server would run is 400", openai.BadRequestError, param="tools.[0]"):
+        await call("responses.create", **ask, tools=[{"type": "web_search"}])
+
+
+async def _kept(suite: Suite) -> None:
+    call, check = suite.call, suite.check
+    ask = {"model": BASE, "messages": TURNS, "max_tokens": 2, "store": True}
+    made = []
+    with check("chat with store is kept and listed"):
+        made = [(await call("chat.completions.create", **ask)).id for _ in range(3)]
+        assert [one.id for one in await suite.all(await call("chat.completions.list", limit=2))] == made
+        told = await suite.all(await call("chat.completions.messages.list", made[0]))
+        assert [message.content for message in told] == ["Hi"]
+    with check("a kept chat is updated and deleted"):
+        assert (await call("chat.completions.update", made[0], metadata={"a": "b"})).id == made[0]
+        found = await call("chat.completions.list", extra_query={"metadata[a]": "b"})
+        assert [one.id for one in found.data] == [made[0]]
+        assert (await call("chat.completions.delete", made[0])).deleted is True
 
 
 async def _ended(suite: Suite, job_id: str) -> Any:

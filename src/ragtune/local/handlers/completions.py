@@ -1,43 +1,36 @@
-"""Chat completions and completions, plain and streamed."""
+"""Chat completions and completions: answered, and those that are kept listed, read, noted and deleted."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
-import orjson
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import JSONResponse
 
-from ragtune.local.http.body import parse, query
-from ragtune.local.http.errors import ApiError, model_not_found
+from ragtune.local.handlers.generate import generate
+from ragtune.local.http.body import limit_of, metadata_of, newest_first, parse, query
+from ragtune.local.http.errors import ApiError, invalid, not_found
 from ragtune.local.ids import new_id
-from ragtune.local.inference import refusal
-from ragtune.local.models.registry import ServedModel, find_model
 from ragtune.local.services import services
-from ragtune.local.wire.answers import AnswerBody, ChatAnswer, TextAnswer
-from ragtune.local.wire.completions import ChatRequest, CompletionRequest
+from ragtune.local.wire.answers import ChatAnswer, TextAnswer
+from ragtune.local.wire.completions import ChatRequest, CompletionRequest, MetadataRequest
+from ragtune.local.wire.objects import completion_body, list_body, message_bodies
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
-
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.types import Receive, Scope, Send
 
-    from ragtune.local.engine import Completed, GeneratedPiece, Generation
-    from ragtune.local.services import Services
     from ragtune.local.store import Store
+    from ragtune.local.store.schema import CompletionRow
 
 
 async def chat(request: Request) -> Response:
-    """AnswerBody a conversation."""
+    """Answer a conversation."""
     query(request)
     own = services(request)
     asked = await parse(request, ChatRequest, slots=own.reading)
-    model = _model(own, asked.model)
     answer = ChatAnswer(
         id=new_id("chatcmpl-", 29),
         created=int(time.time()),
@@ -46,7 +39,9 @@ async def chat(request: Request) -> Response:
         with_usage=asked.with_usage,
         called_by_name=asked.calls_one_by_name,
     )
-    return await _answer(request, own, model, asked, answer, param="messages")
+    messages = [turn.model_dump(exclude_unset=True) for turn in asked.messages]
+    keep = partial(own.store.completions.add, messages=messages, metadata=asked.metadata or {})
+    return await generate(request, own, asked, answer, param="messages", keep=keep if asked.store else None)
 
 
 async def completion(request: Request) -> Response:
@@ -54,7 +49,6 @@ async def completion(request: Request) -> Response:
     query(request)
     own = services(request)
     asked = await parse(request, CompletionRequest, slots=own.reading)
-    model = _model(own, asked.model)
     answer = TextAnswer(
         id=new_id("cmpl-", 29),
         created=int(time.time()),
@@ -63,158 +57,72 @@ async def completion(request: Request) -> Response:
         with_usage=asked.with_usage,
         best=asked.n or 1,
     )
-    return await _answer(request, own, model, asked, answer, param="prompt")
+    return await generate(request, own, asked, answer, param="prompt")
 
 
-def _model(own: Services, name: str) -> ServedModel:
-    model = find_model(name, bases=own.bases, store=own.store)
-    if model is None:
-        raise model_not_found(name[:200])
-    return model
+async def list_(request: Request) -> Response:
+    """One page of the kept chat completions, oldest first; `metadata[key]=value` and `model` narrow it."""
+    parameters, metadata = metadata_of(request, "after", "limit", "order", "model")
+    rows, more = await run_in_threadpool(
+        services(request).store.completions.page,
+        after=parameters.get("after"),
+        limit=limit_of(parameters, default=20, most=100),
+        newest_first=newest_first(parameters, default=False),
+        model=parameters.get("model"),
+        metadata=metadata,
+    )
+    return JSONResponse(list_body([completion_body(row) for row in rows], has_more=more))
 
 
-async def _answer(
-    request: Request,
-    own: Services,
-    model: ServedModel,
-    asked: ChatRequest | CompletionRequest,
-    answer: AnswerBody,
-    *,
-    param: str,
-) -> Response:
-    """Ask the model once per prompt and send what it says, whole or as it comes."""
-    waiting = _Waiting(request, model, n=asked.choices, param=param)
-    with ExitStack() as cleanup:
-        cleanup.enter_context(own.inference.place(asked.prompts * asked.choices))
-        cleanup.callback(_count, own.store, model.name, waiting.generations)
-        base = await run_in_threadpool(own.inference.base_folder, model)
-        for one in asked.requests(base, model.adapter):
-            generation = await run_in_threadpool(own.inference.submit, one)
-            cleanup.callback(generation.cancel)
-            waiting.generations.append(generation)
-        if not asked.stream:
-            async with waiting.watched():
-                return JSONResponse(answer.whole(await waiting.results()))
-        # The first piece is waited for before the head is sent: what is wrong shows in the status.
-        pieces = waiting.pieces()
-        async with waiting.watched():
-            first = await anext(pieces)
-        handed_over = cleanup.pop_all()
-    return _EventStream(_events(answer, waiting, first, pieces), handed_over)
+async def retrieve(request: Request) -> Response:
+    """One kept chat completion."""
+    query(request)
+    return JSONResponse(completion_body(_find(request, services(request).store)))
 
 
-def _count(store: Store, model: str, generations: Sequence[Generation]) -> None:
-    """Add what was read and written, to the end or not, to the model's usage."""
-    read = sum(generation.prompt_tokens for generation in generations)
-    if read:
-        written = sum(generation.completion_tokens for generation in generations)
-        store.usage.add(model, prompt_tokens=read, completion_tokens=written)
+async def update(request: Request) -> Response:
+    """Put other metadata in place of a kept chat completion's."""
+    query(request)
+    own = services(request)
+    noted = await parse(request, MetadataRequest, slots=own.reading)
+    row = await run_in_threadpool(own.store.completions.note, request.path_params["id"], noted.metadata or {})
+    if row is None:
+        raise _not_found(request)
+    return JSONResponse(completion_body(row))
 
 
-class _Waiting:
-    """Waits for what some generations write, and gives them up when the client is gone."""
-
-    def __init__(self, request: Request, model: ServedModel, *, n: int, param: str) -> None:
-        self.n = n
-        self.generations: list[Generation] = []
-        self._request = request
-        self._model = model
-        self._param = param
-
-    async def pieces(self) -> AsyncIterator[tuple[int, GeneratedPiece]]:
-        """All pieces as they come, each with the position of its generation."""
-        loop, changed = asyncio.get_running_loop(), asyncio.Event()
-
-        def wake() -> None:
-            with suppress(RuntimeError):  # the loop has closed: nobody waits any longer
-                loop.call_soon_threadsafe(changed.set)
-
-        for generation in self.generations:
-            generation.notify(wake)
-        open_answers = self.n * len(self.generations)
-        while open_answers:
-            await changed.wait()
-            changed.clear()
-            for position, generation in enumerate(self.generations):
-                for piece in self._ready(generation):
-                    open_answers -= piece.finish_reason is not None
-                    yield position, piece
-
-    async def results(self) -> list[Completed]:
-        """All answers, whole."""
-        came: list[list[GeneratedPiece]] = [[] for _ in self.generations]
-        async for position, piece in self.pieces():
-            came[position].append(piece)
-        return [generation.completed(own) for generation, own in zip(self.generations, came, strict=True)]
-
-    @asynccontextmanager
-    async def watched(self) -> AsyncIterator[None]:
-        """Cancel the generations as soon as the client goes away."""
-        watch = asyncio.ensure_future(self._give_up_when_gone())
-        try:
-            yield
-        finally:
-            watch.cancel()
-
-    def _ready(self, generation: Generation) -> list[GeneratedPiece]:
-        try:
-            return list(generation.ready())
-        except Exception as error:
-            raise self._refusal(error) from error
-
-    def _refusal(self, error: Exception) -> ApiError:
-        own, name = services(self._request), self._model.name
-        said = refusal(error, param=self._param)
-        # A model that was deleted before its turn came fails in the engine, and is as unknown as a moment later.
-        if said.status == 500 and find_model(name, bases=own.bases, store=own.store) is None:
-            return model_not_found(name, deleted_at=own.store.models.deleted_at(name))
-        return said
-
-    async def _give_up_when_gone(self) -> None:
-        # The body has been read, so the only message that can still come says that the client is gone.
-        while (await self._request.receive())["type"] != "http.disconnect":
-            pass
-        for generation in self.generations:
-            generation.cancel()
+async def delete(request: Request) -> Response:
+    """Forget a kept chat completion."""
+    query(request)
+    name = request.path_params["id"]
+    if not await run_in_threadpool(services(request).store.completions.delete, name):
+        raise _not_found(request)
+    return JSONResponse({"object": "chat.completion.deleted", "id": name, "deleted": True})
 
 
-class _EventStream(StreamingResponse):
-    """A stream that lets go of its generations however it ends, also when it was never begun."""
-
-    media_type = "text/event-stream"
-
-    def __init__(self, events: AsyncIterator[bytes], cleanup: ExitStack) -> None:
-        super().__init__(events, headers={"cache-control": "no-cache"})
-        self._cleanup = cleanup
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._cleanup:
-            await super().__call__(scope, receive, send)
-
-
-async def _events(
-    answer: AnswerBody,
-    waiting: _Waiting,
-    first: tuple[int, GeneratedPiece],
-    others: AsyncIterator[tuple[int, GeneratedPiece]],
-) -> AsyncIterator[bytes]:
-    """Server-sent events: a chunk per piece, then the usage if it was asked for, then the end."""
-
-    def chunks(position: int, piece: GeneratedPiece) -> Iterator[bytes]:
-        return map(_event, answer.chunks(position * waiting.n, piece))
-
-    for event in [*map(_event, answer.opening(waiting.n)), *chunks(*first)]:
-        yield event
-    try:
-        async for found in others:
-            for event in chunks(*found):
-                yield event
-        if answer.with_usage:
-            yield _event(answer.usage_chunk(waiting.generations))
-    except ApiError as error:
-        yield _event(error.body())
-    yield b"data: [DONE]\n\n"
+async def messages(request: Request) -> Response:
+    """One page of the messages that a kept chat completion answered, first message first."""
+    parameters = query(request, "after", "limit", "order")
+    bodies = message_bodies(_find(request, services(request).store))
+    if newest_first(parameters, default=False):
+        bodies.reverse()
+    if (after := parameters.get("after")) is not None:
+        places = [place for place, body in enumerate(bodies, start=1) if body["id"] == after]
+        if not places:
+            raise invalid(f"Invalid 'after': there is no message {after[:80]}.", param="after", code="not_found")
+        bodies = bodies[places[0] :]
+    limit = limit_of(parameters, default=20, most=100)
+    return JSONResponse(list_body(bodies[:limit], has_more=len(bodies) > limit))
 
 
-def _event(body: dict[str, object]) -> bytes:
-    return b"data: " + orjson.dumps(body) + b"\n\n"
+def _find(request: Request, store: Store) -> CompletionRow:
+    row = store.completions.find(request.path_params["id"])
+    if row is None:
+        raise _not_found(request)
+    return row
+
+
+def _not_found(request: Request) -> ApiError:
+    name = request.path_params["id"]
+    message = f"Chat completion {name[:80]} not found; only those that were asked for with 'store': true are kept."
+    return not_found(message, param="completion_id")

@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse
 
 from ragtune.limits import MAX_EXPIRY_S, MAX_FILE_BYTES, MIN_EXPIRY_S
-from ragtune.local.http.body import limit_of, query
+from ragtune.local.http.body import limit_of, newest_first, query
 from ragtune.local.http.errors import invalid, not_found
 from ragtune.local.http.multipart import receive
 from ragtune.local.services import services
@@ -54,14 +54,11 @@ async def create(request: Request) -> Response:
 async def list_(request: Request) -> Response:
     """One page of files."""
     parameters = query(request, "purpose", "limit", "order", "after")
-    order = parameters.get("order", "desc")
-    if order not in ("asc", "desc"):
-        raise invalid(f"Invalid 'order': {order[:40]!r} is not 'asc' or 'desc'.", param="order", code="invalid_value")
     rows, more = services(request).store.files.page(
         purpose=parameters.get("purpose"),
         after=parameters.get("after"),
         limit=limit_of(parameters, default=10000, most=10000),
-        newest_first=order == "desc",
+        newest_first=newest_first(parameters, default=True),
     )
     return JSONResponse(list_body([file_body(row) for row in rows], has_more=more))
 

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from ragtune.local.auth.account import ORGANIZATION
-from ragtune.local.http.body import limit_of, parse, query
+from ragtune.local.http.body import limit_of, metadata_of, parse, query
 from ragtune.local.http.errors import invalid, not_found
 from ragtune.local.ids import new_id
 from ragtune.local.models.registry import find_model
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from ragtune.local.store import Store
     from ragtune.local.store.schema import FileRow
 
-_METADATA_FILTER = re.compile(r"metadata\[(.{1,64})\]", re.DOTALL)
-
 
 async def create(request: Request) -> Response:
     """Make a job; its files are looked at when the queue comes to it."""
@@ -53,8 +51,7 @@ async def create(request: Request) -> Response:
 
 async def list_(request: Request) -> Response:
     """One page of jobs; `metadata[key]=value` narrows it, `metadata=null` keeps jobs without any."""
-    filters = [name for name in request.query_params if _METADATA_FILTER.fullmatch(name)]
-    parameters = query(request, "after", "limit", "metadata", *filters)
+    parameters, metadata = metadata_of(request, "after", "limit", "metadata")
     if parameters.get("metadata", "null") != "null":
         message = "Invalid 'metadata': give metadata[key]=value, or metadata=null for jobs without any."
         raise invalid(message, param="metadata", code="invalid_value")
@@ -62,7 +59,7 @@ async def list_(request: Request) -> Response:
     rows, more = own.store.jobs.page(
         after=parameters.get("after"),
         limit=limit_of(parameters, default=20, most=1000),
-        metadata={name[len("metadata[") : -1]: parameters[name] for name in filters},
+        metadata=metadata,
         without_metadata="metadata" in parameters,
     )
     return JSONResponse(list_body([job_body(row, own.account.id) for row in rows], has_more=more))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
     from ragtune.local.http.slots import Slots
 
 
-__all__ = ["limit_of", "parse", "query"]
+__all__ = ["checked", "limit_of", "metadata_of", "newest_first", "parse", "query"]
 
 MAX_JSON_BYTES = 8 * 1024 * 1024
 _SMALL_BYTES = 64 * 1024  # of as many connections as are served, these fit into memory at once
+_METADATA = re.compile(r"metadata\[(.{1,64})\]", re.DOTALL)
 _Body = TypeVar("_Body", bound=BaseModel)
 
 
@@ -54,6 +56,15 @@ async def parse(request: Request, kind: type[_Body], *, slots: Slots) -> _Body:
         raise invalid(message, code="invalid_json") from error
     if not isinstance(data, dict):
         raise invalid("The JSON body of your request must be an object.", code="invalid_json")
+    return checked(data, kind)
+
+
+def checked(data: Mapping[str, object], kind: type[_Body]) -> _Body:
+    """Make a value of a type.
+
+    Raises:
+        ApiError: the data are not what the type says; names the parameter.
+    """
     try:
         return kind.model_validate(data)
     except ValidationError as error:
@@ -121,6 +132,17 @@ def query(request: Request, *names: str) -> dict[str, str]:
     return found
 
 
+def metadata_of(request: Request, *names: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The query parameters of a list, and the pairs that `metadata[key]=value` wants its items to carry.
+
+    Raises:
+        ApiError: as `query`.
+    """
+    filters = [name for name in request.query_params if _METADATA.fullmatch(name)]
+    found = query(request, *names, *filters)
+    return found, {name[len("metadata[") : -1]: found[name] for name in filters}
+
+
 def limit_of(parameters: Mapping[str, str], *, default: int, most: int) -> int:
     """The page size that a query asks for.
 
@@ -135,3 +157,15 @@ def limit_of(parameters: Mapping[str, str], *, default: int, most: int) -> int:
         message = f"Invalid 'limit': {text[:40]!r} is not a whole number from 1 to {most}."
         raise invalid(message, param="limit", code="invalid_value")
     return int(text)
+
+
+def newest_first(parameters: Mapping[str, str], *, default: bool) -> bool:
+    """Whether a query asks for a list from its newest item on (`order=desc`) or from its oldest (`order=asc`).
+
+    Raises:
+        ApiError: neither of the two.
+    """
+    order = parameters.get("order", "desc" if default else "asc")
+    if order not in ("asc", "desc"):
+        raise invalid(f"Invalid 'order': {order[:40]!r} is not 'asc' or 'desc'.", param="order", code="invalid_value")
+    return order == "desc"

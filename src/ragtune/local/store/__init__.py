@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from ragtune._sqlite import Database
 from ragtune.errors import BackendError
 from ragtune.local.store.blobs import BlobStore
+from ragtune.local.store.completions import Completions
 from ragtune.local.store.dialogues import Dialogues
 from ragtune.local.store.files import Files
 from ragtune.local.store.jobs import Jobs
 from ragtune.local.store.models import Models
 from ragtune.local.store.outbox import Outbox
+from ragtune.local.store.responses import Responses
 from ragtune.local.store.schema import MIGRATIONS
 from ragtune.local.store.uploads import Uploads
 from ragtune.local.store.usage import UsageCounts
@@ -38,6 +40,8 @@ class Store:
         outbox: webhook events that are to be sent.
         usage: what was asked of which model.
         dialogues: what was saved in the playground.
+        completions: chat completions that were to be kept.
+        responses: responses, each with its input.
 
     Raises:
         BackendError: the folder's database cannot be used.
@@ -78,6 +82,8 @@ class Store:
         self.models = Models(self._database, folder)
         self.usage = UsageCounts(self._database)
         self.dialogues = Dialogues(self._database)
+        self.completions = Completions(self._database)
+        self.responses = Responses(self._database)
 
     def transaction(self) -> AbstractContextManager[object]:
         """Join several writes to the tables into one that happens whole or not at all."""

@@ -152,6 +152,34 @@ MIGRATIONS = (
     );
     CREATE INDEX delivery_due ON delivery (due_at)
     """,
+    """
+    CREATE TABLE response (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        previous TEXT,
+        answer TEXT,
+        used_at INTEGER NOT NULL
+    );
+    CREATE INDEX response_used ON response (used_at) WHERE answer IS NOT NULL;
+    CREATE TABLE item (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        response TEXT NOT NULL REFERENCES response (id),
+        is_input INTEGER NOT NULL,
+        content TEXT NOT NULL
+    );
+    CREATE INDEX item_response ON item (response, seq);
+    CREATE TABLE completion (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        model TEXT NOT NULL,
+        messages TEXT NOT NULL,
+        answer TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        deleted_at INTEGER
+    )
+    """,
 )
 
 
@@ -330,6 +358,20 @@ class DeliveryRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CompletionRow:
+    """A chat completion that its client wanted kept."""
+
+    id: str
+    model: str
+    messages: list[dict[str, Any]]
+    """What was asked, as it came."""
+    answer: dict[str, Any]
+    """The body that was answered."""
+    metadata: dict[str, str]
+    created_at: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class NewEvent:
     """An event that is about to be written; `step` keeps a repeated step from being written twice."""
 
@@ -341,7 +383,9 @@ class NewEvent:
     created_at: int | None = None
 
 
-_JSON_COLUMNS = frozenset({"method", "resolved", "metadata", "error", "data", "metrics"})
+_JSON_COLUMNS = frozenset(
+    {"method", "resolved", "metadata", "error", "data", "metrics", "answer", "messages", "content"}
+)
 
 
 def fields(row: sqlite3.Row, *names: str) -> JsonObject:

@@ -6,25 +6,26 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import chain
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ragtune.local.ids import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ragtune.local.engine import Completed, GeneratedChoice, GeneratedPiece, Generation, TokenLogprob
+    from ragtune.local.engine import Completed, GeneratedChoice, GeneratedPiece, TokenLogprob
     from ragtune.local.engine.generation import FinishReason
+    from ragtune.local.http.errors import ApiError
 
-__all__ = ["AnswerBody", "ChatAnswer", "TextAnswer"]
+__all__ = ["AnswerBody", "ChatAnswer", "TextAnswer", "usage_of"]
 
 
 class AnswerBody(Protocol):
     """How one kind of answer looks on the wire."""
 
     @property
-    def with_usage(self) -> bool:
-        """Whether a stream ends with a chunk that tells the usage."""
+    def named_events(self) -> bool:
+        """Whether each event of a stream tells its kind, and none says that it was the last."""
         ...
 
     def whole(self, answers: Sequence[Completed]) -> dict[str, object]:
@@ -39,13 +40,19 @@ class AnswerBody(Protocol):
         """The stream's bodies for one piece; `first_index` is the index of its generation's first choice."""
         ...
 
-    def usage_chunk(self, generations: Sequence[Generation]) -> dict[str, object]:
-        """The stream's last body, without choices."""
+    def closing(self, answers: Sequence[Completed]) -> Iterator[dict[str, object]]:
+        """The stream's last bodies."""
+        ...
+
+    def failed(self, error: ApiError) -> dict[str, object]:
+        """The last body of a stream that an error ends."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Common:
+    named_events: ClassVar[bool] = False
+
     id: str
     created: int
     model: str
@@ -60,6 +67,15 @@ class _Common:
         not_yet: dict[str, object] = {"usage": None} if self.with_usage else {}
         return {**self._head(kind), "choices": [choice], **not_yet}
 
+    def failed(self, error: ApiError) -> dict[str, object]:
+        """The error's envelope."""
+        return error.body()
+
+    def _usage_chunk(self, kind: str, answers: Sequence[Completed]) -> Iterator[dict[str, object]]:
+        """A body without choices, if the usage was asked for."""
+        if self.with_usage:
+            yield {**self._head(kind), "choices": [], "usage": usage_of(answers)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChatAnswer(_Common):
@@ -71,6 +87,7 @@ class ChatAnswer(_Common):
 
     called_by_name: bool = False
     _calls: Counter[int] = field(default_factory=Counter)  # calls of tools so far, by choice
+    _call_ids: dict[tuple[int, int], str] = field(default_factory=dict)  # by choice and number
 
     def whole(self, answers: Sequence[Completed]) -> dict[str, object]:
         """The body of a conversation's answer."""
@@ -83,7 +100,7 @@ class ChatAnswer(_Common):
             }
             for choice in answers[0].choices
         ]
-        return {**self._head("chat.completion"), "choices": choices, "usage": _usage(answers)}
+        return {**self._head("chat.completion"), "choices": choices, "usage": usage_of(answers)}
 
     def opening(self, n: int) -> Iterator[dict[str, object]]:
         """One chunk per choice that tells the role."""
@@ -97,16 +114,16 @@ class ChatAnswer(_Common):
             yield self._part(index, {"content": piece.text}, logprobs=self._logprobs(piece.logprobs))
         for call in piece.calls:
             # As OpenAI has it: the first chunk of a call opens it, its arguments follow.
-            opened = _call(call.name, "")
+            opened = self._call(index, self._calls[index], name=call.name)
             for delta in (opened, {"function": {"arguments": call.arguments}}):
                 yield self._part(index, {"tool_calls": [{"index": self._calls[index], **delta}]})
             self._calls[index] += 1
         if piece.finish_reason is not None:
             yield self._part(index, {}, finish_reason=self._reason(piece.finish_reason))
 
-    def usage_chunk(self, generations: Sequence[Generation]) -> dict[str, object]:
-        """The stream's last body: no choices, the usage."""
-        return {**self._head("chat.completion.chunk"), "choices": [], "usage": _usage(generations)}
+    def closing(self, answers: Sequence[Completed]) -> Iterator[dict[str, object]]:
+        """The usage, if it was asked for."""
+        return self._usage_chunk("chat.completion.chunk", answers)
 
     def _part(
         self, index: int, delta: dict[str, object], *, finish_reason: str | None = None, logprobs: Any = None
@@ -115,10 +132,18 @@ class ChatAnswer(_Common):
         return self._chunk("chat.completion.chunk", choice)
 
     def _message(self, choice: GeneratedChoice) -> dict[str, object]:
-        calls = [_call(call.name, call.arguments) for call in choice.calls]
+        calls = [
+            self._call(choice.index, number, name=call.name, arguments=call.arguments)
+            for number, call in enumerate(choice.calls)
+        ]
         content = None if calls and not choice.text else choice.text
         message: dict[str, object] = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
         return {**message, "tool_calls": calls} if calls else message
+
+    def _call(self, index: int, number: int, *, name: str, arguments: str = "") -> dict[str, object]:
+        # A call that was streamed is kept under the id that its client has seen.
+        call_id = self._call_ids.setdefault((index, number), new_id("call_", 24))
+        return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
     def _reason(self, reason: FinishReason | None) -> str | None:
         return "stop" if reason == "tool_calls" and self.called_by_name else reason
@@ -147,7 +172,7 @@ class TextAnswer(_Common):
             self._choice(index, choice.text, choice.logprobs, choice.finish_reason)
             for index, choice in enumerate(choices)
         ]
-        return {**self._head("text_completion"), "choices": bodies, "usage": _usage(answers)}
+        return {**self._head("text_completion"), "choices": bodies, "usage": usage_of(answers)}
 
     def opening(self, n: int) -> Iterator[dict[str, object]]:
         """Nothing: a text has no role."""
@@ -161,19 +186,15 @@ class TextAnswer(_Common):
         self._places[index] += sum(map(_begun, piece.logprobs))
         yield self._chunk("text_completion", choice)
 
-    def usage_chunk(self, generations: Sequence[Generation]) -> dict[str, object]:
-        """The stream's last body: no choices, the usage."""
-        return {**self._head("text_completion"), "choices": [], "usage": _usage(generations)}
+    def closing(self, answers: Sequence[Completed]) -> Iterator[dict[str, object]]:
+        """The usage, if it was asked for."""
+        return self._usage_chunk("text_completion", answers)
 
     def _choice(
         self, index: int, text: str, logprobs: Sequence[TokenLogprob], finish_reason: str | None, *, begin: int = 0
     ) -> dict[str, object]:
         told = _legacy_logprobs(logprobs, begin) if self.with_logprobs else None
         return {"index": index, "text": text, "logprobs": told, "finish_reason": finish_reason}
-
-
-def _call(name: str, arguments: str) -> dict[str, object]:
-    return {"id": new_id("call_", 24), "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 def _likeliest(choices: Sequence[GeneratedChoice], count: int) -> Sequence[GeneratedChoice]:
@@ -186,7 +207,8 @@ def _likeliest(choices: Sequence[GeneratedChoice], count: int) -> Sequence[Gener
     return choices if count >= len(choices) else sorted(choices, key=mean, reverse=True)[:count]
 
 
-def _usage(answers: Sequence[Completed] | Sequence[Generation]) -> dict[str, int]:
+def usage_of(answers: Sequence[Completed]) -> dict[str, int]:
+    """Tokens that were read and written for some answers."""
     prompt = sum(answer.prompt_tokens for answer in answers)
     written = sum(answer.completion_tokens for answer in answers)
     return {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written}

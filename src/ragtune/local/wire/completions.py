@@ -37,7 +37,7 @@ from ragtune.local.wire.strict_schema import check_strict
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["ChatRequest", "ChatTurn", "CompletionRequest", "StreamOptions"]
+__all__ = ["ChatRequest", "ChatTurn", "CompletionRequest", "MetadataRequest", "StreamOptions"]
 
 DEFAULT_CHAT_TOKENS = 1024
 """Most tokens of a chat answer when the request does not say; as at OpenAI every model has such a limit."""
@@ -270,7 +270,6 @@ class ChatRequest(_Asked):
         "prediction": (),
         "prompt_cache_options": (),
         "reasoning_effort": ("none",),
-        "store": (False,),
         "verbosity": ("medium",),
         "web_search_options": (),
     }
@@ -284,6 +283,7 @@ class ChatRequest(_Asked):
     tool_choice: _ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: _ResponseFormat | None = None
+    store: bool | None = None
     # Notes and hints for the provider's books, caches and queues; they change no answer.
     metadata: Metadata | None = None
     safety_identifier: str | None = None
@@ -377,6 +377,12 @@ class ChatRequest(_Asked):
             raise invalid(message, param="response_format.json_schema", code="missing_required_parameter")
         elif wanted.json_schema.strict:
             check_strict(wanted.json_schema.schema_ or {}, param="response_format")
+
+
+class MetadataRequest(RequestBody):
+    """Body of `POST /v1/chat/completions/{id}`."""
+
+    metadata: Metadata | None
 
 
 _Tokens = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, fail_fast=True)]

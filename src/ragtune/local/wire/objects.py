@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ragtune.local.store.schema import CheckpointRow, EventRow, FileRow, JobRow, PartRow, UploadRow
+    from ragtune.local.store.schema import CheckpointRow, CompletionRow, EventRow, FileRow, JobRow, PartRow, UploadRow
 
 __all__ = [
     "checkpoint_body",
+    "completion_body",
     "event_body",
     "file_body",
     "job_body",
     "list_body",
+    "message_bodies",
     "model_body",
     "part_body",
     "upload_body",
@@ -124,3 +126,19 @@ def checkpoint_body(checkpoint: CheckpointRow) -> dict[str, object]:
 def model_body(name: str, *, created: int, owned_by: str) -> dict[str, object]:
     """OpenAI's model object; what lies on one's own disk has no shutdown date."""
     return {"object": "model", "id": name, "created": created, "owned_by": owned_by, "shutdown_date": None}
+
+
+def completion_body(completion: CompletionRow) -> dict[str, object]:
+    """The chat completion as it was answered, with its metadata."""
+    return {**completion.answer, "metadata": completion.metadata}
+
+
+def message_bodies(completion: CompletionRow) -> list[dict[str, object]]:
+    """OpenAI's objects for the messages that a chat completion answered; content that came in parts stands apart."""
+    bodies: list[dict[str, object]] = []
+    for number, message in enumerate(completion.messages):
+        content = message.get("content")
+        parts = content if isinstance(content, list) else None
+        own = {"id": f"{completion.id}-{number}", "content": None if parts else content, "content_parts": parts}
+        bodies.append({"refusal": None, **message, **own})
+    return bodies
