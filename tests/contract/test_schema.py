@@ -102,8 +102,10 @@ class Docket:
         """Every call was judged, and none was found wanting."""
         refused = [entry for entry in self.verdicts if entry[2] >= 400]
         assert refused == []
-        assert self.calls == set(CALLS)
-        assert {(call.method, call.path.count("/")) for call in CALLS.values()} <= {
+        # The cut of the schema has no responses; test_responses.py judges that request by the client's own types.
+        judged = {name: call for name, call in CALLS.items() if name != "responses.create"}
+        assert self.calls == judged.keys()
+        assert {(call.method, call.path.count("/")) for call in judged.values()} <= {
             (method, path.removeprefix("/v1").count("/")) for method, path, _ in self.verdicts
         }
 

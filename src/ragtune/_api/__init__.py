@@ -217,6 +217,10 @@ class Api:
         """Ask for a legacy completion."""
         return await self.port.call("completions.create", **request)
 
+    async def respond(self, request: Json) -> Json:
+        """Ask for a response."""
+        return await self.port.call("responses.create", **request)
+
     def map(
         self, function: Callable[[A], Coroutine[object, None, B]], values: Sequence[A], *, concurrency: int
     ) -> AsyncGenerator[tuple[int, B], None]:

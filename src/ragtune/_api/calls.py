@@ -64,6 +64,7 @@ CALLS = {
     "models.delete": Call(method="DELETE", path="/models/{model}", writes=True),
     "chat.completions.create": Call(method="POST", path="/chat/completions", writes=True),
     "completions.create": Call(method="POST", path="/completions", writes=True),
+    "responses.create": Call(method="POST", path="/responses", writes=True),
 }
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ragtune._api.fields import object_of, objects, text, thoughts, whole, words
 from ragtune._api.times import moment
 from ragtune._html import Markup, markup
 from ragtune.errors import EmptyAnswer
+from ragtune.model.response import as_completion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -133,6 +134,15 @@ class Answer:
             broken_off=streamed and (not choices or choices[0].finish_reason is None),
         )
 
+    @classmethod
+    def from_response(cls, body: Json) -> Answer:
+        """Read an answer of the Responses API; its output items become one choice.
+
+        Args:
+            body: the server's answer.
+        """
+        return replace(cls.from_wire(as_completion(body)), raw=body)
+
     @property
     def text(self) -> str:
         """The first choice's text.
@@ -178,7 +188,8 @@ class Answer:
         if self.broken_off:
             return "the stream broke off before the answer had ended; ask again"
         if self.finish_reason in ("length", "model_length", "max_tokens"):
-            return "cut off at max_tokens; raise it for the rest"
+            limit = "max_output_tokens" if self.object == "response" else "max_tokens"
+            return f"cut off at {limit}; raise it for the rest"
         if self.finish_reason == "content_filter":
             return "the server's content filter ended this answer"
         return None

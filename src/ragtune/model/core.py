@@ -23,6 +23,7 @@ from ragtune.model.answer import Answer
 from ragtune.model.answer_list import AnswerList
 from ragtune.model.arguments import check_question, checked_name, is_conversation, question_of, refuse_stream, role_of
 from ragtune.model.expiry import Expiry, expiry_of, warn_of_end
+from ragtune.model.response import refuse_slips
 from ragtune.model.stream import AsyncAnswerStream
 from ragtune.model.system_prompt import TRAINED, SystemPrompt
 from ragtune.plan import Plan
@@ -291,6 +292,52 @@ class AsyncTunedModel:
         refuse_stream("complete", parameters)
         await self._before_use()
         return Answer.from_wire(await self._api.complete(self._request(prompt=prompt, **parameters)))
+
+    @overload
+    async def respond(
+        self,
+        prompt: str | Sequence[Json],
+        *,
+        system: SystemPrompt = TRAINED,
+        temperature: float | None = 0.0,
+        dry_run: Literal[False] = False,
+        **parameters: object,
+    ) -> Answer: ...
+    @overload
+    async def respond(
+        self,
+        prompt: str | Sequence[Json],
+        *,
+        system: SystemPrompt = TRAINED,
+        temperature: float | None = 0.0,
+        dry_run: Literal[True],
+        **parameters: object,
+    ) -> Plan: ...
+    async def respond(
+        self,
+        prompt: str | Sequence[Json],
+        *,
+        system: SystemPrompt = TRAINED,
+        temperature: float | None = 0.0,
+        dry_run: bool = False,
+        **parameters: object,
+    ) -> Answer | Plan:
+        """Ask through the Responses API; see `TunedModel.respond`."""
+        refuse_slips(prompt, parameters)
+        given = prompt if isinstance(prompt, str) else list(prompt)
+        if system is TRAINED and any(role_of(item) in ("system", "developer") for item in given):
+            system = None
+        if dry_run and system is TRAINED:
+            system = self._system
+        if not dry_run:
+            await self._before_use()
+        told = await self.system() if system is TRAINED else system
+        request = self._request(input=given, instructions=told or None, temperature=temperature, **parameters)
+        if dry_run:
+            port = PlanPort(self._api.port)
+            await self._api.over(port).respond(request)
+            return Plan(server=port.base_url, calls=tuple(port.calls))
+        return Answer.from_response(await self._api.respond(request))
 
     async def expiry(self) -> Expiry:
         """Return when the model stops answering; see `TunedModel.expiry`."""

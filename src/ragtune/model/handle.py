@@ -238,6 +238,60 @@ class TunedModel:
         """
         return run(self._model.complete(prompt, **parameters))
 
+    @overload
+    def respond(
+        self,
+        prompt: str | Sequence[Json],
+        *,
+        system: SystemPrompt = TRAINED,
+        temperature: float | None = 0.0,
+        dry_run: Literal[False] = False,
+        **parameters: object,
+    ) -> Answer: ...
+    @overload
+    def respond(
+        self,
+        prompt: str | Sequence[Json],
+        *,
+        system: SystemPrompt = TRAINED,
+        temperature: float | None = 0.0,
+        dry_run: Literal[True],
+        **parameters: object,
+    ) -> Plan: ...
+    def respond(
+        self,
+        prompt: str | Sequence[Json],
+        *,
+        system: SystemPrompt = TRAINED,
+        temperature: float | None = 0.0,
+        dry_run: bool = False,
+        **parameters: object,
+    ) -> Answer | Plan:
+        """Ask one question through the Responses API, which newer servers and programs speak.
+
+        Args:
+            prompt: the question, or a list of messages and other input items as OpenAI's Responses API takes them.
+            system: another system prompt, None for none; it goes as the request's `instructions`. Items that hold a
+                system prompt of their own keep that one.
+            temperature: as in `ask`.
+            dry_run: return the `Plan` instead of an answer.
+            parameters: any other parameter of a response, for example `max_output_tokens`, `store`, or
+                `previous_response_id=answer.id`, which goes on from an earlier answer that the server keeps.
+
+        Raises:
+            ModelExpired: the model was shut down.
+            TypeError: a parameter that only chat completions have; the message says what it is called here.
+        """
+        if dry_run:
+            plan: Plan = run(
+                self._model.respond(prompt, system=system, temperature=temperature, dry_run=True, **parameters)
+            )
+            return plan
+        answer: Answer = run(
+            self._model.respond(prompt, system=system, temperature=temperature, dry_run=False, **parameters)
+        )
+        return answer
+
     def expiry(self) -> Expiry:
         """Return when the model stops answering: by the server if it says, else by the catalogue.
 

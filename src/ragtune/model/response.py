@@ -1,0 +1,83 @@
+"""Answers of the Responses API, told as the chat completions that say the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ragtune._api.fields import object_of, objects, text, words
+
+if TYPE_CHECKING:
+    from ragtune._api.calls import Json
+
+__all__ = ["as_completion", "refuse_slips"]
+
+_REASONS = {"max_output_tokens": "length", "max_tokens": "length"}
+_OTHER_NAMES = {
+    "max_tokens": "it is called max_output_tokens here",
+    "max_completion_tokens": "it is called max_output_tokens here",
+    "messages": "what is asked, also a list of messages, is the first argument",
+    "instructions": 'give them as system="..."',
+    "response_format": 'it is called text={"format": ...} here',
+    "stream": "an answer in pieces comes from stream(...)",
+}
+
+
+def refuse_slips(prompt: object, parameters: Json) -> None:
+    """Tell what a parameter of other calls is called in this one.
+
+    Raises:
+        TypeError: one of them was given, or the prompt is neither a text nor a list.
+    """
+    if not isinstance(prompt, str | list | tuple):
+        message = f"respond takes a text or a list of messages and other items, not a {type(prompt).__qualname__}"
+        raise TypeError(message)
+    for name in parameters.keys() & _OTHER_NAMES.keys():
+        message = f"respond takes no {name!r}: {_OTHER_NAMES[name]}"
+        raise TypeError(message)
+
+
+def as_completion(body: Json) -> Json:
+    """Return a response as a chat completion with one choice; with none where nothing was put out."""
+    output = objects(body.get("output"))
+    parts = [part for item in output if item.get("type") == "message" for part in objects(item.get("content"))]
+    calls = [_call(item) for item in output if item.get("type") == "function_call"]
+    said = [part for part in parts if part.get("type") != "refusal"]
+    refused = [text(part.get("refusal")) or "" for part in parts if part.get("type") == "refusal"]
+    message = {
+        "content": words(said) if said else None,
+        "refusal": "".join(refused) if refused else None,
+        "tool_calls": calls,
+    }
+    logprobs = [token for part in said for token in objects(part.get("logprobs"))]
+    choice = {
+        "index": 0,
+        "message": message,
+        "finish_reason": _reason(body, called=bool(calls)),
+        "logprobs": {"content": logprobs} if logprobs else None,
+    }
+    usage = object_of(body.get("usage"))
+    counts = {
+        "prompt_tokens": usage.get("input_tokens"),
+        "completion_tokens": usage.get("output_tokens"),
+        "total_tokens": usage.get("total_tokens"),
+    }
+    return {
+        **{name: body.get(name) for name in ("id", "model", "object", "error")},
+        "created": body.get("created_at"),
+        "choices": [choice] if parts or calls else [],
+        "usage": counts if usage else None,
+    }
+
+
+def _call(item: Json) -> Json:
+    # `call_id` is the one that the function's output must name.
+    function = {"name": item.get("name"), "arguments": item.get("arguments")}
+    return {"id": item.get("call_id"), "type": "function", "function": function}
+
+
+def _reason(body: Json, *, called: bool) -> str | None:
+    status = text(body.get("status"))
+    if status == "completed":
+        return "tool_calls" if called else "stop"
+    why = text(object_of(body.get("incomplete_details")).get("reason"))
+    return _REASONS.get(why or "", why)
