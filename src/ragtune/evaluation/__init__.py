@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ragtune.evaluation.asking.answerers import Answerer
-from ragtune.evaluation.asking.arms import ByLetter, FalsePassage, NothingFound, Retriever, WithPassages, arms
+from ragtune.evaluation.asking.arms import ByLetter, FalsePassage, WithPassages, arms
 from ragtune.evaluation.asking.prices import Price
 from ragtune.evaluation.figures import ArmUsage, Difference, Estimate
 from ragtune.evaluation.judging import Judgement, Verdict, judge
@@ -23,9 +23,7 @@ __all__ = [
     "Estimate",
     "FalsePassage",
     "Judgement",
-    "NothingFound",
     "Price",
-    "Retriever",
     "Scorecard",
     "Scorer",
     "ScorerFailure",

@@ -17,6 +17,7 @@ from ragtune.evaluation.asking.answerers import Asking, arm_of
 from ragtune.evaluation.asking.calls import SyncCalls
 from ragtune.evaluation.asking.drive import in_threads
 from ragtune.evaluation.asking.question import Shown
+from ragtune.evaluation.figures import p_text
 from ragtune.evaluation.log import AnswerLog, read_log
 from ragtune.evaluation.statistics import intervals, mcnemar
 
@@ -114,7 +115,7 @@ class Judgement:
         rate, low, high = (100 * share for share in (self.win_rate, self.low, self.high))
         if self.consistent is not None:
             lines.append(
-                f"win rate {rate:.0f}% ({low:.0f} to {high:.0f}%), p {self.p:.3f}; "
+                f"win rate {rate:.0f}% ({low:.0f} to {high:.0f}%), p {p_text(self.p)}; "
                 f"both orders agree on {100 * self.consistent:.0f}%"
             )
         if self.first_place is not None:

@@ -73,7 +73,8 @@ class Evaluation:
         for name, fact_id, number in self.places():
             if (name, fact_id, number) not in self._done:
                 fact = self.facts[fact_id]
-                yield Question(arm=name, fact=fact, wording=fact.wordings[number], number=number)
+                wording = fact.wordings[number]
+                yield Question(arm=name, facts=self.facts, fact=fact, wording=wording, number=number)
 
     @property
     def total(self) -> int:

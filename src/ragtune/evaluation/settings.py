@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 from ragtune._progress import visible
 from ragtune.errors import EvaluationError
 from ragtune.facts import KINDS, FactSet
-from ragtune.text import normalise
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Sequence
 
-    from ragtune.facts import Fact, Kind
+    from ragtune.facts import Kind
 
 
 TIMEOUT_S = 120.0
@@ -78,16 +77,10 @@ def _checked_kinds(facts: FactSet, kinds: Iterable[Kind] | None) -> tuple[Kind, 
     """The kinds to ask for.
 
     Raises:
-        EvaluationError: there are no facts, two share an id, or one cannot be asked as it is.
+        EvaluationError: there are no facts, or a kind is unknown or missing.
     """
     if not isinstance(facts, FactSet) or not len(facts):
         raise EvaluationError("facts: give an rt.FactSet with at least one fact")
-    seen: set[str] = set()
-    for fact in facts:
-        if fact.id in seen:
-            raise EvaluationError(f"facts: {fact.id!r} is the id of two facts; ids are unique within a set")
-        seen.add(fact.id)
-        _check_fact(fact)
     there = {wording.kind for fact in facts for wording in fact.wordings}
     wanted = tuple(kind for kind in KINDS if kind in there) if kinds is None else tuple(dict.fromkeys(kinds))
     for kind in wanted:
@@ -99,20 +92,3 @@ def _checked_kinds(facts: FactSet, kinds: Iterable[Kind] | None) -> tuple[Kind, 
     if not wanted:
         raise EvaluationError("kinds: there is none, so there is nothing to ask; None asks for all that the facts have")
     return wanted
-
-
-def _check_fact(fact: Fact) -> None:
-    taught = {normalise(wording.question) for wording in fact.wordings if wording.kind == "verbatim"}
-    for wording in fact.wordings:
-        asks = f"fact {fact.id!r} asks {wording.question!r}"
-        if wording.kind not in KINDS:
-            raise EvaluationError(f"{asks} as {wording.kind!r}, which is no kind; there are {', '.join(KINDS)}")
-        if wording.kind != "unanswerable" and not any(answer.strip() for answer in fact.answers_to(wording)):
-            message = f"{asks} as {wording.kind} and has no answer; give it answers, or ask as unanswerable"
-            raise EvaluationError(message)
-        if wording.kind == "reworded" and normalise(wording.question) in taught:
-            message = (
-                f"{asks} as reworded, and that is the trained question itself: memory would count as knowledge; leave "
-                "the wording out, or reword it"
-            )
-            raise EvaluationError(message)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ragtune.facts import Fact, FactSet, Wording
 
-__all__ = ["contradicting", "nothing_found"]
+__all__ = ["contradicting", "nothing_found", "said_otherwise", "wrong_answer"]
 
 _ARTICLES = ("a ", "an ", "the ")
 
@@ -57,9 +57,9 @@ def contradicting(facts: FactSet, *, seed: int) -> Callable[[str], tuple[Passage
     for fact in facts:
         for wording in fact.wordings:
             if wording.kind not in ("unanswerable", "control"):
-                wrong = _wrong(fact, wording, facts, random.Random(f"{seed} {fact.id}"))
+                wrong = wrong_answer(fact, wording, facts, random.Random(f"{seed} {fact.id}"))
                 if wrong is not None:
-                    text = _said_otherwise(fact, wording, wrong)
+                    text = said_otherwise(fact, wording, wrong)
                     passages[normalise(wording.question)] = Passage(text=text, id=fact.id)
 
     def retrieve(question: str) -> tuple[Passage, ...]:
@@ -69,7 +69,7 @@ def contradicting(facts: FactSet, *, seed: int) -> Callable[[str], tuple[Passage
     return retrieve
 
 
-def _wrong(fact: Fact, wording: Wording, facts: FactSet, chance: random.Random) -> str | None:
+def wrong_answer(fact: Fact, wording: Wording, facts: FactSet, chance: random.Random) -> str | None:
     """A wrong answer of the right sort."""
     if fact.distractors and not wording.answers:
         return chance.choice(fact.distractors)
@@ -85,7 +85,8 @@ def _wrong(fact: Fact, wording: Wording, facts: FactSet, chance: random.Random) 
     return chance.choice(others) if others else None
 
 
-def _said_otherwise(fact: Fact, wording: Wording, wrong: str) -> str:
+def said_otherwise(fact: Fact, wording: Wording, wrong: str) -> str:
+    """The fact's passage with a wrong answer in the place of the right one."""
     support = fact.support or ""
     for right in sorted(fact.answers_to(wording), key=len, reverse=True):
         article = "(?:an? |the )?" if wrong.startswith(_ARTICLES) else ""

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ragtune.errors import EvaluationError
+from ragtune.errors import DatasetError, EvaluationError
 from ragtune.evaluation.asking.question import Shown
 from ragtune.evaluation.scorers.choice import LETTERS
-from ragtune.text import normalise
+from ragtune.retrieval import PROMPT, OpenBook, nothing_found
+from ragtune.retrieval.failing import said_otherwise, wrong_answer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ragtune.evaluation.asking.answerers import Answerer
     from ragtune.evaluation.asking.calls import Calls
     from ragtune.evaluation.asking.question import Question
-    from ragtune.facts import Fact
+    from ragtune.retrieval import Retriever
 
-__all__ = ["ByLetter", "FalsePassage", "NothingFound", "Retriever", "WithPassages", "arms"]
+__all__ = ["ByLetter", "FalsePassage", "WithPassages", "arms"]
 
 BASE, TUNED, BASE_RAG, TUNED_RAG = "base", "tuned", "base+RAG", "tuned+RAG"
 TUNED_NOTHING, TUNED_FALSE = "tuned, nothing found", "tuned, false passage"
-
-TEMPLATE = "Answer the question from these passages.\n\n{passages}\n\nQuestion: {question}"
-NO_PASSAGE = "(No passage was found.)"
-MAX_CONTEXT_CHARS = 100_000
-
-
-# A question in; out come texts or objects with `.text`, the best first, or nothing.
-Retriever = Callable[[str], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +33,14 @@ class WithPassages:
 
     Args:
         answerer: who is asked.
-        retriever: a function of the question that returns passages, best first, each a text or an object with `.text`;
-            synchronous or not. Nothing found is an empty list.
+        retriever: a function of the question that returns passages, see `ragtune.retrieval.passages_of`; synchronous or
+            not. Where it finds nothing the prompt says so.
+        k: at most so many passages.
+        max_tokens: budget of the passages together; what does not fit is left out, see `ragtune.retrieval.OpenBook`.
         template: what is sent, with `{passages}` and `{question}`.
-        max_chars: most characters that the passages may have together; more counts as an error of the question.
+
+    Raises:
+        EvaluationError: a template without these, `k` or `max_tokens` below 1.
 
     Example:
         ```python
@@ -62,104 +60,58 @@ class WithPassages:
 
     answerer: Answerer
     retriever: Retriever | FalsePassage
-    template: str = TEMPLATE
-    max_chars: int = MAX_CONTEXT_CHARS
+    k: int = 5
+    max_tokens: int = 1_000
+    template: str = PROMPT
 
     def __post_init__(self) -> None:
-        if "{passages}" not in self.template or "{question}" not in self.template:
-            message = f"template={self.template!r} must hold {{passages}} and {{question}}"
-            raise EvaluationError(message)
+        try:
+            self._book(())
+        except DatasetError as error:
+            raise EvaluationError(str(error)) from error
+
+    def _book(self, found: object) -> OpenBook:
+        return OpenBook(retriever=lambda _: found, k=self.k, max_tokens=self.max_tokens, prompt=self.template)
 
     @property
     def identity(self) -> dict[str, str]:
         """What tells its prompts from others."""
-        return {"template": self.template, "retriever": type(self.retriever).__name__}
+        shown = f"{self.k} passages, {self.max_tokens} tokens"
+        retriever = getattr(self.retriever, "__qualname__", type(self.retriever).__name__)
+        return {"template": self.template, "retriever": retriever, "shown": shown}
 
     async def show(self, shown: Shown, question: Question, call: Calls) -> Shown:
         """Put the passages before the question.
 
         Raises:
-            TypeError: the retriever returned something else than passages.
-            ValueError: the passages are too long.
+            DatasetError: the retriever returned something else than passages.
         """
         planted = shown.planted
         if isinstance(self.retriever, FalsePassage):
-            passage, planted = self.retriever.passage(question.fact)
-            found: object = [passage]
+            found, planted = self.retriever.passages(question)
         else:
             found = await call(self.retriever, question.wording.question)
-        texts = _texts(found)
-        if (length := sum(map(len, texts))) > self.max_chars:
-            message = (
-                f"the retriever returned {length:,} characters in {len(texts)} passages, more than max_chars="
-                f"{self.max_chars:,}; let it return fewer, or raise the limit"
-            )
-            raise ValueError(message)
-        passages = "\n\n".join(f"[{number}] {text}" for number, text in enumerate(texts, start=1))
-        # Not by `format`, nor one after the other: a passage may hold braces, and even "{question}".
-        parts = {"{passages}": passages or NO_PASSAGE, "{question}": shown.text}
-        filled = re.sub(r"\{(?:passages|question)\}", lambda part: parts[part[0]], self.template)
-        return Shown(text=filled, options=shown.options, planted=planted)
-
-
-def _texts(found: object) -> list[str]:
-    """The texts of whatever a retriever returned."""
-    if found is None:
-        return []
-    passages = [found] if isinstance(found, str | Mapping) else found
-    if not isinstance(passages, Iterable):
-        message = f"the retriever returned {type(found).__name__}; passages are a list of texts, empty without any"
-        raise TypeError(message)
-    return [_text(passage) for passage in passages]
-
-
-def _text(passage: object) -> str:
-    told = passage if isinstance(passage, Mapping) else {}
-    text = passage if isinstance(passage, str) else told.get("text", getattr(passage, "text", None))
-    if not isinstance(text, str):
-        message = f"the retriever returned the passage {passage!r:.80}, neither a text nor an object with .text"
-        raise TypeError(message)
-    return text
-
-
-class NothingFound:
-    """A retriever that never finds anything."""
-
-    def __call__(self, question: str) -> list[str]:
-        """Return nothing."""
-        return []
+        text = self._book(found)(shown.text).text
+        return Shown(text=text, options=shown.options, planted=planted)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FalsePassage:
-    """A retrieval that finds a passage with a wrong answer: a distractor of the fact stands where its answer stood.
+    """A retrieval that finds a passage with a wrong answer, as `ragtune.retrieval.contradicting` does.
 
     Args:
-        seed: chooses among the distractors.
+        seed: chooses the wrong answers.
     """
 
     seed: int = 7
 
-    def passage(self, fact: Fact) -> tuple[str, str | None]:
-        """Return a passage and the wrong answer in it, None where there is no right one to replace."""
-        if not fact.answers:
-            return NO_PASSAGE, None
-        right = {normalise(answer) for answer in fact.answers}
-        wrong = [text for text in fact.distractors if normalise(text) not in right]
-        planted = random.Random(f"{self.seed} {fact.id}").choice(wrong) if wrong else _changed(fact.answers[0])
-        support, spellings = fact.support or "", sorted(fact.answers, key=len, reverse=True)
-        pattern = "|".join(rf"(?<!\w){re.escape(answer)}(?!\w)" for answer in spellings)
-        said, count = re.subn(pattern, lambda _: planted, support, flags=re.IGNORECASE)
-        if count:
-            return said, planted
-        return f"{fact.wordings[0].question} The answer is {planted}.", planted
-
-
-def _changed(answer: str) -> str:
-    """Another answer of the same kind, where there are no distractors: other digits, or a name that nobody has."""
-    if any(sign.isdigit() for sign in answer):
-        return re.sub(r"\d", lambda digit: str((int(digit[0]) + 3) % 10 or 1), answer)
-    return "Quenlow" if answer[:1].isupper() else "quenlow"
+    def passages(self, question: Question) -> tuple[tuple[str, ...], str | None]:
+        """Return the passage and the wrong answer in it; nothing for questions without an answer, and for controls."""
+        fact, wording = question.fact, question.wording
+        if wording.kind in ("unanswerable", "control"):
+            return (), None
+        wrong = wrong_answer(fact, wording, question.facts, random.Random(f"{self.seed} {fact.id}"))
+        return ((), None) if wrong is None else ((said_otherwise(fact, wording, wrong),), wrong)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +169,7 @@ def arms(
     base: Answerer | None = None,
     tuned: Answerer | None = None,
     retriever: Retriever | None = None,
-    template: str = TEMPLATE,
+    template: str = PROMPT,
     seed: int = 7,
 ) -> Mapping[str, Answerer]:
     """Return the arms that tell what was learned and what it is worth beside retrieval.
@@ -261,6 +213,6 @@ def arms(
         if name in made:
             made[open_book] = WithPassages(answerer=made[name], retriever=retriever, template=template)
     if tuned is not None:
-        made[TUNED_NOTHING] = WithPassages(answerer=tuned, retriever=NothingFound(), template=template)
+        made[TUNED_NOTHING] = WithPassages(answerer=tuned, retriever=nothing_found, template=template)
         made[TUNED_FALSE] = WithPassages(answerer=tuned, retriever=FalsePassage(seed=seed), template=template)
     return made

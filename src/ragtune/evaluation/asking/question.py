@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ragtune.facts import Fact, Wording
+    from ragtune.facts import Fact, FactSet, Wording
 
 __all__ = ["Failure", "Prompt", "Question", "Returned", "Shown"]
 
@@ -15,9 +15,10 @@ Prompt = str | list[dict[str, str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One wording of one fact, for one arm; `number` is the wording's place within the fact."""
+    """One wording of one fact of a set, for one arm; `number` is the wording's place within the fact."""
 
     arm: str
+    facts: FactSet
     fact: Fact
     wording: Wording
     number: int
