@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ragtune.evaluation.asking.answerers import Answerer
-from ragtune.evaluation.asking.arms import ByLetter, FalsePassage, WithPassages, arms
+from ragtune.evaluation.asking.arms import ByLetter, ByLikelihood, FalsePassage, WithPassages, arms
 from ragtune.evaluation.asking.prices import Price
 from ragtune.evaluation.figures import ArmUsage, Difference, Estimate
 from ragtune.evaluation.judging import Judgement, Verdict, judge
@@ -18,6 +18,7 @@ __all__ = [
     "Answerer",
     "ArmUsage",
     "ByLetter",
+    "ByLikelihood",
     "Context",
     "Difference",
     "Estimate",

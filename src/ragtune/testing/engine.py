@@ -46,13 +46,14 @@ class ScriptedEngine:
         generation.prompt_tokens = sum(len(str(message.get("content")).split()) for message in messages)
         generation.completion_tokens = len(words) * request.n
         for index in range(request.n):
-            for place, word in enumerate(words, start=1):
+            # Whoever asks for no token waits for the end all the same.
+            for place, word in enumerate(words or [""], start=1):
                 generation.put(
                     GeneratedPiece(
                         index=index,
                         text=word,
                         logprobs=(_certain(word),) if request.logprobs else (),
-                        finish_reason=reason if place == len(words) else None,  # type: ignore[arg-type]
+                        finish_reason=reason if place >= len(words) else None,  # type: ignore[arg-type]
                     )
                 )
         return generation

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, Union
 
+from ragtune._api.fields import number, object_of
 from ragtune._sync import run
-from ragtune.errors import EmptyAnswer, EvaluationError
+from ragtune.errors import EmptyAnswer, EvaluationError, Unsupported
 from ragtune.evaluation.asking.prices import Price, known_price
 from ragtune.evaluation.asking.question import Returned, Shown
 from ragtune.model import Answer, AsyncTunedModel, Choice, TunedModel
@@ -134,6 +135,10 @@ class ModelRespondent:
         assert not isinstance(prompt, str)
         return await self.model.chat(prompt, system=None, **parameters)  # the prompt is whole already
 
+    async def complete(self, text: str) -> Answer:
+        """Have a text echoed with the log-probabilities of its tokens."""
+        return await self.model.complete(text, max_tokens=0, echo=True, logprobs=0, temperature=0.0)
+
 
 class BlockingModelRespondent(ModelRespondent):
     """A model behind a synchronous client, asked from an event loop: in a thread."""
@@ -151,6 +156,60 @@ class BlockingModelRespondent(ModelRespondent):
         """Send messages with parameters of their own."""
         said: Answer = await self._call(lambda: run(super(BlockingModelRespondent, self).chat(prompt, **parameters)))
         return said
+
+    async def complete(self, text: str) -> Answer:
+        """Have a text echoed with the log-probabilities of its tokens."""
+        said: Answer = await self._call(lambda: run(super(BlockingModelRespondent, self).complete(text)))
+        return said
+
+
+class LikelihoodRespondent:
+    """Asks a model how likely each option is."""
+
+    max_tokens = 0
+
+    def __init__(self, behind: ModelRespondent) -> None:
+        self._behind = behind
+        self.identity: Mapping[str, str] = behind.identity
+        self.price: Price | None = behind.price
+
+    async def prompt(self, shown: Shown) -> Prompt:
+        """Return what stands before the options."""
+        return shown.text
+
+    async def answer(self, prompt: Prompt, shown: Shown) -> Returned:
+        """Return the likeliest option.
+
+        Raises:
+            Unsupported: the server gives no log-probabilities of a prompt.
+            ValueError: the fact has nothing to choose from.
+        """
+        if not shown.options:
+            raise ValueError("the fact has no distractors, so there is nothing to choose from")
+        begin, found, tokens = len(str(prompt)), {}, 0
+        for option in shown.options:
+            said = await self._behind.complete(f"{prompt} {option}")
+            tokens += (said.usage.prompt_tokens or 0) if said.usage else 0
+            found[option] = _log_likelihood(said, begin, self._behind.model.name)
+        best = max(found, key=lambda option: found[option] / max(1, len(option.encode())))
+        return Returned(text=best, prompt_tokens=tokens, completion_tokens=0, details={"log_likelihoods": found})
+
+
+def _log_likelihood(answer: Answer, begin: int, model: str) -> float:
+    told = object_of(answer.logprobs)
+    offsets, logprobs = told.get("text_offset"), told.get("token_logprobs")
+    echoed = bool(answer.choices) and len(answer.choices[0].text or "") > begin
+    if not echoed or not isinstance(offsets, list) or not isinstance(logprobs, list):
+        reason = f"{model} came back without log-probabilities of its prompt; ask by letter (ByLetter)"
+        raise Unsupported("this server", "choosing by likelihood", reason)
+    # A token that begins before the option and reaches into it belongs to the option's first word.
+    ends = [*offsets[1:], None]
+    scored = [
+        number(logprob)
+        for logprob, end in zip(logprobs, ends, strict=False)
+        if end is None or (number(end) or 0) > begin
+    ]
+    return float(sum(logprob for logprob in scored if logprob is not None))
 
 
 class FunctionRespondent:
@@ -276,7 +335,13 @@ def arm_of(name: str, answerer: Answerer, asking: Asking) -> Arm:
         answerer = inner
     # A layer that only lends a system prompt shows nothing else.
     layers = tuple(layer for layer in around if hasattr(layer, "show"))
-    return Arm(name=name, respondent=_respondent(name, answerer, asking, system_of), around=layers)
+    respondent = _respondent(name, answerer, asking, system_of)
+    if any(getattr(layer, "by_likelihood", False) for layer in layers):
+        if not isinstance(respondent, ModelRespondent):
+            message = f"answerers[{name!r}] is chosen by likelihood, which only a model tells, not a function"
+            raise EvaluationError(message)
+        respondent = LikelihoodRespondent(respondent)
+    return Arm(name=name, respondent=respondent, around=layers)
 
 
 def _respondent(name: str, answerer: object, asking: Asking, system_of: object) -> Respondent:

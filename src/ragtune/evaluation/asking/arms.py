@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ragtune.errors import DatasetError, EvaluationError
 from ragtune.evaluation.asking.question import Shown
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ragtune.evaluation.asking.question import Question
     from ragtune.retrieval import Retriever
 
-__all__ = ["ByLetter", "FalsePassage", "WithPassages", "arms"]
+__all__ = ["ByLetter", "ByLikelihood", "FalsePassage", "WithPassages", "arms"]
 
 BASE, TUNED, BASE_RAG, TUNED_RAG = "base", "tuned", "base+RAG", "tuned+RAG"
 TUNED_NOTHING, TUNED_FALSE = "tuned, nothing found", "tuned, false passage"
@@ -144,6 +144,36 @@ class ByLetter:
         parts = {"{options}": lines, "{question}": shown.text}
         text = re.sub(r"\{(?:options|question)\}", lambda part: parts[part[0]], self.template)
         return Shown(text=text, options=options, planted=shown.planted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByLikelihood:
+    """A model that chooses among answer and distractors by likelihood instead of by words; score it by `choice`.
+
+    Each option is put behind the question and goes through legacy completions with `echo`, as it is and without a chat
+    template; the one with the highest log-probability per byte is the answer. Only a server that gives
+    log-probabilities of a prompt can be asked so, as the embedded backend is.
+
+    Args:
+        answerer: an `rt.TunedModel` or a pair (client, "model").
+        seed: shuffles the options, for each fact in its own way.
+        template: what stands before an option, with `{question}`; the option follows behind a space.
+    """
+
+    answerer: Answerer
+    seed: int = 7
+    template: str = "Question: {question}\nAnswer:"
+    by_likelihood: ClassVar = True
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells its prompts from others."""
+        return {"options": f"likelihood, seed {self.seed}", "options_template": self.template}
+
+    async def show(self, shown: Shown, question: Question, call: Calls) -> Shown:
+        """Return question and options."""
+        text = self.template.replace("{question}", shown.text)
+        return Shown(text=text, options=shuffled_options(question, self.seed), planted=shown.planted)
 
 
 def shuffled_options(question: Question, seed: int) -> tuple[str, ...]:
