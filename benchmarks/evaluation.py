@@ -1,6 +1,6 @@
 """What an evaluation costs beyond its answers, and what scoring ten thousand facts costs.
 
-    python benchmarks/evaluation.py [--facts 10000] [--questions 400] [--rounds 5] [--answer-ms 20]
+    python benchmarks/evaluation.py [--facts 10000] [--questions 400] [--rounds 5] [--answer-ms 100]
 
 Overhead: the same questions, eight at a time, through `ragtune.aio.evaluate` and through a bare asyncio loop over the
 same `AsyncOpenAI`, against a scripted server in a process of its own whose answers take some milliseconds, as those of
@@ -169,7 +169,7 @@ def main() -> None:
     options.add_argument("--facts", type=int, default=10_000)
     options.add_argument("--questions", type=int, default=400)
     options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--answer-ms", type=float, default=20.0)
+    options.add_argument("--answer-ms", type=float, default=100.0)
     options.add_argument("--only", choices=("overhead", "scoring"))
     options.add_argument("--serve", type=float, help=argparse.SUPPRESS)
     options.add_argument("--score", type=Path, help=argparse.SUPPRESS)
