@@ -222,19 +222,71 @@ def test_a_success_that_the_server_did_not_live_to_see_is_found(tmp_path: Path) 
         assert steps(client, job.id) == list(range(1, 10))
 
 
-def test_a_second_backend_on_the_folder_is_refused(tmp_path: Path) -> None:
-    """In the same process and in another one; after the first has stopped, the folder is free."""
-    with LocalBackend(tmp_path, trainer=trainer()) as backend:
-        with pytest.raises(BackendError, match="another backend already runs on this folder"):
-            LocalBackend(tmp_path).start()
-        code = f"from ragtune.local import LocalBackend; LocalBackend({str(tmp_path)!r}).start()"
-        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert "another backend already runs on this folder" in other.stderr
-        assert other.returncode != 0
-        with backend.client() as client:
-            assert client.models.list().data
-    with LocalBackend(tmp_path, trainer=trainer()):
+def test_a_folder_is_free_after_its_server_has_stopped(tmp_path: Path) -> None:
+    for _ in range(2):
+        with LocalBackend(tmp_path, trainer=trainer()) as backend:
+            assert not backend.is_connection
+
+
+ENDING = """
+import contextlib, sys, threading, openai
+from ragtune.local import LocalBackend
+backend = LocalBackend(sys.argv[1], threads=1).start()
+client = backend.client(max_retries=0)
+def ask():
+    asked = {"model": "tiny-random", "prompt": "Once", "max_tokens": 1900, "logit_bias": {"0": -100, "2": -100}}
+    with contextlib.suppress(openai.APIError):
+        for piece in client.completions.create(**asked, stream=True):
+            print("a piece", flush=True)
+threading.Thread(target=ask, daemon=True).start()
+sys.stdin.readline()
+"""
+
+
+def test_a_program_may_end_while_its_backend_answers(tmp_path: Path) -> None:
+    """Without a block and without stop(): exit code 0 and nothing on stderr, where torch would have aborted."""
+    program = [sys.executable, "-c", ENDING, str(tmp_path)]
+    with subprocess.Popen(program, stdin=-1, stdout=-1, stderr=-1, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "a piece\n"
+        _, told = process.communicate("end\n", timeout=60)
+    assert (process.returncode, told) == (0, "")
+
+
+LEAVING = """
+import sys
+from ragtune.local import LocalBackend
+from tests.local.kit import create, trainer
+with LocalBackend(sys.argv[1], trainer=[sys.executable, "-c", sys.argv[2]]) as backend:
+    print(create(backend.client()).id, flush=True)
+    while not list(backend.folder.glob("jobs/*/worker.log")):
         pass
+    print("trains", flush=True)
+    __import__("time").sleep(60)
+"""
+STUBBORN = "import time; time.sleep(60)"
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_ctrl_c_before_the_first_step_waits_for_nothing(tmp_path: Path, twice: bool) -> None:
+    """A worker that still loads has nothing to keep: it is ended at once, and the note says so. One traceback."""
+    program = [sys.executable, "-c", LEAVING, str(tmp_path), STUBBORN]
+    with subprocess.Popen(program, stdout=-1, stderr=-1, text=True) as process:
+        assert process.stdout is not None
+        job = process.stdout.readline().strip()
+        assert process.stdout.readline() == "trains\n"
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        if twice:
+            time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+    assert time.monotonic() - begin < 10
+    assert told.count("Traceback") == 1
+    assert "stopping: what trains writes a checkpoint first; a second Ctrl-C does not wait for it" in told
+    assert f"{job} with it, before a first checkpoint: open LocalBackend({str(tmp_path)!r}) again" in told
+    assert "and the job begins anew" in told
+    assert workers(tmp_path) == []
 
 
 def test_the_folder_is_free_when_its_server_was_killed_though_a_child_lives_on(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -92,6 +93,8 @@ class Engine:
                 raise EngineClosedError(message)
             self._waiting += [BatchRow(request, generation, index) for index in range(request.n)]
             if self._thread is None:
+                # A program that ends meanwhile would abort: torch does not bear its thread being frozen.
+                atexit.register(self.close)
                 self._thread = threading.Thread(target=self._work, name="ragtune-engine", daemon=True)
                 self._thread.start()
             self._changed.notify()
@@ -109,6 +112,7 @@ class Engine:
         with self._changed:
             self._closed = True
             self._changed.notify()
+        atexit.unregister(self.close)
         if self._thread is not None:
             self._thread.join(timeout_s)
 

@@ -150,14 +150,17 @@ def _wanted(job: JobRow, store: Store, launch: Launch) -> bool:
 def _follow(worker: Worker, job: JobRow, follower: Follower, store: Store, launch: Launch) -> int:
     """Take in a worker's events until it has ended; pass on what is asked of the job meanwhile."""
     kill_at: float | None = None
+    first = follower.step
     while (exit_code := worker.poll()) is None:
         follower.drain()
         if kill_at is None and not _wanted(job, store, launch):
             worker.ask_to_stop()
             kill_at = time.monotonic() + _STOP_WAIT_S
+        # Before a step of its own it has nothing to keep, and may still be loading what it needs for it.
+        idle = kill_at is not None and follower.step == first
         # A pause and the end of the server wait for a checkpoint; of a cancelled job nothing is kept.
         cancelled = store.jobs.status(job.id) == "cancelled"
-        if cancelled or launch.hurry.is_set() or (kill_at is not None and time.monotonic() > kill_at):
+        if idle or cancelled or launch.hurry.is_set() or (kill_at is not None and time.monotonic() > kill_at):
             worker.kill()
         time.sleep(_TICK_S)
     # Only after the process is gone is the file complete.
