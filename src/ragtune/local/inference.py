@@ -98,7 +98,10 @@ class Inference:
             ApiError: they are not on this machine.
         """
         try:
-            return self._bases.folder(model.base)
+            folder = self._bases.folder(model.base)
+            if model.base_sha256 not in (None, self._bases.weights_sha256(model.base)):
+                raise model_not_found(model.name, hint=f" ({other_base(model.base)}.)")
+            return folder
         except BackendError as error:
             if model.base not in self._bases.extra:
                 raise model_not_found(model.name, hint=f" ({error})") from error
@@ -159,6 +162,14 @@ class Inference:
                     threads=self._threads, device=self._device, dtype=self._dtype, memory_bytes=self._memory_bytes
                 )
             return self._engine
+
+
+def other_base(base: str) -> str:
+    """What is wrong where other weights have the name of a base by now."""
+    return (
+        f"It was trained on other weights than those that this server has under {base!r}: start it with the folder "
+        "that the model was trained on, or train again"
+    )
 
 
 def refusal(error: Exception, *, param: str = "messages") -> ApiError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from ragtune._sqlite import Database
 from ragtune.errors import BackendError
 from ragtune.local.models.card import model_card, system_prompt
 from ragtune.local.models.exported import Exported, Origin
+from ragtune.local.models.registry import weights_sha256
 from ragtune.local.store.schema import MIGRATIONS, JobRow, ModelRow, fields
 from ragtune.modelling.base_model import load_model, load_tokenizer, quiet, saved_dtype
 from ragtune.modelling.bases import BASES
@@ -132,19 +132,11 @@ def _origin(name: str, folder: Path) -> Origin:
     return Origin(
         name=name,
         location=str(folder),
-        revision=f"sha256:{_digest(folder)}",
+        revision=f"sha256:{weights_sha256(folder)}",
         hub_id=known.hub_id if known else None,
         licence=licence,
         source=known.source if known else None,
     )
-
-
-def _digest(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as handle:
-            digest.update(hashlib.file_digest(handle, "sha256").digest())
-    return digest.hexdigest()
 
 
 def _rank(adapter: Path) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,11 +76,39 @@ class BaseModels:
         """The folder with the weights of a base.
 
         Raises:
-            BackendError: the weights are not on this machine; the message says how to get them.
+            BackendError: the weights are not on this machine, or the server was started without this base; the message
+                says how to get them.
         """
         from ragtune.modelling.bases import resolve_base
 
+        if self.real_name(base) is None:
+            # A model may outlive the option that named its base: the name is no path and no id of the Hub.
+            way = f"start it with bases={{{base!r}: ...}} or `ragtune serve --base {base}=FOLDER`"
+            raise BackendError(f"this server was started without the base {base!r}; {way}")
         return resolve_base(self.extra.get(base, base), cache_dir=self.cache_dir)
+
+    def weights_sha256(self, base: str) -> str | None:
+        """The sha256 of a base of the owner's own; None for those that ragtune knows, whose names stand for one recipe.
+
+        Raises:
+            BackendError: the weights are not on this machine.
+        """
+        return weights_sha256(self.folder(base)) if base in self.extra else None
+
+
+def weights_sha256(folder: Path) -> str:
+    """The sha256 over the weights in a folder; read once as long as they are not written anew."""
+    files = sorted(folder.glob("*.safetensors"))
+    return _sha256(tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files))
+
+
+@lru_cache(maxsize=64)
+def _sha256(files: tuple[tuple[str, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for path, _, _ in files:
+        with open(path, "rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest()
 
 
 def located(place: str | Path) -> str | Path:
@@ -88,8 +118,10 @@ def located(place: str | Path) -> str | Path:
     """
     from ragtune.modelling.bases import BASES
 
-    known = isinstance(place, str) and place in BASES
-    return Path(place).resolve() if not known and Path(place).is_dir() else place
+    if isinstance(place, str) and place in BASES:
+        return place
+    folder = Path(place).expanduser()
+    return folder.resolve() if folder.is_dir() else place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +132,13 @@ class ServedModel:
         name: as it was asked for.
         base: name of its base model.
         adapter: folder of its adapter, None for a base model.
+        base_sha256: of the base's weights that the adapter fits, None where any will do.
     """
 
     name: str
     base: str
     adapter: Path | None
+    base_sha256: str | None = None
 
 
 def find_model(name: str, *, bases: BaseModels, store: Store) -> ServedModel | None:
@@ -113,4 +147,6 @@ def find_model(name: str, *, bases: BaseModels, store: Store) -> ServedModel | N
     if base is not None:
         return ServedModel(name=name, base=base, adapter=None)
     tuned = store.models.find(name)
-    return None if tuned is None else ServedModel(name=name, base=tuned.base, adapter=tuned.adapter)
+    if tuned is None:
+        return None
+    return ServedModel(name=name, base=tuned.base, adapter=tuned.adapter, base_sha256=tuned.base_sha256)

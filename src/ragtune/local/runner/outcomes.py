@@ -50,13 +50,21 @@ def validate_files(job: JobRow, *, store: Store, bases: BaseModels) -> None:
     if job.model != job.base and job.parent is None:
         jobs.note(job.id, NewEvent(message=f"{job.model} stands for {job.base} here: that is what is trained"))
     bases.folder(job.base)
+    weights = bases.weights_sha256(job.base)
+    parent = None if job.parent is None else store.models.find(job.parent)
+    if parent is not None and parent.base_sha256 not in (None, weights):
+        message = (
+            f"`{job.parent}` was trained on other weights than those that this server has under {job.base!r}: start it "
+            "with the folder that the model was trained on, and create the job again"
+        )
+        raise JobFaultError(message, code="model_not_available")
     resolved = validate(
         job,
         training=blobs.path(job.training_sha256),
         validation=None if job.validation_sha256 is None else blobs.path(job.validation_sha256),
     )
     note = NewEvent(message="Files validated, moving job to queued state")
-    jobs.move(job.id, come_from=("validating_files",), to="queued", resolved=resolved, note=note)
+    jobs.move(job.id, come_from=("validating_files",), to="queued", resolved=resolved, base_sha256=weights, note=note)
 
 
 def begin(job: JobRow, store: Store) -> JobRow | None:

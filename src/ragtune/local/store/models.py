@@ -21,6 +21,7 @@ __all__ = ["KEPT_CHECKPOINTS", "Models"]
 
 # OpenAI keeps the checkpoints of the last three epochs.
 KEPT_CHECKPOINTS = 3
+_MODEL = "SELECT model.*, job.base_sha256 FROM model JOIN job ON job.id = model.job"
 _FINISHED = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
 
 
@@ -41,7 +42,7 @@ class Models:
 
     def find(self, name: str) -> ModelRow | None:
         """Look up one tuned model or checkpoint."""
-        row = self._database.row("SELECT * FROM model WHERE id = ? AND deleted_at IS NULL", (name,))
+        row = self._database.row(f"{_MODEL} WHERE model.id = ? AND deleted_at IS NULL", (name,))
         return None if row is None else self._model(row)
 
     def deleted_at(self, name: str) -> int | None:
@@ -51,7 +52,7 @@ class Models:
 
     def all(self) -> list[ModelRow]:
         """All tuned models and checkpoints, newest first."""
-        rows = self._database.rows("SELECT * FROM model WHERE deleted_at IS NULL ORDER BY seq DESC")
+        rows = self._database.rows(f"{_MODEL} WHERE deleted_at IS NULL ORDER BY model.seq DESC")
         return [self._model(row) for row in rows]
 
     def needed_by(self, name: str) -> str | None:
@@ -125,7 +126,8 @@ class Models:
 
     def _model(self, row: sqlite3.Row) -> ModelRow:
         # Kept relative, so that the whole folder can be moved to another place.
-        return ModelRow(**fields(row, "id", "base", "job", "created_at"), adapter=self._folder / row["adapter"])
+        values = fields(row, "id", "base", "job", "created_at", "base_sha256")
+        return ModelRow(**values, adapter=self._folder / row["adapter"])
 
 
 _CHECKPOINT_METRICS = (

@@ -180,6 +180,9 @@ MIGRATIONS = (
         deleted_at INTEGER
     )
     """,
+    """
+    ALTER TABLE job ADD COLUMN base_sha256 TEXT
+    """,
 )
 
 
@@ -282,6 +285,8 @@ class JobRow:
     estimated_finish: int | None = None
     trained_tokens: int | None = None
     result_file: str | None = None
+    base_sha256: str | None = None
+    """Of the weights of a base of the owner's own, once the job was validated; None for bases that ragtune knows."""
     read_offset: int = 0
     """How many bytes of the worker's event file stand in the event table."""
 
@@ -308,6 +313,8 @@ class ModelRow:
     """Folder with the adapter's weights."""
     job: str
     created_at: int
+    base_sha256: str | None = None
+    """Of the weights that the adapter fits, where that is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
