@@ -83,7 +83,8 @@ def main() -> None:
         memory, begin = psutil.Process().memory_info().rss, time.monotonic()
         asyncio.run(clients(address, asked.clients, asked.rounds, seen, waits))
         seconds = time.monotonic() - begin
-        inference, left_at = backend._require_running().services.inference, time.monotonic()
+        assert backend._running is not None
+        inference, left_at = backend._running.services.inference, time.monotonic()
         while inference._open and time.monotonic() - left_at < 30:
             time.sleep(0.01)
         after = time.monotonic() - left_at

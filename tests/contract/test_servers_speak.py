@@ -158,7 +158,8 @@ def test_a_warm_model_is_there_when_the_backend_has_started(tmp_path: Path, capl
     given: Any = "tiny-random"
     with LocalBackend(tmp_path / "runs", threads=1, trainer=trainer(), warm=given) as backend:
         assert "tiny-random is loaded" in caplog.text
-        assert backend._require_running().services.store.usage.days(30) == []
+        assert backend._running is not None
+        assert backend._running.services.store.usage.days(30) == []
         backend.warm("tiny-random")
     with pytest.raises(BackendError, match="'nobody' cannot be loaded: The model `nobody` does not exist"):
         LocalBackend(tmp_path / "runs", threads=1, warm=["tiny-random", "nobody"]).start()

@@ -7,6 +7,7 @@ import logging
 import sqlite3
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -34,6 +35,8 @@ __all__ = ["make_app"]
 
 logger = logging.getLogger("ragtune")
 
+# With one of these a request comes from elsewhere, through a proxy on this machine.
+_FORWARDED = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
 _ROUTES = (
     Route("/v1/files", files.list_, methods=["GET"]),
     Route("/v1/files", files.create, methods=["POST"]),
@@ -94,6 +97,8 @@ class _Gate:
     def __init__(self, app: ASGIApp, services: Services) -> None:
         self._app = app
         self._account = services.account
+        self._server = services.server.encode()
+        self._folder = quote(str(services.folder)).encode()
         self._sessions = services.sessions
         self._refusals = services.refusals
 
@@ -102,12 +107,14 @@ class _Gate:
             await self._app(scope, receive, send)
             return
         request_id, begin, receive = new_request_id(), time.perf_counter(), timed(receive)
+        about_us = [(b"ragtune-server", self._server)]
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 spent = f"{(time.perf_counter() - begin) * 1000:.0f}"
                 message["headers"] = [
                     *message.get("headers", ()),
+                    *about_us,
                     (b"x-request-id", request_id.encode()),
                     (b"openai-organization", self._account.id.encode()),
                     (b"openai-processing-ms", spent.encode()),
@@ -121,13 +128,21 @@ class _Gate:
             await _envelope(wrong)(scope, receive, send_with_id)
             return
 
+        refusal = self._refuse(scope)
+        if refusal is None and self._may_know_folder(scope):
+            about_us.append((b"ragtune-folder", self._folder))
         try:
-            await (self._refuse(scope) or self._app)(scope, receive, send_with_id)
+            await (refusal or self._app)(scope, receive, send_with_id)
         except ClientDisconnect:
             logger.info("request %s: the client went away", request_id)
         except Exception:
             # The path is a stranger's: it must not be able to write lines of its own into the log.
             logger.exception("request %s %s %r stumbled", request_id, scope["method"], scope["path"][:200])
+
+    def _may_know_folder(self, scope: Scope) -> bool:
+        """Whether a program on this machine asks, with the key: it could read the folder's name there anyhow."""
+        names = {name for name, _ in scope["headers"]}
+        return not self._account.exposed and b"authorization" in names and not names & _FORWARDED
 
     def _refuse(self, scope: Scope) -> Response | None:
         given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import shlex
 import sys
 import time
@@ -12,13 +14,16 @@ from typing import TYPE_CHECKING, Self
 
 from ragtune.errors import BackendError
 from ragtune.local.auth.account import keeps_hash
-from ragtune.local.embedded_server import EmbeddedServer, JobsPart
+from ragtune.local.connection import Connection, connect, reachable, refuse_unserved
+from ragtune.local.embedded_server import Address, EmbeddedServer, JobsPart, Stopped
 from ragtune.local.engine.memory import memory_bytes
+from ragtune.local.folder_lock import FolderTakenError
 from ragtune.local.http.errors import ApiError, model_not_found
 from ragtune.local.http.limits import LOOPBACK
 from ragtune.local.inference import AnsweringEngine, Inference
 from ragtune.local.models.registry import BaseModels, find_model, located
 from ragtune.local.runner.queue import Queue
+from ragtune.local.server_file import ServerFile
 from ragtune.local.webhook_sender import check_url
 from ragtune.modelling.hardware import check_wish, usable_cores
 
@@ -37,8 +42,11 @@ class LocalBackend(EmbeddedServer):
     """A server on this machine that speaks OpenAI's wire and really fine-tunes open models.
 
     Everything it knows lives in one folder: a later backend on the folder is the same account, with the same key,
-    files, jobs and models. Leaving the block while a job trains stops the job at a checkpoint; the next start goes
-    on with it. The log says so, and a note at the exception, if one leaves the block.
+    files, jobs and models. On a folder that another program serves it becomes a connection to that server: the same
+    clients, address and key, and leaving it stops nothing.
+
+    Leaving the block while a job trains stops the job at a checkpoint; the next start goes on with it. The log says
+    so, and a note at the exception, if one leaves the block.
 
     Args:
         folder: where it keeps its state; made when it is not there.
@@ -73,8 +81,8 @@ class LocalBackend(EmbeddedServer):
 
     Raises:
         BackendError: `threads` or `max_running` is no count above 0, a name in `bases` or `aliases` has a colon or
-            leads nowhere, this machine has no such `device` or `dtype`; or (on start) another backend has the folder,
-            the port is taken, or the folder cannot be used.
+            leads nowhere, this machine has no such `device` or `dtype`; or (on start) the port is taken, the folder
+            cannot be used, or the server that runs on it has other options than those that are given here.
         MissingExtraError: (on import) the extra `local` is not installed.
 
     Example:
@@ -112,7 +120,7 @@ class LocalBackend(EmbeddedServer):
         trainer: Sequence[str] | None = None,
         engine: AnsweringEngine | None = None,
     ) -> None:
-        place = Path(folder).resolve()
+        place = Path(folder).expanduser().resolve()
         exposed = host not in LOOPBACK
         if exposed and key is None and not keeps_hash(place):
             message = f"host {host!r} can be reached from other machines; pass key=... to say who may come in"
@@ -128,8 +136,26 @@ class LocalBackend(EmbeddedServer):
         self._bases = BaseModels(
             extra={name: located(place) for name, place in (bases or {}).items()},
             aliases=dict(aliases or {}),
-            cache_dir=None if cache_dir is None else Path(cache_dir),
+            cache_dir=None if cache_dir is None else Path(cache_dir).expanduser().absolute(),
         )
+        self._wanted = {
+            "port": port or None,
+            "host": None if host == "127.0.0.1" else host,
+            "bases": {name: str(place) for name, place in self._bases.extra.items()} or None,
+            "aliases": dict(self._bases.aliases) or None,
+            "cache_dir": None if cache_dir is None else str(self._bases.cache_dir),
+            "threads": threads,
+            "device": device,
+            "dtype": dtype,
+            "memory": weights_bytes,
+            "max_running": None if max_running == 1 else max_running,
+            # It may hold a password.
+            "webhook": None if webhook is None else f"sha256:{hashlib.sha256(webhook.encode()).hexdigest()}",
+            "launcher": None if launcher is None else _words(launcher),
+            "trainer": None if trainer is None else list(trainer),
+            "engine": None if engine is None else f"object {id(engine)} of process {os.getpid()}",
+        }
+        self._connection: Connection | None = None
         queue = partial(
             Queue,
             bases=self._bases,
@@ -157,24 +183,11 @@ class LocalBackend(EmbeddedServer):
             bases=self._bases,
             jobs=lambda store: JobsPart(runner=queue(store)),
             inference=inference,
+            options=self._wanted,
         )
+        self._key = key
         self._bases.check()
         self._warm = (warm,) if isinstance(warm, str) else tuple(warm)
-
-    def start(self) -> Self:
-        """Open the folder, listen, load what is to be warm, and take up jobs that wait. Returns itself.
-
-        Raises:
-            BackendError: another backend has the folder, the port is taken, the folder cannot be used, or a model that
-                is to be warm is not there.
-        """
-        super().start()
-        try:
-            self.warm(*self._warm)
-        except BaseException:
-            self.stop()
-            raise
-        return self
 
     def warm(self, *models: str) -> None:
         """Load models into memory, one after the other; returns when all of them can answer.
@@ -191,7 +204,12 @@ class LocalBackend(EmbeddedServer):
             logger.info("%s is loaded (%.1f s)", name, time.monotonic() - begin)
 
     def _load(self, name: str) -> None:
-        services = self._require_running().services
+        if self._connection is not None:
+            self._ask_once(name)
+            return
+        if self._running is None:
+            raise BackendError(f"the backend on {self.folder} is not started; start it before it loads {name!r}")
+        services = self._running.services
         model = find_model(name, bases=services.bases, store=services.store)
         try:
             if model is None:
@@ -199,6 +217,77 @@ class LocalBackend(EmbeddedServer):
             services.inference.warm(model)
         except ApiError as error:
             raise BackendError(f"{name!r} cannot be loaded: {error.message}") from error
+
+    def _ask_once(self, name: str) -> None:
+        """Have another program's server load a model."""
+        import openai
+
+        try:
+            with self.client() as client:
+                client.completions.create(model=name, prompt=" ", max_tokens=1)
+        except openai.OpenAIError as error:
+            raise BackendError(f"{name!r} cannot be loaded: {error}") from error
+
+    @classmethod
+    def connect(cls, folder: str | Path, *, key: str | None = None) -> Self:
+        """Return a connection to the server that runs on a folder, in this program or another.
+
+        Args:
+            folder: the folder.
+            key: the server's API key, where the folder does not keep it.
+
+        Raises:
+            BackendError: none runs there, or it asks for another key.
+        """
+        backend = cls(folder, key=key)
+        refuse_unserved(backend.folder)
+        backend._connection = connect(backend.folder, key=key, options={}, wait=True)
+        return backend
+
+    @property
+    def is_connection(self) -> bool:
+        """Whether another program's server answers, which goes on when this is left."""
+        return self._connection is not None
+
+    def start(self, *, alone: bool = False) -> Self:
+        """Open the folder, listen, and take up jobs that wait; or connect to the server that runs on the folder.
+
+        What is to be warm is loaded then.
+
+        Args:
+            alone: raise where a server runs there already, instead of connecting to it.
+
+        Returns:
+            The backend itself.
+
+        Raises:
+            BackendError: the port is taken, the folder cannot be used, the server that runs there has other options, or
+                a model that is to be warm is not there.
+        """
+        if self._connection is not None:
+            return self
+        try:
+            super().start()
+        except FolderTakenError as taken:
+            if alone:
+                there = ServerFile.read(self.folder)
+                where = "" if there is None else f" at {reachable(there.origin)}/v1"
+                raise BackendError(f"{taken}{where and f'; it answers{where}'}") from taken
+            wanted = {name: value for name, value in self._wanted.items() if value is not None}
+            self._connection = connect(self.folder, key=self._key, options=wanted, wait=True)
+        try:
+            self.warm(*self._warm)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _stop(self) -> Stopped:
+        self._connection = None  # its server goes on
+        return super()._stop()
+
+    def _address(self) -> Address | None:
+        return self._connection or super()._address()
 
     def export(self, model: str, folder: str | Path, *, merged: bool = False) -> Exported:
         """Write a tuned model to a folder of its own, for other servers; the backend need not be started.

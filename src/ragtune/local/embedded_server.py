@@ -9,28 +9,31 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from ragtune._version import __version__
+from ragtune._warn import warn
 from ragtune.errors import BackendError
 from ragtune.local.app import make_app
 from ragtune.local.auth.account import open_account, webhook_secret
 from ragtune.local.auth.sessions import Sessions
 from ragtune.local.folder_lock import FolderLock
 from ragtune.local.http.server import ServerThread
+from ragtune.local.server_file import ServerFile
 from ragtune.local.services import Services
 from ragtune.local.store import Store
 from ragtune.local.webhook_sender import WebhookSender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from openai import AsyncOpenAI, OpenAI
     from starlette.types import ASGIApp
 
-    from ragtune.local.auth.account import Account
     from ragtune.local.inference import Inference
     from ragtune.local.models.registry import BaseModels
     from ragtune.local.runner.job_runner import JobRunner
@@ -71,6 +74,8 @@ class _Parts:
     jobs: Callable[[Store], JobsPart]
     inference: Callable[[], Inference]
     temporary: bool
+    kind: str
+    options: Mapping[str, object]
 
 
 class EmbeddedServer:
@@ -86,6 +91,8 @@ class EmbeddedServer:
         jobs: makes what lets the jobs of a store go on; called at each start.
         inference: makes what asks models; called at each start.
         temporary: whether the folder goes with the stop.
+        kind: what it says that it is in the header `ragtune-server`.
+        options: how it is started, as JSON holds it, for programs that want the same folder.
     """
 
     def __init__(
@@ -100,6 +107,8 @@ class EmbeddedServer:
         jobs: Callable[[Store], JobsPart],
         inference: Callable[[], Inference],
         temporary: bool = False,
+        kind: str = "embedded",
+        options: Mapping[str, object] | None = None,
     ) -> None:
         self.folder = folder
         self._parts = _Parts(
@@ -112,33 +121,43 @@ class EmbeddedServer:
             jobs=jobs,
             inference=inference,
             temporary=temporary,
+            kind=kind,
+            options=options or {},
         )
         self._running: _Running | None = None
 
-    def start(self) -> Self:
+    def start(self, *, alone: bool = False) -> Self:  # `LocalBackend` may connect instead
         """Open the folder, listen, and take up jobs that wait. Returns itself.
+
+        Args:
+            alone: raise where a server runs on the folder already, which this kind of server does in any case.
 
         Raises:
             BackendError: another backend has the folder, the port is taken, or the folder cannot be used.
         """
-        if self._running is not None:
+        if self._address() is not None:
             message = f"the backend on {self.folder} runs already at {self.base_url}; stop it first"
             raise BackendError(message)
         self._running = _Running.open(self._parts)
         return self
 
     def stop(self) -> None:
-        """Stop answering, let running jobs write a checkpoint and end, close the folder. Stopping twice is fine."""
-        self._stop()
+        """Stop answering, let running jobs write a checkpoint and end, close the folder. Stopping twice is fine.
 
-    def _stop(self) -> tuple[str, ...]:
-        """Stop, and return the jobs that have not ended."""
+        A Ctrl-C meanwhile does not wait for the checkpoints.
+        """
+        stopped = self._stop()
+        if stopped.interrupt is not None:
+            raise stopped.interrupt
+
+    def _stop(self) -> Stopped:
         running, self._running = self._running, None
-        unfinished = () if running is None else running.close()
+        stopped = Stopped() if running is None else running.close()
         if not self._parts.temporary:
-            return unfinished
+            return stopped
         shutil.rmtree(self.folder, ignore_errors=True)
-        return ()  # nobody can open the folder again to let them go on
+        # Nobody can open the folder again to let them go on.
+        return replace(stopped, unfinished=())
 
     def __enter__(self) -> Self:
         return self.start()
@@ -146,23 +165,32 @@ class EmbeddedServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        unfinished = self._stop()
-        if error is not None and unfinished:
+        if isinstance(error, KeyboardInterrupt) and self._running is not None and self._running.is_at_work:
+            with suppress(UserWarning):  # where warnings are errors, the stop still matters more
+                warn("stopping: what trains writes a checkpoint first; a second Ctrl-C does not wait for it")
+        stopped = self._stop()
+        if error is not None and stopped.unfinished:
             # What was raised may say that the job runs on, which holds for every server but this one.
-            goes = "the job goes" if len(unfinished) == 1 else "they go"
+            job = "the job" if len(stopped.unfinished) == 1 else "they"
+            goes = f"{job} go{'es' if job == 'the job' else ''} on"
+            how = "at a checkpoint" if stopped.kept else "before a first checkpoint"
+            then = goes if stopped.kept else f"{job} begin{'s' if job == 'the job' else ''} anew"
             error.add_note(
-                f"the embedded backend stopped with its block, and {_some(unfinished)} with it, at a checkpoint: "
-                f"open {type(self).__name__}({str(self.folder)!r}) again and {goes} on"
+                f"the embedded backend stopped with its block, and {_some(stopped.unfinished)} with it, {how}: "
+                f"open {type(self).__name__}({str(self.folder)!r}) again and {then}"
             )
+        # A second Ctrl-C has hurried the stop; the first one, which is on its way to the caller, says all.
+        if error is None and stopped.interrupt is not None:
+            raise stopped.interrupt
 
     def __repr__(self) -> str:
-        place = f"at {self.base_url}" if self._running is not None else "not started"
+        place = f"at {self.base_url}" if self._address() is not None else "not started"
         return f"{type(self).__name__}({str(self.folder)!r}, {place})"
 
     @property
     def base_url(self) -> str:
         """The address for clients, for example `http://127.0.0.1:8000/v1`."""
-        return f"{self._require_running().server.origin}/v1"
+        return f"{self._require_running().origin}/v1"
 
     @property
     def api_key(self) -> str:
@@ -171,7 +199,7 @@ class EmbeddedServer:
         Raises:
             BackendError: the backend is not started, or was not given the key at this start and knows its hash alone.
         """
-        key = self._require_running().account.key
+        key = self._require_running().key
         if key is None:
             message = f"{self.folder} keeps only a hash of the key; pass key=..., or api_key=... to the client"
             raise BackendError(message)
@@ -188,7 +216,7 @@ class EmbeddedServer:
     @property
     def account(self) -> str:
         """The account's id, kept in the folder."""
-        return self._require_running().account.id
+        return self._require_running().account
 
     def client(self, **options: Any) -> OpenAI:
         """Make an ordinary `openai.OpenAI` for this backend; `options` go to its constructor."""
@@ -204,14 +232,53 @@ class EmbeddedServer:
 
     def _client_options(self, options: dict[str, Any]) -> dict[str, Any]:
         # The organization too: otherwise one of OpenAI's would be taken from the environment.
-        own = {"base_url": self.base_url, "organization": self.account}
-        return {**own, **({} if "api_key" in options else {"api_key": self.api_key}), **options}
+        own: dict[str, Any] = {"base_url": self.base_url, "organization": self.account}
+        # Whom this client is made for, so that not even a plan, which asks nobody, takes it for a stranger's.
+        headers = {"ragtune-server": server_name(self._parts.kind), **(options.get("default_headers") or {})}
+        key = {} if "api_key" in options else {"api_key": self.api_key}
+        return {**own, **key, **options, "default_headers": headers}
 
-    def _require_running(self) -> _Running:
-        if self._running is None:
+    def _require_running(self) -> Address:
+        address = self._address()
+        if address is None:
             message = f"the backend on {self.folder} is not started; use it as a context manager or call start()"
             raise BackendError(message)
+        return address
+
+    def _address(self) -> Address | None:
+        """Where it answers now."""
         return self._running
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopped:
+    """How a server came to its end.
+
+    Attributes:
+        unfinished: the jobs that have not ended.
+        kept: whether one of them has a checkpoint to go on from.
+        interrupt: the Ctrl-C that cut the stop short, None where none came.
+    """
+
+    unfinished: tuple[str, ...] = ()
+    kept: bool = False
+    interrupt: KeyboardInterrupt | None = None
+
+
+class Address(Protocol):
+    """Where a server answers, and for whom."""
+
+    @property
+    def origin(self) -> str:
+        """Its address, without a path."""
+
+    @property
+    def account(self) -> str:
+        """The account's id."""
+
+    @property
+    def key(self) -> str | None:
+        """The key that requests must carry, None where only its hash is known."""
 
 
 class _Running:
@@ -225,7 +292,9 @@ class _Running:
         self._store = store
         self.services = services
         self.server = server
-        self.account: Account = services.account
+        self.origin = server.origin
+        self.account = services.account.id
+        self.key = services.account.key
 
     @classmethod
     def open(cls, parts: _Parts) -> _Running:
@@ -237,6 +306,8 @@ class _Running:
                 jobs = parts.jobs(store)
                 services = Services(
                     account=account,
+                    server=server_name(parts.kind),
+                    folder=parts.folder,
                     store=store,
                     bases=parts.bases,
                     runner=jobs.runner,
@@ -245,6 +316,10 @@ class _Running:
                 )
                 host, port = parts.address
                 server = ServerThread(jobs.around(make_app(services)), host=host, port=port)
+                options = {**parts.options, "host": host, "port": server.port}
+                ServerFile(kind=parts.kind, origin=server.origin, account=account.id, options=options).write(
+                    parts.folder
+                )
                 webhooks = None
                 if parts.webhook is not None:
                     webhooks = WebhookSender(store.outbox, url=parts.webhook, secret=webhook_secret(parts.folder))
@@ -258,8 +333,13 @@ class _Running:
             raise
         return cls(lock, store, services, server, webhooks)
 
-    def close(self) -> tuple[str, ...]:
-        """Close everything; returns the ids of the jobs that have not ended."""
+    @property
+    def is_at_work(self) -> bool:
+        """Whether jobs have not ended."""
+        return bool(self._store.jobs.unfinished())
+
+    def close(self) -> Stopped:
+        """Close everything; a Ctrl-C meanwhile does not wait for checkpoints."""
         waiting = self._store.jobs.unfinished()
         if waiting:
             # Said at once: a checkpoint may take a while.
@@ -267,22 +347,42 @@ class _Running:
             logger.warning(
                 "stopping; %s %s on at the next start; what trains writes a checkpoint first", _some(waiting), goes
             )
+        interrupt: KeyboardInterrupt | None = None
         try:
-            # At the same time: open streams end with the engine's last token, or are cut off when that takes long.
-            ending = threading.Thread(target=self.services.inference.close, daemon=True)
-            ending.start()
-            self.server.stop()
-            ending.join()
-        finally:
             try:
-                self.services.runner.stop(_STOP_S)
-                if self._webhooks is not None:
-                    self._webhooks.stop()
-                unfinished = self._store.jobs.unfinished()
-            finally:
-                self._store.close()
-                self._lock.release()
-        return unfinished
+                self._stop_answering()
+            except KeyboardInterrupt as stop:
+                interrupt = stop
+            try:
+                self.services.runner.stop(0.0 if interrupt else _STOP_S)
+            except KeyboardInterrupt as stop:
+                interrupt = stop
+            if self._webhooks is not None:
+                self._webhooks.stop()
+            unfinished = self._store.jobs.unfinished()
+            kept = any(has_checkpoint(self._store.job_folder(job)) for job in unfinished)
+        finally:
+            self._store.close()
+            ServerFile.remove(self.services.folder)
+            self._lock.release()
+        return Stopped(unfinished=unfinished, kept=kept, interrupt=interrupt)
+
+    def _stop_answering(self) -> None:
+        # At the same time: open streams end with the engine's last token, or are cut off when that takes long.
+        ending = threading.Thread(target=self.services.inference.close, daemon=True)
+        ending.start()
+        self.server.stop()
+        ending.join()
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a job's training can go on from a step."""
+    return any((folder / "checkpoints").glob("*"))
+
+
+def server_name(kind: str) -> str:
+    """What a server calls itself."""
+    return f"{kind}/{__version__}"
 
 
 def _some(jobs: Sequence[str]) -> str:

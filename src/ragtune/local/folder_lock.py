@@ -11,7 +11,11 @@ from ragtune.errors import BackendError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["FolderLock"]
+__all__ = ["FolderLock", "FolderTakenError"]
+
+
+class FolderTakenError(BackendError):
+    """Another backend holds the folder."""
 
 
 class FolderLock:
@@ -23,7 +27,8 @@ class FolderLock:
         folder: the folder; made, for its owner alone, when it is not there.
 
     Raises:
-        BackendError: another backend holds it, or it cannot be written.
+        FolderTakenError: another backend holds it.
+        BackendError: it cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,7 +39,7 @@ class FolderLock:
             self._lock.acquire()
         except Timeout as error:
             message = f"{folder}: another backend already runs on this folder; stop it first, or use another folder"
-            raise BackendError(message) from error
+            raise FolderTakenError(message) from error
         except OSError as error:
             message = f"{folder}: cannot be used as a backend's folder ({error}); choose one that can be written"
             raise BackendError(message) from error

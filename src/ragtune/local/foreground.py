@@ -29,14 +29,17 @@ def stay(server: EmbeddedServer, on_start: Callable[[], None]) -> None:
     stop = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with server:
-            for number in before:
-                signal.signal(number, lambda *_: stop.set())
-            on_start()
-            # A wait without a timeout would keep the main thread from running the signal handler on some platforms.
-            while not stop.wait(0.5):
-                pass
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        server.start(alone=True)
+        for number in before:
+            signal.signal(number, lambda *_: stop.set())
+        on_start()
+        # A wait without a timeout would keep the main thread from running the signal handler on some platforms.
+        while not stop.wait(0.5):
+            pass
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        try:
+            server.stop()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

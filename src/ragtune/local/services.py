@@ -9,6 +9,8 @@ from ragtune.local.auth.refusals import Refusals
 from ragtune.local.http.slots import Slots
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from starlette.requests import Request
 
     from ragtune.local.auth.account import Account
@@ -27,6 +29,8 @@ class Services:
 
     Attributes:
         account: whose server this is.
+        server: what kind of server it is and of which version, for its answers' header.
+        folder: where its state lies.
         store: files, jobs, models.
         runner: told when a job was made or changed.
         bases: the base models that are served.
@@ -38,6 +42,8 @@ class Services:
     """
 
     account: Account
+    server: str
+    folder: Path
     store: Store
     runner: JobRunner
     bases: BaseModels

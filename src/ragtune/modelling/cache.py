@@ -13,4 +13,4 @@ def default_cache_dir() -> Path:
     import platformdirs
 
     override = os.environ.get("RAGTUNE_CACHE")
-    return Path(override) if override else Path(platformdirs.user_cache_dir("ragtune", appauthor=False))
+    return Path(override).expanduser() if override else Path(platformdirs.user_cache_dir("ragtune", appauthor=False))
