@@ -8,6 +8,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 from ragtune._html import table
+from ragtune.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -79,6 +80,16 @@ class Table(Generic[Row]):
         columns = self.columns()
         cells = [map(_cell, values) for values in columns.values()]
         return table([list(line) for line in zip(*cells, strict=True)], head=list(columns))
+
+
+def check_limit(limit: object) -> None:
+    """Refuse a number of rows that would show none without a word.
+
+    Raises:
+        SpecError: it is neither a whole number of at least 1 nor None.
+    """
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise SpecError(f"limit: {limit!r} must be a whole number, 1 or more, or None for all")
 
 
 def _kind(cells: list[object]) -> str | None:

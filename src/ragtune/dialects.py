@@ -1,13 +1,14 @@
-"""Dated facts about servers that speak OpenAI's fine-tuning wire, chosen by the client's base URL or by name.
+"""Dated facts about servers that speak OpenAI's fine-tuning wire, chosen by address, by name, or by the server's word.
 
-A dialect only ever refuses what its server is known to refuse or to misread; an unknown server gets the benefit of
-the doubt. Apart from `local`, which the tests train against, none of these presets was ever called live for this
-package: each names its source and its day, and says so.
+A server of ragtune's own says who it is. A dialect only ever refuses what its server is known to refuse or to misread;
+an unknown server gets the benefit of the doubt. Apart from `local`, which the tests train against, none of these
+presets was ever called live for this package: each names its source and its day, and says so.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
@@ -162,7 +163,7 @@ DIALECTS = (
     ),
     Dialect(
         name="local",
-        # By name only: what listens on this machine may as well be another server.
+        # By its own word: what listens on this machine may as well be another server.
         methods=frozenset({"supervised", "dpo"}),
         learning_rate="either",
         asks_while_training=True,
@@ -175,13 +176,18 @@ DIALECTS = (
 )
 
 
-def dialect_of(base_url: str) -> Dialect:
-    """Return the dialect of the server at `base_url`; `generic` when it is not known."""
+def dialect_of(base_url: str, *, server: str | None = None) -> Dialect:
+    """Return the dialect of the server at `base_url`; `generic` when it is not known.
+
+    Args:
+        base_url: the client's.
+        server: who the server says that it is, by its header `ragtune-server`; None where it says nothing.
+    """
     host = (urlsplit(base_url).hostname or "").lower()
     for known in DIALECTS:
         if any(fnmatchcase(host, pattern) for pattern in known.hosts):
             return known
-    return GENERIC
+    return GENERIC if server is None else dialect_named("local")
 
 
 def saved_dialect(saved: Mapping[str, Any]) -> Dialect | None:
@@ -201,6 +207,20 @@ def saved_dialect(saved: Mapping[str, Any]) -> Dialect | None:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         message = f"dialect: what was saved is no dialect of this version ({error}); say it with dialect="
         raise SpecError(message) from error
+
+
+def dialect_text(dialect: Dialect) -> str:
+    """Return a dialect as the journal keeps it: a preset by its name, so that what is learned of it later holds."""
+    return json.dumps(dialect.name if dialect in DIALECTS else dialect.saved())
+
+
+def dialect_from_text(text: str | None) -> Dialect | None:
+    """Return the dialect that a journal keeps; None where it keeps none, or one that this version cannot read."""
+    kept = None if text is None else json.loads(text)
+    try:
+        return dialect_named(kept) if isinstance(kept, str) else saved_dialect({"dialect": kept})
+    except SpecError:
+        return None
 
 
 def dialect_named(name: str) -> Dialect:

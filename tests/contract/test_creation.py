@@ -311,7 +311,8 @@ def test_an_uploaded_file_or_its_id_can_be_trained_on(server: Any, api: Api, dat
     rt.FineTuneJob.create(api, uploaded, SPEC, validation="file-5")
     body = server.sent(*JOBS)[0].json
     assert (body["training_file"], body["validation_file"]) == ("file-1", "file-5")
-    assert "ragtune_system" not in body["metadata"]
+    assert body["metadata"]["ragtune_fingerprint"] == dataset.fingerprint
+    assert body["metadata"]["ragtune_system"] == "Add up."
     with pytest.raises(rt.SpecError, match=r"rt\.upload"):
         rt.FineTuneJob.create(api, "train.jsonl", SPEC)
 
@@ -329,7 +330,7 @@ def checks(dataset: rt.Dataset, folder: Path) -> list[tuple[type[Exception], str
     return [
         (rt.DatasetError, "nothing was sent", rt.Dataset.from_files(few), SPEC, {}),
         (rt.SpecError, "preference", dataset, rt.TuneSpec(model="base", method=rt.DPO()), {}),
-        (rt.SpecError, "supervised and dpo", dataset, graded, {}),
+        (rt.SpecError, "supervised and dpo", dataset, graded, {"dialect": "openai"}),
         (rt.SpecError, "17 pairs", dataset, crowded, {}),
         (rt.ModelExpired, "2026-10-23", dataset, DEAD, {"dialect": "openai"}),
         (rt.BudgetExceeded, "above the limit", dataset, priced, {"max_cost_usd": 1e-4}),
@@ -351,7 +352,8 @@ def test_what_cannot_work_is_refused_before_the_first_request(
             rt.FineTuneJob.create(api, data, spec, **options)
         with pytest.raises(kind, match=words):
             rt.FineTuneJob.plan(api, data, spec, **options)
-    assert server.requests == []
+    # An address that nobody knows is asked who it is, by a look at the base, before anything is priced.
+    assert {(request.method, request.path.split("/")[1]) for request in server.requests} == {("GET", "models")}
 
 
 def test_a_date_of_openais_is_checked_with_another_server(

@@ -226,6 +226,35 @@ def test_a_saved_handle_keeps_its_dialect(api: Api, server: Any, wire: Any, tmp_
     assert rt.TunedModel.load(api, model.save(tmp_path / "model.json"))._model._api.dialect == mine
 
 
+@pytest.mark.parametrize("way", ["get", "attach", "list", "table", "latest", "model", "watch_many", "maintenance"])
+def test_what_was_said_at_create_is_known_wherever_one_comes_back(
+    api: Api, server: Any, wire: Any, dataset: rt.Dataset, way: str
+) -> None:
+    """In another program, by the journal: nobody says the dialect again. `done` means something else to others."""
+    mine = replace(MINE, learning_rate="either", extra_body={}, statuses={"done": "running", "ripe": "succeeded"})
+    ripe = wire.job("ftjob-1", "ripe", fine_tuned_model="ft:tuned")
+    server.on(*JOBS, wire.job("ftjob-1", "done"))
+    server.on(*JOB, ripe).on("GET", "/fine_tuning/jobs", wire.page())
+    server.on("GET", "/models/ft:tuned", {"id": "ft:tuned", "object": "model"})
+    server.on("DELETE", "/models/ft:tuned", {"id": "ft:tuned", "deleted": True})
+    rt.FineTuneJob.create(api, dataset, spec(), dialect=replace(mine, deletes_models=False))
+    server.on("GET", "/fine_tuning/jobs", wire.page(wire.job("ftjob-2", "completed"), ripe))
+    ways = {
+        "get": lambda: rt.FineTuneJob.get(api, "ftjob-1").status,
+        "attach": lambda: rt.FineTuneJob.attach(api, 1).status,
+        "list": lambda: rt.list_jobs(api)[1].status,
+        "table": lambda: rt.JobMonitor.table(api)[1].status,
+        "latest": lambda: rt.TunedModel.latest(api) and "succeeded",
+        "model": lambda: rt.TunedModel.from_job(rt.FineTuneJob.get(api, "ftjob-1")) and "succeeded",
+        "watch_many": lambda: [job.status for job in rt.watch_many(list(rt.list_jobs(api)), timeout_s=10)][-1],
+        "maintenance": lambda: rt.Maintenance(api).job("ftjob-1").status,
+    }
+    assert ways[way]() == "succeeded"
+    assert rt.runs()[0].status == "succeeded"
+    with pytest.raises(rt.Unsupported, match="deleting a model"):
+        rt.Maintenance(api, enabled=True).delete_model("ft:tuned")
+
+
 def test_a_damaged_dialect_in_a_saved_job_is_told_in_words(api: Api, server: Any, tmp_path: Path) -> None:
     path = rt.FineTuneJob.get(api, "ftjob-1", dialect=MINE, journal=None).save(tmp_path / "job.json")
     path.write_text(path.read_text().replace('"as_of"', '"as_off"'))

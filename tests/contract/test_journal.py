@@ -429,7 +429,213 @@ def test_a_probe_tells_that_an_account_may_be_closed(real: openai.OpenAI, datase
     assert not any("TuningClosed" in warning for warning in told["generic"])
 
 
+def test_a_look_tells_the_journal_how_a_job_stands(backend: ScriptedBackend, dataset: rt.Dataset) -> None:
+    """Whoever looks: `get`, the list, `Maintenance.cancel`; and a deleted model and file are noted, too."""
+    backend.next_job(end="paused", steps=1)
+    with backend.client() as client:
+        paused = rt.FineTuneJob.create(client, dataset, SPEC)
+        rt.FineTuneJob.get(client, paused.id)
+        assert rt.runs()[0].status == "paused"
+        rt.Maintenance(client, enabled=True).cancel(paused.id)
+        assert (rt.runs()[0].status, rt.runs()[0].last_status) == ("cancelled", "cancelled")
+        done = rt.FineTuneJob.create(client, dataset, SPEC)
+        assert done.id in [job.id for job in rt.list_jobs(client)]
+        run = rt.runs()[0]
+        assert (run.status, run.fine_tuned_model is not None) == ("succeeded", True)
+        rt.Maintenance(client, enabled=True).delete_model(str(run.fine_tuned_model))
+        assert rt.runs().to_pandas()["Last Status"][0] == "succeeded, model deleted"
+        rt.Maintenance(client, enabled=True).delete_file(str(run.training_file))
+        assert {row.state for row in rt.Journal().uploads() if row.file_id == run.training_file} == {"gone"}
+
+
+@pytest.mark.parametrize("way", ["latest", "from_job", "wait", "create"])
+def test_a_model_that_was_deleted_elsewhere_is_noted_when_it_is_missed(
+    backend: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, way: str
+) -> None:
+    job = rt.FineTuneJob.create(real, dataset, SPEC).refresh()
+    real.models.delete(str(job.details.fine_tuned_model))
+    if way == "create":
+        assert rt.FineTuneJob.create(real, dataset, SPEC).id != job.id
+    else:
+        ways = {
+            "latest": lambda: rt.TunedModel.latest(real),
+            "from_job": lambda: rt.TunedModel.from_job(job),
+            "wait": lambda: rt.JobMonitor(job).wait(),
+        }
+        with pytest.raises(rt.NoTunedModel) as missed:
+            ways[way]()
+        assert way != "latest" or f"the folder {backend.folder}" in str(missed.value)
+    assert rt.runs()[-1].last_status == "succeeded, model deleted"
+
+
+def test_a_run_knows_its_folder_and_who_asks_elsewhere_is_told_it(
+    backend: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, tmp_path: Path
+) -> None:
+    job = rt.FineTuneJob.create(real, dataset, SPEC)
+    [run] = rt.runs()
+    assert (run.folder, run.account) == (str(backend.folder), backend.account)
+    assert f"folder: {backend.folder}\n" in command("show", 1)[1]
+    with ScriptedBackend(tmp_path / "other") as other, other.client() as stranger:
+        both = f"run 1 made it, of the folder {backend.folder}; this client speaks to the folder {other.folder}"
+        with pytest.raises(openai.NotFoundError) as missed:
+            rt.FineTuneJob.get(stranger, job.id)
+        assert both in missed.value.__notes__[-1]
+        with pytest.raises(openai.NotFoundError) as missed:
+            rt.TunedModel(stranger, str(job.refresh().details.fine_tuned_model)).ask("2 + 2?")
+        assert both in missed.value.__notes__[-1]
+        with pytest.raises(rt.JournalError, match=f"folder {backend.folder}.*folder {other.folder}"):
+            rt.FineTuneJob.attach(stranger, run.id)
+        with pytest.raises(openai.NotFoundError) as missed:
+            rt.FineTuneJob.get(stranger, "ftjob-nobodys")
+        assert missed.value.__notes__[-1] == f"this client speaks to the folder {other.folder}"
+
+
+def test_a_key_is_known_where_a_server_keeps_no_metadata(
+    forgetful: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, tmp_path: Path
+) -> None:
+    job = rt.FineTuneJob.create(real, dataset, SPEC, key="the nightly one", journal=tmp_path / "own.sqlite3")
+    saved = job.save(tmp_path / "job.json")
+    assert job.details.metadata == {}
+    again = rt.FineTuneJob.load(real, saved)
+    assert (job.key, again.key) == ("the nightly one", "the nightly one")
+    assert rt.Journal(tmp_path / "own.sqlite3").runs()[0].status == "succeeded"
+
+
+def test_a_journal_is_found_from_home_and_stays_where_it_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RAGTUNE_JOURNAL", "~/runs.sqlite3")
+    assert rt.Journal().path == rt.Journal("~/runs.sqlite3").path == tmp_path / "runs.sqlite3"
+    monkeypatch.chdir(tmp_path)
+    named = rt.Journal("here.sqlite3")
+    monkeypatch.chdir("/")
+    assert named.path == tmp_path / "here.sqlite3"
+
+
+@pytest.mark.parametrize("limit", [0, -1, True, "3"])
+def test_a_limit_that_shows_nothing_is_refused(real: openai.OpenAI, limit: Any) -> None:
+    maintenance = rt.Maintenance(real)
+    for use in (
+        lambda: rt.list_jobs(real, limit=limit),
+        lambda: rt.runs(limit=limit),
+        lambda: maintenance.jobs(limit=limit),
+        lambda: maintenance.events("ftjob-1", limit=limit),
+    ):
+        with pytest.raises(rt.SpecError, match=r"limit: .* must be a whole number, 1 or more"):
+            use()
+
+
 # Money
+
+
+def test_what_servers_of_ones_own_train_costs_nothing_whatever_its_name(
+    backend: ScriptedBackend, dataset: rt.Dataset
+) -> None:
+    """Through a client that the backend made, and through one that knows its address alone."""
+    plain = openai.OpenAI(base_url=backend.base_url, api_key=backend.api_key)
+    limits: dict[str, Any] = {"max_cost_usd": 0.0, "budget": rt.Budget(0.0)}
+    with plain, backend.client() as client:
+        for number, asked in enumerate((plain, client)):
+            spec = rt.TuneSpec(model=PRICED.model, method=rt.Supervised(n_epochs=2), seed=number)
+            rt.JobMonitor(rt.FineTuneJob.create(asked, dataset, spec, **limits)).wait()
+        unpriced = rt.FineTuneJob.plan(client, dataset, PRICED, **limits)
+        assert (unpriced.cost and unpriced.cost.usd, unpriced.warnings) == (0.0, ())
+        probed = rt.FineTuneJob.plan(plain, dataset, rt.TuneSpec(model=PRICED.model), probe=True, **limits)
+        assert probed.cost is not None
+        assert probed.cost.usd == 0.0
+    assert [(run.estimated_usd, run.billed_usd) for run in rt.runs()] == [(0.0, 0.0)] * 2
+    assert [(row.jobs, row.estimated_usd, row.billed_usd) for row in rt.Journal().spend()] == [(2, 0.0, 0.0)]
+
+
+def test_a_client_that_is_turned_to_another_server_is_not_taken_at_its_word(
+    backend: ScriptedBackend, stub: Any, wire: Any, dataset: rt.Dataset
+) -> None:
+    """It was made for an embedded backend; the server that answers says nothing of the kind."""
+    with backend.client(max_retries=0) as made:
+        turned = made.with_options(base_url=stub.base_url)
+        with pytest.raises(rt.BudgetExceeded, match="above the limit"):
+            rt.FineTuneJob.create(turned, dataset, PRICED, max_cost_usd=0.0)
+    assert {request.method for request in stub.requests} == {"GET"}
+
+
+def test_an_uploaded_dataset_is_priced_and_checked_like_the_dataset_itself(
+    backend: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset
+) -> None:
+    """In another program the id alone still tells system prompt and fingerprint, by the journal."""
+    uploaded = rt.upload(real, dataset)
+    assert (uploaded.fingerprint, uploaded.system) == (dataset.fingerprint, "Add up.")
+    plan = rt.FineTuneJob.plan(real, uploaded, PRICED, dialect="generic")
+    assert plan.cost is not None
+    assert plan.cost.usd
+    assert plan.cost == rt.FineTuneJob.plan(real, dataset, PRICED, dialect="generic").cost
+    with pytest.raises(rt.SpecError, match="preference"):
+        rt.FineTuneJob.create(real, uploaded, rt.TuneSpec(model="tiny-random", method=rt.DPO()))
+    job = rt.FineTuneJob.create(real, uploaded.id, SPEC)
+    assert job.details.metadata["ragtune_system"] == "Add up."
+    assert rt.runs()[0].fingerprint == dataset.fingerprint
+
+
+def test_a_scripted_backend_keeps_its_jobs_out_of_the_users_journal(
+    backend: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("RAGTUNE_JOURNAL")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    job = rt.FineTuneJob.create(real, dataset, SPEC).refresh()
+    assert not rt.Journal().path.exists()
+    [run] = backend.journal.runs()
+    assert (run.job_id, run.status) == (job.id, "succeeded")
+
+
+def test_only_a_price_of_the_servers_own_is_called_billed() -> None:
+    made: dict[str, Any] = {"account": "a", "key": "k", "model": "m", "state": "created", "usd_per_million": 3.0}
+    made |= {"begun_at": datetime(2026, 11, 21, tzinfo=UTC), "predicted_usd": 9.0, "trained_tokens": 2_000_000}
+    servers = {"https://api.openai.com/v1": 6.0, "https://x.openai.azure.com/v1": None, "https://x.org/v1": None}
+    for server, billed in servers.items():
+        run = rt.Run(server=server, **made)
+        assert (run.billed_usd, run.estimated_usd, run.cost_usd) == (billed, 6.0, 6.0)
+
+
+def test_wrong_bills_of_earlier_versions_are_put_right(journal: rt.Journal, tmp_path: Path) -> None:
+    """What an embedded backend trained under OpenAI's name was billed at OpenAI's price; others' bills stay.
+
+    The backend's failed job is known by its account; a gateway on this machine, which names an organisation as well,
+    is not taken for one.
+    """
+    rows = [
+        ("org-mine", "http://127.0.0.1:4000/v1", "ft:gpt-4o-mini-2024-07-18:local::a1", 1_000_000),
+        ("org-mine", "http://127.0.0.1:5000/v1", None, None),
+        ("org-acme", "http://127.0.0.1:6000/v1", "ft:gpt-4o-mini-2024-07-18:acme::b2", 1_000_000),
+        ("https://api.openai.com/v1", "https://api.openai.com/v1", "ft:gpt-4o-mini-2024-07-18:local::c3", 1_000_000),
+    ]
+    with closing(sqlite3.connect(journal.path)) as file:
+        file.executescript(Path(__file__).with_name("journal_0_1_0.sql").read_text(encoding="utf-8"))
+        for number, (account, server, model, tokens) in enumerate(rows):
+            file.execute(
+                "INSERT INTO run (account, server, key, state, model, predicted_usd, usd_per_million, trained_tokens, "
+                "fine_tuned_model, job_id, begun_at, sent_at) "
+                "VALUES (?, ?, ?, 'created', 'gpt-4o-mini-2024-07-18', 9.0, 3.0, ?, ?, ?, 1795688174, 1795688174)",
+                (account, server, f"k{number}", tokens, model, f"ftjob-{number}"),
+            )
+        file.commit()
+    read = {run.job_id: (run.estimated_usd, run.billed_usd) for run in journal.runs()}
+    assert [read[f"ftjob-{number}"] for number in range(4)] == [(0.0, 0.0), (0.0, None), (3.0, None), (3.0, 3.0)]
+    with closing(sqlite3.connect(journal.path)) as file:
+        assert file.execute("PRAGMA user_version").fetchone() == (1,)
+    journal.give_up(2)
+    assert {run.job_id: (run.estimated_usd, run.billed_usd) for run in journal.runs()} == read
+
+
+def test_a_wrong_price_without_evidence_is_put_right_by_the_next_look(
+    backend: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal
+) -> None:
+    job = rt.FineTuneJob.create(real, dataset, PRICED, journal=journal)
+    with journal._opened() as database, database.transaction() as connection:
+        connection.execute("UPDATE run SET dialect = NULL, folder = NULL, predicted_usd = 9.0, usd_per_million = 3.0")
+    assert journal.runs()[0].cost_usd == 9.0
+    rt.FineTuneJob.get(real, job.id, journal=journal)
+    [run] = journal.runs()
+    assert (run.cost_usd, run.billed_usd, run.folder) == (0.0, 0.0, str(backend.folder))
 
 
 def sent(journal: rt.Journal, *rows: tuple[str, str, float | None, float | None, int | None]) -> None:
@@ -438,7 +644,8 @@ def sent(journal: rt.Journal, *rows: tuple[str, str, float | None, float | None,
         for key, day, usd, rate, tokens in rows:
             connection.execute(
                 "INSERT INTO run (account, server, key, state, model, predicted_usd, usd_per_million, trained_tokens, "
-                "predicted_tokens, begun_at, sent_at) VALUES ('a', 's', ?, 'created', 'm', ?, ?, ?, 100, "
+                "predicted_tokens, begun_at, sent_at) "
+                "VALUES ('a', 'https://api.openai.com/v1', ?, 'created', 'm', ?, ?, ?, 100, "
                 "unixepoch(?), unixepoch(?))",
                 (key, usd, rate, tokens, day, day),
             )
@@ -452,8 +659,8 @@ def test_a_budget_counts_what_was_billed_or_else_predicted(journal: rt.Journal) 
         ("b", "2026-11-20", 9.0, 3.0, 500_000),
         ("c", "2026-10-31", 40.0, 3.0, None),
     )
-    assert [(row.month, row.jobs, row.predicted_usd, row.billed_usd) for row in journal.spend()] == [
-        ("2026-11", 2, 11.0, 1.5),
+    assert [(row.month, row.jobs, row.estimated_usd, row.billed_usd) for row in journal.spend()] == [
+        ("2026-11", 2, 3.5, 1.5),
         ("2026-10", 1, 40.0, None),
     ]
     now = 1_795_305_600.0  # 2026-11-22
@@ -491,7 +698,7 @@ def test_a_budget_is_looked_at_again_when_an_order_is_made_anew(
     """The journal knows the key, so the account is searched before the budget speaks."""
     estimate = dataset.cost(PRICED.model, n_epochs=2).usd
     assert estimate is not None
-    options: Any = {"journal": journal, "budget": rt.Budget(1.5 * estimate)}
+    options: Any = {"journal": journal, "budget": rt.Budget(1.5 * estimate), "dialect": "generic"}
     rt.FineTuneJob.create(real, dataset, PRICED, **options)
     seen = len(backend.requests)
     with pytest.raises(rt.BudgetExceeded, match="left"):
@@ -501,13 +708,13 @@ def test_a_budget_is_looked_at_again_when_an_order_is_made_anew(
 
 
 def test_an_unknown_price_needs_a_word(real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal) -> None:
-    uploaded = rt.upload(real, dataset, journal=journal)
-    options: Any = {"journal": journal, "budget": rt.Budget(5)}
+    uploaded = rt.upload(real, dataset.train, journal=journal)
+    options: Any = {"journal": journal, "budget": rt.Budget(5), "dialect": "generic"}
     with pytest.raises(rt.BudgetExceeded, match="allow_unknown_cost=True"):
-        rt.FineTuneJob.create(real, uploaded, SPEC, **options)
-    rt.FineTuneJob.create(real, uploaded, SPEC, allow_unknown_cost=True, **options)
+        rt.FineTuneJob.create(real, uploaded, PRICED, **options)
+    rt.FineTuneJob.create(real, uploaded, PRICED, allow_unknown_cost=True, **options)
     with pytest.raises(rt.BudgetExceeded, match="1 earlier job is unknown"):
-        rt.FineTuneJob.create(real, dataset, SPEC, new=True, **options)
+        rt.FineTuneJob.create(real, dataset, PRICED, new=True, **options)
     with pytest.raises(rt.SpecError, match="journal=None"):
         rt.FineTuneJob.create(real, dataset, SPEC, budget=rt.Budget(5), journal=None)
 

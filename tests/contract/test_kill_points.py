@@ -23,7 +23,7 @@ BUYER = Path(__file__).with_name("buyer.py")
 
 # Every step into the world on the way from the intent to the written answer, each with a point before and after it.
 STEPS = [
-    "models.list",
+    "models.retrieve",
     "Recorder.begin",
     "fine_tuning.jobs.list",
     "Recorder.runs_of",

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from ragtune._api.calls import ORGANIZATION_HEADER, Reply
+from ragtune._api.calls import Reply
 from ragtune._api.errors import UnreadableReplyError
 from ragtune._api.fields import identity, object_of, objects, text
 from ragtune._api.identity import is_loopback, name_of_account
 from ragtune._api.ports import AsyncPort, SyncPort
-from ragtune.dialects import dialect_named, dialect_of
+from ragtune.dialects import GENERIC, dialect_named, dialect_of
 from ragtune.limits import MAX_PAGE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 
     import openai
 
@@ -34,13 +34,40 @@ class Api:
     reader who stops early fetches no more than it needs.
     """
 
-    def __init__(self, port: Port, dialect: Dialect | None = None) -> None:
+    def __init__(
+        self, port: Port, dialect: Dialect | None = None, *, of_jobs: Mapping[str, Dialect] | None = None
+    ) -> None:
         self.port = port
-        self.dialect = dialect_of(port.base_url) if dialect is None else dialect
+        self.given = dialect
+        self._of_jobs = of_jobs or {}
+
+    @property
+    def dialect(self) -> Dialect:
+        """What the caller said; else what the address tells, or the server, once it has answered."""
+        return self.given or dialect_of(self.port.base_url, server=self.port.heard.server)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the dialect is certain: an unknown address tells who listens there with its first answer."""
+        return self.given is not None or dialect_of(self.port.base_url) is not GENERIC or self.port.heard.answered
+
+    @property
+    def place(self) -> str:
+        """Where the account is, for a person: a folder of this machine, or an address."""
+        folder = self.port.heard.folder
+        return self.port.base_url if folder is None else f"the folder {folder}"
 
     def over(self, port: Port) -> Api:
         """Return the same calls, in the same dialect, over another port."""
-        return Api(port, self.dialect)
+        return Api(port, self.given, of_jobs=self._of_jobs)
+
+    def remembering(self, of_jobs: Mapping[str, Dialect]) -> Api:
+        """Return the same calls, which read each of these jobs (by its id) in a dialect of its own."""
+        return Api(self.port, self.given, of_jobs=of_jobs)
+
+    def of_job(self, job_id: str) -> Api:
+        """Return the calls for one job, in its own dialect."""
+        return Api(self.port, self._of_jobs.get(job_id, self.given))
 
     def speaking(self, dialect: Dialect | str | None) -> Api:
         """Return the same calls in another dialect, given by itself or by name; None leaves everything as it is.
@@ -55,30 +82,26 @@ class Api:
     @property
     def spoken(self) -> Json:
         """What a saved handle keeps of the dialect: nothing where the address tells it anyhow."""
-        return {} if self.dialect == dialect_of(self.port.base_url) else {"dialect": self.dialect.saved()}
+        told = dialect_of(self.port.base_url, server=self.port.heard.server)
+        return {} if self.dialect == told else {"dialect": self.dialect.saved()}
 
     def _understood(self, name: str, body: J) -> J:
         """Put OpenAI's word for a job's status into what a call answered: wherever a job is read, once."""
         if name.startswith("fine_tuning.jobs") and isinstance(body.get("status"), str):
-            body["status"] = self.dialect.status(body["status"])
+            speaks = self._of_jobs.get(text(body.get("id")) or "", self.dialect)
+            body["status"] = speaks.status(body["status"])
         return body
 
     async def account(self) -> str:
         """Return a name for the account behind the client; a server on this machine is asked for its own."""
-        told = await self._organization() if is_loopback(self.port.base_url) else None
-        return name_of_account(self.port.base_url, *self.port.owner, told=told)
-
-    async def _organization(self) -> str | None:
         import openai
 
-        try:
-            reply = await self.port.call("models.list")
-        except openai.APIStatusError as error:
-            said: str | None = error.response.headers.get(ORGANIZATION_HEADER)
-            return said
-        except UnreadableReplyError:
-            return None
-        return reply.organization if isinstance(reply, Reply) else None
+        heard = self.port.heard
+        if is_loopback(self.port.base_url) and not heard.answered:
+            # What a refusal says of the account is heard as well.
+            with suppress(openai.APIStatusError, UnreadableReplyError):
+                await self.port.call("models.list")
+        return name_of_account(self.port.base_url, *self.port.owner, told=heard.organization)
 
     async def _items(self, name: str, **query: object) -> AsyncGenerator[Json, None]:
         """Iterate a list to the end of its pages, each item once."""

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     import os
 
 Json = dict[str, Any]
-# OpenAI and the embedded backend send it with each answer.
-ORGANIZATION_HEADER = "openai-organization"
 
 
 class Reply(Json):
@@ -19,11 +17,9 @@ class Reply(Json):
 
     Attributes:
         poll_after_s: seconds after which the server wants to be asked again, None where it does not say.
-        organization: whose account it is by the server's word, None where it does not say.
     """
 
     poll_after_s: float | None = None
-    organization: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import openai
 
+    from ragtune._api.identity import Heard
+
 # A day, so that a slip of the server's does not look like a hang.
 LONGEST_WAIT_S = 86_400.0
 
@@ -30,13 +32,16 @@ class UnreadableReplyError(RagtuneError, ValueError):
 
 
 @contextmanager
-def explaining(call: str, arguments: Mapping[str, object], *, base_url: str, key: str | None) -> Iterator[None]:
+def explaining(
+    call: str, arguments: Mapping[str, object], *, base_url: str, key: str | None, heard: Heard
+) -> Iterator[None]:
     """Turn what the client raises inside into what we know about it; keys are struck from messages."""
     import openai
 
     try:
         yield
     except openai.APIStatusError as error:
+        heard.note(error.response.headers, well=False)
         _hide_key(error, key)
         says, subject = _said(error), subject_of(arguments)
         trouble = find(error.status_code, code=error.code, says=says, call=call, subject=subject or "")

@@ -3,9 +3,53 @@
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import urlsplit, urlunsplit
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit, urlunsplit
 
-__all__ = ["is_loopback", "name_of_account", "public_url"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["SERVER_HEADER", "Heard", "is_loopback", "name_of_account", "public_url"]
+
+# OpenAI and the embedded backend send it with each answer.
+ORGANIZATION_HEADER = "openai-organization"
+# The embedded backend and the scripted one say who they are; clients that they make name them in their requests, too.
+SERVER_HEADER = "ragtune-server"
+FOLDER_HEADER = "ragtune-folder"
+
+
+@dataclass(kw_only=True)
+class Heard:
+    """What a server has said of itself, in the headers of all its answers so far.
+
+    Attributes:
+        server: who it is, for example `embedded/0.1.0`; None for a server that is none of ragtune's.
+        organization: whose account it is, None where it does not say.
+        folder: the folder that an embedded backend on this machine keeps the account in, None where it does not say.
+        answered: whether `server` is the word of the server itself, and not that of whoever made the client.
+    """
+
+    server: str | None = None
+    organization: str | None = None
+    folder: str | None = None
+    answered: bool = False
+
+    def note(self, headers: Mapping[str, str], *, well: bool) -> None:
+        """Take in the headers of an answer.
+
+        Args:
+            headers: of the answer.
+            well: whether it was a success. An error may come from a proxy in between, so that its silence tells
+                nothing.
+        """
+        self.organization = headers.get(ORGANIZATION_HEADER) or self.organization
+        server = headers.get(SERVER_HEADER)
+        if server is None and not well:
+            return
+        self.server, self.answered = server, True
+        folder = headers.get(FOLDER_HEADER)
+        self.folder = unquote(folder) if folder else None
 
 
 def public_url(url: str) -> str:

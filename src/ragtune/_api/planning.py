@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 
     from ragtune._api.calls import Json
+    from ragtune._api.identity import Heard
     from ragtune._api.ports import Port
 
 A = TypeVar("A")
@@ -35,6 +36,10 @@ class _Before:
     @property
     def owner(self) -> tuple[str | None, str | None]:
         return self._behind.owner
+
+    @property
+    def heard(self) -> Heard:
+        return self._behind.heard
 
     def now(self) -> float:
         return self._behind.now()

@@ -13,9 +13,9 @@ import time
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ragtune._api.calls import ORGANIZATION_HEADER, FilePart, LocalFile, Reply
+from ragtune._api.calls import FilePart, LocalFile, Reply
 from ragtune._api.errors import UnreadableReplyError, explaining
-from ragtune._api.identity import public_url
+from ragtune._api.identity import SERVER_HEADER, Heard, public_url
 from ragtune._api.times import poll_after_s
 from ragtune._sync import run
 
@@ -46,6 +46,10 @@ class Port(Protocol):
     @property
     def owner(self) -> tuple[str | None, str | None]:
         """Organisation and project, as far as the client names them."""
+
+    @property
+    def heard(self) -> Heard:
+        """What the server has said of itself so far."""
 
     def now(self) -> float:
         """Return seconds since 1970, for dates."""
@@ -104,6 +108,7 @@ class SyncPort:
         self._sleep = sleep
         self.now = now
         self.monotonic = monotonic
+        self.heard = Heard(server=_made_for(client))
 
     @property
     def base_url(self) -> str:
@@ -128,19 +133,21 @@ class SyncPort:
     ) -> Json:
         """Make one call."""
         client = _with(self._client, retries, timeout_s)
-        with _explaining(self._client, name, arguments), _Sending(arguments) as sent:
-            return _reply(_raw_method(client, name)(**sent), name)
+        with _explaining(self._client, name, arguments, self.heard), _Sending(arguments) as sent:
+            return _reply(_raw_method(client, name)(**sent), name, self.heard)
 
     async def items(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Iterate a list to its end."""
-        with _explaining(self._client, name, arguments):
-            for item in _method(self._client, name)(**arguments):
+        with _explaining(self._client, name, arguments, self.heard):
+            response = _raw_method(self._client, name)(**arguments)
+            self.heard.note(response.headers, well=True)
+            for item in response.parse():
                 yield as_json(item, name)
 
     async def stream(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Iterate the chunks of a streamed answer; the connection closes with the iteration."""
         with (
-            _explaining(self._client, name, arguments),
+            _explaining(self._client, name, arguments, self.heard),
             _method(self._client, name)(stream=True, **arguments) as chunks,
         ):
             for chunk in chunks:
@@ -148,7 +155,7 @@ class SyncPort:
 
     async def content(self, name: str, /, **arguments: object) -> bytes:
         """Fetch a file's bytes."""
-        with _explaining(self._client, name, arguments):
+        with _explaining(self._client, name, arguments, self.heard):
             body: bytes = _method(self._client, name)(**arguments).read()
             return body
 
@@ -200,6 +207,7 @@ class AsyncPort:
         self._sleep = sleep
         self.now = now
         self.monotonic = monotonic
+        self.heard = Heard(server=_made_for(client))
 
     @property
     def base_url(self) -> str:
@@ -224,25 +232,27 @@ class AsyncPort:
     ) -> Json:
         """Make one call."""
         client = _with(self._client, retries, timeout_s)
-        with _explaining(self._client, name, arguments), _Sending(arguments) as sent:
-            return _reply(await _raw_method(client, name)(**sent), name)
+        with _explaining(self._client, name, arguments, self.heard), _Sending(arguments) as sent:
+            return _reply(await _raw_method(client, name)(**sent), name, self.heard)
 
     async def items(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Iterate a list to its end."""
-        with _explaining(self._client, name, arguments):
-            async for item in _method(self._client, name)(**arguments):
+        with _explaining(self._client, name, arguments, self.heard):
+            response = await _raw_method(self._client, name)(**arguments)
+            self.heard.note(response.headers, well=True)
+            async for item in response.parse():
                 yield as_json(item, name)
 
     async def stream(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Iterate the chunks of a streamed answer; the connection closes with the iteration."""
-        with _explaining(self._client, name, arguments):
+        with _explaining(self._client, name, arguments, self.heard):
             async with await _method(self._client, name)(stream=True, **arguments) as chunks:
                 async for chunk in chunks:
                     yield as_json(chunk, name)
 
     async def content(self, name: str, /, **arguments: object) -> bytes:
         """Fetch a file's bytes."""
-        with _explaining(self._client, name, arguments):
+        with _explaining(self._client, name, arguments, self.heard):
             response = await _method(self._client, name)(**arguments)
             body: bytes = await response.aread()
             return body
@@ -319,10 +329,10 @@ class _Response(Protocol):
     def parse(self) -> object: ...
 
 
-def _reply(response: _Response, call: str) -> Reply:
+def _reply(response: _Response, call: str, heard: Heard) -> Reply:
+    heard.note(response.headers, well=True)
     reply = Reply(as_json(response.parse(), call))
     reply.poll_after_s = poll_after_s(response.headers)
-    reply.organization = response.headers.get(ORGANIZATION_HEADER)
     return reply
 
 
@@ -348,7 +358,13 @@ def _raw_method(client: openai.OpenAI | openai.AsyncOpenAI, name: str) -> Callab
     return _method(client, f"{room}.with_raw_response.{verb}")
 
 
+def _made_for(client: openai.OpenAI | openai.AsyncOpenAI) -> str | None:
+    """Which server a client was made for, by whoever made it."""
+    told = client.default_headers.get(SERVER_HEADER)
+    return told if isinstance(told, str) else None
+
+
 def _explaining(
-    client: openai.OpenAI | openai.AsyncOpenAI, name: str, arguments: Mapping[str, object]
+    client: openai.OpenAI | openai.AsyncOpenAI, name: str, arguments: Mapping[str, object], heard: Heard
 ) -> AbstractContextManager[None]:
-    return explaining(name, arguments, base_url=public_url(str(client.base_url)), key=client.api_key)
+    return explaining(name, arguments, base_url=public_url(str(client.base_url)), key=client.api_key, heard=heard)

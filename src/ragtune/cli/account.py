@@ -66,7 +66,8 @@ def show_run(run_id: _RUN, journal: _JOURNAL = None) -> None:
         from ragtune.journal import Journal
 
         run = Journal(journal).run(run_id)
-        told = asdict(run) | {"billed_usd": run.billed_usd}
+        told = asdict(run) | {"estimated_usd": run.estimated_usd, "billed_usd": run.billed_usd}
+        told["dialect"] = None if run.dialect is None else run.dialect.name
         for name, value in told.items():
             if value not in (None, ()):
                 typer.echo(f"{name}: {', '.join(value) if isinstance(value, tuple) else value}")

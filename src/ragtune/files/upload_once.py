@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +55,9 @@ class UploadedFile:
         purpose: what it is for, `fine-tune` for training data.
         created_at: when it was uploaded (UTC), or None where the server does not say.
         reused: whether the content already lay on the account and nothing was sent.
+        fingerprint: of the dataset whose training file it is, None for other files.
+        system: that dataset's constant system prompt, or None.
+        dataset: that dataset itself, by which a job on the upload is checked and priced; None where it is not at hand.
 
     Example:
         ```python
@@ -74,6 +77,9 @@ class UploadedFile:
     purpose: str | None = None
     created_at: datetime | None = None
     reused: bool = False
+    fingerprint: str | None = None
+    system: str | None = field(default=None, repr=False)
+    dataset: Dataset | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_wire(cls, body: Json, *, sha256: str | None = None, reused: bool = False) -> UploadedFile:
@@ -104,7 +110,8 @@ def upload(
 
     Args:
         client: an `openai.OpenAI`.
-        source: a dataset (its training split is sent), one split, or the path of a finished JSONL file.
+        source: a dataset (its training split is sent, and a job on the upload knows system prompt, fingerprint and
+            price), one split, or the path of a finished JSONL file.
         new: send it even when the content is there.
         journal: a `Journal`, the path of one, or None for none; default: the user's. It knows the contents that were
             sent before, whatever their files were called.
@@ -140,9 +147,19 @@ async def upload_source(
 ) -> UploadedFile:
     """Upload what a caller named; see `upload`."""
     file = await api.port.work(local_file, source)
-    recorder = Recorder(journal)
+    recorder = Recorder(journal, heard=api.port.heard)
     account = await api.account() if recorder.is_on else ""
-    return await send(api, file, new=new, recorder=recorder, account=account)
+    sent = await send(api, file, new=new, recorder=recorder, account=account)
+    if isinstance(source, str | os.PathLike):
+        return sent
+    from ragtune.dataset import Dataset
+
+    if not isinstance(source, Dataset):
+        return sent
+    system = await api.port.work(lambda: source.system)
+    write = partial(recorder.trained_on, sent.id, fingerprint=source.fingerprint, system=system)
+    await note(api.port, f"{sent.id} comes from {source!r}", write)
+    return replace(sent, fingerprint=source.fingerprint, system=system, dataset=source)
 
 
 async def send(api: Api, file: LocalFile, *, new: bool = False, recorder: Recorder, account: str) -> UploadedFile:

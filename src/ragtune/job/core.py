@@ -69,6 +69,11 @@ class AsyncFineTuneJob:
         return self._state.details
 
     @property
+    def key(self) -> str | None:
+        """What makes two orders the same, as `create` was given or made it; None for a job made without ragtune."""
+        return self._state.key
+
+    @property
     def reused(self) -> bool:
         """Whether `create` found this job instead of making one."""
         return self._state.reused
@@ -252,10 +257,15 @@ class AsyncFineTuneJob:
 
     @classmethod
     async def load(
-        cls, client: openai.AsyncOpenAI | Api, path: str | os.PathLike[str], *, dialect: Dialect | str | None = None
+        cls,
+        client: openai.AsyncOpenAI | Api,
+        path: str | os.PathLike[str],
+        *,
+        dialect: Dialect | str | None = None,
+        journal: JournalArgument = USERS,
     ) -> AsyncFineTuneJob:
         """Fetch the job that was saved in `path`."""
-        return cls(await fetch_saved(asynchronous(client), path, dialect=dialect))
+        return cls(await fetch_saved(asynchronous(client), path, dialect=dialect, journal=journal))
 
     def __repr__(self) -> str:
         return self._state.described(type(self).__name__)
@@ -268,7 +278,9 @@ async def list_jobs(
     status: str | None = None,
     metadata: dict[str, str] | None = None,
     dialect: Dialect | str | None = None,
+    journal: JournalArgument = USERS,
 ) -> JobTable[AsyncFineTuneJob]:
     """List the account's jobs, newest first; see `ragtune.list_jobs`."""
-    found = await newest(asynchronous(client).speaking(dialect), limit=limit, status=status, metadata=metadata)
+    api = asynchronous(client).speaking(dialect)
+    found = await newest(api, limit=limit, status=status, metadata=metadata, journal=journal)
     return JobTable(rows=tuple(map(AsyncFineTuneJob, found)))

@@ -73,6 +73,11 @@ class FineTuneJob:
         return self._state.details
 
     @property
+    def key(self) -> str | None:
+        """What makes two orders the same, as `create` was given or made it; None for a job made without ragtune."""
+        return self._state.key
+
+    @property
     def reused(self) -> bool:
         """Whether `create` found this job instead of making one."""
         return self._state.reused
@@ -248,12 +253,12 @@ class FineTuneJob:
         dialect: Dialect | str | None = None,
         journal: JournalArgument = USERS,
     ) -> FineTuneJob:
-        """Fetch a job by its id; when it has ended and the journal has it, what became of it is written there.
+        """Fetch a job by its id; where the journal has it, how it stands is written there.
 
         Args:
             client: an `openai.OpenAI`.
             job_id: the server's name for the job.
-            dialect: as in `create`.
+            dialect: as in `create`; default: the one that it was made in, by the journal, else by base URL.
             journal: as in `create`.
         """
         return cls(run(fetch(synchronous(client).speaking(dialect), job_id, journal=journal)))
@@ -274,7 +279,7 @@ class FineTuneJob:
             client: a client for the account that the run belongs to.
             run_id: the run's number, as `rt.runs()` lists it.
             job_id: the job that it made, where only you can tell.
-            dialect: as in `create`.
+            dialect: as in `create`; default: the one that the run was made in.
             journal: the journal or its path; default: the user's.
 
         Raises:
@@ -326,7 +331,12 @@ class FineTuneJob:
 
     @classmethod
     def load(
-        cls, client: openai.OpenAI | Api, path: str | os.PathLike[str], *, dialect: Dialect | str | None = None
+        cls,
+        client: openai.OpenAI | Api,
+        path: str | os.PathLike[str],
+        *,
+        dialect: Dialect | str | None = None,
+        journal: JournalArgument = USERS,
     ) -> FineTuneJob:
         """Fetch the job that was saved in `path`.
 
@@ -334,11 +344,12 @@ class FineTuneJob:
             client: an `openai.OpenAI`.
             path: the file.
             dialect: as in `create`; default: the one that was saved with the job.
+            journal: as in `create`; default: the one that was saved with the job.
 
         Raises:
             RagtuneError: the file is missing or is no saved job.
         """
-        return cls(run(fetch_saved(synchronous(client), path, dialect=dialect)))
+        return cls(run(fetch_saved(synchronous(client), path, dialect=dialect, journal=journal)))
 
     def __repr__(self) -> str:
         return self._state.described(type(self).__name__)
@@ -351,15 +362,20 @@ def list_jobs(
     status: str | None = None,
     metadata: dict[str, str] | None = None,
     dialect: Dialect | str | None = None,
+    journal: JournalArgument = USERS,
 ) -> JobTable[FineTuneJob]:
     """List the account's jobs, newest first.
 
     Args:
         client: an `openai.OpenAI`.
-        limit: how many at most; None for all.
+        limit: how many at most, 1 or more; None for all.
         status: only those in this status, for example `failed`.
         metadata: only those that carry these pairs.
-        dialect: as in `FineTuneJob.create`.
+        dialect: as in `FineTuneJob.create`; default: job by job what the journal knows, else by base URL.
+        journal: as in `FineTuneJob.create`; how its jobs stand is written there.
+
+    Raises:
+        SpecError: the limit is no such number.
 
     Example:
         ```python
@@ -371,5 +387,6 @@ def list_jobs(
             #> 0
         ```
     """
-    found = run(newest(synchronous(client).speaking(dialect), limit=limit, status=status, metadata=metadata))
+    api = synchronous(client).speaking(dialect)
+    found = run(newest(api, limit=limit, status=status, metadata=metadata, journal=journal))
     return JobTable(rows=tuple(map(FineTuneJob, found)))

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from ragtune import catalog
+from ragtune._api.calls import Json
 from ragtune._api.errors import UnreadableReplyError
 from ragtune._api.fields import identity
 from ragtune._api.identity import is_loopback
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ragtune.dialects import Dialect
     from ragtune.spec import TuneSpec
 
-__all__ = ["WARN_DAYS", "check_base", "check_end"]
+__all__ = ["WARN_DAYS", "Seen", "check_base", "check_end", "look_at_base"]
 
 logger = logging.getLogger("ragtune")
 
@@ -32,6 +33,9 @@ WARN_DAYS = 60
 SILENCE_S = 20.0
 # Who owns the base models of an embedded backend, by its own word.
 EMBEDDED = "ragtune"
+
+Seen = Json | Exception
+"""What the server said of a base: its body, or the error in its place."""
 
 
 def check_base(spec: TuneSpec, dialect: Dialect, *, today: dt.date, force: bool) -> list[str]:
@@ -60,12 +64,27 @@ def check_base(spec: TuneSpec, dialect: Dialect, *, today: dt.date, force: bool)
     return []
 
 
-async def check_end(
-    api: Api, model: str, dialect: Dialect, *, today: dt.date, force: bool, warn_days: int
-) -> list[str]:
-    """Ask the server when the base ends, and go by the catalogue where it does not say; returns warnings.
+async def look_at_base(api: Api, model: str) -> Seen | None:
+    """Ask the server for a base; None for an unprobed plan, which sends nothing."""
+    import openai
 
-    An unprobed plan sends nothing, so it goes by the catalogue.
+    if isinstance(api.port, PlanPort) and not api.port.probes:
+        return None
+    try:
+        return await api.look("models.retrieve", model=model, timeout_s=SILENCE_S)
+    except (openai.APIError, UnreadableReplyError, ModelExpired) as error:
+        if not api.port.heard.answered:
+            # Whom the client was made for is no proof of who is asked.
+            api.port.heard.server = None
+        return error
+
+
+async def check_end(
+    api: Api, model: str, dialect: Dialect, seen: Seen | None, *, today: dt.date, force: bool, warn_days: int
+) -> list[str]:
+    """Go by what the server says of the base's end, and by the catalogue where it does not say; returns warnings.
+
+    An unprobed plan has seen nothing, so it goes by the catalogue.
 
     Raises:
         ModelExpired: the base was shut down.
@@ -75,9 +94,7 @@ async def check_end(
     planned = None if info is None else info.shutdown
     past = _gone(info) if info and planned and planned <= today else None
     said: list[str] = []
-    told: dt.date | None = None
-    if not isinstance(api.port, PlanPort) or api.port.probes:
-        told = await _asked(api, model, said, past=past, force=force)
+    told = await _told(api, model, seen, said, past=past, force=force)
     end = told or planned
     if end is None:
         return said
@@ -100,24 +117,25 @@ async def check_end(
     return said
 
 
-async def _asked(api: Api, model: str, said: list[str], *, past: str | None, force: bool) -> dt.date | None:
+async def _told(
+    api: Api, model: str, seen: Seen | None, said: list[str], *, past: str | None, force: bool
+) -> dt.date | None:
     """The server's own date; `past` is what to say when the catalogue's is over and the server has no such model."""
     import openai
 
-    try:
-        return day((await api.look("models.retrieve", model=model, timeout_s=SILENCE_S)).get("shutdown_date"))
-    except ModelExpired:
-        if not force:
-            raise
-    except openai.NotFoundError as error:
+    if isinstance(seen, dict):
+        return day(seen.get("shutdown_date"))
+    if isinstance(seen, ModelExpired) and not force:
+        raise seen
+    if isinstance(seen, openai.NotFoundError):
         if past is not None and not force:
-            raise ModelExpired(past) from error
-        if error.code == "model_not_found" and not force and not model.startswith("ft:"):
+            raise ModelExpired(past) from seen
+        if seen.code == "model_not_found" and not force and not model.startswith("ft:"):
             await _refuse_absent(api, model)
         if isinstance(api.port, PlanPort):
-            said.append(f"the server does not show {model}: {error}")
-    except (openai.APIError, UnreadableReplyError) as error:
-        logger.info("when %s ends cannot be asked: %s", model, type(error).__name__)
+            said.append(f"the server does not show {model}: {seen}")
+    elif seen is not None:
+        logger.info("when %s ends cannot be asked: %s", model, type(seen).__name__)
     return None
 
 

@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from ragtune.errors import BudgetExceeded, DatasetError, SpecError, Unsupported
 from ragtune.files import UploadedFile
 from ragtune.files.upload_once import local_file
 from ragtune.job.metadata import KEY, training_notes
-from ragtune.job.preflight import WARN_DAYS, check_base, check_end
+from ragtune.job.preflight import WARN_DAYS, check_base, check_end, look_at_base
 from ragtune.journal import USERS, Run
 from ragtune.journal.budget import dollars
 from ragtune.journal.recorder import Recorder
@@ -91,31 +92,39 @@ async def prepare(
     What costs nothing to refuse comes first: the spec, then the data, then prices, and the server only at the end.
     """
     _check_spec(spec)
-    dialect = api.dialect
-    request = spec.request(dialect)
-    recorder = Recorder(options.journal, sealed=sealed)
+    recorder = Recorder(options.journal, sealed=sealed, heard=api.port.heard)
+    own_key = _checked_key(options.key)
     if options.budget is not None and not recorder.is_on:
         raise SpecError("budget: it counts the jobs of a journal, and journal=None keeps none; name a journal")
     today = dt.datetime.fromtimestamp(api.port.now(), tz=dt.UTC).date()
-    warnings = check_base(spec, dialect, today=today, force=options.force)
+    fit = partial(_fit, api, spec, today=today, force=options.force)
+    fitted = fit() if api.is_known else None
     training, validation = await _check_data(api, data, spec, options.validation)
+    # An unknown address is asked before anything is priced: a server of one's own bills nothing, whatever a name says.
+    seen = None if api.is_known else await look_at_base(api, spec.model)
+    request, warnings = fitted or fit()
+    dialect = api.dialect
     if validation is None and spec.method.type in dialect.needs_validation:
         message = f"the method {spec.method.type} without a validation file"
         raise Unsupported(dialect.name, message, "build the dataset with validation=0.1, or pass validation=")
     if validation is None and isinstance(spec.method, Supervised) and spec.method.asks_while_training:
         message = "evaluate_every, early_stop: the questions come from a validation file, and there is none; "
         raise SpecError(message + "build the dataset with validation=0.1, or pass validation=")
-    dataset = None if isinstance(data, UploadedFile | str) else data
+    origin = await _origin(api, recorder, data)
+    dataset = origin.dataset
     # Only who plans waits for a forecast: it loads torch, and the server says it again when training starts.
     cost = None if dataset is None else await api.port.work(_cost, dataset, spec, dialect, sealed)
     _check_price(cost, spec.model, dialect, options)
-    key = _checked_key(options.key) or _key(_identity(data), _identity(options.validation), request)
-    run = _run(api, dataset, spec, key, cost)
+    key = own_key or _key(_identity(data), _identity(options.validation), request)
+    run = _run(api, origin, spec, key, cost, options.budget)
     await _check_budget(api, recorder, run, options)
-    notes = training_notes(dataset.fingerprint, dataset.system) if dataset is not None else {}
+    notes = {} if origin.fingerprint is None else training_notes(origin.fingerprint, origin.system)
     metadata = dict(spec.metadata) | {KEY: key} | notes
     check_metadata(metadata)
-    warnings += await check_end(api, spec.model, dialect, today=today, force=options.force, warn_days=options.warn_days)
+    seen = seen or await look_at_base(api, spec.model)
+    warnings += await check_end(
+        api, spec.model, dialect, seen, today=today, force=options.force, warn_days=options.warn_days
+    )
     return Order(
         request=request | {"metadata": metadata},
         training=training,
@@ -135,7 +144,36 @@ def _check_spec(spec: object) -> None:
         raise SpecError(f"spec: a {type(spec).__qualname__} says no model and method; pass {example}")
 
 
-def _run(api: Api, dataset: Dataset | None, spec: TuneSpec, key: str, cost: CostEstimate | None) -> Run:
+def _fit(api: Api, spec: TuneSpec, *, today: dt.date, force: bool) -> tuple[Json, list[str]]:
+    """Return the request in the server's dialect, and what is to be warned of."""
+    return spec.request(api.dialect), check_base(spec, api.dialect, today=today, force=force)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Origin:
+    """What the training data come from, as far as it is known."""
+
+    dataset: Dataset | None = None
+    fingerprint: str | None = None
+    system: str | None = None
+
+
+async def _origin(api: Api, recorder: Recorder, data: Dataset | UploadedFile | str) -> _Origin:
+    """An upload remembers its dataset; of a bare id the journal may know it."""
+    if isinstance(data, UploadedFile) and data.fingerprint is not None:
+        files = data.dataset if data.dataset is not None and _is_whole(data.dataset) else None
+        return _Origin(dataset=files, fingerprint=data.fingerprint, system=data.system)
+    if isinstance(data, UploadedFile | str):
+        known = await api.port.work(recorder.upload_of, _id_of(data))
+        return _Origin() if known is None else _Origin(fingerprint=known.fingerprint, system=known.system)
+    return _Origin(dataset=data, fingerprint=data.fingerprint, system=data.system)
+
+
+def _is_whole(dataset: Dataset) -> bool:
+    return dataset.train.path is not None and dataset.train.path.is_file()
+
+
+def _run(api: Api, origin: _Origin, spec: TuneSpec, key: str, cost: CostEstimate | None, budget: Budget | None) -> Run:
     info = catalog.load().find(spec.model)
     price = info.training_usd_per_million if info else None
     unbilled = None if api.dialect.bills else 0.0
@@ -146,8 +184,12 @@ def _run(api: Api, dataset: Dataset | None, spec: TuneSpec, key: str, cost: Cost
         key=key,
         model=spec.model,
         suffix=spec.suffix,
-        fingerprint=dataset.fingerprint if dataset is not None else None,
-        system=dataset.system if dataset is not None else None,
+        fingerprint=origin.fingerprint,
+        system=origin.system,
+        # What the address tells anyhow may be known better tomorrow.
+        dialect=api.given or (None if api.dialect.bills else api.dialect),
+        budget_usd=None if budget is None else budget.usd,
+        budget_period=None if budget is None else budget.period,
         predicted_tokens=cost.billed_tokens if cost is not None else None,
         predicted_usd=cost.usd if cost is not None else unbilled,
         usd_per_million=price if api.dialect.bills else 0.0,
@@ -174,11 +216,21 @@ async def _check_data(
     there = None if validation is None else _id_of(validation)
     if isinstance(data, PathLike):
         data = str(data)
+    if isinstance(data, UploadedFile) and data.dataset is not None and _is_whole(data.dataset):
+        await _check_records(api, data.dataset, spec)
     if isinstance(data, UploadedFile | str):
         return _id_of(data), there
     if not hasattr(data, "format"):
         what = f"a {type(data).__qualname__} is no data to train on"
         raise SpecError(f"dataset: {what}; pass a Dataset, an UploadedFile, or the id of an uploaded file")
+    await _check_records(api, data, spec)
+    training = await api.port.work(local_file, data.train)
+    if there is None and len(data.validation):
+        return training, await api.port.work(local_file, data.validation)
+    return training, there
+
+
+async def _check_records(api: Api, data: Dataset, spec: TuneSpec) -> None:
     if data.format not in FORMATS[spec.method.type]:
         raise SpecError(
             f"method: {spec.method.type} trains on {' or '.join(FORMATS[spec.method.type])} records, "
@@ -192,10 +244,6 @@ async def _check_data(
         found = "1 error" if count == 1 else f"{count} errors"
         message = f"the dataset has {found}, nothing was sent:\n{shown}"
         raise DatasetError(message)
-    training = await api.port.work(local_file, data.train)
-    if there is None and len(data.validation):
-        return training, await api.port.work(local_file, data.validation)
-    return training, there
 
 
 def _id_of(file: UploadedFile | str) -> str:
@@ -242,7 +290,7 @@ def _check_price(cost: CostEstimate | None, model: str, dialect: Dialect, option
         message = f"the estimate for {model} is {dollars(cost.usd)}, above the limit of {dollars(limit)}; "
         message += "nothing was sent. Use fewer rows or epochs, a cheaper model, or a higher max_cost_usd"
         if not dialect.catalog_dates:
-            message += "; the price is OpenAI's: with dialect='local' (the embedded backend) nothing is billed"
+            message += "; the price is OpenAI's: pass the dialect of a server that bills nothing"
         raise BudgetExceeded(message)
 
 

@@ -5,6 +5,7 @@ A look by any of them is seen by all. Nothing here keeps a connection; the accou
 
 from __future__ import annotations
 
+import os
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,22 +14,23 @@ from typing import TYPE_CHECKING
 from ragtune._api import gather
 from ragtune._api.fields import text
 from ragtune._saved import read_saved, write_saved
+from ragtune._table import check_limit
 from ragtune.dialects import saved_dialect
 from ragtune.job.details import Checkpoint, JobDetails
 from ragtune.job.metadata import KEY
-from ragtune.journal import USERS
+from ragtune.job.whereabouts import recalled, remembering, whereabouts
+from ragtune.journal import USERS, Journal
 from ragtune.journal.best_effort import note
 from ragtune.journal.recorder import Recorder
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
     from pathlib import Path
 
     from ragtune._api import Api
     from ragtune._api.calls import Json, LocalFile
     from ragtune.dialects import Dialect
-    from ragtune.journal import JournalArgument
+    from ragtune.journal import JournalArgument, Run
 
 __all__ = ["JobState", "fetch", "fetch_saved", "newest", "state_of"]
 
@@ -44,6 +46,8 @@ class JobState:
         files: the local files that it was made from, by `training_file` and `validation_file`; a server's complaint is
             then traced to a local line. Empty where that is not known.
         reused: whether `create` found it instead of making one.
+        noted: what the journal has of it already.
+        order_key: the key that it was ordered with, by the journal; servers may keep no metadata.
     """
 
     api: Api
@@ -51,12 +55,18 @@ class JobState:
     journal: JournalArgument = USERS
     files: Mapping[str, LocalFile] = field(default_factory=dict)
     reused: bool = False
-    _end_noted: bool = field(default=False, init=False, repr=False)
+    noted: tuple[object, ...] | None = None
+    order_key: str | None = None
 
     @property
     def id(self) -> str:
         """The server's name for the job."""
         return self.details.id
+
+    @property
+    def key(self) -> str | None:
+        """What makes two orders the same; None for a job that was not made with ragtune."""
+        return self.details.metadata.get(KEY) or self.order_key
 
     async def refresh(self) -> None:
         """Look at the job."""
@@ -80,17 +90,18 @@ class JobState:
     async def saw(self, body: Json) -> None:
         """Take over what was read of the job."""
         self.details = JobDetails.from_wire(body if text(body.get("id")) else body | {"id": self.id})
-        await self.note_end()
+        await self.note_seen()
 
-    async def note_end(self) -> None:
-        """Write into the journal how the job ended, once, whoever looks at it."""
+    async def note_seen(self) -> None:
+        """Write into the journal how the job stands, once for each change, whoever looks at it."""
         job = self.details
-        if self._end_noted or not job.is_final:
+        stands = (job.status, job.fine_tuned_model, job.trained_tokens, job.finished_at)
+        if self.noted == stands:
             return
         # Before the write, not after it: while that is awaited, another look at the same job may come in.
-        self._end_noted = True
+        self.noted = stands
         write = partial(
-            Recorder(self.journal).ended,
+            Recorder(self.journal, heard=self.api.port.heard).seen,
             job.id,
             status=job.status,
             fine_tuned_model=job.fine_tuned_model,
@@ -106,8 +117,8 @@ class JobState:
 
     async def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a small file that `fetch_saved` reads."""
-        body = {"job_id": self.id, "model": self.details.model, "key": self.details.metadata.get(KEY)}
-        body |= self.api.spoken
+        body = {"job_id": self.id, "model": self.details.model, "key": self.key}
+        body |= self.api.spoken | saved_journal(self.journal)
         return await self.api.port.work(write_saved, path, "job", body)
 
     def described(self, face: str) -> str:
@@ -136,26 +147,61 @@ def state_of(job: object, wants: str) -> JobState:
 
 
 async def fetch(api: Api, job_id: str, *, journal: JournalArgument = USERS) -> JobState:
-    """Read one job; when it has ended and the journal has it, that is written there."""
-    state = JobState(api=api, details=JobDetails.from_wire(await api.job(job_id)), journal=journal)
-    await state.note_end()
+    """Read one job, in the dialect that the journal knows unless one is given; how it stands is written there."""
+    import openai
+
+    run = await recalled(api, journal, job=job_id)
+    if run is not None and api.given is None:
+        api = api.speaking(run.dialect)
+    try:
+        details = JobDetails.from_wire(await api.job(job_id))
+    except openai.NotFoundError as error:
+        error.add_note(await whereabouts(api, run))
+        raise
+    state = JobState(api=api, details=details, journal=journal, order_key=None if run is None else run.key)
+    await state.note_seen()
     return state
 
 
-async def fetch_saved(api: Api, path: str | os.PathLike[str], *, dialect: Dialect | str | None = None) -> JobState:
-    """Read the job that was saved in `path`, in the dialect that was saved with it unless another one is given.
+async def fetch_saved(
+    api: Api, path: str | os.PathLike[str], *, dialect: Dialect | str | None = None, journal: JournalArgument = USERS
+) -> JobState:
+    """Read the job that was saved in `path`, in the dialect and for the journal that were saved with it.
 
     Raises:
         RagtuneError: the file is missing or is no saved job.
     """
     saved = await api.port.work(read_saved, path, "job")
-    return await fetch(api.speaking(dialect or saved_dialect(saved)), saved["job_id"])
+    api = api.speaking(dialect or saved_dialect(saved))
+    state = await fetch(api, saved["job_id"], journal=kept_journal(saved, journal))
+    state.order_key = state.order_key or saved.get("key")
+    return state
+
+
+def saved_journal(journal: JournalArgument) -> Json:
+    """Return what a saved handle keeps of its journal: nothing of the user's own."""
+    if journal is USERS:
+        return {}
+    path = journal.path if isinstance(journal, Journal) else journal
+    return {"journal": None if path is None else os.fspath(path)}
+
+
+def kept_journal(saved: Json, given: JournalArgument) -> JournalArgument:
+    """Return the journal that a saved handle was made with, unless another one is given."""
+    return saved["journal"] if given is USERS and "journal" in saved else given
 
 
 async def newest(
-    api: Api, *, limit: int | None = 20, status: str | None = None, metadata: dict[str, str] | None = None
+    api: Api,
+    *,
+    limit: int | None = 20,
+    status: str | None = None,
+    metadata: dict[str, str] | None = None,
+    journal: JournalArgument = USERS,
 ) -> list[JobState]:
     """Read the account's jobs, newest first; arguments as in `ragtune.list_jobs`."""
+    check_limit(limit)
+    api, runs = await remembering(api, journal)
     found: list[JobDetails] = []
     async with aclosing(api.jobs(metadata=metadata)) as jobs:
         async for body in jobs:
@@ -166,4 +212,15 @@ async def newest(
                 found.append(details)
     # Stable, so that jobs of one second keep the server's order.
     found.sort(key=lambda job: job.created_at.timestamp() if job.created_at else 0.0, reverse=True)
-    return [JobState(api=api, details=details) for details in found]
+    return [await _known(api, details, runs.get(details.id), journal) for details in found]
+
+
+async def _known(api: Api, details: JobDetails, run: Run | None, journal: JournalArgument) -> JobState:
+    """One job of a list; the journal is told how it stands where it has it and does not know that yet."""
+    state = JobState(api=api.of_job(details.id), details=details, journal=journal)
+    if run is not None:
+        state.order_key = run.key
+        stands = (details.status, details.fine_tuned_model, details.trained_tokens)
+        if stands != (run.status, run.fine_tuned_model, run.trained_tokens):
+            await state.note_seen()
+    return state

@@ -34,6 +34,7 @@ from ragtune.job.metadata import KEY
 from ragtune.job.model_check import is_gone
 from ragtune.job.prepare import prepare
 from ragtune.job.state import JobState
+from ragtune.job.whereabouts import whereabouts
 from ragtune.journal.best_effort import note
 from ragtune.journal.recorder import Recorder
 
@@ -74,8 +75,16 @@ async def create(api: Api, data: Dataset | UploadedFile | str, spec: TuneSpec, o
     order = await prepare(api, data, spec, options)
     buyer = Buyer(api=api, recorder=order.recorder)
     details, reused = await buyer.submit(order, await buyer.account())
-    state = JobState(api=api, details=details, journal=options.journal, files=order.local_files, reused=reused)
-    await state.note_end()
+    state = JobState(
+        api=api,
+        details=details,
+        journal=options.journal,
+        files=order.local_files,
+        reused=reused,
+        order_key=order.key,
+    )
+    if details.is_final:
+        await state.note_seen()
     return state
 
 
@@ -83,9 +92,13 @@ async def attach(
     api: Api, run_id: int, *, journal: Journal | str | os.PathLike[str], job_id: str | None = None
 ) -> JobState:
     """Return the job of a run in the journal; see `FineTuneJob.attach`."""
-    details = await Buyer(api=api, recorder=Recorder(journal)).come_back(run_id, job_id)
-    state = JobState(api=api, details=details, journal=journal)
-    await state.note_end()
+    recorder = Recorder(journal, heard=api.port.heard)
+    run = await api.port.work(recorder.run, run_id)
+    if api.given is None:
+        api = api.speaking(run.dialect)
+    details = await Buyer(api=api, recorder=recorder).come_back(run, job_id)
+    state = JobState(api=api, details=details, journal=journal, order_key=run.key)
+    await state.note_seen()
     return state
 
 
@@ -113,7 +126,7 @@ class Buyer:
             account: the account's name in the journal.
         """
         work, recorder = self.api.port.work, self.recorder
-        run = replace(order.run, account=account)
+        run = replace(order.run, account=account, folder=self.api.port.heard.folder)
         taken = f"another process is creating the job with key {order.key}; its end is waited for"
         async with recorder.held(self.api.port, "job", account, order.key, waits=lambda: logger.info(taken)):
             begun = await work(recorder.begin, run)
@@ -141,24 +154,26 @@ class Buyer:
                 await self._note("nothing was created", partial(recorder.unsettled, begun, "failed", _words(error)))
                 raise
 
-    async def come_back(self, run_id: int, job_id: str | None) -> JobDetails:
+    async def come_back(self, run: Run, job_id: str | None) -> JobDetails:
         """Return the job of a run, which may still be on its way; errors as in `FineTuneJob.attach`.
 
         Args:
-            run_id: the run's number.
+            run: the run.
             job_id: the job that it made, where only the caller can tell.
         """
-        work = self.api.port.work
-        run = await work(self.recorder.run, run_id)
+        import openai
+
+        work, run_id = self.api.port.work, run.id
         if run.state == "created" and run.job_id is not None:
-            return JobDetails.from_wire(await self.api.job(run.job_id))
+            try:
+                return JobDetails.from_wire(await self.api.job(run.job_id))
+            except openai.NotFoundError as error:
+                self._refuse_stranger(run, await self.account())
+                error.add_note(await whereabouts(self.api, run))
+                raise
         account = await self.account()
-        if account != run.account:
-            # On another account the search would find nothing, and settle wrongly that there is no job.
-            raise JournalError(
-                f"run {run_id} belongs to the account {run.account!r} and this client speaks to {account!r}; use a "
-                "client for that server, organisation and project"
-            )
+        # On another account the search would find nothing, and settle wrongly that there is no job.
+        self._refuse_stranger(run, account)
         taken = f"run {run_id} is being created by another process; its end is waited for"
         async with self.recorder.held(self.api.port, "job", account, run.key, waits=lambda: logger.info(taken)):
             # Its end may have been written while the lock was waited for.
@@ -173,6 +188,15 @@ class Buyer:
             why = f" ({run.error})" if run.error else ""
             raise JournalError(f"run {run.id} made no job{why}; call create again with the same data and settings")
         return job
+
+    def _refuse_stranger(self, run: Run, account: str) -> None:
+        if account == run.account:
+            return
+        where = "" if run.folder is None else f" ({run.place})"
+        raise JournalError(
+            f"run {run.id} belongs to the account {run.account!r}{where} and this client speaks to {account!r} "
+            f"({self.api.place}); use a client for that server, organisation and project"
+        )
 
     async def settle(self, left: Run, request: Json | None = None, *, wait: bool = True) -> JobDetails | None:
         """Find out what became of a request of an earlier call; None: it made no job.
@@ -336,8 +360,10 @@ class Buyer:
         for job in known:
             if job.status in OVER:
                 continue
-            if not await is_gone(self.api, job):
+            if job.fine_tuned_model is None or not await is_gone(self.api, job):
                 return job
+            gone = partial(self.recorder.lose_model, job.fine_tuned_model, self.api.port.now())
+            await self._note(f"{job.fine_tuned_model} was deleted", gone)
             logger.warning(
                 "%s has the same key, but its model %s was deleted: the job is not reused", job.id, job.fine_tuned_model
             )

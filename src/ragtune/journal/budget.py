@@ -68,6 +68,8 @@ class Budget:
         Raises:
             BudgetExceeded: the sum is above the limit, or a price in it is unknown.
         """
+        if cost_usd == 0:
+            return  # what costs nothing takes nothing from any budget
         amounts = [run.cost_usd for run in others]
         spent = sum(amount for amount in amounts if amount is not None)
         unknown = amounts.count(None)

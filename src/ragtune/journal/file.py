@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragtune._sqlite import Database, trouble
+from ragtune._table import check_limit
 from ragtune.errors import JournalError
 from ragtune.journal.rows import Run, RunTable, SpendTable, Upload, UploadTable, spend_of
 from ragtune.journal.schema import MIGRATIONS
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["USERS", "Journal", "JournalArgument", "runs"]
 
 ENVIRONMENT = "RAGTUNE_JOURNAL"
+FILE = "journal.sqlite3"
 
 
 class Journal:
@@ -29,8 +31,8 @@ class Journal:
     Several processes may use one file at the same time.
 
     Args:
-        path: the file, made when something is first written; None takes the one that the environment variable
-            `RAGTUNE_JOURNAL` names, or else `journal.sqlite3` in the user's state folder.
+        path: the file, made when something is first written; `~` is your home. None takes the one that the
+            environment variable `RAGTUNE_JOURNAL` names, or else `journal.sqlite3` in the user's state folder.
         timeout_s: how long to wait for another process that writes, in seconds.
 
     Example:
@@ -50,7 +52,8 @@ class Journal:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, timeout_s: float = 30.0) -> None:
-        self._path = None if path is None else Path(path)
+        # Made absolute here: a program may change its directory before something is written.
+        self._path = None if path is None else Path(path).expanduser().absolute()
         self._timeout_s = timeout_s
 
     @property
@@ -59,20 +62,22 @@ class Journal:
         if self._path is not None:
             return self._path
         if named := os.environ.get(ENVIRONMENT):
-            return Path(named)
+            return Path(named).expanduser()
         import platformdirs
 
-        return platformdirs.user_state_path("ragtune") / "journal.sqlite3"
+        return platformdirs.user_state_path("ragtune") / FILE
 
     def runs(self, *, limit: int | None = None) -> RunTable:
         """Return the runs, newest first.
 
         Args:
-            limit: how many at most; None for all.
+            limit: how many at most, 1 or more; None for all.
 
         Raises:
+            SpecError: the limit is no such number.
             JournalError: the file cannot be read.
         """
+        check_limit(limit)
         query = "SELECT * FROM run ORDER BY id DESC LIMIT ?"
         with self._opened(read_only=True) as database:
             rows = database.rows(query, (-1 if limit is None else limit,))
@@ -183,10 +188,11 @@ def runs(*, limit: int | None = None, journal: Journal | str | os.PathLike[str] 
     """List what was bought and what became of it, newest first, from the journal alone: no server is asked.
 
     Args:
-        limit: how many at most; None for all.
+        limit: how many at most, 1 or more; None for all.
         journal: the journal or its path; default: the user's.
 
     Raises:
+        SpecError: the limit is no such number.
         JournalError: the file cannot be read.
 
     Example:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ragtune.journal.file import USERS, journal_of
+from ragtune.dialects import dialect_named, dialect_text
+from ragtune.journal.file import ENVIRONMENT, FILE, USERS, Journal, journal_of
 from ragtune.journal.lock import held
-from ragtune.journal.rows import Run
+from ragtune.journal.rows import Run, Upload
 
 if TYPE_CHECKING:
     import sqlite3
@@ -18,9 +21,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from ragtune._api.calls import LocalFile
+    from ragtune._api.identity import Heard
     from ragtune._api.ports import Port
     from ragtune.journal.budget import Budget
-    from ragtune.journal.file import Journal, JournalArgument
+    from ragtune.journal.file import JournalArgument
 
 __all__ = ["Recorder"]
 
@@ -37,11 +41,21 @@ class Recorder:
     Args:
         journal: the journal; None writes nothing and knows nothing.
         sealed: read what is there and write nothing, for a plan.
+        heard: what the server says of itself. Jobs of a scripted backend stay out of the user's own journal: theirs is
+            in the backend's folder, unless the environment names one.
     """
 
-    def __init__(self, journal: JournalArgument, *, sealed: bool = False) -> None:
-        self._journal: Journal | None = journal_of(journal)
+    def __init__(self, journal: JournalArgument, *, sealed: bool = False, heard: Heard | None = None) -> None:
+        self._named: Journal | None = journal_of(journal)
         self._sealed = sealed
+        self._heard = heard
+
+    @property
+    def _journal(self) -> Journal | None:
+        heard = self._heard
+        if self._named is not USERS or heard is None or heard.folder is None or os.environ.get(ENVIRONMENT):
+            return self._named
+        return Journal(Path(heard.folder) / FILE) if (heard.server or "").startswith("scripted/") else self._named
 
     @property
     def is_on(self) -> bool:
@@ -67,6 +81,16 @@ class Recorder:
         query = "SELECT file_id FROM upload WHERE account = ? AND sha256 = ? AND state = 'done' ORDER BY id DESC"
         rows = self._read(query, (account, file.sha256))
         return None if not rows else str(rows[0]["file_id"])
+
+    def upload_of(self, file_id: str) -> Upload | None:
+        """Return what is known of the dataset that an uploaded file came from."""
+        query = "SELECT * FROM upload WHERE file_id = ? AND fingerprint IS NOT NULL ORDER BY id DESC LIMIT 1"
+        rows = self._look_up(query, (file_id,))
+        return Upload.from_row(rows[0]) if rows else None
+
+    def trained_on(self, file_id: str, *, fingerprint: str, system: str | None) -> None:
+        """Write down from which dataset an uploaded file came."""
+        self._execute("UPDATE upload SET fingerprint = ?, system = ? WHERE file_id = ?", (fingerprint, system, file_id))
 
     def begin_upload(self, account: str, file: LocalFile, now: float) -> int:
         """Write down that a content is about to be sent; returns the row's number."""
@@ -113,6 +137,7 @@ class Recorder:
     def begin(self, run: Run) -> Run:
         """Write down the intent, or return the run of the same key whose outcome is not known yet."""
         values = {name: getattr(run, name) for name in _INTENT} | {"begun_at": _seconds(run.begun_at)}
+        values["dialect"] = None if run.dialect is None else dialect_text(run.dialect)
 
         def write(connection: sqlite3.Connection) -> Run:
             left = connection.execute(_OPEN_RUN, (run.account, run.key)).fetchone()
@@ -211,7 +236,7 @@ class Recorder:
         alike = [r for r in rows if (r["training_file"], r["suffix"]) == (run.training_file, run.suffix)]
         return {str(r["job_id"]) for r in rows if r["job_id"]}, any(r["state"] in ("sent", "uncertain") for r in alike)
 
-    def ended(
+    def seen(
         self,
         job_id: str,
         *,
@@ -221,9 +246,8 @@ class Recorder:
         finished_at: datetime | None,
         error: str | None,
     ) -> None:
-        """Write down what became of a job; one that is not in the journal stays out of it."""
-        # A look must not make a file.
-        if self._journal is None or not self._journal.path.exists():
+        """Write down how a job was seen last; one that is not in the journal stays out of it."""
+        if not self._is_there:
             return
         values = (status, fine_tuned_model, trained_tokens, _seconds(finished_at), error)
         self._execute(
@@ -231,6 +255,32 @@ class Recorder:
             "trained_tokens = ifnull(?, trained_tokens), finished_at = ?, error = ? WHERE job_id = ?",
             (*values, job_id),
         )
+        if self._heard is not None and self._heard.answered and self._heard.server is not None:
+            # It was taken for a stranger's when it was bought, before servers said who they are.
+            unbilled = "UPDATE run SET dialect = ?, folder = ?, predicted_usd = 0.0, usd_per_million = 0.0 "
+            local = dialect_text(dialect_named("local"))
+            self._execute(f"{unbilled} WHERE job_id = ? AND dialect IS NULL", (local, self._heard.folder, job_id))
+
+    def lose_model(self, model: str, now: float) -> None:
+        """Write down that a tuned model is not on its account any more."""
+        if self._is_there:
+            sql = "UPDATE run SET model_deleted_at = ifnull(model_deleted_at, ?) WHERE fine_tuned_model = ?"
+            self._execute(sql, (now, model))
+
+    def lose_file(self, file_id: str) -> None:
+        """Write down that somebody deleted a file."""
+        if self._is_there:
+            self._execute("UPDATE upload SET state = 'gone' WHERE file_id = ?", (file_id,))
+
+    def run_of(self, job_id: str) -> Run | None:
+        """Return the run whose job this is."""
+        rows = self._look_up("SELECT * FROM run WHERE job_id = ? ORDER BY id DESC LIMIT 1", (job_id,))
+        return Run.from_row(rows[0]) if rows else None
+
+    def by_job(self) -> dict[str, Run]:
+        """Return the runs that made jobs, by the job's id."""
+        rows = self._look_up("SELECT * FROM run WHERE job_id IS NOT NULL ORDER BY id", ())
+        return {str(row["job_id"]): Run.from_row(row) for row in rows}
 
     def maker_of(self, model: str, job_id: str | None) -> Run | None:
         """Return the run that made a tuned model, by the model's name or by the job's id."""
@@ -239,6 +289,14 @@ class Recorder:
         return Run.from_row(rows[0]) if rows else None
 
     # Below
+
+    @property
+    def _is_there(self) -> bool:
+        """Whether there is a file: a look at a server must not make one."""
+        return self._journal is not None and self._journal.path.exists()
+
+    def _look_up(self, sql: str, parameters: Sequence[object]) -> list[sqlite3.Row]:
+        return self._read(sql, parameters) if self._is_there else []
 
     def _read(self, sql: str, parameters: Sequence[object]) -> list[sqlite3.Row]:
         if self._journal is None:
@@ -258,8 +316,8 @@ class Recorder:
 
 
 _INTENT = (
-    *("account", "server", "key", "state", "model", "suffix", "fingerprint", "system"),
-    *("predicted_tokens", "predicted_usd", "usd_per_million"),
+    *("account", "server", "folder", "key", "state", "model", "suffix", "fingerprint", "system"),
+    *("predicted_tokens", "predicted_usd", "usd_per_million", "budget_usd", "budget_period"),
 )
 _UPLOAD = "account, sha256, filename, bytes, state, file_id, begun_at"
 _DELETE = "DELETE FROM run"

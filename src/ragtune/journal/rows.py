@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ragtune._table import Table
+from ragtune.dialects import Dialect, dialect_from_text, dialect_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -28,6 +29,8 @@ class Run:
             `uncertain` (its answer was lost and no job showed up), `created`, or `failed` (no job was made).
         account: whose job it is: server address, organisation and project, or the id of an embedded backend.
         server: base URL at that time, without user, password and query.
+        folder: where an embedded backend keeps that account, None for other servers.
+        dialect: the server's, where it was said or the server named itself; None goes by the address.
         key: what makes two calls the same.
         model: base model.
         suffix: part of the tuned model's name that was asked for.
@@ -36,12 +39,15 @@ class Run:
         predicted_tokens: tokens that training was expected to bill, None when there was nothing to count.
         predicted_usd: what it was expected to cost, None when that was unknown.
         usd_per_million: the training price per million tokens at that time, None when it was unknown.
+        budget_usd: the `Budget` that it was made under, None without one.
+        budget_period: of that budget.
         training_file: id of the training file, None before it was uploaded.
         validation_file: id of the validation file, or None.
         known: jobs with this key that the server had before the request.
         job_id: the job, None while there is none.
         status: the job's status when it was last written down.
         fine_tuned_model: the tuned model, None until the job succeeded.
+        model_deleted_at: when a program saw that the model is there no more (UTC), or None.
         trained_tokens: tokens that the server billed, None until it says.
         error: why there is no job, or why the job failed.
         begun_at: when `create` was called (UTC).
@@ -58,6 +64,10 @@ class Run:
                      begun_at=datetime(2026, 11, 21, tzinfo=UTC), usd_per_million=3.0, trained_tokens=2_000_000)
         print(run.billed_usd, run.cost_usd)
         #> 6.0 6.0
+        elsewhere = rt.Run(account="a", server="https://llm.example.org/v1", key="k", model="m", state="created",
+                           begun_at=datetime(2026, 11, 21, tzinfo=UTC), usd_per_million=3.0, trained_tokens=2_000_000)
+        print(elsewhere.billed_usd, elsewhere.estimated_usd)
+        #> None 6.0
         ```
     """
 
@@ -65,6 +75,8 @@ class Run:
     state: State
     account: str
     server: str
+    folder: str | None = None
+    dialect: Dialect | None = field(default=None, repr=False)
     key: str
     model: str
     suffix: str | None = None
@@ -73,12 +85,15 @@ class Run:
     predicted_tokens: int | None = None
     predicted_usd: float | None = None
     usd_per_million: float | None = None
+    budget_usd: float | None = None
+    budget_period: str | None = None
     training_file: str | None = None
     validation_file: str | None = None
     known: tuple[str, ...] = field(default=(), repr=False)
     job_id: str | None = None
     status: str | None = None
     fine_tuned_model: str | None = None
+    model_deleted_at: datetime | None = None
     trained_tokens: int | None = None
     error: str | None = None
     begun_at: datetime
@@ -87,21 +102,45 @@ class Run:
 
     @property
     def billed_usd(self) -> float | None:
-        """Billed tokens times the price at the time of the call; None while one of the two is unknown."""
+        """Tokens that the server billed times its own price at the time of the call; None while one is unknown.
+
+        The catalogue's prices are OpenAI's: what another server asks is not known by them.
+        """
+        spoken = self.dialect or dialect_of(self.server)
+        return self._priced if spoken.catalog_dates or not spoken.bills else None
+
+    @property
+    def estimated_usd(self) -> float | None:
+        """What it should cost by the catalogue: for the tokens trained, before they are known for those foreseen."""
+        return self.predicted_usd if self._priced is None else self._priced
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What counts against a budget: the billed price, before it is known the estimated one; None if unknown."""
+        return self.estimated_usd if self.billed_usd is None else self.billed_usd
+
+    @property
+    def last_status(self) -> str | None:
+        """The status that a program saw last, with what became of the model since."""
+        return f"{self.status}, model deleted" if self.model_deleted_at else self.status
+
+    @property
+    def place(self) -> str:
+        """Where the job is, for a person: a folder of this machine, or an account."""
+        return f"the account {self.account!r}" if self.folder is None else f"the folder {self.folder}"
+
+    @property
+    def _priced(self) -> float | None:
         if self.trained_tokens is None or self.usd_per_million is None:
             return None
         return self.trained_tokens * self.usd_per_million / 1e6
 
-    @property
-    def cost_usd(self) -> float | None:
-        """What counts against a budget: the billed price, before it is known the predicted one; None if unknown."""
-        return self.predicted_usd if self.billed_usd is None else self.billed_usd
-
     @classmethod
     def from_row(cls, row: sqlite3.Row) -> Run:
         """Read a row of the journal's table."""
-        values = _values(row, "begun_at", "sent_at", "finished_at")
-        return cls(**values | {"known": tuple(json.loads(row["known"]))})
+        values = _values(row, "begun_at", "sent_at", "finished_at", "model_deleted_at")
+        known, dialect = tuple(json.loads(row["known"])), dialect_from_text(row["dialect"])
+        return cls(**values | {"known": known, "dialect": dialect})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +156,8 @@ class Upload:
         bytes: its size.
         file_id: the server's id, None before it is known.
         begun_at: when (UTC).
+        fingerprint: of the dataset whose training file it is, None for other files.
+        system: that dataset's constant system prompt, or None.
     """
 
     id: int
@@ -127,6 +168,8 @@ class Upload:
     bytes: int
     file_id: str | None
     begun_at: datetime
+    fingerprint: str | None = None
+    system: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_row(cls, row: sqlite3.Row) -> Self:
@@ -155,9 +198,9 @@ class RunTable(Table[Run]):
             "State": [run.state for run in self.rows],
             "Model": [run.model for run in self.rows],
             "Job ID": [run.job_id for run in self.rows],
-            "Last Status": [run.status for run in self.rows],
+            "Last Status": [run.last_status for run in self.rows],
             "Fine-Tuned Model": [run.fine_tuned_model for run in self.rows],
-            "Predicted USD": [run.predicted_usd for run in self.rows],
+            "Estimated USD": [run.estimated_usd for run in self.rows],
             "Billed USD": [run.billed_usd for run in self.rows],
             "Error": [run.error for run in self.rows],
         }
@@ -189,7 +232,7 @@ class Spend:
         jobs: how many were bought, uncertain ones included.
         predicted_tokens: tokens that were expected, of the jobs for which they were counted.
         trained_tokens: tokens that the server billed so far.
-        predicted_usd: sum of the predictions that are known; None when none is.
+        estimated_usd: sum of the estimates that are known; None when none is.
         billed_usd: sum of the bills that are known; None when none is.
         unknown: jobs with neither, so the sums are lower bounds.
     """
@@ -199,7 +242,7 @@ class Spend:
     jobs: int
     predicted_tokens: int
     trained_tokens: int
-    predicted_usd: float | None
+    estimated_usd: float | None
     billed_usd: float | None
     unknown: int
 
@@ -239,7 +282,7 @@ def spend_of(runs: Iterable[Run]) -> SpendTable:
             jobs=len(of),
             predicted_tokens=sum(run.predicted_tokens or 0 for run in of),
             trained_tokens=sum(run.trained_tokens or 0 for run in of),
-            predicted_usd=_sum(run.predicted_usd for run in of),
+            estimated_usd=_sum(run.estimated_usd for run in of),
             billed_usd=_sum(run.billed_usd for run in of),
             unknown=sum(run.cost_usd is None for run in of),
         )

@@ -44,4 +44,20 @@ MIGRATIONS = (
     CREATE UNIQUE INDEX run_job ON run (account, job_id) WHERE job_id IS NOT NULL;
     CREATE INDEX run_model ON run (fine_tuned_model)
     """,
+    # What an embedded backend trained was priced like OpenAI's model of that name; its models have `local` for their
+    # organisation, on an address without TLS, where OpenAI never was.
+    """
+    ALTER TABLE run ADD COLUMN dialect TEXT;
+    ALTER TABLE run ADD COLUMN folder TEXT;
+    ALTER TABLE run ADD COLUMN budget_usd REAL;
+    ALTER TABLE run ADD COLUMN budget_period TEXT;
+    ALTER TABLE run ADD COLUMN model_deleted_at REAL;
+    ALTER TABLE upload ADD COLUMN fingerprint TEXT;
+    ALTER TABLE upload ADD COLUMN system TEXT;
+    CREATE INDEX upload_file ON upload (file_id);
+    UPDATE run SET dialect = '"local"', usd_per_million = 0.0, predicted_usd = 0.0
+    WHERE server LIKE 'http://%' AND account IN (
+        SELECT account FROM run WHERE server LIKE 'http://%' AND fine_tuned_model LIKE 'ft:%:local:%'
+    )
+    """,
 )

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal, overload
 
 from ragtune._api import asynchronous, gather
 from ragtune._api.fields import identity, text
 from ragtune._api.planning import GuardPort, PlanPort
+from ragtune._table import check_limit
 from ragtune.errors import Unsupported
 from ragtune.files import UploadedFile
 from ragtune.job import AsyncFineTuneJob, JobDetails
 from ragtune.job.core import list_jobs
 from ragtune.job.state import JobState
+from ragtune.job.whereabouts import forget_model, recalled, remembering
+from ragtune.journal import USERS
+from ragtune.journal.best_effort import note
+from ragtune.journal.recorder import Recorder
 from ragtune.maintenance.tables import Deleted, FileTable, ListedModel, ModelTable
 from ragtune.monitor import JobEvent
 from ragtune.plan import Plan
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
     from ragtune._api.calls import Json
     from ragtune.dialects import Dialect
     from ragtune.job import JobTable
+    from ragtune.journal import JournalArgument
 
 
 class AsyncMaintenance:
@@ -49,23 +56,30 @@ class AsyncMaintenance:
     """
 
     def __init__(
-        self, client: openai.AsyncOpenAI | Api, *, enabled: bool = False, dialect: Dialect | str | None = None
+        self,
+        client: openai.AsyncOpenAI | Api,
+        *,
+        enabled: bool = False,
+        dialect: Dialect | str | None = None,
+        journal: JournalArgument = USERS,
     ) -> None:
         # Past the guard, for what changes nothing: plans, and the lists that they need.
         self._open = asynchronous(client).speaking(dialect)
         self._enabled = enabled
+        self._journal = journal
         self._api = self._open if enabled else self._open.over(GuardPort(self._open.port))
 
     async def jobs(self, *, limit: int | None = 20, status: str | None = None) -> JobTable[AsyncFineTuneJob]:
         """List jobs, newest first."""
-        return await list_jobs(self._api, limit=limit, status=status)
+        return await list_jobs(self._api, limit=limit, status=status, journal=self._journal)
 
     async def job(self, job_id: str) -> AsyncFineTuneJob:
         """Fetch a job; its writes are guarded too."""
-        return await AsyncFineTuneJob.get(self._api, job_id)
+        return await AsyncFineTuneJob.get(self._api, job_id, journal=self._journal)
 
     async def events(self, job_id: str, *, limit: int | None = 20) -> tuple[JobEvent, ...]:
         """Return a job's newest events, the oldest of them first."""
+        check_limit(limit)
         bodies = await gather(self._api.events(job_id, page=min(limit or 100, 100)), limit)
         return tuple(JobEvent.from_wire(body) for body in reversed(bodies))
 
@@ -85,8 +99,13 @@ class AsyncMaintenance:
         """Cancel a job; see `Maintenance.cancel`."""
         if dry_run:
             return await self._plan(lambda api: api.steer_job("cancel", job_id))
-        details = JobDetails.from_wire(await self._api.steer_job("cancel", job_id))
-        return AsyncFineTuneJob(JobState(api=self._api, details=details))
+        known, runs = await remembering(self._api, self._journal)
+        api = known.of_job(job_id)
+        details = JobDetails.from_wire(await api.steer_job("cancel", job_id))
+        key = runs[job_id].key if job_id in runs else None
+        state = JobState(api=api, details=details, journal=self._journal, order_key=key)
+        await state.note_seen()
+        return AsyncFineTuneJob(state)
 
     @overload
     async def delete_model(
@@ -96,9 +115,11 @@ class AsyncMaintenance:
     async def delete_model(self, name: str, *, checkpoints: bool = False, dry_run: Literal[True]) -> Plan: ...
     async def delete_model(self, name: str, *, checkpoints: bool = False, dry_run: bool = False) -> Deleted | Plan:
         """Delete a tuned model; see `Maintenance.delete_model`."""
-        if not self._open.dialect.deletes_models:
+        made = await recalled(self._open, self._journal, model=name.partition(":ckpt-step-")[0])
+        dialect = self._open.given or (made and made.dialect) or self._open.dialect
+        if not dialect.deletes_models:
             way = "its models are deployments, which are taken down by routes of its own"
-            raise Unsupported(self._open.dialect.name, "deleting a model by OpenAI's call", way)
+            raise Unsupported(dialect.name, "deleting a model by OpenAI's call", way)
         also = await self._checkpoints_of(name) if checkpoints else ()
 
         async def delete(api: Api) -> Json:
@@ -110,6 +131,8 @@ class AsyncMaintenance:
         if dry_run:
             return await self._plan(delete)
         deleted = _deleted(name, await delete(self._api))
+        if deleted.deleted:
+            await forget_model(self._api, name, self._journal)
         return replace(deleted, checkpoints=also)
 
     async def _checkpoints_of(self, name: str) -> tuple[str, ...]:
@@ -125,7 +148,11 @@ class AsyncMaintenance:
         """Delete a file; see `Maintenance.delete_file`."""
         if dry_run:
             return await self._plan(lambda api: api.delete_file(file_id))
-        return _deleted(file_id, await self._api.delete_file(file_id))
+        deleted = _deleted(file_id, await self._api.delete_file(file_id))
+        if deleted.deleted:
+            write = partial(Recorder(self._journal, heard=self._api.port.heard).lose_file, file_id)
+            await note(self._api.port, f"{file_id} was deleted", write)
+        return deleted
 
     async def _plan(self, write: Callable[[Api], Awaitable[Json]]) -> Plan:
         port = PlanPort(self._open.port)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, overload
 from ragtune._api import synchronous
 from ragtune._sync import run
 from ragtune.job import FineTuneJob, JobTable
+from ragtune.journal import USERS
 from ragtune.maintenance.core import AsyncMaintenance
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from ragtune._api import Api
     from ragtune.dialects import Dialect
+    from ragtune.journal import JournalArgument
     from ragtune.maintenance.tables import Deleted, FileTable, ModelTable
     from ragtune.monitor import JobEvent
     from ragtune.plan import Plan
@@ -25,7 +27,9 @@ class Maintenance:
     Args:
         client: an `openai.OpenAI`.
         enabled: whether writes go through; reads and plans always do.
-        dialect: name or `Dialect` of the server, as in `FineTuneJob.create`; default: by base URL.
+        dialect: name or `Dialect` of the server, as in `FineTuneJob.create`; default: of each job and model the one
+            that it was made in, by the journal, else by base URL.
+        journal: as in `FineTuneJob.create`; what is seen, cancelled and deleted is written there.
 
     Example:
         ```python
@@ -45,15 +49,20 @@ class Maintenance:
     """
 
     def __init__(
-        self, client: openai.OpenAI | Api, *, enabled: bool = False, dialect: Dialect | str | None = None
+        self,
+        client: openai.OpenAI | Api,
+        *,
+        enabled: bool = False,
+        dialect: Dialect | str | None = None,
+        journal: JournalArgument = USERS,
     ) -> None:
-        self._maintenance = AsyncMaintenance(synchronous(client), enabled=enabled, dialect=dialect)
+        self._maintenance = AsyncMaintenance(synchronous(client), enabled=enabled, dialect=dialect, journal=journal)
 
     def jobs(self, *, limit: int | None = 20, status: str | None = None) -> JobTable[FineTuneJob]:
         """List jobs, newest first.
 
         Args:
-            limit: how many at most; None for all.
+            limit: how many at most, 1 or more; None for all.
             status: only those in this status.
         """
         found = run(self._maintenance.jobs(limit=limit, status=status))

@@ -16,7 +16,8 @@ from ragtune.errors import JournalError, ModelExpired, ModelNotReady, NoTunedMod
 from ragtune.job import JobDetails
 from ragtune.job.metadata import FINGERPRINT, SYSTEM, SYSTEM_TOO_LONG
 from ragtune.job.model_check import require_model
-from ragtune.job.state import JobState, state_of
+from ragtune.job.state import JobState, kept_journal, saved_journal, state_of
+from ragtune.job.whereabouts import forget_model, recalled, remembering, whereabouts
 from ragtune.journal import USERS
 from ragtune.journal.recorder import Recorder
 from ragtune.model.answer import Answer
@@ -30,7 +31,7 @@ from ragtune.plan import Plan
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
     from pathlib import Path
 
     import openai
@@ -76,7 +77,8 @@ class AsyncTunedModel:
         journal: JournalArgument = USERS,
     ) -> None:
         self._api = asynchronous(client).speaking(dialect)
-        self._recorder = Recorder(journal, sealed=True)
+        self._journal = journal
+        self._recorder = Recorder(journal, sealed=True, heard=self._api.port.heard)
         # The job that made it, once that is known.
         self._job_id: str | None = None
         self._name = checked_name(name)
@@ -87,6 +89,8 @@ class AsyncTunedModel:
         # Why the prompt is not known; told when a question would need it, and once.
         self._doubt: str | None = None
         self._warned_of_end = False
+        # Whether the journal was asked for the dialect that its job was made in.
+        self._came_back = False
 
     @property
     def name(self) -> str:
@@ -104,11 +108,17 @@ class AsyncTunedModel:
         return self._fingerprint
 
     @classmethod
-    async def latest(cls, client: openai.AsyncOpenAI | Api, *, dialect: Dialect | str | None = None) -> AsyncTunedModel:
+    async def latest(
+        cls,
+        client: openai.AsyncOpenAI | Api,
+        *,
+        dialect: Dialect | str | None = None,
+        journal: JournalArgument = USERS,
+    ) -> AsyncTunedModel:
         """Return the newest tuned model; see `TunedModel.latest`."""
         import openai
 
-        api = asynchronous(client).speaking(dialect)
+        api, _ = await remembering(asynchronous(client).speaking(dialect), journal)
         going_on: list[JobDetails] = []
         async with aclosing(api.jobs()) as jobs:
             async for body in jobs:
@@ -120,12 +130,16 @@ class AsyncTunedModel:
                     await api.model(job.fine_tuned_model)
                 except (openai.NotFoundError, ModelExpired):
                     logger.info("%s (%s) is not on the account any more", job.fine_tuned_model, job.id)
+                    await forget_model(api, job.fine_tuned_model, journal)
                     continue
-                return cls._of(JobState(api=api, details=job))
+                state = JobState(api=api.of_job(job.id), details=job, journal=journal)
+                await state.note_seen()
+                return cls._of(state)
         if going_on:
             raise ModelNotReady(_not_ready(going_on[0], api.dialect))
         message = (
-            "this account holds no finished fine-tune; create one with rt.FineTuneJob.create(client, dataset, spec)"
+            f"this account ({api.place}) holds no finished fine-tune; create one with "
+            "rt.FineTuneJob.create(client, dataset, spec)"
         )
         raise NoTunedModel(message)
 
@@ -155,7 +169,11 @@ class AsyncTunedModel:
         if state.details.fine_tuned_model is None:
             await state.refresh()
         model = cls._of(state)
-        await require_model(state.api, state.details, model.name)
+        try:
+            await require_model(state.api, state.details, model.name)
+        except NoTunedModel:
+            await forget_model(state.api, model.name, state.journal)
+            raise
         return model
 
     async def system(self) -> str | None:
@@ -215,7 +233,7 @@ class AsyncTunedModel:
             port = PlanPort(self._api.port)
             await self._api.over(port).chat(request)
             return Plan(server=port.base_url, calls=tuple(port.calls))
-        return Answer.from_wire(await self._api.chat(request))
+        return Answer.from_wire(await self._answered(self._api.chat(request)))
 
     async def ask_many(
         self,
@@ -291,7 +309,8 @@ class AsyncTunedModel:
         check_question(prompt)
         refuse_stream("complete", parameters)
         await self._before_use()
-        return Answer.from_wire(await self._api.complete(self._request(prompt=prompt, **parameters)))
+        request = self._request(prompt=prompt, **parameters)
+        return Answer.from_wire(await self._answered(self._api.complete(request)))
 
     @overload
     async def respond(
@@ -346,28 +365,45 @@ class AsyncTunedModel:
     async def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a small file that `load` reads."""
         body = {"name": self._name, "base": self.base, "system": await self.system(), "fingerprint": self._fingerprint}
-        return await self._api.port.work(write_saved, path, "model", body | self._api.spoken)
+        body |= self._api.spoken | saved_journal(self._journal)
+        return await self._api.port.work(write_saved, path, "model", body)
 
     @classmethod
     async def load(
-        cls, client: openai.AsyncOpenAI | Api, path: str | os.PathLike[str], *, dialect: Dialect | str | None = None
+        cls,
+        client: openai.AsyncOpenAI | Api,
+        path: str | os.PathLike[str],
+        *,
+        dialect: Dialect | str | None = None,
+        journal: JournalArgument = USERS,
     ) -> AsyncTunedModel:
         """Return the model that was saved in `path`."""
         api = asynchronous(client)
         saved = await api.port.work(read_saved, path, "model")
         api = api.speaking(dialect or saved_dialect(saved))
-        model = cls(api, saved["name"], system=saved["system"], fingerprint=saved["fingerprint"])
+        model = cls(
+            api,
+            saved["name"],
+            system=saved["system"],
+            fingerprint=saved["fingerprint"],
+            journal=kept_journal(saved, journal),
+        )
         model._learned = True
         return model
 
     async def _before_use(self) -> None:
+        if not self._came_back:
+            self._came_back = True
+            run = await recalled(self._api, self._journal, model=self._trained)
+            if run is not None and self._api.given is None:
+                self._api = self._api.speaking(run.dialect)
         if not self._warned_of_end:
             # Before the server is asked: of many questions at once, one asks and warns.
             self._warned_of_end = True
             await warn_of_end(self._api, self._name)
 
     async def _answer(self, **request: object) -> Answer:
-        return Answer.from_wire(await self._api.chat(self._request(**request)))
+        return Answer.from_wire(await self._answered(self._api.chat(self._request(**request))))
 
     async def _conversation(self, messages: Sequence[Json], system: SystemPrompt) -> list[Json]:
         """Messages with their system prompt; one that they bring along stays."""
@@ -378,6 +414,17 @@ class AsyncTunedModel:
             return list(messages)
         text = await self.system() if system is TRAINED else system
         return [{"role": "system", "content": text}, *messages] if text else list(messages)
+
+    async def _answered(self, answer: Awaitable[Json]) -> Json:
+        """Wait for an answer; a model that is not there may be on another account, which the journal knows."""
+        import openai
+
+        try:
+            return await answer
+        except openai.NotFoundError as error:
+            run = await recalled(self._api, self._journal, model=self._trained)
+            error.add_note(await whereabouts(self._api, run))
+            raise
 
     def _request(self, **parameters: object) -> Json:
         return {"model": self._name} | {key: value for key, value in parameters.items() if value is not None}

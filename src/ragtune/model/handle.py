@@ -38,7 +38,8 @@ class TunedModel:
         system: system prompt for every question, None or "" for none. `TRAINED`, the default, is the one it was trained
             with, from the journal or its job's metadata; where neither tells, a warning says so once.
         fingerprint: fingerprint of the dataset it was trained on, if you know it.
-        dialect: name or `Dialect` of the server, as in `FineTuneJob.create`; default: by base URL.
+        dialect: name or `Dialect` of the server, as in `FineTuneJob.create`; default: the one that its job was made in,
+            by the journal, else by base URL.
         journal: a `Journal`, the path of one, or None for none; default: the user's.
 
     Raises:
@@ -94,18 +95,25 @@ class TunedModel:
         return self._model.fingerprint
 
     @classmethod
-    def latest(cls, client: openai.OpenAI | Api, *, dialect: Dialect | str | None = None) -> TunedModel:
+    def latest(
+        cls,
+        client: openai.OpenAI | Api,
+        *,
+        dialect: Dialect | str | None = None,
+        journal: JournalArgument = USERS,
+    ) -> TunedModel:
         """Return the newest tuned model that is still on the account.
 
         Args:
             client: an `openai.OpenAI`.
-            dialect: as in `FineTuneJob.create`.
+            dialect: as in `FineTuneJob.create`; default: what the journal knows, else by base URL.
+            journal: as in `FineTuneJob.create`.
 
         Raises:
             ModelNotReady: there is none yet, and a job is going on.
             NoTunedModel: there is none.
         """
-        return cls._around(run(AsyncTunedModel.latest(synchronous(client), dialect=dialect)))
+        return cls._around(run(AsyncTunedModel.latest(synchronous(client), dialect=dialect, journal=journal)))
 
     @classmethod
     def from_job(cls, job: FineTuneJob) -> TunedModel:
@@ -305,7 +313,12 @@ class TunedModel:
 
     @classmethod
     def load(
-        cls, client: openai.OpenAI | Api, path: str | os.PathLike[str], *, dialect: Dialect | str | None = None
+        cls,
+        client: openai.OpenAI | Api,
+        path: str | os.PathLike[str],
+        *,
+        dialect: Dialect | str | None = None,
+        journal: JournalArgument = USERS,
     ) -> TunedModel:
         """Return the model that was saved in `path`; the server is not asked.
 
@@ -313,11 +326,12 @@ class TunedModel:
             client: an `openai.OpenAI`.
             path: the file.
             dialect: as in `FineTuneJob.create`; default: the one that was saved with the model.
+            journal: as in `FineTuneJob.create`; default: the one that was saved with the model.
 
         Raises:
             RagtuneError: the file is missing or is no saved model.
         """
-        return cls._around(run(AsyncTunedModel.load(synchronous(client), path, dialect=dialect)))
+        return cls._around(run(AsyncTunedModel.load(synchronous(client), path, dialect=dialect, journal=journal)))
 
     def __repr__(self) -> str:
         return repr(self._model).removeprefix("Async")

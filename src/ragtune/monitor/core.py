@@ -6,12 +6,14 @@ import logging
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from ragtune.errors import JobCancelled, JobFailed, RagtuneError
+from ragtune.errors import JobCancelled, JobFailed, NoTunedModel, RagtuneError
 from ragtune.evaluation.run import evaluate_async
 from ragtune.job.core import list_jobs
 from ragtune.job.details import KNOWN_STATUSES
 from ragtune.job.model_check import APPEARS_WITHIN_S, require_model
 from ragtune.job.state import state_of
+from ragtune.job.whereabouts import forget_model
+from ragtune.journal import USERS
 from ragtune.model import AsyncTunedModel
 from ragtune.monitor.best import BestCheckpoint, asked, best_of, candidates, kind_to_ask
 from ragtune.monitor.events import EventReader, JobEvent
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from ragtune.evaluation.scorers import ScorerArgument
     from ragtune.facts import FactSet, Kind
     from ragtune.job import AsyncFineTuneJob, JobDetails, JobTable
+    from ragtune.journal import JournalArgument
     from ragtune.monitor.metrics import MetricRow, Metrics
 
 logger = logging.getLogger("ragtune")
@@ -156,9 +159,10 @@ class AsyncJobMonitor:
         limit: int | None = 20,
         status: str | None = None,
         dialect: Dialect | str | None = None,
+        journal: JournalArgument = USERS,
     ) -> JobTable[AsyncFineTuneJob]:
         """List the account's jobs as a table; see `JobMonitor.table`."""
-        return await list_jobs(client, limit=limit, status=status, dialect=dialect)
+        return await list_jobs(client, limit=limit, status=status, dialect=dialect, journal=journal)
 
     def _poller(self, timeout_s: float | None) -> Poller:
         return Poller(self._api, poll_s=self._poll_s, patience_s=self._patience_s, timeout_s=timeout_s, late=self._late)
@@ -229,7 +233,11 @@ class AsyncJobMonitor:
             bar.end(f"{job.status}, its model does not answer yet")
             logger.info("%s succeeded, %s does not answer yet; it is waited for", job.id, model.name)
 
-        await require_model(self._api, job, model.name, window_s=window_s, waits=waits)
+        try:
+            await require_model(self._api, job, model.name, window_s=window_s, waits=waits)
+        except NoTunedModel:
+            await forget_model(self._api, model.name, self._state.journal)
+            raise
         return model
 
     async def _named(self, poller: Poller, window_s: float) -> JobDetails:

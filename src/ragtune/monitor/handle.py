@@ -9,6 +9,7 @@ from ragtune.errors import JobFailed
 from ragtune.evaluation import evaluate
 from ragtune.job import AsyncFineTuneJob, list_jobs
 from ragtune.job.state import state_of
+from ragtune.journal import USERS
 from ragtune.model import TunedModel
 from ragtune.monitor.best import BestCheckpoint, asked, best_of, candidates, kind_to_ask
 from ragtune.monitor.core import AsyncJobMonitor
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ragtune.evaluation.scorers import ScorerArgument
     from ragtune.facts import FactSet, Kind
     from ragtune.job import FineTuneJob, JobTable
+    from ragtune.journal import JournalArgument
     from ragtune.monitor.events import JobEvent
     from ragtune.monitor.metrics import Metrics
 
@@ -176,9 +178,10 @@ class JobMonitor:
         limit: int | None = 20,
         status: str | None = None,
         dialect: Dialect | str | None = None,
+        journal: JournalArgument = USERS,
     ) -> JobTable[FineTuneJob]:
         """List the account's jobs, newest first, as a table with `.to_pandas()`; the same as `list_jobs`."""
-        return list_jobs(client, limit=limit, status=status, dialect=dialect)
+        return list_jobs(client, limit=limit, status=status, dialect=dialect, journal=journal)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._job!r})"

@@ -30,7 +30,8 @@ async def follow_many(
     def late() -> str:
         return f"{len(going)} of {count} jobs have not ended; they run on, rt.watch_many(jobs) comes back to them"
 
-    api = next(iter(going.values())).api
+    # The list is one account's, its jobs may speak different dialects.
+    api = next(iter(going.values())).api.remembering({job.id: job.api.dialect for job in going.values()})
     poller = Poller(api, poll_s=poll_s, patience_s=patience_s, timeout_s=timeout_s, late=late)
     round_ = _Round(api, poller)
     while True:

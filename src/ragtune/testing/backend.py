@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ragtune.catalog import load
+from ragtune.journal import Journal
+from ragtune.journal.file import FILE
 from ragtune.local.embedded_server import EmbeddedServer, JobsPart
 from ragtune.local.inference import Inference
 from ragtune.local.models.registry import BaseModels
@@ -98,12 +100,21 @@ class ScriptedBackend(EmbeddedServer):
             jobs=self._play_jobs,
             inference=lambda: Inference(self._models, engine=ScriptedEngine(answer)),
             temporary=folder is None,
+            kind="scripted",
         )
 
     @property
     def requests(self) -> list[SeenRequest]:
         """The requests that came, oldest first; the list grows as they come."""
         return self._script.requests
+
+    @property
+    def journal(self) -> Journal:
+        """Where ragtune writes down the jobs of this server: they stay out of the user's own journal.
+
+        The environment variable `RAGTUNE_JOURNAL`, which the fixtures set, and `journal=` name another one.
+        """
+        return Journal(self.folder / FILE)
 
     def next_job(
         self,
