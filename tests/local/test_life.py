@@ -281,8 +281,8 @@ def test_ctrl_c_before_the_first_step_waits_for_nothing(tmp_path: Path, twice: b
             time.sleep(0.1)
             process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=30)
-    assert time.monotonic() - begin < 10
-    assert told.count("Traceback") == 1
+    assert time.monotonic() - begin < 20
+    assert told.count("Traceback") == 1, told
     assert "stopping: what trains writes a checkpoint first; a second Ctrl-C does not wait for it" in told
     assert f"{job} with it, before a first checkpoint: open LocalBackend({str(tmp_path)!r}) again" in told
     assert "and the job begins anew" in told

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import shutil
+import signal
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -27,7 +28,7 @@ from ragtune.local.store import Store
 from ragtune.local.webhook_sender import WebhookSender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -146,9 +147,10 @@ class EmbeddedServer:
 
         A Ctrl-C meanwhile does not wait for the checkpoints.
         """
-        stopped = self._stop()
-        if stopped.interrupt is not None:
-            raise stopped.interrupt
+        with _hurried_by_ctrl_c(self._running) as pressed:
+            self._stop()
+        if pressed.is_set():
+            raise KeyboardInterrupt
 
     def _stop(self) -> Stopped:
         running, self._running = self._running, None
@@ -165,10 +167,11 @@ class EmbeddedServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, KeyboardInterrupt) and self._running is not None and self._running.is_at_work:
-            with suppress(UserWarning):  # where warnings are errors, the stop still matters more
-                warn("stopping: what trains writes a checkpoint first; a second Ctrl-C does not wait for it")
-        stopped = self._stop()
+        with _hurried_by_ctrl_c(self._running) as pressed:
+            if isinstance(error, KeyboardInterrupt) and self._running is not None and self._running.is_at_work:
+                with suppress(UserWarning):  # where warnings are errors, the stop still matters more
+                    warn("stopping: what trains writes a checkpoint first; a second Ctrl-C does not wait for it")
+            stopped = self._stop()
         if error is not None and stopped.unfinished:
             # What was raised may say that the job runs on, which holds for every server but this one.
             job = "the job" if len(stopped.unfinished) == 1 else "they"
@@ -179,9 +182,9 @@ class EmbeddedServer:
                 f"the embedded backend stopped with its block, and {_some(stopped.unfinished)} with it, {how}: "
                 f"open {type(self).__name__}({str(self.folder)!r}) again and {then}"
             )
-        # A second Ctrl-C has hurried the stop; the first one, which is on its way to the caller, says all.
-        if error is None and stopped.interrupt is not None:
-            raise stopped.interrupt
+        # Beside an error, most likely the first Ctrl-C, that one says all.
+        if error is None and pressed.is_set():
+            raise KeyboardInterrupt
 
     def __repr__(self) -> str:
         place = f"at {self.base_url}" if self._address() is not None else "not started"
@@ -257,12 +260,10 @@ class Stopped:
     Attributes:
         unfinished: the jobs that have not ended.
         kept: whether one of them has a checkpoint to go on from.
-        interrupt: the Ctrl-C that cut the stop short, None where none came.
     """
 
     unfinished: tuple[str, ...] = ()
     kept: bool = False
-    interrupt: KeyboardInterrupt | None = None
 
 
 class Address(Protocol):
@@ -339,7 +340,7 @@ class _Running:
         return bool(self._store.jobs.unfinished())
 
     def close(self) -> Stopped:
-        """Close everything; a Ctrl-C meanwhile does not wait for checkpoints."""
+        """Close everything."""
         waiting = self._store.jobs.unfinished()
         if waiting:
             # Said at once: a checkpoint may take a while.
@@ -347,16 +348,11 @@ class _Running:
             logger.warning(
                 "stopping; %s %s on at the next start; what trains writes a checkpoint first", _some(waiting), goes
             )
-        interrupt: KeyboardInterrupt | None = None
         try:
             try:
                 self._stop_answering()
-            except KeyboardInterrupt as stop:
-                interrupt = stop
-            try:
-                self.services.runner.stop(0.0 if interrupt else _STOP_S)
-            except KeyboardInterrupt as stop:
-                interrupt = stop
+            finally:
+                self.services.runner.stop(_STOP_S)
             if self._webhooks is not None:
                 self._webhooks.stop()
             unfinished = self._store.jobs.unfinished()
@@ -365,7 +361,11 @@ class _Running:
             self._store.close()
             ServerFile.remove(self.services.folder)
             self._lock.release()
-        return Stopped(unfinished=unfinished, kept=kept, interrupt=interrupt)
+        return Stopped(unfinished=unfinished, kept=kept)
+
+    def hurry(self) -> None:
+        """End what trains without waiting for its checkpoint."""
+        self.services.runner.stop(0.0)
 
     def _stop_answering(self) -> None:
         # At the same time: open streams end with the engine's last token, or are cut off when that takes long.
@@ -373,6 +373,29 @@ class _Running:
         ending.start()
         self.server.stop()
         ending.join()
+
+
+@contextmanager
+def _hurried_by_ctrl_c(running: _Running | None) -> Iterator[threading.Event]:
+    """Let a Ctrl-C hurry a stop instead of breaking into it, wherever it is; gives whether one came.
+
+    A program's own handler of the signal stays.
+    """
+    pressed = threading.Event()
+    here = threading.current_thread() is threading.main_thread()
+    if running is None or not here or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield pressed
+        return
+
+    def hurry(*_: object) -> None:
+        pressed.set()
+        running.hurry()
+
+    before = signal.signal(signal.SIGINT, hurry)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def has_checkpoint(folder: Path) -> bool:
