@@ -312,6 +312,27 @@ def test_parts_of_characters_have_places_bytes_and_names_of_their_own(complete: 
     assert b"".join(bytes(part.bytes) for part in parts).decode("utf-8", "replace") == choice.message.content
 
 
+def test_log_probabilities_end_where_the_text_ends(complete: Ask, chat: Ask) -> None:
+    """A stop text is cut out with its tokens, whole and streamed; every token begins inside the text."""
+    text = complete(max_tokens=40).choices[0].text
+    stop = text[20:23]
+    for options in ({}, {"echo": True}):
+        choice = complete(max_tokens=40, stop=stop, logprobs=1, **options).choices[0]
+        assert choice.logprobs.text_offset[0] == 0
+        assert max(choice.logprobs.text_offset) < len(choice.text)
+        chunks = [chunk.choices[0] for chunk in complete(max_tokens=40, stop=stop, logprobs=1, stream=True, **options)]
+        assert [token for chunk in chunks for token in chunk.logprobs.tokens] == choice.logprobs.tokens
+        assert [place for chunk in chunks for place in chunk.logprobs.text_offset] == choice.logprobs.text_offset
+    told = chat(max_tokens=40, stop=stop, logprobs=True).choices[0]
+    assert len("".join(token.token for token in told.logprobs.content)) <= len(told.message.content) + 3
+
+
+def test_tokens_that_the_text_does_not_show_take_no_place_in_it(complete: Ask) -> None:
+    """A bias forces `<|im_start|>`, which is no part of an answer."""
+    choice = complete(max_tokens=3, logprobs=0, logit_bias={"1": 100}).choices[0]
+    assert (choice.text, choice.logprobs.tokens, choice.logprobs.text_offset) == ("", ["<|im_start|>"] * 3, [0] * 3)
+
+
 def test_places_go_on_through_a_stream(complete: Ask) -> None:
     whole = complete(logprobs=1).choices[0].logprobs.text_offset
     chunks = [chunk.choices[0].logprobs for chunk in complete(logprobs=1, stream=True)]

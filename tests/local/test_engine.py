@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ragtune.local.engine import ContextOverflowError, Engine, EngineClosedError, GenerateRequest, RequestError
+from ragtune.local.engine.batch_row import told_token
 from ragtune.modelling.bases import resolve_base
 
 PROMPTS = ["Once upon a time", "A", "The lantern heron of Quillhaven nests on the harbour cranes", "7 + 5 ="]
@@ -40,6 +41,31 @@ def test_a_batch_answers_each_row_as_if_it_were_alone(engine: Engine, base: Path
     together = [generation.result() for generation in [engine.submit(ask(base, prompt)) for prompt in PROMPTS]]
     assert [t.choices for t in together] == [a.choices for a in alone]
     assert [t.prompt_tokens for t in together] == [a.prompt_tokens for a in alone]
+
+
+def test_one_row_at_a_time_answers_alike_in_any_company(base: Path) -> None:
+    """In bfloat16, where sums of a batch are rounded otherwise than those of one row."""
+    engine = Engine(threads=1, max_batch=1, dtype="bfloat16")
+    asked = [ask(base, prompt, max_tokens=40, logprobs=True) for prompt in PROMPTS]
+    alone = [engine.submit(one).result() for one in asked]
+    together = [generation.result() for generation in map(engine.submit, asked)]
+    engine.close()
+    assert [t.choices for t in together] == [a.choices for a in alone]
+
+
+def test_a_word_with_its_blank_is_another_token_than_the_word() -> None:
+    """SentencePiece drops the blank of a token that stands alone; alternatives must not collapse by that."""
+    import tokenizers
+    import torch
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = [("<unk>", 0.0), ("\u2581Paris", -1.0), ("Paris", -2.0)]
+    metaspace = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, unk_id=0))
+    metaspace.decoder = tokenizers.decoders.Metaspace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=metaspace)
+    told = told_token(tokenizer, 1, torch.tensor([-9.0, -0.5, -1.0]), top=2)
+    assert (told.token, bytes(told.bytes or ())) == (" Paris", b" Paris")
+    assert [text for text, _, _ in told.top] == [" Paris", "Paris"]
 
 
 def test_the_pieces_of_a_stream_join_to_the_answer(engine: Engine, base: Path) -> None:

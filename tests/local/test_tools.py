@@ -168,6 +168,41 @@ def test_a_stream_tells_the_same_calls_in_pieces(chat: Ask) -> None:
     ]
 
 
+def test_a_call_that_runs_into_the_limit_comes_with_what_there_is_of_it(chat: Ask) -> None:
+    note = {"type": "object", "properties": {"text": {"type": "string", "minLength": 400}}, "required": ["text"]}
+    options: dict[str, Any] = {
+        "tools": [{"type": "function", "function": {"name": "note", "parameters": note}}],
+        "tool_choice": "required",
+        "max_tokens": 60,
+    }
+    choice = chat("marked", **options).choices[0]
+    (call,) = choice.message.tool_calls
+    assert (choice.finish_reason, choice.message.content, call.function.name) == ("length", None, "note")
+    assert call.function.arguments.startswith('{"text": "')
+    parts = [chunk.choices[0] for chunk in chat("marked", **options, stream=True)]
+    told = [part for choice in parts for part in choice.delta.tool_calls or []]
+    assert "".join(part.function.arguments for part in told) == call.function.arguments
+    assert not any(choice.delta.content for choice in parts)
+
+
+@pytest.mark.parametrize("base", ["marked", "bare", "listed"])
+def test_an_answer_calls_or_keeps_to_its_form(chat: Ask, base: str) -> None:
+    """As agents with tools and a type of answer ask: over some seeds, each answer is one or the other."""
+    form = {
+        "type": "object",
+        "properties": {"legs": {"enum": [2, 4]}},
+        "required": ["legs"],
+        "additionalProperties": False,
+    }
+    wanted = {"type": "json_schema", "json_schema": {"name": "bird", "strict": True, "schema": form}}
+    for choice in chat(base, response_format=wanted, parallel_tool_calls=False, n=8).choices:
+        if choice.finish_reason == "tool_calls":
+            check(choice.message.tool_calls[0])
+        else:
+            assert choice.finish_reason == "stop"
+            assert json.loads(choice.message.content)["legs"] in (2, 4)
+
+
 def test_a_free_choice_and_no_choice_are_plain_answers_of_this_model(chat: Ask) -> None:
     """It never learned to call. `none` does not even show it the tools: the prompt is shorter."""
     free, none = chat("marked"), chat("marked", tool_choice="none")
@@ -210,7 +245,7 @@ def test_a_base_that_cannot_call_is_named(chat: Ask, base: str, bases: dict[str,
             },
             "tools",
         ),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "json_schema"}}, "response_format"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages.[0].tool_call_id"),
         ({"functions": [{"name": "f"}]}, "functions"),
     ],
@@ -258,7 +293,37 @@ def test_calls_are_told_from_text_however_the_text_comes(
     for start in range(0, len(text), size):
         piece, calls = reader.push(text[start : start + size])
         told, called = told + piece, called + [call.name for call in calls]
-    assert (told + reader.close(), called) == (shown, names)
+    assert (told + reader.close()[0], called) == (shown, names)
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "arguments"),
+    [
+        (MARKED, '<call>{"name": "f", "arguments": {"a": "b', '{"a": "b'),
+        (MARKED, '<call>{"name": "f", "arguments": {"a": 1}', '{"a": 1}'),
+        (MARKED, '<call>{"name": "f", "argu', ""),
+        (MARKED, '<call>{"name": "f', None),
+        (MARKED, "<call>", None),
+        (BARE, '{"name": "f", "parameters": {"a', '{"a'),
+        (LISTED, '<|im_start|>[{"name": "f", "arguments": {', "{"),
+    ],
+)
+def test_a_call_that_is_cut_off_is_told_as_far_as_it_came(form: CallFormat, text: str, arguments: str | None) -> None:
+    """Never its marks as text; what has no name yet is nothing."""
+    reader = CallReader(form)
+    assert reader.push(text) == ("", [])
+    shown, call = reader.close(cut=True)
+    assert (shown, call and call.name, call and call.arguments) == (
+        "",
+        (arguments is not None and "f") or None,
+        arguments,
+    )
+
+
+def test_an_object_that_is_cut_off_and_no_call_stays_text() -> None:
+    reader = CallReader(BARE)
+    reader.push('{"name": "Ada", "age": 3')
+    assert reader.close(cut=True) == ('{"name": "Ada", "age": 3', None)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ class ScriptedEngine:
                     GeneratedPiece(
                         index=index,
                         text=word,
-                        logprobs=(_certain(word),) if request.logprobs else (),
+                        logprobs=(_certain(word, sum(map(len, words[: place - 1]))),) if request.logprobs else (),
                         finish_reason=reason if place >= len(words) else None,  # type: ignore[arg-type]
                     )
                 )
@@ -75,8 +75,9 @@ class ScriptedEngine:
         return learned.get(_last(messages, "user"), IGNORANCE)
 
 
-def _certain(word: str) -> TokenLogprob:
-    return TokenLogprob(token=word, bytes=tuple(word.encode()), logprob=0.0, top=((word, 0.0, tuple(word.encode())),))
+def _certain(word: str, offset: int) -> TokenLogprob:
+    known = tuple(word.encode())
+    return TokenLogprob(token=word, bytes=known, logprob=0.0, offset=offset, top=((word, 0.0, known),))
 
 
 @lru_cache(maxsize=64)

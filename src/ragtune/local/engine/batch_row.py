@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["BatchRow", "Start", "told_token"]
 
 
+_BLANK = "\u2581"
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
@@ -93,8 +94,8 @@ class BatchRow:
         self._called = False
         self.begun = True
         if start.echo is not None:
-            self._unsent.text, self._unsent.tokens = start.echo[0], list(start.echo[1])
-            self._send(None)
+            text, tokens = start.echo
+            self.generation.put(GeneratedPiece(index=self.index, text=text, logprobs=tokens))
         # Nobody wants a token: the prompt alone is to be scored.
         if start.room == 0:
             self._send("length")
@@ -111,8 +112,9 @@ class BatchRow:
         self.tokens.append(token)
         self._sampler.took(token)
         if self.request.logprobs:
-            scores_V = logits_V.log_softmax(-1)
-            self._unsent.tokens.append(told_token(self._tokenizer, token, scores_V, top=self.request.top_logprobs))
+            scores_V, top = logits_V.log_softmax(-1), self.request.top_logprobs
+            told = told_token(self._tokenizer, token, scores_V, offset=self._text.read, top=top)
+            self._unsent.tokens.append(told)
         whole = constraint is not None and constraint.take(token)
         self._write(self._text.push(token))
         if self._text.stopped or whole or self.generation.is_cancelled:
@@ -148,7 +150,10 @@ class BatchRow:
     def _finish(self, reason: FinishReason) -> None:
         self._write(self._text.close())
         if self._reader is not None:
-            self._unsent.text += self._reader.close()
+            text, begun = self._reader.close(cut=reason == "length" or self._text.stopped)
+            self._unsent.text += text
+            if begun is not None and (self.request.parallel_tool_calls or not self._called):
+                self._unsent.calls.append(begun)
         if self._text.stopped:
             # What was held back until now may have held a stop text.
             reason = "stop"
@@ -157,37 +162,49 @@ class BatchRow:
     def _send(self, reason: FinishReason | None) -> None:
         unsent, self._unsent = self._unsent, _Unsent()
         self.finished = reason is not None
+        ready, echo = len(unsent.tokens), len(self._start.echo[0]) if self._start.echo else 0
+        if not self.finished or self._text.stopped:
+            # What begins in text that is held back may yet be cut off with it.
+            ready = sum(token.offset < self._text.told for token in unsent.tokens)
+            self._unsent.tokens = unsent.tokens[ready:]
         piece = GeneratedPiece(
             index=self.index,
             text=unsent.text,
-            logprobs=tuple(unsent.tokens),
+            logprobs=tuple(replace(token, offset=token.offset + echo) for token in unsent.tokens[:ready]),
             calls=tuple(unsent.calls),
             finish_reason=reason,
         )
         self.generation.put(piece)
 
 
-def told_token(tokenizer: Tokenizer, token: int, scores_V: torch.Tensor | None = None, *, top: int = 0) -> TokenLogprob:
+def told_token(
+    tokenizer: Tokenizer, token: int, scores_V: torch.Tensor | None = None, *, offset: int = 0, top: int = 0
+) -> TokenLogprob:
     """What is told of a token.
 
     Args:
         tokenizer: of the model.
         token: its id.
         scores_V: natural logarithms of all tokens' probabilities at its place, None where nothing stands before it.
+        offset: where it begins in the text.
         top: how many of the likeliest tokens to tell as well.
     """
 
     def text_of(token_id: int) -> str:
-        return str(tokenizer.decode([token_id]))
+        alone = str(tokenizer.decode([token_id]))
+        # SentencePiece writes a blank as part of the word, and drops it where the word stands alone: without it
+        # " Paris" and "Paris" would be one token.
+        blank = str(tokenizer.convert_ids_to_tokens(token_id)).startswith(_BLANK) and not alone.startswith(" ")
+        return f" {alone}" if blank else alone
 
     text = text_of(token)
     known = _bytes_of(tokenizer, token, text)
     if scores_V is None:
-        return TokenLogprob(token=text, bytes=known, logprob=None)
+        return TokenLogprob(token=text, bytes=known, logprob=None, offset=offset)
     values, ids = scores_V.topk(top) if top else ((), ())
     likeliest = [(int(i), text_of(int(i)), _finite(float(p))) for p, i in zip(values, ids, strict=True)]
     others = tuple((other, logprob, _bytes_of(tokenizer, i, other)) for i, other, logprob in likeliest)
-    return TokenLogprob(token=text, bytes=known, logprob=_finite(float(scores_V[token])), top=others)
+    return TokenLogprob(token=text, bytes=known, logprob=_finite(float(scores_V[token])), offset=offset, top=others)
 
 
 def _bytes_of(tokenizer: Tokenizer, token: int, text: str) -> tuple[int, ...] | None:

@@ -21,6 +21,11 @@ class TextStream:
         decode: turns token ids into text.
         stop: texts at which the answer ends.
 
+    Attributes:
+        stopped: whether a stop text came.
+        read: characters that were decoded so far, those that are held back too: where the next token begins.
+        told: characters that were returned so far.
+
     Example:
         ```python
         from ragtune.local.engine.detokenizer import TextStream
@@ -40,6 +45,8 @@ class TextStream:
         self._done = 0  # tokens whose text was taken
         self._held = ""  # text that may be the beginning of a stop text
         self.stopped = False
+        self.read = 0
+        self.told = 0
 
     def push(self, token: int) -> str:
         """Take one token; returns the text that is certain now, often empty, and always after a stop text."""
@@ -63,17 +70,22 @@ class TextStream:
         if not last and (text.endswith(_BROKEN) or len(text) <= len(before)):
             return ""
         self._start, self._done = self._done, len(self._ids)
-        return text[len(before) :]
+        fresh = text[len(before) :]
+        self.read += len(fresh)
+        return fresh
 
     def _release(self, fresh: str, *, last: bool) -> str:
         text = self._held + fresh
         hits = [place for place in (text.find(stop) for stop in self._stop) if place >= 0]
         if hits:
             self.stopped, self._held = True, ""
-            return text[: min(hits)]
-        keep = 0 if last else self._possible_beginning(text)
-        self._held = text[len(text) - keep :]
-        return text[: len(text) - keep]
+            keep = len(text) - min(hits)
+        else:
+            keep = 0 if last else self._possible_beginning(text)
+            self._held = text[len(text) - keep :]
+        certain = text[: len(text) - keep]
+        self.told += len(certain)
+        return certain
 
     def _possible_beginning(self, text: str) -> int:
         """Length of the longest end of `text` with which a stop text begins."""

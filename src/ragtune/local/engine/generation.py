@@ -32,12 +32,14 @@ class TokenLogprob:
         token: its text; a token that is part of a character shows the replacement character.
         bytes: its UTF-8 bytes, or None where the tokenizer does not tell them.
         logprob: natural logarithm of its probability; None for a prompt's first token, before which nothing stands.
+        offset: where it begins in the choice's text, in characters; a part of a character stands where that does.
         top: text, log-probability and bytes of the likeliest tokens at this place, likeliest first.
     """
 
     token: str
     bytes: tuple[int, ...] | None
     logprob: float | None
+    offset: int = 0
     top: tuple[tuple[str, float, tuple[int, ...] | None], ...] = ()
 
 
@@ -47,7 +49,7 @@ class GeneratedCall:
 
     Attributes:
         name: of the tool.
-        arguments: a JSON object, as text.
+        arguments: a JSON object, as text; where the answer was cut, as much of it as there is.
     """
 
     name: str

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ragtune.local.engine.batch_row import Start, told_token
+from ragtune.local.engine.detokenizer import TextStream
 from ragtune.local.engine.grammar import Constraint, json_grammar
 from ragtune.local.engine.request import ContextOverflowError, RequestError
 
@@ -103,14 +105,17 @@ def _call_format(asked: GenerateRequest, base: LoadedBase) -> CallFormat | None:
 
 
 def _constraint(asked: GenerateRequest, base: LoadedBase, calls: CallFormat | None) -> Constraint | None:
-    if calls is not None and asked.shown_tools and asked.tool_choice == "required":
-        named = asked.allowed_tools
-        tools = [tool for tool in asked.shown_tools if named is None or tool["function"]["name"] in named]
-        grammar = calls.grammar(tools, several=asked.parallel_tool_calls, special=base.special_tokens)
-        return Constraint(base.token_table, grammar, param="tools")
-    if asked.json_schema is not None:
-        return Constraint(base.token_table, json_grammar(asked.json_schema), param="response_format")
-    return None
+    told, must_call = asked.json_schema, asked.tool_choice == "required"
+    form = None
+    if told is not None and not (must_call and asked.shown_tools):
+        form = Constraint(base.token_table, json_grammar(told), param="response_format")
+    if calls is None or not asked.shown_tools or not (must_call or form is not None):
+        return form
+    named = asked.allowed_tools
+    tools = [tool for tool in asked.shown_tools if named is None or tool["function"]["name"] in named]
+    several, answer = asked.parallel_tool_calls, None if must_call else told
+    grammar = calls.grammar(tools, several=several, special=base.special_tokens, answer=answer)
+    return Constraint(base.token_table, grammar, param="tools")
 
 
 def _echo(asked: GenerateRequest, base: LoadedBase, prompt: list[int]) -> tuple[str, tuple[TokenLogprob, ...]]:
@@ -119,7 +124,12 @@ def _echo(asked: GenerateRequest, base: LoadedBase, prompt: list[int]) -> tuple[
         text = asked.prompt
         # The begin token, which the model wants and nobody wrote.
         first = int(not text or prompt[0] == base.tokenizer.bos_token_id)
-    return str(text), tuple(_scores(asked, base, prompt)[first:]) if asked.logprobs else ()
+    if not asked.logprobs:
+        return str(text), ()
+    stream = TextStream(lambda ids: str(base.tokenizer.decode(ids)))
+    places = [(stream.read, stream.push(token))[0] for token in prompt[first:]]
+    told = _scores(asked, base, prompt)[first:]
+    return str(text), tuple(replace(token, offset=place) for token, place in zip(told, places, strict=True))
 
 
 def _scores(asked: GenerateRequest, base: LoadedBase, prompt: list[int]) -> list[TokenLogprob]:

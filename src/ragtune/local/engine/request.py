@@ -67,7 +67,8 @@ class GenerateRequest:
         tool_choice: `auto` lets the model choose; `required` makes it call; `none` shows it no tools.
         allowed_tools: names of the tools that `required` may call; None allows all.
         parallel_tool_calls: whether one answer may call more than one tool.
-        json_schema: what every answer must parse as and fit: a JSON Schema, `{"type": "object"}` for any object.
+        json_schema: what every answer must parse as and fit: a JSON Schema, `{"type": "object"}` for any object. With
+            tools an answer may call instead.
         max_tokens: most tokens of one answer; None means up to the end of the model's context.
         temperature: 0 takes the likeliest token each time; higher values flatten the distribution.
         top_p: draw from the likeliest tokens that together hold this share of the probability, in (0, 1].

@@ -64,18 +64,47 @@ class CallFormat:
             return None
         return GeneratedCall(name=name, arguments=json.dumps(arguments, ensure_ascii=False))
 
-    def grammar(self, tools: Sequence[JsonMapping], *, several: bool, special: Mapping[str, int]) -> str:
-        """The grammar (of llguidance) of an answer that does nothing but call.
+    def begun(self, text: str) -> GeneratedCall | None:
+        """The call whose JSON breaks off, with what there is of its arguments; None while it has no name."""
+        name, place = None, 0
+        for key, holds in self.fields:
+            opened = re.compile(rf"\s*[{{,]\s*{re.escape(json.dumps(key))}\s*:\s*").match(text, place)
+            if opened is None:
+                break
+            try:
+                value, place = json.JSONDecoder().raw_decode(text, opened.end())
+            except ValueError:
+                value, place = None, len(text)
+            if holds is NAME:
+                name = value
+            if holds is ARGUMENTS and isinstance(name, str):
+                return GeneratedCall(name=name, arguments=text[opened.end() : place])
+        # Without a mark nothing but its arguments tells a call from any other object that has a name.
+        return GeneratedCall(name=name, arguments="") if isinstance(name, str) and self.begin else None
+
+    def grammar(
+        self,
+        tools: Sequence[JsonMapping],
+        *,
+        several: bool,
+        special: Mapping[str, int],
+        answer: JsonMapping | None = None,
+    ) -> str:
+        """The grammar (of llguidance) of an answer that calls.
 
         Args:
             tools: those that may be called.
             several: whether more than one call may come.
             special: texts and ids of the tokenizer's special tokens.
+            answer: the schema of what may be said instead; None lets the answer do nothing but call.
         """
         schema = {"anyOf": [self._schema(tool["function"]) for tool in tools], "x-guidance": JSON_STYLE}
         more = f"({_literal(self.between, special)} call)*" if several and self.between else ""
         begin, end = _literal(self.begin, special), _literal(self.end, special)
-        lark = f"start: {begin} call {more} {end}\ncall: %json {json.dumps(schema)}\n"
+        other = "" if answer is None else "| answer"
+        lark = f"start: {begin} call {more} {end} {other}\ncall: %json {json.dumps(schema)}\n"
+        if answer is not None:
+            lark += f"answer: %json {json.dumps({**answer, 'x-guidance': JSON_STYLE})}\n"
         return json.dumps({"grammars": [{"lark_grammar": lark}]})
 
     def _schema(self, function: JsonMapping) -> JsonObject:
@@ -128,10 +157,16 @@ class CallReader:
         shown = "" if self._calling else self._text_before_call()
         return shown, list(self._calls()) if self._calling else []
 
-    def close(self) -> str:
-        """What was held back and turned out to be no call."""
+    def close(self, *, cut: bool = False) -> tuple[str, GeneratedCall | None]:
+        """What was held back: text that turned out to be no call, or a call in the middle of which the answer ends."""
         left, self._held = self._held, ""
-        return self._without_marks(left) if self._called else left
+        rest = self._without_marks(left)
+        if cut and self._calling:
+            begun = self._form.begun(rest)
+            # A call that has no name yet is nothing that could be told; its mark is no text.
+            if begun is not None or (self._mark and (not rest or rest.startswith("{"))):
+                return "", begun
+        return rest if self._called else left, None
 
     def _text_before_call(self) -> str:
         if not self._mark:

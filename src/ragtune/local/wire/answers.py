@@ -163,7 +163,6 @@ class TextAnswer(_Common):
     """
 
     best: int
-    _places: Counter[int] = field(default_factory=Counter)  # characters told so far, by choice of a stream
 
     def whole(self, answers: Sequence[Completed]) -> dict[str, object]:
         """The body of the texts that go on from all prompts; a prompt's choices stand together."""
@@ -181,9 +180,7 @@ class TextAnswer(_Common):
     def chunks(self, first_index: int, piece: GeneratedPiece) -> Iterator[dict[str, object]]:
         """The chunk of one piece."""
         index = first_index + piece.index
-        begin = self._places[index]
-        choice = self._choice(index, piece.text, piece.logprobs, piece.finish_reason, begin=begin)
-        self._places[index] += sum(map(_begun, piece.logprobs))
+        choice = self._choice(index, piece.text, piece.logprobs, piece.finish_reason)
         yield self._chunk("text_completion", choice)
 
     def closing(self, answers: Sequence[Completed]) -> Iterator[dict[str, object]]:
@@ -191,9 +188,9 @@ class TextAnswer(_Common):
         return self._usage_chunk("text_completion", answers)
 
     def _choice(
-        self, index: int, text: str, logprobs: Sequence[TokenLogprob], finish_reason: str | None, *, begin: int = 0
+        self, index: int, text: str, logprobs: Sequence[TokenLogprob], finish_reason: str | None
     ) -> dict[str, object]:
-        told = _legacy_logprobs(logprobs, begin) if self.with_logprobs else None
+        told = _legacy_logprobs(logprobs) if self.with_logprobs else None
         return {"index": index, "text": text, "logprobs": told, "finish_reason": finish_reason}
 
 
@@ -223,18 +220,12 @@ def _listed(known: tuple[int, ...] | None) -> list[int] | None:
     return None if known is None else list(known)
 
 
-def _legacy_logprobs(tokens: Sequence[TokenLogprob], begin: int) -> dict[str, object]:
-    """Offsets count characters from the beginning of the choice's text; a part of one stands where that does."""
-    offsets, position = [], begin
-    for token in tokens:
-        inside = token.bytes is not None and any(map(_continues, token.bytes[:1]))
-        offsets.append(max(position - inside, 0))
-        position += _begun(token)
+def _legacy_logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, object]:
     return {
         "tokens": [token.token for token in tokens],
         "token_logprobs": [token.logprob for token in tokens],
         "top_logprobs": [None if token.logprob is None else _legacy_top(token) for token in tokens],
-        "text_offset": offsets,
+        "text_offset": [token.offset for token in tokens],
     }
 
 
@@ -249,12 +240,3 @@ def _legacy_top(token: TokenLogprob) -> dict[str, float | None]:
 def _name(text: str, known: tuple[int, ...] | None) -> str:
     # As OpenAI writes parts of characters, whose texts are all alike.
     return text if "\ufffd" not in text or known is None else "bytes:" + "".join(f"\\x{byte:02x}" for byte in known)
-
-
-def _begun(token: TokenLogprob) -> int:
-    """How many characters begin in a token."""
-    return len(token.token) if token.bytes is None else sum(not _continues(byte) for byte in token.bytes)
-
-
-def _continues(byte: int) -> bool:
-    return byte & 0xC0 == 0x80

@@ -362,12 +362,6 @@ class ChatRequest(_Asked):
         wanted = self.response_format
         if wanted is None or wanted.type == "text":
             return
-        if self.tools and self._chosen_tools()[1] == "auto":
-            message = (
-                "This server holds an answer to 'response_format' or lets the model choose among 'tools', not both; "
-                "set 'tool_choice' to 'none' or 'required'."
-            )
-            raise invalid(message, param="response_format", code="unsupported_parameter")
         if wanted.type == "json_object":
             if not any("json" in str(turn.for_template()["content"]).lower() for turn in self.messages):
                 message = "'messages' must say 'json' somewhere to use 'response_format' of type 'json_object'."
