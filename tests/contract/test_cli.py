@@ -41,6 +41,32 @@ def test_a_command_line_that_makes_no_sense_is_exit_code_2() -> None:
     assert run("check", "x.jsonl", "--format", "poetry")[0] == 2
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--memory", "0", "give a number of bytes above 0"),
+        ("--webhook", "x", "is no http:// or https:// URL"),
+        ("--device", "gpu", "'gpu' is not one of cuda"),
+        ("--dtype", "int8", "'int8' is not one of float32"),
+        ("--launcher", "torchrun '", "is no command line"),
+        ("--origin", "tunes.example.com", "is no scheme and host"),
+        ("--max-batch", "0", "0 is not in the range"),
+    ],
+)
+def test_an_option_of_serve_that_makes_no_sense_is_exit_code_2(
+    tmp_path: Path, option: str, value: str, says: str
+) -> None:
+    code, _, err = run("serve", tmp_path / "backend", option, value)
+    assert (code, says in re.sub(r"[\s│]+", " ", err)) == (2, True), err
+    assert not (tmp_path / "backend").exists()
+
+
+def test_a_repair_that_is_none_is_exit_code_2(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text(f"{LINE}\n" * 12)
+    code, _, err = run("check", "--fix=nope", tmp_path / "x.jsonl")
+    assert (code, "'nope' is not one of" in err) == (2, True)
+
+
 def test_the_help_names_every_command() -> None:
     code, out, _ = run("--help")
     assert code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import re
 from collections.abc import Iterator
@@ -13,11 +14,12 @@ import httpx2 as httpx
 import openai
 import pytest
 
+from ragtune.errors import BackendError
 from ragtune.local import LocalBackend
 from ragtune.local.auth.sessions import Sessions, safe_next
 from ragtune.local.page.rendering import FOLDER
 from ragtune.testing import ScriptedBackend
-from tests.local.kit import create, rows, upload, wait_for
+from tests.local.kit import create, rows, trainer, upload, wait_for
 
 HTML = {"accept": "text/html"}
 DIALOGUE = {
@@ -112,7 +114,46 @@ def test_another_site_cannot_change_anything_with_the_cookie(
 
 def test_the_key_cannot_be_tried_from_another_site(stranger: httpx.Client, backend: LocalBackend) -> None:
     reply = stranger.post("/login", data={"key": backend.api_key}, headers={"origin": "http://evil.example"})
-    assert (reply.status_code, "set-cookie" in reply.headers) == (401, False)
+    assert (reply.status_code, "set-cookie" in reply.headers) == (403, False)
+    assert "--origin http://evil.example" in reply.text
+
+
+def test_behind_a_proxy_the_page_is_used_at_the_proxys_address(tmp_path: Path) -> None:
+    """Whichever of the two names it sends as `Host`; a third site stays out, and a TLS proxy gets a secure cookie."""
+    outside = {"origin": "https://tunes.example.com"}
+    backend = LocalBackend(tmp_path, trainer=trainer(), origin="https://tunes.example.com/")
+    with backend, httpx.Client(base_url=backend.base_url.removesuffix("/v1"), headers=HTML) as browser:
+        for host in ({}, {"host": "tunes.example.com"}):
+            reply = browser.post("/login", data={"key": backend.api_key}, headers=outside | host)
+            assert (reply.status_code, "secure" in reply.headers["set-cookie"].lower()) == (303, True)
+            cookie = {"cookie": reply.headers["set-cookie"].partition(";")[0]}
+            assert browser.get("/", headers=cookie | host).status_code == 200
+            assert browser.post("/logout", headers=outside | cookie | host).status_code == 303
+        assert browser.get("/", headers={"host": "evil.example"}).status_code == 403
+        other = {"origin": "https://evil.example"}
+        assert browser.post("/login", data={"key": backend.api_key}, headers=other).status_code == 403
+
+
+@pytest.mark.parametrize("origin", ["tunes.example.com", "https://", "https://a.example/page", "ftp://a.example", ""])
+def test_an_origin_that_is_none_is_refused(tmp_path: Path, origin: str) -> None:
+    with pytest.raises(BackendError, match="for example https://tunes"):
+        LocalBackend(tmp_path, origin=origin)
+
+
+def test_a_deep_link_survives_the_login(backend: LocalBackend, stranger: httpx.Client) -> None:
+    link = "/playground?dialogue=dlg-1&model=a%20b"
+    form = stranger.get(link).headers["location"]
+    target = re.search(r'name="next" value="([^"]+)"', stranger.get(form).text)
+    assert target is not None
+    assert log_in(stranger, backend.api_key, next=html.unescape(target[1])).headers["location"] == link
+
+
+@pytest.mark.parametrize(
+    "path", ["/?state=melted", "/?after=ftjob-none", "/playground?dialogue=none", "/logout", "/no"]
+)
+def test_what_a_browser_asks_in_vain_is_told_on_a_page(browser: httpx.Client, path: str) -> None:
+    reply = browser.get(path)
+    assert (reply.status_code, 'role="alert"' in reply.text) == (405 if path == "/logout" else 404, True)
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,7 @@ def test_the_files_own_life_begins_when_it_is_whole(client: openai.OpenAI) -> No
 @pytest.mark.parametrize(
     ("options", "param"),
     [
-        ({"bytes": 0}, "bytes"),
+        ({"bytes": -1}, "bytes"),
         ({"bytes": 8 * 1024**3 + 1}, "bytes"),
         ({"filename": ""}, "filename"),
         ({"mime_type": ""}, "mime_type"),
@@ -255,6 +255,19 @@ def test_a_wrong_upload_is_refused_by_name(client: openai.OpenAI, options: dict[
     with pytest.raises(openai.BadRequestError) as caught:
         begin(client, **options)
     assert caught.value.param == param
+
+
+def test_an_upload_of_nothing_is_taken_and_judged_at_its_end(client: openai.OpenAI) -> None:
+    """As OpenAI's schema allows; its parts are more than was announced."""
+    upload = begin(client, bytes=0)
+    part = client.uploads.parts.create(upload.id, data=b"x")
+    with pytest.raises(openai.BadRequestError, match="announced with 0"):
+        client.uploads.complete(upload.id, part_ids=[part.id])
+
+
+def test_an_unknown_upload_is_not_found_whatever_is_said_of_it(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError):
+        client.post("/uploads/upload_none/complete", body={"nonsense": True}, cast_to=object)
 
 
 def test_an_unknown_upload_is_not_found(client: openai.OpenAI) -> None:

@@ -47,6 +47,31 @@ def check_names(bases: dict[str, str], aliases: dict[str, str]) -> None:
         raise typer.BadParameter(str(error)) from None
 
 
+def check_options(**given: str | None) -> None:
+    """Refuse what can be told from the command line alone; what this machine lacks is no fault of the line."""
+    from typing import get_args
+
+    from ragtune.errors import BackendError
+    from ragtune.local.auth.sessions import checked_origin
+    from ragtune.local.backend import launcher_words
+    from ragtune.local.engine.memory import memory_bytes
+    from ragtune.local.webhook_sender import check_url
+    from ragtune.modelling.hardware import Device, Dtype
+
+    checks = {"memory": memory_bytes, "webhook": check_url, "origin": checked_origin, "launcher": launcher_words}
+    words = {"device": get_args(Device), "dtype": get_args(Dtype)}
+    for name, value in given.items():
+        if value is None:
+            continue
+        if name in words and value not in words[name]:
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(words[name])}", param_hint=f"--{name}")
+        try:
+            if name in checks:
+                checks[name](value)
+        except BackendError as error:
+            raise typer.BadParameter(str(error), param_hint=f"--{name}") from None
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Print what went wrong in words, without a traceback, and leave with its exit code.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ragtune.cli.common import ALIAS_EXAMPLE, BASE_EXAMPLE, BASE_OPTION, check_names, pairs, plain_errors
+from ragtune.cli.common import ALIAS_EXAMPLE, BASE_EXAMPLE, BASE_OPTION, check_names, check_options, pairs, plain_errors
 from ragtune.cli.log_lines import LogFormat, speak
 
 if TYPE_CHECKING:
@@ -47,6 +47,12 @@ def serve(
     memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Most weights of models in memory, for example 4GB.")
     ] = None,
+    max_batch: Annotated[
+        int, typer.Option(min=1, help="Most answers that are written together; 1 makes each the same in any company.")
+    ] = 16,
+    origin: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where a proxy in front shows the page: https://tunes.example.com.")
+    ] = None,
     warm: Annotated[
         list[str] | None,
         typer.Option(metavar="MODEL", help="Model to load at the start, for a quick first answer; may repeat."),
@@ -81,12 +87,15 @@ def serve(
         aliases = pairs(alias, option="--alias", example=ALIAS_EXAMPLE)
         bases = pairs(base, option="--base", example=BASE_EXAMPLE)
         check_names(bases, aliases)
+        check_options(memory=memory, webhook=webhook, origin=origin, launcher=launcher, device=device, dtype=dtype)
         speak(log_format, quiet=quiet)
         options: dict[str, Any] = {
             "threads": threads,
             "device": device,
             "dtype": dtype,
             "memory": memory,
+            "max_batch": max_batch,
+            "origin": origin,
             "launcher": launcher,
             "aliases": aliases,
             "bases": bases,

@@ -60,11 +60,13 @@ def check(
 
     Exit code 0: no file has an error; 1: a file has an error or cannot be read; 2: the command line makes no sense.
     """
-    from ragtune.checks import check_file
+    from ragtune.checks import REPAIRS, check_file
     from ragtune.errors import DatasetError
 
     well = True
     names = [name for given in repairs or () for name in given.split(",")]
+    if unknown := next((name for name in names if name not in REPAIRS), None):
+        raise typer.BadParameter(f"{unknown!r} is not one of {', '.join(REPAIRS)}", param_hint="--fix")
     for path in files:
         with plain_errors():
             try:

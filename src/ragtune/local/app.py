@@ -123,7 +123,7 @@ class _Gate:
                 ]
             await send(message)
 
-        wrong = refuse(scope, exposed=self._account.exposed)
+        wrong = refuse(scope, exposed=self._account.exposed, origin=self._sessions.origin)
         if wrong is not None:
             await _envelope(wrong)(scope, receive, send_with_id)
             return
@@ -189,14 +189,17 @@ def _http_error(request: Request, error: Exception) -> Response:
         return _envelope(ApiError(404, message, code="unknown_url"))
     if error.status_code == 405:
         message = f"Not allowed to {request.method} on {request.url.path}."
+        if wants_page(request.scope) and "authorization" not in request.headers:
+            return render(request, "problem.html", status=405, message=message)
         return _envelope(ApiError(405, message, code="method_not_allowed", headers=error.headers))
     return _envelope(ApiError(error.status_code, f"{place}: {error.detail}", headers=error.headers))
 
 
 def _unknown_cursor(request: Request, error: Exception) -> Response:
-    return _envelope(
-        invalid(f"Invalid 'after': nothing here was ever called {error}.", param="after", code="not_found")
-    )
+    message = f"Invalid 'after': nothing here was ever called {error}."
+    if wants_page(request.scope) and "authorization" not in request.headers:
+        return render(request, "problem.html", status=404, message=message)
+    return _envelope(invalid(message, param="after", code="not_found"))
 
 
 def _disk_full(request: Request, error: Exception) -> Response:

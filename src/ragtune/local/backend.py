@@ -12,8 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from ragtune._arguments import checked
 from ragtune.errors import BackendError
 from ragtune.local.auth.account import keeps_hash
+from ragtune.local.auth.sessions import checked_origin
 from ragtune.local.connection import Connection, connect, reachable, refuse_unserved
 from ragtune.local.embedded_server import Address, EmbeddedServer, JobsPart, Stopped
 from ragtune.local.engine.memory import memory_bytes
@@ -38,6 +40,7 @@ __all__ = ["LocalBackend"]
 logger = logging.getLogger("ragtune")
 
 
+@checked("threads", "max_running", "max_batch", "memory", "device", "dtype", "engine", "warm")
 class LocalBackend(EmbeddedServer):
     """A server on this machine that speaks OpenAI's wire and really fine-tunes open models.
 
@@ -69,9 +72,13 @@ class LocalBackend(EmbeddedServer):
             the GPU, without one of this machine or container.
         warm: names of models that are loaded at the start, so that the first question to them is answered as quickly as
             the next; `start()` returns when they are.
+        max_batch: most answers of one base that are written together. 1 writes one after the other, so that a greedy
+            answer is the same whatever else is asked meanwhile.
         max_running: most jobs that train at the same time; others wait in the queue.
         webhook: URL that is told when a job succeeds, fails or is cancelled: the three events of OpenAI's webhooks,
             signed with `webhook_secret`. None tells nobody.
+        origin: the address at which a proxy in front shows the page, for example `https://tunes.example.com`: its forms
+            and its name are then taken as the server's own. None is no proxy.
         launcher: what starts the training program in place of the Python interpreter, as a command line or as words,
             for example `accelerate launch --config_file gpus.yaml` or `torchrun --nproc_per_node 4`; None is this
             Python. `-m ragtune.train` and the path of a job's spec are added.
@@ -80,9 +87,10 @@ class LocalBackend(EmbeddedServer):
         engine: what answers requests, see `AnsweringEngine`; None loads models with transformers on first use.
 
     Raises:
-        BackendError: `threads` or `max_running` is no count above 0, a name in `bases` or `aliases` has a colon or
-            leads nowhere, this machine has no such `device` or `dtype`; or (on start) the port is taken, the folder
-            cannot be used, or the server that runs on it has other options than those that are given here.
+        BackendError: `threads`, `max_batch` or `max_running` is no count above 0, `origin` or `webhook` is no URL, a
+            name in `bases` or `aliases` has a colon or leads nowhere, this machine has no such `device` or `dtype`; or
+            (on start) the port is taken, the folder cannot be used, or the server that runs on it has other options
+            than those that are given here.
         MissingExtraError: (on import) the extra `local` is not installed.
 
     Example:
@@ -114,8 +122,10 @@ class LocalBackend(EmbeddedServer):
         dtype: Dtype | None = None,
         memory: int | str | None = None,
         warm: Sequence[str] = (),
+        max_batch: int = 16,
         max_running: int = 1,
         webhook: str | None = None,
+        origin: str | None = None,
         launcher: str | Sequence[str] | None = None,
         trainer: Sequence[str] | None = None,
         engine: AnsweringEngine | None = None,
@@ -130,6 +140,7 @@ class LocalBackend(EmbeddedServer):
         if threads is not None:
             _require_count("threads", threads)
         _require_count("max_running", max_running)
+        _require_count("max_batch", max_batch)
         weights_bytes = None if memory is None else memory_bytes(memory)
         if memory is not None and engine is not None:
             raise BackendError("memory=: an engine of your own keeps its own account; give one of memory= and engine=")
@@ -148,10 +159,12 @@ class LocalBackend(EmbeddedServer):
             "device": device,
             "dtype": dtype,
             "memory": weights_bytes,
+            "max_batch": max_batch,
             "max_running": None if max_running == 1 else max_running,
+            "origin": origin,
             # It may hold a password.
             "webhook": None if webhook is None else f"sha256:{hashlib.sha256(webhook.encode()).hexdigest()}",
-            "launcher": None if launcher is None else _words(launcher),
+            "launcher": None if launcher is None else list(launcher_words(launcher)),
             "trainer": None if trainer is None else list(trainer),
             "engine": None if engine is None else f"object {id(engine)} of process {os.getpid()}",
         }
@@ -159,7 +172,7 @@ class LocalBackend(EmbeddedServer):
         queue = partial(
             Queue,
             bases=self._bases,
-            trainer=tuple(trainer or (*_words(launcher), "-m", "ragtune.train")),
+            trainer=tuple(trainer or (*launcher_words(launcher), "-m", "ragtune.train")),
             threads=threads or max(1, usable_cores() // 2),
             device=device,
             dtype=dtype,
@@ -172,6 +185,7 @@ class LocalBackend(EmbeddedServer):
             device=device,
             dtype=dtype,
             memory_bytes=weights_bytes,
+            max_batch=max_batch,
             engine=engine,
         )
         super().__init__(
@@ -184,6 +198,7 @@ class LocalBackend(EmbeddedServer):
             jobs=lambda store: JobsPart(runner=queue(store)),
             inference=inference,
             options=self._wanted,
+            origin=None if origin is None else checked_origin(origin),
         )
         self._key = key
         self._bases.check()
@@ -314,7 +329,12 @@ def _require_count(name: str, value: object) -> None:
         raise BackendError(f"{name}: {value!r} must be a whole number, 1 or more")
 
 
-def _words(launcher: str | Sequence[str] | None) -> list[str]:
+def launcher_words(launcher: str | Sequence[str] | None) -> list[str]:
+    """The words of a launcher; this Python where there is none.
+
+    Raises:
+        BackendError: it is no command line.
+    """
     try:
         words = shlex.split(launcher) if isinstance(launcher, str) else list(launcher or [sys.executable])
     except ValueError as error:  # a quotation that does not end

@@ -77,6 +77,7 @@ class _Parts:
     temporary: bool
     kind: str
     options: Mapping[str, object]
+    origin: str | None
 
 
 class EmbeddedServer:
@@ -94,6 +95,7 @@ class EmbeddedServer:
         temporary: whether the folder goes with the stop.
         kind: what it says that it is in the header `ragtune-server`.
         options: how it is started, as JSON holds it, for programs that want the same folder.
+        origin: the address under which browsers reach it through a proxy, None where there is none.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class EmbeddedServer:
         temporary: bool = False,
         kind: str = "embedded",
         options: Mapping[str, object] | None = None,
+        origin: str | None = None,
     ) -> None:
         self.folder = folder
         self._parts = _Parts(
@@ -124,6 +127,7 @@ class EmbeddedServer:
             temporary=temporary,
             kind=kind,
             options=options or {},
+            origin=origin,
         )
         self._running: _Running | None = None
 
@@ -313,7 +317,7 @@ class _Running:
                     bases=parts.bases,
                     runner=jobs.runner,
                     inference=parts.inference(),
-                    sessions=Sessions(),
+                    sessions=Sessions(origin=parts.origin),
                 )
                 host, port = parts.address
                 server = ServerThread(jobs.around(make_app(services)), host=host, port=port)

@@ -47,6 +47,7 @@ class Inference:
         device: where models answer, None for the best device.
         dtype: number format of the bases, None for the right one.
         memory_bytes: most bytes of weights in memory, None for its own choice.
+        max_batch: most answers of one base that are written together.
         engine: what answers; None makes one on first use.
     """
 
@@ -58,6 +59,7 @@ class Inference:
         device: Device | None = None,
         dtype: Dtype | None = None,
         memory_bytes: int | None = None,
+        max_batch: int = 16,
         engine: AnsweringEngine | None = None,
     ) -> None:
         self._bases = bases
@@ -65,6 +67,7 @@ class Inference:
         self._device = device
         self._dtype = dtype
         self._memory_bytes = memory_bytes
+        self._max_batch = max_batch
         self._engine = engine
         self._lock = threading.Lock()
         self._open = 0
@@ -159,7 +162,11 @@ class Inference:
                 from ragtune.local.engine import Engine
 
                 self._engine = Engine(
-                    threads=self._threads, device=self._device, dtype=self._dtype, memory_bytes=self._memory_bytes
+                    threads=self._threads,
+                    max_batch=self._max_batch,
+                    device=self._device,
+                    dtype=self._dtype,
+                    memory_bytes=self._memory_bytes,
                 )
             return self._engine
 

@@ -9,10 +9,12 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
+from ragtune.errors import BackendError
+
 if TYPE_CHECKING:
     from starlette.types import Scope
 
-__all__ = ["COOKIE", "Sessions"]
+__all__ = ["COOKIE", "Sessions", "checked_origin"]
 
 COOKIE = "ragtune_session"
 """How the names of session cookies end; before it stands the server's port, since cookies know none."""
@@ -29,6 +31,10 @@ class Sessions:
     A cookie counts only for requests that the server's own pages send: it is `SameSite=Strict`, and what changes
     something must come with an `Origin` (or `Sec-Fetch-Site`) that is this server.
 
+    Args:
+        origin: under which browsers reach the server through a proxy, for example `https://tunes.example.com`; None is
+            none but its own address.
+
     Example:
         ```python
         from ragtune.local.auth.sessions import Sessions
@@ -44,7 +50,8 @@ class Sessions:
         ```
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, origin: str | None = None) -> None:
+        self.origin = origin
         self._sessions: dict[str, float] = {}
         self._lock = threading.Lock()
 
@@ -72,7 +79,38 @@ class Sessions:
             until = max((self._sessions.get(_digest(token), 0.0) for token in tokens), default=0.0)
         if until <= time.monotonic():
             return False
-        return scope["method"] in ("GET", "HEAD") or same_origin(scope)
+        return scope["method"] in ("GET", "HEAD") or self.sent_by_own_page(scope)
+
+    def sent_by_own_page(self, scope: Scope) -> bool:
+        """Whether a page of this very server sent the request."""
+        headers = dict(scope["headers"])
+        origin, host = origin_of(scope), headers.get(b"host", b"").decode("latin-1")
+        if origin:
+            return origin == self.origin or (bool(host) and urlsplit(origin).netloc == host)
+        return headers.get(b"sec-fetch-site") == b"same-origin"
+
+
+def checked_origin(origin: str) -> str:
+    """Return an origin as browsers send it.
+
+    Raises:
+        BackendError: it is no scheme, host and perhaps port.
+    """
+    try:
+        parts = urlsplit(origin.strip().lower())
+        well = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        well = False
+    if not well or parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
+        message = f"origin {origin!r}: is no scheme and host, for example https://tunes.example.com"
+        raise BackendError(message)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def origin_of(scope: Scope) -> str:
+    """The origin that a browser names as the sender's, empty where it names none."""
+    origin: str = dict(scope["headers"]).get(b"origin", b"").decode("latin-1")
+    return origin
 
 
 def is_open(path: str) -> bool:
@@ -88,7 +126,8 @@ def wants_page(scope: Scope) -> bool:
 
 def login_path(scope: Scope) -> str:
     """Where such a browser is sent; the form leads back to the page that was asked for."""
-    return f"/login?next={quote(scope['path'])}"
+    path, query = quote(scope["path"]), scope["query_string"].decode("latin-1")
+    return f"/login?next={quote(f'{path}?{query}' if query else path)}"
 
 
 def safe_next(path: str) -> str:
@@ -96,15 +135,6 @@ def safe_next(path: str) -> str:
     parts = urlsplit(path)
     inside = path.startswith("/") and not path.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
     return path if inside and path.isprintable() else "/"
-
-
-def same_origin(scope: Scope) -> bool:
-    """Whether a page of this very server sent the request."""
-    headers = dict(scope["headers"])
-    origin, host = headers.get(b"origin", b"").decode("latin-1"), headers.get(b"host", b"").decode("latin-1")
-    if origin:
-        return bool(host) and urlsplit(origin).netloc == host
-    return headers.get(b"sec-fetch-site") == b"same-origin"
 
 
 def cookie_name(scope: Scope) -> str:

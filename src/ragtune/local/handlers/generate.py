@@ -86,9 +86,11 @@ async def generate(
 
 def _model(own: Services, name: str) -> ServedModel:
     model = find_model(name, bases=own.bases, store=own.store)
-    if model is None:
-        raise model_not_found(name[:200])
-    return model
+    if model is not None:
+        return model
+    names = ", ".join(own.bases.names())
+    hint = f" The base models here are {names}; others come with `ragtune serve --base` or LocalBackend(bases=...)."
+    raise model_not_found(name[:200], hint="" if name.startswith("ft:") else hint)
 
 
 async def _keep(keep: Keep | None, body: dict[str, object]) -> None:

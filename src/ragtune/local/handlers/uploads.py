@@ -42,7 +42,8 @@ class UploadRequest(RequestBody):
 
     filename: Annotated[str, Field(min_length=1, max_length=1024)]
     purpose: Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
-    bytes: Annotated[int, Field(ge=1, le=MAX_UPLOAD_BYTES)]
+    # Nothing is what OpenAI's schema allows; the parts are held against it at the end.
+    bytes: Annotated[int, Field(ge=0, le=MAX_UPLOAD_BYTES)]
     mime_type: Annotated[str, Field(min_length=1, max_length=255)]
     expires_after: _ExpiresAfter | None = None
 
@@ -96,8 +97,8 @@ async def complete(request: Request) -> Response:
     query(request)
     own = services(request)
     store = own.store
-    asked = await parse(request, CompleteRequest, slots=own.reading)
     upload = _pending(request, store, "cannot be completed")
+    asked = await parse(request, CompleteRequest, slots=own.reading)
     parts = _chosen(asked.part_ids, store.uploads.parts(upload.id), upload)
     try:
         file = await run_in_threadpool(_join, store, upload, parts, asked.md5)

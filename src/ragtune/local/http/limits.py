@@ -20,22 +20,24 @@ BODY_BYTES_PER_S = 500
 """The slowest that a body may come."""
 
 
-def refuse(scope: Scope, *, exposed: bool) -> ApiError | None:
+def refuse(scope: Scope, *, exposed: bool, origin: str | None = None) -> ApiError | None:
     """What is wrong with the head of a request, if anything.
 
     Args:
         scope: the request.
         exposed: whether other machines are meant to reach the server.
+        origin: under which a proxy shows it, None for none.
     """
     if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEAD_BYTES:
         return ApiError(431, f"The headers are larger than {MAX_HEAD_BYTES} bytes.", code="headers_too_large")
     host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
     # A page in a browser reaches this machine under a name of its own that it lets point here ("DNS rebinding"); the
     # browser then sends that name.
-    if not exposed and host and _name(host) not in LOOPBACK:
+    names = (*LOOPBACK, _name(origin.partition("://")[2])) if origin else LOOPBACK
+    if not exposed and host and _name(host) not in names:
         message = (
-            f"This server answers to {', '.join(LOOPBACK)} alone, not to {host[:100]!r}; to serve other machines, "
-            "start it with a host of theirs and a key."
+            f"This server answers to {', '.join(names)} alone, not to {host[:100]!r}; to serve other machines, start "
+            "it with a host of theirs and a key, or behind a proxy with --origin and the address that browsers see."
         )
         return ApiError(403, message, code="host_not_allowed")
     return None

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 
 from starlette.responses import RedirectResponse
 
-from ragtune.local.auth.sessions import SESSION_S, cookie_name, safe_next, same_origin, tokens_of
+from ragtune.local.auth.sessions import SESSION_S, cookie_name, origin_of, safe_next, tokens_of
 from ragtune.local.page.rendering import render
 from ragtune.local.services import services
 
@@ -22,7 +22,7 @@ _MOST_BYTES = 8_192
 
 async def form(request: Request) -> Response:
     """Ask for the key."""
-    return render(request, "login.html", next=safe_next(request.query_params.get("next", "/")), wrong=False)
+    return render(request, "login.html", next=safe_next(request.query_params.get("next", "/")), problem=None)
 
 
 async def enter(request: Request) -> Response:
@@ -30,12 +30,18 @@ async def enter(request: Request) -> Response:
     own = services(request)
     fields = parse_qs((await _body(request)).decode("utf-8", "replace"))
     key, target = fields.get("key", [""])[0].strip(), safe_next(fields.get("next", ["/"])[0])
-    if not same_origin(request.scope) or not own.account.admits(key):
+    origin = origin_of(request.scope)
+    if not own.sessions.sent_by_own_page(request.scope):
+        # Said without a look at the key, which another site must not be able to try.
         own.refusals.note(request.scope, door="page")
-        return render(request, "login.html", status=401, next=target, wrong=True)
+        return render(request, "login.html", status=403, next=target, problem=_foreign(origin))
+    if not own.account.admits(key):
+        own.refusals.note(request.scope, door="page")
+        return render(request, "login.html", status=401, next=target, problem="That is not this server's key.")
     answer = RedirectResponse(target, status_code=303)
     name = cookie_name(request.scope)
-    answer.set_cookie(name, own.sessions.open(), max_age=SESSION_S, httponly=True, samesite="strict")
+    secure = origin.startswith("https://")
+    answer.set_cookie(name, own.sessions.open(), max_age=SESSION_S, httponly=True, samesite="strict", secure=secure)
     return answer
 
 
@@ -46,6 +52,15 @@ async def leave(request: Request) -> Response:
     answer = RedirectResponse("/login", status_code=303)
     answer.delete_cookie(cookie_name(request.scope), httponly=True, samesite="strict")
     return answer
+
+
+def _foreign(origin: str) -> str:
+    if not origin:
+        return "Your browser does not say which page sent this form, so it was not read; open /login and send it again."
+    return (
+        f"This form came from {origin[:200]}, which is not this server's own address, so the key was not looked at. If "
+        f"that is a proxy in front of it, start the server with --origin {origin[:200]}."
+    )
 
 
 async def _body(request: Request) -> bytes:
