@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragtune._checked import checked
 from ragtune.errors import MissingKey
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _ASSIGNMENT = re.compile(r"(export\s+)?\w*key\s*[=:]", re.IGNORECASE)
 _HIDDEN = "[key hidden]"
 
 
+@checked()
 def client_from_key_file(path: str | os.PathLike[str], **options: Any) -> openai.OpenAI:
     """Make an OpenAI client from a file that holds the API key.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragtune._api import asynchronous
+from ragtune._checked import checked
 from ragtune._keys import read_key
 from ragtune.evaluation.run import evaluate_async as evaluate
 from ragtune.files.upload_once import upload_source
@@ -46,6 +47,7 @@ __all__ = [
 ]
 
 
+@checked()
 def client_from_key_file(path: str | os.PathLike[str], **options: Any) -> openai.AsyncOpenAI:
     """Make an asynchronous client from a file that holds the API key; see `ragtune.client_from_key_file`."""
     import openai
@@ -53,6 +55,7 @@ def client_from_key_file(path: str | os.PathLike[str], **options: Any) -> openai
     return openai.AsyncOpenAI(api_key=read_key(Path(path)), **options)
 
 
+@checked()
 async def upload(
     client: openai.AsyncOpenAI | Api,
     source: Dataset | Split | str | os.PathLike[str],
@@ -64,6 +67,7 @@ async def upload(
     return await upload_source(asynchronous(client), source, new=new, journal=journal)
 
 
+@checked()
 async def watch_many(
     jobs: Iterable[AsyncFineTuneJob],
     *,

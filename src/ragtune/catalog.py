@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from ragtune._checked import checked
 from ragtune.errors import SpecError
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class ModelInfo:
     vision: bool = False
 
 
+@checked()
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
     """All models of one catalogue file.
@@ -92,6 +94,7 @@ class Catalog:
         return self.models.get(self.aliases.get(name, name))
 
 
+@checked()
 def base_of(model: str) -> str:
     """The base in a fine-tune's name (`ft:base:org:suffix:id`, with or without `:ckpt-step-N`), or the name itself.
 
@@ -107,6 +110,7 @@ def base_of(model: str) -> str:
     return parts[1] if parts[0] == "ft" and len(parts) > 1 else model
 
 
+@checked()
 def load(path: str | Path | None = None) -> Catalog:
     """Read a catalogue file; without a path the one that ships with this version.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
+from ragtune._checked import checked
 from ragtune.catalog import base_of
 from ragtune.errors import SpecError
 from ragtune.limits import AUTO_EPOCHS, MAX_AUTO_EPOCHS, MAX_AUTO_EXAMPLES, MAX_EPOCHS, MIN_AUTO_EXAMPLES
@@ -72,6 +73,7 @@ class CostEstimate:
         return f"{amount} (as of {self.as_of}, {self.source})"
 
 
+@checked()
 def auto_epochs(examples: int) -> int:
     """The epochs that `"auto"` is expected to become at OpenAI: its cookbook's rule (the server's own is unpublished).
 

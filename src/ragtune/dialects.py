@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from ragtune import limits
+from ragtune._checked import checked
 from ragtune.errors import SpecError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = ["DIALECTS", "Dialect", "dialect_named", "dialect_of", "saved_dialect"
 ALL_METHODS = frozenset({"supervised", "dpo", "reinforcement"})
 
 
+@checked()
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
     """What is known of one kind of server.
@@ -176,6 +178,7 @@ DIALECTS = (
 )
 
 
+@checked()
 def dialect_of(base_url: str, *, server: str | None = None) -> Dialect:
     """Return the dialect of the server at `base_url`; `generic` when it is not known.
 
@@ -190,6 +193,7 @@ def dialect_of(base_url: str, *, server: str | None = None) -> Dialect:
     return GENERIC if server is None else dialect_named("local")
 
 
+@checked()
 def saved_dialect(saved: Mapping[str, Any]) -> Dialect | None:
     """Return the dialect that a saved handle was made with; None where it keeps none.
 
@@ -223,6 +227,7 @@ def dialect_from_text(text: str | None) -> Dialect | None:
         return None
 
 
+@checked()
 def dialect_named(name: str) -> Dialect:
     """Return the dialect called `name`.
 

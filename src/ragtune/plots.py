@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragtune._extras import require
+from ragtune.errors import RagtuneError
 
 if TYPE_CHECKING:
     import os
@@ -45,6 +46,10 @@ def loss_curve(columns: Mapping[str, Sequence[object]], path: str | os.PathLike[
     axes.grid(visible=True, alpha=0.3)
     axes.legend()
     target = Path(path)
+    kinds = figure.canvas.get_supported_filetypes()
+    if target.suffix.removeprefix(".").lower() not in kinds:
+        ending = f"{target.suffix!r} is no kind of image" if target.suffix else "its ending says no kind of image"
+        raise RagtuneError(f"{target}: {ending}; name it {target.stem}.png, or with one of {', '.join(sorted(kinds))}")
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, dpi=120)
     return target

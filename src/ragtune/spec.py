@@ -5,18 +5,18 @@ The limits are OpenAI's, from `ragtune.limits`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from ragtune import limits
+from ragtune._checked import checked
 from ragtune._ranges import require_number, require_whole
 from ragtune.dialects import GENERIC
 from ragtune.errors import SpecError, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ragtune.dialects import Dialect
 
 __all__ = ["DPO", "Absolute", "Method", "Multiplier", "Reinforcement", "Supervised", "TuneSpec"]
@@ -241,8 +241,8 @@ class Reinforcement:
 
     def __post_init__(self) -> None:
         _check_common(self)
-        if not self.grader.get("type"):
-            raise SpecError(f"grader: {dict(self.grader)!r} has no 'type'; for example {{'type': 'string_check', ...}}")
+        if not isinstance(self.grader, Mapping) or not self.grader.get("type"):
+            raise SpecError(f"grader: {self.grader!r} has no 'type'; for example {{'type': 'string_check', ...}}")
         if self.reasoning_effort is not None and self.reasoning_effort not in EFFORTS:
             raise SpecError(f"reasoning_effort: {self.reasoning_effort!r} is not one of {', '.join(EFFORTS)}")
         if self.compute_multiplier != "auto":
@@ -264,6 +264,7 @@ class Reinforcement:
 Method = Supervised | DPO | Reinforcement
 
 
+@checked()
 @in_words
 @dataclass(frozen=True, kw_only=True)
 class TuneSpec:
@@ -337,6 +338,8 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
         SpecError: too many pairs, or a key or value that is too long or no text.
     """
     pairs, longest_key, longest = limits.MAX_METADATA_PAIRS, limits.MAX_METADATA_KEY, limits.MAX_METADATA_VALUE
+    if not isinstance(metadata, Mapping):
+        raise SpecError(f"metadata: {metadata!r} is no dict; for example {{'dataset': 'sciq'}}")
     if len(metadata) > pairs:
         raise SpecError(f"metadata: {len(metadata)} pairs are too many; {pairs} are allowed, ragtune's own included")
     for key, value in metadata.items():

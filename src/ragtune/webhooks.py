@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragtune._api.times import moment
+from ragtune._checked import checked
 from ragtune._sqlite import Database
 from ragtune.errors import MissingKey, RagtuneError
 
@@ -65,6 +66,7 @@ class JobEnded:
     created_at: datetime | None = None
 
 
+@checked("headers")
 class Webhooks:
     """Verifies deliveries and hands each out until it was handled once.
 

@@ -47,7 +47,8 @@ class Stub:
     """A server over loopback that answers by script and writes down what it was asked.
 
     `answers[("GET", "/files")]` is a list of answers, the last of which repeats. An answer is a JSON value (200), a
-    pair (status, value), bytes, or a function of the request that returns one of these.
+    pair (status, value), bytes, or a function of the request that returns one of these. For the method `STREAM`, which
+    is a POST that asks for a stream, it is the list of the chunks' bodies.
     """
 
     base_url: str = ""
@@ -66,6 +67,13 @@ class Stub:
     def answer(self, request: Request) -> Any:
         with self.lock:
             self.requests.append(request)
+            streamed = self.answers.get(("STREAM", request.path)) if b'"stream":true' in request.body else None
+            if streamed is not None:
+                request.method = "STREAM"
+                chunks = streamed[0] if isinstance(streamed[0], list) else streamed
+                return (
+                    b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
+                )
             script = self.answers.get((request.method, request.path))
             if script is None:
                 return 404, error("nothing here", code=None)
@@ -108,7 +116,8 @@ class Handler(BaseHTTPRequestHandler):
         status, value = answer if isinstance(answer, tuple) else (200, answer)
         payload = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
-        kind = "application/octet-stream" if isinstance(value, bytes) else "application/json"
+        binary = "text/event-stream" if payload.startswith(b"data: ") else "application/octet-stream"
+        kind = binary if isinstance(value, bytes) else "application/json"
         for name, text in ({"content-type": kind} | self.stub.headers).items():
             self.send_header(name, text)
         self.send_header("content-length", str(len(payload)))

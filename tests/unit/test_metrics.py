@@ -86,6 +86,9 @@ def test_the_loss_curve_is_a_picture(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(rt.RagtuneError, match="no losses"):
         rt.Metrics(rows=()).plot(tmp_path / "none.png")
+    for name in ("loss", "loss.poem"):
+        with pytest.raises(rt.RagtuneError, match=r"name it loss\.png"):
+            metrics.plot(tmp_path / name)
 
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.floats(0, 10)), max_size=30))

@@ -51,7 +51,8 @@ def serve(
         int, typer.Option(min=1, help="Most answers that are written together; 1 makes each the same in any company.")
     ] = 16,
     origin: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where a proxy in front shows the page: https://tunes.example.com.")
+        str | None,
+        typer.Option(metavar="URL", help="Where a proxy in front shows the page: https://tunes.example.com."),
     ] = None,
     warm: Annotated[
         list[str] | None,

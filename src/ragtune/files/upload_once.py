@@ -16,6 +16,7 @@ from ragtune._api.calls import LocalFile
 from ragtune._api.errors import never_left, refused
 from ragtune._api.fields import required, text, whole
 from ragtune._api.times import moment
+from ragtune._checked import checked
 from ragtune._sync import run
 from ragtune.errors import DatasetError
 from ragtune.files.parts import create_file
@@ -40,8 +41,10 @@ logger = logging.getLogger("ragtune")
 # How long to watch a file that the server still looks at. A job may be created meanwhile, so this is no condition.
 SETTLING_S = 30.0
 UNSETTLED = ("uploaded", "pending", "running")
+REFUSED = ("error", "failed", "invalid")
 
 
+@checked()
 @dataclass(frozen=True, kw_only=True)
 class UploadedFile:
     """A file as the server knows it.
@@ -96,6 +99,7 @@ class UploadedFile:
         )
 
 
+@checked()
 def upload(
     client: openai.OpenAI | Api,
     source: Dataset | Split | str | os.PathLike[str],
@@ -214,7 +218,7 @@ async def _settled(api: Api, file: LocalFile, body: Json, recorder: Recorder, nu
         await api.port.sleep(pause)
         waited, pause = waited + pause, min(2 * pause, 5.0)
         body = await api.file(file_id) | {"id": file_id}
-    if _status(body) == "error":
+    if _status(body) in REFUSED:
         await note(api.port, f"{file_id} is of no use", partial(recorder.end_upload, number, None))
         details = body.get("status_details") or "it gives no details"
         message = f"the server refused {file.name} ({file_id}): {details}; repair the data and upload again"
@@ -256,7 +260,7 @@ async def _fetch(api: Api, file_id: str) -> Json | None:
 
 
 def _usable(body: Json) -> bool:
-    return _status(body) not in ("error", "deleted")
+    return _status(body) not in (*REFUSED, "deleted")
 
 
 def _status(body: Json) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, overload
 
 from ragtune._api import asynchronous
+from ragtune._checked import checked
 from ragtune._warn import deprecated
 from ragtune.job import submit
 from ragtune.job.dry_run import planned
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ragtune.spec import TuneSpec
 
 
+@checked("client", "dataset", "spec", "key", "max_cost_usd")
 class AsyncFineTuneJob:
     """`FineTuneJob` over an `openai.AsyncOpenAI`: the same methods, awaited.
 
@@ -271,6 +273,7 @@ class AsyncFineTuneJob:
         return self._state.described(type(self).__name__)
 
 
+@checked()
 async def list_jobs(
     client: openai.AsyncOpenAI | Api,
     *,

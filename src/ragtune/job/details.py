@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragtune._api.fields import identity, number, object_of, required, setting, text, whole, words
 from ragtune._api.times import moment
+from ragtune._checked import checked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +41,7 @@ class JobError:
     param: str | None
 
 
+@checked()
 @dataclass(frozen=True, kw_only=True)
 class JobDetails:
     """A job at one moment.
@@ -143,6 +145,7 @@ class JobDetails:
         )
 
 
+@checked()
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """A model as it was after one epoch; it can be asked like the finished one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, overload
 
 from ragtune._api import synchronous
+from ragtune._checked import checked
 from ragtune._sync import run
 from ragtune._warn import deprecated
 from ragtune.job import submit
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ragtune.spec import TuneSpec
 
 
+@checked("client", "dataset", "spec", "key", "max_cost_usd")
 class FineTuneJob:
     """A handle on one fine-tuning job.
 
@@ -355,6 +357,7 @@ class FineTuneJob:
         return self._state.described(type(self).__name__)
 
 
+@checked()
 def list_jobs(
     client: openai.OpenAI | Api,
     *,

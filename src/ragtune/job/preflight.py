@@ -151,7 +151,8 @@ async def _refuse_absent(api: Api, model: str) -> None:
     except (openai.APIError, UnreadableReplyError):
         return
     if bases and model not in bases:
-        raise Unsupported("local", f"the base {model}", f"{api.port.base_url} has {', '.join(bases)}")
+        way = f"another one is added with LocalBackend(folder, bases={{{model!r}: FOLDER}}) or `ragtune serve --base`"
+        raise Unsupported("local", f"the base {model}", f"{api.port.base_url} has {', '.join(bases)}; {way}")
 
 
 def _refuse_late(info: ModelInfo, today: dt.date) -> None:

@@ -203,12 +203,13 @@ async def newest(
     check_limit(limit)
     api, runs = await remembering(api, journal)
     found: list[JobDetails] = []
+    wanted = None if status is None else api.dialect.status(status)
     async with aclosing(api.jobs(metadata=metadata)) as jobs:
         async for body in jobs:
             if limit is not None and len(found) >= limit:
                 break
             details = JobDetails.from_wire(body)
-            if status is None or details.status == status:
+            if wanted is None or details.status == wanted:
                 found.append(details)
     # Stable, so that jobs of one second keep the server's order.
     found.sort(key=lambda job: job.created_at.timestamp() if job.created_at else 0.0, reverse=True)

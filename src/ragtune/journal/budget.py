@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
+from ragtune._checked import checked
 from ragtune.errors import BudgetExceeded, SpecError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = ["Budget", "dollars"]
 PERIODS = ("day", "month", "year")
 
 
+@checked()
 @dataclass(frozen=True)
 class Budget:
     """A limit on the sum of all jobs in the journal, whatever account they ran on.

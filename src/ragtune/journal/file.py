@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ragtune._checked import checked
 from ragtune._sqlite import Database, trouble
 from ragtune._table import check_limit
 from ragtune.errors import JournalError
@@ -23,6 +24,7 @@ ENVIRONMENT = "RAGTUNE_JOURNAL"
 FILE = "journal.sqlite3"
 
 
+@checked()
 class Journal:
     """What was asked of the world and what it answered, in one SQLite file that survives a crash.
 
@@ -184,6 +186,7 @@ def journal_of(argument: JournalArgument) -> Journal | None:
     return Journal(argument) if isinstance(argument, str | os.PathLike) else argument
 
 
+@checked()
 def runs(*, limit: int | None = None, journal: Journal | str | os.PathLike[str] = USERS) -> RunTable:
     """List what was bought and what became of it, newest first, from the journal alone: no server is asked.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from ragtune._checked import checked
 from ragtune._table import Table
 from ragtune.dialects import Dialect, dialect_from_text, dialect_of
 
@@ -19,6 +20,7 @@ __all__ = ["Run", "RunTable", "Spend", "SpendTable", "Upload", "UploadTable", "s
 State = Literal["intent", "sent", "uncertain", "created", "failed"]
 
 
+@checked()
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """One call of `FineTuneJob.create`, from the intent to what became of its job.
@@ -143,6 +145,7 @@ class Run:
         return cls(**values | {"known": known, "dialect": dialect})
 
 
+@checked()
 @dataclass(frozen=True, kw_only=True)
 class Upload:
     """One upload of a training or validation file.

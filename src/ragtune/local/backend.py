@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from ragtune._arguments import checked
+from ragtune._checked import checked
 from ragtune.errors import BackendError
 from ragtune.local.auth.account import keeps_hash
 from ragtune.local.auth.sessions import checked_origin

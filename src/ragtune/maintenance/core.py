@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, overload
 from ragtune._api import asynchronous, gather
 from ragtune._api.fields import identity, text
 from ragtune._api.planning import GuardPort, PlanPort
+from ragtune._checked import checked
 from ragtune._table import check_limit
 from ragtune.errors import Unsupported
 from ragtune.files import UploadedFile
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ragtune.journal import JournalArgument
 
 
+@checked()
 class AsyncMaintenance:
     """`Maintenance` over an `openai.AsyncOpenAI`: the same methods, awaited.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, overload
 
 from ragtune._api import synchronous
+from ragtune._checked import checked
 from ragtune._sync import run
 from ragtune.job import FineTuneJob, JobTable
 from ragtune.journal import USERS
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ragtune.plan import Plan
 
 
+@checked()
 class Maintenance:
     """Lists what an account holds; cancels and deletes only when it was opened for that.
 

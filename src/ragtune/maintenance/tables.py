@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ragtune._api.fields import identity, text
 from ragtune._api.times import moment
+from ragtune._checked import checked
 from ragtune._table import Table
 from ragtune.files import UploadedFile
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Deleted", "FileTable", "ListedModel", "ModelTable"]
 
 
+@checked()
 @dataclass(frozen=True, kw_only=True)
 class ListedModel:
     """A model on an account.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragtune._api.fields import object_of, objects, text, thoughts, whole, words
 from ragtune._api.times import moment
+from ragtune._checked import checked
 from ragtune._html import Markup, markup
 from ragtune.errors import EmptyAnswer
 from ragtune.model.response import as_completion
@@ -76,6 +77,7 @@ class Choice:
     thinking: str | None = None
 
 
+@checked()
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """What a model answered.

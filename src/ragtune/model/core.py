@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Literal, overload
 
 from ragtune import catalog
 from ragtune._api import asynchronous
 from ragtune._api.planning import PlanPort
+from ragtune._checked import checked
 from ragtune._saved import read_saved, write_saved
 from ragtune._warn import warn
 from ragtune.dialects import saved_dialect
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ragtune")
 
 
+@checked("name", "prompt", "prompts", "messages", "job")
 class AsyncTunedModel:
     """`TunedModel` over an `openai.AsyncOpenAI`: the same methods, awaited.
 
@@ -245,8 +248,9 @@ class AsyncTunedModel:
         **parameters: object,
     ) -> AnswerList:
         """Ask several questions at a time; see `TunedModel.ask_many`."""
-        if isinstance(prompts, str):
-            message = f"ask_many takes a list of questions, not {prompts[:40]!r}; one goes to ask(prompt)"
+        if isinstance(prompts, str) or not isinstance(prompts, Collection):
+            shown = repr(prompts[:40]) if isinstance(prompts, str) else type(prompts).__qualname__
+            message = f"ask_many takes a list of questions, not {shown}; one goes to ask(prompt)"
             raise TypeError(message)
         refuse_stream("ask_many", parameters)
         if concurrency < 1:

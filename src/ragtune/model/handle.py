@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, overload
 
 from ragtune._api import Api, synchronous
+from ragtune._checked import checked
 from ragtune._sync import run
 from ragtune.job.state import state_of
 from ragtune.journal import USERS
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ragtune.plan import Plan
 
 
+@checked("name", "prompt", "prompts", "messages", "job")
 class TunedModel:
     """A model to ask, with the system prompt that it was trained with.
 

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from ragtune._api.fields import object_of, objects, whole, words
+from ragtune._checked import checked
 from ragtune._sync import iterate, run
 from ragtune.errors import EmptyAnswer
 from ragtune.model.answer import Answer, assembled
@@ -116,6 +117,7 @@ class AsyncAnswerStream:
         await self.close()
 
 
+@checked()
 class AnswerStream:
     """An answer that arrives in pieces of text.
 

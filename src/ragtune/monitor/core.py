@@ -6,10 +6,10 @@ import logging
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from ragtune._checked import checked
 from ragtune.errors import JobCancelled, JobFailed, NoTunedModel, RagtuneError
 from ragtune.evaluation.run import evaluate_async
 from ragtune.job.core import list_jobs
-from ragtune.job.details import KNOWN_STATUSES
 from ragtune.job.model_check import APPEARS_WITHIN_S, require_model
 from ragtune.job.state import state_of
 from ragtune.job.whereabouts import forget_model
@@ -21,6 +21,7 @@ from ragtune.monitor.locate import blame, excerpt
 from ragtune.monitor.metrics import merged, row_from, rows_from_file
 from ragtune.monitor.polling import SHORTEST_PAUSE_S, Poller
 from ragtune.monitor.progress import Pace, ProgressBar
+from ragtune.monitor.unknown import UnknownStates
 
 if TYPE_CHECKING:
     import os
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ragtune")
 
 
+@checked("job")
 class AsyncJobMonitor:
     """`JobMonitor` over an `openai.AsyncOpenAI`: the same methods, awaited; `events` is iterated with `async for`.
 
@@ -74,7 +76,7 @@ class AsyncJobMonitor:
         self._patience_s = patience_s
         self._pace = Pace()
         self._was_paused = False
-        self._said_unknown: set[str] = set()
+        self._unknown = UnknownStates()
 
     @property
     def job(self) -> AsyncFineTuneJob:
@@ -199,22 +201,8 @@ class AsyncJobMonitor:
                 "%s is paused; it goes on after job.resume(), until then there is only waiting", self._job.id
             )
         self._was_paused = paused
-        self._say_unknown(self._job.status)
+        self._unknown.tell(self._job.id, self._job.status)
         return asked_s
-
-    def _say_unknown(self, status: str) -> None:
-        """Say a state that nobody knows, once: were it an end, waiting would have none."""
-        if status in KNOWN_STATUSES or status in self._said_unknown:
-            return
-        self._said_unknown.add(status)
-        logger.warning(
-            "%s is %r, a state that ragtune does not know and takes for going on; if it is an end, say so: "
-            "rt.FineTuneJob.get(client, %r, dialect=Dialect(name=..., statuses={%r: 'succeeded'}, source=...))",
-            self._job.id,
-            status,
-            self._job.id,
-            status,
-        )
 
     async def _model(self, poller: Poller, bar: ProgressBar) -> AsyncTunedModel:
         """Return the finished job's model once the server answers to its name, or say what became of the job."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragtune._api.fields import identity, object_of, objects, text
 from ragtune._api.times import moment
+from ragtune._checked import checked
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -27,6 +28,7 @@ KNOWN_IN_A_ROW = 100
 STALE_PAGES = 3
 
 
+@checked()
 @dataclass(frozen=True, kw_only=True)
 class JobEvent:
     """Something that happened to a job.

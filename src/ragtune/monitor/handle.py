@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ragtune._checked import checked
 from ragtune._sync import iterate, run
 from ragtune.errors import JobFailed
 from ragtune.evaluation import evaluate
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ragtune.monitor.metrics import Metrics
 
 
+@checked("job")
 class JobMonitor:
     """Watches one job.
 
@@ -187,6 +189,7 @@ class JobMonitor:
         return f"{type(self).__name__}({self._job!r})"
 
 
+@checked()
 def watch_many(
     jobs: Iterable[FineTuneJob], *, timeout_s: float | None = None, poll_s: float = 20.0, patience_s: float = 300.0
 ) -> Iterator[FineTuneJob]:

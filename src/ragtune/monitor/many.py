@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ragtune._api.fields import objects, text
 from ragtune.monitor.polling import Poller
+from ragtune.monitor.unknown import UnknownStates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
@@ -33,11 +34,12 @@ async def follow_many(
     # The list is one account's, its jobs may speak different dialects.
     api = next(iter(going.values())).api.remembering({job.id: job.api.dialect for job in going.values()})
     poller = Poller(api, poll_s=poll_s, patience_s=patience_s, timeout_s=timeout_s, late=late)
-    round_ = _Round(api, poller)
+    round_, unknown = _Round(api, poller), UnknownStates()
     while True:
         asked_s = await round_.look(going)
         news = False
         for job in list(going.values()):
+            unknown.tell(job.id, job.details.status)
             if job.details.is_final:
                 del going[job.id]
             if job.details.status != told[job.id]:

@@ -9,6 +9,7 @@ import io
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
+from ragtune._checked import checked
 from ragtune._table import Table
 from ragtune.errors import RagtuneError
 
@@ -101,6 +102,7 @@ class MetricRow:
 _MEASURED = tuple(field.name for field in fields(MetricRow) if field.name != "step")
 
 
+@checked()
 @dataclass(frozen=True, kw_only=True)
 class Metrics(Table[MetricRow]):
     """The measured steps of one job, in order; prints as a summary of at most ten lines.
@@ -170,7 +172,7 @@ class Metrics(Table[MetricRow]):
         """Draw the loss curves into an image file (PNG, SVG or PDF, by the name's ending) and return its path.
 
         Raises:
-            RagtuneError: there is nothing to draw.
+            RagtuneError: there is nothing to draw, or the name's ending is no kind of image.
             MissingExtraError: the extra `plots` is not installed.
         """
         from ragtune import plots

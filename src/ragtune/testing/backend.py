@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from ragtune._checked import checked
 from ragtune.catalog import load
 from ragtune.journal import Journal
 from ragtune.journal.file import FILE
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ScriptedBackend"]
 
 
+@checked("pace", "answer", "end")
 class ScriptedBackend(EmbeddedServer):
     """A real server over loopback whose jobs live by script: whole fine-tunes in milliseconds, failures on demand.
 
