@@ -349,7 +349,7 @@ def public_calls(face: type) -> set[str]:
     return {name for name, value in vars(face).items() if not name.startswith("_") and not isinstance(value, property)}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_body_of_a_foreign_server_ends_in_a_bare_error(
     visit: Any, server: Any, stages: dict[tuple[str, str], list[str]], data: st.DataObject
