@@ -50,7 +50,7 @@ def test_a_command_line_that_makes_no_sense_is_exit_code_2() -> None:
         ("--dtype", "int8", "'int8' is not one of float32"),
         ("--launcher", "torchrun '", "is no command line"),
         ("--origin", "tunes.example.com", "is no scheme and host"),
-        ("--max-batch", "0", "0 is not in the range"),
+        ("--max-batch", "0", "greater than or equal to 1"),
     ],
 )
 def test_an_option_of_serve_that_makes_no_sense_is_exit_code_2(

@@ -62,7 +62,8 @@ def server(stub: Any, wire: Any) -> Any:
     stub.on(*JOB, job).on("POST", "/fine_tuning/jobs", job).on("GET", "/fine_tuning/jobs", wire.page(job))
     for verb in ("cancel", "pause", "resume"):
         stub.on("POST", f"/fine_tuning/jobs/ftjob-1/{verb}", job)
-    stub.on(*EVENTS, wire.page(wire.event(2), step))
+    next_step = wire.event(3, type="metrics", data={"step": 2, "total_steps": 2, "train_loss": 0.5})
+    stub.on(*EVENTS, wire.page(next_step, wire.event(2), step))
     stub.on("GET", "/fine_tuning/jobs/ftjob-1/checkpoints", wire.page(checkpoint))
     stub.on("GET", "/models", wire.page(model, model | {"id": "ft:m:ckpt-step-1"}))
     for name in ("ft:m", "base"):
@@ -170,7 +171,9 @@ def test_a_stream_that_breaks_off_says_so(api: Api, server: Any, caplog: pytest.
     assert "broke off" in caplog.text
 
 
-WRONG: list[Any] = [None, "DROP", "UPPER", "a text", "", [], [1], {}, {"a": 1}, 0, -1, 1e300, True, [None], [{}]]
+# "nan" and times before the calendar are what a number or a date may be as text.
+WRONG: list[Any] = [None, "DROP", "UPPER", "a text", "", "nan", "0001-01-01T00:00:00+23:00"]
+WRONG += [[], [1], [None], [{}], {}, {"a": 1}, 0, -1, 1e300, 10**400, True]
 SPEC = rt.TuneSpec(model="base", method=rt.Supervised(n_epochs=1), seed=7)
 FACES = (rt, SimpleNamespace(**{name: getattr(aio, f"Async{name}", getattr(aio, name, None)) for name in rt.__all__}))
 

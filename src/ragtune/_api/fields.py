@@ -39,9 +39,10 @@ def number(value: object) -> float | None:
 
 
 def whole(value: object) -> int | None:
-    """Return a whole number, also one that stands there as text."""
+    """Return a whole number of 64 bits, also one that stands there as text."""
     read = number(value)
-    return None if read is None or read != int(read) else int(read)
+    # What is larger counts nothing, and no database keeps it.
+    return int(read) if read is not None and read == int(read) and -(2**63) <= read < 2**63 else None
 
 
 def setting(value: object) -> float | str | None:

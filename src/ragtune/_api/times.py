@@ -17,9 +17,9 @@ def moment(value: object) -> datetime | None:
     if isinstance(value, str):
         try:
             read = datetime.fromisoformat(value)
-        except ValueError:
+            return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
             return None
-        return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
     if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
         # 1e11 seconds are the year 5138; 1e11 milliseconds are 1973.
         try:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ragtune._api.calls import FilePart
-from ragtune._api.fields import object_of, required
+from ragtune._api.fields import object_of, required, whole
 from ragtune._retry import patiently
 from ragtune.limits import MAX_PART_BYTES
 
@@ -72,7 +72,7 @@ async def _send(api: Api, file: LocalFile, upload_id: str) -> Json:
     except openai.BadRequestError:
         # A lost answer makes the order come twice; the second is refused because the first was carried out.
         async for body in api.files(purpose="fine-tune"):
-            if body.get("filename") == file.name and body.get("bytes") == file.bytes:
+            if body.get("filename") == file.name and whole(body.get("bytes")) == file.bytes:
                 return body
         raise
     return object_of(done.get("file"))

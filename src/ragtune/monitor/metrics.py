@@ -9,6 +9,7 @@ import io
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
+from ragtune._api.fields import number, whole
 from ragtune._checked import checked
 from ragtune._table import Table
 from ragtune.errors import RagtuneError
@@ -240,11 +241,11 @@ def row_from(values: Mapping[str, object], time: datetime | None = None) -> Metr
     """Read one set of numbers by whichever names it uses; None when it has no step."""
     numbers: dict[str, float] = {}
     for name, value in values.items():
-        number = _number(value) if name in _NAMES else None
-        if number is not None:
-            numbers[_NAMES[name]] = number
-    step = numbers.pop("step", None)
-    return None if step is None else MetricRow(step=int(step), time=time, **numbers)
+        read = number(value) if name in _NAMES else None
+        if read is not None:
+            numbers[_NAMES[name]] = float(read)
+    step = whole(numbers.pop("step", None))
+    return None if step is None else MetricRow(step=step, time=time, **numbers)
 
 
 def rows_from_file(content: bytes) -> list[MetricRow]:
@@ -263,10 +264,3 @@ def rows_from_file(content: bytes) -> list[MetricRow]:
     text = plain.decode("utf-8-sig", errors="replace")
     rows = [row_from(values) for values in csv.DictReader(io.StringIO(text))]
     return [row for row in rows if row is not None]
-
-
-def _number(value: object) -> float | None:
-    try:
-        return float(value) if isinstance(value, str | int | float) else None
-    except ValueError:
-        return None

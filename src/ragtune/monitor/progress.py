@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from ragtune._api.fields import number
 from ragtune._progress import bar, visible
 
 if TYPE_CHECKING:
@@ -31,22 +32,22 @@ class ProgressBar:
         """Move to the step that an event tells of; other events change the text only."""
         if self._bar is None:
             return
-        step, total = event.data.get("step"), event.data.get("total_steps")
-        if not isinstance(step, int | float):
+        step, total = number(event.data.get("step")), number(event.data.get("total_steps"))
+        if step is None:
             # Between start and first step this is all that can be seen.
             if not self._stepped:
                 # Servers name the job in their own words, too.
                 said = event.message.replace(self._label, "").strip(" :")
                 self._bar.set_description_str(f"{self._label}: {said[:60]}" if said else self._label)
             return
-        if isinstance(total, int | float) and total:
+        if total:
             self._bar.total = total
         if not self._stepped:
             self._begin(event, step)
             self._stepped = True
         self._bar.set_description_str(self._label, refresh=False)
-        loss = event.data.get("train_loss")
-        if isinstance(loss, int | float):
+        loss = number(event.data.get("train_loss"))
+        if loss is not None:
             self._bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
         self._bar.update(max(0, step - self._bar.n))
 
@@ -83,14 +84,14 @@ class Pace:
 
     def add(self, event: JobEvent) -> None:
         """Take an event in, if it tells of a step."""
-        step, total = event.data.get("step"), event.data.get("total_steps")
-        if not isinstance(step, int | float) or event.created_at is None:
+        step, total = number(event.data.get("step")), number(event.data.get("total_steps"))
+        if step is None or event.created_at is None:
             return
         if self._first is None or self._last is None or step < self._last[0]:
             # A resumed job steps from its last checkpoint again.
             self._first = (step, event.created_at)
         self._last = (step, event.created_at)
-        self._total = total if isinstance(total, int | float) else self._total
+        self._total = self._total if total is None else total
 
     @property
     def end(self) -> datetime | None:
@@ -98,7 +99,10 @@ class Pace:
         if self._first is None or self._last is None or self._total is None or self._last[0] <= self._first[0]:
             return None
         per_step = (self._last[1] - self._first[1]) / (self._last[0] - self._first[0])
-        return self._last[1] + max(0.0, self._total - self._last[0]) * per_step
+        try:
+            return self._last[1] + max(0.0, self._total - self._last[0]) * per_step
+        except OverflowError:
+            return None  # beyond the calendar
 
     def __str__(self) -> str:
         if self._last is None or self._total is None:
