@@ -177,7 +177,7 @@ def test_a_call_that_runs_into_the_limit_comes_with_what_there_is_of_it(chat: As
     }
     choice = chat("marked", **options).choices[0]
     (call,) = choice.message.tool_calls
-    assert (choice.finish_reason, choice.message.content, call.function.name) == ("length", None, "note")
+    assert (choice.finish_reason, choice.message.content, call.function.name) == ("length", "", "note")
     assert call.function.arguments.startswith('{"text": "')
     parts = [chunk.choices[0] for chunk in chat("marked", **options, stream=True)]
     told = [part for choice in parts for part in choice.delta.tool_calls or []]

@@ -136,7 +136,8 @@ class ChatAnswer(_Common):
             self._call(choice.index, number, name=call.name, arguments=call.arguments)
             for number, call in enumerate(choice.calls)
         ]
-        content = None if calls and not choice.text else choice.text
+        # None is said of an answer that called and had ended; of one that was cut nobody knows what it would have said.
+        content = None if calls and not choice.text and choice.finish_reason != "length" else choice.text
         message: dict[str, object] = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
         return {**message, "tool_calls": calls} if calls else message
 
