@@ -16,6 +16,7 @@ from ragtune.evaluation.run import evaluate_async as evaluate
 from ragtune.files.upload_once import upload_source
 from ragtune.job import AsyncFineTuneJob
 from ragtune.job.core import list_jobs
+from ragtune.job.state import state_of
 from ragtune.journal import USERS
 from ragtune.maintenance import AsyncMaintenance
 from ragtune.model import AsyncAnswerStream, AsyncTunedModel
@@ -76,7 +77,7 @@ async def watch_many(
     patience_s: float = 300.0,
 ) -> AsyncGenerator[AsyncFineTuneJob, None]:
     """Watch many jobs with one poller, to be iterated with `async for`; see `ragtune.watch_many`."""
-    faces = {job.id: job for job in jobs}
+    faces = {state_of(job, "watch_many").id: job for job in jobs}
     states = [job._state for job in faces.values()]
     async with aclosing(follow_many(states, timeout_s=timeout_s, poll_s=poll_s, patience_s=patience_s)) as changes:
         async for state in changes:

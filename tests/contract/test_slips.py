@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import openai
 import pytest
 
 import ragtune as rt
+from ragtune import aio
 from ragtune.errors import BackendError
 from ragtune.local import LocalBackend
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from ragtune._api import Api
 
 untyped: Any = rt
+untyped_aio: Any = aio
 SPEC = rt.TuneSpec(model="base")
 
 
@@ -44,6 +47,7 @@ def test_a_spec_says_where_a_setting_belongs(slip: Any, words: str) -> None:
         (lambda api: untyped.JobMonitor("ftjob-1"), r"rt.FineTuneJob.get\(client, 'ftjob-1'\)"),
         (lambda api: untyped.JobMonitor(None), "takes a job's handle, not NoneType"),
         (lambda api: list(untyped.watch_many(["ftjob-1"])), "watch_many takes a job's handle, not 'ftjob-1'"),
+        (lambda api: asyncio.run(anext(untyped_aio.watch_many(["ftjob-1"]))), "watch_many takes a job's handle"),
         (lambda api: untyped.TunedModel.from_job("ftjob-1"), "from_job takes a job's handle"),
         (lambda api: model(api).ask([{"role": "user", "content": "x"}]), r"messages go to chat\(messages\)"),
         (lambda api: model(api).ask(["x"], dry_run=True), "one question is a text, not a list"),
@@ -72,6 +76,14 @@ def test_a_folder_in_place_of_a_dataset_is_told_how_to_load_it(api: Api, stub: A
 def test_a_models_name_in_place_of_a_spec_is_told_the_spec(api: Api, stub: Any, dataset: rt.Dataset) -> None:
     with pytest.raises(rt.SpecError, match=r"pass rt.TuneSpec\(model='base'\)"):
         create(api, dataset, "base")
+    assert not stub.requests
+
+
+def test_an_empty_name_asks_for_nothing(api: Api, stub: Any) -> None:
+    """The client would leave it out of the path, and the path without it is a list."""
+    for call in (rt.Maintenance(api, enabled=True).delete_file, rt.Maintenance(api).job):
+        with pytest.raises(rt.SpecError, match="'' names nothing"):
+            call("")
     assert not stub.requests
 
 

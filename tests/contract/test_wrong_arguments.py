@@ -28,7 +28,7 @@ __all__ = ["server"]
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-WRONG: tuple[Any, ...] = (None, 3, "x", [], object())
+WRONG: tuple[Any, ...] = (None, 3, "x", "", [], object())
 # Rooms whose callables are not held to this yet; the list may only get shorter.
 LEFT_OUT = {"checks", "dataset", "facts", "feedback", "layouts", "modelling", "privacy", "records", "retrieval", "text"}
 LEFT_OUT |= {"evaluation", "tokens", "train"}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ragtune._api.error_table import find, subject_of
 from ragtune._api.times import http_date
 from ragtune._keys import redact
-from ragtune.errors import RagtuneError
+from ragtune.errors import RagtuneError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,6 +57,12 @@ def explaining(
     except json.JSONDecodeError as error:
         message = f"{base_url} answered {call} with a body that is not JSON: {error}"
         raise UnreadableReplyError(message) from error
+    except ValueError as error:
+        # What the client says of an empty part of a path; sent, it would ask for the list of all of them.
+        if not str(error).startswith("Expected a non-empty value"):
+            raise
+        empty = next((name for name, value in arguments.items() if value == ""), "a name")
+        raise SpecError(f"{empty}: '' names nothing, and {call} needs a name there; nothing was sent") from error
     except AttributeError as error:
         # What the client says where a list should be and a proxy's page is.
         if error.name != "_set_private_attributes":
