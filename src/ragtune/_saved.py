@@ -21,9 +21,13 @@ def write_saved(path: str | os.PathLike[str], kind: str, body: Json) -> Path:
     """Write a saved handle under its name only when it is whole; missing folders are made.
 
     Raises:
+        RagtuneError: `path` names no file.
         OSError: the folder or file cannot be written.
     """
     target = Path(path)
+    if not target.name:
+        message = f"save: {str(path)!r} names no file; for example {kind}.json"
+        raise RagtuneError(message)
     target.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"ragtune": VERSION, "kind": kind} | body, indent=2, ensure_ascii=False) + "\n"
     write_whole(target, text, private=True)

@@ -37,6 +37,9 @@ class Journal:
             environment variable `RAGTUNE_JOURNAL` names, or else `journal.sqlite3` in the user's state folder.
         timeout_s: how long to wait for another process that writes, in seconds.
 
+    Raises:
+        JournalError: `path` names no file.
+
     Example:
         ```python
         import ragtune as rt
@@ -54,6 +57,8 @@ class Journal:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, timeout_s: float = 30.0) -> None:
+        if path is not None and not Path(path).name:
+            raise unusable(f"{str(path)!r} names no file")
         # Made absolute here: a program may change its directory before something is written.
         self._path = None if path is None else Path(path).expanduser().absolute()
         self._timeout_s = timeout_s
