@@ -40,7 +40,7 @@ __all__ = ["LocalBackend"]
 logger = logging.getLogger("ragtune")
 
 
-@checked("threads", "max_running", "max_batch", "memory", "device", "dtype", "engine", "warm")
+@checked("threads", "max_running", "max_batch", "memory", "device", "dtype", "engine")
 class LocalBackend(EmbeddedServer):
     """A server on this machine that speaks OpenAI's wire and really fine-tunes open models.
 
@@ -121,7 +121,7 @@ class LocalBackend(EmbeddedServer):
         device: Device | None = None,
         dtype: Dtype | None = None,
         memory: int | str | None = None,
-        warm: Sequence[str] = (),
+        warm: str | Sequence[str] = (),
         max_batch: int = 16,
         max_running: int = 1,
         webhook: str | None = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from ragtune._arguments import checked
 from ragtune._html import table
 from ragtune.model.answer import Answer
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["AnswerList"]
 
 
+@checked()
 class AnswerList(list[Answer | Exception]):
     """What `ask_many` gives: an ordinary list, in the order of the questions; in a notebook a table.
 

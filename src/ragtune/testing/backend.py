@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ScriptedBackend"]
 
 
-@checked("pace", "answer", "end")
+@checked("pace", "answer", "change", "end")
 class ScriptedBackend(EmbeddedServer):
     """A real server over loopback whose jobs live by script: whole fine-tunes in milliseconds, failures on demand.
 
