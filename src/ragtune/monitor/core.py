@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ragtune")
 
 
-@checked("job", "facts", "scorers", "kind")
+@checked("job", "scorers", "kind")
 class AsyncJobMonitor:
     """`JobMonitor` over an `openai.AsyncOpenAI`: the same methods, awaited; `events` is iterated with `async for`.
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ragtune.monitor.metrics import Metrics
 
 
-@checked("job", "facts", "scorers", "kind")
+@checked("job", "scorers", "kind")
 class JobMonitor:
     """Watches one job.
 
