@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from ragtune._arguments import checked
+from ragtune._checked import checked
 from ragtune._html import table
 from ragtune.model.answer import Answer
 
