@@ -62,7 +62,7 @@ def test_a_word_with_its_blank_is_another_token_than_the_word() -> None:
     pieces = [("<unk>", 0.0), ("\u2581Paris", -1.0), ("Paris", -2.0)]
     metaspace = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, unk_id=0))
     metaspace.decoder = tokenizers.decoders.Metaspace()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=metaspace)
+    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=metaspace)
     told = told_token(tokenizer, 1, torch.tensor([-9.0, -0.5, -1.0]), top=2)
     assert (told.token, bytes(told.bytes or ())) == (" Paris", b" Paris")
     assert [text for text, _, _ in told.top] == [" Paris", "Paris"]
