@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import ragtune as rt
 from ragtune._api import Api
 from ragtune._api.errors import UnreadableReplyError
+from ragtune._api.identity import Heard
 from ragtune._api.ports import SyncPort
 from ragtune._sync import iterate
 from ragtune.job import AsyncFineTuneJob
@@ -41,6 +42,7 @@ class EventfulPort:
     log: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     base_url: str = "http://127.0.0.1/v1"
+    heard: Heard = field(default_factory=Heard)
 
     def now(self) -> float:
         return 1_763_000_000 + self.seconds

@@ -396,7 +396,8 @@ def test_listing_reads_no_more_than_it_needs_and_filters_by_status(server: Any, 
     assert len(server.requests) == 1
     assert [job.id for job in rt.list_jobs(api, limit=2, status="failed")] == ["ftjob-9", "ftjob-7"]
     assert len(rt.list_jobs(api, limit=None)) == 10
-    assert len(rt.list_jobs(api, limit=0)) == 0
+    with pytest.raises(rt.SpecError, match="limit: 0 must be a whole number, 1 or more"):
+        rt.list_jobs(api, limit=0)
 
 
 def test_the_asynchronous_twin_watches_alike(server: Any, wire: Any, make_async_api: Any, clock: Any) -> None:
