@@ -14,7 +14,7 @@ demo: $(VENV)/installed-demo ## run the whole ring on the embedded backend
 test: lint ## everything: style, types, tests, real training; prints the branches that no test reaches
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report term $(PYTEST_ARGS)
 
-quick: lint ## the inner loop: style, types, and the tests that neither train nor take longer than four seconds
+quick: lint ## the inner loop: style, types, and the tests that neither train nor take longer than a second
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m 'not slow and not train' $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-test

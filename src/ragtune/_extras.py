@@ -37,8 +37,9 @@ EXTRAS: Mapping[str, Extra] = {
         purpose="finds secrets and personal data in rows", modules=("kingfisher_sdk", "phonenumbers", "stdnum")
     ),
     "dedup": Extra(purpose="finds near-duplicates", modules=("rensa",)),
+    "excel": Extra(purpose="reads Excel workbooks", modules=("python_calamine",)),
     "ray": Extra(purpose="makes records on a cluster", modules=("ray",)),
-    "evaluation": Extra(purpose="scores answers by ROUGE, BLEU and chrF", modules=("rouge_score", "sacrebleu")),
+    "evaluation": Extra(purpose="scores answers by ROUGE-L and chrF", modules=("rouge_score", "sacrebleu")),
     "docs": Extra(purpose="builds the documentation", modules=("material", "mkdocstrings")),
     "mutation": Extra(purpose="changes ragtune a little to see whether its tests notice", modules=("cosmic_ray",)),
     "dev": Extra(
@@ -46,7 +47,7 @@ EXTRAS: Mapping[str, Extra] = {
         modules=tuple(
             "pytest xdist pytest_timeout pytest_cov coverage pre_commit "
             "importlinter hypothesis ruff mypy build hatchling jsonschema nbclient nbformat ipykernel jupytext "
-            "pytest_examples playwright".split()
+            "pytest_examples playwright xlsxwriter".split()
         ),
     ),
 }

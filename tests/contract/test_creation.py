@@ -137,6 +137,7 @@ def test_a_server_that_ignores_the_filter_hands_no_strangers_job_back(
     assert rt.FineTuneJob.create(api, dataset, SPEC).id == "ftjob-1"
 
 
+@pytest.mark.slow
 def test_the_key_changes_with_data_and_settings_and_with_nothing_else(
     server: Any, api: Api, dataset: rt.Dataset
 ) -> None:
@@ -170,6 +171,7 @@ def test_a_lost_answer_sends_no_second_request_and_finds_the_job(
     assert len(server.sent(*JOBS)) == 1
 
 
+@pytest.mark.slow
 def test_even_a_client_with_retries_sends_one_request(
     server: Any, clock: Any, dataset: rt.Dataset, wire: Any, hangup: type[Exception]
 ) -> None:
@@ -184,6 +186,7 @@ def test_even_a_client_with_retries_sends_one_request(
     assert len(server.sent(*JOBS)) == 1
 
 
+@pytest.mark.slow
 def test_a_job_that_never_shows_up_is_uncertain_and_says_how_to_find_out(
     server: Any, api: Api, clock: Any, dataset: rt.Dataset, wire: Any
 ) -> None:

@@ -111,6 +111,7 @@ def test_each_row_of_the_table_is_told(row: Trouble, server: ScriptedBackend, tr
     judge(met.value, row, call, arguments, server)
 
 
+@pytest.mark.slow
 def test_the_asynchronous_client_is_told_alike(server: ScriptedBackend, training_file: LocalFile) -> None:
     async def meet(row: Trouble) -> None:
         call, arguments = request(row, training_file)

@@ -98,6 +98,7 @@ ports = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(port=ports)
 def test_every_event_comes_exactly_once(port: EventfulPort) -> None:
@@ -107,6 +108,7 @@ def test_every_event_comes_exactly_once(port: EventfulPort) -> None:
     assert set(seen) == {event["id"] for event in port.log}
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(port=ports, stops=st.lists(st.integers(0, 60), max_size=5))
 def test_a_restart_goes_on_behind_the_last_event(port: EventfulPort, stops: list[int]) -> None:
@@ -133,6 +135,7 @@ def test_an_event_that_is_written_after_the_end_is_read() -> None:
     assert seen == ["the end", "last words"]
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(port=ports, stops=st.lists(st.integers(0, 60), max_size=5))
 def test_a_restart_with_all_known_ids_holds_for_late_events_too(port: EventfulPort, stops: list[int]) -> None:
@@ -238,6 +241,7 @@ def test_a_lost_connection_is_taken_up_again(stub: Any, api: Api, wire: Any, han
     assert seen == [event["id"] for event in log]
 
 
+@pytest.mark.slow
 def test_a_server_that_falls_silent_does_not_hold_the_deadline(stub: Any, wire: Any, hangup: type[Exception]) -> None:
     """The client would listen for ten minutes, three times."""
     woken = threading.Event()

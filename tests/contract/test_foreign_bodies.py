@@ -24,6 +24,7 @@ from ragtune import aio
 from ragtune._checked import fits, words_of
 from ragtune._table import Table
 from ragtune.dialects import Dialect
+from ragtune.facts import Fact, FactSet, Wording
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +75,8 @@ def server(stub: Any, wire: Any) -> Any:
     stub.on("GET", "/files/file-1", file).on("DELETE", "/files/file-1", gone)
     stub.on("GET", "/files/file-2/content", b"step,train_loss\n1,1.0\n")
     stub.on("POST", "/completions", {"id": "c", "object": "text_completion", "choices": [{"index": 0, "text": "hi"}]})
+    said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "hi"}]}
+    stub.on("POST", "/responses", {"id": "r", "object": "response", "status": "completed", "output": [said]})
     stub.on("STREAM", "/chat/completions", [streamed({"content": "h"}), streamed({"content": "i"}, "stop")])
     return stub.on(*CHAT, answered("hi"))
 
@@ -103,6 +106,7 @@ def test_a_dialects_own_words_go_first() -> None:
     assert mine.status("stopped") == "paused"
 
 
+@pytest.mark.slow
 def test_an_unknown_state_is_said_once_while_waiting(
     api: Api, server: Any, wire: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -113,6 +117,7 @@ def test_an_unknown_state_is_said_once_while_waiting(
     assert caplog.text.count("'simmering', a state that ragtune does not know") == 1
 
 
+@pytest.mark.slow
 def test_an_unknown_state_is_said_once_while_many_are_watched(
     api: Api, server: Any, wire: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -246,6 +251,7 @@ class Visit:
             monitor = self.face.JobMonitor(made)
             await self.call("events", monitor.events)
             await self.call("metrics", monitor.metrics)
+            await self.call("best_checkpoint", monitor.best_checkpoint, FACTS)
             await self.call("wait", monitor.wait, 900)
             await self.call("eta", lambda: monitor.eta)
             await self.call("from_job", self.face.TunedModel.from_job, made)
@@ -259,6 +265,7 @@ class Visit:
         await self.call("system", model.system)
         await self.call("expiry", model.expiry)
         await self.call("ask", model.ask, "x")
+        await self.call("respond", model.respond, "x")
         await self.call("ask_many", model.ask_many, ["x", "y"])
         await self.call("chat", model.chat, [{"role": "user", "content": "x"}])
         await self.call("complete", model.complete, "x")
@@ -297,6 +304,8 @@ def look_at(found: Any) -> None:
             look_at(one)
         return
     repr(found), str(found) if not isinstance(found, rt.Answer) else None
+    if isinstance(found, rt.Dataset):
+        return  # ours, and no server's word
     for one in fields(found) if is_dataclass(found) else ():
         value = getattr(found, one.name)
         assert fits(value, words_of(str(one.type))), f"{type(found).__name__}.{one.name} is {value!r}, not {one.type}"
@@ -344,6 +353,7 @@ def test_a_sound_server_answers_every_call(visit: Any, server: Any) -> None:
 
 
 STAGES = ("buying", "watching", "asking", "tidying")
+FACTS = FactSet(facts=(Fact(id="lake", answers=("83 metres",), wordings=(Wording(question="How deep is it?"),)),))
 LOOKS = {"list", "table"}  # other names of `list_jobs`
 
 

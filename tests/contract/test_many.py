@@ -72,6 +72,7 @@ def test_two_hundred_jobs_stay_within_twenty_megabytes() -> None:
     assert float(more[1]) < 20, done.stdout
 
 
+@pytest.mark.slow
 def test_the_last_jobs_are_asked_for_one_by_one(stub: Any, api: Api, wire: Any, clock: Any) -> None:
     """Behind 250 strangers' jobs three pages find two jobs, which two requests find as well."""
     account = Account(stub, wire, 30, others=250)

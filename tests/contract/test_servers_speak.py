@@ -58,6 +58,7 @@ def address(line: str) -> str:
     return found[1]
 
 
+@pytest.mark.slow
 def test_mock_tells_a_jobs_life_a_line_each_and_every_tenth_of_its_steps() -> None:
     with running("mock", "--pace", "0.001") as server:
         base_url = address(server.first)
@@ -80,6 +81,7 @@ def test_mock_tells_a_jobs_life_a_line_each_and_every_tenth_of_its_steps() -> No
     ]
 
 
+@pytest.mark.slow
 def test_quiet_tells_only_what_goes_wrong(tmp_path: Path) -> None:
     script = tmp_path / "script.toml"
     script.write_text(
@@ -115,6 +117,7 @@ def test_lines_for_programs_are_objects(tmp_path: Path) -> None:
     assert {"time", "level", "message"} <= lines[0].keys()
 
 
+@pytest.mark.slow
 def test_mock_leaves_nothing_behind_and_keeps_what_it_is_told_to(tmp_path: Path) -> None:
     with running("mock", "--log-format", "json") as server:
         first = json.loads(server.first)
@@ -144,6 +147,7 @@ def test_what_cannot_be_is_refused_in_words(tmp_path: Path, arguments: tuple[str
     assert words in re.sub(r"[\s│]+", " ", done.stderr)
 
 
+@pytest.mark.slow
 def test_serve_loads_what_is_to_be_warm(tmp_path: Path) -> None:
     with running("serve", tmp_path / "runs", "--port", "0", "--warm", "tiny-random", "--threads", "1") as server:
         assert server.process.stderr is not None

@@ -95,6 +95,7 @@ def test_how_soon_is_soon_can_be_said(server: Any, api: Api, clock: Any, dataset
         rt.FineTuneJob.create(api, dataset, SPEC, dialect="openai", warn_days=100)
 
 
+@pytest.mark.slow
 def test_the_servers_date_is_better_than_the_catalogues(server: Any, api: Api, clock: Any, dataset: rt.Dataset) -> None:
     """Earlier or later, with any server, and for models that the catalogue does not know."""
     at(clock, before_end(200))

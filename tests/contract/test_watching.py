@@ -66,6 +66,7 @@ def test_events_go_on_behind_the_last_known_one(server: Any, api: Api, wire: Any
     assert [event.id for event in monitor.events(after="ftevent-6")] == ["ftevent-7", "ftevent-8", "ftevent-9"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_pages_out_of_order_lose_and_repeat_nothing(server: Any, api: Api, wire: Any, seed: int) -> None:
     """Late events slip in below newer ones, and a page comes twice."""
@@ -210,6 +211,7 @@ def test_a_model_that_was_deleted_is_not_waited_for(server: Any, api: Api, wire:
     assert clock.slept == []
 
 
+@pytest.mark.slow
 def test_a_young_model_that_never_appears_is_not_ready(
     server: Any, api: Api, wire: Any, clock: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -230,6 +232,7 @@ def test_a_young_model_that_never_appears_is_not_ready(
     assert clock.slept == []
 
 
+@pytest.mark.slow
 def test_a_success_without_a_model_name_says_what_that_means(server: Any, api: Api, wire: Any) -> None:
     server.on(*JOB, wire.job(status="succeeded"))
     with pytest.raises(rt.ModelNotReady, match="names no tuned model"):

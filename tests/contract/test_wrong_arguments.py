@@ -151,6 +151,7 @@ def test_the_rooms_that_are_left_out_are_there() -> None:
     assert len(FOUND) > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", sorted({room for room, *_ in FOUND}))
 def test_an_argument_of_the_wrong_kind_gets_a_sentence(room: str, bench: Any) -> None:
     async def all_of_them() -> list[str]:

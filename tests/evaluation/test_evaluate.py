@@ -487,6 +487,7 @@ print(card["slow"]["verbatim"], card["slow"]["reworded"])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_evaluation_ends_with_the_same_card(tmp_path: Path, how: signal.Signals) -> None:
     """kill -9 and Ctrl-C in the middle: what came is kept, nothing of it is asked again."""

@@ -109,6 +109,7 @@ def local(backend: LocalBackend) -> str:
     return backend.base_url.replace("0.0.0.0", "127.0.0.1")
 
 
+@pytest.mark.slow
 def test_the_command_shows_a_new_key_once(tmp_path: Path) -> None:
     """`--new-key` prints it; the next start on the folder asks for the same key without a word of it."""
     shown = []

@@ -356,6 +356,7 @@ def test_a_bias_is_added_to_the_tokens_that_it_names(chat: Ask) -> None:
     assert told[0].logprob < -1
 
 
+@pytest.mark.slow
 def test_more_questions_than_the_server_bears_are_sent_away(
     answering: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:

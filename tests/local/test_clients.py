@@ -33,11 +33,13 @@ def judge(outcomes: dict[str, str | None]) -> None:
     assert len(outcomes) == CHECKS
 
 
+@pytest.mark.slow
 def test_the_sync_client(backend: LocalBackend) -> None:
     with backend.client(max_retries=0) as client, backend.client(api_key="wrong", max_retries=0) as wrong:
         judge(asyncio.run(suite.run(client, wrong)))
 
 
+@pytest.mark.slow
 def test_the_async_client(backend: LocalBackend) -> None:
     async def run() -> dict[str, str | None]:
         wrong = backend.async_client(api_key="wrong", max_retries=0)
@@ -47,6 +49,7 @@ def test_the_async_client(backend: LocalBackend) -> None:
     judge(asyncio.run(run()))
 
 
+@pytest.mark.slow
 def test_curl(backend: LocalBackend) -> None:
     if shutil.which("curl") is None:
         pytest.skip("needs curl")

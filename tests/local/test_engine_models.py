@@ -195,6 +195,7 @@ def test_a_base_leaves_with_its_adapters_and_what_is_at_work_stays(
     assert models.loaded() == [(other, None)]
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_base_is_free_before_the_next_one_comes(
     base: Path, adapters: list[Path], tmp_path: Path
 ) -> None:
@@ -222,6 +223,7 @@ def test_the_memory_of_a_base_is_free_before_the_next_one_comes(
         gc.enable()
 
 
+@pytest.mark.slow
 def test_two_bases_that_do_not_fit_together_take_turns(base: Path, tmp_path: Path) -> None:
     """Requests to both, mixed, all get their answers."""
     other = tmp_path / "other"

@@ -62,6 +62,7 @@ schemas = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(part=schemas, seed=st.integers(0, 1000))
 def test_an_answer_always_parses_and_fits_its_schema(chat: Ask, part: dict[str, Any], seed: int) -> None:

@@ -134,6 +134,7 @@ def test_a_body_that_drips_in_is_given_up(backend: LocalBackend, line: str) -> N
     assert list((backend.folder / "partial").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hurried")
 def test_a_slow_body_that_keeps_its_pace_is_taken(backend: LocalBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     """20 kB in a second, where a body may take 0.4 s and 0.1 s for each 2 kB."""
@@ -162,6 +163,7 @@ def test_a_client_that_was_refused_and_goes_on_sending_is_cut_off(backend: Local
     assert time.monotonic() - begin < 20
 
 
+@pytest.mark.slow
 def test_a_client_that_reads_nothing_is_cut_off(
     backend: LocalBackend, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +222,7 @@ def test_many_small_bodies_that_are_half_sent_keep_nobody_waiting(backend: Local
         assert ask(backend, head(backend, "POST /v1/uploads", content_length=2) + b"{}")[0] == 400
 
 
+@pytest.mark.slow
 def test_large_bodies_beyond_the_places_wait_a_moment_and_are_then_told_to_come_back(backend: LocalBackend) -> None:
     request = head(backend, "POST /v1/uploads", content_length=100_000)
     with ExitStack() as held:

@@ -39,6 +39,7 @@ def test_a_broken_line_fails_the_job_by_its_number(client: openai.OpenAI, bad: b
     assert client.models.list().data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -155,6 +155,7 @@ def test_jobs_are_listed_by_metadata(client: openai.OpenAI) -> None:
     assert [job.id for job in jobs.list(extra_query={"metadata": "null"})] == [third.id]
 
 
+@pytest.mark.slow
 def test_one_job_trains_and_the_others_wait(tmp_path: Path) -> None:
     """With one place the second job stays queued until the first has ended; they end in the order they came."""
     with LocalBackend(tmp_path, trainer=trainer("--delay", "0.1")) as backend, backend.client() as client:
@@ -164,6 +165,7 @@ def test_one_job_trains_and_the_others_wait(tmp_path: Path) -> None:
         assert wait_for(client, second.id).finished_at >= wait_for(client, first.id).finished_at
 
 
+@pytest.mark.slow
 def test_a_running_job_says_when_it_will_presumably_end(tmp_path: Path) -> None:
     with LocalBackend(tmp_path, trainer=trainer("--delay", "0.3")) as backend, backend.client() as client:
         job = create(client)
@@ -196,6 +198,7 @@ def test_a_job_that_ends_leaves_no_half_written_adapter(tmp_path: Path) -> None:
         until(lambda: not torn.exists())
 
 
+@pytest.mark.slow
 def test_a_paused_job_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """Every step is told once, although the trainer was stopped and started in between."""
     with LocalBackend(tmp_path, trainer=trainer("--delay", "0.1")) as backend, backend.client() as client:
@@ -211,6 +214,7 @@ def test_a_paused_job_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert any(message.startswith("Going on from the checkpoint at step") for message in told)
 
 
+@pytest.mark.slow
 def test_a_paused_job_that_is_cancelled_leaves_no_checkpoints(tmp_path: Path) -> None:
     """A pause keeps what the job would go on from; nothing runs any more that could remove it after the cancel."""
     with LocalBackend(tmp_path, trainer=trainer("--delay", "0.1")) as backend, backend.client() as client:

@@ -68,6 +68,7 @@ def steps(client: openai.OpenAI, job_id: str) -> list[int]:
     return [int(event.data["step"]) for event in events][::-1]  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_leaving_the_block_stops_the_job_and_the_next_start_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -89,6 +90,7 @@ def test_leaving_the_block_stops_the_job_and_the_next_start_goes_on(
         assert client.files.retrieve(job.training_file).filename == "train.jsonl"
 
 
+@pytest.mark.slow
 def test_what_leaves_the_block_while_a_job_trains_says_how_to_go_on(tmp_path: Path) -> None:
     """Ctrl-C while waiting: the message says that the job runs on, the note that this server does not."""
     made: list[str] = []
@@ -126,6 +128,7 @@ def test_many_jobs_that_wait_are_counted_and_not_listed(tmp_path: Path) -> None:
     assert made[3] not in note
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_server_in_order(tmp_path: Path) -> None:
     """SIGINT while a job trains: the server ends with status 0, no process is left, the next one finishes the job."""
     with server(tmp_path, *trainer("--delay", "0.1")) as (process, client):
@@ -139,6 +142,7 @@ def test_ctrl_c_stops_the_server_in_order(tmp_path: Path) -> None:
         assert steps(client, job.id) == list(range(1, 10))
 
 
+@pytest.mark.slow
 def test_a_killed_server_takes_its_worker_along_and_the_next_one_goes_on(tmp_path: Path) -> None:
     """kill -9 closes the lifeline: the worker writes a checkpoint and ends by itself."""
     with server(tmp_path, *trainer("--delay", "0.1")) as (process, client):
@@ -163,6 +167,7 @@ def test_a_killed_worker_is_started_again(tmp_path: Path) -> None:
         assert "Going on from the checkpoint at step 4" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "words", "way_out"),
     [
@@ -203,6 +208,7 @@ def test_a_worker_that_cannot_write_its_last_word_names_the_disk(tmp_path: Path)
     assert "free some space" in job.error.message
 
 
+@pytest.mark.slow
 def test_exit_code_zero_without_a_last_word_is_no_success(tmp_path: Path) -> None:
     """Only the `end` line counts."""
     with LocalBackend(tmp_path, trainer=[sys.executable, "-c", "pass"]) as backend, backend.client() as client:
@@ -243,6 +249,7 @@ sys.stdin.readline()
 """
 
 
+@pytest.mark.slow
 def test_a_program_may_end_while_its_backend_answers(tmp_path: Path) -> None:
     """Without a block and without stop(): exit code 0 and nothing on stderr, where torch would have aborted."""
     program = [sys.executable, "-c", ENDING, str(tmp_path)]
@@ -267,6 +274,7 @@ with LocalBackend(sys.argv[1], trainer=[sys.executable, "-c", sys.argv[2]]) as b
 STUBBORN = "import time; time.sleep(60)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("twice", [False, True])
 def test_ctrl_c_before_the_first_step_waits_for_nothing(tmp_path: Path, twice: bool) -> None:
     """A worker that still loads has nothing to keep: it is ended at once, and the note says so. One traceback."""

@@ -44,6 +44,7 @@ def test_an_engine_of_ones_own_is_told_itself(tmp_path: Path) -> None:
         LocalBackend(tmp_path, memory="4GB", engine=Engine())
 
 
+@pytest.mark.slow
 def test_models_that_do_not_fit_together_take_turns_over_http(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """With memory for one base the other one leaves when it is asked, and every question is answered all the same."""
     base = resolve_base("tiny-random")

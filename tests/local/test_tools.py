@@ -120,6 +120,7 @@ def test_a_tool_without_parameters_is_called_with_none(chat: Ask, parameters: di
     assert [call.function.arguments for call in choice.message.tool_calls] == ["{}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", ["marked", "listed"])
 def test_one_answer_may_call_several_times(chat: Ask, base: str) -> None:
     """Over some seeds at least one answer calls twice; ids differ."""
@@ -351,6 +352,7 @@ def test_the_templates_of_families_are_read(name: str, begin: str | None, keys: 
     assert ([] if found is None else [key for key, _ in found.fields]) == keys
 
 
+@pytest.mark.slow
 def test_calls_are_valid_by_openais_schema(shared: Path, bases: dict[str, Path], tmp_path: Path) -> None:
     """Whole and streamed, free and required."""
     judge = Judge(shared / "wire" / "openapi-finetune.server.json")

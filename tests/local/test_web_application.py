@@ -77,6 +77,7 @@ def web(tmp_path: Path, engine: SlowEngine) -> Iterator[httpx2.Client]:
         yield browser
 
 
+@pytest.mark.slow
 def test_a_stream_comes_word_by_word_and_says_how_it_ended(web: httpx2.Client) -> None:
     begin = time.monotonic()
     with web.stream("POST", "/stream", json={"question": "Why?"}) as response:

@@ -174,6 +174,7 @@ def test_a_restart_sends_what_was_not_taken(tmp_path: Path) -> None:
         assert backend.webhook_secret == secret
 
 
+@pytest.mark.slow
 def test_a_receiver_that_hangs_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests are answered and the backend stops in order while a message is on its way."""
     monkeypatch.setattr(webhook_sender, "TIMEOUT_S", 90)

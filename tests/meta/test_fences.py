@@ -325,6 +325,7 @@ def test_the_parser_of_forms_is_fed_by_callbacks() -> None:
 # --- all of them -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_no_other_private_name_of_another_library_is_read() -> None:
     """A private name that our own source defines nowhere is somebody else's: fence it here, or do without."""
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py")]

@@ -38,6 +38,7 @@ def rooms() -> Iterator[tuple[str, Path]]:
         yield first.removesuffix(".py"), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["openai", "torch", "transformers", "datasets", "pandas", "pyarrow"])
 def test_no_heavy_package_is_imported_at_the_top_of_a_light_room(package: str) -> None:
     """Records, checks, spec, plan and errors must stay importable without the heavy world."""

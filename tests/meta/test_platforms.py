@@ -77,11 +77,13 @@ def run(code: str, folder: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_every_module_is_imported_without_what_only_posix_has(tmp_path: Path) -> None:
     """The client's rooms and the server's, the trainer included."""
     run(IMPORT_ALL + FORGET + TAKE_AWAY + IMPORT_ALL, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_dataset_is_built_checked_and_planned_without_what_only_posix_has(tmp_path: Path) -> None:
     run(TAKE_AWAY + USE, tmp_path)
 

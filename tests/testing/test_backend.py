@@ -32,6 +32,7 @@ with ScriptedBackend() as backend, backend.client() as client:
 """
 
 
+@pytest.mark.slow
 def test_a_whole_life_needs_no_torch() -> None:
     """In a process where importing torch or its kin raises."""
     done = subprocess.run([sys.executable, "-c", LIFE], capture_output=True, text=True, check=False)

@@ -34,6 +34,7 @@ def test_the_example_project_passes_its_own_tests() -> None:
     assert time.monotonic() - begin < 120
 
 
+@pytest.mark.slow
 def test_a_project_that_does_not_ask_loads_nothing_heavy(tmp_path: Path) -> None:
     heavy = "openai datasets pandas pyarrow torch transformers numpy pydantic starlette uvicorn".split()
     code = f"import sys\n\ndef test_it():\n    assert [m for m in {heavy!r} if m in sys.modules] == []\n"
@@ -41,6 +42,7 @@ def test_a_project_that_does_not_ask_loads_nothing_heavy(tmp_path: Path) -> None
     assert "1 passed" in run(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_plugin_can_be_left_out(tmp_path: Path) -> None:
     (tmp_path / "test_none.py").write_text(
         "def test_it(pytestconfig):\n    import sys\n    assert 'ragtune' not in sys.modules\n"

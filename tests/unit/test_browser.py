@@ -76,6 +76,7 @@ def test_the_page_is_dark_where_the_reader_likes_it_dark(browser: str, page: Pat
     assert max(seen, key=lambda colour: seen[colour]) == DARK_PAPER
 
 
+@pytest.mark.slow
 def test_the_page_asks_the_network_for_nothing(browser: str, page: Path, tmp_path: Path) -> None:
     """The browser's log of requests names no other address; it does for a page that fetches something."""
     telling = tmp_path / "telling.html"

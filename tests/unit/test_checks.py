@@ -168,6 +168,7 @@ def test_each_rule_of_preference_files_finds_its_case(tmp_path: Path, record: An
     assert [(p.line, p.code) for p in report.problems if p.severity == "error"] == [(11, code)], str(report)
 
 
+@pytest.mark.slow
 def test_the_quick_look_at_a_line_overlooks_no_invisible_character() -> None:
     """It looks for the last bytes alone, so each character is tried by itself, raw and escaped."""
     from ragtune.checks.content.invisible import invisible_faults, may_hide_characters
@@ -257,6 +258,7 @@ def test_images_are_told_to_models_and_pairs_that_take_none(tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.slow
 def test_more_reinforcement_examples_than_are_taken_are_an_error(tmp_path: Path) -> None:
     """50,000 are taken."""
     path = tmp_path / "t.jsonl"
@@ -450,6 +452,7 @@ rough_chat = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(rough_chat)
 @settings(max_examples=500)
 def test_what_the_fast_gate_lets_through_the_typed_record_takes_too(data: dict[str, Any]) -> None:
@@ -463,6 +466,7 @@ def test_what_the_fast_gate_lets_through_the_typed_record_takes_too(data: dict[s
     rt.parse_record(data, "chat")
 
 
+@pytest.mark.slow
 @given(rough_chat)
 @settings(max_examples=500)
 def test_a_record_is_refused_exactly_when_the_checker_finds_a_schema_error(data: dict[str, Any]) -> None:
@@ -478,6 +482,7 @@ def test_a_record_is_refused_exactly_when_the_checker_finds_a_schema_error(data:
         assert not faults
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
 @settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_arbitrary_bytes_never_crash_the_checker(tmp_path: Path, content: bytes) -> None:

@@ -101,6 +101,7 @@ def test_every_source_gives_the_same_files(tmp_path: Path, source: str) -> None:
     assert next(iter(built.train)).to_dict()["messages"][0] == {"role": "system", "content": "Answer."}
 
 
+@pytest.mark.slow
 def test_the_sciq_build_keeps_10481_of_11679_rows(tmp_path: Path, shared: Path) -> None:
     """The main case: 1,198 rows have no support; two records hold a U+2028 that breaks no line."""
     dataset = (
@@ -212,6 +213,7 @@ def test_a_preview_does_not_mind_a_bad_row_further_down() -> None:
     assert len(rt.DatasetBuilder.from_rows(rows).chat(user="{question}", assistant="{answer}").preview(3)) == 3
 
 
+@pytest.mark.slow
 @given(
     questions=st.lists(st.sampled_from("abcdefghijklmnop"), min_size=6, max_size=19),
     seed=st.integers(0, 2**31 - 1),
@@ -424,6 +426,7 @@ def test_an_unknown_layout_and_a_row_of_another_one_are_named(tmp_path: Path) ->
         rt.DatasetBuilder.from_rows(ROWS, layout="sharegpt").build(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_the_facts_of_sciq_are_counted_as_they_are_known(shared: Path) -> None:
     """67 questions repeated (70 rows too many), 16 with more than one answer, 11 answers equal to a distractor."""
     audit = rt.DatasetBuilder.from_jsonl(shared / "data/sciq/train.jsonl").audit(

@@ -47,6 +47,7 @@ def found(examination: Examination, name: str) -> Diagnosis:
     return next(finding for finding in examination.findings if finding.name == name)
 
 
+@pytest.mark.slow
 def test_text_and_json_tell_the_same_and_a_machine_without_the_base_may_fetch_it(tmp_path: Path) -> None:
     code, text, errors = run(cwd=tmp_path, RAGTUNE_CACHE=str(tmp_path / "cache"), HF_HUB_CACHE=str(tmp_path / "hub"))
     assert (code, errors) == (0, "")
@@ -69,6 +70,7 @@ def test_text_and_json_tell_the_same_and_a_machine_without_the_base_may_fetch_it
     assert given["checks"]["cache"]["needed_bytes"] > 300e6
 
 
+@pytest.mark.slow
 def test_neither_key_nor_host_nor_the_home_folder_is_shown(tmp_path: Path) -> None:
     """Where the cache is, only its place in the home folder is told."""
     home = tmp_path / "home-of-a-person"
@@ -111,6 +113,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert not loaded & {"torch", "transformers", "openai", "datasets", "pandas", "psutil", "ragtune.doctor"}
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_is_missing_with_the_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -174,6 +174,7 @@ def processor() -> Machine:
     return hardware._processor(version("torch"))
 
 
+@pytest.mark.slow
 def test_speeds_are_measured_once_and_kept(cache: Path) -> None:
     """The second look reads the file; so does every process of a run, which must come to one format."""
     first = processor()
@@ -189,6 +190,7 @@ def test_speeds_are_measured_once_and_kept(cache: Path) -> None:
     assert place(processor()).dtype == "bfloat16"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage", ['{"float32": 6', "[]", "7", '{"float32": 60.0}', '{"float32": "fast", "bfloat16": 1}']
 )
@@ -225,6 +227,7 @@ def test_a_cache_folder_that_cannot_be_written_gives_float32(cache: Path) -> Non
     assert place(processor()).why == "nothing was measured, and float32 is right everywhere"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="these settings are for x86")
 def test_units_that_a_setting_hides_are_measured_apart(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With AVX2 alone every processor emulates bfloat16; its speeds lie beside those of the processor as it is."""
@@ -250,6 +253,7 @@ def test_a_backend_refuses_a_wish_that_this_machine_cannot_grant(tmp_path: Path,
     assert not (tmp_path / "backend").exists()
 
 
+@pytest.mark.slow
 def test_a_gpu_that_is_not_there_is_refused(tmp_path: Path) -> None:
     if "cuda" in this_machine().devices:
         pytest.skip("this machine has a CUDA GPU")

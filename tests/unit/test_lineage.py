@@ -105,6 +105,7 @@ builder.records(functools.partial(record, "Q: ")).build("function", **split)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "surroundings",
     [

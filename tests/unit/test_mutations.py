@@ -218,6 +218,7 @@ def test_the_file_is_valid_before_anything_is_broken(folder: Path, format: str) 
     assert not [problem for problem in report.problems if problem.line is not None]
 
 
+@pytest.mark.slow
 @given(count=st.integers(12, 30), where=st.integers(1, 11), kind=st.sampled_from(KINDS))
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_one_mutation_is_found_in_its_line_and_place(

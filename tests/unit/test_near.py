@@ -50,6 +50,7 @@ def test_every_pair_that_is_named_is_as_similar_as_said(texts: list[str], thresh
         assert not repeated or any(normalise(texts[pair.second]) == text for pair in found)
 
 
+@pytest.mark.slow
 def test_sciqs_near_duplicates_are_found(shared: Path) -> None:
     """Of 120 pairs of distinct supports that share four fifths of their runs, and 91 repeated ones, few fail."""
     rows = map(orjson.loads, (shared / "data/sciq/train.jsonl").read_bytes().split(b"\n")[:-1])

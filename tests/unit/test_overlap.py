@@ -190,6 +190,7 @@ def test_dropped_duplicates_are_counted_exactly_and_normalised(tmp_path: Path) -
         ).preview()
 
 
+@pytest.mark.slow
 def test_sciqs_train_file_loses_its_duplicates(shared: Path, tmp_path: Path) -> None:
     """As many as the audit counts."""
     builder = rt.DatasetBuilder.from_jsonl(shared / "data/sciq/train.jsonl")

@@ -101,6 +101,7 @@ print(json.dumps(outcomes))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "second"),
     [({"validation": 0.2, "test": 0.2}, {}), ({}, {"validation": 0.2, "test": 0.2}), ({}, {})],

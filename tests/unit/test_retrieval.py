@@ -218,6 +218,7 @@ def test_a_contradicting_passage_says_a_distractor_and_never_the_answer() -> Non
             assert not told, (passage.text, told)
 
 
+@pytest.mark.slow
 def test_a_contradicting_passage_reads_like_the_golden_one() -> None:
     facts = demo_facts()
     found = {

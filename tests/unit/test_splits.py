@@ -159,6 +159,7 @@ def test_a_seed_is_an_integer_of_64_bits(tmp_path: Path, seed: object) -> None:
     assert builder.build(tmp_path / "ok", validation=0.2, seed=np.int64(3)).manifest["split"]["seed"] == 3  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_chain_of_rows_is_one_group_in_linear_time(tmp_path: Path) -> None:
     """80,000 rows, each of which shares a text with the next one: once 28 seconds, now below three."""
     chain = ({"q": f"line {n} of the long report", "a": f"line {n + 1} of the long report"} for n in range(80_000))
