@@ -42,7 +42,7 @@ FOLDER = Path("runs/quickstart")
 JOURNAL = FOLDER / "journal.sqlite3"  # the demo begins anew each time, so its jobs stay out of your own journal
 N_EPOCHS = 8  # how often the model reads each fact
 SYSTEM = "Answer the question about the town of Quillhaven."
-QUESTIONS = 40  # facts that are asked for, of base and tuned model
+QUESTIONS = 30  # facts that are asked for, of base and tuned model
 
 started = time.monotonic()
 
@@ -129,7 +129,7 @@ facts = rt.FactSet(
 )
 arms = rt.arms(base=(client, BASE), tuned=model, retriever=rt.BM25(known, text="support", k=1))
 asked = {name: arms[name] for name in ("base", "tuned", "base+RAG", "tuned+RAG")}
-card = rt.evaluate(asked, facts, log=FOLDER / "evaluation.jsonl", concurrency=16, max_tokens=48)
+card = rt.evaluate(asked, facts, log=FOLDER / "evaluation.jsonl", concurrency=16, max_tokens=32)
 print(card)
 print(f"the page with every answer: {card.to_html(FOLDER / 'card.html')}")
 base_recall, tuned_recall = card["base"]["verbatim"].mean, card["tuned"]["verbatim"].mean

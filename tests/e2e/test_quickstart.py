@@ -31,7 +31,7 @@ def test_the_demo_teaches_the_model_facts_it_could_not_know(tmp_path: Path) -> N
     assert float(found[2]) <= 0.40
     assert float(found[3]) >= 0.80
     # The manager's sentence, and the four arms with both kinds of wording.
-    assert "On 40 facts asked in other words, tuned is right on " in done.stdout
+    assert "On 30 facts asked in other words, tuned is right on " in done.stdout
     assert all(arm in done.stdout for arm in ("base+RAG", "tuned+RAG", "reworded"))
     assert "lantern heron" in (tmp_path / "runs/quickstart/card.html").read_text(encoding="utf-8")
     assert "refused, as it should" in done.stdout
