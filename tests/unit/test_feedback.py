@@ -212,7 +212,7 @@ def test_people_who_disagree_are_shown_and_not_guessed_about(store: rt.FeedbackS
     store.add("Rot", 1, question="Which colour?", by="cem")
     compiled = compile_rows(store.rows())
     assert compiled.rows == ()
-    assert [(one.question, one.answer, one.said) for one in compiled.contradictions] == [
+    assert [(one.question, one.answer, one.said) for one in compiled.disagreements] == [
         (DEEP, "83 m", (("anna", "good"), ("ben", "bad"))),
         ("Which colour?", None, (("anna", "Blue"), ("ben", "Green"))),
     ]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ragtune.feedback.compiling import Compiled, Contradiction, Doubt, compile_rows
+from ragtune.feedback.compiling import Compiled, Disagreement, Doubt, compile_rows
 from ragtune.feedback.results import Suggestion, Withdrawal
 from ragtune.feedback.rows import Feedback, FeedbackTable
 from ragtune.feedback.store import FeedbackStore
 
 __all__ = [
     "Compiled",
-    "Contradiction",
+    "Disagreement",
     "Doubt",
     "Feedback",
     "FeedbackStore",

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
     from ragtune.feedback.rows import Feedback
 
-__all__ = ["Compiled", "Contradiction", "Doubt", "Method", "compile_rows"]
+__all__ = ["Compiled", "Disagreement", "Doubt", "Method", "compile_rows"]
 
 Method = Literal["supervised", "preference"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contradiction:
+class Disagreement:
     """People who disagree; what they said about it is left out until one of them gives in.
 
     Attributes:
@@ -34,7 +34,7 @@ class Contradiction:
         store = rt.FeedbackStore("feedback.sqlite3")
         for person, verdict in (("anna", 1), ("ben", -1)):
             store.add("83 metres", verdict, question="How deep is Lake Sorrel?", by=person)
-        print(compile_rows(store.rows()).contradictions[0].said)
+        print(compile_rows(store.rows()).disagreements[0].said)
         #> (('anna', 'good'), ('ben', 'bad'))
         ```
     """
@@ -80,7 +80,7 @@ class Compiled:
     Attributes:
         rows: `question`, `answer` (for pairs also `rejected`), `system`, `context` (the passages, or ""), `source`
             (`feedback:` and the numbers of the answers) and `by` (the people behind it).
-        contradictions: what people disagree about; in no row.
+        disagreements: what people disagree about; in no row.
         doubts: corrections that their passages do not bear out; they are in the rows, for a person to look at.
 
     Example:
@@ -96,7 +96,7 @@ class Compiled:
     """
 
     rows: tuple[dict[str, object], ...]
-    contradictions: tuple[Contradiction, ...] = ()
+    disagreements: tuple[Disagreement, ...] = ()
     doubts: tuple[Doubt, ...] = ()
 
 
@@ -116,19 +116,19 @@ def compile_rows(said: Iterable[Feedback], *, method: Method = "supervised") -> 
     for one in said:
         questions.setdefault((normalise(one.question), one.system, one.passages), []).append(one)
     rows: list[dict[str, object]] = []
-    contradictions: list[Contradiction] = []
+    disagreements: list[Disagreement] = []
     doubts: list[Doubt] = []
     for verdicts in questions.values():
         doubts += _doubts(verdicts)
         found = list(_disagreements(verdicts))
-        contradictions += found
+        disagreements += found
         disputed = {normalise(one.answer) for one in found if one.answer is not None}
         agreed = [one for one in verdicts if normalise(one.answer) not in disputed]
         # A correction of an answer that others call good is part of the quarrel: no other answer is safe to teach.
         if any(one.answer is None for one in found) or any(one.correction for one in verdicts if one not in agreed):
             continue
         rows += _supervised(agreed) if method == "supervised" else _pairs(agreed)
-    return Compiled(rows=tuple(rows), contradictions=tuple(contradictions), doubts=tuple(doubts))
+    return Compiled(rows=tuple(rows), disagreements=tuple(disagreements), doubts=tuple(doubts))
 
 
 def _supervised(verdicts: Sequence[Feedback]) -> Iterator[dict[str, object]]:
@@ -171,11 +171,11 @@ def _row(answer: str | None, behind: Sequence[Feedback]) -> dict[str, object]:
     }
 
 
-def _disagreements(verdicts: Sequence[Feedback]) -> Iterator[Contradiction]:
+def _disagreements(verdicts: Sequence[Feedback]) -> Iterator[Disagreement]:
     corrected = {one.by or "somebody": one for one in verdicts if one.correction is not None}
     if len({normalise(str(one.correction)) for one in corrected.values()}) > 1:
         said = tuple((person, str(one.correction)) for person, one in corrected.items())
-        yield Contradiction(question=verdicts[0].question, answer=None, said=said)
+        yield Disagreement(question=verdicts[0].question, answer=None, said=said)
     about: dict[str, list[Feedback]] = {}
     for one in verdicts:
         if one.verdict is not None:
@@ -183,7 +183,7 @@ def _disagreements(verdicts: Sequence[Feedback]) -> Iterator[Contradiction]:
     for judged in about.values():
         if len({one.verdict for one in judged}) > 1:
             said = tuple((one.by or "somebody", "good" if one.verdict == 1 else "bad") for one in judged)
-            yield Contradiction(question=judged[0].question, answer=judged[0].answer, said=said)
+            yield Disagreement(question=judged[0].question, answer=judged[0].answer, said=said)
 
 
 def _doubts(verdicts: Sequence[Feedback]) -> Iterator[Doubt]:

@@ -154,7 +154,7 @@ def _details(
         "file": store.path.name,
         "method": method,
         "feedback_rows": len(compiled.rows),
-        "contradictions": len(compiled.contradictions),
+        "disagreements": len(compiled.disagreements),
         "doubts": len(compiled.doubts),
         **before,
     }
