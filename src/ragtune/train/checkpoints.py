@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
     from peft import PeftModel
 
-__all__ = ["keep_newest", "last_whole_checkpoint", "mark_whole", "remove_torn", "save_adapter"]
+__all__ = ["hold_adapter", "keep_newest", "last_whole_checkpoint", "mark_whole", "remove_torn", "save_adapter"]
 
 _WHOLE = "whole"
+_HELD = "held"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _STEP = re.compile(r"step-(\d+)")
 
@@ -36,11 +37,21 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
         os.replace(draft, folder)
 
 
+def hold_adapter(folder: Path) -> None:
+    """Keep an adapter from `keep_newest`, for another run that trains it further.
+
+    Raises:
+        OSError: it is gone.
+    """
+    (folder / _HELD).touch()
+
+
 def keep_newest(folder: Path, count: int) -> None:
-    """Remove all but the newest adapters `step-N` of a folder."""
+    """Remove all but the newest adapters `step-N` of a folder, and those that are held."""
     # By number: as a text, step-100 stands before step-20.
     for _, path in sorted(_numbered(folder, _STEP))[:-count]:
-        shutil.rmtree(path)
+        if not (path / _HELD).exists():
+            shutil.rmtree(path)
 
 
 def mark_whole(checkpoint: Path) -> None:

@@ -20,6 +20,7 @@ from ragtune.local.services import services
 from ragtune.local.store.schema import TERMINAL, JobRow, JobStatus, NewEvent
 from ragtune.local.wire.jobs import JobRequest
 from ragtune.local.wire.objects import checkpoint_body, event_body, job_body, list_body
+from ragtune.train.checkpoints import hold_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,6 +143,12 @@ def _find(request: Request, store: Store) -> JobRow:
 
 def _trainable(own: Services, name: str) -> ServedModel:
     model = find_model(name, bases=own.bases, store=own.store)
+    if model is not None and model.adapter is not None:
+        try:
+            # The worker of a job that still trains would remove it three epochs later, long before this job's turn.
+            hold_adapter(model.adapter)
+        except OSError:
+            model = None  # it was removed just now
     if model is None:
         message = (
             f"Model {name[:120]} is not available for fine-tuning or does not exist. "
