@@ -116,7 +116,8 @@ class Supervised:
         evaluate_every: epochs after which the model is asked the validation file's questions; the share of right
             answers comes as `valid_fact_accuracy`. None asks nothing. The embedded backend alone does this.
         early_stop: times in a row without a better share after which the job ends; its model is then the one that
-            answered best. Asks after every epoch unless `evaluate_every` says otherwise; None trains all epochs.
+            answered best. Asks after every epoch unless `evaluate_every` says otherwise; while nothing was ever right
+            it goes on; None trains all epochs.
 
     Raises:
         SpecError: a value is out of range.

@@ -63,8 +63,8 @@ def test_training_changes_what_the_model_says(tmp_path: Path) -> None:
         assert ask(client, "tiny-random", question) == base
 
 
-def test_a_job_that_asks_held_out_questions_ends_when_their_answers_get_no_better(tmp_path: Path) -> None:
-    """Two epochs without a rise are enough; events, metrics, checkpoints and the job tell what was asked."""
+def test_a_job_tells_how_many_held_out_questions_it_answers(tmp_path: Path) -> None:
+    """Events, metrics, checkpoints and the job tell what was asked; while nothing is right nothing is given up."""
     rows = [{"question": question, "answer": answer} for question, answer in list(FACTS.items()) * 4]
     lost = [{"question": f"What is word {n} of the lost book?", "answer": f"Zzyzx-{n}-qqq"} for n in range(3)]
     for name, found in {"train": rows, "lost": lost}.items():
@@ -72,21 +72,20 @@ def test_a_job_that_asks_held_out_questions_ends_when_their_answers_get_no_bette
         builder.build(tmp_path / name)
     dataset = rt.Dataset.from_files(tmp_path / "train/train.jsonl", validation=tmp_path / "lost/train.jsonl")
     with LocalBackend(tmp_path / "backend", threads=1) as backend, backend.client() as client:
-        spec = rt.TuneSpec(model="tiny-random", method=rt.Supervised(n_epochs=20, batch_size=4, early_stop=2))
-        job = rt.FineTuneJob.create(client, dataset, spec=spec, dialect="local", journal=None)
+        spec = rt.TuneSpec(model="tiny-random", method=rt.Supervised(n_epochs=4, batch_size=4, early_stop=2))
+        job = rt.FineTuneJob.create(client, dataset, spec=spec, journal=None)
         monitor = rt.JobMonitor(job)
         model = monitor.wait(timeout_s=300)
         measured = {
             row.step: row.valid_fact_accuracy for row in monitor.metrics().rows if row.valid_fact_accuracy is not None
         }
-        assert measured == {3: 0.0, 6: 0.0, 9: 0.0}
+        assert measured == {3: 0.0, 6: 0.0, 9: 0.0, 12: 0.0}
         told = [event.message for event in monitor.events()]
         assert any("answered right=0%" in message for message in told)
-        assert any(message.startswith("The model of step 3 is kept") for message in told)
         asked: Any = client.fine_tuning.jobs.retrieve(job.id).method.supervised.hyperparameters
-        assert (asked.evaluate_every, asked.early_stop, asked.n_epochs) == (1, 2, 20)
+        assert (asked.evaluate_every, asked.early_stop, asked.n_epochs) == (1, 2, 4)
         last, *_ = client.fine_tuning.jobs.checkpoints.list(job.id).data
-        assert last.step_number == 9
+        assert last.step_number == 12
         assert last.metrics.valid_fact_accuracy == 0.0  # type: ignore[attr-defined]
         assert model.ask("Who bakes the bread?", max_tokens=4).text
 

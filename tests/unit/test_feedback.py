@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import ragtune as rt
 from ragtune.feedback import Feedback, FeedbackTable, compile_rows
+from ragtune.testing import ScriptedBackend
 from ragtune.text import normalise
 
 DEEP = "How deep is Lake Sorrel?"
@@ -48,6 +49,24 @@ def test_an_answer_is_kept_once_and_each_person_has_one_verdict(store: rt.Feedba
     ]
     assert {(row.model, row.system, row.asked_by) for row in rows} == {("ft:x", "Be brief.", "cem")}
     assert (len(store), len(store.unjudged()), len(store.rows(by="ben")), len(store.rows(verdict=-1))) == (2, 0, 1, 1)
+
+
+def test_an_answer_brings_its_question_and_its_system_prompt_along(store: rt.FeedbackStore) -> None:
+    """Whichever call gave it: a verdict about it need not say them again."""
+    with ScriptedBackend(answer="12 metres") as backend, backend.client() as client:
+        model = rt.TunedModel(client, "tiny-random", system="Be brief.", journal=None)
+        stream = model.stream(DEEP)
+        assert "".join(stream) == "12 metres"
+        answers = [model.ask(DEEP), model.ask_many([DEEP])[0], stream.answer, model.respond(DEEP)]
+        answers.append(model.chat([{"role": "user", "content": "Hi"}, {"role": "user", "content": DEEP}]))
+    for answer in answers:
+        assert isinstance(answer, rt.Answer)
+        store.add(answer, -1, by="anna")
+    assert {(row.question, row.answer, row.model, row.system) for row in store.rows()} == {
+        (DEEP, "12 metres", "tiny-random", "Be brief.")
+    }
+    with pytest.raises(rt.FeedbackError, match="question: None says nothing"):
+        store.add(rt.Answer.from_wire({"choices": [{"text": "12 metres"}]}), 1)
 
 
 def test_the_file_is_its_owners_and_survives_a_reopening(store: rt.FeedbackStore) -> None:

@@ -91,6 +91,7 @@ class Answer:
         object: what the server calls this kind of answer.
         raw: the server's whole JSON; of a stream, what its chunks add up to.
         broken_off: whether the stream ended before the server said that the answer ends.
+        sent: the messages that were asked with, the system prompt among them; () where nobody kept them.
 
     Example:
         ```python
@@ -113,6 +114,7 @@ class Answer:
     object: str | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     broken_off: bool = False
+    sent: tuple[Mapping[str, Any], ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
     def from_wire(cls, body: Json, *, streamed: bool = False) -> Answer:
@@ -144,6 +146,21 @@ class Answer:
             body: the server's answer.
         """
         return replace(cls.from_wire(as_completion(body)), raw=body)
+
+    @property
+    def question(self) -> str | None:
+        """The last thing that the user said before this answer; None where it is not known or no text."""
+        return self._said_by("user", last=True)
+
+    @property
+    def system(self) -> str | None:
+        """The system prompt that went with the question; None for none."""
+        return self._said_by("system", last=False)
+
+    def _said_by(self, role: str, *, last: bool) -> str | None:
+        texts = [message.get("content") for message in self.sent if message.get("role") == role]
+        found = texts[-1 if last else 0] if texts else None
+        return found if isinstance(found, str) else None
 
     @property
     def text(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, overload
 
 from ragtune import catalog
@@ -236,7 +237,7 @@ class AsyncTunedModel:
             port = PlanPort(self._api.port)
             await self._api.over(port).chat(request)
             return Plan(server=port.base_url, calls=tuple(port.calls))
-        return Answer.from_wire(await self._answered(self._api.chat(request)))
+        return _asked(Answer.from_wire(await self._answered(self._api.chat(request))), messages)
 
     async def ask_many(
         self,
@@ -360,7 +361,9 @@ class AsyncTunedModel:
             port = PlanPort(self._api.port)
             await self._api.over(port).respond(request)
             return Plan(server=port.base_url, calls=tuple(port.calls))
-        return Answer.from_response(await self._api.respond(request))
+        messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
+        prompt_of_its_own = [{"role": "system", "content": told}] if told else []
+        return _asked(Answer.from_response(await self._api.respond(request)), [*prompt_of_its_own, *messages])
 
     async def expiry(self) -> Expiry:
         """Return when the model stops answering; see `TunedModel.expiry`."""
@@ -406,8 +409,9 @@ class AsyncTunedModel:
             self._warned_of_end = True
             await warn_of_end(self._api, self._name)
 
-    async def _answer(self, **request: object) -> Answer:
-        return Answer.from_wire(await self._answered(self._api.chat(self._request(**request))))
+    async def _answer(self, messages: Sequence[Json], **request: object) -> Answer:
+        asked = self._request(messages=messages, **request)
+        return _asked(Answer.from_wire(await self._answered(self._api.chat(asked))), messages)
 
     async def _conversation(self, messages: Sequence[Json], system: SystemPrompt) -> list[Json]:
         """Messages with their system prompt; one that they bring along stays."""
@@ -493,3 +497,8 @@ def _not_ready(job: JobDetails, dialect: Dialect) -> str:
         f"job {job.id} is {job.status}, so there is no model yet; wait for it with "
         f"rt.JobMonitor(rt.FineTuneJob.get(client, {job.id!r})).wait()"
     )
+
+
+def _asked(answer: Answer, messages: Sequence[Json]) -> Answer:
+    """The answer with what was asked, so that a verdict about it need not say it again."""
+    return replace(answer, sent=tuple(messages))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ragtune._api.fields import object_of, objects, whole, words
@@ -51,11 +52,14 @@ class AsyncAnswerStream:
         self._chunks: list[Json] = []
         self._said: list[str] = []
         self._ended = False
+        self._sent: tuple[Json, ...] = ()
         self._pieces = self._run(api, request)
 
     async def _run(self, api: Api, request: Callable[[], Awaitable[Json]]) -> AsyncGenerator[str, None]:
         try:
-            async with aclosing(api.chat_stream(await request())) as chunks:
+            asked = await request()
+            self._sent = tuple(asked["messages"])
+            async with aclosing(api.chat_stream(asked)) as chunks:
                 async for chunk in chunks:
                     self._chunks.append(chunk)
                     for piece in _pieces_of(chunk):
@@ -96,7 +100,7 @@ class AsyncAnswerStream:
                 "the stream ended without a single piece of an answer; ask(...) shows what the server says instead"
             )
             raise EmptyAnswer(message)
-        return Answer.from_wire(assembled(self._chunks), streamed=True)
+        return replace(Answer.from_wire(assembled(self._chunks), streamed=True), sent=self._sent)
 
     async def close(self) -> None:
         """Close the connection; the server then stops answering."""

@@ -168,7 +168,7 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
 
 def _keep_adapter(spec: TrainSpec, trainer: MaskedTrainer | PreferenceTrainer, recall: Recall | None) -> None:
     """Leave the run's result: the adapter that answered best where that is asked for, else the last one."""
-    if spec.early_stop is not None and recall is not None and recall.best.step is not None:
+    if spec.early_stop is not None and recall is not None and recall.best.accuracy > 0:
         _take_best(spec, recall.best)
     else:
         save_adapter(cast("PeftModel", trainer.model), spec.output_dir / "adapter")

@@ -119,8 +119,11 @@ class Best:
 
     @property
     def gives_up(self) -> bool:
-        """Whether the patience is at its end."""
-        return self._patience is not None and self._since >= self._patience
+        """Whether the patience is at its end.
+
+        While nothing was ever right nothing can be told: a base may take some epochs to its first right answer.
+        """
+        return self._patience is not None and self._since >= self._patience and self.accuracy > 0
 
 
 def _question(example: Example, tokenizer: Tokenizer) -> _Question | None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, Union
+from urllib.parse import urlsplit
 
 from ragtune._api.fields import number, object_of
 from ragtune._sync import run
@@ -17,6 +18,7 @@ from ragtune.model import Answer, AsyncTunedModel, Choice, TunedModel
 if TYPE_CHECKING:
     import openai
 
+    from ragtune._api.ports import Port
     from ragtune.evaluation.asking.calls import Calls
     from ragtune.evaluation.asking.question import Prompt, Question
 
@@ -100,6 +102,12 @@ class Arm:
         return shown
 
 
+def _server(port: Port) -> str:
+    """Whose answers they are. A server of ragtune's own has another port at each start and stays the same account."""
+    url = urlsplit(port.base_url)
+    return port.base_url if port.heard.server is None else f"{url.scheme}://{url.hostname}{url.path}"
+
+
 class ModelRespondent:
     """A model behind a client."""
 
@@ -117,7 +125,7 @@ class ModelRespondent:
         self.price = known_price(model.name) if price is None else price
         limit = {} if max_tokens is None else {"max_tokens": max_tokens}
         self.parameters = {"temperature": 0.0, **limit, **parameters}
-        self.identity = {"server": model._api.port.base_url, "model": model.name}
+        self.identity = {"server": _server(model._api.port), "model": model.name}
         self._system_of = system_of or model
 
     async def prompt(self, shown: Shown) -> Prompt:
