@@ -66,6 +66,12 @@ def test_a_scorer_without_a_scale_prints_numbers(card: rt.Scorecard) -> None:
     assert max(map(len, str(shown).splitlines())) <= 100
 
 
+def test_half_a_sign_in_an_answer_does_not_cost_the_page(tmp_path: Path) -> None:
+    """The log keeps what came; the page shows it escaped."""
+    card = rt.evaluate({"odd": lambda question: "83 \ud800"}, lakes(3), log=tmp_path / "log.jsonl", kinds=["verbatim"])
+    assert card.to_html(tmp_path / "card.html").read_text(encoding="utf-8").startswith("<!")
+
+
 def test_the_page_is_one_file_that_fetches_nothing(card: rt.Scorecard, tmp_path: Path) -> None:
     page = card.to_html(tmp_path / "new" / "card.html").read_text(encoding="utf-8")
     assert "http" not in page.replace("http-equiv", "")

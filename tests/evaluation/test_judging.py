@@ -78,6 +78,22 @@ def test_a_judge_that_answers_neither_is_data(log: Path) -> None:
         said.agreement({("lake-99", 0): "tie"})
 
 
+@pytest.mark.parametrize("reply", ["A tie.", "It is a TIE"])
+def test_a_tie_in_a_sentence_is_no_vote_for_a(log: Path, reply: str) -> None:
+    said = judge(log, lambda prompt: reply)
+    assert (said.count("tie"), said.consistent) == (12, 1.0)
+
+
+def test_the_words_of_an_error_are_no_verdict(log: Path) -> None:
+    """They are asked for again by the next call."""
+
+    def broken(prompt: str) -> str:
+        raise TimeoutError("A timeout occurred")
+
+    assert judge(log, broken).count("neither") == 12
+    assert judge(log, fair).count("first") == 8
+
+
 def test_verdicts_are_in_the_log_with_their_prompts_and_not_asked_for_twice(log: Path) -> None:
     asked = []
 

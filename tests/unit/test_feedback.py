@@ -6,6 +6,7 @@ import multiprocessing
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -89,6 +90,9 @@ def test_the_file_is_its_owners_and_survives_a_reopening(store: rt.FeedbackStore
         ({"rating": float("nan")}, "rating: nan must be a number"),
         ({"correction": " "}, "correction: is blank"),
         ({"comment": 3}, "comment: 3 must be text"),
+        ({"verdict": 1, "by": "a\ud800"}, "by: .* holds half a sign"),
+        ({"rating": 10**400}, "rating: 1000"),
+        ({"verdict": 1, "passages": 3}, "passages: 3 must be a list"),
         ({"verdict": 1, "passages": "one text"}, "passages: 'one text' must be a list"),
         ({"verdict": 1, "answer": 7}, "has no answer 7"),
         ({"verdict": 1, "answer": None}, "answer: None is neither"),
@@ -116,6 +120,53 @@ def _add(path: Path, person: str) -> None:
     store = rt.FeedbackStore(path)
     for number in range(20):
         store.add("x", 1, question=f"Which {number}?", by=person)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"question": "Which?", "answer": "x", "verdit": 1}, "row 0: 'verdit' is no column of a verdict"),
+        ("question", "row 0: 'question' is no row"),
+    ],
+)
+def test_a_row_that_would_be_lost_is_refused(store: rt.FeedbackStore, row: Any, words: str) -> None:
+    with pytest.raises(rt.FeedbackError, match=words):
+        store.add_many([row])
+
+
+def test_what_other_libraries_have_for_numbers_gaps_and_passages_is_taken(store: rt.FeedbackStore) -> None:
+    """NumPy's integers, a frame's empty cells, a retriever's passages, and what can be read but once."""
+    import numpy as np
+
+    nan = float("nan")
+    store.add_many([{"question": "Which?", "answer": "x", "verdict": np.int64(1), "correction": nan, "rating": nan}])
+    store.add("y", 1, question="Which?", passages=(text for text in ["one", "two"]), rating=np.float32(0.5))
+    store.add("z", 1, question="Which?", passages=rt.BM25(["one two", "three"], k=1)("two"))
+    assert [(row.verdict, row.rating, row.passages) for row in store.rows(verdict=np.int64(1))] == [
+        (1, None, ()),
+        (1, 0.5, ("one", "two")),
+        (1, None, ("one two",)),
+    ]
+
+
+def test_answers_that_share_an_id_stay_apart(store: rt.FeedbackStore) -> None:
+    """Some servers begin their ids anew after a thousand answers."""
+    store.add(Said(text="83 metres"), 1)
+    store.add(Said(text="Pepper Quay", question="Where does the tram end?"), correction="Main Square")
+    assert [(row["question"], row["answer"]) for row in compile_rows(store.rows()).rows] == [
+        (DEEP, "83 metres"),
+        ("Where does the tram end?", "Main Square"),
+    ]
+
+
+def test_feedback_is_added_to_nothing(store: rt.FeedbackStore, tmp_path: Path) -> None:
+    """The store could not tell any more whose words a row holds."""
+    store.add("x", 1, question="Which?", by="anna")
+    feedback = rt.DatasetBuilder.from_feedback(store)
+    with pytest.raises(rt.DatasetError, match="built alone"):
+        feedback + feedback
+    with pytest.raises(rt.DatasetError, match=r"the column 'record'.* is gone"):
+        feedback.rename({"record": "other"}).build(tmp_path / "out")
 
 
 def test_several_processes_write_at_once(store: rt.FeedbackStore) -> None:

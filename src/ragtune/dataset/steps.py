@@ -148,6 +148,11 @@ class Steps(Constructors):
             DatasetError: they differ in template, dropped columns or masking, which belong behind the sum.
         """
         arguments.instance("the other builder", other, Steps, "add two builders")
+        if self._source.built is not None or other._source.built is not None:
+            raise DatasetError(
+                "rows of a feedback store are built alone, since it remembers whose words each of them holds; build "
+                "the other rows first, and give them as from_feedback(store, previous=dataset)"
+            )
         for what, mine, others in (
             ("template or layout", self._template, other._template),
             ("drop_columns", self._dropped_columns, other._dropped_columns),

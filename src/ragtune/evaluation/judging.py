@@ -44,6 +44,8 @@ Answer B: {b}
 
 Reply with one word: A, B or tie."""
 _word = re.compile(r"\b(A|B|[Tt]ie|TIE)\b")
+# What stands before the words of an error, which are no verdict.
+_FAILED = "(no answer) "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +205,7 @@ async def _said(arm: Arm, pair: _Pair) -> str:
     try:
         return (await arm.respondent.answer(await arm.respondent.prompt(shown), shown)).text or ""
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        return f"{_FAILED}{type(error).__name__}: {error}"
 
 
 def _pairs(path: Path, first: str, second: str, kinds: tuple[str, ...], prompt: str) -> Iterator[_Pair]:
@@ -231,8 +233,9 @@ def _filled(prompt: str, parts: Mapping[str, str]) -> str:
 
 
 def _line(pair: _Pair, by: Mapping[str, object], said: str) -> Line:
-    found = _word.search(said)
-    word = found[1].lower() if found else ""
+    words = [] if said.startswith(_FAILED) else [word.lower() for word in _word.findall(said)]
+    # "A tie" is a tie.
+    word = "tie" if "tie" in words else (words or [""])[0]
     shown = {"a": "second" if pair.turned else "first", "b": "first" if pair.turned else "second", "tie": "tie"}
     fact, number = pair.place
     verdict = {"verdict": shown.get(word, "neither"), "said": said, "prompt": pair.prompt, "turned": pair.turned}

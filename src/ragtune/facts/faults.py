@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ragtune.errors import DatasetError
@@ -9,7 +10,7 @@ from ragtune.facts.fact import KINDS
 from ragtune.text import normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from ragtune.facts.fact import Fact, Wording
 
@@ -74,8 +75,13 @@ def _faults_of_ids(facts: Sequence[Fact], places: Sequence[str]) -> Iterator[str
 def _faults_of(fact: Fact) -> Iterator[str]:
     if not fact.wordings:
         yield f"fact {fact.id!r} has no wording; give it at least one question"
-    for name, texts in (("answer", fact.answers), ("distractor", fact.distractors)):
-        for text in texts:
+    given: tuple[tuple[str, object], ...] = (("answer", fact.answers), ("distractor", fact.distractors))
+    for name, texts in given:
+        if isinstance(texts, str):
+            # Its letters would each be one.
+            yield f"fact {fact.id!r} has the {name}s {texts!r:.60}, one text; give a tuple of texts, ({texts!r:.60},)"
+            continue
+        for text in texts if isinstance(texts, Iterable) else (texts,):
             if not isinstance(text, str) or not text.strip():
                 yield f"fact {fact.id!r} has the {name} {text!r:.60}; give text that is not blank, or leave it out"
     for wording in fact.wordings:

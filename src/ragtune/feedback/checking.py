@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterable, Mapping
+from operator import index
+from typing import Protocol, SupportsFloat, SupportsIndex
 
 from ragtune.errors import FeedbackError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-__all__ = ["VERDICT", "Said", "answer_values", "checked_passages", "checked_verdict", "row_values"]
+__all__ = ["VERDICT", "Said", "answer_values", "checked_passages", "checked_text", "checked_verdict", "row_values"]
 
 # What a verdict may consist of; `by` alone says nothing.
 VERDICT = ("verdict", "rating", "label", "correction", "comment")
+_COLUMNS = ("question", "answer", *VERDICT, "by", "model", "system", "passages", "asked_by")
 _TEXTS = ("question", "answer", "model", "system", "label", "correction", "comment", "by", "asked_by")
 
 
@@ -73,7 +73,8 @@ def answer_values(
     _check_texts({**values, "asked_by": asked_by})
     parts = [values["question"], values["answer"], values["model"], values["system"]]
     content = hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogatepass")).hexdigest()
-    return {**values, "asked_by": asked_by, "key": key or content}
+    # Some servers begin their ids anew after a thousand answers: equal ids alone make no equal answers.
+    return {**values, "asked_by": asked_by, "key": content if key is None else f"{key} {content}"}
 
 
 def row_values(row: Mapping[str, object]) -> tuple[dict[str, object], str, dict[str, object] | None]:
@@ -82,6 +83,15 @@ def row_values(row: Mapping[str, object]) -> tuple[dict[str, object], str, dict[
     Raises:
         FeedbackError: as for its parts.
     """
+    if not isinstance(row, Mapping):
+        raise FeedbackError(
+            f"{row!r:.60} is no row; give mappings with question and answer (a frame: to_dict('records'))"
+        )
+    unknown = [name for name in row if name not in _COLUMNS]
+    if unknown:
+        raise FeedbackError(f"{unknown[0]!r} is no column of a verdict; there are {', '.join(_COLUMNS)}")
+    # What a data frame has for an empty cell.
+    row = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
     about = {name: row.get(name) for name in ("question", "model", "system", "asked_by")}
     values = answer_values(row.get("answer"), **about)  # type: ignore[arg-type]
     names = ("verdict", "rating", "label", "correction", "comment", "by")
@@ -93,19 +103,37 @@ def row_values(row: Mapping[str, object]) -> tuple[dict[str, object], str, dict[
 
 def _check_texts(values: Mapping[str, object]) -> None:
     for name in _TEXTS:
-        if values.get(name) is not None and not isinstance(values[name], str):
-            raise FeedbackError(f"{name}: {values[name]!r:.60} must be text or None")
+        if values.get(name) is not None:
+            checked_text(name, values[name])
 
 
-def checked_passages(passages: Sequence[str]) -> str:
-    """The passages as JSON.
+def checked_text(name: str, value: object) -> str:
+    """A text that a file can hold.
+
+    Raises:
+        FeedbackError: it is none, or holds half of a pair of surrogates.
+    """
+    if not isinstance(value, str):
+        raise FeedbackError(f"{name}: {value!r:.60} must be text or None")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise FeedbackError(f"{name}: {value!r:.60} holds half a sign, which no file keeps: {error.reason}") from None
+    return value
+
+
+def checked_passages(passages: Iterable[object] | None) -> str:
+    """The passages as JSON; texts, or objects with a `text` as retrievers give them.
 
     Raises:
         FeedbackError: they are no list of texts.
     """
-    if isinstance(passages, str) or not all(isinstance(passage, str) for passage in passages):
+    if passages is None:
+        return "[]"
+    if isinstance(passages, str | bytes | Mapping) or not isinstance(passages, Iterable):
         raise FeedbackError(f"passages: {passages!r:.60} must be a list of texts")
-    return json.dumps(list(passages), ensure_ascii=False)
+    texts = [passage if isinstance(passage, str) else getattr(passage, "text", passage) for passage in passages]
+    return json.dumps([checked_text("passages", text) for text in texts], ensure_ascii=False)
 
 
 def checked_verdict(said: dict[str, object]) -> dict[str, object]:
@@ -116,14 +144,28 @@ def checked_verdict(said: dict[str, object]) -> dict[str, object]:
     """
     _check_texts(said)
     verdict, rating = said["verdict"], said["rating"]
-    if verdict is not None and (isinstance(verdict, bool) or verdict not in (-1, 1)):
+    # Numbers of NumPy are numbers, too.
+    is_verdict = isinstance(verdict, SupportsIndex) and not isinstance(verdict, bool) and index(verdict) in (-1, 1)
+    if verdict is not None and not is_verdict:
         raise FeedbackError(f"verdict: {verdict!r} must be 1 for good, -1 for bad, or None")
-    is_number = isinstance(rating, int | float) and not isinstance(rating, bool) and math.isfinite(rating)
-    if rating is not None and not is_number:
-        raise FeedbackError(f"rating: {rating!r} must be a number or None")
+    mark = None if rating is None else _mark(rating)
     correction = said["correction"]
     if isinstance(correction, str) and not correction.strip():
         raise FeedbackError("correction: is blank; give the right answer, or None")
     if all(value is None for name, value in said.items() if name != "by"):
         raise FeedbackError("nothing is said: give a verdict, a correction, a rating, a label or a comment")
-    return said
+    kept = dict(said)
+    if isinstance(verdict, SupportsIndex):
+        kept["verdict"] = index(verdict)
+    kept["rating"] = mark
+    return kept
+
+
+def _mark(rating: object) -> float:
+    try:
+        mark = math.nan if isinstance(rating, bool) or not isinstance(rating, SupportsFloat) else float(rating)
+    except OverflowError:
+        mark = math.inf
+    if not math.isfinite(mark):
+        raise FeedbackError(f"rating: {rating!r:.60} must be a number or None")
+    return mark

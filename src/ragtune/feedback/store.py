@@ -5,12 +5,20 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import contextmanager
+from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsFloat, SupportsIndex
 
 from ragtune._sqlite import Database, trouble
 from ragtune.errors import FeedbackError
-from ragtune.feedback.checking import VERDICT, answer_values, checked_passages, checked_verdict, row_values
+from ragtune.feedback.checking import (
+    VERDICT,
+    answer_values,
+    checked_passages,
+    checked_text,
+    checked_verdict,
+    row_values,
+)
 from ragtune.feedback.compiling import compile_rows
 from ragtune.feedback.results import Suggestion, Withdrawal, suggestion
 from ragtune.feedback.rows import Feedback, FeedbackTable
@@ -18,7 +26,7 @@ from ragtune.feedback.schema import MIGRATIONS
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ragtune.feedback.checking import Said
 
@@ -67,7 +75,7 @@ class FeedbackStore:
         question: str | None = None,
         model: str | None = None,
         system: str | None = None,
-        passages: Sequence[str] = (),
+        passages: Iterable[object] = (),
         asked_by: str | None = None,
     ) -> int:
         """Keep an answer that may be judged later, and return its number; one that is there already keeps it.
@@ -77,7 +85,7 @@ class FeedbackStore:
             question: what was asked; needed beside a text.
             model: which model answered; of an `Answer` its own.
             system: the system prompt; of an `Answer` its own.
-            passages: what the model was given to read.
+            passages: what the model was given to read: texts, or objects with a `text` as retrievers give them.
             asked_by: who asked.
 
         Raises:
@@ -90,17 +98,17 @@ class FeedbackStore:
     def add(
         self,
         answer: Said | str | int,
-        verdict: int | None = None,
+        verdict: SupportsIndex | None = None,
         *,
         question: str | None = None,
         correction: str | None = None,
-        rating: float | None = None,
+        rating: SupportsFloat | None = None,
         label: str | None = None,
         comment: str | None = None,
         by: str | None = None,
         model: str | None = None,
         system: str | None = None,
-        passages: Sequence[str] = (),
+        passages: Iterable[object] = (),
     ) -> int:
         """Keep what somebody says about an answer, and return the answer's number.
 
@@ -115,7 +123,7 @@ class FeedbackStore:
             by: who judged.
             model: which model answered; of an `Answer` its own.
             system: the system prompt; of an `Answer` its own.
-            passages: what the model was given to read.
+            passages: what the model was given to read: texts, or objects with a `text` as retrievers give them.
 
         Raises:
             FeedbackError: nothing is said, a value of the wrong kind, no question, no answer of that number, or the
@@ -165,7 +173,9 @@ class FeedbackStore:
                 count += 1
         return count
 
-    def rows(self, *, by: str | None = None, model: str | None = None, verdict: int | None = None) -> FeedbackTable:
+    def rows(
+        self, *, by: str | None = None, model: str | None = None, verdict: SupportsIndex | None = None
+    ) -> FeedbackTable:
         """Return the verdicts, oldest first.
 
         Args:
@@ -176,7 +186,11 @@ class FeedbackStore:
         Raises:
             FeedbackError: the file cannot be read.
         """
-        wanted = {"v.judged_by": by, "a.model": model, "v.verdict": verdict}
+        texts = {"by": by, "model": model}
+        for name, value in texts.items():
+            if value is not None:
+                checked_text(name, value)
+        wanted = {"v.judged_by": by, "a.model": model, "v.verdict": None if verdict is None else index(verdict)}
         chosen = {name: value for name, value in wanted.items() if value is not None}
         where = "WHERE " + " AND ".join(f"{name} = ?" for name in chosen) if chosen else ""
         return FeedbackTable(rows=tuple(self._each("", where, tuple(chosen.values()))))
@@ -214,6 +228,8 @@ class FeedbackStore:
         Raises:
             FeedbackError: the file cannot be written.
         """
+        if not checked_text("by", by).strip():
+            raise FeedbackError("by: names nobody; give the person as `by` or `asked_by` has them")
         with self._opened() as database, database.transaction() as connection:
             found = connection.execute(
                 "SELECT fingerprint, folder FROM feedback_build WHERE fingerprint IN"

@@ -30,6 +30,10 @@ def read_passages(source: str | Path | Iterable[object], text: str, id: str | No
     """
     if isinstance(source, str | Path):
         found = _passages_of_files(Path(source))
+    elif isinstance(source, Mapping) or hasattr(source, "iterrows"):
+        # Of both, a loop gives the names of columns.
+        kind = "a mapping" if isinstance(source, Mapping) else "a data frame"
+        raise DatasetError(f"the source is {kind}; give a list of rows, of a frame frame.to_dict('records')")
     else:
         found = (_passage(item, number, text, id) for number, item in enumerate(source))
     different: dict[str, Passage] = {}

@@ -101,7 +101,13 @@ def feedback_source(store: FeedbackStore, previous: Finished | None, method: Met
 
 
 def as_record(row: Mapping[str, Any]) -> object:
-    """The finished record of a row."""
+    """The finished record of a row.
+
+    Raises:
+        DatasetError: a step before took it away.
+    """
+    if "record" not in row:
+        raise DatasetError(f"the column 'record', which holds the finished record, is gone; there are {', '.join(row)}")
     return row["record"]
 
 

@@ -70,20 +70,13 @@ def rows_of(source: Source) -> Iterator[SourceRow]:
 
 
 def joined(parts: Sequence[tuple[Source, Sequence[Mapping[str, object]]]]) -> Source:
-    """Sources one after the other, each with what is said of its steps."""
+    """Sources one after the other, each with what is said of its steps; none that keeps account of what is built."""
     sources = [source for source, _ in parts]
-
-    def built(dataset: object) -> None:
-        for source in sources:
-            if source.built is not None:
-                source.built(dataset)
-
     return Source(
         name=" and ".join(source.name for source in sources),
         details={"kind": "sum", "of": [dict(source.details) for source in sources]},
         read=lambda: chain.from_iterable(source.read() for source in sources),
         paths=tuple(chain.from_iterable(source.paths for source in sources)),
-        built=built,
         parts=tuple(parts),
     )
 
