@@ -6,6 +6,7 @@ import asyncio
 import math
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,19 @@ def test_a_refused_prompt_is_about_the_shape_that_was_sent(complete: Ask, prompt
 
 def test_completions_take_as_many_stop_texts_as_evaluations_send(complete: Ask) -> None:
     assert complete(stop=["\nclass", "\ndef", "\n#", "\nif", "\nprint", "<|im_end|>"]).choices
+
+
+def test_chat_takes_as_many_where_the_servers_owner_allows_it(tmp_path: Path, chat: Ask) -> None:
+    """Elsewhere OpenAI's limit holds, and its number is told."""
+    stops = [f"never {n}" for n in range(64)]
+    with pytest.raises(openai.BadRequestError, match="4"):
+        chat(stop=stops[:5])
+    turns: Any = [{"role": "user", "content": "Hi"}]
+    with LocalBackend(tmp_path, threads=1, many_stops=True) as backend, backend.client() as client:
+        ask = partial(client.chat.completions.create, model="tiny-random", messages=turns, max_tokens=2)
+        assert ask(stop=stops).choices
+        with pytest.raises(openai.BadRequestError, match="64"):
+            ask(stop=[*stops, "one more"])
 
 
 def test_a_history_may_be_what_the_client_makes_of_answers(chat: Ask) -> None:

@@ -20,7 +20,8 @@ from tests.local.kit import trainer
 SERVER = """
 import sys
 from ragtune.local import serve
-serve(sys.argv[1], threads=1, aliases={"gpt-4o-mini": "tiny-random"}, on_start=lambda b: print(b.base_url, flush=True))
+options = {"threads": 1, "max_batch": 1, "aliases": {"gpt-4o-mini": "tiny-random"}}
+serve(sys.argv[1], **options, on_start=lambda backend: print(backend.base_url, flush=True))
 """
 KEY = "a-key-of-my-own-1"
 
@@ -58,6 +59,8 @@ def test_a_backend_on_a_served_folder_is_a_connection(served: tuple[Path, str]) 
     [
         ({"threads": 2}, r"threads=2: the server .* has threads=1; leave it out"),
         ({"aliases": {"gpt-4o": "tiny-random"}}, "aliases=.*has aliases="),
+        ({"max_batch": 2}, "max_batch=2: .* has max_batch=1"),
+        ({"many_stops": True}, "many_stops=True: .* was started without many_stops"),
         ({"max_running": 3}, "max_running=3: .* was started without max_running"),
         ({"port": 1}, "port=1: .*has port="),
         ({"webhook": "https://me:secret@example.org/"}, "webhook='sha256:.*was started without webhook"),

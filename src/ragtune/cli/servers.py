@@ -50,6 +50,9 @@ def serve(
     max_batch: Annotated[
         int, typer.Option(min=1, help="Most answers that are written together; 1 makes each the same in any company.")
     ] = 16,
+    many_stops: Annotated[
+        bool, typer.Option(help="Let chat take 64 stop texts, as completions do; OpenAI takes four.")
+    ] = False,
     origin: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Where a proxy in front shows the page: https://tunes.example.com."),
@@ -96,6 +99,7 @@ def serve(
             "dtype": dtype,
             "memory": memory,
             "max_batch": max_batch,
+            "many_stops": many_stops,
             "origin": origin,
             "launcher": launcher,
             "aliases": aliases,

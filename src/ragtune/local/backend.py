@@ -40,6 +40,9 @@ __all__ = ["LocalBackend"]
 logger = logging.getLogger("ragtune")
 
 
+_MAX_BATCH = 16
+
+
 @checked("threads", "max_running", "max_batch", "memory", "device", "dtype", "engine")
 class LocalBackend(EmbeddedServer):
     """A server on this machine that speaks OpenAI's wire and really fine-tunes open models.
@@ -77,6 +80,7 @@ class LocalBackend(EmbeddedServer):
         max_running: most jobs that train at the same time; others wait in the queue.
         webhook: URL that is told when a job succeeds, fails or is cancelled: the three events of OpenAI's webhooks,
             signed with `webhook_secret`. None tells nobody.
+        many_stops: whether chat takes as many stop texts as completions do, 64, where OpenAI takes four.
         origin: the address at which a proxy in front shows the page, for example `https://tunes.example.com`: its forms
             and its name are then taken as the server's own. None is no proxy.
         launcher: what starts the training program in place of the Python interpreter, as a command line or as words,
@@ -122,9 +126,10 @@ class LocalBackend(EmbeddedServer):
         dtype: Dtype | None = None,
         memory: int | str | None = None,
         warm: str | Sequence[str] = (),
-        max_batch: int = 16,
+        max_batch: int = _MAX_BATCH,
         max_running: int = 1,
         webhook: str | None = None,
+        many_stops: bool = False,
         origin: str | None = None,
         launcher: str | Sequence[str] | None = None,
         trainer: Sequence[str] | None = None,
@@ -159,7 +164,9 @@ class LocalBackend(EmbeddedServer):
             "device": device,
             "dtype": dtype,
             "memory": weights_bytes,
-            "max_batch": max_batch,
+            # What is left at its default is what nobody asked for, and fits any server.
+            "max_batch": None if max_batch == _MAX_BATCH else max_batch,
+            "many_stops": many_stops or None,
             "max_running": None if max_running == 1 else max_running,
             "origin": origin,
             # It may hold a password.
@@ -198,6 +205,7 @@ class LocalBackend(EmbeddedServer):
             jobs=lambda store: JobsPart(runner=queue(store)),
             inference=inference,
             options=self._wanted,
+            many_stops=many_stops,
             origin=None if origin is None else checked_origin(origin),
         )
         self._key = key

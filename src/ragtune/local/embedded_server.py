@@ -78,6 +78,7 @@ class _Parts:
     kind: str
     options: Mapping[str, object]
     origin: str | None
+    many_stops: bool
 
 
 class EmbeddedServer:
@@ -95,6 +96,7 @@ class EmbeddedServer:
         temporary: whether the folder goes with the stop.
         kind: what it says that it is in the header `ragtune-server`.
         options: how it is started, as JSON holds it, for programs that want the same folder.
+        many_stops: whether chat takes more than OpenAI's four stop texts.
         origin: the address under which browsers reach it through a proxy, None where there is none.
     """
 
@@ -113,6 +115,7 @@ class EmbeddedServer:
         kind: str = "embedded",
         options: Mapping[str, object] | None = None,
         origin: str | None = None,
+        many_stops: bool = False,
     ) -> None:
         self.folder = folder
         self._parts = _Parts(
@@ -128,6 +131,7 @@ class EmbeddedServer:
             kind=kind,
             options=options or {},
             origin=origin,
+            many_stops=many_stops,
         )
         self._running: _Running | None = None
 
@@ -318,6 +322,7 @@ class _Running:
                     runner=jobs.runner,
                     inference=parts.inference(),
                     sessions=Sessions(origin=parts.origin),
+                    many_stops=parts.many_stops,
                 )
                 host, port = parts.address
                 server = ServerThread(jobs.around(make_app(services)), host=host, port=port)

@@ -39,6 +39,7 @@ class Services:
         reading: slots for large JSON bodies that are being read.
         sessions: the browsers that have shown the key.
         refusals: wrong keys, told to the owner.
+        many_stops: whether chat takes more than OpenAI's four stop texts.
     """
 
     account: Account
@@ -52,6 +53,7 @@ class Services:
     reading: Slots = field(default_factory=lambda: Slots(64, "large JSON bodies"))
     sessions: Sessions
     refusals: Refusals = field(default_factory=Refusals)
+    many_stops: bool = False
 
 
 def services(request: Request) -> Services:

@@ -15,7 +15,7 @@ from ragtune.local.http.errors import ApiError, invalid, not_found
 from ragtune.local.ids import new_id
 from ragtune.local.services import services
 from ragtune.local.wire.answers import ChatAnswer, TextAnswer
-from ragtune.local.wire.completions import ChatRequest, CompletionRequest, MetadataRequest
+from ragtune.local.wire.completions import ChatRequest, CompletionRequest, MetadataRequest, PatientChatRequest
 from ragtune.local.wire.objects import completion_body, list_body, message_bodies
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ async def chat(request: Request) -> Response:
     """Answer a conversation."""
     query(request)
     own = services(request)
-    asked = await parse(request, ChatRequest, slots=own.reading)
+    kind = PatientChatRequest if own.many_stops else ChatRequest
+    asked = await parse(request, kind, slots=own.reading)
     answer = ChatAnswer(
         id=new_id("chatcmpl-", 29),
         created=int(time.time()),

@@ -37,7 +37,7 @@ from ragtune.local.wire.strict_schema import check_strict
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["ChatRequest", "ChatTurn", "CompletionRequest", "MetadataRequest", "StreamOptions"]
+__all__ = ["ChatRequest", "ChatTurn", "CompletionRequest", "MetadataRequest", "PatientChatRequest", "StreamOptions"]
 
 DEFAULT_CHAT_TOKENS = 1024
 """Most tokens of a chat answer when the request does not say; as at OpenAI every model has such a limit."""
@@ -399,6 +399,12 @@ _Prompt = Annotated[
     | Annotated[list[_Tokens], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True), _LISTS],
     Discriminator(_prompt_kind),
 ]
+
+
+class PatientChatRequest(ChatRequest):
+    """The same where the server's owner allows more stop texts than OpenAI does."""
+
+    stop: _Stops[_ManyStops] | None = None
 
 
 class CompletionRequest(_Asked):
