@@ -9,6 +9,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -181,6 +182,33 @@ def test_of_two_completions_at_once_one_makes_the_file(client: openai.OpenAI) ->
     # Who came after the end is told the state; who was under way, that it has changed meanwhile.
     assert {*told} <= {"completed", "400 invalid_upload_state", "409 upload_changed"}
     assert len(client.files.list().data) == 1
+
+
+def test_a_completion_whose_upload_ends_while_its_body_comes_is_told_the_state(
+    backend: LocalBackend, client: openai.OpenAI
+) -> None:
+    """Its parts are gone with the upload, and were not wrong."""
+    upload = begin(client)
+    ids = add(client, upload.id, *PARTS)
+    body = json.dumps({"part_ids": ids}).encode()
+    address = urllib.parse.urlsplit(backend.base_url)
+    late = http.client.HTTPConnection(address.hostname or "", address.port or 0, timeout=30)
+    try:
+        late.putrequest("POST", f"{address.path}/uploads/{upload.id}/complete")
+        for name, value in {
+            "Authorization": f"Bearer {backend.api_key}",
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+        }.items():
+            late.putheader(name, value)
+        late.endheaders(body[:5])
+        time.sleep(0.3)  # the server has seen a pending upload and waits for the rest
+        client.uploads.complete(upload.id, part_ids=ids)
+        late.send(body[5:])
+        answer = late.getresponse()
+        assert (answer.status, json.load(answer)["error"]["code"]) == (400, "invalid_upload_state")
+    finally:
+        late.close()
 
 
 def test_a_part_whose_upload_ends_while_it_comes_is_a_conflict(backend: LocalBackend, client: openai.OpenAI) -> None:

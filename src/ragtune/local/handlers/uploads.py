@@ -99,7 +99,11 @@ async def complete(request: Request) -> Response:
     store = own.store
     upload = _pending(request, store, "cannot be completed")
     asked = await parse(request, CompleteRequest, slots=own.reading)
-    parts = _chosen(asked.part_ids, store.uploads.parts(upload.id), upload)
+    held = store.uploads.parts(upload.id)
+    # An upload that ended while the body came has dropped its parts: told by its state, not as unknown part ids.
+    # Asked after the parts were read, so that parts read from a pending upload are all of them.
+    upload = _pending(request, store, "cannot be completed")
+    parts = _chosen(asked.part_ids, held, upload)
     try:
         file = await run_in_threadpool(_join, store, upload, parts, asked.md5)
     except FileNotFoundError:
