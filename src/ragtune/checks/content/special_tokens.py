@@ -24,7 +24,8 @@ _TOKEN = re.compile(r"<\|(?:endoftext|endofprompt|fim_(?:prefix|middle|suffix)|i
 
 def may_hold_special_tokens(line: bytes) -> bool:
     """Whether a line may hold one, written as it is or escaped; fast, because hardly any does."""
-    return b"|>" in line or b"|\\u003" in line
+    # A single byte is looked for by far the fastest.
+    return b"|" in line and (b"|>" in line or b"|\\u003" in line)
 
 
 def special_token_faults(record: JsonObject, severity: Severity) -> Iterator[RecordFault]:

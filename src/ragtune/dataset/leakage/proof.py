@@ -80,7 +80,7 @@ def shared_texts(
     stands = np.zeros((3, size), dtype=np.bool_)
     for side in range(3):
         stands[side, places[sides == side]] = True
-    likely = np.flatnonzero((stands.sum(axis=0) > 1)[places] & tied)
+    likely = np.flatnonzero((stands[:, places].sum(axis=0) > 1) & tied)
     seen: dict[bytes, int] = {}
     start = 0
     for texts in batches:
