@@ -14,6 +14,7 @@ from ragtune._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from ragtune._keys import client_from_key_file
+    from ragtune.advice import Advice, advise
     from ragtune.aio import AsyncFineTuneJob, AsyncJobMonitor, AsyncMaintenance, AsyncTunedModel
     from ragtune.checks import CheckReport, Problem, check_file
     from ragtune.cost import CostEstimate
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ragtune._keys": ("client_from_key_file",),
+    "ragtune.advice": ("Advice", "advise"),
     "ragtune.aio": ("AsyncFineTuneJob", "AsyncJobMonitor", "AsyncMaintenance", "AsyncTunedModel"),
     "ragtune.checks": ("CheckReport", "Problem", "check_file"),
     "ragtune.cost": ("CostEstimate",),
@@ -125,6 +127,7 @@ __all__ = [
     "DPO",
     "TRAINED",
     "Absolute",
+    "Advice",
     "Answer",
     "AsyncFineTuneJob",
     "AsyncJobMonitor",
@@ -187,6 +190,7 @@ __all__ = [
     "Unsupported",
     "UploadedFile",
     "WaitTimeout",
+    "advise",
     "arms",
     "check_file",
     "client_from_key_file",
