@@ -92,7 +92,7 @@ def unattended(base: str, epochs: int, *, masked: bool) -> dict[str, float]:
 
 
 def _masked(model: Any, arguments: dict[str, Any], examples: Any) -> Any:
-    from ragtune.train.trainer import MaskedTrainer
+    from ragtune.train.methods.trainer import MaskedTrainer
 
     return MaskedTrainer(model=model, arguments=arguments, examples=examples, pad_token_id=0)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from ragtune.local.engine.decoding.sampling import Sampler
 from ragtune.local.engine.request import GenerateRequest
-from ragtune.local.engine.sampling import Sampler
 
 SHARES = [0.5, 0.25, 0.15, 0.1, 0.0]
 

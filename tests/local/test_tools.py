@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from ragtune.local import LocalBackend
-from ragtune.local.engine.tool_calls import ARGUMENTS, ID, NAME, CallFormat, CallReader, find_call_format
+from ragtune.local.engine.decoding.tool_calls import ARGUMENTS, ID, NAME, CallFormat, CallReader, find_call_format
 from ragtune.modelling.base_model import load_tokenizer
 from ragtune.modelling.bases import resolve_base
 from tests.local.judge import Judge

@@ -59,7 +59,7 @@ def margin(spec: TrainSpec, adapter: Path | None) -> float:
     from peft import PeftModel
 
     from ragtune.modelling.base_model import load_model, load_tokenizer
-    from ragtune.train.loss import batch_sums, collate
+    from ragtune.train.methods.loss import batch_sums, collate
 
     model: Any = load_model(spec.base_path, dtype="bfloat16")
     if adapter is not None:

@@ -104,7 +104,7 @@ def test_the_adapter_of_an_epoch_is_the_model_whose_loss_was_reported(make_spec:
     from ragtune.modelling.base_model import load_model, load_tokenizer
     from ragtune.modelling.encoder import Encoder
     from ragtune.train.data import load_examples
-    from ragtune.train.loss import batch_sums, collate
+    from ragtune.train.methods.loss import batch_sums, collate
 
     held_out = write_lines(tmp_path / "valid.jsonl", chat_lines(20)[12:])
     spec = make_spec(validation_file=held_out)

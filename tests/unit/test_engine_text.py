@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragtune.local.engine.detokenizer import TextStream
+from ragtune.local.engine.decoding.detokenizer import TextStream
 
 
 def decode(ids: Sequence[int]) -> str:

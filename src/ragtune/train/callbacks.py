@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from ragtune.train import events
 from ragtune.train.checkpoints import keep_newest, mark_whole, save_adapter
 from ragtune.train.distributed import is_main, process_count, process_number, summed
-from ragtune.train.loss import Meter
+from ragtune.train.methods.loss import Meter
 from ragtune.train.recall import ACCURACY
 
 if TYPE_CHECKING:

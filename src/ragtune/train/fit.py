@@ -27,9 +27,9 @@ from ragtune.train.callbacks import (
 from ragtune.train.checkpoints import last_whole_checkpoint, save_adapter
 from ragtune.train.data import LoadedFile, TrainingFileError, load_examples, load_pairs
 from ragtune.train.distributed import is_main, process_count
+from ragtune.train.methods.trainer import MaskedTrainer, settings
 from ragtune.train.recall import Best, HeldOutQuestions
 from ragtune.train.spec import DEFAULT_BETA, TrainSpec
-from ragtune.train.trainer import MaskedTrainer, settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from ragtune.modelling.hardware import Dtype, Placement
     from ragtune.modelling.tokenizer import Tokenizer
-    from ragtune.train.preference import PreferenceTrainer
+    from ragtune.train.methods.preference import PreferenceTrainer
     from ragtune.train.stop import StopRequest
 
 __all__ = ["BatchSizeError", "DivergedError", "Outcome", "TooLargeError", "ValidationFileError", "fit"]
@@ -217,7 +217,7 @@ def _trainer(
         whole = model if adapter is None else get_peft_model(model, adapter, autocast_adapter_dtype=True)
         return MaskedTrainer(model=whole, arguments=arguments, examples=examples, pad_token_id=pad_token_id)
     require("local", "trl", reason="training on preference records")
-    from ragtune.train.preference import PreferenceTrainer
+    from ragtune.train.methods.preference import PreferenceTrainer
 
     return PreferenceTrainer(
         model=model,

@@ -9,19 +9,19 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ragtune.local.engine.detokenizer import TextStream
+from ragtune.local.engine.decoding.detokenizer import TextStream
+from ragtune.local.engine.decoding.sampling import Sampler
+from ragtune.local.engine.decoding.tool_calls import CallReader
 from ragtune.local.engine.generation import FinishReason, GeneratedCall, GeneratedPiece, Generation, TokenLogprob
-from ragtune.local.engine.sampling import Sampler
-from ragtune.local.engine.tool_calls import CallReader
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     import torch
 
-    from ragtune.local.engine.grammar import Constraint
+    from ragtune.local.engine.decoding.grammar import Constraint
+    from ragtune.local.engine.decoding.tool_calls import CallFormat
     from ragtune.local.engine.request import GenerateRequest
-    from ragtune.local.engine.tool_calls import CallFormat
     from ragtune.modelling.tokenizer import Tokenizer
 
 __all__ = ["BatchRow", "Start", "told_token"]

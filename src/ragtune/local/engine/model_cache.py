@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ragtune.errors import BackendError
 from ragtune.local.engine.adapters import BASE, AdapterLayers
-from ragtune.local.engine.grammar import token_table
-from ragtune.local.engine.tool_calls import CallFormat, find_call_format
+from ragtune.local.engine.decoding.grammar import token_table
+from ragtune.local.engine.decoding.tool_calls import CallFormat, find_call_format
 from ragtune.modelling.base_model import context_length, load_model, load_tokenizer, quiet, saved_dtype
 from ragtune.modelling.encoder import Encoder
 from ragtune.modelling.hardware import BYTES, place, this_machine

@@ -6,17 +6,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ragtune.local.engine.batch_row import Start, told_token
-from ragtune.local.engine.detokenizer import TextStream
-from ragtune.local.engine.grammar import Constraint, json_grammar
+from ragtune.local.engine.decoding.detokenizer import TextStream
+from ragtune.local.engine.decoding.grammar import Constraint, json_grammar
 from ragtune.local.engine.request import ContextOverflowError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from ragtune.local.engine.decoding.tool_calls import CallFormat
     from ragtune.local.engine.generation import TokenLogprob
     from ragtune.local.engine.model_cache import LoadedBase
     from ragtune.local.engine.request import GenerateRequest
-    from ragtune.local.engine.tool_calls import CallFormat
 
 __all__ = ["start_of"]
 

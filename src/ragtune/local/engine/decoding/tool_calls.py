@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ragtune.errors import RecordError
+from ragtune.local.engine.decoding.grammar import JSON_STYLE
 from ragtune.local.engine.generation import GeneratedCall
-from ragtune.local.engine.grammar import JSON_STYLE
 from ragtune.modelling.chat_template import PROBE_ID, PROBE_NAME, ChatTemplate, probe_answer
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from transformers import PrinterCallback
 from trl import DPOConfig, DPOTrainer
 
 from ragtune.modelling.encoder import IGNORED, Example
-from ragtune.train.loss import Meter, collate
+from ragtune.train.methods.loss import Meter, collate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
     Args:
         model: a base model, or one with the adapter that is trained further.
         adapter: the adapter to put on a base model; None where the model has one.
-        arguments: from `ragtune.train.trainer.settings`.
+        arguments: from `ragtune.train.methods.trainer.settings`.
         beta: how much leaving the reference costs.
         pairs: what to train on.
         tokenizer: tokenizer of the base.

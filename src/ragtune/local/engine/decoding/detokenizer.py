@@ -28,7 +28,7 @@ class TextStream:
 
     Example:
         ```python
-        from ragtune.local.engine.detokenizer import TextStream
+        from ragtune.local.engine.decoding.detokenizer import TextStream
 
         stream = TextStream(lambda ids: bytes(ids).decode("utf-8", "replace"), stop=("END",))
         pieces = [stream.push(byte) for byte in "né EN END more".encode()]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from ragtune.train.loss import Meter, batch_sums, collate
+from ragtune.train.methods.loss import Meter, batch_sums, collate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
