@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ragtune.errors import ModelNotReady
@@ -47,6 +47,18 @@ def check_question(prompt: object) -> None:
     if not isinstance(prompt, str):
         way = "messages go to chat(messages), several questions to ask_many(prompts)"
         message = f"one question is a text, not a {type(prompt).__qualname__}; {way}"
+        raise TypeError(message)
+
+
+def check_questions(prompts: object) -> None:
+    """See that several questions are a collection, and not one text.
+
+    Raises:
+        TypeError: they are something else.
+    """
+    if isinstance(prompts, str) or not isinstance(prompts, Collection):
+        shown = repr(prompts[:40]) if isinstance(prompts, str) else type(prompts).__qualname__
+        message = f"ask_many takes a list of questions, not {shown}; one goes to ask(prompt)"
         raise TypeError(message)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, overload
@@ -13,11 +12,8 @@ from ragtune._api import asynchronous
 from ragtune._api.planning import PlanPort
 from ragtune._checked import checked
 from ragtune._saved import read_saved, write_saved
-from ragtune._warn import warn
 from ragtune.dialects import saved_dialect
-from ragtune.errors import JournalError, ModelExpired, ModelNotReady, NoTunedModel
-from ragtune.job import JobDetails
-from ragtune.job.metadata import FINGERPRINT, SYSTEM, SYSTEM_TOO_LONG
+from ragtune.errors import ModelNotReady, NoTunedModel
 from ragtune.job.model_check import require_model
 from ragtune.job.state import JobState, kept_journal, saved_journal, state_of
 from ragtune.job.whereabouts import forget_model, recalled, remembering, whereabouts
@@ -25,16 +21,26 @@ from ragtune.journal import USERS
 from ragtune.journal.recorder import Recorder
 from ragtune.model.answer import Answer
 from ragtune.model.answer_list import AnswerList
-from ragtune.model.arguments import check_question, checked_name, is_conversation, question_of, refuse_stream, role_of
+from ragtune.model.arguments import (
+    check_question,
+    check_questions,
+    checked_name,
+    is_conversation,
+    question_of,
+    refuse_stream,
+    role_of,
+)
 from ragtune.model.expiry import Expiry, expiry_of, warn_of_end
+from ragtune.model.origin import newest, not_ready
 from ragtune.model.response import refuse_slips
 from ragtune.model.stream import AsyncAnswerStream
 from ragtune.model.system_prompt import TRAINED, SystemPrompt
+from ragtune.model.trained_prompt import TrainedPrompt, final_name
 from ragtune.plan import Plan
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     import openai
@@ -82,16 +88,9 @@ class AsyncTunedModel:
     ) -> None:
         self._api = asynchronous(client).speaking(dialect)
         self._journal = journal
-        self._recorder = Recorder(journal, sealed=True, heard=self._api.port.heard)
-        # The job that made it, once that is known.
-        self._job_id: str | None = None
         self._name = checked_name(name)
-        self._system = None if system is TRAINED else system
-        self._fingerprint = fingerprint
-        # A base model was trained with no prompt of ours; a tuned one may tell through its job.
-        self._learned = system is not TRAINED or not name.startswith("ft:")
-        # Why the prompt is not known; told when a question would need it, and once.
-        self._doubt: str | None = None
+        recorder = Recorder(journal, sealed=True, heard=self._api.port.heard)
+        self._trained_with = TrainedPrompt(name, given=system, fingerprint=fingerprint, recorder=recorder)
         self._warned_of_end = False
         # Whether the journal was asked for the dialect that its job was made in.
         self._came_back = False
@@ -109,7 +108,7 @@ class AsyncTunedModel:
     @property
     def fingerprint(self) -> str | None:
         """Fingerprint of the dataset it was trained on, None while that is not known."""
-        return self._fingerprint
+        return self._trained_with.fingerprint
 
     @classmethod
     async def latest(
@@ -120,32 +119,10 @@ class AsyncTunedModel:
         journal: JournalArgument = USERS,
     ) -> AsyncTunedModel:
         """Return the newest tuned model; see `TunedModel.latest`."""
-        import openai
-
         api, _ = await remembering(asynchronous(client).speaking(dialect), journal)
-        going_on: list[JobDetails] = []
-        async with aclosing(api.jobs()) as jobs:
-            async for body in jobs:
-                job = JobDetails.from_wire(body)
-                if job.status != "succeeded" or job.fine_tuned_model is None:
-                    going_on += [] if job.is_final else [job]
-                    continue
-                try:
-                    await api.model(job.fine_tuned_model)
-                except (openai.NotFoundError, ModelExpired):
-                    logger.info("%s (%s) is not on the account any more", job.fine_tuned_model, job.id)
-                    await forget_model(api, job.fine_tuned_model, journal)
-                    continue
-                state = JobState(api=api.of_job(job.id), details=job, journal=journal)
-                await state.note_seen()
-                return cls._of(state)
-        if going_on:
-            raise ModelNotReady(_not_ready(going_on[0], api.dialect))
-        message = (
-            f"this account ({api.place}) holds no finished fine-tune; create one with "
-            "rt.FineTuneJob.create(client, dataset, spec)"
-        )
-        raise NoTunedModel(message)
+        state = await newest(api, journal)
+        await state.note_seen()
+        return cls._of(state)
 
     @classmethod
     def _of(cls, state: JobState) -> AsyncTunedModel:
@@ -156,11 +133,11 @@ class AsyncTunedModel:
         """
         api, job = state.api, state.details
         if job.fine_tuned_model is None:
-            raise ModelNotReady(_not_ready(job, api.dialect))
+            raise ModelNotReady(not_ready(job, api.dialect))
         if api.dialect.serving is not None:
             logger.warning("%s answers once it is deployed: %s", job.fine_tuned_model, api.dialect.serving)
         model = cls(api, job.fine_tuned_model, journal=state.journal)
-        model._learn_from(job)
+        model._trained_with.learn_from(job)
         return model
 
     @classmethod
@@ -182,17 +159,7 @@ class AsyncTunedModel:
 
     async def system(self) -> str | None:
         """Return the system prompt that goes with each question; see `TunedModel.system`."""
-        # The journal first: it asks no server, and keeps prompts that are too long for a job's metadata.
-        if not self._learned and not await self._remember():
-            await self._learn()
-        # Once more before the warning: a job that was just looked at may have told which run made it.
-        if self._doubt is not None and not await self._remember():
-            warn(
-                f"the system prompt that {self._name} was trained with is not known ({self._doubt}); answers may be "
-                'worse without it: give it as TunedModel(client, name, system="..."), or system="" if there was none'
-            )
-            self._doubt = None
-        return self._system
+        return await self._trained_with.look_up(self._api)
 
     @overload
     async def ask(
@@ -228,15 +195,13 @@ class AsyncTunedModel:
         refuse_stream("ask", parameters)
         if dry_run and system is TRAINED:
             # A plan sends nothing, so the account is not asked for the prompt either.
-            system = self._system
+            system = self._trained_with.text
         if not dry_run:
             await self._before_use()
-        messages = await self._conversation(question_of(prompt), system)
+        messages = await self._trained_with.before(self._api, question_of(prompt), system)
         request = self._request(messages=messages, temperature=temperature, **parameters)
         if dry_run:
-            port = PlanPort(self._api.port)
-            await self._api.over(port).chat(request)
-            return Plan(server=port.base_url, calls=tuple(port.calls))
+            return await self._planned(lambda api: api.chat(request))
         return _asked(Answer.from_wire(await self._answered(self._api.chat(request))), messages)
 
     async def ask_many(
@@ -249,10 +214,7 @@ class AsyncTunedModel:
         **parameters: object,
     ) -> AnswerList:
         """Ask several questions at a time; see `TunedModel.ask_many`."""
-        if isinstance(prompts, str) or not isinstance(prompts, Collection):
-            shown = repr(prompts[:40]) if isinstance(prompts, str) else type(prompts).__qualname__
-            message = f"ask_many takes a list of questions, not {shown}; one goes to ask(prompt)"
-            raise TypeError(message)
+        check_questions(prompts)
         refuse_stream("ask_many", parameters)
         if concurrency < 1:
             message = f"concurrency: {concurrency!r} questions at a time cannot be; it must be at least 1"
@@ -264,7 +226,7 @@ class AsyncTunedModel:
         async def one(prompt: str) -> Answer | Exception:
             try:
                 check_question(prompt)
-                messages = await self._conversation(question_of(prompt), prompt_of_all)
+                messages = await self._trained_with.before(self._api, question_of(prompt), prompt_of_all)
                 return await self._answer(messages=messages, temperature=temperature, **parameters)
             except Exception as error:
                 return error
@@ -282,7 +244,7 @@ class AsyncTunedModel:
             raise TypeError(message)
         refuse_stream("chat", parameters)
         await self._before_use()
-        return await self._answer(messages=await self._conversation(messages, system), **parameters)
+        return await self._answer(messages=await self._trained_with.before(self._api, messages, system), **parameters)
 
     def stream(
         self,
@@ -302,7 +264,7 @@ class AsyncTunedModel:
         async def request() -> Json:
             await self._before_use()
             asked = question_of(prompt) if isinstance(prompt, str) else prompt
-            messages = await self._conversation(asked, system)
+            messages = await self._trained_with.before(self._api, asked, system)
             # Without this option the chunks carry no token counts.
             options = {"stream_options": {"include_usage": True}} | parameters
             return self._request(messages=messages, temperature=temperature, **options)
@@ -352,15 +314,13 @@ class AsyncTunedModel:
         if system is TRAINED and any(role_of(item) in ("system", "developer") for item in given):
             system = None
         if dry_run and system is TRAINED:
-            system = self._system
+            system = self._trained_with.text
         if not dry_run:
             await self._before_use()
         told = await self.system() if system is TRAINED else system
         request = self._request(input=given, instructions=told or None, temperature=temperature, **parameters)
         if dry_run:
-            port = PlanPort(self._api.port)
-            await self._api.over(port).respond(request)
-            return Plan(server=port.base_url, calls=tuple(port.calls))
+            return await self._planned(lambda api: api.respond(request))
         messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
         prompt_of_its_own = [{"role": "system", "content": told}] if told else []
         return _asked(Answer.from_response(await self._api.respond(request)), [*prompt_of_its_own, *messages])
@@ -371,7 +331,7 @@ class AsyncTunedModel:
 
     async def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a small file that `load` reads."""
-        body = {"name": self._name, "base": self.base, "system": await self.system(), "fingerprint": self._fingerprint}
+        body = {"name": self._name, "base": self.base, "system": await self.system(), "fingerprint": self.fingerprint}
         body |= self._api.spoken | saved_journal(self._journal)
         return await self._api.port.work(write_saved, path, "model", body)
 
@@ -388,20 +348,18 @@ class AsyncTunedModel:
         api = asynchronous(client)
         saved = await api.port.work(read_saved, path, "model")
         api = api.speaking(dialect or saved_dialect(saved))
-        model = cls(
+        return cls(
             api,
             saved["name"],
             system=saved["system"],
             fingerprint=saved["fingerprint"],
             journal=kept_journal(saved, journal),
         )
-        model._learned = True
-        return model
 
     async def _before_use(self) -> None:
         if not self._came_back:
             self._came_back = True
-            run = await recalled(self._api, self._journal, model=self._trained)
+            run = await recalled(self._api, self._journal, model=final_name(self._name))
             if run is not None and self._api.given is None:
                 self._api = self._api.speaking(run.dialect)
         if not self._warned_of_end:
@@ -413,15 +371,10 @@ class AsyncTunedModel:
         asked = self._request(messages=messages, **request)
         return _asked(Answer.from_wire(await self._answered(self._api.chat(asked))), messages)
 
-    async def _conversation(self, messages: Sequence[Json], system: SystemPrompt) -> list[Json]:
-        """Messages with their system prompt; one that they bring along stays."""
-        if any(role_of(message) in ("system", "developer") for message in messages):
-            if isinstance(system, str) and system:
-                message = "the messages hold a system prompt already; leave system= away, or take it out of them"
-                raise ValueError(message)
-            return list(messages)
-        text = await self.system() if system is TRAINED else system
-        return [{"role": "system", "content": text}, *messages] if text else list(messages)
+    async def _planned(self, call: Callable[[Api], Awaitable[Json]]) -> Plan:
+        port = PlanPort(self._api.port)
+        await call(self._api.over(port))
+        return Plan(server=port.base_url, calls=tuple(port.calls))
 
     async def _answered(self, answer: Awaitable[Json]) -> Json:
         """Wait for an answer; a model that is not there may be on another account, which the journal knows."""
@@ -430,73 +383,15 @@ class AsyncTunedModel:
         try:
             return await answer
         except openai.NotFoundError as error:
-            run = await recalled(self._api, self._journal, model=self._trained)
+            run = await recalled(self._api, self._journal, model=final_name(self._name))
             error.add_note(await whereabouts(self._api, run))
             raise
 
     def _request(self, **parameters: object) -> Json:
         return {"model": self._name} | {key: value for key, value in parameters.items() if value is not None}
 
-    async def _remember(self) -> bool:
-        """Look into the journal, which keeps prompts of any length; whether it knows the model's dataset."""
-        try:
-            run = await self._api.port.work(self._recorder.maker_of, self._trained, self._job_id)
-        except JournalError as error:
-            logger.info("the journal cannot say how %s was trained: %s", self._name, error)
-            return False
-        if run is None or run.fingerprint is None:
-            return False
-        self._learned, self._doubt = True, None
-        self._system, self._fingerprint = run.system, run.fingerprint
-        return True
-
-    @property
-    def _trained(self) -> str:
-        # A checkpoint belongs to the job of the model that it led to.
-        return self._name.partition(":ckpt-step-")[0]
-
-    async def _learn(self) -> None:
-        """Look for the job that made this model; its metadata says how it was trained."""
-        import openai
-
-        self._learned = True
-        try:
-            async with aclosing(self._api.jobs()) as jobs:
-                async for body in jobs:
-                    if body.get("fine_tuned_model") == self._trained:
-                        self._learn_from(JobDetails.from_wire(body))
-                        return
-        except openai.APIStatusError as error:
-            logger.info("the jobs of this account cannot be listed: %s", error.status_code)
-        self._doubt = "no job of this account made it"
-
-    def _learn_from(self, job: JobDetails) -> None:
-        self._learned, self._job_id = True, job.id
-        self._system = job.metadata.get(SYSTEM)
-        self._fingerprint = job.metadata.get(FINGERPRINT)
-        if SYSTEM_TOO_LONG in job.metadata:
-            self._doubt = f"it has {job.metadata[SYSTEM_TOO_LONG]} characters, more than a job's metadata can keep"
-        elif FINGERPRINT not in job.metadata:
-            self._doubt = f"its job {job.id} was not created from a dataset of ragtune's"
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r})"
-
-
-def _not_ready(job: JobDetails, dialect: Dialect) -> str:
-    if job.status == "succeeded":
-        way = dialect.serving or (
-            "some servers fill the name in minutes later, others want the model deployed first; look at "
-            "job.refresh().details.raw"
-        )
-        weights = f" (its weights: {dialect.weights})" if dialect.weights else ""
-        return f"job {job.id} succeeded but its server ({dialect.name}) names no tuned model: {way}{weights}"
-    if job.is_final:
-        return f"job {job.id} {job.status}, so there is no model; look at job.details.error"
-    return (
-        f"job {job.id} is {job.status}, so there is no model yet; wait for it with "
-        f"rt.JobMonitor(rt.FineTuneJob.get(client, {job.id!r})).wait()"
-    )
 
 
 def _asked(answer: Answer, messages: Sequence[Json]) -> Answer:
