@@ -15,7 +15,8 @@ from ragtune.local.http.errors import ApiError, invalid, not_found
 from ragtune.local.ids import new_id
 from ragtune.local.services import services
 from ragtune.local.wire.answers import ChatAnswer, TextAnswer
-from ragtune.local.wire.completions import ChatRequest, CompletionRequest, MetadataRequest, PatientChatRequest
+from ragtune.local.wire.chat import ChatRequest, MetadataRequest, PatientChatRequest
+from ragtune.local.wire.completions import CompletionRequest
 from ragtune.local.wire.objects import completion_body, list_body, message_bodies
 
 if TYPE_CHECKING:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from ragtune.local.services import Services
     from ragtune.local.store import Store
     from ragtune.local.wire.answers import AnswerBody
-    from ragtune.local.wire.completions import ChatRequest, CompletionRequest
+    from ragtune.local.wire.chat import ChatRequest
+    from ragtune.local.wire.completions import CompletionRequest
 
 __all__ = ["Keep", "generate"]
 

@@ -12,7 +12,7 @@ from ragtune.limits import MAX_TEMPERATURE, MAX_TOOLS, MAX_TOP_LOGPROBS
 from ragtune.local.http.body import checked
 from ragtune.local.http.errors import ApiError, invalid
 from ragtune.local.wire.base import A_TEXT, ARRAY, BY_SHAPE, OBJECT, Metadata, RequestBody, Strict
-from ragtune.local.wire.completions import ChatRequest
+from ragtune.local.wire.chat import ChatRequest
 from ragtune.local.wire.response_items import InputItem, Items, MessageItem, ReferenceItem, chat_turns
 
 if TYPE_CHECKING:
