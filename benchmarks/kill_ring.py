@@ -25,7 +25,7 @@ from pathlib import Path
 import openai
 
 import ragtune as rt
-import ragtune.job.submit
+import ragtune.job.search
 
 SPEC = rt.TuneSpec(model="tiny-random", method=rt.Supervised(n_epochs=2, batch_size=4), seed=7)
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
@@ -96,7 +96,7 @@ def in_a_child(url: str, key: str, folder: Path, number: int) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, set())
         # A lost request is looked for as long as this; the minute of real life would make the campaign last a night.
-        ragtune.job.submit.SEARCH_S = 1.0
+        ragtune.job.search.SEARCH_S = 1.0
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)

@@ -19,20 +19,18 @@ account is searched until its job must have shown up. Only then may the same ord
 from __future__ import annotations
 
 import logging
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ragtune._api import gather
 from ragtune._api.errors import UnreadableReplyError, never_left, refused
 from ragtune._keys import redact
 from ragtune.errors import CreateUncertain, JournalError, RagtuneError, TuningClosed
 from ragtune.files.upload_once import send
 from ragtune.job.details import JobDetails
-from ragtune.job.metadata import KEY
 from ragtune.job.model_check import is_gone
 from ragtune.job.prepare import prepare
+from ragtune.job.search import SEARCH_S, JobSearch, uncertain
 from ragtune.job.state import JobState
 from ragtune.job.whereabouts import whereabouts
 from ragtune.journal.best_effort import note
@@ -54,19 +52,9 @@ __all__ = ["Buyer", "attach", "create"]
 logger = logging.getLogger("ragtune")
 
 OVER = ("failed", "cancelled")
-# How long a job may take to show up in the list after its answer was lost.
-SEARCH_S = 60.0
 # How long after a request a job that is not in the list was certainly not made: the client gives a request up after
 # ten minutes, and a server that still works on it then is not heard of.
 SETTLED_S = 3600.0
-# By how much the clocks of server and client may differ.
-SKEW_S = 60.0
-# Where a server keeps no metadata, the newest jobs are compared one by one.
-NEWEST = 100
-
-
-class AmbiguousError(Exception):
-    """Several jobs may be the one that was asked for."""
 
 
 async def create(api: Api, data: Dataset | UploadedFile | str, spec: TuneSpec, options: CreateOptions) -> JobState:
@@ -114,6 +102,10 @@ class Buyer:
     api: Api
     recorder: Recorder
 
+    @property
+    def _search(self) -> JobSearch:
+        return JobSearch(api=self.api, recorder=self.recorder)
+
     async def account(self) -> str:
         """Return the account's name in the journal; without a journal nobody needs it."""
         return await self.api.account() if self.recorder.is_on else ""
@@ -130,7 +122,7 @@ class Buyer:
         taken = f"another process is creating the job with key {order.key}; its end is waited for"
         async with recorder.held(self.api.port, "job", account, order.key, waits=lambda: logger.info(taken)):
             begun = await work(recorder.begin, run)
-            known = await self._with_key(begun)
+            known = await self._search.with_key(begun)
             live = None if order.options.new else await self._live(known)
             if begun.state != "intent":
                 # The journal did not take our intent: an earlier request for the same order is without an outcome. Even
@@ -210,7 +202,7 @@ class Buyer:
             CreateUncertain: it is not known yet.
         """
         sent = left.sent_at.timestamp() if left.sent_at else 0.0
-        found = await self._search(left, request, until=sent + SEARCH_S if wait else 0.0)
+        found = await self._search.find(left, request, until=sent + SEARCH_S if wait else 0.0)
         if found is not None:
             logger.info("run %d was sent by an earlier call, its job was found: %s", left.id, found.id)
             await self._note_created(left, found)
@@ -223,7 +215,7 @@ class Buyer:
         if not wait:
             return None
         await self.api.port.work(self.recorder.unsettled, left, "uncertain", "its answer was lost")
-        raise CreateUncertain(_uncertain(self.recorder, left))
+        raise CreateUncertain(uncertain(self.recorder, left))
 
     async def _buy(self, order: Order, run: Run, known: list[JobDetails]) -> JobDetails:
         """Upload and send the one request."""
@@ -278,81 +270,14 @@ class Buyer:
         logger.info("the answer to create was lost (%s); the job is looked for", type(error).__name__)
         unsettled = partial(self.recorder.unsettled, run, "uncertain")
         try:
-            found = await self._search(run, request, until=self.api.port.now() + SEARCH_S)
+            found = await self._search.find(run, request, until=self.api.port.now() + SEARCH_S)
         except CreateUncertain as several:
             await self._note("several jobs match", partial(unsettled, "several jobs match"))
             raise several from error
         if found is None:
             await self._note("the outcome is open", partial(unsettled, _words(error)))
-            raise CreateUncertain(_uncertain(self.recorder, run)) from error
+            raise CreateUncertain(uncertain(self.recorder, run)) from error
         await self._note_created(run, found)
-        return found
-
-    async def _search(self, run: Run, request: Json | None, *, until: float) -> JobDetails | None:
-        """Look for the job of a run until a moment (seconds since 1970) has come; at least once.
-
-        Args:
-            run: the run, sent and without an answer.
-            request: what was sent, None where that is not known any more.
-            until: when to end; never further off than `SEARCH_S`.
-
-        Raises:
-            CreateUncertain: several jobs match on a server that keeps no metadata.
-        """
-        import openai
-
-        port = self.api.port
-        window = min(until - port.now(), SEARCH_S)
-        started, pause = port.monotonic(), 0.5
-        while True:
-            try:
-                found = await self._find(run, request or {})
-            except AmbiguousError as several:
-                raise CreateUncertain(_ambiguous(self.recorder, run, str(several))) from None
-            except (openai.APIError, UnreadableReplyError) as error:
-                # The line that lost the answer is often still down; that a look failed says nothing about the job.
-                logger.info("the search for key %s failed with %s and goes on", run.key, type(error).__name__)
-                found = None
-            if found is not None:
-                return found
-            if port.monotonic() - started + pause > window:
-                return None
-            await port.sleep(pause)
-            pause = min(2 * pause, 5.0)
-
-    async def _find(self, run: Run, request: Json) -> JobDetails | None:
-        """Look once, by the key in the metadata, and where a server keeps none by what else it says of its jobs."""
-        others, rivals = await self.api.port.work(self.recorder.others, run)
-        # Jobs that were there before the request, or belong to other runs, cannot be what it made.
-        foreign = others | set(run.known)
-        async with aclosing(self.api.jobs(metadata={KEY: run.key})) as jobs:
-            async for body in jobs:
-                job = JobDetails.from_wire(body)
-                if job.id not in foreign:
-                    return job
-        newest = [JobDetails.from_wire(body) for body in await gather(self.api.jobs(), NEWEST)]
-        # A server that keeps metadata would have shown the key; only one that keeps none is worth guessing about.
-        alike = [job for job in newest if not job.metadata and job.id not in foreign and _fits(job, run, request)]
-        # One that matches may still be a rival's: another run like this one that waits for its answer, too.
-        if len(alike) > 1 or (alike and rivals):
-            raise AmbiguousError(", ".join(job.id for job in alike))
-        return alike[0] if alike else None
-
-    async def _with_key(self, run: Run) -> list[JobDetails]:
-        """Return the jobs with this key, newest first: those that say so, and those that the journal remembers."""
-        import openai
-
-        async with aclosing(self.api.jobs(metadata={KEY: run.key})) as jobs:
-            found = [JobDetails.from_wire(body) async for body in jobs]
-        listed = {job.id for job in found}
-        for earlier in await self.api.port.work(self.recorder.runs_of, run.account, run.key):
-            if earlier.job_id is None or earlier.job_id in listed:
-                continue
-            # Not in the list: a server may filter by metadata that it does not keep.
-            try:
-                found.append(JobDetails.from_wire(await self.api.job(earlier.job_id)))
-            except openai.NotFoundError:
-                logger.info("%s stands in the journal and is not on the account", earlier.job_id)
         return found
 
     async def _live(self, known: list[JobDetails]) -> JobDetails | None:
@@ -387,16 +312,6 @@ class Buyer:
         await note(self.api.port, what, write)
 
 
-def _fits(job: JobDetails, run: Run, request: Json) -> bool:
-    if job.created_at is None or run.sent_at is None or job.training_file != run.training_file:
-        return False
-    if not -SKEW_S <= (job.created_at - run.sent_at).total_seconds() <= SEARCH_S + SKEW_S:
-        return False
-    # What a server does not repeat cannot contradict.
-    told = ((job.suffix, run.suffix), (job.model, run.model), (job.seed, request.get("seed")))
-    return all(says is None or asked is None or says == asked for says, asked in told)
-
-
 def _may_have_bought(error: Exception) -> bool:
     """Whether the request may have made a job although no answer says so: unless the contrary is known, it may."""
     if isinstance(error, RagtuneError):
@@ -417,31 +332,3 @@ def _offer_deletion(error: TuningClosed, sent: list[str]) -> None:
 
 def _words(error: BaseException) -> str:
     return redact(f"{type(error).__name__}: {error}")[:500]
-
-
-def _uncertain(recorder: Recorder, run: Run) -> str:
-    lost = (
-        f"a request to create a job went out and its answer was lost; no job with key {run.key} showed up within "
-        f"{SEARCH_S:.0f} s, but it still may. "
-    )
-    if not recorder.is_on:
-        return (
-            f"{lost}Find out with `ragtune jobs --key {run.key}` before you call create again: without a journal it "
-            "looks for the job once, and buys another one if that has not shown up by then"
-        )
-    resolve = f"`ragtune runs resolve {run.id}`"
-    return (
-        f"{lost}Find out with {resolve}, or call create again with the same data and settings: it looks for the job "
-        f"first and buys nothing twice. Only when you know that there is none, add --not-created to {resolve}."
-    )
-
-
-def _ambiguous(recorder: Recorder, run: Run, jobs: str) -> str:
-    lost = (
-        f"a request to create a job went out and its answer was lost; {jobs} may be what it made, and the server keeps "
-        "no metadata to tell. "
-    )
-    if not recorder.is_on:
-        return f"{lost}Look at them on the server's own pages, and go on with rt.FineTuneJob.get(client, ID)"
-    resolve = f"ragtune runs resolve {run.id}"
-    return f"{lost}Say which one with `{resolve} --job ID`, or that none is with `{resolve} --not-created`"
