@@ -22,7 +22,8 @@ from ragtune.journal import USERS, Run
 from ragtune.journal.budget import dollars
 from ragtune.journal.recorder import Recorder
 from ragtune.limits import MAX_METADATA_VALUE
-from ragtune.spec import Supervised, TuneSpec, check_metadata
+from ragtune.spec import Supervised, TuneSpec
+from ragtune.spec.tune_spec import check_metadata
 
 if TYPE_CHECKING:
     from ragtune._api import Api
