@@ -17,7 +17,7 @@ from ragtune.errors import BackendError
 from ragtune.local.auth.account import keeps_hash
 from ragtune.local.auth.sessions import checked_origin
 from ragtune.local.connection import Connection, connect, reachable, refuse_unserved
-from ragtune.local.embedded_server import Address, EmbeddedServer, JobsPart, Stopped
+from ragtune.local.embedded_server import EmbeddedServer
 from ragtune.local.engine.memory import memory_bytes
 from ragtune.local.folder_lock import FolderTakenError
 from ragtune.local.http.errors import ApiError, model_not_found
@@ -25,6 +25,7 @@ from ragtune.local.http.limits import LOOPBACK
 from ragtune.local.inference import AnsweringEngine, Inference
 from ragtune.local.models.registry import BaseModels, find_model, located
 from ragtune.local.runner.queue import Queue
+from ragtune.local.running import Address, JobsPart, ServerParts, Stopped
 from ragtune.local.server_file import ServerFile
 from ragtune.local.webhook_sender import check_url
 from ragtune.modelling.hardware import check_wish, usable_cores
@@ -136,16 +137,10 @@ class LocalBackend(EmbeddedServer):
         engine: AnsweringEngine | None = None,
     ) -> None:
         place = Path(folder).expanduser().resolve()
-        exposed = host not in LOOPBACK
-        if exposed and key is None and not keeps_hash(place):
-            message = f"host {host!r} can be reached from other machines; pass key=... to say who may come in"
-            raise BackendError(message)
+        exposed = _is_exposed(place, host, key)
         if device is not None or dtype is not None:
             check_wish(device, dtype)
-        if threads is not None:
-            _require_count("threads", threads)
-        _require_count("max_running", max_running)
-        _require_count("max_batch", max_batch)
+        _require_counts(threads=1 if threads is None else threads, max_running=max_running, max_batch=max_batch)
         weights_bytes = None if memory is None else memory_bytes(memory)
         if memory is not None and engine is not None:
             raise BackendError("memory=: an engine of your own keeps its own account; give one of memory= and engine=")
@@ -169,8 +164,7 @@ class LocalBackend(EmbeddedServer):
             "many_stops": many_stops or None,
             "max_running": None if max_running == 1 else max_running,
             "origin": origin,
-            # It may hold a password.
-            "webhook": None if webhook is None else f"sha256:{hashlib.sha256(webhook.encode()).hexdigest()}",
+            "webhook": None if webhook is None else _fingerprint(webhook),
             "launcher": None if launcher is None else list(launcher_words(launcher)),
             "trainer": None if trainer is None else list(trainer),
             "engine": None if engine is None else f"object {id(engine)} of process {os.getpid()}",
@@ -196,17 +190,19 @@ class LocalBackend(EmbeddedServer):
             engine=engine,
         )
         super().__init__(
-            folder=place,
-            address=(host, port),
-            key=key,
-            exposed=exposed,
-            webhook=None if webhook is None else check_url(webhook),
-            bases=self._bases,
-            jobs=lambda store: JobsPart(runner=queue(store)),
-            inference=inference,
-            options=self._wanted,
-            many_stops=many_stops,
-            origin=None if origin is None else checked_origin(origin),
+            ServerParts(
+                folder=place,
+                address=(host, port),
+                key=key,
+                exposed=exposed,
+                webhook=None if webhook is None else check_url(webhook),
+                bases=self._bases,
+                jobs=lambda store: JobsPart(runner=queue(store)),
+                inference=inference,
+                options=self._wanted,
+                many_stops=many_stops,
+                origin=None if origin is None else checked_origin(origin),
+            )
         )
         self._key = key
         self._bases.check()
@@ -332,9 +328,29 @@ class LocalBackend(EmbeddedServer):
         return export_model(model, Path(folder).resolve(), folder=self.folder, bases=self._bases, merged=merged)
 
 
-def _require_count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise BackendError(f"{name}: {value!r} must be a whole number, 1 or more")
+def _is_exposed(folder: Path, host: str, key: str | None) -> bool:
+    """Whether other machines can reach the address.
+
+    Raises:
+        BackendError: they can, and nothing says who may come in.
+    """
+    if host in LOOPBACK:
+        return False
+    if key is None and not keeps_hash(folder):
+        message = f"host {host!r} can be reached from other machines; pass key=... to say who may come in"
+        raise BackendError(message)
+    return True
+
+
+def _require_counts(**values: object) -> None:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise BackendError(f"{name}: {value!r} must be a whole number, 1 or more")
+
+
+def _fingerprint(url: str) -> str:
+    # Itself it may hold a password, and what a server was started with is written down.
+    return f"sha256:{hashlib.sha256(url.encode()).hexdigest()}"
 
 
 def launcher_words(launcher: str | Sequence[str] | None) -> list[str]:

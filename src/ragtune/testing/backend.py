@@ -12,9 +12,10 @@ from ragtune._checked import checked
 from ragtune.catalog import load
 from ragtune.journal import Journal
 from ragtune.journal.file import FILE
-from ragtune.local.embedded_server import EmbeddedServer, JobsPart
+from ragtune.local.embedded_server import EmbeddedServer
 from ragtune.local.inference import Inference
 from ragtune.local.models.registry import BaseModels
+from ragtune.local.running import JobsPart, ServerParts
 from ragtune.local.webhook_sender import check_url
 from ragtune.testing.engine import ScriptedAnswer, ScriptedEngine
 from ragtune.testing.faults import Change, Fault, Script, SeenRequest, Stage, encoded, faulty_answer
@@ -93,16 +94,18 @@ class ScriptedBackend(EmbeddedServer):
         self._script = Script()
         place = Path(tempfile.gettempdir(), f"ragtune-{secrets.token_hex(8)}") if folder is None else Path(folder)
         super().__init__(
-            folder=place.resolve(),
-            address=("127.0.0.1", port),
-            key=key,
-            exposed=False,
-            webhook=None if webhook is None else check_url(webhook),
-            bases=self._models,
-            jobs=self._play_jobs,
-            inference=lambda: Inference(self._models, engine=ScriptedEngine(answer)),
-            temporary=folder is None,
-            kind="scripted",
+            ServerParts(
+                folder=place.resolve(),
+                address=("127.0.0.1", port),
+                key=key,
+                exposed=False,
+                webhook=None if webhook is None else check_url(webhook),
+                bases=self._models,
+                jobs=self._play_jobs,
+                inference=lambda: Inference(self._models, engine=ScriptedEngine(answer)),
+                temporary=folder is None,
+                kind="scripted",
+            )
         )
 
     @property
