@@ -304,7 +304,7 @@ def test_a_folder_from_before_the_page_gets_its_tables(tmp_path: Path) -> None:
     from ragtune._sqlite import Database
     from ragtune.errors import BackendError
     from ragtune.local.store import Store
-    from ragtune.local.store.schema import MIGRATIONS
+    from ragtune.local.store.migrations import MIGRATIONS
 
     Database(tmp_path / "state.sqlite3", migrations=MIGRATIONS[:1], error=BackendError).close()
     store = Store(tmp_path)

@@ -21,7 +21,7 @@ from ragtune.local import LocalBackend
 from ragtune.local.engine import GeneratedCall, GeneratedPiece
 from ragtune.local.http.errors import overloaded
 from ragtune.local.store import Store
-from ragtune.local.store.responses import KEPT_S
+from ragtune.local.store.conversations.responses import KEPT_S
 from ragtune.local.wire.response_answer import ResponseAnswer
 from ragtune.modelling.base_model import load_tokenizer
 from ragtune.modelling.bases import resolve_base

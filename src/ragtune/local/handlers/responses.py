@@ -14,7 +14,7 @@ from ragtune.local.http.body import limit_of, newest_first, parse, query
 from ragtune.local.http.errors import ApiError, invalid, not_found
 from ragtune.local.ids import new_id
 from ragtune.local.services import services
-from ragtune.local.store.responses import BrokenChainError
+from ragtune.local.store.conversations.responses import BrokenChainError
 from ragtune.local.wire.objects import list_body
 from ragtune.local.wire.response_answer import ResponseAnswer
 from ragtune.local.wire.response_items import ReferenceItem, read_items

@@ -18,7 +18,8 @@ from ragtune.errors import BackendError
 from ragtune.local.models.card import model_card, system_prompt
 from ragtune.local.models.exported import Exported, Origin
 from ragtune.local.models.registry import weights_sha256
-from ragtune.local.store.schema import MIGRATIONS, JobRow, ModelRow, fields
+from ragtune.local.store.migrations import MIGRATIONS
+from ragtune.local.store.schema import JobRow, ModelRow, fields
 from ragtune.modelling.base_model import load_model, load_tokenizer, quiet, saved_dtype
 from ragtune.modelling.bases import BASES
 from ragtune.modelling.chat_template import ChatTemplate

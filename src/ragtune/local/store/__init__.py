@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from ragtune._sqlite import Database
 from ragtune.errors import BackendError
 from ragtune.local.store.blobs import BlobStore
-from ragtune.local.store.completions import Completions
-from ragtune.local.store.dialogues import Dialogues
+from ragtune.local.store.conversations.completions import Completions
+from ragtune.local.store.conversations.dialogues import Dialogues
+from ragtune.local.store.conversations.responses import Responses
 from ragtune.local.store.files import Files
 from ragtune.local.store.jobs import Jobs
+from ragtune.local.store.migrations import MIGRATIONS
 from ragtune.local.store.models import Models
 from ragtune.local.store.outbox import Outbox
-from ragtune.local.store.responses import Responses
-from ragtune.local.store.schema import MIGRATIONS
 from ragtune.local.store.uploads import Uploads
 from ragtune.local.store.usage import UsageCounts
 
