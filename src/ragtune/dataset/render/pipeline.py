@@ -18,7 +18,8 @@ from ragtune.dataset.render import arrow
 from ragtune.dataset.render.filters import apply_steps
 from ragtune.dataset.render.functions import FunctionRenderer, LaidOut, MakeRecord
 from ragtune.dataset.render.rendered import BuildCounts, Made
-from ragtune.dataset.render.templates import Renderer, Template
+from ragtune.dataset.render.renderer import Renderer
+from ragtune.dataset.render.templates import Template
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from ragtune import _arguments as arguments
 from ragtune.dataset.render.functions import LaidOut
-from ragtune.dataset.sources import feedback_rows, readers
+from ragtune.dataset.sources import feedback_rows, hub, readers
 from ragtune.errors import DatasetError
 from ragtune.layouts import LAYOUTS, get_layout
 
@@ -61,9 +61,7 @@ class Constructors(ABC):
         Raises:
             DatasetError: it cannot be loaded; the message names the local ways.
         """
-        source = readers.hub_source(
-            repository, split=split, name=name, revision=revision, streaming=streaming, token=token
-        )
+        source = hub.hub_source(repository, split=split, name=name, revision=revision, streaming=streaming, token=token)
         return cls(source)
 
     @classmethod
@@ -73,7 +71,7 @@ class Constructors(ABC):
         Raises:
             DatasetError: it is something else, for example a `DatasetDict` without a chosen split.
         """
-        return cls(readers.hf_source(dataset))
+        return cls(hub.hf_source(dataset))
 
     @classmethod
     def from_json(cls, path: Paths) -> Self:
