@@ -79,7 +79,7 @@ def mapping(name: str, value: object) -> Mapping[str, str]:
     Raises:
         DatasetError: it does not.
     """
-    if not isinstance(value, Mapping) or not all(isinstance(each, str) for pair in value.items() for each in pair):
+    if not isinstance(value, Mapping) or not all(isinstance(each, str) for each in (*value.keys(), *value.values())):
         raise _refused(name, value, "a mapping of texts to texts")
     return value
 

@@ -132,7 +132,7 @@ def duplicate_pairs(batches: Iterable[Selection], step: Deduplicate) -> Iterator
     said: dict[int, dict[str, str]] = {}
     stands_for: dict[int, int] = {}
     for rows in batches:
-        texts = zip(*([str(value) for value in rows.column(name, who="deduplicate")] for name in names), strict=True)
+        texts = zip(*(map(str, rows.column(name, who="deduplicate")) for name in names), strict=True)
         for index, (values, found) in enumerate(zip(texts, running.found(rows), strict=True)):
             own = dict(zip(names, values, strict=True))
             if found is None:

@@ -163,7 +163,7 @@ class Steps(Constructors):
                     f"the two builders differ in their {what}; give it to the sum, (a + b)..., and bring the columns "
                     f"of both to the same names before, with .rename() or .map()"
                 )
-        source = joined([(part._source, [step.described() for step in part._steps]) for part in (self, other)])
+        source = joined([(part._source, part._described_steps()) for part in (self, other)])
         return type(self)(
             source,
             dropped_columns=self._dropped_columns,
@@ -294,6 +294,9 @@ class Steps(Constructors):
         if self._parts:
             raise DatasetError("this builder is a sum; give each of its parts the layout before they are added")
         return self._with(source=source)
+
+    def _described_steps(self) -> list[dict[str, object]]:
+        return [step.described() for step in self._steps]
 
     def _then(self, step: Step) -> Self:
         return self._with(steps=(*self._steps, step))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ragtune.errors import DatasetError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def columns_of(records: Sequence[JsonObject]) -> dict[str, list[Any]]:
     """The values of each key that a record has, None where one lacks it."""
-    names = dict.fromkeys(key for record in records for key in record)
+    names = dict.fromkeys(chain.from_iterable(records))
     return {name: [record.get(name) for record in records] for name in names}
 
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from ragtune.privacy import Scanner
 
 _COPY_LINES = 8_192
+# What waits in a file of its own until lines are split; in the order in which `_Waiting` takes them.
+_WAITING = ("jsonl", "rows", "facts", "texts", "keys", "group_keys")
 _CERTAIN = (MANIFEST, REPORT, "train.jsonl", "train.rows.txt")
 
 
@@ -199,57 +201,34 @@ def _write_all(batches: Iterable[Made], workshop: Path) -> _Written:
 
 
 def _write_splits(batches: Iterable[Made], workshop: Path, plan: SplitPlan) -> _Written:
-    import numpy as np
-
     from ragtune.dataset.leakage import text_hashes
-    from ragtune.dataset.leakage.proof import METHOD, shared_texts
+    from ragtune.dataset.leakage.proof import METHOD
 
-    # To which file a line belongs is known only when the last row was seen; until then lines and keys wait on disk.
-    paths = [workshop / f"all.{ending}" for ending in ("jsonl", "rows", "facts", "texts", "keys", "group_keys")]
+    paths = [workshop / f"all.{ending}" for ending in _WAITING]
     with ExitStack() as stack:
-        lines, row_map, facts, texts, keys_file, groups_file = (stack.enter_context(path.open("w+b")) for path in paths)
-        keys, group_keys = Grouping(keys_file), Grouping(groups_file)
-        counts, count = BuildCounts(), 0
-        classes: list[str] = []
-        begins, per_row, numbered = [], [], []
+        waiting = _Waiting(*(stack.enter_context(path.open("w+b")) for path in paths))
         for made in batches:
-            counts = _counted(counts, made)
-            lines.write(made.data)
-            row_map.write(_number_lines(made))
-            if made.facts is not None:
-                text_hashes.write(made.facts, facts, texts)
-                begins.append(made.facts.begins)
-                per_row.append(made.facts.per_row)
-                numbered.append(keyed(made.facts.texts, np.zeros(len(made.facts.texts), np.uint8)))
-                numbers = keyed(made.facts.texts, made.facts.kinds)
-                keys.add(numbers, count + np.repeat(np.arange(len(made.numbers)), made.facts.per_row))
-            group_keys.add(*_flat(made.group_keys, count))
-            classes += made.classes
-            count += len(made.numbers)
-        if not count:
+            waiting.add(made)
+        counts = waiting.counts
+        if not waiting.rows:
             _refuse_nothing_left(counts)
-        found = groups(count, keys, group_keys)
-        left_out = text_hashes.named(facts, texts, found.left_out)
-        assigned = assign(found.first_rows, plan, classes)
+        found = groups(waiting.rows, waiting.keys, waiting.group_keys)
+        left_out = text_hashes.named(waiting.facts, waiting.texts, found.left_out)
+        assigned = assign(found.first_rows, plan, waiting.classes)
         splits = assigned.splits
         # Nobody pays for validation and test.
         tokens = list(compress(chain.from_iterable(counts.tokens), (splits == 0).tolist()))
         written = _Written(
             counts=replace(counts, tokens=(tokens,)),
-            files=_distribute(lines, splits, workshop, "jsonl"),
-            row_maps=_distribute(row_map, splits, workshop, "rows.txt"),
+            files=_distribute(waiting.lines, splits, workshop, "jsonl"),
+            row_maps=_distribute(waiting.row_map, splits, workshop, "rows.txt"),
             overlap={
                 "normal_form": NORMAL_FORM,
                 "normalised_texts": found.keys[0],
-                "in_more_than_one_split": shared_texts(
-                    text_hashes.read_texts(texts),
-                    np.repeat(splits, np.concatenate(per_row)),
-                    np.concatenate(begins),
-                    ~np.isin(np.concatenate(numbered), np.fromiter(found.left_out, np.uint64)),
-                ),
+                "in_more_than_one_split": waiting.shared_texts(splits, found.left_out),
                 "proof": METHOD,
                 **({} if plan.fact_id is None else _shared_facts(workshop)),
-                **_shared(facts, splits).to_dict(),
+                **_shared(waiting.facts, splits).to_dict(),
             },
             split={
                 "given": assigned.given,
@@ -262,6 +241,61 @@ def _write_splits(batches: Iterable[Made], workshop: Path, plan: SplitPlan) -> _
     for path in paths:
         path.unlink()
     return written
+
+
+class _Waiting:
+    """Lines and keys that wait on disk: to which file a line belongs is known only when the last row was seen."""
+
+    def __init__(
+        self,
+        lines: BinaryIO,
+        row_map: BinaryIO,
+        facts: BinaryIO,
+        texts: BinaryIO,
+        keys: BinaryIO,
+        group_keys: BinaryIO,
+    ) -> None:
+        self.lines, self.row_map, self.facts, self.texts = lines, row_map, facts, texts
+        self.keys, self.group_keys = Grouping(keys), Grouping(group_keys)
+        self.counts, self.rows = BuildCounts(), 0
+        self.classes: list[str] = []
+        self._begins: list[npt.NDArray[np.uint32]] = []
+        self._per_row: list[Places] = []
+        self._numbered: list[Numbers] = []
+
+    def add(self, made: Made) -> None:
+        """Put a batch behind the others."""
+        import numpy as np
+
+        from ragtune.dataset.leakage import text_hashes
+
+        self.counts = _counted(self.counts, made)
+        self.lines.write(made.data)
+        self.row_map.write(_number_lines(made))
+        if made.facts is not None:
+            text_hashes.write(made.facts, self.facts, self.texts)
+            self._begins.append(made.facts.begins)
+            self._per_row.append(made.facts.per_row)
+            self._numbered.append(keyed(made.facts.texts, np.zeros(len(made.facts.texts), np.uint8)))
+            numbers = keyed(made.facts.texts, made.facts.kinds)
+            self.keys.add(numbers, self.rows + np.repeat(np.arange(len(made.numbers)), made.facts.per_row))
+        self.group_keys.add(*_flat(made.group_keys, self.rows))
+        self.classes += made.classes
+        self.rows += len(made.numbers)
+
+    def shared_texts(self, splits: npt.NDArray[np.uint8], left_out: Iterable[int]) -> int:
+        """How many texts stand in more than one split, apart from those that were left out of the grouping."""
+        import numpy as np
+
+        from ragtune.dataset.leakage import text_hashes
+        from ragtune.dataset.leakage.proof import shared_texts
+
+        return shared_texts(
+            text_hashes.read_texts(self.texts),
+            np.repeat(splits, np.concatenate(self._per_row)),
+            np.concatenate(self._begins),
+            ~np.isin(np.concatenate(self._numbered), np.fromiter(left_out, np.uint64)),
+        )
 
 
 def _flat(keys: Sequence[Sequence[int]], first: int) -> tuple[Numbers, Places]:

@@ -13,11 +13,10 @@ from ragtune.facts.faults import refuse_faults, refuse_unknown_kinds
 from ragtune.facts.jsonl import line_of, read_facts
 from ragtune.facts.rewording import ChatClient, Rewriter
 from ragtune.facts.taught import taught_facts
-from ragtune.facts.wordings import MakeWordings, by_function, by_rules, with_further
-from ragtune.text import normalise
+from ragtune.facts.wordings import MakeWordings, by_function, by_rules, questions_of, with_further
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from ragtune.facts.columns import Names, Row, WordingColumn
     from ragtune.facts.fact import Fact, Kind
@@ -210,9 +209,7 @@ class FactSet:
         """
         chosen = {kinds} if isinstance(kinds, str) else set(kinds)
         refuse_unknown_kinds(chosen)
-        facts = [
-            replace(fact, wordings=tuple(item for item in fact.wordings if item.kind in chosen)) for fact in self.facts
-        ]
+        facts = [_only(fact, chosen) for fact in self.facts]
         return FactSet(facts=tuple(fact for fact in facts if fact.wordings))
 
     def with_wordings(
@@ -271,7 +268,7 @@ class FactSet:
         rewriter = Rewriter(
             client=make,
             model=model,
-            asked={normalise(item.question) for fact in self.facts for item in fact.wordings},
+            asked=questions_of(self.facts),
             kind=kind,
             per_fact=per_fact,
             cache=None if cache is None else Path(cache),
@@ -281,6 +278,10 @@ class FactSet:
         )
         found = rewriter(self.facts)
         return FactSet(facts=with_further(self.facts, lambda fact: found[fact.id]))
+
+
+def _only(fact: Fact, kinds: Collection[Kind]) -> Fact:
+    return replace(fact, wordings=tuple(wording for wording in fact.wordings if wording.kind in kinds))
 
 
 def _checked(found: tuple[Sequence[Fact], Sequence[str]], source: str) -> FactSet:

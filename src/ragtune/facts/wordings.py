@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ragtune.errors import DatasetError
@@ -40,11 +41,17 @@ def by_function(make: MakeWordings, kind: Kind) -> Callable[[Fact], Iterator[Wor
     return wordings
 
 
+def questions_of(facts: Iterable[Fact]) -> set[str]:
+    """Every question that facts ask, in normal form."""
+    wordings = chain.from_iterable(fact.wordings for fact in facts)
+    return {normalise(wording.question) for wording in wordings}
+
+
 def by_rules(facts: Sequence[Fact], kind: Kind, per_fact: int) -> Callable[[Fact], Iterator[Wording]]:
     """The first proposals of the rules that no fact of the set asks yet; none where they abstain."""
     if kind not in ("reworded", "reversed"):
         raise DatasetError(f"the rules make reworded and reversed questions, not {kind!r:.40} ones")
-    asked = {normalise(wording.question) for fact in facts for wording in fact.wordings}
+    asked = questions_of(facts)
 
     def wordings(fact: Fact) -> Iterator[Wording]:
         left = per_fact

@@ -13,7 +13,7 @@ from ragtune.dialects import Dialect, dialect_from_text, dialect_of
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["Run", "RunTable", "Spend", "SpendTable", "Upload", "UploadTable", "spend_of"]
 
@@ -278,20 +278,21 @@ def spend_of(runs: Iterable[Run]) -> SpendTable:
     for run in runs:
         if run.sent_at is not None and run.state != "failed":
             groups.setdefault((f"{run.sent_at:%Y-%m}", run.model), []).append(run)
-    rows = [
-        Spend(
-            month=month,
-            model=model,
-            jobs=len(of),
-            predicted_tokens=sum(run.predicted_tokens or 0 for run in of),
-            trained_tokens=sum(run.trained_tokens or 0 for run in of),
-            estimated_usd=_sum(run.estimated_usd for run in of),
-            billed_usd=_sum(run.billed_usd for run in of),
-            unknown=sum(run.cost_usd is None for run in of),
-        )
-        for (month, model), of in groups.items()
-    ]
+    rows = [_spend(month, model, of) for (month, model), of in groups.items()]
     return SpendTable(rows=tuple(sorted(rows, key=lambda row: (row.month, row.model), reverse=True)))
+
+
+def _spend(month: str, model: str, runs: Sequence[Run]) -> Spend:
+    return Spend(
+        month=month,
+        model=model,
+        jobs=len(runs),
+        predicted_tokens=sum(run.predicted_tokens or 0 for run in runs),
+        trained_tokens=sum(run.trained_tokens or 0 for run in runs),
+        estimated_usd=_sum(run.estimated_usd for run in runs),
+        billed_usd=_sum(run.billed_usd for run in runs),
+        unknown=sum(run.cost_usd is None for run in runs),
+    )
 
 
 def _sum(amounts: Iterable[float | None]) -> float | None:

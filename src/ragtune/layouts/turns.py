@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import orjson
@@ -110,8 +111,7 @@ def _weight(value: object, place: str) -> int | None:
 def _calling(role: str, text: str, so_far: int, place: str) -> JsonObject:
     """An assistant message that calls tools; text around the tags stays its content."""
     tagged = _TAGGED_CALL.findall(text)
-    sources = tagged or [text]
-    calls = [call for source in sources for call in _read_calls(source, place)]
+    calls = list(chain.from_iterable(_read_calls(source, place) for source in tagged or [text]))
     message: JsonObject = {"role": "assistant"}
     if tagged and (rest := _TAGGED_CALL.sub("", text).strip()):
         message["content"] = rest

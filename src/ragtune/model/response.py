@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ragtune._api.fields import object_of, objects, text, words
@@ -39,7 +40,8 @@ def refuse_slips(prompt: object, parameters: Json) -> None:
 def as_completion(body: Json) -> Json:
     """Return a response as a chat completion with one choice; with none where nothing was put out."""
     output = objects(body.get("output"))
-    parts = [part for item in output if item.get("type") == "message" for part in objects(item.get("content"))]
+    contents = (objects(item.get("content")) for item in output if item.get("type") == "message")
+    parts = list(chain.from_iterable(contents))
     calls = [_call(item) for item in output if item.get("type") == "function_call"]
     said = [part for part in parts if part.get("type") != "refusal"]
     refused = [text(part.get("refusal")) or "" for part in parts if part.get("type") == "refusal"]
@@ -48,7 +50,7 @@ def as_completion(body: Json) -> Json:
         "refusal": "".join(refused) if refused else None,
         "tool_calls": calls,
     }
-    logprobs = [token for part in said for token in objects(part.get("logprobs"))]
+    logprobs = list(chain.from_iterable(objects(part.get("logprobs")) for part in said))
     choice = {
         "index": 0,
         "message": message,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 from ragtune.errors import RecordError
@@ -264,15 +264,12 @@ class Encoder:
 
     def _encode(self, text: str) -> list[int]:
         pieces = filter(None, text.split(_MARK))
-        return [
-            token
-            for piece in pieces
-            for token in self.tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]
-        ]
+        encoded = (self.tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"] for piece in pieces)
+        return list(chain.from_iterable(encoded))
 
     def _labelled(self, text: str, spans: Sequence[tuple[int, int]], *, close: bool) -> tuple[list[int], list[int]]:
         """Tokens of the text, and their labels inside the spans; `close` adds a labelled end token."""
-        edges = [0, *(edge for span in spans for edge in span), len(text)]
+        edges = [0, *chain.from_iterable(spans), len(text)]
         ids = self._encode(text)
         heads = [self._encode(text[:edge]) for edge in edges[1:-1]]
         if all(ids[: len(head)] == head for head in heads):
@@ -280,7 +277,7 @@ class Encoder:
         else:
             # A token would reach over an edge, where a prompt ends when the model is asked: cut the text there as well.
             pieces = [self._encode(text[a:b]) for a, b in pairwise(edges)]
-            ids = [token for piece in pieces for token in piece]
+            ids = list(chain.from_iterable(pieces))
             cuts = [sum(map(len, pieces[:n])) for n in range(len(pieces) + 1)]
         labels = [IGNORED] * len(ids)
         for start, end in zip(cuts[1:-1:2], cuts[2:-1:2], strict=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -66,7 +67,7 @@ class ModelSize:
         """
         try:
             config = _json_object(Path(folder, "config.json").read_bytes())
-            shapes = [shape for file in sorted(Path(folder).glob("*.safetensors")) for shape in _shapes(file)]
+            shapes = list(chain.from_iterable(map(_shapes, sorted(Path(folder).glob("*.safetensors")))))
         except (OSError, ValueError, KeyError, TypeError) as error:
             message = f"{folder}: its config.json and *.safetensors cannot be read ({error}); give a model's folder"
             raise BackendError(message) from error

@@ -132,7 +132,7 @@ def kind_to_ask(facts: FactSet, kind: Kind | None) -> Kind:
     Raises:
         EvaluationError: the facts have no wording of it.
     """
-    there = {wording.kind for fact in facts for wording in fact.wordings}
+    there = facts.counts.keys()
     chosen = kind or next((known for known in _PREFERRED if known in there), None)
     if chosen is None or chosen not in there:
         wanted = chosen or " or ".join(_PREFERRED)

@@ -63,10 +63,10 @@ class BM25:
         self.passages: tuple[Passage, ...] = tuple(read_passages(source, text, id))
         self.k = k
         vocabulary: dict[str, int] = {}
-        ids = [
-            [vocabulary.setdefault(word, len(vocabulary)) for word in normalise(passage.text).split()]
-            for passage in self.passages
-        ]
+        ids = []
+        for passage in self.passages:
+            words = normalise(passage.text).split()
+            ids.append([vocabulary.setdefault(word, len(vocabulary)) for word in words])
         if not vocabulary:
             raise DatasetError(f"no passage of {source!r:.80} holds a word; give texts")
         self._index = bm25s.BM25()

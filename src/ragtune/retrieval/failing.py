@@ -10,7 +10,7 @@ from ragtune.retrieval.passage import Passage
 from ragtune.text import normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from ragtune.facts import Fact, FactSet, Wording
 
@@ -74,14 +74,12 @@ def wrong_answer(fact: Fact, wording: Wording, facts: FactSet, chance: random.Ra
     if fact.distractors and not wording.answers:
         return chance.choice(fact.distractors)
     right = [f" {normalise(answer)} " for answer in fact.answers_to(wording)]
-    others: Sequence[str] = [
-        answers[0]
-        for other in facts
-        for item in other.wordings
-        if item.kind == wording.kind
-        and (answers := other.answers_to(item))
-        and not any(answer in f" {normalise(answers[0])} " for answer in right)
-    ]
+    others: list[str] = []
+    for other in facts:
+        for item in other.wordings:
+            answers = other.answers_to(item) if item.kind == wording.kind else ()
+            if answers and not any(answer in f" {normalise(answers[0])} " for answer in right):
+                others.append(answers[0])
     return chance.choice(others) if others else None
 
 

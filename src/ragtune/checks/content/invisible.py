@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ragtune.checks.texts import texts_with_paths
@@ -85,7 +86,7 @@ def _out_of_place(text: str) -> list[int]:
     found = [match.start() for match in _INVISIBLE.finditer(text)]
     if not found:
         return found
-    right = {place for match in _SPELLED.finditer(text) for place in range(*match.span())}
+    right = set(chain.from_iterable(range(*match.span()) for match in _SPELLED.finditer(text)))
     if _RIGHT_TO_LEFT.search(text):
         # Beside Hebrew or Arabic they say where a number or a Latin word belongs.
         right.update(match.start() for match in _DIRECTION.finditer(text))

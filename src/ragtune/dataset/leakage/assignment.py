@@ -116,7 +116,8 @@ def assign(groups: Places, plan: SplitPlan, classes: Sequence[str] = ()) -> Assi
                 f"{name} has no row of {len(missing):,} of the {len(by_class):,} classes in {plan.stratify_by!r}, for "
                 f"example {missing[0]!r:.60}: they have too few groups of rows; give more rows of them"
             )
-    given = {SPLITS[split]: round(numbers[split] / count, 6) for split in (0, *(split for split, _ in asked))}
+    used = [0, *(split for split, _ in asked)]
+    given = {SPLITS[split]: round(numbers[split] / count, 6) for split in used}
     return Assignment(
         splits=splits,
         given=given,

@@ -99,7 +99,7 @@ class Renderer:
         """In how many answers each column is blank; an answer that is blank altogether was refused."""
         # Hardly any column has a blank, and to say so takes half the time of counting.
         names = [name for name in self._template.answer_columns if not all(map(str.strip, columns[name]))]
-        return {name: sum(not text.strip() for text in columns[name]) for name in names}
+        return {name: list(map(str.strip, columns[name])).count("") for name in names}
 
     def _texts(self, columns: Mapping[str, Sequence[str]], rows: int) -> Texts:
         """The columns that the template names; a question made of several columns is a text of its own."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import compress
+from itertools import chain, compress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ragtune.checks.private import masked
@@ -144,7 +144,8 @@ class Selection:
         if self._change is None:
             return rows
         changed = list(rows)
-        self._change.look_at(value for row in changed for value in row.values() if isinstance(value, str))
+        values = chain.from_iterable(row.values() for row in changed)
+        self._change.look_at(value for value in values if isinstance(value, str))
         return map(self._changed_row, changed)
 
     def views(self) -> Iterator[SourceRow]:

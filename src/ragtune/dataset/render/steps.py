@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ragtune.dataset.bad_rows import BadRows
@@ -167,7 +168,7 @@ class Sample:
         """The step for one reading of the rows, which are counted first."""
         import numpy as np
 
-        numbers = np.fromiter((number for rows in before() for number in rows.numbers()), np.int64)
+        numbers = np.fromiter(chain.from_iterable(rows.numbers() for rows in before()), np.int64)
         order = np.argsort(scrambled(numbers.astype(np.uint64), self.seed), kind="stable")
         return RunningSample(count=self.count, chosen=numbers[order[: self.count]])
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Sequence
 
+    from ragtune._html import Cell
     from ragtune.cost import CostEstimate
     from ragtune.dataset.report.samples import Contradiction
     from ragtune.records import AnyRecord
@@ -81,9 +82,13 @@ def contradictions(found: Sequence[Contradiction]) -> str:
     """Questions that are answered in two ways; nothing where there are none."""
     if not found:
         return ""
-    rows = [(item.question, *item.answers, f"{item.lines[0]:,} and {item.lines[1]:,}") for item in found]
-    shown = table([[cell(value, style="text-align:left") for value in row] for row in rows], _CONTRADICTION)
+    shown = table(map(_contradiction, found), _CONTRADICTION)
     return f"<h2>Questions answered in two ways</h2>{wide(shown)}"
+
+
+def _contradiction(found: Contradiction) -> list[Cell]:
+    row = (found.question, *found.answers, f"{found.lines[0]:,} and {found.lines[1]:,}")
+    return [cell(value, style="text-align:left") for value in row]
 
 
 def bubbles(records: Iterable[AnyRecord]) -> str:

@@ -9,6 +9,7 @@ import lzma
 import zlib
 from contextlib import contextmanager
 from glob import glob, has_magic
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -29,7 +30,7 @@ def existing_files(given: Paths, *, ending: str) -> tuple[Path, ...]:
         DatasetError: one does not exist or is a folder, a pattern fits nothing, or there is none at all.
     """
     if isinstance(given, list | tuple):
-        paths = tuple(path for one in given for path in existing_files(one, ending=ending))
+        paths = tuple(chain.from_iterable(existing_files(one, ending=ending) for one in given))
         if not paths:
             raise DatasetError("the list of files is empty; give the paths of files with the rows")
         doubled = [path for path in paths if paths.count(path) > 1] if len(set(paths)) < len(paths) else []

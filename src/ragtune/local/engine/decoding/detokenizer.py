@@ -76,7 +76,7 @@ class TextStream:
 
     def _release(self, fresh: str, *, last: bool) -> str:
         text = self._held + fresh
-        hits = [place for place in (text.find(stop) for stop in self._stop) if place >= 0]
+        hits = [place for place in map(text.find, self._stop) if place >= 0]
         if hits:
             self.stopped, self._held = True, ""
             keep = len(text) - min(hits)
