@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from ragtune.privacy import Scanner
 
 _COPY_LINES = 8_192
-# What waits in a file of its own until lines are split; in the order in which `_Waiting` takes them.
-_WAITING = ("jsonl", "rows", "facts", "texts", "keys", "group_keys")
+# What waits in a file of its own until lines are split.
+_WAITING = ("lines", "row_map", "facts", "texts", "keys", "group_keys")
 _CERTAIN = (MANIFEST, REPORT, "train.jsonl", "train.rows.txt")
 
 
@@ -204,9 +204,9 @@ def _write_splits(batches: Iterable[Made], workshop: Path, plan: SplitPlan) -> _
     from ragtune.dataset.leakage import text_hashes
     from ragtune.dataset.leakage.proof import METHOD
 
-    paths = [workshop / f"all.{ending}" for ending in _WAITING]
+    paths = {what: workshop / f"all.{what}" for what in _WAITING}
     with ExitStack() as stack:
-        waiting = _Waiting(*(stack.enter_context(path.open("w+b")) for path in paths))
+        waiting = _Waiting(**{what: stack.enter_context(path.open("w+b")) for what, path in paths.items()})
         for made in batches:
             waiting.add(made)
         counts = waiting.counts
@@ -238,7 +238,7 @@ def _write_splits(batches: Iterable[Made], workshop: Path, plan: SplitPlan) -> _
                 "left_out": left_out,
             },
         )
-    for path in paths:
+    for path in paths.values():
         path.unlink()
     return written
 
@@ -248,6 +248,7 @@ class _Waiting:
 
     def __init__(
         self,
+        *,
         lines: BinaryIO,
         row_map: BinaryIO,
         facts: BinaryIO,

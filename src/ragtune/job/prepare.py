@@ -117,7 +117,7 @@ async def prepare(
     cost = None if dataset is None else await api.port.work(_cost, dataset, spec, dialect, sealed)
     _check_price(cost, spec.model, dialect, options)
     key = own_key or _key(_identity(data), _identity(options.validation), request)
-    run = _run(api, origin, spec, key, cost, options.budget)
+    run = _run(api, origin, spec, key=key, cost=cost, budget=options.budget)
     await _check_budget(api, recorder, run, options)
     notes = {} if origin.fingerprint is None else training_notes(origin.fingerprint, origin.system)
     metadata = dict(spec.metadata) | {KEY: key} | notes
@@ -174,7 +174,9 @@ def _is_whole(dataset: Dataset) -> bool:
     return dataset.train.path is not None and dataset.train.path.is_file()
 
 
-def _run(api: Api, origin: _Origin, spec: TuneSpec, key: str, cost: CostEstimate | None, budget: Budget | None) -> Run:
+def _run(
+    api: Api, origin: _Origin, spec: TuneSpec, *, key: str, cost: CostEstimate | None, budget: Budget | None
+) -> Run:
     info = catalog.load().find(spec.model)
     price = info.training_usd_per_million if info else None
     unbilled = None if api.dialect.bills else 0.0

@@ -122,7 +122,13 @@ class RunningServer:
     """The parts of a started backend, opened in order and closed in reverse."""
 
     def __init__(
-        self, lock: FolderLock, store: Store, services: Services, server: ServerThread, webhooks: WebhookSender | None
+        self,
+        *,
+        lock: FolderLock,
+        store: Store,
+        services: Services,
+        server: ServerThread,
+        webhooks: WebhookSender | None,
     ) -> None:
         self._webhooks = webhooks
         self._lock = lock
@@ -168,7 +174,7 @@ class RunningServer:
                 webhooks.start()
             services.runner.start()
             undo.pop_all()
-        return cls(lock, store, services, server, webhooks)
+        return cls(lock=lock, store=store, services=services, server=server, webhooks=webhooks)
 
     @property
     def is_at_work(self) -> bool:

@@ -119,7 +119,7 @@ class Constructors(ABC):
             DatasetError: a file does not exist or is a folder, the delimiter is not one sign, or there is no such
                 encoding.
         """
-        return cls(readers.csv_source(path, delimiter, encoding, skipinitialspace))
+        return cls(readers.csv_source(path, delimiter=delimiter, encoding=encoding, skipinitialspace=skipinitialspace))
 
     @classmethod
     def from_excel(cls, path: Paths, *, sheet: str | int | None = None, header: int | None = None) -> Self:

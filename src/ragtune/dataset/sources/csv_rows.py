@@ -29,7 +29,7 @@ Fields = list[str]
 
 
 def csv_rows(
-    path: Path, delimiter: str, encoding: str, skipinitialspace: bool, lines: list[int]
+    path: Path, *, delimiter: str, encoding: str, skipinitialspace: bool, lines: list[int]
 ) -> Iterator[dict[str, str]]:
     """The rows of one file; `lines` gets the line in which each begins.
 
@@ -39,7 +39,7 @@ def csv_rows(
     with opened(path) as packed:
         text = io.TextIOWrapper(packed, encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="")
         try:
-            yield from _Table(path, text, delimiter, skipinitialspace).rows(lines)
+            yield from _Table(path, text, delimiter=delimiter, skipinitialspace=skipinitialspace).rows(lines)
         except UnicodeError as error:
             raise DatasetError(
                 f"{path} is not {encoding.upper()}: {error}; pass its encoding, most likely {encoding_of(path):call}"
@@ -49,7 +49,7 @@ def csv_rows(
 class _Table:
     """A CSV file that is being read, with the number of the line in which the current row begins."""
 
-    def __init__(self, path: Path, file: TextIO, delimiter: str, skipinitialspace: bool) -> None:
+    def __init__(self, path: Path, file: TextIO, *, delimiter: str, skipinitialspace: bool) -> None:
         self._path = path
         first = file.readline()
         named = _SEPARATOR_LINE.fullmatch(first)

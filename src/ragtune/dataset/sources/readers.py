@@ -75,7 +75,7 @@ def joined(parts: Sequence[tuple[Source, Sequence[Mapping[str, object]]]]) -> So
     )
 
 
-def batched_rows(rows: Iterable[Any], name: str, lines: Lines | None = None, unit: str = "line") -> Iterator[Batch]:
+def batched_rows(rows: Iterable[Any], name: str, *, lines: Lines | None = None, unit: str = "line") -> Iterator[Batch]:
     """Group rows into batches and refuse what is not a mapping.
 
     Args:
@@ -221,7 +221,7 @@ def file_source(path: Paths, kind: str, read: Callable[[Path], Iterator[Batch]])
 def read_jsonl(path: Path) -> Iterator[Batch]:
     """Rows from JSONL: one object per line."""
     lines: Lines = []
-    return batched_rows(jsonl_rows(path, lines), str(path), lines)
+    return batched_rows(jsonl_rows(path, lines), str(path), lines=lines)
 
 
 def read_json(path: Path) -> Iterator[Batch]:
@@ -229,7 +229,7 @@ def read_json(path: Path) -> Iterator[Batch]:
     return batched_rows(json_rows(path), str(path))
 
 
-def csv_source(path: Paths, delimiter: str, encoding: str, skipinitialspace: bool) -> Source:
+def csv_source(path: Paths, *, delimiter: str, encoding: str, skipinitialspace: bool) -> Source:
     """Rows from CSV files with a header; every value is text.
 
     Raises:
@@ -245,7 +245,8 @@ def csv_source(path: Paths, delimiter: str, encoding: str, skipinitialspace: boo
 
     def read(path: Path) -> Iterator[Batch]:
         lines: Lines = []
-        return batched_rows(csv_rows(path, delimiter, codec, skipinitialspace, lines), str(path), lines)
+        rows = csv_rows(path, delimiter=delimiter, encoding=codec, skipinitialspace=skipinitialspace, lines=lines)
+        return batched_rows(rows, str(path), lines=lines)
 
     source = file_source(path, "csv", read)
     options = {"delimiter": delimiter, "encoding": codec, "skipinitialspace": skipinitialspace}
@@ -267,7 +268,7 @@ def excel_source(path: Paths, sheet: str | int | None, header: int | None) -> So
 
     def read(path: Path) -> Iterator[Batch]:
         lines: Lines = []
-        return batched_rows(excel_rows(path, sheet, top, lines), str(path), lines, unit="row")
+        return batched_rows(excel_rows(path, sheet, top, lines), str(path), lines=lines, unit="row")
 
     source = file_source(path, "xlsx", read)
     options = {"sheet": sheet, "header": top}
