@@ -38,6 +38,10 @@ EXTRAS: Mapping[str, Extra] = {
     ),
     "dedup": Extra(purpose="finds near-duplicates", modules=("rensa",)),
     "excel": Extra(purpose="reads Excel workbooks", modules=("python_calamine",)),
+    "documents": Extra(
+        purpose="reads PDF, Word and HTML files and cuts them into chunks",
+        modules=("pypdf", "docx", "trafilatura", "lxml_html_clean", "semantic_text_splitter"),
+    ),
     "ray": Extra(purpose="makes records on a cluster", modules=("ray",)),
     "evaluation": Extra(purpose="scores answers by ROUGE-L and chrF", modules=("rouge_score", "sacrebleu")),
     "docs": Extra(purpose="builds the documentation", modules=("material", "mkdocstrings")),
@@ -47,7 +51,7 @@ EXTRAS: Mapping[str, Extra] = {
         modules=tuple(
             "pytest xdist pytest_timeout pytest_cov coverage pre_commit "
             "importlinter hypothesis ruff mypy build hatchling jsonschema nbclient nbformat ipykernel jupytext "
-            "pytest_examples playwright xlsxwriter".split()
+            "pytest_examples playwright xlsxwriter fpdf".split()
         ),
     ),
 }

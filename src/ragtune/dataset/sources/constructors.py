@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from ragtune import _arguments as arguments
 from ragtune.dataset.render.functions import LaidOut
-from ragtune.dataset.sources import feedback_rows, hub, readers
+from ragtune.dataset.sources import document_rows, feedback_rows, hub, readers
 from ragtune.errors import DatasetError
 from ragtune.layouts import LAYOUTS, get_layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     import datasets
     import pandas as pd
@@ -176,6 +177,44 @@ class Constructors(ABC):
         """
         builder = cls(readers.noted(readers.rows_source(rows), query))
         return builder if layout is None else builder.layout(layout)
+
+    @classmethod
+    def from_documents(
+        cls,
+        documents: str | Path | Iterable[object],
+        *,
+        chunk_characters: int = 1_000,
+        overlap: int = 0,
+        unreadable: Literal["refuse", "skip"] = "refuse",
+    ) -> Self:
+        """Rows from documents: a chunk each, with the columns of a `ragtune.documents.Chunk`.
+
+        `text` is the piece, `source`, `title`, `heading` and `page` say where it stands, `start` and `end` are places
+        in the text of the document or page, and `id` names it. Chunks end with a section where they can, else with a
+        paragraph, a sentence or a word. Files are read one at a time.
+
+        Args:
+            documents: a folder (text, Markdown, HTML, PDF and Word files, with its own folders), one file, or
+                documents: texts, mappings with `text`, or what LangChain and LlamaIndex make of files.
+            chunk_characters: most characters of a chunk.
+            overlap: characters of the chunk before that a chunk may repeat.
+            unreadable: what becomes of files without a text (encrypted, damaged, scanned): `"refuse"` names all of
+                them, `"skip"` warns of each.
+
+        Raises:
+            DatasetError: there are no documents, or some give no text.
+            MissingExtraError: the extra `documents` is not installed.
+
+        Example:
+            ```python
+            import ragtune as rt
+
+            pages = [{"text": "Ferries leave at noon. " * 60, "source": "guide.pdf", "page": 3}]
+            for row in rt.DatasetBuilder.from_documents(pages, chunk_characters=700).preview(1).rows:
+                print(row["id"], row["start"], row["end"])
+            ```
+        """
+        return cls(document_rows.document_source(documents, chunk_characters, overlap, unreadable))
 
     @classmethod
     def from_feedback(

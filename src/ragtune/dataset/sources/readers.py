@@ -120,16 +120,24 @@ def _placed(path: Path, batches: Iterator[Batch]) -> Iterator[Batch]:
 
 def rows_source(rows: Rows | Callable[[], Rows], name: str = "rows") -> Source:
     """Rows from memory: a list, any other iterable, or a function that gives a fresh one each time."""
-    if callable(rows):
-        start: Callable[[], Rows] = rows
-    elif isinstance(rows, Iterator):
-        start = _Remembering(rows)
-    else:
-        given: object = rows
-        if not isinstance(given, Iterable):
-            raise DatasetError(f"from_rows takes an iterable of mappings, got {type(given).__name__} {given!r:.60}")
-        start = lambda: rows  # noqa: E731
+    start = fresh_rows(rows, "from_rows takes an iterable of mappings")
     return Source(name=name, details={"kind": "rows"}, read=lambda: batched_rows(_noting_rows(start()), name))
+
+
+def fresh_rows(rows: Any, takes: str) -> Callable[[], Iterable[Any]]:
+    """What begins anew each time with an iterable, a one-way iterator, or a function that gives either.
+
+    Raises:
+        DatasetError: it is none of these; `takes` says what is taken.
+    """
+    if callable(rows):
+        start: Callable[[], Iterable[Any]] = rows
+        return start
+    if isinstance(rows, Iterator):
+        return _Remembering(rows)
+    if not isinstance(rows, Iterable):
+        raise DatasetError(f"{takes}, got {type(rows).__name__} {rows!r:.60}")
+    return lambda: rows
 
 
 def _noting_rows(rows: Rows) -> Iterator[SourceRow]:

@@ -1,0 +1,189 @@
+"""Files of several kinds as documents: text, Markdown, HTML, PDF and Word, by their endings."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ragtune._extras import require
+from ragtune.documents.document import Document, UnreadableDocument
+from ragtune.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from docx.text.paragraph import Paragraph
+
+__all__ = ["ENDINGS", "document_files", "read_file"]
+
+_heading = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE).search
+
+
+def document_files(source: str | Path) -> tuple[Path, ...]:
+    """The files of a folder that can be read, in the order of their names, or the one that is meant.
+
+    Hidden files and folders, and endings that nobody here reads, are passed over.
+
+    Raises:
+        DatasetError: it does not exist, holds nothing that can be read, or the one file has an unknown ending.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise DatasetError(f"{path} does not exist; give a folder of documents, or one of them")
+    known = ", ".join(sorted(ENDINGS))
+    if path.is_file():
+        if path.suffix.lower() not in ENDINGS:
+            raise DatasetError(f"{path}: nothing here reads {path.suffix or 'files without an ending'}; known: {known}")
+        return (path,)
+    inside = (item for item in path.rglob("*") if item.suffix.lower() in ENDINGS and item.is_file())
+    found = tuple(sorted(item for item in inside if not _is_hidden(item.relative_to(path))))
+    if not found:
+        raise DatasetError(f"{path} holds no document; known endings: {known}")
+    return found
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def read_file(path: Path, source: str) -> Iterator[Document]:
+    """The documents of one file: one for each page of a PDF, one for any other file.
+
+    Args:
+        path: the file.
+        source: what its documents are to be called.
+
+    Raises:
+        UnreadableDocument: it holds no text that can be read.
+        MissingExtraError: the extra `documents` is not installed, which PDF, Word and HTML need.
+    """
+    try:
+        yield from ENDINGS[path.suffix.lower()](path, source)
+    except OSError as error:
+        raise UnreadableDocument(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _read_text(path: Path, source: str) -> Iterator[Document]:
+    yield Document(text=_decoded(path), source=source, title=path.stem)
+
+
+def _read_markdown(path: Path, source: str) -> Iterator[Document]:
+    text = _decoded(path)
+    heading = _heading(text)
+    yield Document(text=text, source=source, title=heading[1] if heading else path.stem, markdown=True)
+
+
+def _decoded(path: Path) -> str:
+    try:
+        # The line ends of Windows would be no paragraphs to anybody.
+        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise UnreadableDocument(
+            f"{path} is not UTF-8 (byte {error.start:,}); save it as UTF-8, or leave it out"
+        ) from error
+
+
+def _read_html(path: Path, source: str) -> Iterator[Document]:
+    require("documents", "trafilatura", reason=f"reading {path.name}")
+    import trafilatura
+
+    data = path.read_bytes()
+    tree = trafilatura.load_html(data)
+    if tree is None:
+        raise UnreadableDocument(f"{path} is no HTML; save the page again")
+    # Before the text is taken, which changes the tree.
+    named = tree.findtext(".//title")
+    text = trafilatura.extract(tree, output_format="markdown", include_comments=False, include_tables=True)
+    if not text:
+        raise UnreadableDocument(f"{path} holds no text beside menus and scripts; leave it out")
+    title = " ".join((named or "").split())
+    heading = _heading(text)
+    yield Document(text=text, source=source, title=title or (heading[1] if heading else path.stem), markdown=True)
+
+
+def _read_pdf(path: Path, source: str) -> Iterator[Document]:
+    require("documents", "pypdf", reason=f"reading {path.name}")
+    from pypdf import PasswordType, PdfReader
+    from pypdf.errors import PyPdfError
+
+    try:
+        with PdfReader(path) as reader:
+            if reader.is_encrypted and reader.decrypt("") == PasswordType.NOT_DECRYPTED:
+                raise UnreadableDocument(f"{path} is encrypted; save it without its password, or leave it out")
+            named = reader.metadata.title if reader.metadata is not None else None
+            title = " ".join((named or "").split()) or path.stem
+            some = False
+            for number, page in enumerate(reader.pages, 1):
+                text = page.extract_text()
+                some = some or bool(text.strip())
+                yield Document(text=text, source=source, title=title, page=number)
+    # pypdf lets the errors of its parts through, whatever they are.
+    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise UnreadableDocument(f"{path} is damaged or no PDF: {error}; save it again, or leave it out") from error
+    if not some:
+        raise UnreadableDocument(
+            f"{path} holds no text: its pages are pictures; recognise the text first (OCR, for example with ocrmypdf)"
+        )
+
+
+def _read_word(path: Path, source: str) -> Iterator[Document]:
+    require("documents", "docx", reason=f"reading {path.name}")
+    from zipfile import BadZipFile
+
+    import docx
+    from docx.opc.exceptions import OpcError
+    from docx.table import Table
+
+    try:
+        document = docx.Document(str(path))
+        parts = [
+            _table(part) if isinstance(part, Table) else _paragraph(part) for part in document.iter_inner_content()
+        ]
+        named = document.core_properties.title
+    except (OpcError, BadZipFile, KeyError, ValueError) as error:
+        raise UnreadableDocument(
+            f"{path} is damaged, encrypted or no .docx: {error}; save it again, or leave it out"
+        ) from error
+    text = "\n\n".join(part for part in parts if part)
+    if not text:
+        raise UnreadableDocument(f"{path} holds no text; leave it out")
+    heading = _heading(text)
+    title = " ".join((named or "").split())
+    yield Document(text=text, source=source, title=title or (heading[1] if heading else path.stem), markdown=True)
+
+
+def _paragraph(paragraph: Paragraph) -> str:
+    text = " ".join(paragraph.text.split())
+    style = (paragraph.style.name if paragraph.style is not None else None) or ""
+    level = style.removeprefix("Heading ")
+    if style == "Title":
+        level = "1"
+    return f"{'#' * int(level)} {text}" if text and level in "123456" and level else text
+
+
+def _table(table: object) -> str:
+    rows = [
+        "| " + " | ".join(" ".join(cell.text.split()).replace("|", "\\|") for cell in row.cells) + " |"
+        for row in getattr(table, "rows", ())
+    ]
+    if not rows:
+        return ""
+    columns = rows[0].replace("\\|", "").count("|") - 1
+    return "\n".join([rows[0], "|" + "---|" * columns, *rows[1:]])
+
+
+ENDINGS: dict[str, Callable[[Path, str], Iterator[Document]]] = {
+    ".txt": _read_text,
+    ".text": _read_text,
+    ".rst": _read_text,
+    ".md": _read_markdown,
+    ".markdown": _read_markdown,
+    ".html": _read_html,
+    ".htm": _read_html,
+    ".pdf": _read_pdf,
+    ".docx": _read_word,
+}
+"""What reads a file, by its ending."""
