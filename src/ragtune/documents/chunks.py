@@ -40,10 +40,10 @@ class Chunk:
         ```python
         from ragtune.documents import Document, chunks_of
 
-        page = Document(text="# Ferries\\n\\nThey leave at noon.", source="guide.md", markdown=True)
+        page = Document(text="# Ferries, which leave at noon.", source="guide.md", markdown=True)
         chunk = next(chunks_of(page, characters=200))
         print(chunk.id, chunk.start, chunk.end)
-        #> guide.md#1 0 30
+        #> guide.md#1 0 31
         ```
     """
 

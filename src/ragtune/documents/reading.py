@@ -37,7 +37,7 @@ def read_documents(source: str | Path | Iterable[object], *, unreadable: Unreada
 
         for document in read_documents(["Ferries leave at noon."]):
             print([chunk.text for chunk in chunks_of(document, characters=12)])
-        #> ['Ferries', 'leave at', 'noon.']
+            #> ['Ferries', 'leave at', 'noon.']
         ```
     """
     if unreadable not in ("refuse", "skip"):
