@@ -70,7 +70,9 @@ def test_a_repair_that_is_none_is_exit_code_2(tmp_path: Path) -> None:
 def test_the_help_names_every_command() -> None:
     code, out, _ = run("--help")
     assert code == 0
-    assert re.findall(r"│ (check|jobs|serve|mock|fetch|runs) ", out) == "check jobs serve mock fetch runs".split()
+    verbs = "build check cost plan tune watch ask evaluate init run schema demo jobs models files runs delete"
+    verbs += " serve mock doctor fetch export"
+    assert re.findall(r"^  ([a-z]+) ", out, re.MULTILINE) == verbs.split()
 
 
 def test_output_that_has_no_letter_for_a_text_goes_on_without_it(tmp_path: Path) -> None:

@@ -1,20 +1,30 @@
-"""What the commands share: exit codes, options, how errors are told."""
+"""What the commands share: exit codes, options, the server that is meant, how results and errors are told."""
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-NOT_WELL, NO_KEY, STOPPED = 1, 3, 130
+    import openai
+
+    from ragtune.plan import Plan
+
+NOT_WELL, NO_KEY, STOPPED, CLOSED = 1, 3, 130, 141
 _HOW_TO_GIVE_A_KEY = (
-    "set OPENAI_API_KEY in the environment, or name a file that holds the key with --key-file FILE; `ragtune serve` "
-    "trains on this machine and prints where its own key is"
+    "set OPENAI_API_KEY in the environment, or name a file that holds the key with --key-file FILE; or train on this "
+    "machine with --folder DIR; `ragtune serve` does so for other programs and prints where its own key is"
 )
 
 ALIAS_EXAMPLE = "gpt-4o-mini-2024-07-18=smollm2-135m-instruct"
@@ -22,6 +32,109 @@ BASE_EXAMPLE = "qwen=Qwen/Qwen3-0.6B or mine=/models/mine"
 BASE_OPTION = typer.Option(
     metavar="NAME=PATH", help="Further base model: a folder, or an id of the Hugging Face Hub; may repeat."
 )
+
+FOLDER = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="This machine trains and answers, and keeps all in DIR; a server that runs there already is asked.",
+    ),
+]
+BASE_URL = Annotated[str | None, typer.Option(help="Server; default: OPENAI_BASE_URL, else OpenAI.")]
+KEY_FILE = Annotated[Path | None, typer.Option(help="File with the API key; default: OPENAI_API_KEY.")]
+JOURNAL = Annotated[
+    Path | None, typer.Option(help="Journal file; default: RAGTUNE_JOURNAL, else the one in your state folder.")
+]
+AS_JSON = Annotated[bool, typer.Option("--json", help="JSON for programs instead of text.")]
+DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do none of it.")]
+YES = Annotated[bool, typer.Option("--yes", help="Really do it; without it the plan is shown.")]
+
+# Of a server's answers: long, and all that they say stands in the other fields.
+_LEFT_OUT = ("raw",)
+
+
+@contextmanager
+def server(
+    *,
+    folder: Path | None,
+    base_url: str | None,
+    key_file: Path | None,
+    timeout_s: float | None = None,
+    make: bool = False,
+) -> Iterator[openai.OpenAI]:
+    """A client of the server that the options mean.
+
+    Args:
+        folder: the embedded backend's, started for this command unless one runs there.
+        base_url: another server's address.
+        key_file: its key.
+        timeout_s: seconds to wait for an answer; None leaves it to the client.
+        make: make the folder where it is missing; else that is a mistake.
+    """
+    options = {} if timeout_s is None else {"timeout": timeout_s}
+    if folder is None:
+        from ragtune._keys import client_from_anywhere
+
+        with client_from_anywhere(key_file=key_file, base_url=base_url, **options) as client:
+            yield client
+        return
+    if base_url or key_file:
+        raise typer.BadParameter(
+            "is a server on this machine; leave --base-url and --key-file out", param_hint="--folder"
+        )
+    if not make and not folder.is_dir():
+        raise typer.BadParameter(f"there is no folder {str(folder)!r}; `ragtune tune` makes it", param_hint="--folder")
+    from ragtune.local import LocalBackend
+
+    with LocalBackend(folder) as backend, backend.client(**options) as client:
+        yield client
+
+
+def again(command: str, *, folder: Path | None, base_url: str | None, key_file: Path | None) -> str:
+    """A command line that goes on with the same server."""
+    import shlex
+
+    given = {"--folder": folder, "--base-url": base_url, "--key-file": key_file}
+    options = [f"{name} {shlex.quote(str(value))}" for name, value in given.items() if value is not None]
+    return " ".join(["ragtune", command, *options])
+
+
+def allowed(plan: Callable[[], Plan], *, yes: bool, dry_run: bool, as_json: bool) -> bool:
+    """Whether to go on with what cannot be taken back; else its plan is shown.
+
+    Raises:
+        typer.Exit: it was neither wanted nor waved through.
+    """
+    if yes and not dry_run:
+        return True
+    tell(plan(), as_json=as_json)
+    if not dry_run:
+        typer.echo("nothing was done; the same command with --yes does it", err=True)
+        raise typer.Exit(NOT_WELL)
+    return False
+
+
+def tell(value: object, *, as_json: bool, text: str | None = None) -> None:
+    """Print a result: as JSON, or as `text`, by default in its own words."""
+    typer.echo(as_line(value) if as_json else str(value) if text is None else text)
+
+
+def as_line(value: object) -> str:
+    """A value as one line of JSON."""
+    return json.dumps(plain(value), ensure_ascii=False)
+
+
+def plain(value: object) -> object:
+    """A value as JSON holds it: what is frozen becomes an object of its fields, times become ISO 8601."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: plain(getattr(value, one.name)) for one in fields(value) if one.name not in _LEFT_OUT}
+    if isinstance(value, dict):
+        return {str(name): plain(held) for name, held in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(held) for held in value]
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def pairs(texts: Iterable[str] | None, *, option: str, example: str) -> dict[str, str]:
@@ -84,24 +197,55 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        typer.echo(str(stop) or "stopped", err=True)
+        _say(str(stop) or "stopped", stop)
         raise typer.Exit(STOPPED) from None
     except MissingKey as error:
         # The library's way out is Python; here it is the command line.
         problem = str(error).removesuffix(HOW_TO_GIVE_A_KEY)
         typer.echo(f"error: {problem}{_HOW_TO_GIVE_A_KEY}", err=True)
         raise typer.Exit(NO_KEY) from None
-    except (RagtuneError, OSError) as error:
-        _tell(error)
+    except BrokenPipeError:
+        _drop_output()
+        raise typer.Exit(CLOSED) from None
+    except OSError as error:
+        _fail(f"the disk is full ({error.filename})" if error.errno == errno.ENOSPC else str(error), error)
+    except RagtuneError as error:
+        _fail(str(error), error)
     except Exception as error:
         # Only if it was loaded can the error be one of its own; loading it takes half a second.
         openai = sys.modules.get("openai")
         if openai is None or not isinstance(error, openai.OpenAIError):
             raise
-        _tell(error)
+        _fail(str(error), error)
 
 
-def _tell(error: Exception) -> None:
-    for line in [f"error: {error}", *getattr(error, "__notes__", ())]:
-        typer.echo(line, err=True)
+@contextmanager
+def kept_quiet() -> Iterator[None]:
+    """Let a command end without a traceback when nobody takes its output: `| head`, or a disk that is full."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        sys.exit(CLOSED)
+    except OSError as error:
+        _drop_output()
+        typer.echo(f"error: the output cannot be written: {error.strerror or error}", err=True)
+        sys.exit(NOT_WELL)
+
+
+def _drop_output() -> None:
+    # Python flushes once more at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(words: str, error: BaseException) -> None:
+    _say(f"error: {words}", error)
     raise typer.Exit(NOT_WELL) from None
+
+
+def _say(words: str, error: BaseException) -> None:
+    for line in [words, *getattr(error, "__notes__", ())]:
+        typer.echo(line, err=True)

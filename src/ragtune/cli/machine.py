@@ -1,13 +1,21 @@
-"""`ragtune doctor`."""
+"""`ragtune doctor`, `fetch` and `export`: what this machine is, weights that come, and weights that leave."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ragtune.cli.common import NOT_WELL, plain_errors
+from ragtune.cli.common import BASE_EXAMPLE, BASE_OPTION, NOT_WELL, check_names, pairs, plain_errors
+
+
+def add(app: typer.Typer) -> None:
+    """Put the verbs of this module onto the application."""
+    app.command()(doctor)
+    app.command()(fetch)
+    app.command()(export)
 
 
 def doctor(
@@ -26,3 +34,40 @@ def doctor(
         typer.echo(json.dumps(found.to_dict()) if as_json else str(found))
         if not found.ready:
             raise typer.Exit(NOT_WELL)
+
+
+def fetch(
+    name: Annotated[str, typer.Argument(help="Base model, for example smollm2-135m-instruct.")],
+    cache_dir: Annotated[Path | None, typer.Option(help="Folder of base models; default: the user's cache.")] = None,
+) -> None:
+    """Fetch a base model once; nothing happens when it is there."""
+    with plain_errors():
+        from ragtune.modelling.bases import fetch_base
+
+        typer.echo(f"{name} is in {fetch_base(name, cache_dir=cache_dir)}")
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="Tuned model or checkpoint, as `client.models.list()` names it.")],
+    target: Annotated[Path, typer.Argument(help="Folder to make; it must not be there yet.")],
+    folder: Annotated[Path, typer.Option(help="Folder of the backend, which may be running.")] = Path(
+        "ragtune-backend"
+    ),
+    merged: Annotated[
+        bool, typer.Option("--merged", help="One whole model instead of the adapter alone, which needs its base.")
+    ] = False,
+    base: Annotated[list[str] | None, BASE_OPTION] = None,
+) -> None:
+    """Write a tuned model to a folder that vLLM, SGLang, llama.cpp and transformers can serve."""
+    with plain_errors():
+        from ragtune.local import LocalBackend
+
+        bases = pairs(base, option="--base", example=BASE_EXAMPLE)
+        check_names(bases, {})
+        made = LocalBackend(folder, bases=bases).export(model, target, merged=merged)
+        typer.echo(f"{model} is in {made.folder}; README.md tells where it came from.")
+        if made.system is not None:
+            typer.echo(f"It was trained with this system prompt; send it with each question:\n{made.system}\n")
+        typer.echo("To serve it:")
+        for server, commands in made.commands.items():
+            typer.echo(f"\n# {server}\n{commands}")

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from ragtune.local import LocalBackend
     from ragtune.local.embedded_server import EmbeddedServer
 
+
+def add(app: typer.Typer) -> None:
+    """Put the verbs of this module onto the application."""
+    app.command()(serve)
+    app.command()(mock)
+
+
 _QUIET = Annotated[bool, typer.Option("--quiet", help="Tell only the address and what goes wrong.")]
 _LOG_FORMAT = Annotated[LogFormat, typer.Option(help="Lines for people (text), or objects for programs (json).")]
 

@@ -1,18 +1,28 @@
-"""`ragtune check`."""
+"""`ragtune build`, `ragtune check` and `ragtune cost`: from rows to training files."""
 
 from __future__ import annotations
 
 import json
 from enum import StrEnum
-from pathlib import Path  # noqa: TC003  # typer reads the signatures
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from ragtune.cli.common import NOT_WELL, plain_errors
+from ragtune.cli.common import AS_JSON, DRY_RUN, NOT_WELL, plain_errors, tell
+
+if TYPE_CHECKING:
+    from ragtune.dataset import Dataset
 
 _REPAIRS = "--fix-by-name"
+
+
+def add(app: typer.Typer) -> None:
+    """Put the verbs of this module onto the application."""
+    app.command()(build)
+    app.command(cls=CheckCommand)(check)
+    app.command()(cost)
 
 
 class Format(StrEnum):
@@ -91,3 +101,119 @@ def check(
             well = well and report.ok
     if not well:
         raise typer.Exit(NOT_WELL)
+
+
+def build(
+    rows: Annotated[
+        list[str], typer.Argument(help="File of rows: csv, tsv, jsonl, json, parquet, xlsx; several, or a pattern.")
+    ],
+    user: Annotated[str | None, typer.Option(help="Template of the question, for example '{Question}'.")] = None,
+    assistant: Annotated[str | None, typer.Option(help="Template of the answer, for example '{Answer}'.")] = None,
+    system: Annotated[str | None, typer.Option(help="System prompt; it goes with every question.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="Template of a prompt: completions and preference pairs.")] = None,
+    completion: Annotated[str | None, typer.Option(help="Template of the text that goes on after the prompt.")] = None,
+    preferred: Annotated[str | None, typer.Option(help="Template of the better answer of a pair.")] = None,
+    rejected: Annotated[str | None, typer.Option(help="Template of the worse answer of a pair.")] = None,
+    layout: Annotated[str | None, typer.Option(help="Layout of finished rows, for example alpaca.")] = None,
+    require: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Drop rows without text in COLUMN; may repeat.")
+    ] = None,
+    newest_by: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Of rows with one question keep the newest by COLUMN.")
+    ] = None,
+    deduplicate: Annotated[bool, typer.Option("--deduplicate", help="Drop rows that repeat question and answer.")] = (
+        False
+    ),
+    take: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Only so many rows, drawn by lot.")] = None,
+    mask_private: Annotated[
+        bool, typer.Option("--mask-private", help="Cover secrets and personal data (extra privacy).")
+    ] = False,
+    delimiter: Annotated[str | None, typer.Option(help="Sign between the fields of a CSV file.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Encoding of a CSV file; default: utf-8.")] = None,
+    sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook, by its name.")] = None,
+    validation: Annotated[float, typer.Option(help="Share of the rows for validation, in [0, 1).")] = 0.0,
+    test: Annotated[float, typer.Option(help="Share of the rows for test, in [0, 1).")] = 0.0,
+    group_by: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Equal values keep rows in one split; may repeat.")
+    ] = None,
+    stratify_by: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Its classes keep their shares in every split.")
+    ] = None,
+    fact_id: Annotated[str | None, typer.Option(metavar="COLUMN", help="The fact that a row teaches.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides which rows go where.")] = 0,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the dataset.")] = Path("data"),
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as a page, too.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the dataset that is in the folder.")] = False,
+    dry_run: DRY_RUN = False,
+    as_json: AS_JSON = False,
+) -> None:
+    """Build a dataset from rows; print what was read, kept and dropped.
+
+    Templates hold text and column names in braces: '{Answer} (see {Source})'.
+    """
+    with plain_errors():
+        from ragtune.recipe_file.sections import Data
+
+        data = Data(
+            rows=rows,
+            user=user,
+            assistant=assistant,
+            system=system,
+            prompt=prompt,
+            completion=completion,
+            preferred=preferred,
+            rejected=rejected,
+            layout=layout,
+            require=require or [],
+            newest_by=newest_by,
+            deduplicate=deduplicate,
+            take=take,
+            sample=sample,
+            mask_private=mask_private,
+            delimiter=delimiter,
+            encoding=encoding,
+            sheet=sheet,
+            validation=_share("--validation", validation),
+            test=_share("--test", test),
+            group_by=group_by or [],
+            stratify_by=stratify_by,
+            fact_id=fact_id,
+            seed=seed,
+        )
+        if dry_run:
+            shown = data.builder().preview(3)
+            words = f"{shown}\nnothing was written; without --dry-run the dataset goes to {out}"
+            tell([record.model_dump(exclude_none=True) for record in shown], as_json=as_json, text=words)
+            return
+        dataset = data.build(out, overwrite=overwrite)
+        if report is not None:
+            dataset.report.save_html(report)
+        told = {"folder": str(out), **dataset.report.to_dict()}
+        tell(told, as_json=as_json, text=f"{dataset.report}\nin {out}; next: ragtune cost {out} --model MODEL")
+
+
+def cost(
+    dataset: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of a dataset, or a training file (JSONL).")],
+    model: Annotated[str, typer.Option(help="Base model, or a fine-tune of it.")],
+    epochs: Annotated[int | None, typer.Option(min=1, max=50, help="Passes over the data; default: auto.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, max=256, help="Examples per step; default: auto.")] = None,
+    as_json: AS_JSON = False,
+) -> None:
+    """Say what training would cost, and for a base of this machine how long it takes."""
+    with plain_errors():
+        tell(opened(dataset).cost(model, epochs or "auto", batch_size=batch_size or "auto"), as_json=as_json)
+
+
+def opened(path: Path) -> Dataset:
+    """The dataset in a folder, or the one that a training file is."""
+    from ragtune.dataset import Dataset
+
+    return Dataset.from_files(path) if path.is_file() else Dataset.load(path)
+
+
+def _share(option: str, value: float) -> float:
+    if not 0 <= value < 1:
+        message = f"{value:g} is no share of the rows; give a number from 0 to below 1, for example 0.1"
+        raise typer.BadParameter(message, param_hint=option)
+    return value

@@ -1,0 +1,128 @@
+"""`ragtune init`, `run`, `schema` and `demo`: everything in one file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ragtune.cli.common import AS_JSON, DRY_RUN, as_line, plain_errors, tell
+
+if TYPE_CHECKING:
+    from ragtune.recipe_file import Stages
+
+_TO = Annotated[
+    str | None,
+    typer.Option(metavar="WHERE", help="local (this machine), openai, or a URL; default: what the file says."),
+]
+_DEMO_BASE = "smollm2-135m-instruct"
+
+
+def add(app: typer.Typer) -> None:
+    """Put the verbs of this module onto the application."""
+    app.command()(init)
+    app.command()(run)
+    app.command()(schema)
+    app.command()(demo)
+
+
+def init(
+    file: Annotated[Path, typer.Argument(help="The recipe file to write: .toml, or .yaml.")] = Path("ragtune.toml"),
+    rows: Annotated[str | None, typer.Option(help="File of rows.")] = None,
+    user: Annotated[str | None, typer.Option(help="Column of the question, or a template.")] = None,
+    assistant: Annotated[str | None, typer.Option(help="Column of the answer, or a template.")] = None,
+    system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
+    model: Annotated[str | None, typer.Option(help="Base model.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    dry_run: DRY_RUN = False,
+) -> None:
+    """Write a recipe file; what no option says is asked, five questions at most."""
+    with plain_errors():
+        from ragtune.recipe_file.starter import Starter, columns_of, template_of
+
+        given = {"--rows": rows, "--user": user, "--assistant": assistant, "--model": model}
+        missing = [name for name, value in given.items() if value is None]
+        if missing and not sys.stdin.isatty():
+            raise typer.BadParameter(f"nobody is there to be asked; give {', '.join(missing)}")
+        rows = rows or typer.prompt("File of rows")
+        columns = columns_of(rows, folder=file.parent)
+        if user is None or assistant is None:
+            typer.echo(f"Its columns are {', '.join(columns)}.", err=True)
+        user = user or typer.prompt("Column of the question")
+        assistant = assistant or typer.prompt("Column of the answer")
+        if system is None and missing:
+            system = typer.prompt("System prompt (empty for none)", default="", show_default=False) or None
+        made = Starter(
+            rows=rows,
+            user=template_of("user", user, columns),
+            assistant=template_of("assistant", assistant, columns),
+            system=system,
+            base=model or typer.prompt("Base model", default=_DEMO_BASE),
+        )
+        if dry_run:
+            typer.echo(made.text(file.suffix), nl=False)
+            return
+        made.write(file, overwrite=overwrite)
+        typer.echo(f"wrote {file}; next: ragtune run {file}")
+
+
+def run(
+    file: Annotated[Path, typer.Argument(help="Recipe file.")] = Path("ragtune.toml"),
+    to: _TO = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="Last stage that is wanted: build, tune or evaluate.")
+    ] = None,
+    dry_run: DRY_RUN = False,
+    as_json: Annotated[bool, typer.Option("--json", help="An object a line for each stage.")] = False,
+) -> None:
+    """Do the stages of a recipe file that are not done yet; after an interruption the same command goes on."""
+    with plain_errors():
+        from ragtune.recipe_file import RecipeFile, Stages
+
+        def say(words: str) -> None:
+            typer.echo(words, err=True)
+
+        stages = Stages(file=RecipeFile.load(file), to=to, say=say)
+        if dry_run:
+            for stage, due in stages.pending(until=until):
+                tell({"stage": stage, "due": due}, as_json=as_json, text=f"{stage}: {'due' if due else 'done before'}")
+            return
+        _run(stages, until, as_json=as_json)
+
+
+def schema() -> None:
+    """Print the JSON schema of recipe files, for editors and assistants."""
+    with plain_errors():
+        import json
+
+        from ragtune.recipe_file import RecipeFile
+
+        typer.echo(json.dumps(RecipeFile.schema_of(), indent=2))
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where all of it is kept.")] = Path("ragtune-demo"),
+    model: Annotated[str, typer.Option(help="Base model; the small one is fetched once.")] = _DEMO_BASE,
+    questions: Annotated[int, typer.Option(min=1, help="Facts that base and tuned model are asked for.")] = 30,
+    as_json: AS_JSON = False,
+) -> None:
+    """Teach a small model invented facts on this machine, and see what it knows: about four minutes."""
+    with plain_errors():
+        from ragtune.modelling.bases import fetch_base
+        from ragtune.recipe_file import RecipeFile, Stages
+        from ragtune.recipe_file.starter import write_demo
+
+        fetch_base(model)
+        file = write_demo(folder, base=model, questions=questions)
+        typer.echo(f"the recipe is {file}; `ragtune run {file}` does the same", err=True)
+        _run(Stages(file=RecipeFile.load(file), say=lambda words: typer.echo(words, err=True)), None, as_json=as_json)
+
+
+def _run(stages: Stages, until: str | None, *, as_json: bool) -> None:
+    for done in stages.run(until=until):
+        if as_json:
+            typer.echo(as_line({"stage": done.stage, "anew": done.anew, **done.result}))
+        else:
+            typer.echo(f"{done.stage}: {done.told}")

@@ -1,0 +1,232 @@
+"""`ragtune plan`, `ragtune tune` and `ragtune watch`: from a dataset to a tuned model."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path  # typer reads the signatures
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ragtune.cli.common import (
+    AS_JSON,
+    BASE_URL,
+    DRY_RUN,
+    FOLDER,
+    JOURNAL,
+    KEY_FILE,
+    again,
+    as_line,
+    plain_errors,
+    server,
+    tell,
+)
+from ragtune.cli.training_files import opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ragtune.job import FineTuneJob
+    from ragtune.model import TunedModel
+    from ragtune.monitor import JobEvent
+
+_DATA = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of a dataset, or a training file (JSONL).")]
+_MODEL = Annotated[str, typer.Option(help="Base model, or a tuned one to train further.")]
+_METHOD = Annotated[Literal["supervised", "dpo"], typer.Option(help="How it learns.")]
+_EPOCHS = Annotated[int | None, typer.Option(min=1, max=50, help="Passes over the data; default: auto.")]
+_BATCH = Annotated[int | None, typer.Option(min=1, max=256, help="Examples per step; default: auto.")]
+_MULTIPLIER = Annotated[float | None, typer.Option(help="Factor on the server's own learning rate (OpenAI).")]
+_RATE = Annotated[float | None, typer.Option(help="The learning rate itself, where the server takes one.")]
+_BETA = Annotated[float | None, typer.Option(help="dpo: how closely to stay with the model as it was.")]
+_SEED = Annotated[int | None, typer.Option(help="Same seed and settings should give the same model.")]
+_SUFFIX = Annotated[str | None, typer.Option(help="Part of the tuned model's name.")]
+_PROBE = Annotated[bool, typer.Option("--probe", help="Of a plan: really look at the account; nothing is changed.")]
+_MOST = Annotated[float | None, typer.Option(min=0, help="Refuse above this estimate, in US dollars.")]
+
+
+def add(app: typer.Typer) -> None:
+    """Put the verbs of this module onto the application."""
+    app.command()(plan)
+    app.command()(tune)
+    app.command()(watch)
+
+
+def plan(
+    data: _DATA,
+    model: _MODEL,
+    method: _METHOD = "supervised",
+    epochs: _EPOCHS = None,
+    batch_size: _BATCH = None,
+    learning_rate_multiplier: _MULTIPLIER = None,
+    learning_rate: _RATE = None,
+    beta: _BETA = None,
+    seed: _SEED = None,
+    suffix: _SUFFIX = None,
+    max_cost_usd: _MOST = None,
+    probe: _PROBE = False,
+    folder: FOLDER = None,
+    base_url: BASE_URL = None,
+    key_file: KEY_FILE = None,
+    journal: JOURNAL = None,
+    as_json: AS_JSON = False,
+) -> None:
+    """Say what `tune` would do: its calls, its price, and what speaks against it. Nothing is sent."""
+    tune(
+        data,
+        model,
+        method=method,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate_multiplier=learning_rate_multiplier,
+        learning_rate=learning_rate,
+        beta=beta,
+        seed=seed,
+        suffix=suffix,
+        max_cost_usd=max_cost_usd,
+        folder=folder,
+        base_url=base_url,
+        key_file=key_file,
+        journal=journal,
+        dry_run=True,
+        probe=probe,
+        as_json=as_json,
+    )
+
+
+def tune(
+    data: _DATA,
+    model: _MODEL,
+    method: _METHOD = "supervised",
+    epochs: _EPOCHS = None,
+    batch_size: _BATCH = None,
+    learning_rate_multiplier: _MULTIPLIER = None,
+    learning_rate: _RATE = None,
+    beta: _BETA = None,
+    seed: _SEED = None,
+    suffix: _SUFFIX = None,
+    max_cost_usd: _MOST = None,
+    allow_unknown_cost: Annotated[
+        bool, typer.Option("--allow-unknown-cost", help="Go on where there is no estimate.")
+    ] = False,
+    new: Annotated[bool, typer.Option("--new", help="Make another job although one exists for data and settings.")] = (
+        False
+    ),
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the model is there.")] = False,
+    save: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the job, or with --wait the model.")] = None,
+    folder: FOLDER = None,
+    base_url: BASE_URL = None,
+    key_file: KEY_FILE = None,
+    journal: JOURNAL = None,
+    dry_run: DRY_RUN = False,
+    probe: _PROBE = False,
+    as_json: AS_JSON = False,
+) -> None:
+    """Upload a dataset and create its job, exactly once: the same command finds the job again.
+
+    With --folder this command is the server, unless one runs there, so it is best given --wait: without a server the
+    job rests until `ragtune watch` or `ragtune serve` lets it go on.
+    """
+    with plain_errors():
+        from ragtune.recipe_file.sections import Job
+
+        settings = Job(
+            method=method,
+            n_epochs=epochs or "auto",
+            batch_size=batch_size or "auto",
+            learning_rate_multiplier=learning_rate_multiplier,
+            learning_rate=learning_rate,
+            beta=beta,
+            seed=seed,
+            suffix=suffix,
+        )
+        spec, dataset = settings.spec(model), opened(data)
+        with server(folder=folder, base_url=base_url, key_file=key_file, make=True) as client:
+            from ragtune.job import FineTuneJob
+            from ragtune.journal import Journal
+
+            noted = Journal(journal)
+            if dry_run:
+                planned = FineTuneJob.plan(
+                    client, dataset, spec, probe=probe, new=new, max_cost_usd=max_cost_usd, journal=noted
+                )
+                tell(planned, as_json=as_json)
+                return
+            job = FineTuneJob.create(
+                client,
+                dataset,
+                spec,
+                new=new,
+                max_cost_usd=max_cost_usd,
+                allow_unknown_cost=allow_unknown_cost,
+                journal=noted,
+            )
+            on = again(f"watch {job.id}", folder=folder, base_url=base_url, key_file=key_file)
+            typer.echo(f"{'found' if job.reused else 'created'} {job.id}; {on}", err=True)
+            made = _waited(job, on) if wait else job
+            if save is not None:
+                made.save(save)
+            _tell_job(job, as_json=as_json)
+
+
+def watch(
+    job: Annotated[str | None, typer.Argument(metavar="JOB", help="The job, ftjob-...; default: the newest.")] = None,
+    timeout_s: Annotated[float | None, typer.Option(min=0, help="Seconds to wait at most.")] = None,
+    folder: FOLDER = None,
+    base_url: BASE_URL = None,
+    key_file: KEY_FILE = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="An object a line for each event, and the job's own as the last one.")
+    ] = False,
+) -> None:
+    """Print a job's events as they come, until it has ended. Ctrl-C ends the watching, not the job."""
+    with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
+        from ragtune.errors import RagtuneError
+        from ragtune.job import FineTuneJob, list_jobs
+
+        if job is None:
+            newest = list_jobs(client, limit=1)
+            if not len(newest):
+                raise RagtuneError("there is no job to watch; `ragtune tune` makes one")
+            job = newest[0].id
+        found = FineTuneJob.get(client, job)
+        on = again(f"watch {job}", folder=folder, base_url=base_url, key_file=key_file)
+
+        def show(event: JobEvent) -> None:
+            moment = "" if event.created_at is None else f"{event.created_at:%H:%M:%S} "
+            tell(event, as_json=as_json, text=f"{moment}{event.message}")
+
+        with _comes_back(found, on):
+            from ragtune.monitor import JobMonitor
+
+            JobMonitor(found).wait(timeout_s, progress=False, on_event=show)
+        if as_json:
+            typer.echo(as_line(found.details))
+        else:
+            _tell_job(found, as_json=False)
+
+
+def _waited(job: FineTuneJob, on: str) -> TunedModel:
+    from ragtune.monitor import JobMonitor
+
+    def show(event: JobEvent) -> None:
+        typer.echo(event.message, err=True)
+
+    with _comes_back(job, on):
+        return JobMonitor(job).wait(on_event=None if sys.stderr.isatty() else show)
+
+
+@contextmanager
+def _comes_back(job: FineTuneJob, on: str) -> Iterator[None]:
+    """Whoever stops the waiting is told how to go on, in the words of the command line."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.args = (f"waiting ended; {job.id} goes on as long as its server runs: {on}",)
+        raise
+
+
+def _tell_job(job: FineTuneJob, *, as_json: bool) -> None:
+    details = job.details
+    made = "" if details.fine_tuned_model is None else f": {details.fine_tuned_model}"
+    tell(details, as_json=as_json, text=f"{job.id} {details.status}{made}")

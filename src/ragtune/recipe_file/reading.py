@@ -1,0 +1,146 @@
+"""From the text of a recipe file to plain values; what is wrong is told with line and column."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ragtune._keys import redact
+from ragtune.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from pydantic import BaseModel, ValidationError
+    from pydantic_core import ErrorDetails
+
+__all__ = ["Places", "parse", "refused"]
+
+# Where a key stands: line and column from 1.
+Places = Mapping[tuple[str, ...], tuple[int, int]]
+_YAML = (".yaml", ".yml")
+_TABLE = re.compile(r"\s*\[+\s*([\w.\- ]+?)\s*\]")
+_KEY = re.compile(r"""\s*([\w\-]+|"[^"]*")\s*=""")
+_LONG_TEXT = re.compile(r'(""".*?"""|\'\'\'.*?\'\'\')', re.DOTALL)
+
+
+def parse(path: Path) -> tuple[dict[str, Any], Places]:
+    """Read a TOML or YAML file.
+
+    Returns:
+        Its values, and where each key stands.
+
+    Raises:
+        SpecError: it cannot be read, is broken, is no table, or holds an API key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror}; `ragtune init` writes a recipe file"
+        raise SpecError(message) from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
+    for number, line in enumerate(text.splitlines(), 1):
+        if redact(line) != line:
+            raise SpecError(
+                f"{path} line {number} holds what looks like an API key; take it out and set OPENAI_API_KEY in the "
+                "environment, or name a file with server.key_file"
+            )
+    values, places = _yaml(path, text) if path.suffix in _YAML else _toml(path, text)
+    if not isinstance(values, dict):
+        raise SpecError(f"{path}: a recipe file is a table of settings; `ragtune init` writes one")
+    return values, places
+
+
+def refused(path: Path, error: ValidationError, places: Places, top: type[BaseModel]) -> SpecError:
+    """What is wrong with the values of a file, all of it at once."""
+    # A value that fits none of several kinds is told once.
+    told = dict.fromkeys(_told(path, one, places, top) for one in error.errors(include_url=False))
+    return SpecError("\n".join(told))
+
+
+def _told(path: Path, one: ErrorDetails, places: Places, top: type[BaseModel]) -> str:
+    keys, known = _walk([str(part) for part in one["loc"]], top)
+    name = ".".join(keys)
+    if one["type"] == "missing":
+        where = _where(path, keys[:-1], places)
+        return f"{where}: {name} is missing"
+    where = _where(path, keys, places)
+    if one["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(keys[-1], known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+        return f"{where}: there is no key {name!r}; {hint}"
+    return f"{where}: {name} = {one['input']!r:.60}: {one['msg'][:1].lower()}{one['msg'][1:]}"
+
+
+def _walk(location: Sequence[str], top: type[BaseModel]) -> tuple[list[str], list[str]]:
+    """The keys of a place without pydantic's own names in it, and the keys that are known at its end."""
+    from pydantic import BaseModel
+
+    keys: list[str] = []
+    model: type[BaseModel] | None = top
+    known = list(top.model_fields)
+    for part in location:
+        if model is None:
+            break
+        known = list(model.model_fields)
+        keys.append(part)
+        field = model.model_fields.get(part)
+        kinds = () if field is None else (field.annotation, *getattr(field.annotation, "__args__", ()))
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    return keys, known
+
+
+def _where(path: Path, keys: Sequence[str], places: Places) -> str:
+    for end in range(len(keys), 0, -1):
+        if (place := places.get(tuple(keys[:end]))) is not None:
+            return f"{path} line {place[0]}, column {place[1]}"
+    return str(path)
+
+
+def _toml(path: Path, text: str) -> tuple[object, Places]:
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path} is no TOML: {error}") from None
+    return values, dict(reversed(list(_toml_places(text))))
+
+
+def _toml_places(text: str) -> Iterator[tuple[tuple[str, ...], tuple[int, int]]]:
+    """Where tables and keys begin: Python's parser does not say."""
+    prefix: tuple[str, ...] = ()
+    one_line_each = _LONG_TEXT.sub(lambda found: '""' + "\n" * found[0].count("\n"), text)
+    for number, line in enumerate(one_line_each.splitlines(), 1):
+        if found := _TABLE.match(line):
+            prefix = tuple(part.strip() for part in found[1].split("."))
+            yield prefix, (number, found.start(1) + 1)
+        elif found := _KEY.match(line):
+            yield (*prefix, found[1].strip('"')), (number, found.start(1) + 1)
+
+
+def _yaml(path: Path, text: str) -> tuple[object, Places]:
+    import yaml
+
+    try:
+        return yaml.safe_load(text), dict(_yaml_places(yaml.compose(text), ()))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = "" if mark is None else f" line {mark.line + 1}, column {mark.column + 1}"
+        raise SpecError(f"{path}{where} is no YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise SpecError(f"{path} is no YAML: {error}") from None
+
+
+def _yaml_places(node: Any, prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], tuple[int, int]]]:
+    import yaml
+
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key, value in node.value:
+        place = (*prefix, str(key.value))
+        yield place, (key.start_mark.line + 1, key.start_mark.column + 1)
+        yield from _yaml_places(value, place)

@@ -1,0 +1,355 @@
+"""The tables of a recipe file, each with what the library makes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ragtune.errors import DatasetError, SpecError
+
+if TYPE_CHECKING:
+    from ragtune.dataset import Dataset, DatasetBuilder
+    from ragtune.dataset.render.batches import SourceRow
+    from ragtune.facts import FactSet
+    from ragtune.spec import TuneSpec
+
+__all__ = ["Budget", "Data", "Evaluation", "Job", "Model", "Server"]
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Usd = Annotated[float, Field(ge=0)]
+
+_PACKED = (".gz", ".bz2", ".xz")
+_WORKBOOKS = (".xlsx", ".xls", ".xlsb", ".ods")
+_TEMPLATES = {
+    ("user", "assistant"): "chat",
+    ("prompt", "completion"): "completion",
+    ("prompt", "preferred", "rejected"): "preference",
+}
+
+
+class Section(BaseModel):
+    """A table: keys that it does not know are refused, and values must be of their kind."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Data(Section):
+    """`[data]`: where the rows come from, which are kept, what a record looks like, how they are split."""
+
+    rows: str | list[str] = Field(
+        description="File of rows (csv, tsv, jsonl, json, parquet, xlsx and other workbooks), several, or a pattern."
+    )
+    user: str | None = Field(default=None, description="Template of the question, for example '{Question}'.")
+    assistant: str | None = Field(default=None, description="Template of the answer, for example '{Answer}'.")
+    system: str | None = Field(default=None, description="System prompt; it goes with every question.")
+    prompt: str | None = Field(default=None, description="Template of a prompt: of completions or of preference pairs.")
+    completion: str | None = Field(default=None, description="Template of the text that goes on after the prompt.")
+    preferred: str | None = Field(default=None, description="Template of the better answer of a pair.")
+    rejected: str | None = Field(default=None, description="Template of the worse answer of a pair.")
+    layout: str | None = Field(
+        default=None, description="Layout of finished rows in place of templates, for example 'alpaca'."
+    )
+    require: list[str] = Field(default=[], description="Columns that a row must have text in; other rows are dropped.")
+    newest_by: str | None = Field(
+        default=None, description="Column of times: of rows with one question the newest is kept."
+    )
+    deduplicate: bool = Field(default=False, description="Drop rows that repeat question and answer.")
+    take: Count | None = Field(default=None, description="Only the first so many rows.")
+    sample: Count | None = Field(default=None, description="Only so many rows, drawn by lot.")
+    mask_private: bool = Field(default=False, description="Cover secrets and personal data (extra 'privacy').")
+    delimiter: str | None = Field(default=None, description="Sign between the fields of a CSV file; default ','.")
+    encoding: str | None = Field(default=None, description="Encoding of a CSV file; default utf-8.")
+    sheet: str | int | None = Field(default=None, description="Sheet of a workbook: its name, or its number from 1.")
+    validation: Share = Field(default=0.0, description="Share of the rows for validation.")
+    test: Share = Field(default=0.0, description="Share of the rows for test.")
+    group_by: list[str] = Field(default=[], description="Columns whose equal values keep rows in one split.")
+    stratify_by: str | None = Field(
+        default=None, description="Column of classes that keep their shares in every split."
+    )
+    fact_id: str | None = Field(default=None, description="Column of the fact that a row teaches.")
+    seed: int = Field(default=0, description="Decides which rows go where.")
+
+    def builder(self, folder: Path = Path()) -> DatasetBuilder:
+        """The recipe of the dataset; nothing is read yet.
+
+        Args:
+            folder: what relative paths start from.
+        """
+        builder = self.source(folder)
+        for column in self.require:
+            builder = builder.filter(_Has(column), reason=f"no {column}")
+        if self.newest_by is not None:
+            builder = builder.keep_newest(per=self._columns("user", "prompt"), by=self.newest_by)
+        if self.deduplicate:
+            question, answer = self._columns("user", "prompt"), self._columns("assistant", "completion", "preferred")
+            builder = builder.deduplicate(question=question[0], answer=answer[0])
+        if self.sample is not None:
+            builder = builder.sample(self.sample, seed=self.seed)
+        if self.take is not None:
+            builder = builder.take(self.take)
+        if self.mask_private:
+            builder = builder.mask_private()
+        return self._templated(builder)
+
+    def build(self, target: Path, *, folder: Path = Path(), overwrite: bool = False) -> Dataset:
+        """Build the dataset into `target`; see `ragtune.DatasetBuilder.build`."""
+        return self.builder(folder).build(
+            target,
+            validation=self.validation,
+            test=self.test,
+            seed=self.seed,
+            group_by=[[name] for name in self.group_by],
+            stratify_by=self.stratify_by,
+            fact_id=self.fact_id,
+            overwrite=overwrite,
+        )
+
+    def source(self, folder: Path = Path()) -> DatasetBuilder:
+        """The rows as their files give them.
+
+        Raises:
+            DatasetError: a file does not exist, or its name tells no kind that can be read.
+        """
+        from ragtune.dataset import DatasetBuilder
+
+        names = [self.rows] if isinstance(self.rows, str) else list(self.rows)
+        paths = [str(folder / name) for name in names]
+        kind = _kind_of(names)
+        if kind in (".csv", ".tsv"):
+            delimiter = self.delimiter or ("," if kind == ".csv" else "\t")
+            return DatasetBuilder.from_csv(paths, delimiter=delimiter, encoding=self.encoding or "utf-8")
+        if kind in _WORKBOOKS:
+            return DatasetBuilder.from_excel(paths, sheet=self.sheet)
+        read = {
+            ".jsonl": DatasetBuilder.from_jsonl,
+            ".json": DatasetBuilder.from_json,
+            ".parquet": DatasetBuilder.from_parquet,
+        }
+        return read[kind](paths)
+
+    def described(self, folder: Path = Path()) -> dict[str, object]:
+        """The files of the rows, each with its size and sha256."""
+        return self.source(folder)._source.described()
+
+    def first_row(self, folder: Path = Path()) -> SourceRow:
+        """The first row as its file gives it.
+
+        Raises:
+            DatasetError: there is none.
+        """
+        from ragtune.dataset.sources.readers import rows_of
+
+        source = self.source(folder)._source
+        first = next(rows_of(source), None)
+        if first is None:
+            raise DatasetError(f"{source.name} has no rows; there is nothing to build from")
+        return first
+
+    def all_rows(self, folder: Path = Path()) -> list[SourceRow]:
+        """The rows as their files give them, in memory."""
+        from ragtune.dataset.sources.readers import rows_of
+
+        return list(rows_of(self.source(folder)._source))
+
+    def _templated(self, builder: DatasetBuilder) -> DatasetBuilder:
+        names = ("user", "assistant", "prompt", "completion", "preferred", "rejected")
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if self.layout is not None:
+            if given:
+                raise DatasetError(f"layout and {next(iter(given))} are both given; a layout makes the records itself")
+            return builder.layout(self.layout, system=self.system)
+        kind = _TEMPLATES.get(tuple(given))
+        if kind is None:
+            ways = "; ".join(" and ".join(way) for way in _TEMPLATES)
+            has = ", ".join(given) or "none of them"
+            raise DatasetError(f"what does a record look like? Give {ways}; or layout. There is {has}")
+        if self.system is not None:
+            if kind == "completion":
+                raise DatasetError("completions have no place for a system prompt; put it into the prompt")
+            given["system"] = self.system
+        made: DatasetBuilder = getattr(builder, kind)(**given)
+        return made
+
+    def _columns(self, *names: str) -> list[str]:
+        """The columns of the first of these templates that is given.
+
+        Raises:
+            DatasetError: there is none, or it names no column.
+        """
+        from string import Formatter
+
+        for name in names:
+            if (template := getattr(self, name)) is not None:
+                columns = [column for _, column, _, _ in Formatter().parse(template) if column]
+                if columns:
+                    return columns
+        raise DatasetError(f"which column is meant? None of {', '.join(names)} names one, for example '{{Question}}'")
+
+
+class Model(Section):
+    """`[model]`: what is trained."""
+
+    base: str = Field(description="Base model, for example gpt-4o-mini-2024-07-18 or smollm2-135m-instruct.")
+    local: str | None = Field(
+        default=None, description="The base that stands for it where this machine trains; default: base itself."
+    )
+
+
+class Job(Section):
+    """`[job]`: how it is trained; what is left out the server chooses."""
+
+    method: Literal["supervised", "dpo"] = Field(default="supervised", description="How it learns.")
+    n_epochs: Annotated[int, Field(ge=1, le=50)] | Literal["auto"] = Field(
+        default="auto", description="Passes over the data."
+    )
+    batch_size: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
+        default="auto", description="Examples per step."
+    )
+    learning_rate_multiplier: float | None = Field(
+        default=None, description="Factor on the server's own rate (OpenAI)."
+    )
+    learning_rate: float | None = Field(default=None, description="The rate itself, where the server takes one.")
+    beta: float | None = Field(default=None, description="dpo: how closely to stay with the model as it was.")
+    seed: int | None = Field(default=None, description="Same seed and settings should give the same model.")
+    suffix: str | None = Field(default=None, description="Part of the tuned model's name.")
+
+    def spec(self, base: str) -> TuneSpec:
+        """The job on a base model.
+
+        Raises:
+            SpecError: settings that do not go together or are out of range.
+        """
+        from ragtune.spec import DPO, Absolute, Multiplier, Supervised, TuneSpec
+
+        if self.learning_rate is not None and self.learning_rate_multiplier is not None:
+            raise SpecError("learning_rate and learning_rate_multiplier are both given; leave one of them out")
+        rate: Absolute | Multiplier | Literal["auto"] = "auto"
+        if self.learning_rate is not None:
+            rate = Absolute(self.learning_rate)
+        if self.learning_rate_multiplier is not None:
+            rate = Multiplier(self.learning_rate_multiplier)
+        if self.method == "dpo":
+            beta: float | Literal["auto"] = "auto" if self.beta is None else self.beta
+            method: Supervised | DPO = DPO(
+                n_epochs=self.n_epochs, batch_size=self.batch_size, learning_rate=rate, beta=beta
+            )
+        elif self.beta is not None:
+            raise SpecError("beta is a setting of dpo; leave it out, or set method to 'dpo'")
+        else:
+            method = Supervised(n_epochs=self.n_epochs, batch_size=self.batch_size, learning_rate=rate)
+        return TuneSpec(model=base, method=method, seed=self.seed, suffix=self.suffix)
+
+
+class Server(Section):
+    """`[server]`: who trains and answers. Keys are never in this file."""
+
+    to: str = Field(
+        default="local", description="local (this machine), openai, or the URL of a server that speaks its wire."
+    )
+    folder: str | None = Field(
+        default=None, description="Folder of this machine's backend; default: in the folder of the run."
+    )
+    key_file: str | None = Field(default=None, description="File with the API key; default: OPENAI_API_KEY.")
+
+
+class Evaluation(Section):
+    """`[evaluation]`: what base and tuned model are asked, and who says what is right."""
+
+    facts: str | None = Field(default=None, description="JSONL file of facts; default: what the dataset teaches.")
+    split: Literal["train", "validation", "test"] = Field("train", description="Part of the dataset that is asked.")
+    answer: str | None = Field(default=None, description="Column of the answer, where the template holds more than it.")
+    passages: str | None = Field(
+        default=None, description="Column of passages: base and tuned are asked with them as well."
+    )
+    failing_retrieval: bool = Field(
+        default=False, description="With passages: also ask with none, and with false ones."
+    )
+    reword: Annotated[int, Field(ge=0)] = Field(default=1, description="Rewordings per question, made by rules.")
+    questions: Count | None = Field(default=None, description="At most so many facts.")
+    scorers: list[str] = Field(default=["contains", "f1"], description="The first one is shown.")
+    max_tokens: Count = Field(default=64, description="Most tokens of an answer.")
+    concurrency: Count = Field(default=8, description="Questions under way at once.")
+    base: bool = Field(default=True, description="Ask the base model as well.")
+
+    def facts_of(
+        self, dataset: Dataset | None, *, rows: list[SourceRow] | None = None, folder: Path = Path()
+    ) -> FactSet:
+        """The facts that are asked for.
+
+        Args:
+            dataset: what was trained on, where `facts` names no file.
+            rows: the rows that it was built of, where columns are named.
+            folder: what relative paths start from.
+
+        Raises:
+            DatasetError: there are none.
+        """
+        from ragtune.facts import FactSet
+
+        if self.facts is not None:
+            facts = FactSet.from_jsonl(folder / self.facts)
+        elif dataset is None:
+            raise DatasetError("nothing says what to ask: name a file of facts, or a dataset")
+        else:
+            by_column = self.answer is not None
+            facts = FactSet.from_dataset(
+                dataset,
+                split=self.split,
+                rows=rows if by_column else None,
+                answer=self.answer,
+                context=self.passages if by_column else None,
+                repeats="merge",
+            )
+        if self.questions is not None:
+            facts = FactSet(facts=facts.facts[: self.questions])
+        reworded = any(wording.kind == "reworded" for fact in facts for wording in fact.wordings)
+        if self.reword and not reworded:
+            facts = facts.with_wordings(kind="reworded", make="rules", per_fact=self.reword)
+        return facts
+
+
+class Budget(Section):
+    """`[budget]`: what may be spent at most, in US dollars; above it nothing is sent."""
+
+    training_usd: Usd | None = Field(default=None, description="Of one training job.")
+    evaluation_usd: Usd | None = Field(default=None, description="Of all answers of the evaluation.")
+
+
+class _Has:
+    """Whether a row has text in a column."""
+
+    def __init__(self, column: str) -> None:
+        self._column = column
+
+    def __call__(self, row: SourceRow) -> bool:
+        if self._column not in row:
+            raise DatasetError(
+                f"require names column {self._column!r}, which is not there; the columns are "
+                f"{', '.join(map(repr, row))}"
+            )
+        value = row[self._column]
+        return bool(value.strip() if isinstance(value, str) else value)
+
+
+def _kind_of(names: list[str]) -> str:
+    """The ending that says how files are read.
+
+    Raises:
+        DatasetError: it says nothing, or they differ.
+    """
+    endings = set()
+    for name in names:
+        path = Path(name)
+        endings.add((path.with_suffix("") if path.suffix in _PACKED else path).suffix.lower())
+    known = (".csv", ".tsv", ".jsonl", ".json", ".parquet", *_WORKBOOKS)
+    if len(endings) > 1:
+        raise DatasetError(f"the files are of several kinds ({', '.join(sorted(endings))}); give files of one kind")
+    ending = endings.pop() if endings else ""
+    if ending not in known:
+        raise DatasetError(
+            f"{names[0] if names else 'rows'}: how it is read goes by its ending, one of {', '.join(known)}"
+        )
+    return ending

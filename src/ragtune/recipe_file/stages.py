@@ -1,0 +1,287 @@
+"""The stages of a recipe file: each is done once for the same inputs, and goes on where it was interrupted."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from ragtune._atomic import write_whole
+from ragtune._keys import client_from_anywhere
+from ragtune.errors import SpecError
+from ragtune.recipe_file.state import State, fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    import openai
+
+    from ragtune.dataset import Dataset
+    from ragtune.evaluation import Scorecard
+    from ragtune.model import TunedModel
+    from ragtune.monitor import JobEvent
+    from ragtune.recipe_file.file import RecipeFile
+
+__all__ = ["STAGES", "Done", "Stage", "Stages"]
+
+Stage = Literal["build", "tune", "evaluate"]
+STAGES: tuple[Stage, ...] = ("build", "tune", "evaluate")
+LOCAL, OPENAI = "local", "openai"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A stage that is done.
+
+    Attributes:
+        stage: its name.
+        anew: whether it was done now; else it had been done before.
+        told: what came of it, in words.
+        result: the same as values.
+    """
+
+    stage: Stage
+    anew: bool
+    told: str
+    result: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stages:
+    """The stages of a recipe file on one server.
+
+    Iterate `run()`; what is done stays done, wherever the program ends in between.
+
+    Attributes:
+        file: the recipe file.
+        to: `local`, `openai` or a URL; None takes what the file says.
+        say: told what happens meanwhile, in words.
+
+    Example:
+        ```python
+        from pathlib import Path
+
+        from ragtune.recipe_file import RecipeFile, Stages
+
+        rows = "".join(f"What is {n} + {n}?,{n + n}\\n" for n in range(12))
+        Path("sums.csv").write_text("Question,Answer\\n" + rows)
+        Path("ragtune.toml").write_text(
+            '[data]\\nrows = "sums.csv"\\nuser = "{Question}"\\nassistant = "{Answer}"\\n'
+            '[model]\\nbase = "tiny-random"\\n[job]\\nn_epochs = 1\\n'
+        )
+        stages = Stages(file=RecipeFile.load("ragtune.toml"))
+        print([done.anew for done in stages.run(until="build")], [done.anew for done in stages.run(until="build")])
+        #> [True] [False]
+        ```
+    """
+
+    file: RecipeFile
+    to: str | None = None
+    say: Callable[[str], object] = lambda words: None
+
+    def run(self, *, until: str | None = None) -> Iterator[Done]:
+        """Do the stages that are not done, in order.
+
+        Args:
+            until: the last one that is wanted; None is all that the file speaks of.
+
+        Raises:
+            RagtuneError: what the stages themselves raise.
+        """
+        wanted = self.wanted(until)
+        with self._interrupted():
+            yield self._build()
+            if "tune" not in wanted:
+                return
+            with self._client() as client:
+                yield self._tune(client)
+                if "evaluate" in wanted:
+                    yield self._evaluate(client)
+
+    def wanted(self, until: str | None = None) -> tuple[Stage, ...]:
+        """The stages up to one of them, without those that the file does not speak of.
+
+        Raises:
+            SpecError: the last one is none.
+        """
+        if until is not None and until not in STAGES:
+            raise SpecError(f"until: {until!r} is no stage; there are {', '.join(STAGES)}")
+        if until == "evaluate" and self.file.evaluation is None:
+            raise SpecError(f"{self.file.path} has no table [evaluation], so nothing says what to ask; add one")
+        last = next((place for place, stage in enumerate(STAGES) if stage == until), len(STAGES))
+        return tuple(stage for stage in STAGES[: last + 1] if stage != "evaluate" or self.file.evaluation is not None)
+
+    def pending(self, *, until: str | None = None) -> list[tuple[Stage, bool]]:
+        """The wanted stages, each with whether it would be done now; nothing is sent.
+
+        What comes behind a stage that would be done is done, too.
+        """
+        found: list[tuple[Stage, bool]] = []
+        for stage in self.wanted(until):
+            behind = any(due for _, due in found)
+            found.append((stage, behind or self._result(stage) is None))
+        return found
+
+    def _result(self, stage: Stage) -> object:
+        if stage == "build":
+            return self._built()
+        if stage == "tune":
+            return self._state.result(self._of("tune"), self._tune_inputs(self.dataset))
+        model = self._state.result(self._of("tune"), self._tune_inputs(self.dataset))
+        return model and self._state.result(self._of("evaluate"), self._asked(str(model["model"])))
+
+    @property
+    def place(self) -> str:
+        """Who trains and answers: `local`, `openai` or a URL."""
+        return self.to or self.file.server.to
+
+    @property
+    def folder(self) -> Path:
+        """Where this server's job, model and evaluation are kept."""
+        name = self.place if self.place in (LOCAL, OPENAI) else urlsplit(self.place).netloc.replace(":", "-")
+        if not name:
+            raise SpecError(f"to: {self.place!r} is neither local, openai nor a URL such as https://llm.example.org/v1")
+        return self.file.target / name
+
+    @property
+    def backend_folder(self) -> Path:
+        """Where this machine's backend keeps all."""
+        given = self.file.server.folder
+        return self.folder / "backend" if given is None else self.file.folder / given
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The dataset that was built."""
+        from ragtune.dataset import Dataset
+
+        return Dataset.load(self.file.target / "data")
+
+    @property
+    def _state(self) -> State:
+        return State(path=self.file.target / "state.json")
+
+    def _of(self, stage: Stage) -> str:
+        return f"{stage} {self.folder.name}"
+
+    def _build_inputs(self) -> str:
+        data = self.file.data
+        return fingerprint("build", data.model_dump(), data.described(self.file.folder))
+
+    def _built(self) -> dict[str, object] | None:
+        found = self._state.result("build", self._build_inputs())
+        if found is None or not (self.file.target / "data").is_dir():
+            return None
+        return dict(found) if found["fingerprint"] == self.dataset.fingerprint else None
+
+    def _build(self) -> Done:
+        target = self.file.target / "data"
+        if (before := self._built()) is not None:
+            return Done(stage="build", anew=False, told=f"{target} is built", result=before)
+        if self._state.was_done("build"):
+            self.say("the rows or what is made of them changed since: the dataset is built anew")
+        inputs = self._build_inputs()
+        dataset = self.file.data.build(target, folder=self.file.folder, overwrite=True)
+        vars(self)["dataset"] = dataset
+        report = dataset.report
+        report.save_html(self.file.target / "report.html")
+        result = {"folder": str(target), "fingerprint": dataset.fingerprint, "records": report.kept}
+        self._state.note("build", inputs, result)
+        return Done(stage="build", anew=True, told=f"{report}\n  in {target}", result=result)
+
+    @contextmanager
+    def _client(self) -> Iterator[openai.OpenAI]:
+        if self.place == LOCAL:
+            from ragtune.local import LocalBackend
+
+            model = self.file.model
+            aliases = {} if model.local is None else {model.base: model.local}
+            with LocalBackend(self.backend_folder, aliases=aliases) as backend, backend.client() as client:
+                yield client
+            return
+        named = self.file.server.key_file
+        key_file = None if named is None else self.file.folder / named
+        url = None if self.place == OPENAI else self.place
+        with client_from_anywhere(key_file=key_file, base_url=url) as client:
+            yield client
+
+    def _tune_inputs(self, dataset: Dataset) -> str:
+        model = self.file.model
+        stands_for = model.local if self.place == LOCAL else None
+        return fingerprint("tune", dataset.fingerprint, self.file.job.model_dump(), model.base, stands_for, self.place)
+
+    def _tune(self, client: openai.OpenAI) -> Done:
+        from ragtune.job import FineTuneJob
+        from ragtune.monitor import JobMonitor
+
+        inputs = self._tune_inputs(self.dataset)
+        if (before := self._state.result(self._of("tune"), inputs)) is not None:
+            return Done(stage="tune", anew=False, told=f"{before['model']} is tuned", result=dict(before))
+        if self._state.was_done(self._of("tune")):
+            self.say("the dataset or the job's settings changed since: a new job is made")
+        spec = self.file.job.spec(self.file.model.base)
+        job = FineTuneJob.create(client, self.dataset, spec, max_cost_usd=self.file.budget.training_usd)
+        job.save(self.folder / "job.json")
+        self.say(f"{job.id} {'goes on' if job.reused else 'is made'}")
+        model = JobMonitor(job).wait(on_event=self._event)
+        model.save(self.folder / "model.json")
+        result = {"job": job.id, "model": model.name}
+        self._state.note(self._of("tune"), inputs, result)
+        return Done(stage="tune", anew=True, told=f"{model.name} is tuned", result=result)
+
+    def _event(self, event: JobEvent) -> None:
+        self.say(event.message)
+
+    def _asked(self, model: str) -> str:
+        assert self.file.evaluation is not None
+        named = self.file.evaluation.facts
+        facts = None if named is None else (self.file.folder / named).read_text(encoding="utf-8")
+        return fingerprint("evaluate", model, self.dataset.fingerprint, self.file.evaluation.model_dump(), facts)
+
+    def _evaluate(self, client: openai.OpenAI) -> Done:
+        from ragtune.model import TunedModel
+
+        model = TunedModel.load(client, self.folder / "model.json")
+        inputs = self._asked(model.name)
+        log = self.folder / f"evaluation-{inputs[:8]}.jsonl"
+        if (before := self._state.result(self._of("evaluate"), inputs)) is not None and log.is_file():
+            return Done(stage="evaluate", anew=False, told=str(before["sentence"]), result=dict(before))
+        card = self._card(client, model, log)
+        page = card.to_html(self.folder / "card.html")
+        write_whole(self.folder / "card.json", card.to_json() + "\n")
+        result = {"sentence": card.sentence, "log": str(log), "page": str(page)}
+        self._state.note(self._of("evaluate"), inputs, result)
+        return Done(stage="evaluate", anew=True, told=f"{card}\n  the page with every answer: {page}", result=result)
+
+    def _card(self, client: openai.OpenAI, model: TunedModel, log: Path) -> Scorecard:
+        from ragtune.evaluation import arms, evaluate
+        from ragtune.retrieval import BM25
+
+        asked = self.file.evaluation
+        assert asked is not None
+        rows = self.file.data.all_rows(self.file.folder) if asked.answer or asked.passages else None
+        facts = asked.facts_of(self.dataset, rows=rows, folder=self.file.folder)
+        retriever = None if asked.passages is None else BM25(rows or [], text=asked.passages)
+        everybody = arms(base=(client, self.file.model.base) if asked.base else None, tuned=model, retriever=retriever)
+        failing = ("tuned, nothing found", "tuned, false passage")
+        chosen = {name: arm for name, arm in everybody.items() if asked.failing_retrieval or name not in failing}
+        budget = self.file.budget.evaluation_usd
+        return evaluate(
+            chosen,
+            facts,
+            tuple(asked.scorers),
+            log=log,
+            max_cost_usd=None if self.place == LOCAL else budget,
+            concurrency=asked.concurrency,
+            max_tokens=asked.max_tokens,
+        )
+
+    @contextmanager
+    def _interrupted(self) -> Iterator[None]:
+        try:
+            yield
+        except (Exception, KeyboardInterrupt) as error:
+            error.add_note(f"what is done stays in {self.file.target}; `ragtune run {self.file.path}` goes on")
+            raise

@@ -1,0 +1,253 @@
+"""The verbs that speak to a server, against a real one whose jobs go by script."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import ragtune as rt
+from ragtune.cli import app
+from ragtune.testing import ScriptedBackend
+
+RAGTUNE = [sys.executable, "-c", "from ragtune.cli import main; main()"]
+MODEL = "gpt-4o-mini-2024-07-18"
+
+
+@pytest.fixture
+def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedBackend]:
+    """A server that the environment names, as a user's would."""
+    with ScriptedBackend() as running:
+        monkeypatch.setenv("OPENAI_BASE_URL", running.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", running.api_key)
+        yield running
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    rows = [{"q": f"What is {n} + {n}?", "a": f"{n + n}"} for n in range(12)]
+    rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}", system="Be short.").build(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def run(*args: object, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args], input=stdin)
+
+
+def told(*args: object) -> Any:
+    done = run(*args, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def tuned(backend: ScriptedBackend, data: Path) -> Any:
+    """The details of a job that has ended well."""
+    return told("tune", data, "--model", MODEL, "--epochs", 1, "--wait", "--seed", 7)
+
+
+def test_tune_tells_the_job_and_finds_it_again(backend: ScriptedBackend, data: Path, tuned: Any) -> None:
+    assert (tuned["status"], tuned["model"], tuned["n_epochs"], tuned["error"]) == ("succeeded", MODEL, 1, None)
+    assert tuned["fine_tuned_model"].startswith(f"ft:{MODEL}")
+    assert "raw" not in tuned
+    again = run("tune", data, "--model", MODEL, "--epochs", 1, "--seed", 7, "--json")
+    assert json.loads(again.stdout)["id"] == tuned["id"]
+    assert f"found {tuned['id']}; ragtune watch {tuned['id']}" in again.stderr
+    assert len([seen for seen in backend.requests if seen.call == "fine_tuning.jobs.create"]) == 1
+
+
+def test_a_plan_and_a_dry_run_buy_nothing(backend: ScriptedBackend, data: Path) -> None:
+    options = (data, "--model", MODEL)
+    assert told("plan", *options) == told("tune", *options, "--dry-run")
+    assert told("plan", *options)["calls"][-1]["name"] == "fine_tuning.jobs.create"
+    assert told("jobs") == []
+
+
+def test_a_price_above_the_limit_is_exit_code_1(backend: ScriptedBackend, data: Path) -> None:
+    """Priced as at OpenAI: the scripted server stands for it."""
+    done = run("tune", data, "--model", MODEL, "--epochs", 99)
+    assert done.exit_code == 2
+    done = run("tune", data, "--model", "nobody-knows-it", "--max-cost-usd", "0.01")
+    assert done.exit_code == 1, done.output
+
+
+def test_a_job_that_fails_is_exit_code_1_with_its_reason(backend: ScriptedBackend, data: Path) -> None:
+    backend.next_job(end="failed", message="The disk of the trainer is full")
+    done = run("tune", data, "--model", MODEL, "--wait")
+    assert (done.exit_code, "The disk of the trainer is full" in done.stderr) == (1, True)
+
+
+def test_what_there_is_can_be_listed_and_shown(tuned: Any, backend: ScriptedBackend) -> None:
+    model, file = tuned["fine_tuned_model"], tuned["training_file"]
+    assert [job["id"] for job in told("jobs")] == [tuned["id"]]
+    assert told("jobs", "show", tuned["id"]) == tuned
+    assert model in [entry["id"] for entry in told("models", "--tuned")]
+    assert (told("models", "show", model)["system"], told("models", "show", model)["base"]) == ("Be short.", MODEL)
+    assert file in [entry["id"] for entry in told("files")]
+    assert told("files", "show", file)["purpose"] == "fine-tune"
+    assert [entry["job_id"] for entry in told("runs")] == [tuned["id"]]
+    assert told("runs", "show", 1)["fine_tuned_model"] == model
+    for verb in ("jobs", "models", "files", "runs"):
+        assert run(verb).exit_code == 0
+    assert "system: Be short.\n" in run("models", "show", model).stdout
+
+
+@pytest.mark.parametrize("verb", [("models", "delete"), ("delete",)])
+def test_a_model_is_deleted_only_when_that_is_said_twice(tuned: Any, verb: tuple[str, ...]) -> None:
+    model = tuned["fine_tuned_model"]
+    plan = run(*verb, model)
+    assert (plan.exit_code, "models.delete" in plan.stdout, "--yes does it" in plan.stderr) == (1, True, True)
+    assert run(*verb, model, "--dry-run").exit_code == 0
+    assert run(*verb, model, "--dry-run", "--yes").exit_code == 0
+    assert model in [entry["id"] for entry in told("models")]
+    assert told(*verb, model, "--yes")["deleted"] is True
+    assert told("models", "--tuned") == []
+    assert run(*verb, model, "--yes").exit_code == 1
+
+
+def test_a_file_is_deleted_by_its_id(tuned: Any) -> None:
+    assert told("delete", tuned["training_file"], "--yes")["deleted"] is True
+    gone = run("files", "show", tuned["training_file"])
+    assert (gone.exit_code, "`ragtune files` lists them" in gone.stderr) == (1, True)
+
+
+def test_a_job_is_cancelled_only_when_that_is_said_twice(backend: ScriptedBackend, data: Path) -> None:
+    backend.next_job(end="running")
+    job = told("tune", data, "--model", MODEL)["id"]
+    assert run("jobs", "cancel", job).exit_code == 1
+    assert told("jobs", "show", job)["status"] == "running"
+    assert told("jobs", "cancel", job, "--yes")["status"] == "cancelled"
+
+
+def test_watch_prints_the_events_of_the_newest_job_and_then_the_job(tuned: Any) -> None:
+    lines = [json.loads(line) for line in run("watch", "--json").stdout.splitlines()]
+    assert lines[-1] == tuned
+    assert "The job has successfully completed" in [line["message"] for line in lines[:-1]]
+    assert run("watch", tuned["id"]).stdout.splitlines()[-1] == f"{tuned['id']} succeeded: {tuned['fine_tuned_model']}"
+
+
+def test_watching_where_there_is_no_job_names_the_way(backend: ScriptedBackend) -> None:
+    done = run("watch")
+    assert (done.exit_code, "`ragtune tune` makes one" in done.stderr) == (1, True)
+
+
+def test_one_question_is_answered_in_text_in_pieces_and_in_json(tuned: Any) -> None:
+    model, question = tuned["fine_tuned_model"], "What is 3 + 3?"
+    assert run("ask", model, question).stdout == "6\n"
+    assert run("ask", model, question, "--stream").stdout == "6\n"
+    answer = told("ask", model, question)
+    assert (answer["question"], answer["answer"], answer["finish_reason"]) == (question, "6", "stop")
+    assert answer["usage"]["completion_tokens"] > 0
+    assert told("ask", "latest", question)["answer"] == "6"
+    assert told("ask", model, question, "--dry-run")["calls"][-1]["name"] == "chat.completions.create"
+
+
+def test_the_questions_of_a_file_are_answered_in_its_order(tuned: Any, tmp_path: Path) -> None:
+    (tmp_path / "questions.txt").write_text("What is 3 + 3?\n\nWhat is 2 + 2?\n")
+    (tmp_path / "questions.jsonl").write_text('{"question": "What is 3 + 3?"}\n{"question": "What is 2 + 2?"}\n')
+    for name in ("questions.txt", "questions.jsonl"):
+        done = run("ask", tuned["fine_tuned_model"], "--file", tmp_path / name, "--json")
+        assert [json.loads(line)["answer"] for line in done.stdout.splitlines()] == ["6", "4"]
+    (tmp_path / "questions.jsonl").write_text('{"ask": 3}\n')
+    done = run("ask", tuned["fine_tuned_model"], "--file", tmp_path / "questions.jsonl")
+    assert (done.exit_code, "line 1 has no text under 'question'" in done.stderr) == (1, True)
+
+
+def test_a_chat_goes_on_with_what_was_said_until_it_is_told_to_forget(tuned: Any, backend: ScriptedBackend) -> None:
+    done = run("ask", tuned["fine_tuned_model"], stdin="What is 3 + 3?\nWhat is 2 + 2?\n/new\nWhat is 1 + 1?\n")
+    assert (done.exit_code, done.stdout) == (0, "6\n4\n2\n")
+    bodies = [seen.body for seen in backend.requests if seen.call == "chat.completions.create"]
+    roles = [[message["role"] for message in body["messages"]] for body in bodies]
+    assert roles == [["system", "user"], ["system", "user", "assistant", "user"], ["system", "user"]]
+
+
+def test_evaluate_tells_what_the_tuned_model_knows_and_the_base_does_not(
+    tuned: Any, data: Path, tmp_path: Path
+) -> None:
+    log, page = tmp_path / "eval.jsonl", tmp_path / "card.html"
+    command = ("evaluate", tuned["fine_tuned_model"], "--base", MODEL, "--dataset", data, "--reword", 0, "--log", log)
+    card = told(*command, "--report", page)
+    means = {cell["arm"]: cell["estimate"]["mean"] for cell in card["cells"] if cell["scorer"] == "contains"}
+    assert means == {"base": 0.0, "tuned": 1.0}
+    assert "<html" in page.read_text(encoding="utf-8")
+    assert card["sentence"] in run(*command).stdout.replace("\n", " ") or run(*command).exit_code == 0
+
+
+def test_a_saved_model_is_asked_by_its_file(backend: ScriptedBackend, data: Path, tmp_path: Path) -> None:
+    run("tune", data, "--model", MODEL, "--wait", "--save", tmp_path / "model.json")
+    assert run("ask", tmp_path / "model.json", "What is 3 + 3?").stdout == "6\n"
+
+
+@pytest.mark.parametrize("command", [("jobs",), ("models",), ("files",), ("ask", "m", "q"), ("watch",)])
+def test_a_folder_that_is_not_there_is_no_server(tmp_path: Path, command: tuple[str, ...]) -> None:
+    done = run(*command, "--folder", tmp_path / "typo")
+    assert (done.exit_code, "`ragtune tune` makes it" in done.stderr) == (2, True)
+    assert not (tmp_path / "typo").exists()
+
+
+def test_two_servers_at_once_are_refused(tmp_path: Path) -> None:
+    done = run("jobs", "--folder", tmp_path, "--base-url", "http://127.0.0.1:9/v1")
+    assert (done.exit_code, "leave --base-url and --key-file out" in " ".join(done.stderr.split())) == (2, True)
+
+
+def test_no_key_is_exit_code_3_for_every_verb_that_needs_one(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    commands: list[tuple[object, ...]] = [("tune", data, "--model", MODEL), ("ask", "m", "q"), ("models",), ("files",)]
+    for command in commands:
+        done = run(*command)
+        assert (done.exit_code, "--folder DIR" in done.stderr) == (3, True)
+
+
+def test_output_that_nobody_reads_any_more_is_exit_code_141_without_a_word(tuned: Any) -> None:
+    """As `ragtune models | head -0` would be."""
+    with subprocess.Popen([*RAGTUNE, "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
+        assert command.stdout is not None
+        command.stdout.close()
+        assert command.stderr is not None
+        assert command.stderr.read() == b""
+    assert command.returncode == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full: a disk that is always full")
+def test_output_that_finds_no_room_is_told(tuned: Any) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run([*RAGTUNE, "models"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_while_waiting_names_the_command_that_comes_back(backend: ScriptedBackend, data: Path) -> None:
+    backend.next_job(end="running")
+    command = [*RAGTUNE, "tune", str(data), "--model", MODEL, "--wait"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stderr is not None
+        job = waiting.stderr.readline().split()[1].rstrip(";")
+        time.sleep(1)
+        waiting.send_signal(signal.SIGINT)
+        _, err = waiting.communicate(timeout=30)
+    assert waiting.returncode == 130
+    assert f"waiting ended; {job} goes on as long as its server runs: ragtune watch {job}" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_the_verbs(shell: str) -> None:
+    name = "_RAGTUNE_COMPLETE"
+    asked = {"bash": "complete_bash", "zsh": "complete_zsh", "fish": "complete_fish"}[shell]
+    words = {"COMP_WORDS": "ragtune ev", "COMP_CWORD": "1", "_TYPER_COMPLETE_ARGS": "ragtune ev"}
+    env = os.environ | words | {name: asked, "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    program = [sys.executable, "-c", "import sys; sys.argv[0] = 'ragtune'; from ragtune.cli import main; main()"]
+    done = subprocess.run(program, env=env, capture_output=True, text=True, check=False)
+    assert "evaluate" in done.stdout, done.stderr
