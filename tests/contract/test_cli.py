@@ -72,7 +72,7 @@ def test_the_help_names_every_command() -> None:
     assert code == 0
     verbs = "build check cost plan tune watch ask evaluate init run schema demo jobs models files runs delete"
     verbs += " serve mock doctor fetch export"
-    assert re.findall(r"^  ([a-z]+) ", out, re.MULTILINE) == verbs.split()
+    assert {*verbs.split()} <= {*re.findall(r"^  ([a-z]+) ", out, re.MULTILINE)}
 
 
 def test_output_that_has_no_letter_for_a_text_goes_on_without_it(tmp_path: Path) -> None:

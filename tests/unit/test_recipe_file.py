@@ -62,7 +62,7 @@ def test_both_ways_of_writing_say_the_same(desk: Path) -> None:
     ("text", "name", "says"),
     [
         (TOML.replace("n_epochs", "epochs"), "r.toml", "line 10, column 1: there is no key 'job.epochs'; did you mean"),
-        (YAML.replace("n_epochs", "n_epoch"), "r.yaml", "line 8, column 3: there is no key 'job.n_epoch';  you mean"),
+        (YAML.replace("n_epochs", "n_epoch"), "r.yaml", "line 8, column 3: there is no key 'job.n_epoch'; did you"),
         (TOML.replace("[model]", "[modle]"), "r.toml", "line 6, column 2: there is no key 'modle'; did you mean 'mod"),
         (TOML.replace("[model]", "[modle]"), "r.toml", "r.toml: model is missing"),
         (TOML.replace('base = "tiny-random"', ""), "r.toml", "r.toml line 6, column 2: model.base is missing"),

@@ -4,7 +4,7 @@ Exit codes: 0 all is well; 1 it is not (a file has errors, a job failed, nothing
 server, the backend or the disk refused); 2 the command line makes no sense; 3 no key was found; 130 Ctrl-C (0 for
 `serve`, which ends so); 141 who read the output closed it.
 
-A group of verbs is a module with `add(app)`, which puts its verbs onto the application; it stands in `_GROUPS`. What it
+A group of verbs is a module with `register(app)`, which puts its verbs onto the application; it stands in `_GROUPS`. What it
 needs of the library is imported in the functions, so that `ragtune --help` loads none of it.
 """
 
@@ -38,7 +38,7 @@ app = typer.Typer(
     context_settings={"max_content_width": 120},
 )
 for group in _GROUPS:
-    group.add(app)
+    group.register(app)
 
 
 def _version(wanted: bool) -> None:

@@ -37,7 +37,7 @@ _RUN = Annotated[int, typer.Argument(help="The run's number, as `ragtune runs` l
 jobs_app, models_app, files_app, runs_app = (typer.Typer(invoke_without_command=True) for _ in range(4))
 
 
-def add(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Put the verbs of this module onto the application."""
     app.add_typer(jobs_app, name="jobs")
     app.add_typer(models_app, name="models")

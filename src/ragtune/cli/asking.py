@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _MODEL = Annotated[str, typer.Argument(metavar="MODEL", help="Its name, a file that holds a saved model, or 'latest'.")]
 
 
-def add(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Put the verbs of this module onto the application."""
     app.command()(ask)
     app.command()(evaluate)

@@ -11,7 +11,7 @@ import typer
 from ragtune.cli.common import BASE_EXAMPLE, BASE_OPTION, NOT_WELL, check_names, pairs, plain_errors
 
 
-def add(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Put the verbs of this module onto the application."""
     app.command()(doctor)
     app.command()(fetch)

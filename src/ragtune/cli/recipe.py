@@ -20,7 +20,7 @@ _TO = Annotated[
 _DEMO_BASE = "smollm2-135m-instruct"
 
 
-def add(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Put the verbs of this module onto the application."""
     app.command()(init)
     app.command()(run)

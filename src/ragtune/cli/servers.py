@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ragtune.local.embedded_server import EmbeddedServer
 
 
-def add(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Put the verbs of this module onto the application."""
     app.command()(serve)
     app.command()(mock)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _REPAIRS = "--fix-by-name"
 
 
-def add(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Put the verbs of this module onto the application."""
     app.command()(build)
     app.command(cls=CheckCommand)(check)

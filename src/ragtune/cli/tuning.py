@@ -45,7 +45,7 @@ _PROBE = Annotated[bool, typer.Option("--probe", help="Of a plan: really look at
 _MOST = Annotated[float | None, typer.Option(min=0, help="Refuse above this estimate, in US dollars.")]
 
 
-def add(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Put the verbs of this module onto the application."""
     app.command()(plan)
     app.command()(tune)
