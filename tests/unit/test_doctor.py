@@ -195,6 +195,7 @@ def test_the_extras_are_those_of_the_package() -> None:
             assert {module_of.get(package) for package in packages} == set(EXTRAS[name].modules)
 
 
+@pytest.mark.slow
 def test_the_demos_work_is_foretold_from_its_own_numbers(tmp_path: Path) -> None:
     """Model, tokens and labels as the demo has them: what stands in doctor.py is counted here."""
     base = resolve_base(doctor.BASE)

@@ -64,6 +64,7 @@ def test_facts_are_the_texts_that_count_numbered_by_their_normal_forms(said: lis
 pairs = st.lists(st.tuples(st.integers(0, 2**64 - 1) | st.integers(0, 9), st.integers(0, 19)), max_size=60)
 
 
+@pytest.mark.slow
 @given(pairs, pairs, st.sampled_from([1, 7, 1000]))
 def test_rows_that_share_keys_form_groups_in_memory_and_on_disk(
     keys: list[tuple[int, int]], wishes: list[tuple[int, int]], piece: int

@@ -169,6 +169,7 @@ def test_feedback_is_added_to_nothing(store: rt.FeedbackStore, tmp_path: Path) -
         feedback.rename({"record": "other"}).build(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_several_processes_write_at_once(store: rt.FeedbackStore) -> None:
     people = [f"person {n}" for n in range(4)]
     with multiprocessing.get_context("spawn").Pool(4) as pool:

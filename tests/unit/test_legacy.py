@@ -271,6 +271,7 @@ def test_the_real_files_before_and_after_the_old_tool(tmp_path: Path, shared: Pa
     assert all(json.loads(line)["completion"].endswith(" END") for line in fixed.read_text().splitlines())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_no_copy_of_a_file_made_at_random_is_worse_than_the_file(tmp_path: Path, seed: int) -> None:
     """The short version of `benchmarks/fuzz_repair.py`."""

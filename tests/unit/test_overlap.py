@@ -147,6 +147,7 @@ def test_sciqs_own_files_share_what_is_known(
 words = st.sampled_from(["Why?", "why", " WHY ", "How?", "no", "No!", "yes", ""])
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(words, words, words), min_size=1, max_size=30))
 def test_dropping_duplicates_twice_is_dropping_them_once(rows: list[tuple[str, str, str]]) -> None:
     """The first of each fact stays, in order; a second pass finds nothing."""

@@ -4,8 +4,8 @@ Exit codes: 0 all is well; 1 it is not (a file has errors, a job failed, nothing
 server, the backend or the disk refused); 2 the command line makes no sense; 3 no key was found; 130 Ctrl-C (0 for
 `serve`, which ends so); 141 who read the output closed it.
 
-A group of verbs is a module with `register(app)`, which puts its verbs onto the application; it stands in `_GROUPS`. What it
-needs of the library is imported in the functions, so that `ragtune --help` loads none of it.
+A group of verbs is a module with `register(app)`, which puts its verbs onto the application; it stands in `_GROUPS`.
+What it needs of the library is imported in the functions, so that `ragtune --help` loads none of it.
 """
 
 from __future__ import annotations
