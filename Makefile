@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint con
 BASE := smollm2-135m-instruct
 SETUP := pyproject.toml constraints.txt
 
-.PHONY: demo test quick lint docs mutants figures clean
+.PHONY: demo test quick lint docs dist mutants figures clean
 
 demo: $(VENV)/installed-demo ## run the whole ring on the embedded backend
 	$(BIN)/python examples/quickstart.py
@@ -49,6 +49,17 @@ $(VENV)/installed-test: $(SETUP) | $(VENV)/bin/python
 	$(PIP) --editable '.[local,plots,privacy,dedup,excel,documents,evaluation,ray,docs,dev]'
 	$(BIN)/ragtune fetch $(BASE)
 	@touch $@
+
+dist: $(VENV)/installed-test ## wheel and sdist in dist/, each tried in an empty environment
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	for made in dist/*.whl dist/*.tar.gz; do \
+	  rm -rf dist/empty && $(PYTHON) -m venv dist/empty && \
+	  dist/empty/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $$made && \
+	  (cd dist && empty/bin/ragtune --version && empty/bin/python -I -c "import ragtune as rt; print(len(rt.__all__), 'names')") || exit 1; \
+	done
+	rm -rf dist/empty
+	ls -l dist
 
 clean: ## remove what make made
 	rm -rf $(VENV) site dist build runs out .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -20,3 +20,6 @@ def test_the_site_builds_strictly(tmp_path: Path) -> None:
     assert (tmp_path / "site/index.html").is_file()
     html = (tmp_path / "site/index.html").read_text(encoding="utf-8")
     assert "fonts.googleapis.com" not in html
+    short, full = ((tmp_path / "site" / name).read_text(encoding="utf-8") for name in ("llms.txt", "llms-full.txt"))
+    assert "tutorial" in short
+    assert "| ragtune build" in full.replace("`", ""), "tables stay tables"

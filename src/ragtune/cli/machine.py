@@ -1,4 +1,4 @@
-"""`ragtune doctor`, `fetch` and `export`: what this machine is, weights that come, and weights that leave."""
+"""`ragtune doctor`, `fetch`, `export` and `guide`: this machine, weights that come and leave, and how to use it all."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     app.command()(doctor)
     app.command()(fetch)
     app.command()(export)
+    app.command()(guide)
 
 
 def doctor(
@@ -71,3 +72,10 @@ def export(
         typer.echo("To serve it:")
         for server, commands in made.commands.items():
             typer.echo(f"\n# {server}\n{commands}")
+
+
+def guide() -> None:
+    """Print a short guide to the library for coding assistants, in Markdown."""
+    from importlib import resources
+
+    typer.echo(resources.files("ragtune.data").joinpath("guide.md").read_text(encoding="utf-8").rstrip())
