@@ -15,10 +15,12 @@ __all__ = ["checked", "fits", "words_of"]
 
 T = TypeVar("T")
 
-# Unions that have a name of their own.
+# Unions, and kinds, that have a name of their own.
 _UNIONS = {
     "JournalArgument": "Journal | str | PathLike | None",
     "Json": "dict",
+    "Names": "str | Sequence",
+    "Retriever": "Callable",
     "SystemPrompt": "str | Trained | None",
 }
 # Whatever is true or false is a switch; choices of words and protocols are looked at by the calls themselves.

@@ -3,10 +3,34 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
+from decimal import Decimal
+from numbers import Integral, Real
+from typing import TYPE_CHECKING
 
 from ragtune.errors import SpecError
 
-__all__ = ["require_number", "require_whole"]
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+__all__ = ["make_numbers_plain", "plain_number", "require_number", "require_whole"]
+
+
+def plain_number(value: object) -> object:
+    """A scalar of NumPy, or a Decimal, as Python's own, which JSON and SQLite take; anything else as it is."""
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        value = value.item()  # type: ignore[attr-defined]  # as every scalar of NumPy has
+    if isinstance(value, int | float):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real | Decimal) else value
+
+
+def make_numbers_plain(settings: DataclassInstance) -> None:
+    """Make the numbers of a frozen value plain, while it is made."""
+    for one in fields(settings):
+        object.__setattr__(settings, one.name, plain_number(getattr(settings, one.name)))
 
 
 def require_whole(name: str, value: object, *, low: int, high: int | None = None, auto: bool = True) -> None:

@@ -21,6 +21,12 @@ __all__ = ["Database"]
 # SQLite's own 1000 pages are 4 MB beside a file that may hold 100 kB: on a disk that is nearly full, the log of a slow
 # training's many small writes would take the room that its checkpoints need.
 _LOG_PAGES = 128
+# What ragtune's own files are, by a table that each of them alone has.
+_OURS = {
+    "run": "a ragtune journal",
+    "feedback_answer": "a ragtune feedback store",
+    "checkpoint": "the state of a ragtune backend",
+}
 
 
 class Database:
@@ -105,12 +111,18 @@ class Database:
             names = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         finally:
             self._connection.rollback()
+        tables = {name[0] for name in names}
         first = re.search(r"CREATE TABLE (\w+)", migrations[0])
-        ours = (
-            not names if version == 0 else version > len(migrations) or not first or first[1] in {n[0] for n in names}
-        )
+        other = next((what for table, what in _OURS.items() if table in tables), None)
+        if version == 0:
+            ours = not tables
+        elif first and first[1] in tables:
+            ours = True
+        else:
+            # A newer version may call its tables otherwise.
+            ours = not first or (other is None and version > len(migrations))
         if not ours:
-            raise self._error(f"{self.path}: is a database of another program; name another file")
+            raise self._error(f"{self.path}: is {other or 'a database of another program'}; name another file")
 
     def _migrate(self, migrations: Sequence[str]) -> None:
         # The version is read inside the transaction: of several first openers one migrates and the others wait.

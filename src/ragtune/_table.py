@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from numbers import Integral
 from textwrap import shorten
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
@@ -88,7 +89,7 @@ def check_limit(limit: object) -> None:
     Raises:
         SpecError: it is neither a whole number of at least 1 nor None.
     """
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 1):
         raise SpecError(f"limit: {limit!r} must be a whole number, 1 or more, or None for all")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ragtune._api import asynchronous
 from ragtune._checked import checked
 from ragtune._keys import read_key
+from ragtune.evaluation.judging import judge_async as judge
 from ragtune.evaluation.run import evaluate_async as evaluate
 from ragtune.files.upload_once import upload_source
 from ragtune.job import AsyncFineTuneJob
@@ -42,6 +43,7 @@ __all__ = [
     "AsyncTunedModel",
     "client_from_key_file",
     "evaluate",
+    "judge",
     "list_jobs",
     "upload",
     "watch_many",

@@ -320,6 +320,26 @@ def test_an_uploaded_file_or_its_id_can_be_trained_on(server: Any, api: Api, dat
         rt.FineTuneJob.create(api, "train.jsonl", SPEC)
 
 
+def test_a_validation_file_may_be_a_split_or_a_path_and_is_part_of_the_key(
+    server: Any, api: Api, wire: Any, dataset: rt.Dataset, tmp_path: Path
+) -> None:
+    """Each is uploaded beside the training file; the same content is the same order, wherever it lies."""
+    server.on("POST", "/files", *({"id": f"file-{n}", "filename": "x", "status": "processed"} for n in range(1, 9)))
+    copy = tmp_path / "held-out.jsonl"
+    copy.write_bytes(dataset.validation.path.read_bytes())
+    for validation in (dataset.validation, copy, None, dataset.train.path):
+        rt.FineTuneJob.create(api, dataset, SPEC, validation=validation)
+    bodies = [request.json for request in server.sent(*JOBS)]
+    assert all(body["validation_file"].startswith("file-") for body in bodies)
+    keys = [body["metadata"]["ragtune_key"] for body in bodies]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3
+    with pytest.raises(rt.DatasetError, match=r"cannot read .*none\.jsonl"):
+        rt.FineTuneJob.create(api, dataset, SPEC, validation=tmp_path / "none.jsonl")
+    with pytest.raises(TypeError, match="validation is 3; it takes"):
+        rt.FineTuneJob.create(api, dataset, SPEC, validation=3)  # type: ignore[call-overload]
+
+
 def checks(dataset: rt.Dataset, folder: Path) -> list[tuple[type[Exception], str, Any, rt.TuneSpec, dict[str, Any]]]:
     """What is refused: error, words, data, spec, options."""
     few = folder / "few.jsonl"

@@ -251,6 +251,20 @@ def test_money_that_is_only_reserved_is_not_spent(backend: ScriptedBackend, tmp_
     assert card.usage[0].cost_usd < 0.15
 
 
+def test_the_probe_is_paid_from_the_budget(backend: ScriptedBackend, tmp_path: Path) -> None:
+    """A cent for each of the two probe questions and for each of the four answers: six cents, not five."""
+    prices = dict.fromkeys(("base", "tuned"), Price(usd_per_question=0.01))
+    log = tmp_path / "eval.jsonl"
+    with backend.client() as client:
+        arms = rt.arms(base=(client, BASE), tuned=(client, TUNED))
+        with pytest.raises(rt.BudgetExceeded, match=r"max_cost_usd=0\.015 does not pay for the probe"):
+            rt.evaluate(arms, lakes(1), log=log, prices=prices, max_cost_usd=0.015)
+        with pytest.raises(rt.BudgetExceeded, match="1 of 4 questions were not asked"):
+            rt.evaluate(arms, lakes(1), log=log, prices=prices, max_cost_usd=0.055)
+        assert len(answers(log)) == 3
+        assert rt.evaluate(arms, lakes(1), log=log, prices=prices, max_cost_usd=0.065).errors == ()
+
+
 def test_a_budget_wants_known_prices(backend: ScriptedBackend, tmp_path: Path) -> None:
     with backend.client() as client, pytest.raises(rt.EvaluationError, match=r"price is not known.*prices="):
         rt.evaluate({"model": (client, BASE)}, lakes(2), log=tmp_path / "eval.jsonl", max_cost_usd=1)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
 import ragtune as rt
-from ragtune.evaluation import judge
+from ragtune import aio
+from ragtune.evaluation import Judgement, Price, judge
+from ragtune.testing import ScriptedBackend
 from tests.evaluation.conftest import lakes, number_in
 
 
@@ -116,3 +119,40 @@ def test_verdicts_are_in_the_log_with_their_prompts_and_not_asked_for_twice(log:
 def test_arms_without_a_common_question_cannot_be_judged(log: Path) -> None:
     with pytest.raises(rt.EvaluationError, match="'tuned' and 'nobody' answered no question in common"):
         judge(log, fair, second="nobody")
+
+
+def test_a_judges_budget_is_not_exceeded_and_more_money_goes_on(log: Path) -> None:
+    """24 showings at a cent each: ten are within ten cents, and the next call pays for the other 14."""
+    asked = []
+
+    def counted(prompt: str) -> str:
+        asked.append(prompt)
+        return fair(prompt)
+
+    cent = Price(usd_per_question=0.01)
+    with pytest.raises(rt.BudgetExceeded, match="14 pairs were not shown"):
+        judge(log, counted, price=cent, max_cost_usd=0.105)
+    assert len(asked) == 10
+    said = judge(log, counted, price=cent, max_cost_usd=0.245)
+    assert (len(asked), said.cost_usd) == (24, pytest.approx(0.24))
+    assert said == judge(log, counted, price=cent, max_cost_usd=0.245)
+
+
+def test_a_judges_budget_wants_a_known_price(log: Path) -> None:
+    with pytest.raises(rt.EvaluationError, match=r"cannot be kept for 'judge': its price is not known; give price="):
+        judge(log, fair, max_cost_usd=1.0)
+
+
+def test_the_asynchronous_judge_says_the_same(log: Path) -> None:
+    """Over an AsyncOpenAI, whose judge reads the same prompts."""
+
+    async def main(backend: ScriptedBackend) -> Judgement:
+        async with backend.async_client() as client:
+            return await aio.judge(log, (client, "gpt-4.1-2025-04-14"))
+
+    with ScriptedBackend(answer=lambda model, messages: fair(str(messages[-1]["content"]))) as backend:
+        said = asyncio.run(main(backend))
+        with backend.client() as client:
+            assert judge(log, (client, "gpt-4.1-2025-04-14")) == said
+    assert said.verdicts == judge(log, fair).verdicts
+    assert said.count("first") == 8

@@ -101,6 +101,18 @@ def test_a_connection_insists_on_a_running_server(tmp_path: Path) -> None:
     assert not (tmp_path / "left" / "server.json").exists()
 
 
+def test_a_connection_whose_server_ended_is_made_anew(tmp_path: Path) -> None:
+    """`start` on a connection that leads nowhere takes the folder, which is free."""
+    with LocalBackend(tmp_path / "runs", engine=None) as first:
+        connected = LocalBackend.connect(tmp_path / "runs")
+        assert connected.start().base_url == first.base_url
+        assert connected.is_connection
+    with connected as own:
+        assert not own.is_connection
+        with own.client(max_retries=0) as client:
+            assert "tiny-random" in [model.id for model in client.models.list()]
+
+
 def test_a_server_with_a_key_of_its_own_wants_it_from_a_connection_too(tmp_path: Path) -> None:
     with LocalBackend(tmp_path, host="0.0.0.0", key=KEY, trainer=trainer()) as first:
         with pytest.raises(BackendError, match=r"key: .*keeps no key.*pass key="):

@@ -120,6 +120,46 @@ def test_all_faults_are_told_at_once() -> None:
         rt.FactSet.from_rows(rows, question="q", answer="a")
 
 
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ((1, 2), r"2 faults in these facts:\n  facts\[0\] is 1, no ragtune\.facts\.Fact"),
+        (3, "facts=3 is no tuple of facts"),
+        ("ab", "facts='ab' is no tuple of facts"),
+        ((Fact(id="a", answers=None, wordings=(Wording(question="Why?"),)),), "has the answer None; give text"),  # type: ignore[arg-type]
+        ((Fact(id="a", answers=("x",), wordings=None),), "has the wordings None; give a tuple"),  # type: ignore[arg-type]
+        ((Fact(id="a", answers=("x",), wordings=("Why?",)),), r"has the wordings \('Why\?',\); give a tuple"),  # type: ignore[arg-type]
+        ((Fact(id="a", answers=("x",), wordings=(Wording(question="Why?"),), support=3),), "has the support 3"),  # type: ignore[arg-type]
+        ((Fact(id="a", answers=("x",), wordings=(Wording(question="Why?", answers="y"),)),), "one text; give a tuple"),  # type: ignore[arg-type]
+        ((Fact(id="a", answers=("x \ud83d",), wordings=(Wording(question="Why?"),)),), "half of a surrogate pair"),
+        ((Fact(id="a", answers=("x",), wordings=(Wording(question="Why \ud83d?"),)),), "half of a surrogate pair"),
+    ],
+)
+def test_what_is_no_fact_is_told_and_nothing_comes_from_the_inside(facts: Any, message: str) -> None:
+    with pytest.raises(rt.DatasetError, match=message):
+        rt.FactSet(facts=facts)
+
+
+def test_arguments_of_the_wrong_kind_get_a_sentence() -> None:
+    rows = [{"q": "Why?", "a": "x"}]
+    facts = rt.FactSet.from_rows(rows, question="q", answer="a")
+    with pytest.raises(TypeError, match=r"FactSet\.from_rows: question is 3; it takes a text"):
+        rt.FactSet.from_rows(rows, question=3)  # type: ignore[arg-type]
+    with pytest.raises(rt.DatasetError, match="repeats='join' is not one of 'refuse', 'merge'"):
+        rt.FactSet.from_rows(rows, question="q", answer="a", repeats="join")  # type: ignore[arg-type]
+    with pytest.raises(rt.DatasetError, match=r"that is no rt\.Dataset"):
+        rt.FactSet.from_dataset(3)  # type: ignore[arg-type]
+    with pytest.raises(rt.DatasetError, match="split='dev' is not one of"):
+        rt.FactSet.from_dataset(3, split="dev")  # type: ignore[arg-type]
+    with pytest.raises(rt.DatasetError, match="kinds=3 is no kind of wording"):
+        facts.select(3)  # type: ignore[arg-type]
+    with pytest.raises(rt.DatasetError, match="per_fact=0 must be a whole number of at least 1"):
+        facts.with_wordings(kind="reworded", make="rules", per_fact=0)
+    with pytest.raises(TypeError, match="unsupported operand"):
+        _ = facts + rows  # type: ignore[operator]
+    assert rt.FactSet(facts=list(facts)).facts == facts.facts  # type: ignore[arg-type]
+
+
 # --- by hand, joined, chosen -----------------------------------------------------------------------------------------
 
 

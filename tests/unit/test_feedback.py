@@ -341,3 +341,15 @@ def test_a_row_never_teaches_what_somebody_called_bad_alone(
         assert taught in (corrections or good - bad)
     for row in compile_rows(rows, method="preference").rows:
         assert normalise(str(row["answer"])) != normalise(str(row["rejected"]))
+
+
+def test_a_file_of_another_of_ragtunes_rooms_is_called_by_its_name(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.sqlite3"
+    with rt.Journal(journal)._opened():
+        pass
+    with pytest.raises(rt.FeedbackError, match="is a ragtune journal; name another file"):
+        rt.FeedbackStore(journal).add("x", 1, question="Why?")
+    store = rt.FeedbackStore(tmp_path / "feedback.sqlite3")
+    store.add("x", 1, question="Why?")
+    with pytest.raises(rt.JournalError, match="is a ragtune feedback store; name another file"):
+        rt.Journal(store.path).runs()

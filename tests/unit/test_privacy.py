@@ -169,6 +169,12 @@ def test_reserved_domains_are_nobodys_address() -> None:
     assert only("email", "a@example.com b@mail.test c@example.org.acme-fiktiv.de") == ["c@example.org.acme-fiktiv.de"]
 
 
+def test_the_wide_and_the_small_at_sign_of_other_keyboards_part_an_address_too() -> None:
+    for sign in "\uff20\ufe6b":
+        assert only("email", f"\u8bf7\u5199\u4fe1\u7ed9 bob{sign}acme-fiktiv.de\u3002") == [f"bob{sign}acme-fiktiv.de"]
+        assert Scanner(allow=["@acme-fiktiv.de"]).scan(f"bob{sign}acme-fiktiv.de") == ()
+
+
 def test_national_numbers_need_a_region() -> None:
     """Without one, only a plus sign makes digits a telephone number."""
     text = "(415) 555-0142 or +44 20 7946 0123"

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import ragtune as rt
@@ -82,7 +83,10 @@ def test_a_folder_of_texts_is_cut_into_passages(tmp_path: Path) -> None:
         ([{"a": "x"}], {}, r"row 0 has no column 'text'; its columns are 'a'; name one with text="),
         ([{"text": 5}], {}, r"row 0, column 'text': 5 is int, not text"),
         ([None], {}, r"row 0: None is neither a row nor a text nor a Passage"),
-        ("no/such/folder", {}, r"no/such/folder does not exist; give a folder of text files"),
+        ("no/such/folder", {}, r"no/such/folder' does not exist; give a folder of text files"),
+        ("a long text " * 99, {}, r"'a long text .* does not exist; .* or texts in a list"),
+        ("two\0", {}, "does not exist"),
+        ([LAKE], {"k": 0}, "k=0 must be at least 1 passage"),
     ],
 )
 def test_what_holds_no_passages_is_refused(source: Any, options: dict[str, Any], message: str) -> None:
@@ -94,6 +98,24 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(rt.DatasetError, match=r"bad\.txt cannot be read as UTF-8 text"):
         rt.BM25(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"source": None}, "BM25: source is None; it takes a text or a path or a list"),
+        ({"source": 3}, "BM25: source is 3"),
+        ({"source": [LAKE], "k": "5"}, "BM25: k is '5'; it takes a whole number"),
+        ({"source": [LAKE], "text": None}, "BM25: text is None"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_get_a_sentence(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        rt.BM25(**given)
+    with pytest.raises(TypeError, match="question is 3"):
+        rt.BM25([LAKE], k=np.int64(2))(3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="retriever is 3; it takes a function"):
+        hit_rate(3, demo_facts())  # type: ignore[arg-type]
 
 
 # --- any callable ----------------------------------------------------------------------------------------------------
@@ -216,6 +238,20 @@ def test_a_contradicting_passage_says_a_distractor_and_never_the_answer() -> Non
             asked = f" {normalise(wording.question)} "
             told = [right for right in fact.answers_to(wording) if f" {normalise(right)} " in text.replace(asked, " ")]
             assert not told, (passage.text, told)
+
+
+def test_a_wrong_answer_that_ends_in_a_full_stop_brings_no_second_one() -> None:
+    firm = Fact(
+        id="firm",
+        answers=("Ltd. Stoat",),
+        wordings=(Wording(question="Who built it?"),),
+        distractors=("Harrow Inc.",),
+        support="The bridge is old. It was built by Ltd. Stoat.",
+    )
+    alone = Fact(id="x", answers=("A",), wordings=(Wording(question="Who paid?"),), distractors=("Harrow Inc.",))
+    retrieve = contradicting(rt.FactSet(facts=(firm, alone)), seed=1)
+    assert retrieve("Who built it?")[0].text == "The bridge is old. It was built by Harrow Inc."
+    assert retrieve("Who paid?")[0].text == "Who paid? Harrow Inc."
 
 
 @pytest.mark.slow

@@ -325,3 +325,12 @@ def test_an_asynchronous_client_is_told_from_a_synchronous_one() -> None:
     client = openai.AsyncOpenAI(base_url="http://127.0.0.1:1/v1", api_key="none", max_retries=0)
     with pytest.raises(rt.DatasetError, match="make= is an asynchronous client; give a synchronous one"):
         ONE.with_wordings(kind="reworded", make=client, model=MODEL)
+
+
+def test_an_error_of_the_users_own_function_names_the_fact() -> None:
+    def broken(fact: Fact) -> str:
+        raise LookupError("no such word")
+
+    with pytest.raises(LookupError, match="no such word") as told:
+        FACTS.with_wordings(kind="reworded", make=broken)
+    assert told.value.__notes__ == ["in the function given to with_wordings() at fact 'lake'"]

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import datasets as hf
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -148,6 +149,8 @@ def test_a_sample_is_the_same_for_the_same_seed_and_hardly_moves_when_rows_are_a
         ([None, "", "2020-01-01"], 2),
         ([7, 7, 7], 2),
         ([None, None, float("nan")], 2),
+        ([np.datetime64("2026-01-01T00:00:00.5", "ns"), np.datetime64("2026-01-02"), np.datetime64("NaT")], 1),
+        ([np.int64(3), 2, np.float32(2.5)], 0),
     ],
 )
 def test_the_newest_answer_is_kept(values: list[Any], newest: int) -> None:
@@ -251,3 +254,28 @@ def test_rows_of_several_files_are_named_with_file_and_line(tmp_path: Path) -> N
         (tmp_path / f"{name}.json").write_text(json.dumps([{"q": "x", "a": "y"}, {"q": "x", "a": n or "z"}]))
     with pytest.raises(DatasetError, match=r"row 3 \(b.json row 1\), column 'a'"):
         questions(rt.DatasetBuilder.from_json(str(tmp_path / "*.json")))
+
+
+def test_more_rows_than_there_are_may_be_taken(tmp_path: Path) -> None:
+    rows = [{"q": f"Why {n}?", "a": f"So {n}."} for n in range(3)]
+    builder = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}")
+    for number, made in enumerate((builder.take(10**30), builder.sample(10**30))):
+        assert len(made.build(tmp_path / str(number)).train) == 3
+
+
+def test_builders_are_summed_however_many(tmp_path: Path) -> None:
+    """Seven hundred of them, each with one row and a step of its own: as deep as one sum of two."""
+    parts = [
+        rt.DatasetBuilder.from_rows([{"q": f"Why {n}?"}]).map(lambda row: {**row, "a": row["q"]}) for n in range(700)
+    ]
+    dataset = sum(parts).chat(user="{q}", assistant="{a}").build(tmp_path / "out")
+    assert len(dataset.train) == 700
+    assert [record.messages[0].text for record in list(dataset.train)[:2]] == ["Why 0?", "Why 1?"]
+    with pytest.raises(TypeError, match="unsupported operand"):
+        _ = 1 + parts[0]
+
+
+def test_a_sum_with_steps_of_its_own_keeps_them_to_itself() -> None:
+    one, two, three = (rt.DatasetBuilder.from_rows([{"q": f"Why {n}?"}] * 2) for n in range(3))
+    nested = (one + two).take(3) + (three + one)
+    assert len(nested.chat(user="{q}", assistant="x {q}").preview(99).records) == 7

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, ClassVar
 
+from ragtune._ranges import plain_number
 from ragtune.dataset.deduplicate import digest
 from ragtune.errors import DatasetError
 from ragtune.text import normalise
@@ -134,6 +135,10 @@ def _time_or_number(value: object) -> Age:
             value = dt.datetime.fromisoformat(value.strip())
         except ValueError:
             return (-1, 0)
+    if type(value).__name__ == "datetime64":
+        # Nanoseconds would come out as a whole number.
+        value = value.astype("datetime64[us]").item()  # type: ignore[attr-defined]  # a time of NumPy
+    value = plain_number(value)
     if isinstance(value, dt.datetime):
         return (1, value if value.tzinfo else value.replace(tzinfo=dt.UTC))
     if isinstance(value, dt.date):

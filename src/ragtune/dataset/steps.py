@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from ragtune.dataset.render.functions import MakeRecord
     from ragtune.privacy import Kind, Scanner
 
+# No source has more, and no manifest holds a longer number.
+MOST_ROWS = 2**63 - 1
+
 
 class _Changes(TypedDict, total=False):
     """What one builder has otherwise than another."""
@@ -105,7 +108,7 @@ class Steps(Constructors):
         Args:
             count: how many at most.
         """
-        return self._then(Take(count=arguments.whole_number("count", count, least=1)))
+        return self._then(Take(count=min(MOST_ROWS, arguments.whole_number("count", count, least=1))))
 
     def sample(self, count: int, *, seed: int = 0) -> Self:
         """Keep rows that are drawn by lot, in the order of the source, of those that earlier steps leave.
@@ -120,7 +123,7 @@ class Steps(Constructors):
         Raises:
             DatasetError: the seed is no integer of 64 bits.
         """
-        count = arguments.whole_number("count", count, least=1)
+        count = min(MOST_ROWS, arguments.whole_number("count", count, least=1))
         return self._then(Sample(count=count, seed=check_seed(seed)))
 
     def keep_newest(self, *, per: str | Sequence[str], by: str) -> Self:
@@ -163,14 +166,23 @@ class Steps(Constructors):
                     f"the two builders differ in their {what}; give it to the sum, (a + b)..., and bring the columns "
                     f"of both to the same names before, with .rename() or .map()"
                 )
-        source = joined([(part._source, part._described_steps()) for part in (self, other)])
+        parts = (*self._summands(), *other._summands())
+        source = joined([(part._source, part._described_steps()) for part in parts])
         return type(self)(
             source,
             dropped_columns=self._dropped_columns,
             template=self._template,
             scanner=self._scanner,
-            parts=(self, other),
+            parts=parts,
         )
+
+    def __radd__(self, other: object) -> Self:
+        """What `sum` begins with is nothing."""
+        return self if other == 0 else NotImplemented
+
+    def _summands(self) -> tuple[Self, ...]:
+        # A sum without steps of its own is its parts, however many: nested, a long one would be too deep to read.
+        return self._parts if self._parts and not self._steps else (self,)
 
     def deduplicate(self, *, question: str, answer: str, context: str | None = None, answers: Form = "exact") -> Self:
         """Keep the first of all rows with the same question and context in normal form and the same answer.

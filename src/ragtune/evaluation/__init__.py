@@ -6,7 +6,8 @@ from ragtune.evaluation.asking.answerers import Answerer
 from ragtune.evaluation.asking.arms import ByLetter, ByLikelihood, FalsePassage, WithPassages, arms
 from ragtune.evaluation.asking.prices import Price
 from ragtune.evaluation.figures import ArmUsage, Difference, Estimate
-from ragtune.evaluation.judging import Judgement, Verdict, judge
+from ragtune.evaluation.judgement import Judgement, Verdict
+from ragtune.evaluation.judging import judge
 from ragtune.evaluation.run import evaluate
 from ragtune.evaluation.scorecard import Scorecard
 from ragtune.evaluation.scorers import Context, Scorer

@@ -1,36 +1,39 @@
-"""A model as judge between two arms: both orders, its own bias, and how often a person agrees with it."""
+"""A model as judge between two arms: each pair in both orders, within a budget, its words kept in the log."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from ragtune._checked import checked
 from ragtune._sync import run
-from ragtune.errors import EvaluationError
+from ragtune.errors import BudgetExceeded, EvaluationError
 from ragtune.evaluation.asking.answerers import Asking, arm_of
-from ragtune.evaluation.asking.calls import SyncCalls
-from ragtune.evaluation.asking.drive import in_threads
-from ragtune.evaluation.asking.question import Shown
-from ragtune.evaluation.figures import p_text
+from ragtune.evaluation.asking.calls import AsyncCalls, SyncCalls
+from ragtune.evaluation.asking.drive import in_tasks, in_threads
+from ragtune.evaluation.asking.paying import fault_of, paid_answer
+from ragtune.evaluation.asking.prices import Purse, check_payable, check_prices
+from ragtune.evaluation.asking.question import Failure, Returned, Shown
+from ragtune.evaluation.judgement import judgement_of
 from ragtune.evaluation.log import AnswerLog, read_log
-from ragtune.evaluation.statistics import intervals, mcnemar
+from ragtune.evaluation.settings import TIMEOUT_S, at_least, checked_limit, checked_seconds, kinds_named
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from ragtune.evaluation.asking.answerers import Answerer, Arm
+    from ragtune.evaluation.asking.answerers import Answerer, Respondent
+    from ragtune.evaluation.asking.calls import Calls
+    from ragtune.evaluation.asking.drive import Drive
+    from ragtune.evaluation.asking.prices import Price
+    from ragtune.evaluation.judgement import Judgement
     from ragtune.evaluation.log import Line
+    from ragtune.facts import Kind
 
-__all__ = ["JUDGE_PROMPT", "Judgement", "Verdict", "judge"]
-
-Verdict = Literal["first", "second", "tie", "neither"]
+__all__ = ["JUDGE_PROMPT", "judge", "judge_async"]
 
 JUDGE_PROMPT = """Two assistants answered a question. Which answer is better? Judge by the reference alone: by whether \
 it is right, not by how long or how polite it is.
@@ -43,88 +46,142 @@ Answer A: {a}
 Answer B: {b}
 
 Reply with one word: A, B or tie."""
+KINDS_TO_JUDGE: tuple[Kind, ...] = ("verbatim", "reworded", "reversed", "control")
+_MAX_TOKENS = 16
+_PARTS = ("question", "reference", "a", "b")
 _word = re.compile(r"\b(A|B|[Tt]ie|TIE)\b")
-# What stands before the words of an error, which are no verdict.
-_FAILED = "(no answer) "
 
 
-@dataclass(frozen=True, kw_only=True)
-class Judgement:
-    """What a judge said of two arms, question by question.
+@checked("judge", "kinds")
+def judge(
+    log: str | os.PathLike[str],
+    judge: Answerer,
+    *,
+    first: str = "tuned",
+    second: str = "base",
+    kinds: Kind | Sequence[Kind] = KINDS_TO_JUDGE,
+    prompt: str = JUDGE_PROMPT,
+    max_cost_usd: float | None = None,
+    price: Price | None = None,
+    concurrency: int = 8,
+    timeout_s: float = TIMEOUT_S,
+    seed: int = 7,
+) -> Judgement:
+    """Have a model judge the answers of two arms in a log.
 
-    Each pair was shown in both orders. A verdict counts for an arm only where both orders agree on it; where they do
-    not, it is a tie, and counts against the judge's consistency.
+    Each pair of answers is shown twice, in both orders. Prompts and verdicts go to the same log, so that a second call
+    asks only what was not judged yet, by the same judge with the same prompt.
 
-    Attributes:
+    Args:
+        log: the log of an evaluation.
+        judge: as an answerer of `ragtune.evaluate`: an `rt.TunedModel`, a pair (client, "model") or a function.
         first: an arm.
         second: the other one.
-        verdicts: by fact and number of the wording: `first`, `second`, `tie`, or `neither` where the judge did not say.
-        consistent: share of the judged pairs on which both orders agree; None where nothing was judged.
-        first_place: share of all single verdicts for an answer that name the one shown first. A half is no bias; None
-            where there is no verdict for either.
-        win_rate: mean over facts, a win 1 and a tie a half, for the first arm; NaN where nothing was judged.
-        low: lower end of its 95 % bootstrap interval over facts.
-        high: upper end.
-        p: two-sided, of wins against losses by the exact sign test, which is McNemar's.
+        kinds: of wording; questions without an accepted answer cannot be judged.
+        prompt: what the judge gets, with `{question}`, `{reference}`, `{a}` and `{b}`.
+        max_cost_usd: US dollars that this judge's verdicts on these two arms may cost together, those that the log
+            holds already counted; what could go beyond it is not sent.
+        price: what the judge costs, where the catalogue does not know it.
+        concurrency: pairs under way at once, at least 1.
+        timeout_s: seconds after which a pair counts as not judged.
+        seed: of the bootstrap.
+
+    Raises:
+        EvaluationError: the log is none, or holds no question that both arms answered, or the prompt lacks a part.
+        BudgetExceeded: the money is spent; the log keeps what was judged.
 
     Example:
         ```python
-        from ragtune.evaluation import Judgement
+        import ragtune as rt
+        from ragtune.evaluation import judge
+        from ragtune.facts import Fact, FactSet, Wording
 
-        said = Judgement(
-            first="tuned", second="base", verdicts={("lake", 0): "first"}, consistent=1.0, first_place=0.5,
-            win_rate=1.0, low=0.025, high=1.0, p=1.0,
-        )
-        print(said.agreement({("lake", 0): "first"}))
-        #> (1.0, None)
+        lake = Fact(id="lake", answers=("83 metres",), wordings=(Wording(question="How deep is Lake Sorrel?"),))
+        answerers = {"tuned": lambda question: "83 metres", "base": lambda question: "12 metres"}
+        rt.evaluate(answerers, FactSet(facts=(lake,)), log="judged.jsonl")
+
+        def referee(prompt: str) -> str:
+            return "A" if "Answer A: 83" in prompt else "B"
+
+        print(judge("judged.jsonl", referee).win_rate)
+        #> 1.0
         ```
     """
+    order = _Order(
+        log=Path(log),
+        judge=judge,
+        first=first,
+        second=second,
+        kinds=kinds_named(kinds),
+        prompt=prompt,
+        max_cost_usd=checked_limit(max_cost_usd),
+        price=price,
+        concurrency=at_least("concurrency", concurrency, 1),
+        timeout_s=checked_seconds(timeout_s),
+        seed=at_least("seed", seed, 0),
+    )
+    calls = SyncCalls()
+    try:
+        return run(_judged(order, calls, in_threads))
+    finally:
+        calls.close()
 
+
+@checked("judge", "kinds")
+async def judge_async(
+    log: str | os.PathLike[str],
+    judge: Answerer,
+    *,
+    first: str = "tuned",
+    second: str = "base",
+    kinds: Kind | Sequence[Kind] = KINDS_TO_JUDGE,
+    prompt: str = JUDGE_PROMPT,
+    max_cost_usd: float | None = None,
+    price: Price | None = None,
+    concurrency: int = 8,
+    timeout_s: float = TIMEOUT_S,
+    seed: int = 7,
+) -> Judgement:
+    """Have a model judge two arms; see `ragtune.evaluation.judge`. Takes asynchronous clients and models as well."""
+    order = _Order(
+        log=Path(log),
+        judge=judge,
+        first=first,
+        second=second,
+        kinds=kinds_named(kinds),
+        prompt=prompt,
+        max_cost_usd=checked_limit(max_cost_usd),
+        price=price,
+        concurrency=at_least("concurrency", concurrency, 1),
+        timeout_s=checked_seconds(timeout_s),
+        seed=at_least("seed", seed, 0),
+    )
+    return await _judged(order, AsyncCalls(), in_tasks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    """Who judges whom, and how; see `judge`."""
+
+    log: Path
+    judge: Answerer
     first: str
     second: str
-    verdicts: Mapping[tuple[str, int], Verdict] = field(repr=False)
-    consistent: float | None
-    first_place: float | None
-    win_rate: float
-    low: float
-    high: float
-    p: float
+    kinds: tuple[Kind, ...]
+    prompt: str
+    max_cost_usd: float | None
+    price: Price | None
+    concurrency: int
+    timeout_s: float
+    seed: int
 
-    def count(self, verdict: Verdict) -> int:
-        """Return how many pairs got a verdict."""
-        return sum(said == verdict for said in self.verdicts.values())
-
-    def agreement(self, labels: Mapping[tuple[str, int], Verdict]) -> tuple[float, float | None]:
-        """Return how often a person's labels agree with the judge, and Cohen's kappa (None where it is undefined).
-
-        Args:
-            labels: `first`, `second` or `tie` by fact and number of the wording, as a person sees it.
-
-        Raises:
-            EvaluationError: the judge said nothing about any of them.
-        """
-        pairs = [(said, label) for place, label in labels.items() if (said := self.verdicts.get(place)) is not None]
-        if not pairs:
-            raise EvaluationError("labels: none is of a pair that was judged; name fact and number of the wording")
-        agreed = sum(said == label for said, label in pairs) / len(pairs)
-        judged, labelled = (Counter(pair[side] for pair in pairs) for side in (0, 1))
-        chance = sum(judged[verdict] * labelled[verdict] for verdict in judged) / len(pairs) ** 2
-        return agreed, None if chance == 1 else (agreed - chance) / (1 - chance)
-
-    def __str__(self) -> str:
-        wins, losses, ties, neither = (self.count(verdict) for verdict in get_args(Verdict))
-        lines = [f"{self.first} against {self.second}: {wins} won, {losses} lost, {ties} tied, {neither} not judged"]
-        rate, low, high = (100 * share for share in (self.win_rate, self.low, self.high))
-        if self.consistent is not None:
-            lines.append(
-                f"win rate {rate:.0f}% ({low:.0f} to {high:.0f}%), p {p_text(self.p)}; "
-                f"both orders agree on {100 * self.consistent:.0f}%"
-            )
-        if self.first_place is not None:
-            lines.append(
-                f"the answer shown first won {100 * self.first_place:.0f}% of single verdicts (50% is no bias)"
-            )
-        return "\n".join(lines)
+    def __post_init__(self) -> None:
+        for part in _PARTS:
+            if f"{{{part}}}" not in self.prompt:
+                listed = ", ".join(f"{{{name}}}" for name in _PARTS)
+                raise EvaluationError(f"prompt={self.prompt!r:.60} lacks {{{part}}}; it must hold {listed}")
+        if self.first == self.second:
+            raise EvaluationError(f"first and second are both {self.first!r}; a judge compares two arms")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,77 +198,110 @@ class _Pair:
         return f"{self.place[0]}\n{self.place[1]}\n{self.turned}"
 
 
-def judge(
-    log: str | os.PathLike[str],
-    judge: Answerer,
-    *,
-    first: str = "tuned",
-    second: str = "base",
-    kinds: tuple[str, ...] = ("verbatim", "reworded", "reversed", "control"),
-    prompt: str = JUDGE_PROMPT,
-    concurrency: int = 8,
-    timeout_s: float = 120.0,
-    seed: int = 7,
-) -> Judgement:
-    """Have a model judge the answers of two arms in a log.
+@dataclass(frozen=True, kw_only=True)
+class _Judging:
+    """A judge at work.
 
-    Each pair of answers is shown twice, in both orders. Prompts and verdicts go to the same log, so that a second call
-    asks only what was not judged yet, by the same judge with the same prompt.
-
-    Args:
-        log: the log of an evaluation.
-        judge: as an answerer of `ragtune.evaluate`: an `rt.TunedModel`, a pair (client, "model") or a function.
-        first: an arm.
-        second: the other one.
-        kinds: of wording; questions without an accepted answer cannot be judged.
-        prompt: what the judge gets, with `{question}`, `{reference}`, `{a}` and `{b}`.
-        concurrency: pairs under way at once.
-        timeout_s: seconds after which a pair counts as not judged.
-        seed: of the bootstrap.
-
-    Raises:
-        EvaluationError: the log is none, or holds no question that both arms answered.
+    Attributes:
+        respondent: the judge.
+        log: takes every verdict.
+        by: what tells its verdicts from those of others.
+        purse: pays.
     """
-    path, calls = Path(log), SyncCalls()
-    asking = Asking(call=calls, asynchronous=False, parameters={}, max_tokens=16, prices={})
-    arm = arm_of("judge", judge, asking)
-    pairs = list(_pairs(path, first, second, kinds, prompt))
+
+    respondent: Respondent
+    log: AnswerLog
+    by: Mapping[str, object]
+    purse: Purse
+
+    async def ask(self, pair: _Pair) -> bool:
+        """Show a pair and write down what is said; False where its money is reserved by others."""
+        shown = Shown(text=pair.prompt)
+        try:
+            prompt = await self.respondent.prompt(shown)
+        except Exception as error:
+            self._write(pair, Returned(text=None, fault=fault_of(error)))
+            return True
+        reply = await paid_answer(self.respondent, prompt, shown, self.purse)
+        if reply is not None:
+            self._write(pair, reply)
+        return reply is not None
+
+    def late(self, pair: _Pair, timeout_s: float) -> None:
+        """Write down that the judge hangs."""
+        fault = Failure(type="TimeoutError", message=f"no answer within timeout_s={timeout_s:g} seconds")
+        self._write(pair, Returned(text=None, fault=fault))
+
+    def _write(self, pair: _Pair, reply: Returned) -> None:
+        said = {
+            "verdict": _verdict(reply.text or "", turned=pair.turned),
+            "said": reply.text or "",
+            "fault": None if reply.fault is None else {"type": reply.fault.type, "message": reply.fault.message},
+            "prompt": pair.prompt,
+            "turned": pair.turned,
+            "prompt_tokens": reply.prompt_tokens,
+            "completion_tokens": reply.completion_tokens,
+            "latency_s": reply.latency_s,
+            "cost_usd": reply.cost_usd,
+        }
+        fact, number = pair.place
+        self.log.append({"type": "verdict", "fact": fact, "wording": number, "pair": pair.key, **self.by, **said})
+
+
+async def _judged(order: _Order, calls: Calls, drive: Drive) -> Judgement:
+    prices = {} if order.price is None else check_prices({"judge": order.price}, {"judge": order.judge})
+    asking = Asking(call=calls, parameters={}, max_tokens=_MAX_TOKENS, prices=prices)
+    respondent = arm_of("judge", order.judge, asking).respondent
+    if order.max_cost_usd is not None:
+        check_payable("judge", respondent, order.max_cost_usd, "price=ragtune.evaluation.Price(...)")
+    pairs = list(_pairs(order))
     if not pairs:
-        message = f"{path}: {first!r} and {second!r} answered no question in common that has a reference answer"
+        message = (
+            f"{order.log}: {order.first!r} and {order.second!r} answered no question in common that has a reference "
+            "answer"
+        )
         raise EvaluationError(message)
-    by = {"judge": dict(arm.respondent.identity), "template": prompt, "first": first, "second": second}
-    try:
-        with AnswerLog.reopened(path) as opened:
-            known = {line["pair"] for line in _verdicts(path, by) if line["verdict"] != "neither"}
-            todo = (pair for pair in pairs if pair.key not in known)
-            threads = in_threads(
-                todo,
-                lambda pair: opened.append(_line(pair, by, run(_said(arm, pair)))) > 0,
-                concurrency=concurrency,
-                timeout_s=timeout_s,
-                late=lambda pair: opened.append(_line(pair, by, "")),
-            )
-            with closing(threads):
-                for _ in threads:
-                    pass
-    finally:
-        calls.close()
-    return _judgement(path, by, first, second, seed)
+    by = {
+        "judge": dict(respondent.identity),
+        "template": order.prompt,
+        "first": order.first,
+        "second": order.second,
+    }
+    with AnswerLog.reopened(order.log) as log:
+        known = list(_verdicts(order.log, by))
+        said = {line["pair"] for line in known if line["verdict"] != "neither"}
+        spent = sum(line.get("cost_usd") or 0.0 for line in known)
+        judging = _Judging(respondent=respondent, log=log, by=by, purse=Purse(order.max_cost_usd, spent_usd=spent))
+        asked = drive(
+            (pair for pair in pairs if pair.key not in said),
+            judging.ask,
+            concurrency=order.concurrency,
+            timeout_s=order.timeout_s,
+            late=lambda pair: judging.late(pair, order.timeout_s),
+        )
+        async with aclosing(asked):
+            async for _ in asked:
+                pass
+    lines = list(_verdicts(order.log, by))
+    _check_spent(order, judging.purse, len({pair.key for pair in pairs} - {line["pair"] for line in lines}))
+    return judgement_of(lines, first=order.first, second=order.second, seed=order.seed)
 
 
-async def _said(arm: Arm, pair: _Pair) -> str:
-    """What the judge says; an error is no verdict."""
-    shown = Shown(text=pair.prompt)
-    try:
-        return (await arm.respondent.answer(await arm.respondent.prompt(shown), shown)).text or ""
-    except Exception as error:
-        return f"{_FAILED}{type(error).__name__}: {error}"
+def _check_spent(order: _Order, purse: Purse, never: int) -> None:
+    if order.max_cost_usd is not None and never:
+        message = (
+            f"the verdicts in {order.log} cost ${purse.spent_usd:.4f}, and the next could go beyond "
+            f"max_cost_usd={order.max_cost_usd:g}; {never} pairs were not shown. The same call with a higher limit "
+            "goes on"
+        )
+        raise BudgetExceeded(message)
 
 
-def _pairs(path: Path, first: str, second: str, kinds: tuple[str, ...], prompt: str) -> Iterator[_Pair]:
+def _pairs(order: _Order) -> Iterator[_Pair]:
+    first, second = order.first, order.second
     waiting: dict[tuple[str, int], dict[str, str]] = {}
-    for _, line in read_log(path):
-        if line["type"] != "answer" or line["arm"] not in (first, second) or line["kind"] not in kinds:
+    for _, line in read_log(order.log):
+        if line["type"] != "answer" or line["arm"] not in (first, second) or line["kind"] not in order.kinds:
             continue
         if line.get("text") is None or not line.get("answers"):
             continue
@@ -223,7 +313,7 @@ def _pairs(path: Path, first: str, second: str, kinds: tuple[str, ...], prompt: 
             parts = {"question": line["question"], "reference": " or ".join(line["answers"])}
             for turned in (False, True):
                 a, b = (second, first) if turned else (first, second)
-                filled = _filled(prompt, parts | {"a": answers[a], "b": answers[b]})
+                filled = _filled(order.prompt, parts | {"a": answers[a], "b": answers[b]})
                 yield _Pair(place=place, turned=turned, prompt=filled)
 
 
@@ -232,56 +322,15 @@ def _filled(prompt: str, parts: Mapping[str, str]) -> str:
     return re.sub(r"\{(question|reference|a|b)\}", lambda part: parts[part[1]], prompt)
 
 
-def _line(pair: _Pair, by: Mapping[str, object], said: str) -> Line:
-    words = [] if said.startswith(_FAILED) else [word.lower() for word in _word.findall(said)]
+def _verdict(said: str, *, turned: bool) -> str:
+    words = [word.lower() for word in _word.findall(said)]
     # "A tie" is a tie.
     word = "tie" if "tie" in words else (words or [""])[0]
-    shown = {"a": "second" if pair.turned else "first", "b": "first" if pair.turned else "second", "tie": "tie"}
-    fact, number = pair.place
-    verdict = {"verdict": shown.get(word, "neither"), "said": said, "prompt": pair.prompt, "turned": pair.turned}
-    return {"type": "verdict", "fact": fact, "wording": number, "pair": pair.key, **by, **verdict}
+    shown = {"a": "second" if turned else "first", "b": "first" if turned else "second", "tie": "tie"}
+    return shown.get(word, "neither")
 
 
 def _verdicts(path: Path, by: Mapping[str, object]) -> Iterator[Line]:
     for _, line in read_log(path):
         if line["type"] == "verdict" and all(line[name] == value for name, value in by.items()):
             yield line
-
-
-def _judgement(path: Path, by: Mapping[str, object], first: str, second: str, seed: int) -> Judgement:
-    single: dict[tuple[str, int], dict[bool, Verdict]] = {}
-    for line in _verdicts(path, by):
-        single.setdefault((line["fact"], line["wording"]), {})[line["turned"]] = line["verdict"]
-    both = {place: said for place, said in single.items() if len(said) == 2 and "neither" not in said.values()}
-    verdicts: dict[tuple[str, int], Verdict] = dict.fromkeys(single, "neither")
-    for place, said in both.items():
-        verdicts[place] = said[False] if said[False] == said[True] else "tie"
-    every = [(turned, said) for orders in single.values() for turned, said in orders.items()]
-    chosen = [(turned, said) for turned, said in every if said in ("first", "second")]
-    shown_first = sum((said == "second") == turned for turned, said in chosen)
-    won = Counter(verdicts.values())
-    win_rate, low, high = _win_rate(verdicts, seed)
-    return Judgement(
-        first=first,
-        second=second,
-        verdicts=verdicts,
-        consistent=sum(said[False] == said[True] for said in both.values()) / len(both) if both else None,
-        first_place=shown_first / len(chosen) if chosen else None,
-        win_rate=win_rate,
-        low=low,
-        high=high,
-        p=mcnemar(won["first"], won["second"]),
-    )
-
-
-def _win_rate(verdicts: Mapping[tuple[str, int], Verdict], seed: int) -> tuple[float, float, float]:
-    points = {"first": 1.0, "tie": 0.5, "second": 0.0}
-    by_fact: dict[str, list[float]] = {}
-    for (fact, _), verdict in sorted(verdicts.items()):
-        if verdict != "neither":
-            by_fact.setdefault(fact, []).append(points[verdict])
-    if not by_fact:
-        return (float("nan"),) * 3
-    means = np.array([[float(np.mean(scores))] for scores in by_fact.values()])
-    low, high = intervals(means, seed=seed, span=(0.0, 1.0))
-    return float(means.mean()), float(low[0]), float(high[0])

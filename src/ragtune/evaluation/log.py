@@ -86,22 +86,28 @@ class AnswerLog:
         arms: who is asked, by name, with what tells one from another.
 
     Raises:
-        EvaluationError: the log is of other facts or of another model under the same name, is none, or is in use.
+        EvaluationError: the log is of other facts or of another model under the same name, is none, is in use, or
+            cannot be written.
     """
 
     def __init__(self, path: Path, *, facts: str, arms: Mapping[str, Mapping[str, str]]) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._file: int | None = None
         self._writing = threading.Lock()
+        if not path.name or os.path.isdir(path):  # a name too long for the disk is told when it is opened
+            raise EvaluationError(f"log={str(path)!r} is a folder; give the path of a file in it, such as eval.jsonl")
         self._lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0, thread_local=False)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
+            self.known = self._open(facts, arms)
         except Timeout as error:
             message = f"{path}: another evaluation is writing this log; wait for it, or give another path"
             raise EvaluationError(message) from error
-        try:
-            self.known = self._open(facts, arms)
+        except OSError as error:
+            self._lock.release()
+            message = f"{path}: the log cannot be written ({error.strerror or error}); give another path"
+            raise EvaluationError(message) from error
         except BaseException:
             self._lock.release()
             raise

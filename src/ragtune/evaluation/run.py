@@ -5,18 +5,20 @@ from __future__ import annotations
 from contextlib import aclosing, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ragtune._checked import checked
 from ragtune._progress import bar
 from ragtune._sync import run
-from ragtune.errors import BudgetExceeded, EvaluationError
+from ragtune.errors import BudgetExceeded
 from ragtune.evaluation.asking.answerers import Arm, Asking, arm_of
 from ragtune.evaluation.asking.arms import BASE, TUNED
 from ragtune.evaluation.asking.calls import AsyncCalls, SyncCalls
 from ragtune.evaluation.asking.drive import in_tasks, in_threads
-from ragtune.evaluation.asking.prices import Purse, check_prices
+from ragtune.evaluation.asking.prices import Purse, check_payable, check_prices
 from ragtune.evaluation.asking.probe import prove_different
-from ragtune.evaluation.log import AnswerLog, fingerprint, read_log
-from ragtune.evaluation.scorecard import Scorecard
+from ragtune.evaluation.log import AnswerLog, fingerprint
+from ragtune.evaluation.scorecard import Scorecard, card_of
 from ragtune.evaluation.scorers import scorers_named
+from ragtune.evaluation.scoring import Scoring
 from ragtune.evaluation.session import Evaluation
 from ragtune.evaluation.settings import MAX_TOKENS, TIMEOUT_S, Settings, checked_settings
 from ragtune.facts import KINDS
@@ -27,20 +29,22 @@ if TYPE_CHECKING:
 
     from ragtune.evaluation.asking.answerers import Answerer
     from ragtune.evaluation.asking.calls import Calls
+    from ragtune.evaluation.asking.drive import Drive
     from ragtune.evaluation.asking.prices import Price
-    from ragtune.evaluation.scorers import ScorerArgument
+    from ragtune.evaluation.scorers import Scorer, ScorerArgument
     from ragtune.facts import FactSet, Kind
 
 __all__ = ["evaluate", "evaluate_async"]
 
 
+@checked("answerers", "scorers", "kinds", "prices")
 def evaluate(
     answerers: Mapping[str, Answerer],
     facts: FactSet,
     scorers: ScorerArgument = ("contains", "f1"),
     *,
     log: str | os.PathLike[str] | None = None,
-    kinds: Sequence[Kind] | None = None,
+    kinds: Kind | Sequence[Kind] | None = None,
     max_cost_usd: float | None = None,
     prices: Mapping[str, Price] | None = None,
     concurrency: int = 8,
@@ -104,40 +108,28 @@ def evaluate(
         log=log,
         concurrency=concurrency,
         timeout_s=timeout_s,
+        max_tokens=max_tokens,
         max_cost_usd=max_cost_usd,
+        seed=seed,
         progress=progress,
         probe=probe,
+        parameters=parameters,
     )
-    call = SyncCalls()
-    asking = Asking(
-        call=call, asynchronous=False, parameters=parameters, max_tokens=max_tokens, prices=dict(prices or {})
-    )
-    arms = _arms(answerers, asking, max_cost_usd)
+    calls = SyncCalls()
     try:
-        with _begun(arms, facts, settings, call) as evaluation:
-            run(_prove(evaluation, settings))
-            threads = in_threads(
-                evaluation.questions(),
-                lambda question: run(evaluation.ask(question)),
-                concurrency=settings.concurrency,
-                timeout_s=settings.timeout_s,
-                late=lambda question: evaluation.late(question, settings.timeout_s),
-            )
-            with closing(threads), _shown(evaluation, settings) as progress_bar:
-                for _ in threads:
-                    progress_bar.update()
+        return run(_evaluated(settings, named, prices, calls, in_threads))
     finally:
-        call.close()
-    return Scorecard.load(settings.log, scorers=named, seed=seed)
+        calls.close()
 
 
+@checked("answerers", "scorers", "kinds", "prices")
 async def evaluate_async(
     answerers: Mapping[str, Answerer],
     facts: FactSet,
     scorers: ScorerArgument = ("contains", "f1"),
     *,
     log: str | os.PathLike[str] | None = None,
-    kinds: Sequence[Kind] | None = None,
+    kinds: Kind | Sequence[Kind] | None = None,
     max_cost_usd: float | None = None,
     prices: Mapping[str, Price] | None = None,
     concurrency: int = 8,
@@ -157,18 +149,28 @@ async def evaluate_async(
         log=log,
         concurrency=concurrency,
         timeout_s=timeout_s,
+        max_tokens=max_tokens,
         max_cost_usd=max_cost_usd,
+        seed=seed,
         progress=progress,
         probe=probe,
+        parameters=parameters,
     )
-    call = AsyncCalls()
-    asking = Asking(
-        call=call, asynchronous=True, parameters=parameters, max_tokens=max_tokens, prices=dict(prices or {})
-    )
-    arms = _arms(answerers, asking, max_cost_usd)
-    with _begun(arms, facts, settings, call) as evaluation:
+    return await _evaluated(settings, named, prices, AsyncCalls(), in_tasks)
+
+
+async def _evaluated(
+    settings: Settings,
+    scorers: Mapping[str, Scorer],
+    prices: Mapping[str, Price] | None,
+    calls: Calls,
+    drive: Drive,
+) -> Scorecard:
+    """Ask and score; each answer is scored as it comes, so that a scorer that cannot count is found at once."""
+    arms, scoring = _arms(settings, prices, calls), Scoring(scorers)
+    with _begun(arms, settings, scoring, calls) as evaluation:
         await _prove(evaluation, settings)
-        tasks = in_tasks(
+        asked = drive(
             evaluation.questions(),
             evaluation.ask,
             concurrency=settings.concurrency,
@@ -176,19 +178,27 @@ async def evaluate_async(
             late=lambda question: evaluation.late(question, settings.timeout_s),
         )
         with _shown(evaluation, settings) as progress_bar:
-            async with aclosing(tasks):
-                async for _ in tasks:
+            async with aclosing(asked):
+                async for _ in asked:
+                    evaluation.hand_over()
                     progress_bar.update()
-    return Scorecard.load(settings.log, scorers=named, seed=seed)
+    evaluation.hand_over()
+    return card_of(settings.log, scoring.scores(fingerprint(settings.facts)), scorers, seed=settings.seed)
 
 
 @contextmanager
-def _begun(arms: Mapping[str, Arm], facts: FactSet, settings: Settings, call: Calls) -> Iterator[Evaluation]:
+def _begun(arms: Mapping[str, Arm], settings: Settings, scoring: Scoring, calls: Calls) -> Iterator[Evaluation]:
     """An evaluation with its log open; what interrupts it is told how to go on."""
     identities = {name: arm.identity for name, arm in arms.items()}
-    with AnswerLog(settings.log, facts=fingerprint(facts), arms=identities) as log:
+    with AnswerLog(settings.log, facts=fingerprint(settings.facts), arms=identities) as log:
         evaluation = Evaluation(
-            arms=arms, facts=facts, kinds=settings.kinds, log=log, purse=Purse(settings.max_cost_usd), call=call
+            arms=arms,
+            facts=settings.facts,
+            kinds=settings.kinds,
+            log=log,
+            purse=Purse(settings.max_cost_usd),
+            call=calls,
+            take=scoring.take,
         )
         evaluation.remember()
         try:
@@ -201,14 +211,8 @@ def _begun(arms: Mapping[str, Arm], facts: FactSet, settings: Settings, call: Ca
 
 
 def _check_spent(evaluation: Evaluation) -> None:
-    purse = evaluation.purse
-    if purse.limit_usd is None:
-        return
-    # A question without an answer was asked; one that never began has no line.
-    lines = (line for _, line in read_log(evaluation.log.path) if line["type"] == "answer")
-    begun = {(line["arm"], line["fact"], line["wording"]) for line in lines}
-    never = sum(place not in begun for place in evaluation.places())
-    if never:
+    purse, never = evaluation.purse, evaluation.never_begun
+    if purse.limit_usd is not None and never:
         message = (
             f"the answers in {evaluation.log.path} cost ${purse.spent_usd:.4f}, and the next could go beyond "
             f"max_cost_usd={purse.limit_usd:g}; {never} of {evaluation.total} questions were not asked. The same call "
@@ -239,21 +243,19 @@ async def _prove(evaluation: Evaluation, settings: Settings) -> None:
         return
     wordings = [wording for fact in evaluation.facts for wording in fact.wordings if wording.kind in settings.kinds]
     wordings.sort(key=lambda wording: KINDS.index(wording.kind))
-    by = await prove_different(arms[BASE], arms[TUNED], [wording.question for wording in wordings])
+    purse, questions = evaluation.purse, [wording.question for wording in wordings]
+    before = purse.spent_usd
+    by = await prove_different(arms[BASE], arms[TUNED], questions, purse)
     if by is not None:
-        evaluation._end += evaluation.log.append({"type": "probe", "by": by})
+        evaluation.prove(by, cost_usd=purse.spent_usd - before)
 
 
-def _arms(answerers: Mapping[str, Answerer], asking: Asking, max_cost_usd: float | None) -> dict[str, Arm]:
-    check_prices(asking.prices, answerers)
-    arms = {name: arm_of(name, answerer, asking) for name, answerer in answerers.items()}
-    for name, arm in arms.items() if max_cost_usd is not None else ():
-        respondent = arm.respondent
-        if respondent.price is None or respondent.price.at_most("", respondent.max_tokens) is None:
-            unknown = "its price is not known" if respondent.price is None else "its answers have no longest length"
-            message = (
-                f"max_cost_usd={max_cost_usd:g} cannot be kept for {name!r}: {unknown}; give prices={{{name!r}: "
-                "ragtune.evaluation.Price(...)}}" + (", or max_tokens=" if respondent.price is not None else "")
-            )
-            raise EvaluationError(message)
+def _arms(settings: Settings, prices: Mapping[str, Price] | None, calls: Calls) -> dict[str, Arm]:
+    known = check_prices({} if prices is None else prices, settings.answerers)
+    asking = Asking(call=calls, parameters=settings.parameters, max_tokens=settings.max_tokens, prices=known)
+    arms = {name: arm_of(name, answerer, asking) for name, answerer in settings.answerers.items()}
+    if settings.max_cost_usd is not None:
+        for name, arm in arms.items():
+            given = f"prices={{{name!r}: ragtune.evaluation.Price(...)}}"
+            check_payable(name, arm.respondent, settings.max_cost_usd, given)
     return arms

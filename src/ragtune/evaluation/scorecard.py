@@ -12,19 +12,22 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from ragtune._atomic import write_whole
+from ragtune._checked import checked
 from ragtune.errors import EvaluationError
 from ragtune.evaluation import words
 from ragtune.evaluation.asking.arms import BASE, BASE_RAG, TUNED, TUNED_FALSE, TUNED_NOTHING, TUNED_RAG
 from ragtune.evaluation.figures import ArmUsage, CellTable, Difference, DifferenceTable, Estimate, ScoredCell
 from ragtune.evaluation.page import card_page
 from ragtune.evaluation.scorers import scorers_named
-from ragtune.evaluation.scores import PLANTED, RECITED, REFUSED, Scores, read_scores
+from ragtune.evaluation.scores import PLANTED, RECITED, REFUSED, Scores
+from ragtune.evaluation.scoring import read_scores
+from ragtune.evaluation.settings import at_least
 from ragtune.evaluation.statistics import facts_needed, holm, intervals, paired_p
 from ragtune.facts import KINDS
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -33,9 +36,10 @@ if TYPE_CHECKING:
     from ragtune.evaluation.statistics import Values
     from ragtune.facts import Kind
 
-__all__ = ["Scorecard"]
+__all__ = ["Scorecard", "card_of"]
 
 
+@checked("scorers", "kind")
 @dataclass(frozen=True, kw_only=True)
 class Scorecard:
     """What an evaluation found, by arm and kind of wording, each fact counted once.
@@ -85,15 +89,8 @@ class Scorecard:
         Raises:
             EvaluationError: the file is no log or is damaged, or a scorer is unknown.
         """
-        named = scorers_named(scorers)
-        scores = read_scores(Path(log), named)
-        first = next(iter(named))
-        shown = (
-            first
-            if first in scores.columns
-            else next((name for name in scores.columns if name.startswith(f"{first}=")), first)
-        )
-        return cls(path=Path(log), scores=scores, scorer=shown, seed=seed)
+        named, chosen = scorers_named(scorers), at_least("seed", seed, 0)
+        return card_of(Path(log), read_scores(Path(log), named), named, seed=chosen)
 
     def rescore(self, scorers: ScorerArgument) -> Scorecard:
         """Return the card of the same answers by other scorers; nobody is asked."""
@@ -356,6 +353,14 @@ class Scorecard:
         from ragtune.evaluation.page import notebook_view
 
         return notebook_view(self)
+
+
+def card_of(log: Path, scores: Scores, scorers: Iterable[str], *, seed: int) -> Scorecard:
+    """Return the card that shows the first of the scorers, of one that gives labels the first label."""
+    first = next(iter(scorers))
+    labels = (name for name in scores.columns if name.startswith(f"{first}="))
+    shown = first if first in scores.columns else next(labels, first)
+    return Scorecard(path=log, scores=scores, scorer=shown, seed=seed)
 
 
 def _same_gaps(columns: Sequence[Values]) -> Iterator[tuple[Values, list[int]]]:

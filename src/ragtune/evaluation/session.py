@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import orjson
 
-from ragtune.evaluation.asking.answerers import timed
+from ragtune.evaluation.asking.paying import fault_of, paid_answer
 from ragtune.evaluation.asking.question import Failure, Question, Returned, Shown
 from ragtune.evaluation.log import read_log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from ragtune.evaluation.asking.answerers import Arm
     from ragtune.evaluation.asking.calls import Calls
@@ -35,6 +36,8 @@ class Evaluation:
         log: takes every answer.
         purse: pays.
         call: how foreign functions are called.
+        take: gets every line of the log with its offset: those that are there already, then what `hand_over` finds.
+        proof: by what base and tuned were told apart, None where they were not.
     """
 
     arms: Mapping[str, Arm]
@@ -43,7 +46,10 @@ class Evaluation:
     log: AnswerLog
     purse: Purse
     call: Calls
+    take: Callable[[Line, int], None]
     proof: str | None = None
+    _written: deque[tuple[Line, int]] = field(default_factory=deque)
+    _begun: set[tuple[str, str, int]] = field(default_factory=set)
     _done: set[tuple[str, str, int]] = field(default_factory=set)
     _cache: dict[bytes, int] = field(default_factory=dict)
     _pending: dict[bytes, Question] = field(default_factory=dict)
@@ -53,10 +59,16 @@ class Evaluation:
     def remember(self) -> None:
         """Take in what the log holds already; what was not answered is asked again."""
         for offset, line in read_log(self.log.path):
+            self.take(line, offset)
             if line["type"] == "probe":
                 self.proof = line["by"]
-            if line["type"] == "answer" and line.get("text") is not None:
-                self._done.add((line["arm"], line["fact"], line["wording"]))
+                self.purse.spent_usd += line.get("cost_usd") or 0.0
+            if line["type"] != "answer":
+                continue
+            place = line["arm"], line["fact"], line["wording"]
+            self._begun.add(place)
+            if line.get("text") is not None:
+                self._done.add(place)
                 self._cache.setdefault(bytes.fromhex(line["key"]), offset)
                 self.purse.spent_usd += line.get("cost_usd") or 0.0
         self._end = self.log.path.stat().st_size
@@ -86,6 +98,11 @@ class Evaluation:
         """How many of them are answered."""
         return sum(place in self._done for place in self.places())
 
+    @property
+    def never_begun(self) -> int:
+        """How many have no line in the log: one without an answer was asked."""
+        return sum(place not in self._begun for place in self.places())
+
     async def ask(self, question: Question) -> bool:
         """Ask and write down what comes; False where its money is reserved by others, or others ask the same now."""
         arm = self.arms[question.arm]
@@ -95,37 +112,18 @@ class Evaluation:
             prompt = await arm.respondent.prompt(shown)
             key = _content_key(arm, prompt, shown)
             known = self._claim(key, question)
-            if known is not None:
-                return known
-            reserved = self._at_most(arm, prompt)
-            if not self.purse.reserve(reserved):
-                self._release(key)
-                return False
         except Exception as error:
-            reply = Returned(text=None, fault=_fault(error))
-        else:
-            reply = await self._answered(arm, prompt, shown, reserved, key)
-        self._write(question, shown, prompt, reply, key)
-        return True
-
-    async def _answered(self, arm: Arm, prompt: Prompt, shown: Shown, reserved: float, key: bytes) -> Returned:
-        spent = 0.0
+            self._write(question, shown, prompt, Returned(text=None, fault=fault_of(error)), key)
+            return True
+        if known is not None:
+            return known
         try:
-            reply = await timed(arm.respondent, prompt, shown)
-            # Where the server counts no tokens, it may have been the most that it could be.
-            spent = reserved if reply.cost_usd is None else reply.cost_usd
-            return reply
-        except Exception as error:
-            return Returned(text=None, fault=_fault(error))
+            reply = await paid_answer(arm.respondent, prompt, shown, self.purse)
+            if reply is not None:
+                self._write(question, shown, prompt, reply, key)
+            return reply is not None
         finally:
-            self.purse.settle(reserved, spent)
             self._release(key)
-
-    def _at_most(self, arm: Arm, prompt: Prompt) -> float:
-        price = arm.respondent.price
-        if price is None or self.purse.limit_usd is None:
-            return 0.0
-        return price.at_most(prompt, arm.respondent.max_tokens) or 0.0
 
     def _claim(self, key: bytes, question: Question) -> bool | None:
         """Answer from the log, True; False where others ask just this now; None where it is free to be asked."""
@@ -143,6 +141,17 @@ class Evaluation:
     def _release(self, key: bytes) -> None:
         with self._lock:
             self._pending.pop(key, None)
+
+    def hand_over(self) -> None:
+        """Give away what was written since: by one thread, so that scorers need not be safe for several."""
+        while self._written:
+            self.take(*self._written.popleft())
+
+    def prove(self, by: str, *, cost_usd: float) -> None:
+        """Write down by what base and tuned were told apart, and what that cost."""
+        self.proof = by
+        with self._lock:
+            self._added({"type": "probe", "by": by, "cost_usd": cost_usd})
 
     def late(self, question: Question, timeout_s: float) -> None:
         """Write down that a question hangs."""
@@ -173,11 +182,20 @@ class Evaluation:
 
     def _append(self, question: Question, line: Line, key: bytes) -> None:
         with self._lock:
-            written = self.log.append(line)
-            if written and "text" in line:
-                self._done.add((question.arm, question.fact.id, question.number))
-                self._cache.setdefault(key, self._end)
+            place, offset = (question.arm, question.fact.id, question.number), self._end
+            if self._added(line):
+                self._begun.add(place)
+                if "text" in line:
+                    self._done.add(place)
+                    self._cache.setdefault(key, offset)
+
+    def _added(self, line: Line) -> bool:
+        """Append a line; False where the log is closed."""
+        written = self.log.append(line)
+        if written:
+            self._written.append((line, self._end))
             self._end += written
+        return written > 0
 
 
 def _place(question: Question) -> Line:
@@ -204,7 +222,3 @@ def _content_key(arm: Arm, prompt: Prompt, shown: Shown) -> bytes:
         [arm.respondent.identity, parameters, prompt, shown.options], default=repr, option=orjson.OPT_SORT_KEYS
     )
     return hashlib.blake2b(said, digest_size=16).digest()
-
-
-def _fault(error: Exception) -> Failure:
-    return Failure(type=type(error).__name__, message=str(error)[:2000])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from numbers import Integral
+from typing import TYPE_CHECKING, Literal, get_args
 
 from ragtune.errors import DatasetError
 from ragtune.facts.fact import Fact, Kind, Wording
@@ -100,7 +101,13 @@ def placed_facts(rows: Iterable[Row], columns: FactColumns, place: str = "row") 
 
 
 def merged(placed: Iterable[tuple[str, Fact]], repeats: Repeats) -> tuple[list[Fact], list[str]]:
-    """The facts with their places, those of one id together; with `repeats="merge"` those of one question, too."""
+    """The facts with their places, those of one id together; with `repeats="merge"` those of one question, too.
+
+    Raises:
+        DatasetError: `repeats` is neither word, or see `placed_facts`.
+    """
+    if repeats not in get_args(Repeats):
+        raise DatasetError(f"repeats={repeats!r:.60} is not one of 'refuse', 'merge'")
     facts: dict[str, Fact] = {}
     places: dict[str, str] = {}
     asked: dict[str, str] = {}
@@ -161,6 +168,6 @@ def _one(row: Row, name: str | None, place: str) -> str | None:
 
 def _id(row: Row, name: str, place: str) -> str:
     value = _value(row, name, place)
-    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+    if isinstance(value, bool) or not isinstance(value, str | Integral) or not str(value).strip():
         raise DatasetError(f"{place}, column {name!r}: the id {value!r:.60} must be text or a whole number")
     return str(value)

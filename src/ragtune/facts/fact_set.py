@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ragtune._atomic import write_whole
+from ragtune._checked import checked
 from ragtune.errors import DatasetError
 from ragtune.facts.columns import FactColumns, Repeats, merged, placed_facts
 from ragtune.facts.faults import refuse_faults, refuse_unknown_kinds
@@ -16,7 +18,7 @@ from ragtune.facts.taught import taught_facts
 from ragtune.facts.wordings import MakeWordings, by_function, by_rules, questions_of, with_further
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from ragtune.facts.columns import Names, Row, WordingColumn
     from ragtune.facts.fact import Fact, Kind
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["FactSet"]
 
 
+@checked("kinds", "kind", "make", "dataset", "split", "repeats")
 @dataclass(frozen=True, kw_only=True)
 class FactSet:
     """Facts in their order, found by id.
@@ -57,6 +60,7 @@ class FactSet:
 
     def __post_init__(self) -> None:
         refuse_faults(self.facts)
+        object.__setattr__(self, "facts", tuple(self.facts))
         object.__setattr__(self, "_by_id", {fact.id: fact for fact in self.facts})
 
     def __len__(self) -> int:
@@ -73,6 +77,8 @@ class FactSet:
 
     def __add__(self, other: FactSet) -> FactSet:
         """Both sets in one, for example facts that were taught and questions that have no answer."""
+        if not isinstance(other, FactSet):
+            return NotImplemented
         return FactSet(facts=(*self.facts, *other.facts))
 
     def __repr__(self) -> str:
@@ -134,7 +140,7 @@ class FactSet:
             wordings=wordings or {},
             kind=kind,
         )
-        return _checked(merged(placed_facts(rows, columns), repeats), "rows")
+        return _without_faults(merged(placed_facts(rows, columns), repeats), "rows")
 
     @classmethod
     def from_jsonl(cls, path: str | Path) -> FactSet:
@@ -144,7 +150,7 @@ class FactSet:
             DatasetError: the file cannot be read, a line is no fact, or see `FactSet`; the message names the line.
         """
         placed = list(read_facts(Path(path)))
-        return _checked(([fact for _, fact in placed], [place for place, _ in placed]), str(path))
+        return _without_faults(([fact for _, fact in placed], [place for place, _ in placed]), str(path))
 
     @classmethod
     def from_dataset(
@@ -189,7 +195,7 @@ class FactSet:
             question=None, answer=answer, context=context, distractors=distractors, wordings=wordings or {}
         )
         placed = taught_facts(dataset, split, columns, rows)
-        return _checked(merged(placed, repeats), f"the {split} split")
+        return _without_faults(merged(placed, repeats), f"the {split} split")
 
     def to_jsonl(self, path: str | Path) -> Path:
         """Write the facts into a file, one a line, in one step.
@@ -207,7 +213,10 @@ class FactSet:
         Raises:
             DatasetError: a kind is unknown.
         """
-        chosen = {kinds} if isinstance(kinds, str) else set(kinds)
+        given: object = kinds
+        if not isinstance(given, str | Iterable):
+            raise DatasetError(f"kinds={kinds!r:.60} is no kind of wording and no list of them")
+        chosen = [kinds] if isinstance(kinds, str) else list(kinds)
         refuse_unknown_kinds(chosen)
         facts = [_only(fact, chosen) for fact in self.facts]
         return FactSet(facts=tuple(fact for fact in facts if fact.wordings))
@@ -257,6 +266,9 @@ class FactSet:
             ```
         """
         refuse_unknown_kinds([kind])
+        for name, value in (("per_fact", per_fact), ("concurrency", concurrency)):
+            if value < 1:
+                raise DatasetError(f"{name}={value!r} must be a whole number of at least 1")
         if make == "rules":
             return FactSet(facts=with_further(self.facts, by_rules(self.facts, kind, per_fact)))
         if callable(make):
@@ -284,7 +296,7 @@ def _only(fact: Fact, kinds: Collection[Kind]) -> Fact:
     return replace(fact, wordings=tuple(wording for wording in fact.wordings if wording.kind in kinds))
 
 
-def _checked(found: tuple[Sequence[Fact], Sequence[str]], source: str) -> FactSet:
+def _without_faults(found: tuple[Sequence[Fact], Sequence[str]], source: str) -> FactSet:
     facts, places = found
     if not facts:
         raise DatasetError(f"there is no fact in {source}; give at least one")

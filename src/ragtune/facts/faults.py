@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ragtune.errors import DatasetError
-from ragtune.facts.fact import KINDS
+from ragtune.facts.fact import KINDS, Fact, Wording
 from ragtune.text import normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from ragtune.facts.fact import Fact, Wording
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["refuse_faults", "refuse_unknown_kinds", "told"]
 
 _TOLD = 20
+_CUT = "it holds half of a surrogate pair, which no file and no request can; give whole characters"
 
 
 def refuse_faults(facts: Sequence[Fact], places: Sequence[str] = ()) -> None:
@@ -29,12 +27,19 @@ def refuse_faults(facts: Sequence[Fact], places: Sequence[str] = ()) -> None:
     Raises:
         DatasetError: there are faults; the message tells the first twenty.
     """
+    if not isinstance(facts, tuple | list):
+        raise DatasetError(f"facts={facts!r:.60} is no tuple of facts; give ragtune.facts.Fact(...), one for each")
+    told([_no_fact(place, fact) for place, fact in enumerate(facts) if not isinstance(fact, Fact)])
     where = places or [f"fact {fact.id!r}" for fact in facts]
     faults = [*_faults_of_ids(facts, where)]
     for fact, place in zip(facts, where, strict=True):
         # A fault names its fact itself.
         faults += [f"{place}: {fault}" if places else fault for fault in _faults_of(fact)]
     told([*faults, *_equal_wordings(facts, where)])
+
+
+def _no_fact(place: int, given: object) -> str:
+    return f"facts[{place}] is {given!r:.60}, no ragtune.facts.Fact; FactSet.from_rows makes facts of rows"
 
 
 def told(faults: Sequence[str]) -> None:
@@ -73,44 +78,67 @@ def _faults_of_ids(facts: Sequence[Fact], places: Sequence[str]) -> Iterator[str
 
 
 def _faults_of(fact: Fact) -> Iterator[str]:
+    name = f"fact {fact.id!r:.60}"
+    yield from _faults_of_texts(name, "answer", fact.answers)
+    yield from _faults_of_texts(name, "distractor", fact.distractors)
+    for what, text in (("support", fact.support), ("source", fact.source)):
+        if text is not None and (not isinstance(text, str) or _is_cut(text)):
+            yield f"{name} has the {what} {text!r:.60}; give whole text, or None"
+    if not _are_wordings(fact.wordings):
+        yield f"{name} has the wordings {fact.wordings!r:.60}; give a tuple of ragtune.facts.Wording(question=...)"
+        return
     if not fact.wordings:
-        yield f"fact {fact.id!r} has no wording; give it at least one question"
-    given: tuple[tuple[str, object], ...] = (("answer", fact.answers), ("distractor", fact.distractors))
-    for name, texts in given:
-        if isinstance(texts, str):
-            # Its letters would each be one.
-            yield f"fact {fact.id!r} has the {name}s {texts!r:.60}, one text; give a tuple of texts, ({texts!r:.60},)"
-            continue
-        for text in texts if isinstance(texts, Iterable) else (texts,):
-            if not isinstance(text, str) or not text.strip():
-                yield f"fact {fact.id!r} has the {name} {text!r:.60}; give text that is not blank, or leave it out"
+        yield f"{name} has no wording; give it at least one question"
     for wording in fact.wordings:
-        yield from _faults_of_wording(fact, wording)
+        yield from _faults_of_texts(name, "answer", wording.answers)
+        yield from _faults_of_wording(name, fact, wording)
 
 
-def _faults_of_wording(fact: Fact, wording: Wording) -> Iterator[str]:
+def _are_wordings(given: object) -> bool:
+    return isinstance(given, tuple | list) and all(isinstance(one, Wording) for one in given)
+
+
+def _faults_of_texts(name: str, what: str, texts: object) -> Iterator[str]:
+    if isinstance(texts, str):
+        # Its letters would each be one.
+        yield f"{name} has the {what}s {texts!r:.60}, one text; give a tuple of texts, ({texts!r:.60},)"
+        return
+    for text in texts if isinstance(texts, tuple | list) else (texts,):
+        if not isinstance(text, str) or not text.strip():
+            yield f"{name} has the {what} {text!r:.60}; give text that is not blank, or leave it out"
+        elif _is_cut(text):
+            yield f"{name} has the {what} {text!r:.60}; {_CUT}"
+
+
+def _is_cut(text: str) -> bool:
+    return not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text)
+
+
+def _faults_of_wording(name: str, fact: Fact, wording: Wording) -> Iterator[str]:
     question, kind = wording.question, wording.kind
     if not isinstance(question, str) or not normalise(question):
-        yield f"fact {fact.id!r} has the question {question!r:.60}; give text with at least one word"
+        yield f"{name} has the question {question!r:.60}; give text with at least one word"
+    elif _is_cut(question):
+        yield f"{name} has the question {question!r:.60}; {_CUT}"
     if kind not in KINDS:
-        yield f"fact {fact.id!r} has a wording of kind {kind!r:.60}; the kinds are {', '.join(KINDS)}"
+        yield f"{name} has a wording of kind {kind!r:.60}; the kinds are {', '.join(KINDS)}"
     elif kind == "unanswerable":
         if fact.answers or wording.answers:
             yield (
-                f"fact {fact.id!r} has the answer {(wording.answers or fact.answers)[0]!r:.60} to an unanswerable "
+                f"{name} has the answer {(wording.answers or fact.answers)[0]!r:.60} to an unanswerable "
                 f"question; leave its answers empty, or choose another kind"
             )
     elif kind == "reversed":
         if not wording.answers:
-            yield f"fact {fact.id!r}: the reversed question {question!r:.60} needs answers of its own; give them"
+            yield f"{name}: the reversed question {question!r:.60} needs answers of its own; give them"
     elif not fact.answers:
-        yield f"fact {fact.id!r} has no answer to its {kind} question {question!r:.60}; give one, or drop the fact"
+        yield f"{name} has no answer to its {kind} question {question!r:.60}; give one, or drop the fact"
 
 
 def _equal_wordings(facts: Sequence[Fact], places: Sequence[str]) -> Iterator[str]:
     seen: dict[str, tuple[str, str]] = {}
     for fact, place in zip(facts, places, strict=True):
-        for wording in fact.wordings:
+        for wording in fact.wordings if _are_wordings(fact.wordings) else ():
             form = normalise(wording.question) if isinstance(wording.question, str) else ""
             if form and form in seen:
                 kind, other = seen[form]

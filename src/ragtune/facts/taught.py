@@ -65,6 +65,11 @@ def taught_facts(
     Raises:
         DatasetError: a record asks no single question, or its answer cannot be told from what stands beside it.
     """
+    if split not in ("train", "validation", "test"):
+        raise DatasetError(f"split={split!r:.60} is not one of 'train', 'validation', 'test'")
+    if getattr(dataset, split, None) is None:
+        what = f"the dataset has no {split} split" if hasattr(dataset, "manifest") else "that is no rt.Dataset"
+        raise DatasetError(f"dataset={dataset!r:.60}: {what}; give one that build() or Dataset.load() returned")
     template = _answer_template(dataset.manifest)
     numbers = _row_map(dataset, split)
     for line, record in enumerate(getattr(dataset, split), 1):

@@ -26,7 +26,11 @@ def by_function(make: MakeWordings, kind: Kind) -> Callable[[Fact], Iterator[Wor
     """What a user's function gives for a fact, as wordings of a kind."""
 
     def wordings(fact: Fact) -> Iterator[Wording]:
-        found = make(fact)
+        try:
+            found = make(fact)
+        except Exception as error:
+            error.add_note(f"in the function given to with_wordings() at fact {fact.id!r}")
+            raise
         several = found if isinstance(found, Iterable) and not isinstance(found, str) else (found,)
         for item in () if found is None else several:
             if isinstance(item, str):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import openai
 
     from ragtune._api import Api
-    from ragtune.dataset import Dataset
+    from ragtune.dataset import Dataset, Split
     from ragtune.dialects import Dialect
     from ragtune.files import UploadedFile
     from ragtune.job.details import Checkpoint, JobDetails
@@ -88,7 +88,7 @@ class AsyncFineTuneJob:
         spec: TuneSpec,
         *,
         probe: bool = False,
-        validation: UploadedFile | str | None = None,
+        validation: UploadedFile | Split | str | os.PathLike[str] | None = None,
         key: str | None = None,
         new: bool = False,
         max_cost_usd: float | None = None,
@@ -123,7 +123,7 @@ class AsyncFineTuneJob:
         spec: TuneSpec,
         *,
         dry_run: Literal[False] = False,
-        validation: UploadedFile | str | None = None,
+        validation: UploadedFile | Split | str | os.PathLike[str] | None = None,
         key: str | None = None,
         new: bool = False,
         max_cost_usd: float | None = None,
@@ -143,7 +143,7 @@ class AsyncFineTuneJob:
         spec: TuneSpec,
         *,
         dry_run: Literal[True],
-        validation: UploadedFile | str | None = None,
+        validation: UploadedFile | Split | str | os.PathLike[str] | None = None,
         key: str | None = None,
         new: bool = False,
         max_cost_usd: float | None = None,
@@ -162,7 +162,7 @@ class AsyncFineTuneJob:
         spec: TuneSpec,
         *,
         dry_run: bool = False,
-        validation: UploadedFile | str | None = None,
+        validation: UploadedFile | Split | str | os.PathLike[str] | None = None,
         key: str | None = None,
         new: bool = False,
         max_cost_usd: float | None = None,

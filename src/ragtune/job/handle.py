@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import openai
 
     from ragtune._api import Api
-    from ragtune.dataset import Dataset
+    from ragtune.dataset import Dataset, Split
     from ragtune.dialects import Dialect
     from ragtune.files import UploadedFile
     from ragtune.job.details import Checkpoint, JobDetails
@@ -92,7 +92,7 @@ class FineTuneJob:
         spec: TuneSpec,
         *,
         probe: bool = False,
-        validation: UploadedFile | str | None = None,
+        validation: UploadedFile | Split | str | os.PathLike[str] | None = None,
         key: str | None = None,
         new: bool = False,
         max_cost_usd: float | None = None,
@@ -147,7 +147,7 @@ class FineTuneJob:
         spec: TuneSpec,
         *,
         dry_run: Literal[False] = False,
-        validation: UploadedFile | str | None = None,
+        validation: UploadedFile | Split | str | os.PathLike[str] | None = None,
         key: str | None = None,
         new: bool = False,
         max_cost_usd: float | None = None,
@@ -167,7 +167,7 @@ class FineTuneJob:
         spec: TuneSpec,
         *,
         dry_run: Literal[True],
-        validation: UploadedFile | str | None = None,
+        validation: UploadedFile | Split | str | os.PathLike[str] | None = None,
         key: str | None = None,
         new: bool = False,
         max_cost_usd: float | None = None,
@@ -186,7 +186,7 @@ class FineTuneJob:
         spec: TuneSpec,
         *,
         dry_run: bool = False,
-        validation: UploadedFile | str | None = None,
+        validation: UploadedFile | Split | str | os.PathLike[str] | None = None,
         key: str | None = None,
         new: bool = False,
         max_cost_usd: float | None = None,
@@ -207,7 +207,7 @@ class FineTuneJob:
             dataset: a `Dataset`, an `UploadedFile`, or the id of an uploaded file.
             spec: model, method, hyperparameters.
             dry_run: return the `Plan` instead.
-            validation: an uploaded file or its id; a dataset brings its own.
+            validation: an uploaded file or its id, a split or a path; a dataset brings its own.
             key: what "the same job" means; default: data and spec.
             new: make another although one exists.
             max_cost_usd: refuse above this estimate, in US dollars.

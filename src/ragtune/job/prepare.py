@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ragtune._api import Api
     from ragtune._api.calls import Json
     from ragtune.cost import CostEstimate
-    from ragtune.dataset import Dataset
+    from ragtune.dataset import Dataset, Split
     from ragtune.dialects import Dialect
     from ragtune.journal import Budget, JournalArgument
 
@@ -40,7 +40,7 @@ FORMATS = {"supervised": ("chat", "completion"), "dpo": ("preference",), "reinfo
 class CreateOptions:
     """The keywords that `create` and `plan` share; `FineTuneJob.create` explains them."""
 
-    validation: UploadedFile | str | None = None
+    validation: UploadedFile | Split | str | PathLike[str] | None = None
     key: str | None = None
     new: bool = False
     max_cost_usd: float | None = None
@@ -116,7 +116,7 @@ async def prepare(
     # Only who plans waits for a forecast: it loads torch, and the server says it again when training starts.
     cost = None if dataset is None else await api.port.work(_cost, dataset, spec, dialect, sealed)
     _check_price(cost, spec.model, dialect, options)
-    key = own_key or _key(_identity(data), _identity(options.validation), request)
+    key = own_key or _key(_identity(data), _identity_beside(options.validation, validation), request)
     run = _run(api, origin, spec, key=key, cost=cost, budget=options.budget)
     await _check_budget(api, recorder, run, options)
     notes = {} if origin.fingerprint is None else training_notes(origin.fingerprint, origin.system)
@@ -213,10 +213,17 @@ async def _check_budget(api: Api, recorder: Recorder, run: Run, options: CreateO
 
 
 async def _check_data(
-    api: Api, data: Dataset | UploadedFile | str, spec: TuneSpec, validation: UploadedFile | str | None
+    api: Api,
+    data: Dataset | UploadedFile | str,
+    spec: TuneSpec,
+    validation: UploadedFile | Split | str | PathLike[str] | None,
 ) -> tuple[LocalFile | str, LocalFile | str | None]:
     """Return the files to train on, after the dataset passed its checks."""
-    there = None if validation is None else _id_of(validation)
+    there: LocalFile | str | None = None
+    if isinstance(validation, UploadedFile | str):
+        there = _id_of(validation)
+    elif validation is not None:
+        there = await api.port.work(local_file, validation)
     if isinstance(data, PathLike):
         data = str(data)
     if isinstance(data, UploadedFile) and data.dataset is not None and _is_whole(data.dataset):
@@ -303,6 +310,13 @@ def _identity(data: Dataset | UploadedFile | str | None) -> str | None:
     if isinstance(data, UploadedFile):
         return data.sha256 or data.id
     return data.fingerprint
+
+
+def _identity_beside(given: object, validation: LocalFile | str | None) -> str | None:
+    """What a validation file of its own is known by; one that the dataset brings is a part of that."""
+    if given is None or isinstance(given, UploadedFile | str):
+        return _identity(given)
+    return validation.sha256 if isinstance(validation, LocalFile) else validation
 
 
 def _checked_key(key: str | None) -> str | None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from ragtune._checked import checked
+from ragtune._ranges import make_numbers_plain
 from ragtune.errors import BudgetExceeded, SpecError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Budget:
     period: Literal["day", "month", "year"] = "month"
 
     def __post_init__(self) -> None:
+        make_numbers_plain(self)
         if isinstance(self.usd, bool) or not isinstance(self.usd, int | float) or not 0 <= self.usd < math.inf:
             raise SpecError(f"usd: {self.usd!r} is no budget; it must be a number of US dollars, 0 or more")
         if self.period not in PERIODS:

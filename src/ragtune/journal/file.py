@@ -87,7 +87,7 @@ class Journal:
         check_limit(limit)
         query = "SELECT * FROM run ORDER BY id DESC LIMIT ?"
         with self._opened(read_only=True) as database:
-            rows = database.rows(query, (-1 if limit is None else limit,))
+            rows = database.rows(query, (-1 if limit is None else int(limit),))
         return RunTable(rows=tuple(map(Run.from_row, rows)))
 
     def run(self, run_id: int) -> Run:
@@ -97,7 +97,7 @@ class Journal:
             JournalError: there is none of that number, or the file cannot be read.
         """
         with self._opened(read_only=True) as database:
-            row = database.row("SELECT * FROM run WHERE id = ?", (run_id,))
+            row = database.row("SELECT * FROM run WHERE id = ?", (int(run_id),))
         if row is None:
             raise JournalError(
                 f"{self.path}: has no run {run_id}; `ragtune runs` lists them (an order that was begun anew "
@@ -134,7 +134,7 @@ class Journal:
         if run.state not in ("sent", "uncertain"):
             raise JournalError(f"run {run_id} is {run.state}: only one whose outcome is unknown can be given up")
         with self._opened() as database, database.transaction() as connection:
-            connection.execute("UPDATE run SET state = 'failed', error = 'given up' WHERE id = ?", (run_id,))
+            connection.execute("UPDATE run SET state = 'failed', error = 'given up' WHERE id = ?", (run.id,))
 
     @contextmanager
     def _opened(self, *, read_only: bool = False) -> Iterator[Database]:

@@ -16,7 +16,7 @@ from ragtune._checked import checked
 from ragtune.errors import BackendError
 from ragtune.local.auth.account import keeps_hash
 from ragtune.local.auth.sessions import checked_origin
-from ragtune.local.connection import Connection, connect, reachable, refuse_unserved
+from ragtune.local.connection import Connection, answers, connect, reachable, refuse_unserved
 from ragtune.local.embedded_server import EmbeddedServer
 from ragtune.local.engine.memory import memory_bytes
 from ragtune.local.folder_lock import FolderTakenError
@@ -284,7 +284,9 @@ class LocalBackend(EmbeddedServer):
                 a model that is to be warm is not there.
         """
         if self._connection is not None:
-            return self
+            if answers(self._connection):
+                return self
+            self._connection = None  # its server ended; the folder is free, or another one has it
         try:
             super().start()
         except FolderTakenError as taken:

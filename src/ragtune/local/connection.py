@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Connection", "connect"]
+__all__ = ["Connection", "answers", "connect"]
 
 # A server that was started at the same moment takes the folder first, and listens a little later.
 _STARTS_WITHIN_S = 10.0
@@ -71,6 +71,14 @@ def connect(folder: Path, *, key: str | None, options: Mapping[str, object], wai
     if account != found.account:
         raise BackendError(f"{folder}: what listens at {connection.origin} is not the server of this folder; stop it")
     return connection
+
+
+def answers(connection: Connection) -> bool:
+    """Whether the server of a connection is still there, and still that of the same account."""
+    try:
+        return _ask(connection) == (200, connection.account)
+    except BackendError:
+        return False
 
 
 def refuse_unserved(folder: Path) -> None:

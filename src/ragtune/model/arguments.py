@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ragtune.errors import ModelNotReady
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 def is_conversation(value: object) -> bool:
     """Whether it is a list of messages: mappings, or objects of the OpenAI client with a role."""
     return isinstance(value, Sequence) and not isinstance(value, str) and all(map(role_of, value))
+
+
+def listed(messages: Iterable[Json]) -> Sequence[Json]:
+    """Messages that come one by one, as a list; anything else as it is."""
+    return list(messages) if isinstance(messages, Iterator) else messages  # type: ignore[return-value]
 
 
 def role_of(message: object) -> object:
@@ -50,16 +55,17 @@ def check_question(prompt: object) -> None:
         raise TypeError(message)
 
 
-def check_questions(prompts: object) -> None:
-    """See that several questions are a collection, and not one text.
+def check_questions(prompts: object) -> list[str]:
+    """Return several questions, however they come, as a list; one text is none.
 
     Raises:
         TypeError: they are something else.
     """
-    if isinstance(prompts, str) or not isinstance(prompts, Collection):
+    if isinstance(prompts, str | bytes | Mapping) or not isinstance(prompts, Iterable):
         shown = repr(prompts[:40]) if isinstance(prompts, str) else type(prompts).__qualname__
         message = f"ask_many takes a list of questions, not {shown}; one goes to ask(prompt)"
         raise TypeError(message)
+    return list(prompts)
 
 
 def checked_name(name: str) -> str:

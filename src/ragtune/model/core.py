@@ -11,6 +11,7 @@ from ragtune import catalog
 from ragtune._api import asynchronous
 from ragtune._api.planning import PlanPort
 from ragtune._checked import checked
+from ragtune._ranges import plain_number
 from ragtune._saved import read_saved, write_saved
 from ragtune.dialects import saved_dialect
 from ragtune.errors import ModelNotReady, NoTunedModel
@@ -26,6 +27,7 @@ from ragtune.model.arguments import (
     check_questions,
     checked_name,
     is_conversation,
+    listed,
     question_of,
     refuse_stream,
     role_of,
@@ -40,7 +42,7 @@ from ragtune.plan import Plan
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from pathlib import Path
 
     import openai
@@ -206,7 +208,7 @@ class AsyncTunedModel:
 
     async def ask_many(
         self,
-        prompts: Sequence[str],
+        prompts: Iterable[str],
         *,
         concurrency: int = 8,
         system: SystemPrompt = TRAINED,
@@ -214,7 +216,7 @@ class AsyncTunedModel:
         **parameters: object,
     ) -> AnswerList:
         """Ask several questions at a time; see `TunedModel.ask_many`."""
-        check_questions(prompts)
+        questions = check_questions(prompts)
         refuse_stream("ask_many", parameters)
         if concurrency < 1:
             message = f"concurrency: {concurrency!r} questions at a time cannot be; it must be at least 1"
@@ -232,19 +234,22 @@ class AsyncTunedModel:
                 return error
 
         answers: dict[int, Answer | Exception] = {}
-        async with aclosing(self._api.map(one, prompts, concurrency=concurrency)) as finished:
+        async with aclosing(self._api.map(one, questions, concurrency=int(concurrency))) as finished:
             async for index, answer in finished:
                 answers[index] = answer
-        return AnswerList((answers[index] for index in range(len(prompts))), questions=prompts)
+        return AnswerList((answers[index] for index in range(len(questions))), questions=questions)
 
-    async def chat(self, messages: Sequence[Json], *, system: SystemPrompt = TRAINED, **parameters: object) -> Answer:
+    async def chat(self, messages: Iterable[Json], *, system: SystemPrompt = TRAINED, **parameters: object) -> Answer:
         """Ask with messages of your own; see `TunedModel.chat`."""
-        if not is_conversation(messages):
+        conversation = listed(messages)
+        if not is_conversation(conversation):
             message = "chat takes a list of messages, each with role and content; one question goes to ask(prompt)"
             raise TypeError(message)
         refuse_stream("chat", parameters)
         await self._before_use()
-        return await self._answer(messages=await self._trained_with.before(self._api, messages, system), **parameters)
+        return await self._answer(
+            messages=await self._trained_with.before(self._api, conversation, system), **parameters
+        )
 
     def stream(
         self,
@@ -388,7 +393,8 @@ class AsyncTunedModel:
             raise
 
     def _request(self, **parameters: object) -> Json:
-        return {"model": self._name} | {key: value for key, value in parameters.items() if value is not None}
+        given = {key: plain_number(value) for key, value in parameters.items()}
+        return {"model": self._name} | {key: value for key, value in given.items() if value is not None}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r})"

@@ -15,7 +15,7 @@ from ragtune.model.system_prompt import TRAINED, SystemPrompt
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     import openai
@@ -184,7 +184,7 @@ class TunedModel:
 
     def ask_many(
         self,
-        prompts: Sequence[str],
+        prompts: Iterable[str],
         *,
         concurrency: int = 8,
         system: SystemPrompt = TRAINED,
@@ -207,7 +207,7 @@ class TunedModel:
             self._model.ask_many(prompts, concurrency=concurrency, system=system, temperature=temperature, **parameters)
         )
 
-    def chat(self, messages: Sequence[Json], *, system: SystemPrompt = TRAINED, **parameters: object) -> Answer:
+    def chat(self, messages: Iterable[Json], *, system: SystemPrompt = TRAINED, **parameters: object) -> Answer:
         """Ask with messages of your own.
 
         Args:

@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LATIN = r"A-Za-z0-9\u00c0-\u024f"
+# Chinese and Japanese keyboards write the wide and the small form.
+_AT = "@\uff20\ufe6b"
 _EMAIL = re.compile(
     rf"(?<![{_LATIN}._%+-])[{_LATIN}_](?:[{_LATIN}_.+%'&-]{{0,62}}[{_LATIN}_+-])?"
-    rf"@(?P<domain>(?:[{_LATIN}](?:[{_LATIN}-]{{0,61}}[{_LATIN}])?\.){{1,8}}(?:[A-Za-z]{{2,24}}|xn--[a-z0-9-]{{2,40}}))"
+    rf"[{_AT}](?P<domain>(?:[{_LATIN}](?:[{_LATIN}-]{{0,61}}[{_LATIN}])?\.){{1,8}}(?:[A-Za-z]{{2,24}}|xn--[a-z0-9-]{{2,40}}))"
     # `q@k.transpose(` is a matrix product.
-    rf"(?![{_LATIN}(@])",
+    rf"(?![{_LATIN}({_AT}])",
 )
 _SPELT_EMAIL = re.compile(
     r"\b[A-Za-z0-9][\w.+-]{0,62}\s{0,2}[\[(]\s?(?:at|ät)\s?[\])]\s{0,2}"
@@ -49,7 +51,7 @@ _SEVEN_DIGITS = re.compile(r"(?:\d\D{0,3}){6}\d")
 
 def find_emails(text: str) -> Iterator[Finding]:
     """Addresses with a Latin local part, also as `name [at] host [dot] net`; reserved domains are nobody's."""
-    if "@" in text:
+    if any(sign in text for sign in _AT):
         for match in _EMAIL.finditer(text):
             domain = match["domain"]
             before = text[max(0, match.start() - _URL_LOOKBACK) : match.start()]

@@ -101,7 +101,7 @@ class Scanner:
 
 
 def _may_stay(value: str, allowed: set[str]) -> bool:
-    value = value.casefold()
+    value = value.casefold().replace("\uff20", "@").replace("\ufe6b", "@")
     return value in allowed or "@" + value.rpartition("@")[2] in allowed
 
 

@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ragtune._checked import checked
 from ragtune.errors import DatasetError
 from ragtune.retrieval.hit_rate import HitRate, hit_rate
 from ragtune.retrieval.sources import read_passages
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["BM25"]
 
 
+@checked()
 class BM25:
     """A retriever that finds passages by the words that they share with the question.
 
@@ -35,7 +37,7 @@ class BM25:
         k: how many passages are found unless a call says otherwise.
 
     Raises:
-        DatasetError: nothing to search in, or a row without the column.
+        DatasetError: nothing to search in, a row without the column, or `k` below 1.
 
     Example:
         ```python
@@ -55,13 +57,15 @@ class BM25:
     def __init__(
         self, source: str | Path | Iterable[object], *, text: str = "text", id: str | None = None, k: int = 5
     ) -> None:
+        if k < 1:
+            raise DatasetError(f"k={k!r:.20} must be at least 1 passage")
         import bm25s
 
         # It lets its own debugging through to every program that logs at all.
         logging.getLogger("bm25s").setLevel(logging.WARNING)
 
         self.passages: tuple[Passage, ...] = tuple(read_passages(source, text, id))
-        self.k = k
+        self.k = int(k)
         vocabulary: dict[str, int] = {}
         ids = []
         for passage in self.passages:
@@ -78,6 +82,7 @@ class BM25:
     def __repr__(self) -> str:
         return f"BM25({len(self):,} passages, k={self.k})"
 
+    @checked()
     def __call__(self, question: str, *, k: int | None = None) -> tuple[Passage, ...]:
         """The passages that share words with the question, the best first, at most `k`.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from ragtune._checked import checked
 from ragtune.retrieval.passage import Passage
 from ragtune.text import normalise
 
@@ -14,9 +16,12 @@ if TYPE_CHECKING:
 
     from ragtune.facts import Fact, FactSet, Wording
 
-__all__ = ["contradicting", "nothing_found", "said_otherwise", "wrong_answer"]
+__all__ = ["contradicting", "false_passage", "nothing_found"]
 
 _ARTICLES = ("a ", "an ", "the ")
+_ENDS = (".", "!", "?")
+# Every fact looks through the answers of all.
+_form = lru_cache(maxsize=65536)(normalise)
 
 
 def nothing_found(question: str) -> tuple[Passage, ...]:
@@ -33,6 +38,7 @@ def nothing_found(question: str) -> tuple[Passage, ...]:
     return ()
 
 
+@checked()
 def contradicting(facts: FactSet, *, seed: int) -> Callable[[str], tuple[Passage, ...]]:
     """A retriever that gives the golden passage with the answer replaced by a wrong one.
 
@@ -56,11 +62,9 @@ def contradicting(facts: FactSet, *, seed: int) -> Callable[[str], tuple[Passage
     passages: dict[str, Passage] = {}
     for fact in facts:
         for wording in fact.wordings:
-            if wording.kind not in ("unanswerable", "control"):
-                wrong = wrong_answer(fact, wording, facts, random.Random(f"{seed} {fact.id}"))
-                if wrong is not None:
-                    text = said_otherwise(fact, wording, wrong)
-                    passages[normalise(wording.question)] = Passage(text=text, id=fact.id)
+            made = false_passage(fact, wording, facts, seed=seed)
+            if made is not None:
+                passages[normalise(wording.question)] = Passage(text=made[0], id=fact.id)
 
     def retrieve(question: str) -> tuple[Passage, ...]:
         found = passages.get(normalise(question))
@@ -69,21 +73,36 @@ def contradicting(facts: FactSet, *, seed: int) -> Callable[[str], tuple[Passage
     return retrieve
 
 
-def wrong_answer(fact: Fact, wording: Wording, facts: FactSet, chance: random.Random) -> str | None:
+def false_passage(fact: Fact, wording: Wording, facts: FactSet, *, seed: int) -> tuple[str, str] | None:
+    """A passage that says otherwise, and the wrong answer in it; None for controls and what nothing answers.
+
+    Args:
+        fact: whose passage it would be.
+        wording: what is asked.
+        facts: whose answers may be the wrong one, where the fact has no distractor.
+        seed: decides which.
+    """
+    if wording.kind in ("unanswerable", "control"):
+        return None
+    wrong = _wrong_answer(fact, wording, facts, random.Random(f"{seed} {fact.id}"))
+    return None if wrong is None else (_said_otherwise(fact, wording, wrong), wrong)
+
+
+def _wrong_answer(fact: Fact, wording: Wording, facts: FactSet, chance: random.Random) -> str | None:
     """A wrong answer of the right sort."""
     if fact.distractors and not wording.answers:
         return chance.choice(fact.distractors)
-    right = [f" {normalise(answer)} " for answer in fact.answers_to(wording)]
+    right = [f" {_form(answer)} " for answer in fact.answers_to(wording)]
     others: list[str] = []
     for other in facts:
         for item in other.wordings:
             answers = other.answers_to(item) if item.kind == wording.kind else ()
-            if answers and not any(answer in f" {normalise(answers[0])} " for answer in right):
+            if answers and not any(answer in f" {_form(answers[0])} " for answer in right):
                 others.append(answers[0])
     return chance.choice(others) if others else None
 
 
-def said_otherwise(fact: Fact, wording: Wording, wrong: str) -> str:
+def _said_otherwise(fact: Fact, wording: Wording, wrong: str) -> str:
     """The fact's passage with a wrong answer in the place of the right one."""
     support = fact.support or ""
     for right in sorted(fact.answers_to(wording), key=len, reverse=True):
@@ -91,12 +110,13 @@ def said_otherwise(fact: Fact, wording: Wording, wrong: str) -> str:
         pattern = re.compile(rf"(?<!\w){article}{re.escape(right)}(?!\w)", re.IGNORECASE)
         if pattern.search(support):
             return pattern.sub(lambda found: _in_place_of(found, wrong), support)
-    return f"{wording.question} {_capital(wrong)}."
+    return f"{wording.question} {_capital(wrong)}{'' if wrong.endswith(_ENDS) else '.'}"
 
 
 def _in_place_of(found: re.Match[str], wrong: str) -> str:
     begins = re.search(r"(?:^|[.!?]\s+)$", found.string[: found.start()])
-    return _capital(wrong) if begins else wrong
+    said = _capital(wrong) if begins else wrong
+    return said[:-1] if said.endswith(_ENDS) and found.string[found.end() :].startswith(_ENDS) else said
 
 
 def _capital(text: str) -> str:

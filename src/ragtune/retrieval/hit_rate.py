@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ragtune._checked import checked
 from ragtune.errors import DatasetError
 from ragtune.retrieval.passage import passages_of
 from ragtune.text import normalise
@@ -46,6 +47,7 @@ class HitRate:
         return f"hit rate at {self.k}: {self.value:.2f} ({kinds}; {self.without_support} facts have no passage)"
 
 
+@checked()
 def hit_rate(retriever: Retriever, facts: FactSet, *, k: int = 5) -> HitRate:
     """Ask a retriever for every wording of the facts that have a passage of their own.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ragtune._checked import fits
 from ragtune.errors import DatasetError
 from ragtune.retrieval.passage import passages_of
 from ragtune.tokens import encoding
@@ -76,12 +77,14 @@ class OpenBook:
     prompt: str = PROMPT
 
     def __post_init__(self) -> None:
+        if not callable(self.retriever):
+            raise DatasetError(f"retriever={self.retriever!r:.60} is no function of a question that gives passages")
         for name in ("{passages}", "{question}"):
-            if self.prompt.count(name) != 1:
+            if not isinstance(self.prompt, str) or self.prompt.count(name) != 1:
                 raise DatasetError(f"the prompt {self.prompt!r:.80} must hold {name} once; the default is PROMPT")
         for option, value in (("k", self.k), ("max_tokens", self.max_tokens)):
-            if value < 1:
-                raise DatasetError(f"{option}={value!r:.20} must be at least 1")
+            if not fits(value, ("int",)) or value < 1:
+                raise DatasetError(f"{option}={value!r:.20} must be at least 1, a whole number")
 
     def __call__(self, question: str) -> OpenQuestion:
         """The question with its passages.

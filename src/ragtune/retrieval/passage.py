@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
+from ragtune._checked import checked
 from ragtune.errors import DatasetError
 
 __all__ = ["Passage", "Retriever", "passages_of"]
@@ -37,6 +38,7 @@ class Passage:
     score: float | None = None
 
 
+@checked()
 def passages_of(retriever: Retriever, question: str, *, k: int) -> tuple[Passage, ...]:
     """The first `k` passages that a retriever finds, blank ones left out.
 

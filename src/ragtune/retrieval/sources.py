@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,8 +64,11 @@ def _passage(item: object, number: int, text: str, id: str | None) -> Passage:
 
 
 def _passages_of_files(path: Path) -> Iterator[Passage]:
-    if not path.exists():
-        raise DatasetError(f"{path} does not exist; give a folder of text files, a text file, rows or texts")
+    # False as well for what no disk could have as a name, such as a whole text.
+    if not os.path.exists(path):
+        raise DatasetError(
+            f"{str(path)!r:.80} does not exist; give a folder of text files, a text file, rows, or texts in a list"
+        )
     inside = sorted(item for item in path.rglob("*") if item.suffix.lower() in _ENDINGS and item.is_file())
     for file in inside if path.is_dir() else [path]:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ragtune._ranges import require_number
+from ragtune._ranges import make_numbers_plain, require_number
 
 __all__ = ["Absolute", "Auto", "LearningRate", "Multiplier"]
 
@@ -31,6 +31,7 @@ class Multiplier:
     value: float
 
     def __post_init__(self) -> None:
+        make_numbers_plain(self)
         require_number("learning_rate", self.value, low=0.0, hint="a factor such as Multiplier(1.8)")
 
 
@@ -52,6 +53,7 @@ class Absolute:
     value: float
 
     def __post_init__(self) -> None:
+        make_numbers_plain(self)
         require_number(
             "learning_rate", self.value, low=0.0, high=1.0, high_open=True, hint="for example Absolute(1e-4)"
         )

@@ -8,7 +8,7 @@ from functools import wraps
 from typing import ClassVar, TypeVar
 
 from ragtune import limits
-from ragtune._ranges import require_number, require_whole
+from ragtune._ranges import make_numbers_plain, require_number, require_whole
 from ragtune.errors import SpecError
 from ragtune.spec.learning_rate import Absolute, Auto, LearningRate, Multiplier
 
@@ -101,6 +101,7 @@ class Supervised:
     early_stop: int | None = None
 
     def __post_init__(self) -> None:
+        make_numbers_plain(self)
         _check_common(self)
         for name in ("evaluate_every", "early_stop"):
             if getattr(self, name) is not None:
@@ -147,6 +148,7 @@ class DPO:
     learning_rate: LearningRate = "auto"
 
     def __post_init__(self) -> None:
+        make_numbers_plain(self)
         _check_common(self)
         if self.beta != "auto":
             require_number("beta", self.beta, low=0.0, high=limits.MAX_BETA, auto=True)
@@ -198,6 +200,7 @@ class Reinforcement:
     learning_rate: LearningRate = "auto"
 
     def __post_init__(self) -> None:
+        make_numbers_plain(self)
         _check_common(self)
         if not isinstance(self.grader, Mapping) or not self.grader.get("type"):
             raise SpecError(f"grader: {self.grader!r} has no 'type'; for example {{'type': 'string_check', ...}}")

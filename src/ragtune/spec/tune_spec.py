@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragtune import limits
 from ragtune._checked import checked
-from ragtune._ranges import require_whole
+from ragtune._ranges import make_numbers_plain, require_whole
 from ragtune.dialects import GENERIC
 from ragtune.errors import SpecError, Unsupported
 from ragtune.spec.learning_rate import Absolute, Multiplier
@@ -54,6 +54,7 @@ class TuneSpec:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        make_numbers_plain(self)
         if not isinstance(self.model, str) or not self.model.strip():
             raise SpecError(f"model: {self.model!r} is no model's name; for example 'gpt-4o-mini-2024-07-18'")
         if not isinstance(self.method, Supervised | DPO | Reinforcement):

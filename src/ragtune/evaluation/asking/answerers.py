@@ -285,15 +285,9 @@ async def timed(respondent: Respondent, prompt: Prompt, shown: Shown) -> Returne
     begun = time.perf_counter()
     reply = await respondent.answer(prompt, shown)
     latency_s = time.perf_counter() - begun
-    price, cost_usd = respondent.price, reply.cost_usd
-    if price is not None and cost_usd is None:
-        unknown = reply.prompt_tokens is None or reply.completion_tokens is None
-        free = price.of(1, 1) == price.usd_per_question
-        cost_usd = (
-            (price.usd_per_question if free else None)
-            if unknown
-            else price.of(reply.prompt_tokens or 0, reply.completion_tokens or 0)
-        )
+    cost_usd = reply.cost_usd
+    if respondent.price is not None and cost_usd is None:
+        cost_usd = respondent.price.charged(reply.prompt_tokens, reply.completion_tokens)
     return replace(reply, latency_s=latency_s, cost_usd=cost_usd)
 
 
@@ -316,20 +310,18 @@ class Asking:
 
     Attributes:
         call: how foreign functions are called.
-        asynchronous: whether there is an event loop to await clients in.
         parameters: of each question to a model.
         max_tokens: most tokens of an answer, None for the server's own limit.
         prices: by name of the arm.
     """
 
     call: Calls
-    asynchronous: bool
     parameters: Mapping[str, object]
     max_tokens: int | None
     prices: Mapping[str, Price]
 
 
-def arm_of(name: str, answerer: Answerer, asking: Asking) -> Arm:
+def arm_of(name: str, answerer: object, asking: Asking) -> Arm:
     """Return an arm that can be asked.
 
     Raises:
@@ -381,13 +373,13 @@ def _model_respondent(
         "system_of": lender._model if isinstance(lender, TunedModel) else lender,
     }
     if isinstance(model, AsyncTunedModel):
-        if not asking.asynchronous:
+        if not asking.call.asynchronous:
             message = (
                 f"answerers[{name!r}] has an asynchronous client; write `await ragtune.aio.evaluate(...)`, or give an "
                 "rt.TunedModel over an openai.OpenAI"
             )
             raise EvaluationError(message)
         return ModelRespondent(model, **settings)
-    if asking.asynchronous:
+    if asking.call.asynchronous:
         return BlockingModelRespondent(model._model, call=asking.call, **settings)
     return ModelRespondent(model._model, **settings)

@@ -7,11 +7,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from ragtune._checked import checked
 from ragtune.errors import DatasetError, EvaluationError
 from ragtune.evaluation.asking.question import Shown
 from ragtune.evaluation.scorers.choice import LETTERS
 from ragtune.retrieval import PROMPT, OpenBook, nothing_found
-from ragtune.retrieval.failing import said_otherwise, wrong_answer
+from ragtune.retrieval.failing import false_passage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,6 +66,10 @@ class WithPassages:
     template: str = PROMPT
 
     def __post_init__(self) -> None:
+        given: object = self.retriever
+        if not isinstance(given, FalsePassage) and not callable(given):
+            message = f"retriever={self.retriever!r:.60} is no function of a question that returns passages"
+            raise EvaluationError(message)
         try:
             self._book(())
         except DatasetError as error:
@@ -107,11 +112,8 @@ class FalsePassage:
 
     def passages(self, question: Question) -> tuple[tuple[str, ...], str | None]:
         """Return the passage and the wrong answer in it; nothing for questions without an answer, and for controls."""
-        fact, wording = question.fact, question.wording
-        if wording.kind in ("unanswerable", "control"):
-            return (), None
-        wrong = wrong_answer(fact, wording, question.facts, random.Random(f"{self.seed} {fact.id}"))
-        return ((), None) if wrong is None else ((said_otherwise(fact, wording, wrong),), wrong)
+        made = false_passage(question.fact, question.wording, question.facts, seed=self.seed)
+        return ((), None) if made is None else ((made[0],), made[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,11 +126,17 @@ class ByLetter:
         answerer: who is asked.
         seed: shuffles the options, for each fact in its own way.
         template: what is sent, with `{question}` and `{options}`.
+
+    Raises:
+        EvaluationError: a template without these.
     """
 
     answerer: Answerer
     seed: int = 7
     template: str = "{question}\n\n{options}\n\nAnswer with the letter alone."
+
+    def __post_init__(self) -> None:
+        _check_template(self.template, "{question}", "{options}")
 
     @property
     def identity(self) -> dict[str, str]:
@@ -158,12 +166,18 @@ class ByLikelihood:
         answerer: an `rt.TunedModel` or a pair (client, "model").
         seed: shuffles the options, for each fact in its own way.
         template: what stands before an option, with `{question}`; the option follows behind a space.
+
+    Raises:
+        EvaluationError: a template without it.
     """
 
     answerer: Answerer
     seed: int = 7
     template: str = "Question: {question}\nAnswer:"
     by_likelihood: ClassVar = True
+
+    def __post_init__(self) -> None:
+        _check_template(self.template, "{question}")
 
     @property
     def identity(self) -> dict[str, str]:
@@ -174,6 +188,12 @@ class ByLikelihood:
         """Return question and options."""
         text = self.template.replace("{question}", shown.text)
         return Shown(text=text, options=shuffled_options(question, self.seed), planted=shown.planted)
+
+
+def _check_template(template: str, *parts: str) -> None:
+    for part in parts:
+        if not isinstance(template, str) or part not in template:
+            raise EvaluationError(f"template={template!r:.60} must be text that holds {' and '.join(parts)}")
 
 
 def shuffled_options(question: Question, seed: int) -> tuple[str, ...]:
@@ -194,6 +214,7 @@ class _SystemOf:
     system_of: object
 
 
+@checked("base", "tuned")
 def arms(
     *,
     base: Answerer | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -14,7 +14,13 @@ __all__ = ["AsyncCalls", "Calls", "SyncCalls"]
 
 
 class Calls(Protocol):
-    """Calls a function of the user's, synchronous or not."""
+    """Calls a function of the user's, synchronous or not.
+
+    Attributes:
+        asynchronous: whether there is an event loop to await clients in.
+    """
+
+    asynchronous: ClassVar[bool]
 
     async def __call__(self, function: Callable[..., Any], *arguments: object) -> Any:
         """Return what it returns, awaited where it has to be."""
@@ -22,6 +28,8 @@ class Calls(Protocol):
 
 class SyncCalls:
     """Calls from a thread of the evaluation's own. What has to be awaited runs in one event loop beside all threads."""
+
+    asynchronous: ClassVar = False
 
     def __init__(self) -> None:
         self._turning: _TurningLoop | None = None
@@ -69,6 +77,8 @@ class _TurningLoop:
 
 class AsyncCalls:
     """Calls from the caller's event loop. What would block it runs in a thread that dies with the program."""
+
+    asynchronous: ClassVar = True
 
     async def __call__(self, function: Callable[..., Any], *arguments: object) -> Any:
         """Return what it returns."""

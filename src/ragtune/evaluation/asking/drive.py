@@ -7,14 +7,33 @@ import queue
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from ragtune._sync import run
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 
-__all__ = ["in_tasks", "in_threads"]
+__all__ = ["Drive", "in_tasks", "in_threads"]
 
 T = TypeVar("T")
+
+
+class Drive(Protocol):
+    """`in_threads` and `in_tasks`."""
+
+    def __call__(
+        self,
+        todo: Iterator[T],
+        do: Callable[[T], Coroutine[object, None, bool]],
+        *,
+        concurrency: int,
+        timeout_s: float,
+        late: Callable[[T], object],
+    ) -> AsyncGenerator[T, None]:
+        """Do all, several at a time."""
+
+
 # A thread that has to wait looks up this often, so that Ctrl-C is obeyed on every platform.
 _LOOK_S = 0.5
 
@@ -34,6 +53,8 @@ class _Feed(Generic[T]):
                 return None
             self._alone = True
             return (self._held.popleft(),)
+        if self._alone and running:
+            return None
         self._alone = False
         for item in self._todo:
             return (item,)
@@ -45,10 +66,15 @@ class _Feed(Generic[T]):
         return not self._alone
 
 
-def in_threads(
-    todo: Iterator[T], do: Callable[[T], bool], *, concurrency: int, timeout_s: float, late: Callable[[T], object]
-) -> Generator[T, None, None]:
-    """Do all, in threads that die with the program; yields each as it is done.
+async def in_threads(
+    todo: Iterator[T],
+    do: Callable[[T], Coroutine[object, None, bool]],
+    *,
+    concurrency: int,
+    timeout_s: float,
+    late: Callable[[T], object],
+) -> AsyncGenerator[T, None]:
+    """Do all, in threads that die with the program; yields each as it is done, and never suspends.
 
     Args:
         todo: what is to be done, read as it is begun.
@@ -66,7 +92,7 @@ def in_threads(
     def worker() -> None:
         while (given := inbox.get()) is not None:
             try:
-                outbox.put((given[0], do(given[1])))
+                outbox.put((given[0], run(do(given[1]))))
             except BaseException as error:
                 outbox.put((given[0], error))
 

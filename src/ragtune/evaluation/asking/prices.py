@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ragtune import catalog
 from ragtune.errors import EvaluationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ragtune.evaluation.asking.question import Prompt
 
-__all__ = ["Price", "Purse"]
+__all__ = ["Price", "Purse", "check_payable", "check_prices"]
 
 # Roles, separators and the like, per message; generous, since a limit must hold.
 _FRAME_TOKENS = 16
@@ -47,6 +46,12 @@ class Price:
         """Return the price of one answer."""
         tokens = prompt_tokens * self.input_usd_per_million + completion_tokens * self.output_usd_per_million
         return self.usd_per_question + tokens / 1_000_000
+
+    def charged(self, prompt_tokens: int | None, completion_tokens: int | None) -> float | None:
+        """Return the price of one answer whose tokens the server may not have counted; None where that is not known."""
+        if not self.input_usd_per_million and not self.output_usd_per_million:
+            return self.usd_per_question
+        return None if prompt_tokens is None or completion_tokens is None else self.of(prompt_tokens, completion_tokens)
 
     def at_most(self, prompt: Prompt, max_tokens: int | None) -> float | None:
         """Return what an answer can cost at most; None where its length has no limit and a price.
@@ -100,12 +105,14 @@ class Purse:
             self.spent_usd += usd
 
 
-def check_prices(prices: Mapping[str, object], arms: Mapping[str, object]) -> None:
-    """Refuse prices of nobody.
+def check_prices(prices: object, arms: Mapping[str, object]) -> dict[str, Price]:
+    """Return prices by name of the arm.
 
     Raises:
         EvaluationError: a name belongs to no arm, or a price is none.
     """
+    if not isinstance(prices, Mapping):
+        raise EvaluationError(f"prices={prices!r:.60}: give a dict of names and ragtune.evaluation.Price(...)")
     for name, price in prices.items():
         if name not in arms:
             message = f"prices: nobody is named {name!r}; there are {', '.join(arms)}"
@@ -113,3 +120,37 @@ def check_prices(prices: Mapping[str, object], arms: Mapping[str, object]) -> No
         if not isinstance(price, Price):
             message = f"prices: {name!r} is {price!r}; give a ragtune.evaluation.Price(input_usd_per_million=...)"
             raise EvaluationError(message)
+    return dict(prices)
+
+
+class Payable(Protocol):
+    """Whoever is paid."""
+
+    @property
+    def price(self) -> Price | None:
+        """What asking costs, None where that is not known."""
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Most tokens of an answer, None where there is no limit."""
+
+
+def check_payable(name: str, asked: Payable, limit_usd: float, way_out: str) -> None:
+    """Refuse a limit that cannot be kept.
+
+    Args:
+        name: who is asked.
+        asked: the same.
+        limit_usd: what may be spent.
+        way_out: how a price is given.
+
+    Raises:
+        EvaluationError: nobody knows what an answer can cost at most.
+    """
+    if asked.price is None:
+        unknown, more = "its price is not known", ""
+    elif asked.price.at_most("", asked.max_tokens) is None:
+        unknown, more = "its answers have no longest length", ", or max_tokens="
+    else:
+        return
+    raise EvaluationError(f"max_cost_usd={limit_usd:g} cannot be kept for {name!r}: {unknown}; give {way_out}{more}")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ragtune._api.fields import number, object_of, objects
-from ragtune.errors import EvaluationError
+from ragtune.errors import BudgetExceeded, EvaluationError
 from ragtune.evaluation.asking.answerers import Arm, ModelRespondent
 from ragtune.evaluation.asking.question import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ragtune.evaluation.asking.prices import Purse
     from ragtune.evaluation.asking.question import Prompt
     from ragtune.model import Answer
 
@@ -21,13 +22,14 @@ MAX_QUESTIONS = 5
 PROBE_TOKENS = 16
 
 
-async def prove_different(base: Arm, tuned: Arm, questions: Sequence[str]) -> str | None:
+async def prove_different(base: Arm, tuned: Arm, questions: Sequence[str], purse: Purse) -> str | None:
     """Return by what base and tuned were told apart: `log-probabilities` or `answers`; None where one is no model.
 
     Both are asked the same at temperature 0, until a question tells them apart.
 
     Raises:
         EvaluationError: none does, so that what is called tuned is most likely the base.
+        BudgetExceeded: the purse does not pay for it.
     """
     first, second = base.respondent, tuned.respondent
     if not isinstance(first, ModelRespondent) or not isinstance(second, ModelRespondent):
@@ -37,13 +39,34 @@ async def prove_different(base: Arm, tuned: Arm, questions: Sequence[str]) -> st
     for text in asked:
         # The same prompt to both: different system prompts would tell the same model apart.
         prompt = await second.prompt(Shown(text=text))
-        answers = await _probed(first, prompt), await _probed(second, prompt)
+        answers = await _paid(first, prompt, purse), await _paid(second, prompt, purse)
         digits = _digits(answers[0]), _digits(answers[1])
         by = "log-probabilities" if all(digits) else "answers"
         told = digits if all(digits) else tuple(_words(answer) for answer in answers)
         if told[0] != told[1]:
             return by
     raise EvaluationError(_alike(first, second, by=by, count=len(asked)))
+
+
+async def _paid(respondent: ModelRespondent, prompt: Prompt, purse: Purse) -> Answer:
+    price = respondent.price
+    reserved = 0.0 if price is None or purse.limit_usd is None else price.at_most(prompt, PROBE_TOKENS) or 0.0
+    if not purse.reserve(reserved):
+        message = (
+            f"max_cost_usd={purse.limit_usd:g} does not pay for the probe, which tells base and tuned apart before "
+            "they are compared; raise it, or pass probe=False"
+        )
+        raise BudgetExceeded(message)
+    spent = reserved
+    try:
+        answer = await _probed(respondent, prompt)
+        usage = answer.usage
+        if price is not None and usage is not None:
+            cost_usd = price.charged(usage.prompt_tokens, usage.completion_tokens)
+            spent = reserved if cost_usd is None else cost_usd
+        return answer
+    finally:
+        purse.settle(reserved, spent)
 
 
 async def _probed(respondent: ModelRespondent, prompt: Prompt) -> Answer:

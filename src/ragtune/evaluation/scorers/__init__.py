@@ -37,6 +37,9 @@ def scorers_named(scorers: object) -> dict[str, Scorer]:
     pairs = list(scorers.items()) if isinstance(scorers, Mapping) else [(_name(given), given) for given in scorers]
     found: dict[str, Scorer] = {}
     for name, given in pairs:
+        if not isinstance(name, str) or not name or name != name.strip() or "=" in name:
+            message = f"scorers: {name!r:.60} is no name; give text without spaces at its ends and without '='"
+            raise EvaluationError(message)
         if name in found:
             message = f"scorers: {name!r} is there twice; name them apart with a dict, {{'name': function}}"
             raise EvaluationError(message)

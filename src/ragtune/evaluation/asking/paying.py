@@ -1,0 +1,40 @@
+"""One question, asked within a limit on what all of them may cost; an error is an answer that is missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ragtune.evaluation.asking.answerers import timed
+from ragtune.evaluation.asking.question import Failure, Returned
+
+if TYPE_CHECKING:
+    from ragtune.evaluation.asking.answerers import Respondent
+    from ragtune.evaluation.asking.prices import Purse
+    from ragtune.evaluation.asking.question import Prompt, Shown
+
+__all__ = ["fault_of", "paid_answer"]
+
+
+async def paid_answer(respondent: Respondent, prompt: Prompt, shown: Shown, purse: Purse) -> Returned | None:
+    """Return what comes back; None where the money for it is not there, and nothing was sent."""
+    price = respondent.price
+    reserved = 0.0
+    if price is not None and purse.limit_usd is not None:
+        reserved = price.at_most(prompt, respondent.max_tokens) or 0.0
+    if not purse.reserve(reserved):
+        return None
+    spent = 0.0
+    try:
+        reply = await timed(respondent, prompt, shown)
+        # Where the server counts no tokens, it may have been the most that it could be.
+        spent = reserved if reply.cost_usd is None else reply.cost_usd
+        return reply
+    except Exception as error:
+        return Returned(text=None, fault=fault_of(error))
+    finally:
+        purse.settle(reserved, spent)
+
+
+def fault_of(error: Exception) -> Failure:
+    """Return an error as data."""
+    return Failure(type=type(error).__name__, message=str(error)[:2000])
