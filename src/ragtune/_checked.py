@@ -105,13 +105,16 @@ def _held(function: Any, own: Collection[str]) -> Any:
     if not kinds:
         return function
 
+    by_place = [name for name, one in signature.parameters.items() if one.kind is one.POSITIONAL_OR_KEYWORD]
+
     def check(given: tuple[object, ...], named: dict[str, object]) -> None:
-        try:
-            bound = signature.bind(*given, **named).arguments
-        except TypeError:
-            return  # one that is missing or unknown is named by Python itself
+        bound = {**dict(zip(by_place, given, strict=False)), **named}
         for name, words in kinds.items():
             if name in bound and not fits(bound[name], words):
+                try:
+                    signature.bind(*given, **named)
+                except TypeError:
+                    return  # one that is missing or unknown is named by Python itself
                 takes = " or ".join(dict.fromkeys(_SPOKEN.get(word) or _one(word) for word in words))
                 message = f"{function.__qualname__}: {name} is {_shown(bound[name])}; it takes {takes}"
                 raise TypeError(message.replace(".__init__:", ":"))

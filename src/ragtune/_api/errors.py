@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ragtune._api.error_table import find, subject_of
+from ragtune._api.identity import public_url
 from ragtune._api.times import http_date
 from ragtune._keys import redact
 from ragtune.errors import RagtuneError, SpecError
@@ -33,7 +34,7 @@ class UnreadableReplyError(RagtuneError, ValueError):
 
 @contextmanager
 def explaining(
-    call: str, arguments: Mapping[str, object], *, base_url: str, key: str | None, heard: Heard
+    call: str, arguments: Mapping[str, object], *, client: openai.OpenAI | openai.AsyncOpenAI, heard: Heard
 ) -> Iterator[None]:
     """Turn what the client raises inside into what we know about it; keys are struck from messages."""
     import openai
@@ -42,20 +43,20 @@ def explaining(
         yield
     except openai.APIStatusError as error:
         heard.note(error.response.headers, well=False)
-        _hide_key(error, key)
+        _hide_key(error, client.api_key)
         says, subject = _said(error), subject_of(arguments)
         trouble = find(error.status_code, code=error.code, says=says, call=call, subject=subject or "")
-        text = trouble.text(call=call, subject=subject, base_url=base_url, says=says)
+        text = trouble.text(call=call, subject=subject, base_url=_address(client), says=says)
         if trouble.becomes is not None:
             raise trouble.becomes(text) from error
         error.add_note(text)
         raise
     except openai.APIConnectionError as error:
         trouble = find("timeout" if isinstance(error, openai.APITimeoutError) else "no answer")
-        error.add_note(trouble.text(call=call, subject=None, base_url=base_url, says=""))
+        error.add_note(trouble.text(call=call, subject=None, base_url=_address(client), says=""))
         raise
     except json.JSONDecodeError as error:
-        message = f"{base_url} answered {call} with a body that is not JSON: {error}"
+        message = f"{_address(client)} answered {call} with a body that is not JSON: {error}"
         raise UnreadableReplyError(message) from error
     except ValueError as error:
         # What the client says of an empty part of a path; sent, it would ask for the list of all of them.
@@ -67,8 +68,12 @@ def explaining(
         # What the client says where a list should be and a proxy's page is.
         if error.name != "_set_private_attributes":
             raise
-        message = f"{base_url} answered {call} with something that is no list: {str(error.obj)[:200]!r}"
+        message = f"{_address(client)} answered {call} with something that is no list: {str(error.obj)[:200]!r}"
         raise UnreadableReplyError(message) from error
+
+
+def _address(client: openai.OpenAI | openai.AsyncOpenAI) -> str:
+    return public_url(str(client.base_url))
 
 
 def transient(error: BaseException) -> bool:

@@ -21,7 +21,6 @@ from ragtune._sync import run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-    from contextlib import AbstractContextManager
     from typing import BinaryIO
 
     import openai
@@ -133,12 +132,12 @@ class SyncPort:
     ) -> Json:
         """Make one call."""
         client = _with(self._client, retries, timeout_s)
-        with _explaining(self._client, name, arguments, self.heard), _Sending(arguments) as sent:
+        with explaining(name, arguments, client=self._client, heard=self.heard), _Sending(arguments) as sent:
             return _reply(_raw_method(client, name)(**sent), name, self.heard)
 
     async def items(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Iterate a list to its end."""
-        with _explaining(self._client, name, arguments, self.heard):
+        with explaining(name, arguments, client=self._client, heard=self.heard):
             response = _raw_method(self._client, name)(**arguments)
             self.heard.note(response.headers, well=True)
             for item in response.parse():
@@ -147,7 +146,7 @@ class SyncPort:
     async def stream(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Iterate the chunks of a streamed answer; the connection closes with the iteration."""
         with (
-            _explaining(self._client, name, arguments, self.heard),
+            explaining(name, arguments, client=self._client, heard=self.heard),
             _method(self._client, name)(stream=True, **arguments) as chunks,
         ):
             for chunk in chunks:
@@ -155,7 +154,7 @@ class SyncPort:
 
     async def content(self, name: str, /, **arguments: object) -> bytes:
         """Fetch a file's bytes."""
-        with _explaining(self._client, name, arguments, self.heard):
+        with explaining(name, arguments, client=self._client, heard=self.heard):
             body: bytes = _method(self._client, name)(**arguments).read()
             return body
 
@@ -232,12 +231,12 @@ class AsyncPort:
     ) -> Json:
         """Make one call."""
         client = _with(self._client, retries, timeout_s)
-        with _explaining(self._client, name, arguments, self.heard), _Sending(arguments) as sent:
+        with explaining(name, arguments, client=self._client, heard=self.heard), _Sending(arguments) as sent:
             return _reply(await _raw_method(client, name)(**sent), name, self.heard)
 
     async def items(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Iterate a list to its end."""
-        with _explaining(self._client, name, arguments, self.heard):
+        with explaining(name, arguments, client=self._client, heard=self.heard):
             response = await _raw_method(self._client, name)(**arguments)
             self.heard.note(response.headers, well=True)
             async for item in response.parse():
@@ -245,14 +244,14 @@ class AsyncPort:
 
     async def stream(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Iterate the chunks of a streamed answer; the connection closes with the iteration."""
-        with _explaining(self._client, name, arguments, self.heard):
+        with explaining(name, arguments, client=self._client, heard=self.heard):
             async with await _method(self._client, name)(stream=True, **arguments) as chunks:
                 async for chunk in chunks:
                     yield as_json(chunk, name)
 
     async def content(self, name: str, /, **arguments: object) -> bytes:
         """Fetch a file's bytes."""
-        with _explaining(self._client, name, arguments, self.heard):
+        with explaining(name, arguments, client=self._client, heard=self.heard):
             response = await _method(self._client, name)(**arguments)
             body: bytes = await response.aread()
             return body
@@ -362,9 +361,3 @@ def _made_for(client: openai.OpenAI | openai.AsyncOpenAI) -> str | None:
     """Which server a client was made for, by whoever made it."""
     told = client.default_headers.get(SERVER_HEADER)
     return told if isinstance(told, str) else None
-
-
-def _explaining(
-    client: openai.OpenAI | openai.AsyncOpenAI, name: str, arguments: Mapping[str, object], heard: Heard
-) -> AbstractContextManager[None]:
-    return explaining(name, arguments, base_url=public_url(str(client.base_url)), key=client.api_key, heard=heard)
