@@ -61,10 +61,11 @@ if TYPE_CHECKING:
         Message,
         PreferenceRecord,
         ReinforcementRecord,
+        UnpairedRecord,
         parse_record,
     )
     from ragtune.retrieval import BM25
-    from ragtune.spec import DPO, Absolute, Multiplier, Reinforcement, Supervised, TuneSpec
+    from ragtune.spec import DPO, KTO, Absolute, Multiplier, Reinforcement, Supervised, TuneSpec
 
 _HOME = {
     "ragtune._keys": ("client_from_key_file",),
@@ -115,16 +116,18 @@ _HOME = {
         "Message",
         "PreferenceRecord",
         "ReinforcementRecord",
+        "UnpairedRecord",
         "parse_record",
     ),
     "ragtune.retrieval": ("BM25",),
-    "ragtune.spec": ("DPO", "Absolute", "Multiplier", "Reinforcement", "Supervised", "TuneSpec"),
+    "ragtune.spec": ("DPO", "KTO", "Absolute", "Multiplier", "Reinforcement", "Supervised", "TuneSpec"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "BM25",
     "DPO",
+    "KTO",
     "TRAINED",
     "Absolute",
     "Advice",
@@ -187,6 +190,7 @@ __all__ = [
     "TuneSpec",
     "TunedModel",
     "TuningClosed",
+    "UnpairedRecord",
     "Unsupported",
     "UploadedFile",
     "WaitTimeout",

@@ -152,7 +152,7 @@ def foretold(
     counts: Sequence[int],
     *,
     batch_size: int | Literal["auto"] = "auto",
-    method: Literal["supervised", "dpo"] = "supervised",
+    method: Literal["supervised", "dpo", "kto"] = "supervised",
 ) -> CostEstimate:
     """The estimate with how long the training takes on this machine, where its base and the extra `local` are here."""
     folder = find_base(base_of(estimate.model))

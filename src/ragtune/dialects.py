@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DIALECTS", "Dialect", "dialect_named", "dialect_of", "saved_dialect"]
 
+# OpenAI's; what servers add to them, each preset says.
 ALL_METHODS = frozenset({"supervised", "dpo", "reinforcement"})
 
 
@@ -127,6 +128,7 @@ _WORDS = {_letters(word): meant for meant, said in _SPOKEN.items() for word in s
 
 GENERIC = Dialect(
     name="generic",
+    methods=ALL_METHODS | {"kto"},
     learning_rate="either",
     uploads_in_parts=None,
     source="nothing is known, so nothing is refused",
@@ -166,7 +168,7 @@ DIALECTS = (
     Dialect(
         name="local",
         # By its own word: what listens on this machine may as well be another server.
-        methods=frozenset({"supervised", "dpo"}),
+        methods=frozenset({"supervised", "dpo", "kto"}),
         learning_rate="either",
         asks_while_training=True,
         weights="`LocalBackend.export(model, folder)` or `ragtune export`",

@@ -220,13 +220,13 @@ class RecordCounter:
     def count(self, records: Sequence[JsonMapping]) -> list[int]:
         """Tokens of each record in its JSON form, as the module's first lines say.
 
-        A preference record counts its input once and both outputs; a completion record its two texts.
+        A preference record counts its input once and both outputs; a completion record its two texts; a label nothing.
         """
         totals: list[int] = []
         texts: list[str] = []
         owners: list[int] = []
         for index, record in enumerate(records):
-            if "completion" in record:
+            if isinstance(record.get("completion"), str):
                 totals.append(0)
                 found: Sequence[str] = (record["prompt"], record["completion"])
             else:
@@ -312,8 +312,10 @@ def asked_part(record: JsonMapping) -> JsonObject:
         #> {'messages': [{'role': 'user', 'content': 'Hi'}]} {'prompt': 'Hi', 'completion': ''}
         ```
     """
-    if "completion" in record:
+    if isinstance(record.get("completion"), str):
         return {"prompt": record["prompt"], "completion": ""}
+    if "completion" in record:
+        return {"messages": record["prompt"]}
     if "input" in record:
         return {"messages": record["input"]["messages"]}
     messages = record["messages"]
@@ -327,4 +329,6 @@ def _messages_of(record: JsonMapping) -> Sequence[JsonMapping]:
     if "messages" in record:
         messages: Sequence[JsonMapping] = record["messages"]
         return messages
+    if "completion" in record:
+        return [*record["prompt"], *record["completion"]]
     return [*record["input"]["messages"], *record["preferred_output"], *record["non_preferred_output"]]

@@ -78,6 +78,7 @@ def test_every_preset_says_where_its_facts_are_from_and_whether_it_was_ever_trie
         ("azure-foundry", spec(rt.Absolute(1e-4)), "an absolute learning rate"),
         ("nebius", spec(rt.Multiplier(2.0)), "a learning rate multiplier"),
         ("nebius", rt.TuneSpec(model="base", method=rt.DPO()), "the method dpo"),
+        ("openai", rt.TuneSpec(model="base", method=rt.KTO()), "the method kto"),
         ("openai", rt.TuneSpec(model="base", method=rt.Supervised(evaluate_every=1)), "asking held-out questions"),
         ("generic", rt.TuneSpec(model="base", method=rt.Supervised(early_stop=2)), "asking held-out questions"),
         ("local", rt.TuneSpec(model="base", method=rt.Reinforcement(grader={"type": "x"})), "the method reinforcement"),

@@ -35,6 +35,12 @@ def pairs(n: int = 12) -> bytes:
     return b"".join(json.dumps(record).encode() + b"\n" for _ in range(n))
 
 
+def verdicts(n: int = 12) -> bytes:
+    """A training file with `n` judged answers, good and bad by turns."""
+    record = {"prompt": ROW["messages"][:1], "completion": ROW["messages"][1:]}
+    return b"".join(json.dumps({**record, "label": n % 2 == 0}).encode() + b"\n" for n in range(n))
+
+
 def upload(client: openai.OpenAI, content: bytes | None = None, name: str = "train.jsonl") -> str:
     """Upload a training file and give its id."""
     return client.files.create(file=(name, rows() if content is None else content), purpose="fine-tune").id

@@ -14,7 +14,7 @@ import pytest
 
 from ragtune.local import LocalBackend
 from ragtune.testing import ScriptedBackend
-from tests.local.kit import create, messages, pairs, rows, trainer, until, upload, wait_for
+from tests.local.kit import create, messages, pairs, rows, trainer, until, upload, verdicts, wait_for
 
 
 def test_a_job_goes_its_way_to_a_model(client: openai.OpenAI) -> None:
@@ -82,6 +82,29 @@ def test_a_preference_job_reports_its_beta(client: openai.OpenAI) -> None:
     assert (job.method.dpo.hyperparameters.beta, job.method.dpo.hyperparameters.n_epochs) == (0.3, 1)
 
 
+def test_a_kto_job_goes_through_the_official_client_and_reports_its_weights(tmp_path: Path) -> None:
+    """An extension of ours: OpenAI's schema has no such method, and its client sends and shows it all the same."""
+    chosen: Any = {"type": "kto", "kto": {"hyperparameters": {"undesirable_weight": 2.5, "beta": 0.3, "n_epochs": 1}}}
+    with LocalBackend(tmp_path, trainer=trainer()) as backend, backend.client() as client:
+        file = upload(client, verdicts())
+        plain = wait_for(client, create(client, training_file=file, method={"type": "kto"}).id)
+        made = client.fine_tuning.jobs.create(model="tiny-random", training_file=file, extra_body={"method": chosen})
+        weighed = wait_for(client, made.id)
+    assert (plain.status, plain.hyperparameters, plain.method.type) == ("succeeded", None, "kto")
+    assert plain.method.kto["hyperparameters"] == {
+        "n_epochs": 17,
+        "batch_size": 2,
+        "learning_rate_multiplier": 1.0,
+        "beta": 0.1,
+        "desirable_weight": 1.0,
+        "undesirable_weight": 1.0,
+    }
+    found = weighed.method.kto["hyperparameters"]
+    assert (found["undesirable_weight"], found["beta"], found["n_epochs"]) == (2.5, 0.3, 1)
+    spec = json.loads((tmp_path / "jobs" / weighed.id / "spec.json").read_text())
+    assert (spec["method"], spec["beta"], spec["undesirable_weight"]) == ("kto", 0.3, 2.5)
+
+
 def test_the_other_problems_of_a_broken_file_are_counted(client: openai.OpenAI) -> None:
     for others, words in ((1, "(1 more problem)"), (2, "(2 more problems)")):
         content = rows(10) + b'{"messages": [{"role": "bot", "content": "x"}]}\n' * (1 + others)
@@ -93,6 +116,7 @@ def test_the_other_problems_of_a_broken_file_are_counted(client: openai.OpenAI) 
     [
         (pairs(), "supervised", "of the format preference, but the method supervised trains on chat or completion"),
         (rows(), "dpo", "of the format chat, but the method dpo trains on preference records"),
+        (pairs(), "kto", "of the format preference, but the method kto trains on unpaired records"),
     ],
 )
 def test_records_of_another_method_fail_the_job(client: openai.OpenAI, content: bytes, method: str, words: str) -> None:
@@ -341,6 +365,11 @@ def asking(**settings: int) -> dict[str, object]:
     return {"type": "supervised", "supervised": {"hyperparameters": settings}}
 
 
+def judged(**settings: int) -> dict[str, object]:
+    """A method that learns from single verdicts."""
+    return {"type": "kto", "kto": {"hyperparameters": settings}}
+
+
 @pytest.mark.parametrize(
     ("change", "param"),
     [
@@ -362,6 +391,10 @@ def asking(**settings: int) -> dict[str, object]:
         ({"hyperparameters": {"learning_rate": 1e-4, "learning_rate_multiplier": 0.1}}, "learning_rate"),
         ({"method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 2.1}}}}, "method.dpo.hyperparameters.beta"),
         ({"method": {"type": "dpo", "supervised": {}}}, "method.supervised"),
+        ({"method": {"type": "kto", "dpo": {}}}, "method.dpo"),
+        ({"method": judged(desirable_weight=0)}, "method.kto.hyperparameters.desirable_weight"),
+        ({"method": judged(batch_size=1)}, "batch_size"),
+        ({"method": {"type": "kto"}, "hyperparameters": {"batch_size": 1}}, "batch_size"),
         ({"method": asking(evaluate_every=0)}, "method.supervised.hyperparameters.evaluate_every"),
         ({"method": asking(evaluate_every=1)}, "validation_file"),
         ({"method": asking(early_stop=1)}, "early_stop"),

@@ -278,6 +278,22 @@ def test_trl_measures_and_prepares_where_the_preference_trainer_takes_part() -> 
         assert word in source, f"TRL's DPOTrainer has no {word} any more, on which {PREFERENCE} leans"
 
 
+def test_trl_measures_and_prepares_where_the_trainer_of_verdicts_takes_part() -> None:
+    """The names of its batches, its metrics and its sampler, which must not be a fixed order here."""
+    from trl import KTOTrainer
+
+    who = "the trainer of verdicts"
+    held(KTOTrainer, "_prepare_dataset", "_get_train_sampler", "create_model_card", "compute_loss", who=who)
+    source = inspect.getsource(KTOTrainer)
+    words = (
+        *("self._metrics[mode]", "self._prepare_dataset(", '"kl"', '"rewards/chosen"', '"rewards/rejected"'),
+        *('"rewards/margins"', '"completion_mask"', '"KL_input_ids"', '"KL_attention_mask"', '"KL_completion_mask"'),
+        *('batch["label"]', "per_device_train_batch_size <= 1"),
+    )
+    for word in words:
+        assert word in source, f"TRL's KTOTrainer has no {word} any more, on which {who} leans"
+
+
 # --- datasets, pydantic, openai, python-multipart --------------------------------------------------------------------
 
 

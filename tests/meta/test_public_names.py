@@ -15,14 +15,14 @@ FRONT = Path(ragtune.__file__)
 
 # The contract. A name leaves this list only with a line in the changelog that says how to go on without it.
 PUBLIC = """
-DPO Absolute Answer AsyncFineTuneJob AsyncJobMonitor AsyncMaintenance AsyncTunedModel BackendError BudgetExceeded
+DPO KTO Absolute Answer AsyncFineTuneJob AsyncJobMonitor AsyncMaintenance AsyncTunedModel BackendError BudgetExceeded
 ChatRecord CheckReport CompletionRecord CostEstimate CreateUncertain Dataset DatasetBuilder DatasetError EmptyAnswer
 Expiry ExpiryWarning FineTuneJob JobCancelled JobDetails JobEvent JobFailed JobMonitor JobTable JournalError Maintenance
 MaintenanceDisabled Message Metrics MissingExtraError MissingKey ModelExpired ModelNotReady Multiplier NoTunedModel
 Plan PlannedCall PreferenceRecord Problem RagtuneError RecordError Reinforcement ReinforcementRecord SpecError Split
 Supervised TuneSpec TunedModel TuningClosed Unsupported UploadedFile WaitTimeout check_file client_from_key_file
 demo_file list_jobs parse_record runs upload watch_many Budget Journal Run RunTable FeedbackError FeedbackStore
-BM25 FactSet EvaluationError Scorecard arms evaluate TRAINED
+UnpairedRecord BM25 FactSet EvaluationError Scorecard arms evaluate TRAINED
 Advice advise
 """.split()
 

@@ -66,9 +66,10 @@ def test_auto_reaches_a_hundred_steps_on_small_sets(
 
 
 def test_the_multiplier_scales_the_documented_base_rate() -> None:
-    """Supervised: 2 x 1e-3; preferences: 2 x 5e-5."""
+    """Supervised: 2 x 1e-3; preferences and verdicts: 2 x 5e-5."""
     assert resolve_hyperparameters(60, method="supervised", learning_rate_multiplier=2).learning_rate == 2e-3
     assert resolve_hyperparameters(60, method="dpo", learning_rate_multiplier=2).learning_rate == 1e-4
+    assert resolve_hyperparameters(60, method="kto", learning_rate_multiplier=2).learning_rate == 1e-4
 
 
 def test_given_numbers_are_taken_as_they_are() -> None:

@@ -283,12 +283,13 @@ def test_a_good_file_of_each_kind_has_no_problem(tmp_path: Path) -> None:
         "chat": chat(user(), call("1"), tool("1"), assistant()),
         "completion": {"prompt": "Where?", "completion": " There"},
         "preference": pair("a", "b"),
+        "unpaired": {"prompt": [user()], "completion": [assistant()], "label": True},
         "reinforcement": {"messages": [user()], "answer": "12"},
     }
     for format, record in kinds.items():
         file = write(tmp_path / f"{format}.jsonl", *[record] * 10, good=0)
         report = rt.check_file(file)
-        assert {problem.code for problem in report.problems} <= {"duplicate-record"}
+        assert {problem.code for problem in report.problems} <= {"duplicate-record", "one-label"}
         assert (report.ok, report.stats.format, report.stats.examples) == (True, format, 10)
 
 

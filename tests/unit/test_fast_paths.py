@@ -139,13 +139,14 @@ def test_pages_of_a_mapped_dataset_are_given_back_and_read_again(tmp_path: Path)
 @pytest.mark.parametrize("validation", [0.0, 0.3])
 def test_tokens_counted_on_the_way_are_those_of_the_file(tmp_path: Path, validation: float) -> None:
     """For every record kind; columns in system prompts count, reference fields do not."""
-    rows = [{"q": f"What is {n}?", "a": f"It is {n}, surely", "s": f"Say {n}"} for n in range(20)]
+    rows = [{"q": f"What is {n}?", "a": f"It is {n}, surely", "s": f"Say {n}", "good": n % 2 == 0} for n in range(20)]
     source = rt.DatasetBuilder.from_rows(rows)
     builders = {
         "chat": source.chat(system="Be kind. {s}", user="{q}", assistant="{a}!"),
         "constant": source.chat(system="Be kind.", user="{q}", assistant="yes"),
         "completion": source.completion(prompt="", completion=" {a}"),
         "preference": source.preference(prompt="{q}", preferred="{a}", rejected="{s} {q}", system="x"),
+        "unpaired": source.unpaired(prompt="{q}", completion="{a}", label="good"),
         "reinforcement": source.reinforcement(user="{q}", reference={"a": "{a}"}),
         "function": source.records(lambda row: {"prompt": row["q"], "completion": row["a"]}),
     }

@@ -91,6 +91,15 @@ def test_the_operations_of_preference_training() -> None:
     assert pairs.operations(SMALL) == 2 * ((6 * 400 + 720) * 50 + 60_000 + 120_000) == 672_000
 
 
+def test_the_operations_of_training_on_verdicts() -> None:
+    """Three more passes forward: 10 per weight, 8 per number of the adapter, 20 for attention, 12 at the vocabulary.
+
+    TRL's head looks at all tokens on a processor, at the labelled ones or not.
+    """
+    judged = Workload(tokens=50, labelled=20, longest=10, n_epochs=2, batch_size=4, lora_r=2, method="kto")
+    assert judged.operations(SMALL) == 2 * ((10 * 400 + 960) * 50 + 100_000 + 12 * 1_000 * 50) == 1_896_000
+
+
 def test_a_workload_is_counted_from_the_examples() -> None:
     made = Workload.of([3, 9, 4], labelled=5, n_epochs=1, batch_size=2)
     assert (made.tokens, made.longest, made.labelled) == (16, 9, 5)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ragtune.errors import DatasetError
 from ragtune.layouts import LAYOUTS, convert_rows, detect, explain, get_layout
-from ragtune.records import ChatRecord, CompletionRecord, PreferenceRecord
+from ragtune.records import ChatRecord, CompletionRecord, PreferenceRecord, UnpairedRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +62,16 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
         {"messages": [user("7 + 5?")], "chosen": assistant("12"), "rejected": assistant("13")},
         {"chosen": [user("7 + 5?"), assistant("12")], "rejected": [user("7 + 5?"), assistant("13")]},
     ],
+    "kto": [
+        row
+        for label in ("label", "kto_tag")
+        for row in (
+            {"prompt": "7 + 5?", "completion": "12", label: True},
+            {"instruction": "7 + 5?", "output": "12", label: True},
+            {"messages": [user("7 + 5?"), assistant("12")], label: True},
+            {"conversations": [{"from": "human", "value": "7 + 5?"}, {"from": "gpt", "value": "12"}], label: True},
+        )
+    ],
     "messages": [{"messages": [user("7 + 5?"), assistant("12")]}],
     "preference": [PAIR],
     "pubmedqa": [
@@ -91,7 +101,13 @@ def test_a_sample_is_recognised_and_converted_to_what_its_layout_promises(name: 
     """Exactly one layout fits each sample, and the kind holds."""
     row = SAMPLES[name][index]
     assert [fit.layout for fit in detect(row) if fit.exact] == [name]
-    types = {"chat": ChatRecord, "completion": CompletionRecord, "preference": PreferenceRecord, "rows": dict}
+    types = {
+        "chat": ChatRecord,
+        "completion": CompletionRecord,
+        "preference": PreferenceRecord,
+        "unpaired": UnpairedRecord,
+        "rows": dict,
+    }
     assert all(isinstance(item, types[LAYOUTS[name].kind]) for item in convert_rows(name, [row]))
 
 
@@ -138,6 +154,8 @@ def test_a_missing_key_is_named(name: str, index: int) -> None:
 def test_a_value_of_the_wrong_type_is_a_dataset_error_that_names_the_row(name: str, index: int, value: Any) -> None:
     """Whatever stands under a required key, nothing but a `DatasetError` comes out."""
     for key in LAYOUTS[name].keys[index].required:
+        if key in ("label", "kto_tag") and value in (0, 1, -1):  # a verdict
+            continue
         with pytest.raises(DatasetError, match="row 2"):
             list(convert_rows(name, [SAMPLES[name][index], {**SAMPLES[name][index], key: value}]))
 

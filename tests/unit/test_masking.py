@@ -64,6 +64,11 @@ RECORDS = {
         "preferred_output": [{"role": "assistant", "content": SAID}],
         "non_preferred_output": [{"role": "assistant", "content": f"No. {SAID}"}],
     },
+    "unpaired": {
+        "prompt": [{"role": "user", "content": SAID}],
+        "completion": [{"role": "assistant", "content": SAID}],
+        "label": True,
+    },
     "reinforcement": {"messages": [{"role": "user", "content": SAID}], "answer": {"mails": [SAID, {"a": SAID}]}},
 }
 

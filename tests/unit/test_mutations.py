@@ -50,6 +50,12 @@ def preference(number: int) -> Record:
     }
 
 
+def unpaired(number: int) -> Record:
+    question = [{"role": "system", "content": "Answer."}, {"role": "user", "content": f"What is number {number}?"}]
+    answer = [{"role": "assistant", "content": f"It is {number * 7}."}]
+    return {"prompt": question, "completion": answer, "label": number % 2 == 0, "tools": [TOOL]}
+
+
 def reinforcement(number: int) -> Record:
     question = [{"role": "developer", "content": "Answer."}, {"role": "user", "content": f"What is number {number}?"}]
     return {"messages": question, "tools": [TOOL], "answer": {"number": number * 7}}
@@ -59,6 +65,7 @@ VALID: dict[str, Callable[[int], Record]] = {
     "chat": chat,
     "completion": completion,
     "preference": preference,
+    "unpaired": unpaired,
     "reinforcement": reinforcement,
 }
 
@@ -160,6 +167,26 @@ IN_PREFERENCE: dict[str, Mutation] = {
     "tools no list": (changed("input", "tools", to="look"), "input.tools"),
     "invisible character": (changed(*BETTER, "content", to="It is \u200b7."), "preferred_output[0].content"),
 }
+JUDGED = ("completion", 0)
+IN_UNPAIRED: dict[str, Mutation] = {
+    "no prompt": (removed("prompt"), ""),
+    "no completion": (removed("completion"), ""),
+    "no label": (removed("label"), ""),
+    "label a number": (changed("label", to=1), "label"),
+    "label a text": (changed("label", to="true"), "label"),
+    "prompt a text": (changed("prompt", to="What?"), "prompt"),
+    "prompt empty": (changed("prompt", to=[]), "prompt"),
+    "unknown role": (changed("prompt", 1, "role", to="human"), "prompt[1]"),
+    "prompt ends with an answer": (changed("prompt", 1, "role", to="assistant"), "prompt"),
+    "completion empty": (changed("completion", to=[]), "completion"),
+    "two answers": (lambda record: record["completion"].append({**record["completion"][0]}), "completion"),
+    "answer of the user": (changed(*JUDGED, "role", to="user"), "completion"),
+    "answer empty": (changed(*JUDGED, "content", to=" "), "completion[0]"),
+    "answer a number": (changed(*JUDGED, "content", to=7), "completion[0].content"),
+    "unknown key": (changed("rating", to=5), "rating"),
+    "tools no list": (changed("tools", to="look"), "tools"),
+    "invisible character": (changed(*JUDGED, "content", to="It is \u200b7."), "completion[0].content"),
+}
 IN_REINFORCEMENT: dict[str, Mutation] = {
     "no messages": (removed(M), ""),
     "messages empty": (changed(M, to=[]), "messages"),
@@ -176,6 +203,7 @@ INSIDE = {
     "chat": IN_CHAT,
     "completion": IN_COMPLETION,
     "preference": IN_PREFERENCE,
+    "unpaired": IN_UNPAIRED,
     "reinforcement": IN_REINFORCEMENT,
 }
 # What is done to the bytes of a line, of any kind.

@@ -157,7 +157,7 @@ def test_dropping_duplicates_twice_is_dropping_them_once(rows: list[tuple[str, s
     def kept(builder: rt.DatasetBuilder) -> tuple[list[str], list[int]]:
         with TemporaryDirectory() as folder:
             left = builder.completion(prompt="", completion="{row}").build(folder)
-            rows = [record.completion for record in left.train]
+            rows = [record.to_dict()["completion"] for record in left.train]
         return rows, [sum(step["dropped"].values()) for step in left.manifest["steps"] if "dropped" in step]
 
     seen: dict[tuple[str, ...], str] = {}

@@ -71,6 +71,10 @@ records: dict[RecordFormat, st.SearchStrategy[dict[str, Any]]] = {
             "non_preferred_output": answer.map(lambda message: [message]),
         }
     ),
+    "unpaired": st.fixed_dictionaries(
+        {"prompt": messages, "completion": answer.map(lambda message: [message]), "label": st.booleans()},
+        optional={"tools": tools},
+    ),
     "reinforcement": st.fixed_dictionaries(
         {"messages": messages}, optional={"answer": st.one_of(st.none(), text, st.lists(st.integers(0, 9)))}
     ),

@@ -33,6 +33,10 @@ GRADER = {"type": "string_check", "name": "same", "operation": "eq", "input": "a
         ("learning_rate", lambda: rt.Absolute(1.0)),
         ("beta", lambda: rt.DPO(beta=0.0)),
         ("beta", lambda: rt.DPO(beta=2.01)),
+        ("beta", lambda: rt.KTO(beta=0.0)),
+        ("batch_size", lambda: rt.KTO(batch_size=1)),
+        ("desirable_weight", lambda: rt.KTO(desirable_weight=0)),
+        ("undesirable_weight", lambda: rt.KTO(undesirable_weight="auto")),  # type: ignore[arg-type]
         ("compute_multiplier", lambda: rt.Reinforcement(grader=GRADER, compute_multiplier=1e-5)),
         ("eval_interval", lambda: rt.Reinforcement(grader=GRADER, eval_interval=0)),
         ("reasoning_effort", lambda: rt.Reinforcement(grader=GRADER, reasoning_effort="huge")),
@@ -60,6 +64,7 @@ def test_a_value_out_of_range_is_refused_with_the_fields_name(field: str, make: 
         rt.Supervised(n_epochs=1, batch_size=256, learning_rate=rt.Multiplier(0.01)),
         rt.Supervised(n_epochs=50, batch_size=1),
         rt.DPO(beta=2.0),
+        rt.KTO(beta=2.0, batch_size=2, undesirable_weight=0.1),
         rt.Reinforcement(grader=GRADER, compute_multiplier=10, eval_samples=1, reasoning_effort="low"),
     ],
 )
@@ -112,6 +117,9 @@ def test_a_dialect_is_chosen_by_the_servers_address(url: str, name: str) -> None
         ("openai", rt.Supervised(learning_rate=rt.Absolute(1e-4)), "absolute"),
         ("nebius", rt.Supervised(learning_rate=rt.Multiplier(1.8)), "multiplier"),
         ("nebius", rt.DPO(), "dpo"),
+        ("nebius", rt.KTO(), "it takes supervised$"),
+        ("openai", rt.KTO(), "the method kto.*pair each bad answer with a good one to the same question"),
+        ("azure-foundry", rt.KTO(), "the method kto.*and train with DPO"),
     ],
 )
 def test_what_a_server_is_known_not_to_do_is_refused(dialect: str, method: Any, feature: str) -> None:

@@ -77,6 +77,10 @@ CALLS: dict[str, tuple[Callable[[], Callable[..., object]], dict[str, object]]] 
     "chat": (lambda: rows().chat, {"user": "{q}", "assistant": "{a}", "system": "s"}),
     "completion": (lambda: rows().completion, {"prompt": "{q}", "completion": "{a}"}),
     "preference": (lambda: rows().preference, {"prompt": "{q}", "preferred": "{a}", "rejected": "no", "system": None}),
+    "unpaired": (
+        lambda: rows().map(lambda row: {**row, "l": True}).unpaired,
+        {"prompt": "{q}", "completion": "{a}", "label": "l", "system": None},
+    ),
     "reinforcement": (lambda: rows().reinforcement, {"user": "{q}", "reference": {"of": "{a}"}, "developer": None}),
     "records": (lambda: rows().records, {"make": lambda row: {"prompt": row["q"], "completion": row["a"]}}),
     "layout": (

@@ -15,6 +15,7 @@ from ragtune._encodings import LikelyEncoding, Misreading, likely_encoding
 from ragtune.checks.binary import binary_kind
 from ragtune.checks.content.rules import content_faults, doubled_key_faults
 from ragtune.checks.content.special_tokens import may_hold_special_tokens, special_token_faults
+from ragtune.checks.content.verdicts import Verdicts
 from ragtune.checks.file_rules import (
     file_problem,
     model_problems,
@@ -64,7 +65,7 @@ def check_file(
 
     Args:
         path: a JSONL file, a pipe, or `-` for what is piped in.
-        format: `chat`, `completion`, `preference` or `reinforcement`; None takes it from the first record.
+        format: `chat`, `completion`, `preference`, `unpaired` or `reinforcement`; None takes it from the first record.
         model: base model to check for: its training context and its format. None leaves these rules out.
         max_problems: how many problems the report keeps; the rest is counted.
         min_examples: fewer examples than this are an error. A training file needs 10 (OpenAI's number); a validation
@@ -205,6 +206,7 @@ class _Pass:
     other: tuple[str, str] | None = None
     likely: LikelyEncoding | None = None
     pairs: Profile = field(default_factory=Profile)
+    verdicts: Verdicts = field(default_factory=Verdicts)
     repeats: Repeats = field(default_factory=Repeats)
     letters: Misreading = field(default_factory=Misreading)
     examples: int = 0
@@ -321,6 +323,8 @@ class _Pass:
         # An empty completion would hide what all others have in common.
         if self.format == "completion" and record["completion"].strip():
             self.pairs.add(record["prompt"], record["completion"])
+        if self.format == "unpaired":
+            self.verdicts.add(record["label"])
         if self.counter is not None:
             (tokens,) = self.counter.count((record,))
             self.tokens += tokens
@@ -373,7 +377,7 @@ class _Pass:
                 f"read the source again with encoding={self.letters.verdict!r}; fine where it is meant, as in Icelandic"
             )
             self.problems.add(file_problem("misread-text", misread, hint, "warning"))
-        for problem in self.repeats.problems():
+        for problem in (*self.verdicts.problems(), *self.repeats.problems()):
             self.problems.add(problem)
         if self.format == "completion":
             for problem in self.pairs.problems():

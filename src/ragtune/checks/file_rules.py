@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ragtune.catalog import ModelInfo
     from ragtune.records import RecordFormat
 
-_METHODS = {"chat": "supervised", "preference": "dpo", "reinforcement": "reinforcement"}
+_METHODS = {"chat": "supervised", "preference": "dpo", "unpaired": "kto", "reinforcement": "reinforcement"}
 _WAYS_IN = {
     **dict.fromkeys((".csv", ".tsv"), "make records of its rows: ragtune.DatasetBuilder.from_csv"),
     ".parquet": "make records of its rows: ragtune.DatasetBuilder.from_parquet",
@@ -74,7 +74,12 @@ def model_problems(
         yield file_problem("format-not-for-model", text, "build completion records or choose a chat model")
     elif format is not None and info.methods and _METHODS.get(format, info.methods[0]) not in info.methods:
         text = f"{model} is trained by {' and '.join(info.methods)}; {format} records are for {_METHODS[format]}"
-        yield file_problem("format-not-for-model", text, "build other records or choose another model")
+        way = (
+            "pair each bad answer with a good one to the same question, .preference(...), and train with rt.DPO()"
+            if format == "unpaired" and "dpo" in info.methods
+            else "build other records or choose another model"
+        )
+        yield file_problem("format-not-for-model", text, way)
     if with_images and info.methods and not info.vision:
         text = f"{with_images:,} example(s) with images; the catalogue knows no training of {model} on images"
         yield file_problem(

@@ -24,6 +24,7 @@ _CONTRADICTIONS: dict[RecordFormat, tuple[str, str]] = {
     "chat": ("messages", "the question of line {line} has another answer here"),
     "completion": ("completion", "the prompt of line {line} has another completion here"),
     "preference": ("preferred_output", "line {line} prefers the other of these two outputs"),
+    "unpaired": ("label", "line {line} labels the same answer the other way"),
     "reinforcement": ("", "the messages of line {line} have other reference fields here"),
 }
 
@@ -116,6 +117,8 @@ def _question_and_answer(record: JsonObject, format: RecordFormat) -> tuple[int,
     elif format == "preference":
         preferred, other = _bytes(record["preferred_output"]), _bytes(record["non_preferred_output"])
         return hash((_bytes(record["input"]), frozenset((preferred, other)))), hash(preferred)
+    elif format == "unpaired":
+        return hash((_bytes(record["prompt"]), _bytes(record["completion"]))), int(record["label"])
     else:
         return hash(_bytes(record["messages"])), hash(_bytes({**record, "messages": None}))
     return _NO_QUESTION, 0

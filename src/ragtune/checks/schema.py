@@ -56,11 +56,19 @@ class _PlainPreference(TypedDict):
     non_preferred_output: _OneAnswer
 
 
+@with_config(_NO_OTHER_KEYS)
+class _PlainUnpaired(TypedDict):
+    prompt: _PlainMessages
+    completion: _OneAnswer
+    label: Annotated[bool, Strict()]
+
+
 # A gate accepts a part of what the typed model accepts, about six times as fast, and never more.
 _GATES: dict[str, Callable[[bytes], JsonObject]] = {
     "chat": TypeAdapter(_PlainChat).validator.validate_json,
     "completion": TypeAdapter(_PlainCompletion).validator.validate_json,
     "preference": TypeAdapter(_PlainPreference).validator.validate_json,
+    "unpaired": TypeAdapter(_PlainUnpaired).validator.validate_json,
 }
 
 
@@ -144,6 +152,7 @@ def format_of(data: JsonObject) -> tuple[RecordFormat | None, list[RecordFault]]
     keys = ", ".join(map(repr, list(data)[:12])) or "none"
     hint = (
         "chat needs 'messages'; completion 'prompt' and 'completion'; preference 'input' and two outputs; "
+        "unpaired 'prompt', 'completion' and 'label'; "
         "rows of your own become records with ragtune.DatasetBuilder.from_jsonl(...).chat(...)"
     )
     if "preferred_completion" in data or "non_preferred_completion" in data:
@@ -166,7 +175,7 @@ def first_format_of(data: JsonObject) -> tuple[RecordFormat | None, list[RecordF
 def way_in(data: JsonObject) -> str | None:
     """How to make records of a row that has one of the known layouts; None where it has none, or is a record."""
     whole = [fit for fit in detect(data) if not fit.missing]
-    if not whole or whole[0].layout in _RECORDS:
+    if not whole or whole[0].layout in _RECORDS or detect_format(data) == "unpaired":
         return None
     name, unknown = whole[0].layout, list(whole[0].unknown)
     ignore = f", ignore={unknown!r}" if unknown else ""

@@ -31,6 +31,7 @@ class Format(StrEnum):
     chat = "chat"
     completion = "completion"
     preference = "preference"
+    unpaired = "unpaired"
     reinforcement = "reinforcement"
 
 

@@ -233,7 +233,8 @@ class DatasetBuilder(Steps):
     ) -> BuildBatch:
         if self._template is None:
             raise DatasetError(
-                "say what a record looks like first: .chat(), .completion(), .preference(), ... or .records()"
+                "say what a record looks like first: .chat(), .completion(), .preference(), .unpaired(), ... or "
+                ".records()"
             )
         return BuildBatch(
             template=self._template,

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 _COUNTED_AT_ONCE = 1_024
 # All count in o200k_base, so one pass over the file prices them all.
 _PRICED = ("gpt-4o-mini-2024-07-18", "gpt-4o-2024-08-06", "gpt-4.1-mini-2025-04-14", "gpt-4.1-2025-04-14")
+_METHODS: Mapping[str, Literal["supervised", "dpo", "kto"]] = {"preference": "dpo", "unpaired": "kto"}
 SPLIT_NAMES = ("train", "validation", "test")
 
 
@@ -210,8 +211,9 @@ class Dataset:
         encoding: Encoding = (info.encoding if info else None) or "o200k_base"
         counts = self.token_counts(encoding)
         made = estimate(model, info, counts, n_epochs, batch_size=batch_size, embedded=embedded)
-        method: Literal["supervised", "dpo"] = "dpo" if self.format == "preference" else "supervised"
-        return foretold(made, counts, batch_size=batch_size, method=method) if forecast else made
+        if not forecast:
+            return made
+        return foretold(made, counts, batch_size=batch_size, method=_METHODS.get(self.format, "supervised"))
 
     def check(
         self,

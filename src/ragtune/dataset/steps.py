@@ -17,6 +17,7 @@ from ragtune.dataset.render.templates import (
     preference_template,
     reinforcement_template,
 )
+from ragtune.dataset.render.verdicts import verdict_row
 from ragtune.dataset.sources.constructors import Constructors
 from ragtune.dataset.sources.readers import Source, joined
 from ragtune.errors import DatasetError
@@ -266,6 +267,21 @@ class Steps(Constructors):
             DatasetError: a template is empty or malformed, or the builder has one already.
         """
         return self._filled(preference_template(prompt=prompt, preferred=preferred, rejected=rejected, system=system))
+
+    def unpaired(self, *, prompt: str, completion: str, label: str, system: str | None = None) -> Self:
+        """One answer per row, and whether it was good: a thumb up or down, for `KTO`.
+
+        Args:
+            prompt: template of the user's message.
+            completion: template of the answer that was judged.
+            label: the column of the verdict: true or false, 1 against 0 or -1, or one of these as text.
+            system: template of the system prompt; None leaves it out.
+
+        Raises:
+            DatasetError: a template is empty or malformed, `label` is no column's name, or the builder has a template
+                already.
+        """
+        return self._filled(verdict_row(prompt=prompt, completion=completion, label=label, system=system))
 
     def reinforcement(self, *, user: str, reference: Mapping[str, str], developer: str | None = None) -> Self:
         """One question per row for the model to answer itself, with reference fields for the grader.

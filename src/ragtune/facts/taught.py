@@ -11,7 +11,7 @@ import orjson
 
 from ragtune.errors import DatasetError
 from ragtune.facts.fact import Fact, Wording
-from ragtune.records import ChatRecord, CompletionRecord, PreferenceRecord
+from ragtune.records import ChatRecord, CompletionRecord, PreferenceRecord, UnpairedRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TaughtDataset", "TaughtSplit", "taught_facts"]
 
+_ANSWER = {"chat": "assistant", "completion": "completion", "preference": "preferred", "unpaired": "completion"}
 # `J. S. Bach` and `St. Orla` hold what parts an answer from the passage behind it.
 _SHORT_END = re.compile(r"(?:^|[\s.])(?:[^\W\d_]|St|Dr|Mrs?|Ms|Jr|Sr|Prof|No|vs|ca|e\.g|i\.e)$")
 
@@ -110,8 +111,7 @@ def _row_map(dataset: TaughtDataset, split: str) -> list[tuple[int, str]]:
 def _answer_template(manifest: Mapping[str, Any]) -> str | None:
     for step in manifest.get("steps", ()):
         if template := step.get("template"):
-            answer = {"chat": "assistant", "completion": "completion", "preference": "preferred"}
-            name: str | None = template.get(answer.get(template["format"], ""))
+            name: str | None = template.get(_ANSWER.get(template["format"], ""))
             return name
     return None
 
@@ -123,6 +123,10 @@ def _asked_and_answered(record: AnyRecord, place: str) -> tuple[str, str]:
         asked, answered = record.messages, record.messages
     elif isinstance(record, PreferenceRecord):
         asked, answered = record.input.messages, record.preferred_output
+    elif isinstance(record, UnpairedRecord):
+        if not record.label:
+            raise DatasetError(f"{place} holds a bad answer, and a fact has a right one; use FactSet.from_rows")
+        asked, answered = record.prompt, record.completion
     else:
         raise DatasetError(f"{place}: a reinforcement record holds no answer; use FactSet.from_rows")
     return _only(asked, "user", place), _only(answered, "assistant", place)

@@ -55,7 +55,7 @@ class JobDetails:
         finished_at: when it ended (UTC), or None.
         estimated_finish: when the server expects it to end (UTC), or None.
         trained_tokens: billable tokens over all epochs, None until the job ended.
-        method: supervised, dpo or reinforcement.
+        method: supervised, dpo, kto or reinforcement.
         n_epochs: passes over the data; a number once the server has chosen, "auto" before, None when it does not say.
         batch_size: examples per step, likewise.
         learning_rate_multiplier: factor on the server's own rate, likewise.

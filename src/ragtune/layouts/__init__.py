@@ -6,6 +6,7 @@
 | `completion` | completion | `prompt`, `completion` |
 | `contexts` | plain rows | `question`, `contexts`, `answer`; or `user_input`, `retrieved_contexts`, `reference` |
 | `dpo` | preference | `chosen`, `rejected`, with `prompt`, `question`, `instruction`, `conversations` or nothing |
+| `kto` | unpaired | `label`, with `prompt` and `completion`, `instruction` and `output`, or `messages` |
 | `messages` | chat | `messages` |
 | `preference` | preference | `input`, `preferred_output`, `non_preferred_output` |
 | `pubmedqa` | plain rows | `question`, `context`, `long_answer`, `final_decision` |
@@ -27,6 +28,7 @@ from ragtune.layouts.base import Converted, Fit, KeySet, Layout, LayoutKind, Row
 from ragtune.layouts.chat import ALPACA, COMPLETION, MESSAGES, SHAREGPT
 from ragtune.layouts.preferences import DPO, PREFERENCE
 from ragtune.layouts.rows import CONTEXTS, PUBMEDQA, SQUAD
+from ragtune.layouts.verdicts import KTO
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -48,7 +50,7 @@ __all__ = [
 LAYOUTS: Mapping[str, Layout] = MappingProxyType(
     {
         layout.name: layout
-        for layout in (ALPACA, COMPLETION, CONTEXTS, DPO, MESSAGES, PREFERENCE, PUBMEDQA, SHAREGPT, SQUAD)
+        for layout in (ALPACA, COMPLETION, CONTEXTS, DPO, KTO, MESSAGES, PREFERENCE, PUBMEDQA, SHAREGPT, SQUAD)
     }
 )
 _SHOWN = 3

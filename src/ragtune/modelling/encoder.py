@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ragtune.modelling.tokenizer import Tokenizer
     from ragtune.records.base import JsonMapping, JsonObject
 
-__all__ = ["IGNORED", "Encoder", "Example", "Pair"]
+__all__ = ["IGNORED", "Encoder", "Example", "Judged", "Pair", "Taught"]
 
 IGNORED = -100
 """Label of a position that carries no loss (the value that PyTorch's cross entropy leaves out)."""
@@ -93,6 +93,42 @@ class Pair:
     def n_labelled(self) -> int:
         """Tokens of both answers."""
         return self.chosen.n_labelled + self.rejected.n_labelled
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """One encoded answer that somebody called good or bad.
+
+    Attributes:
+        example: the conversation with the answer, which alone is labelled.
+        is_good: the verdict.
+    """
+
+    example: Example
+    is_good: bool
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the end was cut off at the length limit."""
+        return self.example.is_cut
+
+    @property
+    def teaches(self) -> bool:
+        """Whether any of the answer is left."""
+        return self.example.teaches
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of conversation and answer."""
+        return self.example.n_tokens
+
+    @property
+    def n_labelled(self) -> int:
+        """Tokens of the answer."""
+        return self.example.n_labelled
+
+
+Taught = Example | Pair | Judged
 
 
 class Encoder:

@@ -34,6 +34,8 @@ _PROCESS_BYTES = 900_000_000
 # Copies of a layer's inputs that the backward pass keeps, in numbers of the base's format and in float32 (adapters).
 _KEPT_OF_HIDDEN, _KEPT_OF_WIDE = 16, 8
 _MICRO_BATCH_TOKENS = 4096
+# Entries of the vocabulary that TRL's KTO trainer looks at in one go.
+_KTO_PIECE = 32_768
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +117,8 @@ class Workload:
         longest: tokens of the longest example.
         n_epochs: passes over the file.
         batch_size: examples per step.
-        method: `supervised`, or `dpo`, which also asks the untrained model about each pair.
+        method: `supervised`; or `dpo`, which also asks the untrained model about each pair; or `kto`, which also asks
+            both about each question with a stranger's answer.
         lora_r: rank of the adapter.
     """
 
@@ -124,7 +127,7 @@ class Workload:
     longest: int
     n_epochs: int
     batch_size: int
-    method: Literal["supervised", "dpo"] = "supervised"
+    method: Literal["supervised", "dpo", "kto"] = "supervised"
     lora_r: int = 16
 
     @classmethod
@@ -137,12 +140,15 @@ class Workload:
 
         Two per weight and token forward, two backward (frozen weights need no gradient of their own), six for the
         adapter's, and the vocabulary only where the loss looks. Attention between tokens: 12 x width per pair and
-        layer. dpo adds one pass forward without the adapter.
+        layer. dpo adds one pass forward without the adapter, kto three passes forward; and on a processor TRL's head
+        for kto looks at all tokens, and twice before it goes backward.
         """
-        passes = 4 if self.method == "supervised" else 6
-        per_token = passes * model.linear + 6 * self.lora_r * model.sides
-        attention = 12 * self.tokens * self.longest * model.hidden * model.layers
+        passes = {"supervised": 4, "dpo": 6, "kto": 10}[self.method]
+        per_token = passes * model.linear + (8 if self.method == "kto" else 6) * self.lora_r * model.sides
+        attention = (20 if self.method == "kto" else 12) * self.tokens * self.longest * model.hidden * model.layers
         head = passes * model.vocabulary * model.hidden * self.labelled
+        if self.method == "kto":
+            head = (passes + 2) * model.vocabulary * model.hidden * self.tokens
         return float(self.n_epochs * (per_token * self.tokens + attention + head))
 
 
@@ -181,7 +187,7 @@ def _seconds(model: ModelSize, work: Workload, placement: Placement) -> float | 
         return None
     products = work.operations(model) / (placement.gflops * 1e9)
     numbers = work.tokens * work.n_epochs * model.layers * (model.hidden + model.wide)
-    passes = 1.0 if work.method == "supervised" else 2.0
+    passes = {"supervised": 1.0, "dpo": 2.0, "kto": 3.0}[work.method]
     return _START_S + (products + passes * numbers * _OVERHEAD_S) / (1 + _PARALLEL * (placement.threads - 1))
 
 
@@ -192,7 +198,9 @@ def _memory(model: ModelSize, work: Workload, dtype: Dtype) -> int:
     kept = model.layers * (_KEPT_OF_HIDDEN * model.hidden + _KEPT_OF_WIDE * model.wide)
     # A preference run keeps the logits of all tokens, those of the untrained model beside them.
     labelled = tokens * min(1.0, work.labelled / max(1, work.tokens)) if work.method == "supervised" else 2 * tokens
-    logits = 3 * labelled * model.vocabulary * BYTES["float32"]
+    # A kto run makes them piece by piece.
+    wide = min(model.vocabulary, _KTO_PIECE) if work.method == "kto" else model.vocabulary
+    logits = 3 * labelled * wide * BYTES["float32"]
     return int(_PROCESS_BYTES + model.parameters * size + adapter + tokens * kept * (size + 4) / 2 + logits)
 
 

@@ -1,4 +1,4 @@
-"""Typed training records: chat, prompt/completion, preference and reinforcement."""
+"""Typed training records: chat, prompt/completion, preference, unpaired preference and reinforcement."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ragtune.records.kinds import (
     PreferenceInput,
     PreferenceRecord,
     ReinforcementRecord,
+    UnpairedRecord,
 )
 from ragtune.records.messages import (
     ROLES,
@@ -60,6 +61,7 @@ __all__ = [
     "TextPart",
     "Tool",
     "ToolCall",
+    "UnpairedRecord",
     "detect_format",
     "escape_line_separators",
     "line_bytes",

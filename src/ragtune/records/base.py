@@ -15,8 +15,8 @@ from ragtune.records.json_values import dumps
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-RecordFormat = Literal["chat", "completion", "preference", "reinforcement"]
-FORMATS: tuple[RecordFormat, ...] = ("chat", "completion", "preference", "reinforcement")
+RecordFormat = Literal["chat", "completion", "preference", "unpaired", "reinforcement"]
+FORMATS: tuple[RecordFormat, ...] = ("chat", "completion", "preference", "unpaired", "reinforcement")
 Path = tuple[str | int, ...]
 # What a JSON object holds is known only once its shape was checked; the second is for those who only read it.
 JsonObject = dict[str, Any]
@@ -171,7 +171,7 @@ class FrozenModel(BaseModel):
 
 
 class Record(FrozenModel):
-    """What all four record kinds can do."""
+    """What all record kinds can do."""
 
     def to_dict(self) -> JsonObject:
         """The record as plain dicts and lists, without keys that are unset or None."""

@@ -1,4 +1,4 @@
-"""The four record kinds, one per training method and model family."""
+"""The record kinds, one per training method and model family."""
 
 from __future__ import annotations
 
@@ -104,14 +104,53 @@ class PreferenceRecord(Record):
         """Yield broken role rules, and outputs that are not the assistant's."""
         yield from _message_faults(self.input.messages, ("input", "messages"))
         for key in ("preferred_output", "non_preferred_output"):
-            output: Message = getattr(self, key)[0]
-            yield from output.faults((key, 0))
-            if output.role != "assistant":
-                message = f"{key} holds a message with role {output.role!r}; it must be the assistant's"
-                yield RecordFault((key, 0, "role"), "output-not-assistant", message, "set its role to 'assistant'")
+            yield from _answer_faults(getattr(self, key)[0], key)
 
     @model_validator(mode="after")
     def _outputs_are_the_assistants(self, info: ValidationInfo) -> PreferenceRecord:
+        if not collects_faults(info):
+            for fault in self.faults():
+                raise PydanticCustomError("rule", "{text}", {"text": fault.message})
+        return self
+
+
+class UnpairedRecord(Record):
+    """One answer that somebody called good or bad, with no other answer beside it: what a thumb up or down leaves.
+
+    The keys are those of TRL's unpaired preference data (trl 1.16, `KTOTrainer`), so that other programs read the file.
+
+    Attributes:
+        prompt: the messages that the answer replies to.
+        completion: the answer, one message of the assistant.
+        label: true where the answer is wanted, false where it is not.
+        tools: what the model could call.
+
+    Example:
+        ```python
+        from ragtune import UnpairedRecord
+
+        record = UnpairedRecord(
+            prompt=[{"role": "user", "content": "How deep is Lake Sorrel?"}],
+            completion=[{"role": "assistant", "content": "12 metres"}],
+            label=False,
+        )
+        print(record.completion[0].text, record.label)
+        #> 12 metres False
+        ```
+    """
+
+    prompt: Messages
+    completion: OneMessage
+    label: Flag
+    tools: tuple[Tool, ...] | None = None
+
+    def faults(self) -> Iterator[RecordFault]:
+        """Yield broken role rules, and an answer that is not the assistant's."""
+        yield from _message_faults(self.prompt, ("prompt",))
+        yield from _answer_faults(self.completion[0], "completion")
+
+    @model_validator(mode="after")
+    def _answer_is_the_assistants(self, info: ValidationInfo) -> UnpairedRecord:
         if not collects_faults(info):
             for fault in self.faults():
                 raise PydanticCustomError("rule", "{text}", {"text": fault.message})
@@ -163,3 +202,11 @@ class ReinforcementRecord(Record):
 def _message_faults(messages: tuple[Message, ...], path: Path) -> Iterator[RecordFault]:
     for index, message in enumerate(messages):
         yield from message.faults((*path, index))
+
+
+def _answer_faults(answer: Message, key: str) -> Iterator[RecordFault]:
+    """The rules of its role, and that it is the assistant's."""
+    yield from answer.faults((key, 0))
+    if answer.role != "assistant":
+        message = f"{key} holds a message with role {answer.role!r}; it must be the assistant's"
+        yield RecordFault((key, 0, "role"), "output-not-assistant", message, "set its role to 'assistant'")

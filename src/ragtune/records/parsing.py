@@ -10,17 +10,18 @@ import orjson
 from ragtune.errors import RecordError
 from ragtune.records.base import FORMATS, RecordFormat
 from ragtune.records.json_values import read_json
-from ragtune.records.kinds import ChatRecord, CompletionRecord, PreferenceRecord, ReinforcementRecord
+from ragtune.records.kinds import ChatRecord, CompletionRecord, PreferenceRecord, ReinforcementRecord, UnpairedRecord
 
 if TYPE_CHECKING:
     from ragtune.records.base import JsonMapping
 
-AnyRecord = ChatRecord | CompletionRecord | PreferenceRecord | ReinforcementRecord
+AnyRecord = ChatRecord | CompletionRecord | PreferenceRecord | UnpairedRecord | ReinforcementRecord
 
-RECORD_OF: dict[str, type[ChatRecord | CompletionRecord | PreferenceRecord | ReinforcementRecord]] = {
+RECORD_OF: dict[str, type[ChatRecord | CompletionRecord | PreferenceRecord | UnpairedRecord | ReinforcementRecord]] = {
     "chat": ChatRecord,
     "completion": CompletionRecord,
     "preference": PreferenceRecord,
+    "unpaired": UnpairedRecord,
     "reinforcement": ReinforcementRecord,
 }
 _CHAT_KEYS = frozenset(ChatRecord.model_fields)
@@ -54,7 +55,9 @@ def detect_format(data: JsonMapping) -> RecordFormat | None:
     if "preferred_output" in data or "non_preferred_output" in data:
         return "preference"
     if "prompt" in data or "completion" in data:
-        return "completion"
+        said = [key for key in ("prompt", "completion") if isinstance(data.get(key), list | tuple)]
+        # Texts with a label beside them are rows of the layout "kto", and no record yet.
+        return "unpaired" if "completion" in said or ("label" in data and said) else "completion"
     return None
 
 
@@ -96,6 +99,7 @@ def parse_record(source: str | bytes | JsonMapping, format: RecordFormat | None 
         keys = ", ".join(map(repr, data)) or "none"
         raise RecordError(
             f"no record kind has these keys: {keys}; chat needs 'messages', completion 'prompt' and 'completion', "
-            f"preference 'input', 'preferred_output' and 'non_preferred_output'"
+            f"preference 'input', 'preferred_output' and 'non_preferred_output', unpaired 'prompt', 'completion' and "
+            f"'label'"
         )
     return RECORD_OF[kind](**data)

@@ -4,7 +4,7 @@ The limits are OpenAI's, from `ragtune.limits`.
 """
 
 from ragtune.spec.learning_rate import Absolute, Multiplier
-from ragtune.spec.methods import DPO, Method, Reinforcement, Supervised
+from ragtune.spec.methods import DPO, KTO, Method, Reinforcement, Supervised
 from ragtune.spec.tune_spec import TuneSpec
 
-__all__ = ["DPO", "Absolute", "Method", "Multiplier", "Reinforcement", "Supervised", "TuneSpec"]
+__all__ = ["DPO", "KTO", "Absolute", "Method", "Multiplier", "Reinforcement", "Supervised", "TuneSpec"]

@@ -12,7 +12,7 @@ from ragtune._ranges import make_numbers_plain, require_number, require_whole
 from ragtune.errors import SpecError
 from ragtune.spec.learning_rate import Absolute, Auto, LearningRate, Multiplier
 
-__all__ = ["DPO", "Method", "Reinforcement", "Supervised", "given", "in_words"]
+__all__ = ["DPO", "KTO", "METHODS", "Method", "Reinforcement", "Supervised", "given", "in_words"]
 
 S = TypeVar("S")
 EFFORTS = ("default", "low", "medium", "high")
@@ -160,6 +160,57 @@ class DPO:
 
 @in_words()
 @dataclass(frozen=True, kw_only=True)
+class KTO:
+    """Learn from answers that were called good or bad one by one (Kahneman-Tversky optimisation).
+
+    The embedded backend trains so; OpenAI's wire has no such method. Where only pairs are taken, put a bad answer
+    beside a good one to the same question and use `DPO`.
+
+    Attributes:
+        beta: how closely to stay with the model as it was, in (0, 2], or "auto" (0.1, TRL's number).
+        desirable_weight: how much good answers count, above 0.
+        undesirable_weight: how much bad answers count, above 0. Where there are more of one kind, weigh the other up:
+            `check` says by how much.
+        n_epochs: as in `Supervised`.
+        batch_size: as in `Supervised`, from 2: the answers of a batch are compared with one another's questions.
+        learning_rate: as in `Supervised`.
+
+    Raises:
+        SpecError: a value is out of range.
+
+    Example:
+        ```python
+        import ragtune as rt
+
+        print(rt.KTO(n_epochs=3, undesirable_weight=2.5).hyperparameters())
+        #> {'n_epochs': 3, 'desirable_weight': 1.0, 'undesirable_weight': 2.5}
+        ```
+    """
+
+    type: ClassVar[str] = "kto"
+    beta: float | Auto = "auto"
+    desirable_weight: float = 1.0
+    undesirable_weight: float = 1.0
+    n_epochs: int | Auto = "auto"
+    batch_size: int | Auto = "auto"
+    learning_rate: LearningRate = "auto"
+
+    def __post_init__(self) -> None:
+        _check_common(self)
+        require_whole("batch_size", self.batch_size, low=2, high=limits.MAX_BATCH_SIZE)
+        if self.beta != "auto":
+            require_number("beta", self.beta, low=0.0, high=limits.MAX_BETA, auto=True)
+        for name in ("desirable_weight", "undesirable_weight"):
+            require_number(name, getattr(self, name), low=0.0, hint="1.0 where both kinds count alike")
+
+    def hyperparameters(self) -> dict[str, object]:
+        """Return what goes over the wire; "auto" stays out."""
+        weights = {"desirable_weight": self.desirable_weight, "undesirable_weight": self.undesirable_weight}
+        return _common(self) | given(beta=self.beta) | weights
+
+
+@in_words()
+@dataclass(frozen=True, kw_only=True)
 class Reinforcement:
     """Learn from the marks of a grader.
 
@@ -222,7 +273,9 @@ class Reinforcement:
         )
 
 
-Method = Supervised | DPO | Reinforcement
+Method = Supervised | DPO | KTO | Reinforcement
+METHODS = "Supervised(...), DPO(...), KTO(...), Reinforcement(...)"
+"""All of them, for a message."""
 
 
 def _check_common(method: Method) -> None:

@@ -12,7 +12,7 @@ from ragtune._ranges import make_numbers_plain, require_whole
 from ragtune.dialects import GENERIC
 from ragtune.errors import SpecError, Unsupported
 from ragtune.spec.learning_rate import Absolute, Multiplier
-from ragtune.spec.methods import DPO, Method, Reinforcement, Supervised, given, in_words
+from ragtune.spec.methods import METHODS, Method, Reinforcement, Supervised, given, in_words
 
 if TYPE_CHECKING:
     from ragtune.dialects import Dialect
@@ -28,7 +28,7 @@ class TuneSpec:
 
     Attributes:
         model: base model, or a tuned one to train further.
-        method: `Supervised` (default), `DPO` or `Reinforcement`.
+        method: `Supervised` (default), `DPO`, `KTO` or `Reinforcement`.
         seed: 0 to 2147483647, or None for the server's choice; same seed and settings should give the same model.
         suffix: up to 64 characters that go into the tuned model's name, or None.
         metadata: up to 16 pairs to find the job by; keys up to 64 and values up to 512 characters. A few pairs are
@@ -57,8 +57,8 @@ class TuneSpec:
         make_numbers_plain(self)
         if not isinstance(self.model, str) or not self.model.strip():
             raise SpecError(f"model: {self.model!r} is no model's name; for example 'gpt-4o-mini-2024-07-18'")
-        if not isinstance(self.method, Supervised | DPO | Reinforcement):
-            raise SpecError(f"method: {self.method!r} is not one of Supervised(...), DPO(...), Reinforcement(...)")
+        if not isinstance(self.method, Method):
+            raise SpecError(f"method: {self.method!r} is not one of {METHODS}")
         if self.seed is not None:
             require_whole("seed", self.seed, low=0, high=limits.MAX_SEED, auto=False)
         _check_suffix(self.suffix)
@@ -115,7 +115,10 @@ def _check_suffix(suffix: str | None) -> None:
 def _check_dialect(spec: TuneSpec, dialect: Dialect) -> None:
     method = spec.method
     if method.type not in dialect.methods:
-        raise Unsupported(dialect.name, f"the method {method.type}", f"it takes {', '.join(sorted(dialect.methods))}")
+        way = f"it takes {', '.join(sorted(dialect.methods))}"
+        if method.type == "kto" and "dpo" in dialect.methods:
+            way += "; pair each bad answer with a good one to the same question, .preference(...), and train with DPO()"
+        raise Unsupported(dialect.name, f"the method {method.type}", way)
     if isinstance(method.learning_rate, Absolute) and dialect.learning_rate == "multiplier":
         raise Unsupported(dialect.name, "an absolute learning rate", "it takes a factor: learning_rate=Multiplier(...)")
     if isinstance(method.learning_rate, Multiplier) and dialect.learning_rate == "absolute":

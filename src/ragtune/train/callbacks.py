@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from peft import PeftModel
 
-    from ragtune.modelling.encoder import Example, Pair
+    from ragtune.modelling.encoder import Taught
     from ragtune.modelling.hardware import Placement
     from ragtune.train.recall import Best, HeldOutQuestions
     from ragtune.train.stop import StopRequest
@@ -48,9 +48,9 @@ class Validation:
 
     def __init__(
         self,
-        score: Callable[[PeftModel, Sequence[Example | Pair], Meter], None],
+        score: Callable[[PeftModel, Sequence[Taught], Meter], None],
         figures: Sequence[str],
-        examples: Sequence[Example | Pair],
+        examples: Sequence[Taught],
         batch_size: int,
     ) -> None:
         self._score = score
@@ -66,7 +66,7 @@ class Validation:
         """The figures on all examples."""
         return self._measure(model, self._batches[process_number() :: process_count()])
 
-    def _measure(self, model: PeftModel, batches: Sequence[Sequence[Example | Pair]]) -> dict[str, float]:
+    def _measure(self, model: PeftModel, batches: Sequence[Sequence[Taught]]) -> dict[str, float]:
         meter = Meter(*self._figures)
         was_training = model.training
         model.eval()

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ragtune.errors import RecordError
-from ragtune.modelling.encoder import Example, Pair
-from ragtune.records import ChatRecord, CompletionRecord, PreferenceRecord, parse_record
+from ragtune.modelling.encoder import Example, Judged, Pair
+from ragtune.records import ChatRecord, CompletionRecord, PreferenceRecord, UnpairedRecord, parse_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from ragtune.modelling.encoder import Encoder
+    from ragtune.records import JsonObject
 
-__all__ = ["LoadedFile", "TrainingFileError", "load_examples", "load_pairs"]
+__all__ = ["LoadedFile", "TrainingFileError", "load_examples", "load_judged", "load_pairs"]
 
-_Taught = TypeVar("_Taught", Example, Pair)
+_Taught = TypeVar("_Taught", Example, Pair, Judged)
 
 
 class TrainingFileError(RecordError):
@@ -65,6 +66,15 @@ def load_pairs(path: str | Path, encoder: Encoder) -> LoadedFile[Pair]:
         TrainingFileError: the file cannot be read, a record is wrong or of the wrong kind, or nothing can be learned.
     """
     return _load(Path(path), lambda line: _pair(line, encoder))
+
+
+def load_judged(path: str | Path, encoder: Encoder) -> LoadedFile[Judged]:
+    """Read and encode a JSONL file of unpaired records.
+
+    Raises:
+        TrainingFileError: the file cannot be read, a record is wrong or of the wrong kind, or nothing can be learned.
+    """
+    return _load(Path(path), lambda line: _judged(line, encoder))
 
 
 def _load(path: Path, encode: Callable[[bytes], _Taught]) -> LoadedFile[_Taught]:
@@ -128,9 +138,22 @@ def _pair(line: bytes, encoder: Encoder) -> Pair:
         raise RecordError(message)
     data = record.to_dict()
     tools = data["input"].get("tools")
-    # The answers alone are compared, whatever was said before.
-    before = [{**turn, "weight": 0} if turn["role"] == "assistant" else turn for turn in data["input"]["messages"]]
+    before = _context(data["input"]["messages"])
     return Pair(
         chosen=encoder.chat([*before, *data["preferred_output"]], tools),
         rejected=encoder.chat([*before, *data["non_preferred_output"]], tools),
     )
+
+
+def _judged(line: bytes, encoder: Encoder) -> Judged:
+    record = parse_record(line)
+    if not isinstance(record, UnpairedRecord):
+        raise RecordError(f"{type(record).__name__}: the method kto learns from unpaired records")
+    data = record.to_dict()
+    example = encoder.chat([*_context(data["prompt"]), *data["completion"]], data.get("tools"))
+    return Judged(example=example, is_good=record.label)
+
+
+def _context(messages: Sequence[JsonObject]) -> list[JsonObject]:
+    """What was said before: the answers beside it alone are judged."""
+    return [{**turn, "weight": 0} if turn["role"] == "assistant" else turn for turn in messages]

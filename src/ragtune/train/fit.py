@@ -12,8 +12,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoConfig, set_seed
 
 from ragtune._extras import require
+from ragtune.modelling.balance import advised_weights
 from ragtune.modelling.base_model import context_length, load_model, load_tokenizer, quiet
-from ragtune.modelling.encoder import Encoder, Example, Pair
+from ragtune.modelling.encoder import Encoder, Judged, Taught
 from ragtune.modelling.forecast import Forecast, ModelSize, Workload, forecast
 from ragtune.train import events
 from ragtune.train.callbacks import (
@@ -25,7 +26,7 @@ from ragtune.train.callbacks import (
     WholeCheckpointCallback,
 )
 from ragtune.train.checkpoints import last_whole_checkpoint, save_adapter
-from ragtune.train.data import LoadedFile, TrainingFileError, load_examples, load_pairs
+from ragtune.train.data import LoadedFile, TrainingFileError, load_examples, load_judged, load_pairs
 from ragtune.train.distributed import is_main, process_count
 from ragtune.train.methods.trainer import MaskedTrainer, settings
 from ragtune.train.recall import Best, HeldOutQuestions
@@ -40,7 +41,11 @@ if TYPE_CHECKING:
     from ragtune.modelling.hardware import Dtype, Placement
     from ragtune.modelling.tokenizer import Tokenizer
     from ragtune.train.methods.preference import PreferenceTrainer
+    from ragtune.train.methods.unpaired import UnpairedTrainer
     from ragtune.train.stop import StopRequest
+
+    Loaded = LoadedFile[Any]
+    AnyTrainer = MaskedTrainer | PreferenceTrainer | UnpairedTrainer
 
 __all__ = ["BatchSizeError", "DivergedError", "Outcome", "TooLargeError", "ValidationFileError", "fit"]
 
@@ -63,10 +68,11 @@ class TooLargeError(Exception):
 class BatchSizeError(Exception):
     """A batch that cannot be shared out evenly to the processes of a run."""
 
-    def __init__(self, batch_size: int, processes: int) -> None:
+    def __init__(self, batch_size: int, processes: int, least: int) -> None:
+        each = f", with {least} examples for each" if least > 1 else ""
         super().__init__(
-            f"batch_size {batch_size} cannot be shared out evenly to {processes} processes; "
-            f"give a multiple of {processes}"
+            f"batch_size {batch_size} cannot be shared out evenly to {processes} "
+            f"process{'' if processes == 1 else 'es'}{each}; give a multiple of {processes * least}"
         )
 
 
@@ -106,8 +112,9 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
         BackendError: the base cannot be loaded.
     """
     per_process, rest = divmod(spec.batch_size, process_count())
-    if rest:
-        raise BatchSizeError(spec.batch_size, process_count())
+    least = _least_at_once(spec)
+    if rest or per_process < least:
+        raise BatchSizeError(spec.batch_size, process_count(), least)
     if placement.device == "cpu":
         torch.set_num_threads(placement.threads)
     # Before the adapter is made, whose first weights are drawn.
@@ -129,7 +136,7 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
         placement,
         checkpoints,
         per_process=per_process,
-        micro_batch_size=_micro_batch_size(per_process, _longest(training.examples)),
+        micro_batch_size=_micro_batch_size(per_process, _longest(training.examples), least=least),
         total_steps=total_steps,
     )
     recall = None if validation is None else _recall(spec, validation.examples, tokenizer)
@@ -140,7 +147,7 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
         told = EventsCallback(
             spec.output_dir,
             trainer.meter,
-            None if validation is None else _held_out(trainer, validation.examples, spec.batch_size),
+            None if validation is None else _held_out(trainer, validation.examples, spec.batch_size, least=least),
             recall,
             steps_per_epoch=steps_per_epoch,
             cpu_before=cpu_before,
@@ -166,7 +173,7 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
     return replace(stopped, state="succeeded", adapter=spec.output_dir / "adapter")
 
 
-def _keep_adapter(spec: TrainSpec, trainer: MaskedTrainer | PreferenceTrainer, recall: Recall | None) -> None:
+def _keep_adapter(spec: TrainSpec, trainer: AnyTrainer, recall: Recall | None) -> None:
     """Leave the run's result: the adapter that answered best where that is asked for, else the last one."""
     if spec.early_stop is not None and recall is not None and recall.best.accuracy > 0:
         _take_best(spec, recall.best)
@@ -196,18 +203,18 @@ def _take_best(spec: TrainSpec, best: Best) -> None:
     shutil.rmtree(spec.output_dir / _BEST, ignore_errors=True)
 
 
-def _held_out(trainer: Any, examples: Sequence[Example | Pair], batch_size: int) -> Validation:
-    at_once = _micro_batch_size(batch_size, _longest(examples))
+def _held_out(trainer: Any, examples: Sequence[Taught], batch_size: int, *, least: int) -> Validation:
+    at_once = _micro_batch_size(batch_size, _longest(examples), least=least)
     return Validation(trainer.score, trainer.figures, examples, at_once)
 
 
-def _longest(examples: Sequence[Example | Pair]) -> int:
+def _longest(examples: Sequence[Taught]) -> int:
     return max(example.n_tokens for example in examples)
 
 
 def _trainer(
     spec: TrainSpec, placement: Placement, examples: Any, tokenizer: Tokenizer, arguments: dict[str, Any]
-) -> MaskedTrainer | PreferenceTrainer:
+) -> AnyTrainer:
     pad_token_id = _filler(tokenizer)
     model, adapter = _model(spec, placement.dtype)
     if placement.device == "cpu" and placement.dtype == "bfloat16" and _longest(examples) <= _SHORT:
@@ -217,17 +224,21 @@ def _trainer(
         whole = model if adapter is None else get_peft_model(model, adapter, autocast_adapter_dtype=True)
         return MaskedTrainer(model=whole, arguments=arguments, examples=examples, pad_token_id=pad_token_id)
     require("local", "trl", reason="training on preference records")
+    common: dict[str, Any] = {
+        "model": model,
+        "adapter": adapter,
+        "arguments": arguments,
+        "beta": DEFAULT_BETA if spec.beta is None else spec.beta,
+        "tokenizer": tokenizer,
+        "pad_token_id": pad_token_id,
+    }
+    if spec.method == "kto":
+        from ragtune.train.methods.unpaired import UnpairedTrainer
+
+        return UnpairedTrainer(spec=spec, answers=examples, **common)
     from ragtune.train.methods.preference import PreferenceTrainer
 
-    return PreferenceTrainer(
-        model=model,
-        adapter=adapter,
-        arguments=arguments,
-        beta=DEFAULT_BETA if spec.beta is None else spec.beta,
-        pairs=examples,
-        tokenizer=tokenizer,
-        pad_token_id=pad_token_id,
-    )
+    return PreferenceTrainer(pairs=examples, **common)
 
 
 def _filler(tokenizer: Tokenizer) -> int:
@@ -235,12 +246,10 @@ def _filler(tokenizer: Tokenizer) -> int:
     return next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
 
 
-def _load_files(
-    spec: TrainSpec, tokenizer: Tokenizer
-) -> tuple[LoadedFile[Example] | LoadedFile[Pair], LoadedFile[Example] | LoadedFile[Pair] | None]:
+def _load_files(spec: TrainSpec, tokenizer: Tokenizer) -> tuple[Loaded, Loaded | None]:
     context = context_length(AutoConfig.from_pretrained(str(spec.base_path), local_files_only=True))
     encoder = Encoder(tokenizer, max_length=min(spec.max_length or context, context))
-    load = load_pairs if spec.method == "dpo" else load_examples
+    load: Any = {"supervised": load_examples, "dpo": load_pairs, "kto": load_judged}[spec.method]
     training = load(spec.training_file, encoder)
     if spec.validation_file is None:
         return training, None
@@ -250,7 +259,7 @@ def _load_files(
         raise ValidationFileError(str(error), line=error.line) from error
 
 
-def _workload(spec: TrainSpec, examples: Sequence[Example | Pair]) -> Workload:
+def _workload(spec: TrainSpec, examples: Sequence[Taught]) -> Workload:
     return Workload.of(
         [example.n_tokens for example in examples],
         labelled=sum(example.n_labelled for example in examples),
@@ -281,7 +290,7 @@ def _announce(
     spec: TrainSpec,
     placement: Placement,
     foretold: Forecast,
-    training: LoadedFile[Example] | LoadedFile[Pair],
+    training: Loaded,
     *,
     total_steps: int,
     resumed_from: int | None,
@@ -305,6 +314,7 @@ def _announce(
     if resumed_from is None:
         text = f"Training on {placement}: {foretold}"
         events.append(journal, {"type": "message", "level": "info", "message": text})
+        _announce_labels(spec, training.examples)
     if training.cut_lines:
         where = ", ".join(map(str, training.cut_lines[:10])) + (", ..." if len(training.cut_lines) > 10 else "")
         text = (
@@ -314,11 +324,29 @@ def _announce(
         events.append(journal, {"type": "message", "level": "warn", "message": text})
 
 
-def _micro_batch_size(batch_size: int, longest: int) -> int:
-    """The largest share of a batch that divides it and stays within the token budget; at least one example."""
-    return max(
-        n for n in range(1, batch_size + 1) if batch_size % n == 0 and (n == 1 or n * longest <= _MICRO_BATCH_TOKENS)
-    )
+def _announce_labels(spec: TrainSpec, examples: Sequence[Taught]) -> None:
+    """Warn of weights under which good or bad answers count for more than they should."""
+    labels = [one.is_good for one in examples if isinstance(one, Judged)]
+    good, bad = sum(labels), len(labels) - sum(labels)
+    desirable, undesirable = (1.0 if w is None else w for w in (spec.desirable_weight, spec.undesirable_weight))
+    advice = advised_weights(good, bad, desirable_weight=desirable, undesirable_weight=undesirable)
+    if advice is not None:
+        text = (
+            f"{good} good answers of weight {desirable:g} and {bad} bad ones of weight {undesirable:g}: one kind "
+            f"outweighs the other; {advice} would balance them"
+        )
+        events.append(spec.output_dir / "events.jsonl", {"type": "message", "level": "warn", "message": text})
+
+
+def _least_at_once(spec: TrainSpec) -> int:
+    # KTO compares an answer with another one of its batch.
+    return 2 if spec.method == "kto" else 1
+
+
+def _micro_batch_size(batch_size: int, longest: int, *, least: int) -> int:
+    """The largest share of a batch that divides it and stays within the token budget; at least so many examples."""
+    shares = [n for n in range(least, batch_size + 1) if batch_size % n == 0]
+    return max((n for n in shares if n * longest <= _MICRO_BATCH_TOKENS), default=shares[0])
 
 
 def _model(spec: TrainSpec, dtype: Dtype) -> tuple[PreTrainedModel | PeftModel, LoraConfig | None]:

@@ -21,7 +21,7 @@ from ragtune.modelling.hardware import Device, Dtype  # noqa: TC001 - pydantic r
 __all__ = ["BASE_LEARNING_RATE", "DEFAULT_BETA", "EXIT_FAILED", "EXIT_HELD", "EXIT_OK", "EXIT_STORAGE", "TrainMethod"]
 __all__ += ["Resolved", "TrainSpec", "resolve_hyperparameters"]
 
-TrainMethod = Literal["supervised", "dpo"]
+TrainMethod = Literal["supervised", "dpo", "kto"]
 
 EXIT_OK = 0
 """The run finished or was stopped; the `end` event says which."""
@@ -32,11 +32,11 @@ EXIT_STORAGE = 74
 EXIT_HELD = 75
 """Another worker holds the output folder (EX_TEMPFAIL of sysexits.h); nothing was touched."""
 
-BASE_LEARNING_RATE: dict[TrainMethod, float] = {"supervised": 1e-3, "dpo": 5e-5}
+BASE_LEARNING_RATE: dict[TrainMethod, float] = {"supervised": 1e-3, "dpo": 5e-5, "kto": 5e-5}
 """Absolute LoRA learning rate that `learning_rate_multiplier` 1.0 stands for, per method."""
 
 DEFAULT_BETA = 0.1
-"""What `beta` of a dpo run stands for when it is `auto` (the number of OpenAI's guide and of TRL)."""
+"""What `beta` of a dpo or kto run stands for when it is `auto` (the number of OpenAI's guide and of TRL)."""
 
 
 class TrainSpec(BaseModel):
@@ -51,13 +51,15 @@ class TrainSpec(BaseModel):
         output_dir: folder that the worker owns: `events.jsonl`, `checkpoints/`, `epochs/step-N/`, `adapter/`, `lock`.
         base_path: folder of the base model (config, tokenizer, safetensors).
         adapter_path: folder of a LoRA adapter to train further, or None for a fresh one.
-        method: `supervised` (chat or prompt/completion records) or `dpo` (preference records).
+        method: `supervised` (chat or prompt/completion records), `dpo` (preference) or `kto` (unpaired).
         training_file: JSONL file with the training records.
         validation_file: JSONL file with held-out records, or None.
         n_epochs: passes over the training file, 1 to 50.
         batch_size: examples per optimizer step, 1 to 256.
         learning_rate: absolute peak rate of the cosine schedule, above 0.
-        beta: dpo: how much leaving the reference costs, in (0, 2]; None for `DEFAULT_BETA`.
+        beta: dpo, kto: how much leaving the reference costs, in (0, 2]; None for `DEFAULT_BETA`.
+        desirable_weight: kto: how much good answers count, above 0; None for 1.
+        undesirable_weight: kto: how much bad answers count, above 0; None for 1.
         seed: seed of weights and data order, 0 to 2147483647.
         lora_r: rank of the adapter matrices.
         lora_alpha: scale of the adapter, usually twice `lora_r`.
@@ -100,6 +102,8 @@ class TrainSpec(BaseModel):
     batch_size: Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)]
     learning_rate: Annotated[float, Field(gt=0)]
     beta: Annotated[float, Field(gt=0, le=MAX_BETA)] | None = None
+    desirable_weight: Annotated[float, Field(gt=0)] | None = None
+    undesirable_weight: Annotated[float, Field(gt=0)] | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     lora_r: Annotated[int, Field(ge=1)] = 16
     lora_alpha: Annotated[int, Field(ge=1)] = 32
@@ -145,7 +149,9 @@ class Resolved:
         learning_rate_multiplier: OpenAI's relative rate, as asked for or 1.0.
         learning_rate: the absolute rate: multiplier times `BASE_LEARNING_RATE[method]`.
         total_steps: optimizer steps of the whole run.
-        beta: dpo: how much leaving the reference costs; None for other methods.
+        beta: dpo, kto: how much leaving the reference costs; None for other methods.
+        desirable_weight: kto: how much good answers count; None for other methods.
+        undesirable_weight: kto: how much bad answers count; None for other methods.
         evaluate_every: epochs from one look at the held-out questions to the next, as asked for.
         early_stop: looks without a rise that end the run, as asked for.
 
@@ -165,6 +171,8 @@ class Resolved:
     learning_rate: float
     total_steps: int
     beta: float | None = None
+    desirable_weight: float | None = None
+    undesirable_weight: float | None = None
     evaluate_every: int | None = None
     early_stop: int | None = None
 
@@ -178,6 +186,8 @@ def resolve_hyperparameters(
     learning_rate_multiplier: float | Literal["auto"] = "auto",
     learning_rate: float | None = None,
     beta: float | Literal["auto"] = "auto",
+    desirable_weight: float = 1.0,
+    undesirable_weight: float = 1.0,
     evaluate_every: int | None = None,
     early_stop: int | None = None,
 ) -> Resolved:
@@ -186,17 +196,19 @@ def resolve_hyperparameters(
     `batch_size`: 4, or 2 below 16 examples; above 2,000 examples 0.2 percent of them, at most 256 (OpenAI's published
     rule of thumb). `n_epochs`: 3; fewer when that exceeds 25,000 examples seen, more (up to 25) until the run has 100
     optimizer steps. Both stand in `ragtune.modelling.auto`, where estimates find them, too.
-    `learning_rate_multiplier`: 1.0, which stands for 1e-3 (supervised) or 5e-5 (dpo): LoRA rates.
+    `learning_rate_multiplier`: 1.0, which stands for 1e-3 (supervised) or 5e-5 (dpo, kto): LoRA rates.
     `beta`: 0.1.
 
     Args:
         n_examples: examples in the training file, at least 1.
-        method: `supervised` or `dpo`.
+        method: `supervised`, `dpo` or `kto`.
         n_epochs: 1 to 50, or `auto`.
         batch_size: 1 to 256, or `auto`.
         learning_rate_multiplier: above 0, or `auto`.
         learning_rate: the absolute rate, above 0, where it was asked for in place of a multiplier; None goes by that.
-        beta: for dpo: above 0 and at most 2, or `auto`.
+        beta: for dpo and kto: above 0 and at most 2, or `auto`.
+        desirable_weight: for kto, kept as it is.
+        undesirable_weight: for kto, kept as it is.
         evaluate_every: kept as it is.
         early_stop: kept as it is.
 
@@ -208,7 +220,8 @@ def resolve_hyperparameters(
         raise SpecError(message)
     _require_between("n_examples", n_examples, 1, None)
     size = auto_batch_size(n_examples) if batch_size == "auto" else batch_size
-    _require_between("batch_size", size, 1, MAX_BATCH_SIZE)
+    # KTO compares the answers of a batch with one another's questions.
+    _require_between("batch_size", size, 2 if method == "kto" else 1, MAX_BATCH_SIZE)
     epochs = auto_epochs(n_examples, size) if n_epochs == "auto" else n_epochs
     _require_between("n_epochs", epochs, 1, MAX_EPOCHS)
     rate, multiplier = _resolve_rate(method, learning_rate_multiplier, learning_rate)
@@ -219,6 +232,8 @@ def resolve_hyperparameters(
         learning_rate=rate,
         total_steps=math.ceil(n_examples / size) * epochs,
         beta=_resolve_beta(method, beta),
+        desirable_weight=desirable_weight if method == "kto" else None,
+        undesirable_weight=undesirable_weight if method == "kto" else None,
         evaluate_every=evaluate_every,
         early_stop=early_stop,
     )
@@ -239,7 +254,7 @@ def _resolve_rate(method: TrainMethod, given: float | Literal["auto"], rate: flo
 
 
 def _resolve_beta(method: TrainMethod, beta: float | Literal["auto"]) -> float | None:
-    if method != "dpo":
+    if method == "supervised":
         return None
     chosen = DEFAULT_BETA if beta == "auto" else float(beta)
     if not 0 < chosen <= MAX_BETA:

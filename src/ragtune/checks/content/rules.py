@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ def content_faults(record: JsonObject, line: bytes, format: RecordFormat) -> lis
         faults = _completion_faults(record)
     elif format == "preference":
         faults = _preference_faults(record)
+    elif format == "unpaired":
+        faults = _unpaired_faults(record)
     else:
         faults = _reinforcement_faults(record)
     if may_hide_characters(line):
@@ -174,46 +177,58 @@ def _preference_faults(record: JsonObject) -> list[RecordFault]:
     faults: list[RecordFault] = []
     wanted, unwanted = record["preferred_output"][0], record["non_preferred_output"][0]
     for key, message in (("preferred_output", wanted), ("non_preferred_output", unwanted)):
-        content = message.get("content")
-        if content is not None and not (content.strip() if isinstance(content, str) else _said(content)):
-            faults.extend(_empty_answer(message, (key, 0)))
-        elif isinstance(content, str) and _stands_for_nothing(content):
-            faults.append(_missing_value(content, key, 0, "content"))
+        faults.extend(_answer_faults(message, key))
     if wanted == unwanted:
         text = "preferred_output and non_preferred_output are equal: there is nothing to prefer"
         faults.append(RecordFault(("non_preferred_output",), "equal-outputs", text, "drop the pair"))
-    messages = record["input"]["messages"]
+    given = record["input"]
+    inside = [*_asked_faults(given["messages"]), *_common_faults(given["messages"], given)]
+    faults.extend(replace(fault, path=("input", *fault.path)) for fault in inside)
+    return faults
+
+
+def _unpaired_faults(record: JsonObject) -> list[RecordFault]:
+    asked: Sequence[Message] = record["prompt"]
+    faults = list(_answer_faults(record["completion"][0], "completion"))
+    for fault in (*_asked_faults(asked), *_common_faults(asked, record)):
+        below = fault.path[0] == "messages"
+        faults.append(replace(fault, path=("prompt", *fault.path[1:])) if below else fault)
+    return faults
+
+
+def _answer_faults(message: Message, key: str) -> Iterator[RecordFault]:
+    """An answer that stands beside its conversation."""
+    content = message.get("content")
+    if content is not None and not (content.strip() if isinstance(content, str) else _said(content)):
+        yield from _empty_answer(message, (key, 0))
+    elif isinstance(content, str) and _stands_for_nothing(content):
+        yield _missing_value(content, key, 0, "content")
+
+
+def _asked_faults(messages: Sequence[Message]) -> Iterator[RecordFault]:
+    """A conversation whose answer stands beside it."""
     for index, (one, next_one) in enumerate(pairwise(messages), start=1):
         if one["role"] == next_one["role"] == "assistant":
-            faults.append(_second_answer("input", "messages", index))
+            yield _second_answer("messages", index)
     if messages[-1]["role"] == "assistant":
-        text = "the input ends with an assistant message; the two outputs answer the user's last one"
-        hint = "move that message into the outputs"
-        faults.append(
-            RecordFault(("input", "messages", len(messages) - 1, "role"), "input-ends-with-assistant", text, hint)
-        )
+        text = "the input ends with an assistant message; what stands beside it answers the user's last one"
+        hint = "move that message into the answers beside it"
+        yield RecordFault(("messages", len(messages) - 1, "role"), "input-ends-with-assistant", text, hint)
     if all(message["role"] != "user" for message in messages):
-        faults.append(_nobody_asks("input", "messages"))
-    given = record["input"]
-    inside = [
-        *_question_faults(messages),
-        *tool_faults(messages, offered_names(given)),
-        *definition_faults(given),
-        *image_faults(messages),
-    ]
-    faults.extend(RecordFault(("input", *f.path), f.code, f.message, f.hint, f.severity) for f in inside)
-    return faults
+        yield _nobody_asks("messages")
+
+
+def _common_faults(messages: Sequence[Message], given: JsonObject) -> Iterator[RecordFault]:
+    yield from _question_faults(messages)
+    yield from tool_faults(messages, offered_names(given))
+    yield from definition_faults(given)
+    yield from image_faults(messages)
 
 
 def _reinforcement_faults(record: JsonObject) -> list[RecordFault]:
     messages: Sequence[Message] = record["messages"]
-    given = {"tools": record.get("tools")}
-    faults = [
-        *_question_faults(messages),
-        *tool_faults(messages, offered_names(given)),
-        *definition_faults(given),
-        *image_faults(messages),
-    ]
+    # Its other keys are the user's own.
+    faults = list(_common_faults(messages, {"tools": record.get("tools")}))
     if messages[-1]["role"] == "assistant":
         text = "the last message is the assistant's; in reinforcement the model itself answers the user's last message"
         place = ("messages", len(messages) - 1, "role")

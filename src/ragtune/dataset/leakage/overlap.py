@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 RUN_WORDS = 13
 _AT_ONCE = 1_024
+_CONVERSATIONS = ("messages", "input", "prompt")
+_SPOKEN = (*_CONVERSATIONS, "preferred_output", "non_preferred_output", "completion")
 _MOST_FILTER_BITS = 24
 
 
@@ -329,10 +331,10 @@ def _whole(parts: Sequence[object]) -> str:
 def _contents(record: JsonObject) -> Iterator[tuple[str, object]]:
     for key, value in record.items():
         messages = value.get("messages") if key == "input" and isinstance(value, dict) else value
-        if key in ("messages", "input", "preferred_output", "non_preferred_output") and isinstance(messages, list):
+        if key in _SPOKEN and isinstance(messages, list):
             for message in messages:
                 if isinstance(message, dict) and message.get("role") not in ("system", "developer"):
-                    name = str(message.get("role")) if key in ("messages", "input") else key
+                    name = str(message.get("role")) if key in _CONVERSATIONS else key
                     yield name, message.get("content")
         else:
             # The texts of a completion, and the reference fields of reinforcement.

@@ -22,6 +22,8 @@ from ragtune.records import (
     PreferenceRecord,
     Record,
     RecordFormat,
+    ReinforcementRecord,
+    UnpairedRecord,
     parse_record,
 )
 from ragtune.records.parsing import RECORD_OF
@@ -57,13 +59,15 @@ class LaidOut:
         (record,) = get_layout(self.layout).convert(row, ignore=self.ignore)
         if (
             self.system is None
-            or not isinstance(record, ChatRecord | PreferenceRecord)
+            or not isinstance(record, ChatRecord | PreferenceRecord | UnpairedRecord)
             or system_of(record) is not None
         ):
             return record
         first = Message(role="system", content=self.system)
         if isinstance(record, ChatRecord):
             return record.model_copy(update={"messages": (first, *record.messages)})
+        if isinstance(record, UnpairedRecord):
+            return record.model_copy(update={"prompt": (first, *record.prompt)})
         asked = record.input.model_copy(update={"messages": (first, *record.input.messages)})
         return record.model_copy(update={"input": asked})
 
@@ -133,8 +137,15 @@ def system_of(record: AnyRecord) -> str | None:
     """The system prompt that a record begins with, or None."""
     if isinstance(record, CompletionRecord):
         return None
-    first = (record.input if isinstance(record, PreferenceRecord) else record).messages[0]
+    first = asked_messages(record)[0]
     return first.text if first.role in ("system", "developer") else None
+
+
+def asked_messages(record: ChatRecord | PreferenceRecord | UnpairedRecord | ReinforcementRecord) -> tuple[Message, ...]:
+    """The conversation of a record, without the answers that stand beside it."""
+    if isinstance(record, UnpairedRecord):
+        return record.prompt
+    return (record.input if isinstance(record, PreferenceRecord) else record).messages
 
 
 _LEARNED = ("assistant", "completion", "preferred_output", "non_preferred_output")
@@ -156,7 +167,7 @@ def _said(record: AnyRecord) -> Iterator[tuple[str, str, bool]]:
         return
     # Later turns of the user lean on the first one: "And why?" stands in many dialogues and is no fact.
     waits = True
-    for message in (record.input if isinstance(record, PreferenceRecord) else record).messages:
+    for message in asked_messages(record):
         if message.role not in ("system", "developer"):
             asked = waits and message.role == "user"
             yield from _asked(message, record) if asked else ((message.role, message.text, False),)
@@ -164,6 +175,8 @@ def _said(record: AnyRecord) -> Iterator[tuple[str, str, bool]]:
     if isinstance(record, PreferenceRecord):
         yield from (("preferred_output", message.text, False) for message in record.preferred_output)
         yield from (("non_preferred_output", message.text, False) for message in record.non_preferred_output)
+    if isinstance(record, UnpairedRecord):
+        yield "completion", record.completion[0].text, False
 
 
 def _asked(message: Message, record: AnyRecord) -> Iterator[tuple[str, str, bool]]:

@@ -20,6 +20,7 @@ from ragtune.dataset.render.functions import FunctionRenderer, LaidOut, MakeReco
 from ragtune.dataset.render.rendered import BuildCounts, Made
 from ragtune.dataset.render.renderer import Renderer
 from ragtune.dataset.render.templates import Template
+from ragtune.dataset.render.verdicts import VerdictRow
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def making_steps(
         steps.append({"mask_private": {"kinds": list(scanner.kinds), "allow": list(scanner.allow)}})
     if hidden:
         steps.append({"drop_columns": list(hidden)})
-    if isinstance(template, Template):
+    if isinstance(template, Template | VerdictRow):
         steps.append({"template": template.described()})
     elif isinstance(template, LaidOut):
         steps.append({"layout": template.layout, **({} if template.system is None else {"system": template.system})})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, overload
 
 from ragtune._encodings import Misreading
 from ragtune._html import Markup, cell, markup, table
-from ragtune.records import ChatRecord, CompletionRecord, PreferenceRecord, ReinforcementRecord
+from ragtune.records import ChatRecord, CompletionRecord, PreferenceRecord, ReinforcementRecord, UnpairedRecord
 
 if TYPE_CHECKING:
     from ragtune.records import AnyRecord, Message
@@ -79,6 +79,9 @@ def turns(record: AnyRecord) -> list[tuple[str, str]]:
     if isinstance(record, PreferenceRecord):
         outputs = [("preferred", record.preferred_output[0]), ("not preferred", record.non_preferred_output[0])]
         return [*map(_turn, record.input.messages), *((name, _turn(message)[1]) for name, message in outputs)]
+    if isinstance(record, UnpairedRecord):
+        answer = ("good answer" if record.label else "bad answer", _turn(record.completion[0])[1])
+        return [*map(_turn, record.prompt), answer]
     if isinstance(record, ReinforcementRecord):
         return [*map(_turn, record.messages), *((key, str(value)) for key, value in record.reference.items())]
     assert isinstance(record, ChatRecord)

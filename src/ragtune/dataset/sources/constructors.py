@@ -260,7 +260,7 @@ class Constructors(ABC):
         layout = get_layout(name)
         if system is not None and not arguments.text("system", system).strip():
             raise DatasetError("the system prompt is empty; leave system out, and records without one stay so")
-        if system is not None and layout.kind not in ("chat", "preference"):
+        if system is not None and layout.kind not in ("chat", "preference", "unpaired"):
             where = "give it to the template behind it" if layout.kind == "rows" else "put it into the prompts"
             raise DatasetError(f"layout {name!r} gives {layout.kind}, which hold no system prompt; {where}")
         if layout.kind == "rows":

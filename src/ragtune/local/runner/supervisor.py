@@ -120,6 +120,8 @@ def _write_spec(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch)
         batch_size=values["batch_size"],
         learning_rate=values.get("learning_rate") or values["learning_rate_multiplier"] * BASE_LEARNING_RATE[kind],
         beta=values.get("beta"),
+        desirable_weight=values.get("desirable_weight"),
+        undesirable_weight=values.get("undesirable_weight"),
         evaluate_every=values.get("evaluate_every"),
         early_stop=values.get("early_stop"),
         seed=job.seed,

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["JobFaultError", "resolve", "validate"]
 
-_FORMATS: dict[TrainMethod, tuple[str, ...]] = {"supervised": ("chat", "completion"), "dpo": ("preference",)}
+_FORMATS: dict[TrainMethod, tuple[str, ...]] = {
+    "supervised": ("chat", "completion"),
+    "dpo": ("preference",),
+    "kto": ("unpaired",),
+}
 _TOO_FEW = "too-few-examples"
 
 

@@ -76,6 +76,7 @@ class TrainingMethod(TypedDict, total=False):
     type: Required[TrainMethod]
     supervised: MethodSettings
     dpo: MethodSettings
+    kto: MethodSettings
 
 
 class Hyperparameters(TypedDict, total=False):
@@ -86,6 +87,8 @@ class Hyperparameters(TypedDict, total=False):
     learning_rate_multiplier: Required[float]
     learning_rate: float
     beta: float
+    desirable_weight: float
+    undesirable_weight: float
     evaluate_every: int
     early_stop: int
 

@@ -11,7 +11,7 @@ from ragtune.local.http.errors import invalid
 from ragtune.local.wire.base import Metadata, RequestBody, Strict
 
 if TYPE_CHECKING:
-    from ragtune.local.store.schema import TrainingMethod
+    from ragtune.local.store.schema import MethodSettings, TrainingMethod
 
 __all__ = ["JobRequest"]
 
@@ -53,6 +53,19 @@ class _SupervisedHyperparameters(_Hyperparameters):
         return self
 
 
+class _KTOHyperparameters(_Hyperparameters):
+    beta: Annotated[float, Field(gt=0, le=MAX_BETA)] | _Auto = "auto"
+    desirable_weight: Annotated[float, Field(gt=0)] = 1.0
+    undesirable_weight: Annotated[float, Field(gt=0)] = 1.0
+
+    @model_validator(mode="after")
+    def _compare_within_a_batch(self) -> Self:
+        if self.batch_size == 1:
+            message = "Invalid 'batch_size': kto compares the answers of a batch with one another; send 2 or more."
+            raise invalid(message, param="batch_size", code="invalid_value")
+        return self
+
+
 class _Supervised(Strict):
     hyperparameters: _SupervisedHyperparameters | None = None
 
@@ -61,31 +74,51 @@ class _DPO(Strict):
     hyperparameters: _DPOHyperparameters | None = None
 
 
+class _KTO(Strict):
+    hyperparameters: _KTOHyperparameters | None = None
+
+
+_Kind = Literal["supervised", "dpo", "kto"]
+_KINDS: dict[_Kind, type[_Hyperparameters]] = {
+    "supervised": _Hyperparameters,
+    "dpo": _DPOHyperparameters,
+    "kto": _KTOHyperparameters,
+}
+
+
 class _MethodRequest(RequestBody):
     unserved: ClassVar = {"reinforcement": ()}
 
-    type: Literal["supervised", "dpo"]
+    type: _Kind
     supervised: _Supervised | None = None
     dpo: _DPO | None = None
+    # Not among OpenAI's: answers that were called good or bad one by one.
+    kto: _KTO | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _refuse_what_is_not_trained(cls, data: object) -> object:
         if isinstance(data, dict) and data.get("type") == "reinforcement":
             message = (
-                "Unsupported method: this server trains supervised and dpo runs, not reinforcement ones; "
-                "send the type 'supervised' or 'dpo', or the job to another server."
+                "Unsupported method: this server trains supervised, dpo and kto runs, not reinforcement ones; "
+                "send the type 'supervised', 'dpo' or 'kto', or the job to another server."
             )
             raise invalid(message, param="method", code="unsupported_method")
         return data
 
     @model_validator(mode="after")
     def _is_one_method(self) -> Self:
-        other = "dpo" if self.type == "supervised" else "supervised"
-        if getattr(self, other) is not None:
-            message = f"Invalid 'method': its type is '{self.type}', but it describes '{other}'; leave that out."
-            raise invalid(message, param=f"method.{other}", code="invalid_value")
+        for other in _KINDS:
+            if other != self.type and getattr(self, other) is not None:
+                message = f"Invalid 'method': its type is '{self.type}', but it describes '{other}'; leave that out."
+                raise invalid(message, param=f"method.{other}", code="invalid_value")
         return self
+
+    @property
+    def settings(self) -> _Hyperparameters | None:
+        """The hyperparameters that stand under the method's name."""
+        described: _Supervised | _DPO | _KTO | None = getattr(self, self.type)
+        return None if described is None else described.hyperparameters
 
 
 class JobRequest(RequestBody):
@@ -114,11 +147,13 @@ class JobRequest(RequestBody):
     def full_method(self) -> TrainingMethod:
         """The method with all hyperparameters written out; its own count before the deprecated top-level ones."""
         common = {} if self.hyperparameters is None else self.hyperparameters.model_dump(exclude_none=True)
-        chosen: _Hyperparameters
-        if self.method is not None and self.method.type == "dpo":
-            own = None if self.method.dpo is None else self.method.dpo.hyperparameters
-            chosen = own or _DPOHyperparameters(**common)
-            return {"type": "dpo", "dpo": {"hyperparameters": chosen.model_dump(exclude_none=True)}}
-        described = None if self.method is None else self.method.supervised
-        chosen = (described and described.hyperparameters) or _Hyperparameters(**common)
-        return {"type": "supervised", "supervised": {"hyperparameters": chosen.model_dump(exclude_none=True)}}
+        kind: _Kind = "supervised" if self.method is None else self.method.type
+        given = None if self.method is None else self.method.settings
+        values: MethodSettings = {"hyperparameters": (given or _KINDS[kind](**common)).model_dump(exclude_none=True)}
+        match kind:
+            case "supervised":
+                return {"type": kind, "supervised": values}
+            case "dpo":
+                return {"type": kind, "dpo": values}
+            case "kto":
+                return {"type": kind, "kto": values}

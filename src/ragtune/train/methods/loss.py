@@ -44,19 +44,22 @@ class Meter:
     """
 
     def __init__(self, *names: str) -> None:
-        self._names = names
-        self._sums = [0.0] * (len(names) + 1)
+        self._sums, self._weights = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
 
     def add(self, weight: float, **sums: float) -> None:
-        """Count one micro-batch: how much it weighs (tokens, pairs) and the sum of each figure over it."""
-        added = [*(sums[name] for name in self._names), weight]
-        self._sums = [one + other for one, other in zip(self._sums, added, strict=True)]
+        """Count one micro-batch: how much it weighs (tokens, pairs) and the sum of each of these figures over it."""
+        for name, value in sums.items():
+            self._sums[name] += value
+            self._weights[name] += weight
 
     def take(self) -> dict[str, float]:
-        """The mean of each figure by its name; starts anew. All processes have to call it."""
-        *totals, weight = summed(self._sums)
-        self._sums = [0.0] * (len(self._names) + 1)
-        return {name: total / weight for name, total in zip(self._names, totals, strict=True)}
+        """The mean of each figure that was measured, by its name; starts anew. All processes have to call it."""
+        everything = summed([*self._sums.values(), *self._weights.values()])
+        count = len(self._sums)
+        means = zip(self._sums, everything[:count], everything[count:], strict=True)
+        found = {name: total / weight for name, total, weight in means if weight}
+        self._sums, self._weights = dict.fromkeys(self._sums, 0.0), dict.fromkeys(self._weights, 0.0)
+        return found
 
 
 def collate(examples: Sequence[Example], *, pad_token_id: int) -> dict[str, torch.Tensor]:
