@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ragtune.limits import MAX_METADATA_VALUE
 
-__all__ = ["FINGERPRINT", "KEY", "SYSTEM", "SYSTEM_TOO_LONG", "training_notes"]
+__all__ = ["FINGERPRINT", "KEY", "SYSTEM", "SYSTEM_TOO_LONG", "system_notes", "training_notes"]
 
 KEY = "ragtune_key"
 FINGERPRINT = "ragtune_fingerprint"
@@ -21,12 +21,19 @@ def training_notes(fingerprint: str, system: str | None) -> dict[str, str]:
 
     Args:
         fingerprint: the dataset's.
-        system: its constant system prompt, or None. One that is too long for metadata is told by its length, so that
-            its model can say what it misses; the journal keeps prompts of any length.
+        system: its constant system prompt, or None.
     """
-    notes = {FINGERPRINT: fingerprint}
+    return {FINGERPRINT: fingerprint, **system_notes(system)}
+
+
+def system_notes(system: str | None) -> dict[str, str]:
+    """What the metadata say of a system prompt.
+
+    One that is too long for metadata is told by its length, so that its model can say what it misses; the journal keeps
+    prompts of any length.
+    """
     if not system:
-        return notes
+        return {}
     if len(system) <= MAX_METADATA_VALUE:
-        return notes | {SYSTEM: system}
-    return notes | {SYSTEM_TOO_LONG: str(len(system))}
+        return {SYSTEM: system}
+    return {SYSTEM_TOO_LONG: str(len(system))}

@@ -16,6 +16,7 @@ from ragtune._api.calls import LocalFile
 from ragtune.errors import BudgetExceeded, DatasetError, SpecError, Unsupported
 from ragtune.files import UploadedFile
 from ragtune.files.upload_once import local_file
+from ragtune.job.inherited import Inherited, inherited_prompt
 from ragtune.job.metadata import KEY, training_notes
 from ragtune.job.preflight import WARN_DAYS, check_base, check_end, look_at_base
 from ragtune.journal import USERS, Run
@@ -33,7 +34,12 @@ if TYPE_CHECKING:
     from ragtune.dialects import Dialect
     from ragtune.journal import Budget, JournalArgument
 
-FORMATS = {"supervised": ("chat", "completion"), "dpo": ("preference",), "reinforcement": ("reinforcement",)}
+FORMATS = {
+    "supervised": ("chat", "completion"),
+    "dpo": ("preference",),
+    "kto": ("unpaired",),
+    "reinforcement": ("reinforcement",),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +119,8 @@ async def prepare(
         raise SpecError(message + "build the dataset with validation=0.1, or pass validation=")
     origin = await _origin(api, recorder, data)
     dataset = origin.dataset
+    inherited = await _inherited(api, recorder, origin, spec)
+    origin = replace(origin, system=origin.system or inherited.system)
     # Only who plans waits for a forecast: it loads torch, and the server says it again when training starts.
     cost = None if dataset is None else await api.port.work(_cost, dataset, spec, dialect, sealed)
     _check_price(cost, spec.model, dialect, options)
@@ -120,7 +128,7 @@ async def prepare(
     run = _run(api, origin, spec, key=key, cost=cost, budget=options.budget)
     await _check_budget(api, recorder, run, options)
     notes = {} if origin.fingerprint is None else training_notes(origin.fingerprint, origin.system)
-    metadata = dict(spec.metadata) | {KEY: key} | notes
+    metadata = dict(spec.metadata) | {KEY: key} | dict(inherited.notes) | notes
     check_metadata(metadata)
     seen = seen or await look_at_base(api, spec.model)
     warnings += await check_end(
@@ -168,6 +176,18 @@ async def _origin(api: Api, recorder: Recorder, data: Dataset | UploadedFile | s
         known = await api.port.work(recorder.upload_of, _id_of(data))
         return _Origin() if known is None else _Origin(fingerprint=known.fingerprint, system=known.system)
     return _Origin(dataset=data, fingerprint=data.fingerprint, system=data.system)
+
+
+async def _inherited(api: Api, recorder: Recorder, origin: _Origin, spec: TuneSpec) -> Inherited:
+    """The prompt of the model that is trained further, where no row of the new data brings one."""
+    dataset = origin.dataset
+    if dataset is None or origin.system is not None or not spec.model.startswith("ft:"):
+        return Inherited()
+    from ragtune.dataset.render.functions import system_of
+
+    # Prompts that vary from row to row leave a dataset without one of its own, and are no reason to take another.
+    silent = await api.port.work(lambda: all(system_of(record) is None for record in dataset.train))
+    return await inherited_prompt(api, recorder, spec.model) if silent else Inherited()
 
 
 def _is_whole(dataset: Dataset) -> bool:
