@@ -42,6 +42,7 @@ class Dialect:
         longest_suffix: most characters of a suffix.
         needs_validation: methods that do not go without a validation file.
         asks_while_training: whether a job can ask its model held-out questions between epochs (`evaluate_every`).
+        chooses_reasoning: whether a job can say what becomes of the thoughts in its rows (`reasoning`).
         extra_body: fields that every create request needs there beside OpenAI's.
         uploads_in_parts: whether it has the routes for large files; None where that is tried.
         file_status: whether the status of its files tells when they were read; where not, nobody waits for it.
@@ -82,6 +83,7 @@ class Dialect:
     longest_suffix: int = limits.MAX_SUFFIX
     needs_validation: frozenset[str] = frozenset()
     asks_while_training: bool = False
+    chooses_reasoning: bool = False
     extra_body: Mapping[str, object] = field(default_factory=dict)
     uploads_in_parts: bool | None = True
     file_status: bool = True
@@ -171,6 +173,7 @@ DIALECTS = (
         methods=frozenset({"supervised", "dpo", "kto"}),
         learning_rate="either",
         asks_while_training=True,
+        chooses_reasoning=True,
         weights="`LocalBackend.export(model, folder)` or `ragtune export`",
         bills=False,
         source="ragtune.local, the embedded backend",

@@ -1,7 +1,7 @@
 """Exact token counts without a network: the vocabularies ship with the package.
 
 How an example is counted (the rule of OpenAI's cookbook): 3 tokens per message, the tokens of every text in it (role,
-content, name), 1 more for a name, 3 for the example. Tools, tool calls and images are outside this count.
+content, thought, name), 1 more for a name, 3 for the example. Tools, tool calls and images are outside this count.
 """
 
 from __future__ import annotations
@@ -257,6 +257,8 @@ class RecordCounter:
                     texts.append(content)
             elif content is not None:
                 texts.extend(part["text"] for part in content if part.get("type") == "text")
+            if (thought := message.get("reasoning_content")) is not None:
+                texts.append(thought)
             if (name := message.get("name")) is not None:
                 fixed += self._repeated(name) + TOKENS_PER_NAME
         return fixed, texts

@@ -15,6 +15,7 @@ from ragtune._encodings import LikelyEncoding, Misreading, likely_encoding
 from ragtune.checks.binary import binary_kind
 from ragtune.checks.content.rules import content_faults, doubled_key_faults
 from ragtune.checks.content.special_tokens import may_hold_special_tokens, special_token_faults
+from ragtune.checks.content.thoughts import Thoughts, may_hold_thoughts
 from ragtune.checks.content.verdicts import Verdicts
 from ragtune.checks.file_rules import (
     file_problem,
@@ -207,6 +208,7 @@ class _Pass:
     likely: LikelyEncoding | None = None
     pairs: Profile = field(default_factory=Profile)
     verdicts: Verdicts = field(default_factory=Verdicts)
+    thoughts: Thoughts = field(default_factory=Thoughts)
     repeats: Repeats = field(default_factory=Repeats)
     letters: Misreading = field(default_factory=Misreading)
     examples: int = 0
@@ -323,6 +325,8 @@ class _Pass:
         # An empty completion would hide what all others have in common.
         if self.format == "completion" and record["completion"].strip():
             self.pairs.add(record["prompt"], record["completion"])
+        if may_hold_thoughts(line):
+            self.thoughts.add(record, self.line)
         if self.format == "unpaired":
             self.verdicts.add(record["label"])
         if self.counter is not None:
@@ -370,6 +374,7 @@ class _Pass:
             *name_problems(path),
             *size_problems(self.format, size, self.examples, self.with_images),
             *model_problems(self.format, self.with_images, model, self.info),
+            *self.thoughts.problems(model, self.info),
         ):
             self.problems.add(problem)
         if (misread := self.letters.finding) is not None:
@@ -377,11 +382,9 @@ class _Pass:
                 f"read the source again with encoding={self.letters.verdict!r}; fine where it is meant, as in Icelandic"
             )
             self.problems.add(file_problem("misread-text", misread, hint, "warning"))
-        for problem in (*self.verdicts.problems(), *self.repeats.problems()):
+        pairs = self.pairs.problems() if self.format == "completion" else ()
+        for problem in (*self.verdicts.problems(), *self.repeats.problems(), *pairs):
             self.problems.add(problem)
-        if self.format == "completion":
-            for problem in self.pairs.problems():
-                self.problems.add(problem)
 
     def stats(self) -> CheckStats:
         """The figures of what was read; those of tokens only where they were counted."""

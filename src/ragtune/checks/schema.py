@@ -32,6 +32,7 @@ class _PlainAnswer(TypedDict):
     content: _Text
     name: NotRequired[_Text]
     weight: NotRequired[Annotated[int, Strict(), Field(ge=0, le=1)]]
+    reasoning_content: NotRequired[_Text]
 
 
 _PlainMessages = Annotated[list[Annotated[_PlainInput | _PlainAnswer, Discriminator("role")]], Field(min_length=1)]

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ragtune.errors import RecordError
+from ragtune.modelling.thoughts import THOUGHT_OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,8 @@ Turns = list["JsonObject"]
 # Llama's templates tell this day where there is no clock; with today's a run could not be repeated tomorrow.
 _DAY = "26 Jul 2024"
 _NO_THOUGHT = {"enable_thinking": False}
+# Qwen, DeepSeek and most servers; newer servers; gpt-oss.
+_THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking")
 PROBE_NAME = "ragtune_probe"
 """The tool that is called to see how a template writes calls."""
 PROBE_ID = "ragtune01"  # nine letters and digits: some templates take no other length
@@ -100,6 +103,35 @@ class ChatTemplate:
     def writes_calls(self) -> bool:
         """Whether the template writes calls of tools; others leave them out without a word."""
         return self._arguments_as_text is not None
+
+    @cached_property
+    def thought_key(self) -> str | None:
+        """The key of a message from which this template writes a thought behind the prompt; None without one."""
+        asked = [{"role": "user", "content": "Probe."}]
+        for key in _THOUGHT_KEYS:
+            answer = {"role": "assistant", "content": "Found.", key: PROBE_NAME}
+            try:
+                text = self.render([*asked, answer], None)
+                # A thought that does not follow what the model is asked with here would never be asked for.
+                if PROBE_NAME in text and text.startswith(self.render(asked, None, open_turn=True)):
+                    return key
+            except RecordError:
+                continue
+        return None
+
+    @cached_property
+    def opens_thought(self) -> bool:
+        """Whether the prompt ends inside a thought, for the model to go on with."""
+        try:
+            prompt = self.render([{"role": "user", "content": "Probe."}], None, open_turn=True)
+        except RecordError:
+            return False
+        return prompt.rstrip().endswith(THOUGHT_OPEN)
+
+    @property
+    def thinks(self) -> bool:
+        """Whether thoughts can stand before an answer, as this template is asked here."""
+        return self.thought_key is not None or self.opens_thought
 
     def with_calls(self, message: JsonObject) -> JsonObject:
         """A message whose calls are as this template wants them."""

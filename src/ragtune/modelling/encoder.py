@@ -9,126 +9,27 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 from ragtune.errors import RecordError
 from ragtune.modelling.chat_template import ChatTemplate, Turns
+from ragtune.modelling.examples import IGNORED, Example, Judged, Pair, Taught
+from ragtune.modelling.thoughts import THOUGHT_CLOSE, parted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ragtune.modelling.thoughts import ReasoningUse
     from ragtune.modelling.tokenizer import Tokenizer
     from ragtune.records.base import JsonMapping, JsonObject
 
 __all__ = ["IGNORED", "Encoder", "Example", "Judged", "Pair", "Taught"]
 
-IGNORED = -100
-"""Label of a position that carries no loss (the value that PyTorch's cross entropy leaves out)."""
-
 _MARK = "\ufdd0"  # noncharacters: Unicode promises that no text holds them
 _PROBE = "\ufdd1"
 _OWN_CHARACTERS = str.maketrans("", "", _MARK + _PROBE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Example:
-    """One encoded record.
-
-    Attributes:
-        input_ids: tokens of prompt and answer.
-        labels: the same tokens where the loss counts, `IGNORED` elsewhere; as long as `input_ids`.
-        is_cut: whether the end was cut off at the length limit.
-    """
-
-    input_ids: list[int]
-    labels: list[int]
-    is_cut: bool = False
-
-    @property
-    def teaches(self) -> bool:
-        """Whether any position carries loss; the first one cannot, as nothing stands before it."""
-        return any(label != IGNORED for label in self.labels[1:])
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens of prompt and answer."""
-        return len(self.input_ids)
-
-    @property
-    def n_labelled(self) -> int:
-        """Tokens that carry loss."""
-        return sum(label != IGNORED for label in self.labels[1:])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pair:
-    """One encoded preference record: the same conversation with either answer.
-
-    Attributes:
-        chosen: with the preferred answer, which alone is labelled.
-        rejected: with the other answer, which alone is labelled.
-    """
-
-    chosen: Example
-    rejected: Example
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether the end of either was cut off at the length limit."""
-        return self.chosen.is_cut or self.rejected.is_cut
-
-    @property
-    def teaches(self) -> bool:
-        """Whether there are two answers to compare."""
-        return self.chosen.teaches and self.rejected.teaches
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens of both conversations."""
-        return self.chosen.n_tokens + self.rejected.n_tokens
-
-    @property
-    def n_labelled(self) -> int:
-        """Tokens of both answers."""
-        return self.chosen.n_labelled + self.rejected.n_labelled
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judged:
-    """One encoded answer that somebody called good or bad.
-
-    Attributes:
-        example: the conversation with the answer, which alone is labelled.
-        is_good: the verdict.
-    """
-
-    example: Example
-    is_good: bool
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether the end was cut off at the length limit."""
-        return self.example.is_cut
-
-    @property
-    def teaches(self) -> bool:
-        """Whether any of the answer is left."""
-        return self.example.teaches
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens of conversation and answer."""
-        return self.example.n_tokens
-
-    @property
-    def n_labelled(self) -> int:
-        """Tokens of the answer."""
-        return self.example.n_labelled
-
-
-Taught = Example | Pair | Judged
 
 
 class Encoder:
@@ -137,6 +38,8 @@ class Encoder:
     Args:
         tokenizer: a fast Hugging Face tokenizer.
         max_length: tokens after which an example is cut off.
+        reasoning: what becomes of thoughts in `chat`: they carry loss (`train`), stand there without any (`mask`), or
+            are left out (`drop`). None trains them where the template writes thoughts and leaves them out elsewhere.
 
     Example:
         ```python
@@ -153,8 +56,9 @@ class Encoder:
         ```
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, max_length: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, max_length: int, reasoning: ReasoningUse | None = None) -> None:
         self.tokenizer = tokenizer
+        self.reasoning = reasoning
         self.max_length = max_length
         self._template = ChatTemplate(tokenizer)
         special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
@@ -175,7 +79,10 @@ class Encoder:
                 "or train a base whose template knows tools"
             )
         weights = [message.get("weight", 1) for message in messages]
-        plain, guarded_tools = self._prepare(messages), self._guard(_plain_tools(tools))
+        spoken, thoughts, leaves_thoughts = self._parted(messages)
+        plain, guarded_tools = self._prepare(spoken), self._guard(_plain_tools(tools))
+        if (key := self._template.thought_key) is not None:
+            plain = [{**m, key: thought} if thought else m for m, thought in zip(plain, thoughts, strict=True)]
         plain = self._fitting(plain, guarded_tools)
         weights = weights[len(weights) - len(plain) :]  # a system message that was folded into the next one is gone
         text = self._template.render(plain, guarded_tools)
@@ -184,11 +91,48 @@ class Encoder:
             for index, (message, weight) in enumerate(zip(plain, weights, strict=True))
             if message["role"] == "assistant" and weight != 0
         ]
+        if key is None and thoughts and thoughts[-1] and weights[-1] != 0:
+            text, spans[-1] = self._behind_opened(plain, guarded_tools, text, spans[-1], thoughts[-1])
         # A model learns to end from an end token that carries loss. Where the template writes none behind the last
         # answer, one is added.
         ends_here = bool(spans) and spans[-1][1] >= len(text.rstrip())
         has_end = bool(spans) and self._special.search(text, spans[-1][0], spans[-1][1]) is not None
-        return self._cut(*self._labelled(text, spans, close=ends_here and not has_end))
+        example = self._cut(*self._labelled(text, spans, close=ends_here and not has_end))
+        return replace(example, thinks=any(thoughts), leaves_thoughts=leaves_thoughts)
+
+    def _parted(self, messages: Sequence[JsonMapping]) -> tuple[list[JsonMapping], list[str], bool]:
+        """Messages without thoughts in tags, what is to be thought before each, and whether something is left out."""
+        keeps = self._template.thinks and self.reasoning != "drop"
+        spoken, thoughts, left_out = [], [], False
+        for message in messages:
+            beside, content = message.get("reasoning_content") or "", message.get("content")
+            inside, said = (
+                parted(content) if message["role"] == "assistant" and isinstance(content, str) else (None, "")
+            )
+            found = beside.strip() or inside or ""
+            if found and not keeps and self.reasoning in ("train", "mask"):
+                raise RecordError(
+                    "the chat template of this base writes no thoughts as it is asked here, so none can be learned; "
+                    "choose reasoning='drop', or train a base whose template thinks"
+                )
+            # Under a template that knows no thoughts, tags are text like any other; an empty thought is none anywhere.
+            if inside is not None and (keeps or self.reasoning == "drop" or not inside):
+                message = {**message, "content": said}
+            spoken.append(message)
+            thoughts.append(self._guard(found) if keeps else "")
+            left_out = left_out or bool(beside.strip() and not keeps and self.reasoning is None)
+        return spoken, thoughts, left_out
+
+    def _behind_opened(
+        self, messages: Turns, tools: Turns | None, text: str, span: tuple[int, int], thought: str
+    ) -> tuple[str, tuple[int, int]]:
+        """The text with the thought that the prompt opens and finished answers do not show, before the last answer."""
+        head = self._template.render(messages[:-1], tools, open_turn=True)
+        told = f"{thought}\n{THOUGHT_CLOSE}\n\n"
+        answer = text[self._edge(messages, tools, text, len(messages) - 1, in_front=True) :]
+        whole = f"{head}{told}{answer}"
+        start = len(head) + (len(told) if self.reasoning == "mask" else 0)
+        return whole, (start, span[1] + len(whole) - len(text))
 
     def completion(self, prompt: str, completion: str) -> Example:
         """Encode a prompt/completion pair; the completion and the end token after it carry loss."""
@@ -255,6 +199,8 @@ class Encoder:
     def _answer(self, messages: Turns, tools: Turns | None, text: str, index: int) -> tuple[int, int]:
         """Where the answer of message `index` begins and ends, which must be there."""
         start, end = self._turn(messages, tools, text, index)
+        if self.reasoning == "mask" and self._template.thinks:
+            start = max(start, self._edge(messages, tools, text, index, in_front=True))
         words = re.findall(r"\w+", messages[index]["content"] or "")
         if words and words[-1] not in text[start:end]:
             raise RecordError(

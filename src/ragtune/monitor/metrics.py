@@ -66,8 +66,8 @@ class MetricRow:
         full_valid_accuracy: the same on the whole validation file.
         valid_fact_accuracy: share of held-out questions whose generated answer contains the reference, in [0, 1]
             (embedded backend, `Supervised(evaluate_every=...)`).
-        train_reward_margin: preference pairs alone: mean of `beta` times the log ratio that the preferred answer gained
-            on the other one.
+        train_reward_margin: preference pairs, and verdicts where a batch holds both kinds: mean of `beta` times the log
+            ratio that the preferred or good answer gained on the other one.
         train_reward_accuracy: preference pairs alone: share of pairs where it gained, in [0, 1].
         valid_reward_margin: the same on a sample of the validation file.
         valid_reward_accuracy: the same on that sample.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, Field, Strict, ValidationInfo, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, Strict, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from ragtune.errors import RecordError
@@ -22,7 +22,7 @@ KEYS_BY_ROLE: dict[str, frozenset[str]] = {
     "developer": frozenset({"role", "content", "name"}),
     "user": frozenset({"role", "content", "name"}),
     "assistant": frozenset(
-        {"role", "content", "name", "weight", "tool_calls", "function_call", "refusal"},
+        {"role", "content", "name", "weight", "tool_calls", "function_call", "refusal", "reasoning_content"},
     ),
     "tool": frozenset({"role", "content", "tool_call_id", "name"}),
     "function": frozenset({"role", "content", "name"}),
@@ -183,7 +183,8 @@ class Message(FrozenModel):
     """One message of a conversation.
 
     Which keys a role may carry: every role `content` and `name`; the assistant also `weight` (0: do not learn from this
-    message, 1: learn from it; absent means 1), `tool_calls`, `function_call` (deprecated) and `refusal`; a tool message
+    message, 1: learn from it; absent means 1), `tool_calls`, `function_call` (deprecated), `refusal` and
+    `reasoning_content`, what it thought before it spoke (also read as `reasoning` or `thinking`); a tool message
     `tool_call_id`. Content is text or, for all roles but tool and function, a list of parts; images belong to the user.
 
     Raises:
@@ -207,6 +208,10 @@ class Message(FrozenModel):
     tool_call_id: StrictStr | None = None
     function_call: FunctionCall | None = None
     refusal: StrictStr | None = None
+    # Servers spell it in three ways; records are written in the oldest of them.
+    reasoning_content: Annotated[
+        StrictStr | None, Field(validation_alias=AliasChoices("reasoning_content", "reasoning", "thinking"))
+    ] = None
 
     @property
     def text(self) -> str:

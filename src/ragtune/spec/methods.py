@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import wraps
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from ragtune import limits
 from ragtune._ranges import make_numbers_plain, require_number, require_whole
@@ -15,6 +15,8 @@ from ragtune.spec.learning_rate import Absolute, Auto, LearningRate, Multiplier
 __all__ = ["DPO", "KTO", "METHODS", "Method", "Reinforcement", "Supervised", "given", "in_words"]
 
 S = TypeVar("S")
+Reasoning = Literal["train", "mask", "drop"]
+REASONING: tuple[Reasoning, ...] = ("train", "mask", "drop")
 EFFORTS = ("default", "low", "medium", "high")
 
 
@@ -75,6 +77,10 @@ class Supervised:
         early_stop: times in a row without a better share after which the job ends; its model is then the one that
             answered best. Asks after every epoch unless `evaluate_every` says otherwise; while nothing was ever right
             it goes on; None trains all epochs.
+        reasoning: what becomes of the thoughts (`reasoning_content`) in the rows: "train" learns them with the answers;
+            "mask" lets them stand before the answers and learns these alone, also where the template of the base
+            writes an empty thought; "drop" leaves them out. None trains them where the template writes thoughts and
+            leaves them out elsewhere, with a warning. The embedded backend alone has the choice.
 
     Raises:
         SpecError: a value is out of range.
@@ -99,10 +105,13 @@ class Supervised:
     learning_rate: LearningRate = "auto"
     evaluate_every: int | None = None
     early_stop: int | None = None
+    reasoning: Reasoning | None = None
 
     def __post_init__(self) -> None:
         make_numbers_plain(self)
         _check_common(self)
+        if self.reasoning is not None and self.reasoning not in REASONING:
+            raise SpecError(f"reasoning: {self.reasoning!r} is not one of {', '.join(REASONING)}, or None")
         for name in ("evaluate_every", "early_stop"):
             if getattr(self, name) is not None:
                 require_whole(name, getattr(self, name), low=1, high=limits.MAX_EPOCHS, auto=False)
@@ -115,7 +124,7 @@ class Supervised:
     def hyperparameters(self) -> dict[str, object]:
         """Return what goes over the wire; "auto" is what a server does anyway and stays out."""
         every = 1 if self.early_stop is not None and self.evaluate_every is None else self.evaluate_every
-        return _common(self) | given(evaluate_every=every, early_stop=self.early_stop)
+        return _common(self) | given(evaluate_every=every, early_stop=self.early_stop, reasoning=self.reasoning)
 
 
 @in_words()

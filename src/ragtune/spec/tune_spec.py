@@ -126,6 +126,10 @@ def _check_dialect(spec: TuneSpec, dialect: Dialect) -> None:
     if isinstance(method, Supervised) and method.asks_while_training and not dialect.asks_while_training:
         way_out = "leave evaluate_every and early_stop out, and ask the job's checkpoints afterwards"
         raise Unsupported(dialect.name, "asking held-out questions while it trains", way_out)
+    if isinstance(method, Supervised) and method.reasoning is not None and not dialect.chooses_reasoning:
+        raise Unsupported(
+            dialect.name, "a choice for thoughts (reasoning)", "leave it out, and thoughts out of the rows"
+        )
     if spec.suffix is None:
         return
     if dialect.suffix == "refused":

@@ -12,11 +12,11 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoConfig, set_seed
 
 from ragtune._extras import require
-from ragtune.modelling.balance import advised_weights
 from ragtune.modelling.base_model import context_length, load_model, load_tokenizer, quiet
-from ragtune.modelling.encoder import Encoder, Judged, Taught
+from ragtune.modelling.encoder import Encoder, Taught
 from ragtune.modelling.forecast import Forecast, ModelSize, Workload, forecast
 from ragtune.train import events
+from ragtune.train.advice import labels_advice, thoughts_advice
 from ragtune.train.callbacks import (
     DivergedError,
     EventsCallback,
@@ -129,7 +129,13 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
     found = last_whole_checkpoint(checkpoints)
     if is_main():
         _announce(
-            spec, placement, foretold, training, total_steps=total_steps, resumed_from=found[0] if found else None
+            spec,
+            placement,
+            foretold,
+            training,
+            tokenizer,
+            total_steps=total_steps,
+            resumed_from=found[0] if found else None,
         )
     arguments = settings(
         spec,
@@ -248,7 +254,7 @@ def _filler(tokenizer: Tokenizer) -> int:
 
 def _load_files(spec: TrainSpec, tokenizer: Tokenizer) -> tuple[Loaded, Loaded | None]:
     context = context_length(AutoConfig.from_pretrained(str(spec.base_path), local_files_only=True))
-    encoder = Encoder(tokenizer, max_length=min(spec.max_length or context, context))
+    encoder = Encoder(tokenizer, max_length=min(spec.max_length or context, context), reasoning=spec.reasoning)
     load: Any = {"supervised": load_examples, "dpo": load_pairs, "kto": load_judged}[spec.method]
     training = load(spec.training_file, encoder)
     if spec.validation_file is None:
@@ -291,6 +297,7 @@ def _announce(
     placement: Placement,
     foretold: Forecast,
     training: Loaded,
+    tokenizer: Tokenizer,
     *,
     total_steps: int,
     resumed_from: int | None,
@@ -314,7 +321,9 @@ def _announce(
     if resumed_from is None:
         text = f"Training on {placement}: {foretold}"
         events.append(journal, {"type": "message", "level": "info", "message": text})
-        _announce_labels(spec, training.examples)
+        warnings = [labels_advice(spec, training.examples), thoughts_advice(spec, training.examples, tokenizer)]
+        for text in filter(None, warnings):
+            events.append(journal, {"type": "message", "level": "warn", "message": text})
     if training.cut_lines:
         where = ", ".join(map(str, training.cut_lines[:10])) + (", ..." if len(training.cut_lines) > 10 else "")
         text = (
@@ -322,20 +331,6 @@ def _announce(
             f"(lines {where}); {len(training.dropped_lines)} of them had no answer left and are not trained on"
         )
         events.append(journal, {"type": "message", "level": "warn", "message": text})
-
-
-def _announce_labels(spec: TrainSpec, examples: Sequence[Taught]) -> None:
-    """Warn of weights under which good or bad answers count for more than they should."""
-    labels = [one.is_good for one in examples if isinstance(one, Judged)]
-    good, bad = sum(labels), len(labels) - sum(labels)
-    desirable, undesirable = (1.0 if w is None else w for w in (spec.desirable_weight, spec.undesirable_weight))
-    advice = advised_weights(good, bad, desirable_weight=desirable, undesirable_weight=undesirable)
-    if advice is not None:
-        text = (
-            f"{good} good answers of weight {desirable:g} and {bad} bad ones of weight {undesirable:g}: one kind "
-            f"outweighs the other; {advice} would balance them"
-        )
-        events.append(spec.output_dir / "events.jsonl", {"type": "message", "level": "warn", "message": text})
 
 
 def _least_at_once(spec: TrainSpec) -> int:

@@ -17,6 +17,7 @@ from ragtune.errors import SpecError
 from ragtune.limits import MAX_BATCH_SIZE, MAX_BETA, MAX_EPOCHS, MAX_SEED
 from ragtune.modelling.auto import auto_batch_size, auto_epochs
 from ragtune.modelling.hardware import Device, Dtype  # noqa: TC001 - pydantic reads them
+from ragtune.modelling.thoughts import ReasoningUse  # noqa: TC001 - pydantic reads it
 
 __all__ = ["BASE_LEARNING_RATE", "DEFAULT_BETA", "EXIT_FAILED", "EXIT_HELD", "EXIT_OK", "EXIT_STORAGE", "TrainMethod"]
 __all__ += ["Resolved", "TrainSpec", "resolve_hyperparameters"]
@@ -67,6 +68,8 @@ class TrainSpec(BaseModel):
         device: where it is trained, or None for the best device of the machine.
         dtype: number format of the frozen base, or None for the right one on that device; adapters are always float32.
             What was chosen at the first start stands in the `spec.json` of `output_dir`, and later starts keep to it.
+        reasoning: supervised: what becomes of the thoughts in the records: `train`, `mask` or `drop`; None trains them
+            where the chat template of the base writes thoughts and leaves them out elsewhere.
         evaluate_every: epochs from one time that the held-out questions are asked to the next, or None for never.
         early_stop: times in a row without a better share of right answers after which the run ends, with the adapter
             of the best time as its result; None trains all epochs and keeps the last.
@@ -110,6 +113,7 @@ class TrainSpec(BaseModel):
     threads: Annotated[int, Field(ge=1)] | None = None
     device: Device | None = None
     dtype: Dtype | None = None
+    reasoning: ReasoningUse | None = None
     evaluate_every: Annotated[int, Field(ge=1, le=MAX_EPOCHS)] | None = None
     early_stop: Annotated[int, Field(ge=1, le=MAX_EPOCHS)] | None = None
     max_length: Annotated[int, Field(ge=2)] | None = None
@@ -152,6 +156,7 @@ class Resolved:
         beta: dpo, kto: how much leaving the reference costs; None for other methods.
         desirable_weight: kto: how much good answers count; None for other methods.
         undesirable_weight: kto: how much bad answers count; None for other methods.
+        reasoning: what becomes of thoughts, as asked for.
         evaluate_every: epochs from one look at the held-out questions to the next, as asked for.
         early_stop: looks without a rise that end the run, as asked for.
 
@@ -173,6 +178,7 @@ class Resolved:
     beta: float | None = None
     desirable_weight: float | None = None
     undesirable_weight: float | None = None
+    reasoning: ReasoningUse | None = None
     evaluate_every: int | None = None
     early_stop: int | None = None
 
@@ -188,6 +194,7 @@ def resolve_hyperparameters(
     beta: float | Literal["auto"] = "auto",
     desirable_weight: float = 1.0,
     undesirable_weight: float = 1.0,
+    reasoning: ReasoningUse | None = None,
     evaluate_every: int | None = None,
     early_stop: int | None = None,
 ) -> Resolved:
@@ -209,6 +216,7 @@ def resolve_hyperparameters(
         beta: for dpo and kto: above 0 and at most 2, or `auto`.
         desirable_weight: for kto, kept as it is.
         undesirable_weight: for kto, kept as it is.
+        reasoning: kept as it is.
         evaluate_every: kept as it is.
         early_stop: kept as it is.
 
@@ -234,6 +242,7 @@ def resolve_hyperparameters(
         beta=_resolve_beta(method, beta),
         desirable_weight=desirable_weight if method == "kto" else None,
         undesirable_weight=undesirable_weight if method == "kto" else None,
+        reasoning=reasoning,
         evaluate_every=evaluate_every,
         early_stop=early_stop,
     )

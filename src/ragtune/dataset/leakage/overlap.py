@@ -336,6 +336,7 @@ def _contents(record: JsonObject) -> Iterator[tuple[str, object]]:
                 if isinstance(message, dict) and message.get("role") not in ("system", "developer"):
                     name = str(message.get("role")) if key in _CONVERSATIONS else key
                     yield name, message.get("content")
+                    yield "reasoning", message.get("reasoning_content")
         else:
             # The texts of a completion, and the reference fields of reinforcement.
             yield key, value

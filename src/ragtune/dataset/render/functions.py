@@ -148,7 +148,7 @@ def asked_messages(record: ChatRecord | PreferenceRecord | UnpairedRecord | Rein
     return (record.input if isinstance(record, PreferenceRecord) else record).messages
 
 
-_LEARNED = ("assistant", "completion", "preferred_output", "non_preferred_output")
+_LEARNED = ("assistant", "reasoning", "completion", "preferred_output", "non_preferred_output")
 
 
 def _texts(records: Sequence[AnyRecord]) -> Texts:
@@ -172,6 +172,8 @@ def _said(record: AnyRecord) -> Iterator[tuple[str, str, bool]]:
             asked = waits and message.role == "user"
             yield from _asked(message, record) if asked else ((message.role, message.text, False),)
             waits = waits and not asked
+            if message.reasoning_content:
+                yield "reasoning", message.reasoning_content, False
     if isinstance(record, PreferenceRecord):
         yield from (("preferred_output", message.text, False) for message in record.preferred_output)
         yield from (("non_preferred_output", message.text, False) for message in record.non_preferred_output)

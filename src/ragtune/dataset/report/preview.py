@@ -90,4 +90,5 @@ def turns(record: AnyRecord) -> list[tuple[str, str]]:
 
 def _turn(message: Message) -> tuple[str, str]:
     calls = [f"{call.function.name}({call.function.arguments})" for call in message.tool_calls or ()]
-    return message.role, "\n".join(filter(None, [message.text, *calls]))
+    thought = message.reasoning_content and f"({message.reasoning_content})"
+    return message.role, "\n".join(filter(None, [thought, message.text, *calls]))

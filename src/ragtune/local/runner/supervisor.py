@@ -122,6 +122,7 @@ def _write_spec(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch)
         beta=values.get("beta"),
         desirable_weight=values.get("desirable_weight"),
         undesirable_weight=values.get("undesirable_weight"),
+        reasoning=values.get("reasoning"),
         evaluate_every=values.get("evaluate_every"),
         early_stop=values.get("early_stop"),
         seed=job.seed,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from ragtune.modelling.thoughts import ReasoningUse
     from ragtune.records.base import JsonObject
     from ragtune.train.spec import TrainMethod
 
@@ -89,6 +90,7 @@ class Hyperparameters(TypedDict, total=False):
     beta: float
     desirable_weight: float
     undesirable_weight: float
+    reasoning: ReasoningUse
     evaluate_every: int
     early_stop: int
 

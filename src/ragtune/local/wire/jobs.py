@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from ragtune.limits import MAX_BATCH_SIZE, MAX_BETA, MAX_EPOCHS, MAX_SEED, MAX_SUFFIX
 from ragtune.local.http.errors import invalid
 from ragtune.local.wire.base import Metadata, RequestBody, Strict
+from ragtune.modelling.thoughts import ReasoningUse  # noqa: TC001 - pydantic reads it
 
 if TYPE_CHECKING:
     from ragtune.local.store.schema import MethodSettings, TrainingMethod
@@ -41,7 +42,8 @@ class _DPOHyperparameters(_Hyperparameters):
 
 
 class _SupervisedHyperparameters(_Hyperparameters):
-    # Not among OpenAI's: whether held-out questions are asked while the job trains, and end it.
+    # Not among OpenAI's: what becomes of thoughts; whether held-out questions are asked meanwhile, and end the job.
+    reasoning: ReasoningUse | None = None
     evaluate_every: _Epochs | None = None
     early_stop: _Epochs | None = None
 
