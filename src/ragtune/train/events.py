@@ -8,10 +8,12 @@ Kinds of events, told apart by `type`; every one carries `time` (Unix seconds):
 - `message`: `level` (`info`, `warn`, `error`), `message`
 - `metrics`: `step`, `total_steps`, `epoch`, `train_loss`, `train_mean_token_accuracy`, `tokens_seen`, `cpu_seconds`,
   `device`, `dtype`; dpo: also `train_reward_margin` (mean over the pairs of `beta` times the log ratio that the
-  preferred answer gained on the other one) and `train_reward_accuracy` (share of pairs where it is above 0). With a
-  validation file now and then the same figures as `valid_...` (one batch), and at the end of an epoch as
-  `full_valid_...` (the whole file); with `evaluate_every` also `valid_fact_accuracy` (share of held-out questions whose
-  answer, made greedily, contains the reference)
+  preferred answer gained on the other one) and `train_reward_accuracy` (share of pairs where it is above 0); kto: no
+  accuracies, but `train_kl`, `train_reward_good`, `train_reward_bad` (the same mean for either label, where the step
+  has answers of it) and `train_reward_margin` (their distance, where a batch has both). With a validation file now and
+  then the same figures as `valid_...` (one batch), and at the end of an epoch as `full_valid_...` (the whole file);
+  with `evaluate_every` also `valid_fact_accuracy` (share of held-out questions whose answer, made greedily, contains
+  the reference)
 - `checkpoint`: `step`, `epoch`, `path` of an adapter folder that can be served
 - `end`: `state` (`succeeded`, `failed`, `stopped`), `trained_tokens`, `adapter_path`, `cpu_seconds`, `wall_seconds`,
   `error` (`code`, `message`, `param`) or None; unless it failed also `operations` (floating-point operations that the
