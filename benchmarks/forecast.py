@@ -38,7 +38,7 @@ class Training:
         repeat: how many facts make one answer.
         n_epochs: passes over the file.
         batch_size: examples per step.
-        method: `supervised` or `dpo`.
+        method: `supervised`, `dpo` or `kto`.
     """
 
     name: str
@@ -53,6 +53,7 @@ TRAININGS = (
     Training(name="short answers", base="smollm2-135m-instruct", repeat=1, n_epochs=3, batch_size=4),
     Training(name="long answers", base="smollm2-135m-instruct", repeat=12, n_epochs=1, batch_size=4),
     Training(name="preference pairs", base="smollm2-135m-instruct", repeat=2, n_epochs=1, batch_size=4, method="dpo"),
+    Training(name="verdicts", base="smollm2-135m-instruct", repeat=2, n_epochs=1, batch_size=4, method="kto"),
     Training(name="tiny model", base="tiny-random", repeat=1, n_epochs=25, batch_size=4),
 )
 
@@ -71,6 +72,9 @@ def lines(training: Training) -> list[dict[str, Any]]:
         }
         if training.method == "supervised":
             made.append({"messages": [*question, answer]})
+            continue
+        if training.method == "kto":
+            made.append({"prompt": question, "completion": [answer], "label": number % 2 == 0})
             continue
         other = {"role": "assistant", "content": " ".join(one["distractor1"] + "." for one in several)}
         made.append({"input": {"messages": question}, "preferred_output": [answer], "non_preferred_output": [other]})

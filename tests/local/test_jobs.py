@@ -105,6 +105,13 @@ def test_a_kto_job_goes_through_the_official_client_and_reports_its_weights(tmp_
     assert (spec["method"], spec["beta"], spec["undesirable_weight"]) == ("kto", 0.3, 2.5)
 
 
+def test_the_worker_is_told_what_becomes_of_thoughts(tmp_path: Path) -> None:
+    with LocalBackend(tmp_path, trainer=trainer()) as backend, backend.client() as client:
+        job = wait_for(client, create(client, method=asking(reasoning="mask")).id)
+    assert job.method.supervised.hyperparameters.reasoning == "mask"
+    assert json.loads((tmp_path / "jobs" / job.id / "spec.json").read_text())["reasoning"] == "mask"
+
+
 def test_the_other_problems_of_a_broken_file_are_counted(client: openai.OpenAI) -> None:
     for others, words in ((1, "(1 more problem)"), (2, "(2 more problems)")):
         content = rows(10) + b'{"messages": [{"role": "bot", "content": "x"}]}\n' * (1 + others)
@@ -360,8 +367,8 @@ def test_models_can_be_deleted_and_bases_not(backend: LocalBackend, client: open
         client.models.delete("tiny-random")
 
 
-def asking(**settings: int) -> dict[str, object]:
-    """A method that asks held-out questions while it trains."""
+def asking(**settings: int | str) -> dict[str, object]:
+    """A method with settings that are not OpenAI's."""
     return {"type": "supervised", "supervised": {"hyperparameters": settings}}
 
 
@@ -397,6 +404,8 @@ def judged(**settings: int) -> dict[str, object]:
         ({"method": {"type": "kto"}, "hyperparameters": {"batch_size": 1}}, "batch_size"),
         ({"method": asking(evaluate_every=0)}, "method.supervised.hyperparameters.evaluate_every"),
         ({"method": asking(evaluate_every=1)}, "validation_file"),
+        ({"method": asking(reasoning="hide")}, "method.supervised.hyperparameters.reasoning"),
+        ({"hyperparameters": {"reasoning": "mask"}}, "hyperparameters.reasoning"),
         ({"method": asking(early_stop=1)}, "early_stop"),
         ({"hyperparameters": {"evaluate_every": 1}}, "hyperparameters.evaluate_every"),
         ({"method": {"type": "reinforcement", "reinforcement": {}}}, "method"),
