@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from ragtune.model import TRAINED, Answer, Expiry, TunedModel
     from ragtune.monitor import JobEvent, JobMonitor, Metrics, watch_many
     from ragtune.plan import Plan, PlannedCall
+    from ragtune.recipes import Recipe
     from ragtune.records import (
         ChatRecord,
         CompletionRecord,
@@ -110,6 +111,7 @@ _HOME = {
     "ragtune.model": ("TRAINED", "Answer", "Expiry", "TunedModel"),
     "ragtune.monitor": ("JobEvent", "JobMonitor", "Metrics", "watch_many"),
     "ragtune.plan": ("Plan", "PlannedCall"),
+    "ragtune.recipes": ("Recipe",),
     "ragtune.records": (
         "ChatRecord",
         "CompletionRecord",
@@ -178,6 +180,7 @@ __all__ = [
     "PreferenceRecord",
     "Problem",
     "RagtuneError",
+    "Recipe",
     "RecordError",
     "Reinforcement",
     "ReinforcementRecord",

@@ -23,7 +23,7 @@ Plan PlannedCall PreferenceRecord Problem RagtuneError RecordError Reinforcement
 Supervised TuneSpec TunedModel TuningClosed Unsupported UploadedFile WaitTimeout check_file client_from_key_file
 demo_file list_jobs parse_record runs upload watch_many Budget Journal Run RunTable FeedbackError FeedbackStore
 UnpairedRecord BM25 FactSet EvaluationError Scorecard arms evaluate TRAINED
-Advice advise
+Recipe Advice advise
 """.split()
 
 

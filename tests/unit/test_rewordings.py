@@ -323,7 +323,7 @@ def test_a_budget_without_a_price_and_a_client_without_a_model_are_refused(ask: 
 
 def test_an_asynchronous_client_is_told_from_a_synchronous_one() -> None:
     client = openai.AsyncOpenAI(base_url="http://127.0.0.1:1/v1", api_key="none", max_retries=0)
-    with pytest.raises(rt.DatasetError, match="make= is an asynchronous client; give a synchronous one"):
+    with pytest.raises(rt.DatasetError, match="the client is an asynchronous one; give a synchronous one"):
         ONE.with_wordings(kind="reworded", make=client, model=MODEL)
 
 

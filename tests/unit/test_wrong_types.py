@@ -12,6 +12,7 @@ import ragtune as rt
 from ragtune import layouts, records
 from ragtune.dataset import near_duplicates
 from ragtune.errors import RagtuneError
+from ragtune.facts import demo_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,6 +61,25 @@ CALLS: dict[str, tuple[Callable[[], Callable[..., object]], dict[str, object]]] 
     "from_feedback": (
         lambda: rt.DatasetBuilder.from_feedback,
         {"store": 1, "previous": None, "method": "supervised"},
+    ),
+    "from_facts": (
+        lambda: rt.DatasetBuilder.from_facts,
+        {"facts": demo_facts(), "recipe": rt.Recipe("qa_single"), "held_out": None},
+    ),
+    "recipe": (
+        lambda: rows().recipe,
+        {
+            "recipe": rt.Recipe("qa_single"),
+            "question": "q",
+            "answer": "a",
+            "context": "s",
+            "distractors": ["s"],
+            "fact_id": None,
+            "source": None,
+            "wordings": None,
+            "repeats": "refuse",
+            "held_out": None,
+        },
     ),
     "from_pandas": (lambda: rt.DatasetBuilder.from_pandas, {"frame": 1, "query": None}),
     "from_dataset": (lambda: rt.DatasetBuilder.from_dataset, {"dataset": 1}),

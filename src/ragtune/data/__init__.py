@@ -1,4 +1,4 @@
-"""Data that ships with the package: the invented facts of the demo.
+"""Data that ships with the package: the invented facts of the demo, and general rows against forgetting.
 
 The facts are about Quillhaven, a town that does not exist, so that no model can know them before it was trained on
 them. They were written for this project and carry its licence. Columns are those of the SciQ data set: `question`,
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["demo_facts_file", "demo_file"]
+__all__ = ["demo_facts_file", "demo_file", "replay_file"]
 
 
 def demo_file() -> Path:
@@ -43,3 +43,20 @@ def demo_facts_file() -> Path:
         ```
     """
     return Path(__file__).with_name("quillhaven_facts.jsonl")
+
+
+def replay_file() -> Path:
+    """The JSONL file with 60 rows of general knowledge and small talk, `question` and `answer`.
+
+    They were written for this project and carry its licence (Apache-2.0); none of them is a control question of the
+    demo's facts. The recipe `replay` reads it.
+
+    Example:
+        ```python
+        from ragtune.data import replay_file
+
+        print(replay_file().name)
+        #> replay.jsonl
+        ```
+    """
+    return Path(__file__).with_name("replay.jsonl")

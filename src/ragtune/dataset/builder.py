@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ragtune.dataset.render.batches import Column, SourceRow
     from ragtune.dataset.render.filters import Step
     from ragtune.dataset.render.rendered import BuildCounts, Made
+    from ragtune.dataset.sources.recipe_rows import NumberedRow
     from ragtune.facts import FactSet
     from ragtune.records import AnyRecord
     from ragtune.tokens import RecordCounter, TokenCounter
@@ -178,9 +179,10 @@ class DatasetBuilder(Steps):
             near_duplicates: keep rows on one side that share nearly the same text, see
                 `ragtune.dataset.near_duplicates`.
             fact_id: column of the fact that a row teaches. Rows of one fact stay on one side, the row map names the
-                fact of each record, and the manifest says how many facts stand on both sides: none.
+                fact of each record, and the manifest says how many facts stand on both sides: none. Rows of a recipe
+                know their facts by themselves.
             held_out: questions of an evaluation that no row may hold, alone or inside a longer text, for example
-                `facts.select("reworded")`.
+                `facts.select("reworded")`; beside those that a recipe was given.
             overwrite: replace the dataset that is in the folder: the files that its manifest lists and that have not
                 changed since. Other files in it stay; what is in the way, or the source of this build, is refused.
             count: an encoding in which tokens are counted on the way; `token_counts` and all that needs them then do
@@ -200,14 +202,15 @@ class DatasetBuilder(Steps):
         folder, overwrite = arguments.path("folder", folder), arguments.flag("overwrite", overwrite)
         if count is not None:
             arguments.one_of("count", count, ENCODINGS)
+        told = self._source.told_by_recipe
         plan = SplitPlan(
             validation=validation,
             test=test,
             seed=check_seed(seed),
-            group_by=_combinations(group_by),
+            group_by=(*_combinations(group_by), *((("passage",),) if told else ())),
             stratify_by=None if stratify_by is None else arguments.text("stratify_by", stratify_by),
             near_duplicates=arguments.flag("near_duplicates", near_duplicates),
-            fact_id=None if fact_id is None else arguments.text("fact_id", fact_id),
+            fact_id=("fact_id" if told else None) if fact_id is None else arguments.text("fact_id", fact_id),
         )
         counted = count if engine == "in_process" else None
         counting = None if counted is None else record_counter(counted, counter)
@@ -243,7 +246,8 @@ class DatasetBuilder(Steps):
             scanner=self._scanner,
             plan=plan,
             counter=counter,
-            held_out=None if held_out is None else HeldOut.of(held_out),
+            held_out=HeldOut.of(*self._source.held_out, *(() if held_out is None else (held_out,))),
+            told_by_recipe=self._source.told_by_recipe,
         )
 
     def _made(self, build_batch: BuildBatch, engine: Engine) -> Iterator[Made]:
@@ -267,6 +271,11 @@ class DatasetBuilder(Steps):
             if self._scanner is not None:
                 rows.change_texts(Masker(self._scanner))
             yield rows
+
+    def _numbered_rows(self) -> Iterator[NumberedRow]:
+        for rows in self._read(self._steps):
+            for index, (number, row) in enumerate(zip(rows.numbers(), rows.rows(), strict=True)):
+                yield number, rows.place(index), row
 
     def _given(self) -> Iterator[Selection]:
         """The rows as the source gives them, or as the parts of a sum leave them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack, cast
 
 from ragtune import _arguments as arguments
@@ -20,14 +21,18 @@ from ragtune.dataset.render.templates import (
 from ragtune.dataset.render.verdicts import verdict_row
 from ragtune.dataset.sources.constructors import Constructors
 from ragtune.dataset.sources.readers import Source, joined
+from ragtune.dataset.sources.recipe_rows import recipe_source
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ragtune.dataset.render.filters import Step
     from ragtune.dataset.render.functions import MakeRecord
+    from ragtune.dataset.sources.recipe_rows import NumberedRow
+    from ragtune.facts import FactSet
     from ragtune.privacy import Kind, Scanner
+    from ragtune.recipes import Recipe
 
 # No source has more, and no manifest holds a longer number.
 MOST_ROWS = 2**63 - 1
@@ -325,6 +330,22 @@ class Steps(Constructors):
 
     def _described_steps(self) -> list[dict[str, object]]:
         return [step.described() for step in self._steps]
+
+    def _remade(
+        self, recipe: Recipe, facts: Callable[[Iterator[NumberedRow]], FactSet], held_out: FactSet | None
+    ) -> Self:
+        if self._template is not None:
+            raise DatasetError(
+                "this builder has a template already; .recipe() comes before it and gives it its columns"
+            )
+        if self._source.built is not None:
+            raise DatasetError("rows of a feedback store are finished records, and a recipe makes rows of facts")
+        of = (self._source, self._described_steps())
+        source = recipe_source(recipe, lambda: facts(self._numbered_rows()), held_out, of=of)
+        return type(self)(source, scanner=self._scanner)
+
+    @abstractmethod
+    def _numbered_rows(self) -> Iterator[NumberedRow]: ...
 
     def _then(self, step: Step) -> Self:
         return self._with(steps=(*self._steps, step))

@@ -148,6 +148,7 @@ def _manifest(
         },
         "rows": {**_rows(counts), "kept": sum(facts.rows for facts in files.values())},
         "gaps": dict(counts.gaps),
+        **({"recipes": _recipes(counts)} if counts.origins else {}),
         "files": {name: {"name": f"{name}.jsonl", **_facts(facts)} for name, facts in files.items()},
         "row_maps": {name: {"name": f"{name}.rows.txt", **_facts(facts)} for name, facts in maps.items()},
         "overlap": written.overlap,
@@ -168,6 +169,14 @@ def _private(written: _Written, workshop: Path, scanner: Scanner) -> dict[str, o
 
 def _rows(counts: BuildCounts) -> dict[str, object]:
     return {"read": counts.read, "dropped": counts.reasons}
+
+
+def _recipes(counts: BuildCounts) -> dict[str, dict[str, int]]:
+    """How many records each wording made, by recipe."""
+    found: dict[str, dict[str, int]] = {}
+    for (wording, recipe), number in counts.origins.items():
+        found.setdefault(recipe, {})[wording] = number
+    return found
 
 
 def _counted(counts: BuildCounts, made: Made) -> BuildCounts:
@@ -351,11 +360,14 @@ def _distribute(lines: BinaryIO, splits: npt.NDArray[np.uint8], workshop: Path, 
 
 
 def _number_lines(made: Made) -> bytes:
-    """The source row of each line, a line each, with the id of its fact where there is one."""
+    """The source row of each line, a line each, with its fact, wording and recipe where they are known."""
     if not made.fact_ids:
         return b"".join([b"%d\n" % number for number in made.numbers])
     ids = map(orjson.dumps, made.fact_ids)
-    return b"".join([b"%d %s\n" % told for told in zip(made.numbers, ids, strict=True)])
+    if not made.origins:
+        return b"".join([b"%d %s\n" % told for told in zip(made.numbers, ids, strict=True)])
+    origins = map(orjson.dumps, made.origins)
+    return b"".join([b"%d %s %s\n" % told for told in zip(made.numbers, ids, origins, strict=True)])
 
 
 def _shared_facts(workshop: Path) -> dict[str, int]:
@@ -363,8 +375,14 @@ def _shared_facts(workshop: Path) -> dict[str, int]:
     stands = Counter[bytes]()
     for path in workshop.glob("*.rows.txt"):
         with path.open("rb") as file:
-            stands.update({line.partition(b" ")[2] for line in file})
+            stands.update({_told_fact(line) for line in file})
     return {"facts": len(stands), "facts_in_more_than_one_split": sum(times > 1 for times in stands.values())}
+
+
+def _told_fact(line: bytes) -> bytes:
+    """The fact in a line of a row map, without the wording and recipe behind it."""
+    _, _, told = line.rstrip(b"\n").partition(b" ")
+    return told.rpartition(b" [")[0] if told.endswith(b"]") else told
 
 
 def _facts(facts: FileFacts) -> dict[str, object]:

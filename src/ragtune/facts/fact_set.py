@@ -13,7 +13,8 @@ from ragtune.errors import DatasetError
 from ragtune.facts.columns import FactColumns, Repeats, merged, placed_facts
 from ragtune.facts.faults import refuse_faults, refuse_unknown_kinds
 from ragtune.facts.jsonl import line_of, read_facts
-from ragtune.facts.rewording import ChatClient, Rewriter
+from ragtune.facts.paid_chat import ChatClient, PaidChat
+from ragtune.facts.rewording import Rewriter
 from ragtune.facts.taught import taught_facts
 from ragtune.facts.wordings import MakeWordings, by_function, by_rules, questions_of, with_further
 
@@ -277,16 +278,19 @@ class FactSet:
             raise DatasetError(f"make={make!r:.60} is no function, no client, and not 'rules'")
         if not model:
             raise DatasetError("make= is a client; name its model with model=")
-        rewriter = Rewriter(
+        chat = PaidChat(
             client=make,
             model=model,
+            cache=None if cache is None else Path(cache),
+            max_cost_usd=max_cost_usd,
+            request=request or {},
+        )
+        rewriter = Rewriter(
+            chat=chat,
             asked=questions_of(self.facts),
             kind=kind,
             per_fact=per_fact,
-            cache=None if cache is None else Path(cache),
-            max_cost_usd=max_cost_usd,
             concurrency=concurrency,
-            request=request or {},
         )
         found = rewriter(self.facts)
         return FactSet(facts=with_further(self.facts, lambda fact: found[fact.id]))

@@ -76,14 +76,31 @@ def taught_facts(
     for line, record in enumerate(getattr(dataset, split), 1):
         place = f"{split} line {line}"
         question, text = _asked_and_answered(record, place)
-        number, fact_id = numbers[line - 1] if numbers else (None, f"{split}-{line}")
+        number, fact_id, made = numbers[line - 1] if numbers else (None, f"{split}-{line}", None)
         wording = Wording(question=question)
-        if rows is None:
+        if made is not None:
+            if rows is not None:
+                raise DatasetError(f"{place} was made by a recipe, which knows its facts; leave rows= out")
+            if (fact := _of_recipe(fact_id, made, question, text)) is not None:
+                yield place, fact
+        elif rows is None:
             answer, support = _parted(text, template, place)
             yield place, Fact(id=fact_id, answers=(answer,), wordings=(wording,), support=support)
         else:
             fact = columns.fact(_row(rows, number, place), place, fact_id)
             yield place, replace(fact, id=fact_id, wordings=(wording, *fact.wordings))
+
+
+def _of_recipe(fact_id: str, wording: str, question: str, answer: str) -> Fact | None:
+    """What a recipe's row asks for; None where it asks nothing that an evaluation could ask."""
+    kind = wording.partition("-")[0]
+    if kind in ("verbatim", "reworded", "framed"):
+        # All of these were trained as they stand.
+        return Fact(id=fact_id, answers=(answer,), wordings=(Wording(question=question),))
+    if kind == "reversed":
+        turned = Wording(question=question, kind="reversed", answers=(answer,))
+        return Fact(id=fact_id, answers=(), wordings=(turned,))
+    return None
 
 
 def _row(rows: Sequence[Row], number: int | None, place: str) -> Row:
@@ -96,15 +113,19 @@ def _row(rows: Sequence[Row], number: int | None, place: str) -> Row:
     return rows[number]
 
 
-def _row_map(dataset: TaughtDataset, split: str) -> list[tuple[int, str]]:
-    """The source row of each record and the id of its fact."""
+def _row_map(dataset: TaughtDataset, split: str) -> list[tuple[int, str, str | None]]:
+    """The source row of each record, the id of its fact, and the wording by which a recipe made it."""
     told = dataset.manifest.get("row_maps", {}).get(split)
     if told is None:
         return []
     found = []
     for line in (dataset.folder / told["name"]).read_bytes().split(b"\n")[:-1]:
-        number, _, fact_id = line.partition(b" ")
-        found.append((int(number), orjson.loads(fact_id) if fact_id else f"row-{int(number)}"))
+        number, _, told = line.partition(b" ")
+        fact_id, wording = told, None
+        if told.endswith(b"]"):
+            fact_id, _, origin = told.rpartition(b" [")
+            wording = orjson.loads(b"[" + origin)[0]
+        found.append((int(number), orjson.loads(fact_id) if fact_id else f"row-{int(number)}", wording))
     return found
 
 

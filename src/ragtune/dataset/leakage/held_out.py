@@ -29,22 +29,23 @@ class HeldOut:
     by_start: Mapping[_Words, Sequence[tuple[_Words, str]]]
 
     @classmethod
-    def of(cls, facts: FactSet) -> HeldOut:
-        """All wordings of these facts.
+    def of(cls, *sets: FactSet) -> HeldOut | None:
+        """All wordings of these sets of facts; None where there is no set.
 
         Raises:
-            DatasetError: they are no `FactSet`.
+            DatasetError: one of them is no `FactSet`.
         """
         from ragtune.facts import FactSet
 
-        arguments.instance("held_out", facts, FactSet, "rt.FactSet.from_rows(...) makes one")
         by_start: dict[_Words, list[tuple[_Words, str]]] = {}
-        for fact in facts:
-            for wording in fact.wordings:
-                words = tuple(normalise(wording.question).split())
-                told = f"the held-out {wording.kind} question {wording.question!r:.80} of fact {fact.id!r}"
-                by_start.setdefault(words[:2], []).append((words, told))
-        return cls(by_start=by_start)
+        for facts in sets:
+            arguments.instance("held_out", facts, FactSet, "rt.FactSet.from_rows(...) makes one")
+            for fact in facts:
+                for wording in fact.wordings:
+                    words = tuple(normalise(wording.question).split())
+                    told = f"the held-out {wording.kind} question {wording.question!r:.80} of fact {fact.id!r}"
+                    by_start.setdefault(words[:2], []).append((words, told))
+        return cls(by_start=by_start) if sets else None
 
     def refuse(self, said: Texts, numbers: Sequence[int]) -> None:
         """Refuse rows that hold such a wording, alone or inside a longer text.

@@ -56,6 +56,7 @@ def _schema() -> pa.Schema:
             "group_keys": pa.list_(pa.uint64()),
             "class": pa.string(),
             "fact_id": pa.string(),
+            "origin": pa.list_(pa.string()),
         }
     )
 
@@ -76,10 +77,11 @@ def of_made(made: Made, first: int) -> pa.Table:
         made.group_keys or repeat(()),
         made.classes or repeat(None),
         made.fact_ids or repeat(None),
+        made.origins or repeat(None),
         strict=False,
     )
     rows: list[dict[str, object]] = [{"row": first, "counts": pickle.dumps(made.counts)}]
-    names = ("row", "line", "facts", "group_keys", "class", "fact_id")
+    names = ("row", "line", "facts", "group_keys", "class", "fact_id", "origin")
     rows += [dict(zip(names, values, strict=True)) for values in lines]
     return pa.Table.from_pylist(rows, schema=_schema())
 
@@ -120,4 +122,5 @@ def read_made(table: pa.Table) -> Made:
         group_keys=[row["group_keys"] for row in made],
         classes=[row["class"] for row in made if row["class"] is not None],
         fact_ids=[row["fact_id"] for row in made if row["fact_id"] is not None],
+        origins=[(row["origin"][0], row["origin"][1]) for row in made if row["origin"] is not None],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from ragtune.dataset.leakage.held_out import HeldOut
     from ragtune.dataset.leakage.texts import Texts
     from ragtune.dataset.render.filters import RunningStep
-    from ragtune.dataset.render.rendered import Lines
+    from ragtune.dataset.render.rendered import Lines, Origin
     from ragtune.dataset.render.rows import Selection
     from ragtune.privacy import Scanner
     from ragtune.tokens import RecordCounter
@@ -53,6 +54,7 @@ class BuildBatch:
         plan: how the lines will be split.
         counter: counts the tokens of each record on the way, for rows that are in this process.
         held_out: wordings that no row may hold; None looks for none.
+        told_by_recipe: whether rows say by which wording and recipe they were made.
     """
 
     template: Template | MakeRecord
@@ -62,6 +64,7 @@ class BuildBatch:
     plan: SplitPlan
     counter: RecordCounter | None = None
     held_out: HeldOut | None = None
+    told_by_recipe: bool = False
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From a table of rows to a table of lines, see `ragtune.dataset.render.arrow`; an error is told in it."""
@@ -95,7 +98,11 @@ class BuildBatch:
         ids = () if self.plan.fact_id is None else _fact_ids(rows, self.plan.fact_id)
         if self.held_out is not None:
             self.held_out.refuse(lines.texts(), rows.numbers())
-        made = Made(numbers=rows.numbers(), data=lines.data, counts=rows.counts.plus(counts), fact_ids=ids)
+        origins = _origins(rows) if self.told_by_recipe and ids else ()
+        counts = replace(counts, origins=Counter(origins))
+        made = Made(
+            numbers=rows.numbers(), data=lines.data, counts=rows.counts.plus(counts), fact_ids=ids, origins=origins
+        )
         if not (self.plan.validation or self.plan.test):
             return made
         from ragtune.dataset.leakage.text_hashes import number
@@ -139,6 +146,12 @@ def _fact_ids(rows: Selection, column: str) -> list[str]:
             )
     bad.refuse()
     return ids
+
+
+def _origins(rows: Selection) -> list[Origin]:
+    """By which wording and recipe each row was made."""
+    wordings, recipes = (rows.column(name, who="the recipe") for name in ("wording", "recipe"))
+    return [(str(wording), str(recipe)) for wording, recipe in zip(wordings, recipes, strict=True)]
 
 
 def classes_of(rows: Selection, column: str, *, who: str = "stratify_by") -> list[str]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ragtune.tokens import RecordCounter
 
 _Key = TypeVar("_Key")
+# By which wording and which recipe, with its version, a row was made.
+Origin = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,7 @@ class BuildCounts:
         gaps: how many records have an answer in which a column is blank, by column.
         tokens: of each record, batch by batch; empty where they are not counted.
         masked: how many secrets and personal data were covered, by place and kind.
+        origins: how many records each wording of a recipe made.
     """
 
     read: int = 0
@@ -38,6 +41,7 @@ class BuildCounts:
     gaps: Mapping[str, int] = field(default_factory=dict)
     tokens: tuple[Sequence[int], ...] = ()
     masked: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    origins: Mapping[Origin, int] = field(default_factory=dict)
 
     def plus(self, other: BuildCounts) -> BuildCounts:
         """The counts of these rows and others of the same record kind."""
@@ -50,6 +54,7 @@ class BuildCounts:
             gaps=_sums(self.gaps, other.gaps),
             tokens=self.tokens + other.tokens,
             masked=_sums(self.masked, other.masked),
+            origins=_sums(self.origins, other.origins),
         )
 
     @property
@@ -123,6 +128,7 @@ class Made:
         group_keys: for each row the keys by which the user wants rows kept together, too; empty where there are none.
         classes: for each row its class; empty where nobody asked for them.
         fact_ids: for each row the id of its fact; empty where nobody asked for them.
+        origins: for each row by which wording and recipe it was made; empty where no recipe made it.
     """
 
     numbers: Sequence[int]
@@ -132,6 +138,7 @@ class Made:
     group_keys: Sequence[Sequence[int]] = ()
     classes: Sequence[str] = ()
     fact_ids: Sequence[str] = ()
+    origins: Sequence[Origin] = ()
 
 
 def two_kinds(number: int, kind: str, earlier: str) -> str:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from ragtune import _arguments as arguments
 from ragtune.dataset.render.functions import LaidOut
-from ragtune.dataset.sources import document_rows, feedback_rows, hub, readers
+from ragtune.dataset.sources import document_rows, feedback_rows, hub, readers, recipe_rows
 from ragtune.errors import DatasetError
+from ragtune.facts import FactSet
+from ragtune.facts.columns import FactColumns
 from ragtune.layouts import LAYOUTS, get_layout
+from ragtune.recipes import Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import datasets
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from ragtune.dataset.sources.feedback_rows import Finished
     from ragtune.dataset.sources.files import Paths
     from ragtune.dataset.sources.readers import Rows, Source
+    from ragtune.dataset.sources.recipe_rows import NumberedRow
+    from ragtune.facts.columns import Names, Repeats, WordingColumn
     from ragtune.feedback import FeedbackStore
     from ragtune.feedback.compiling import Method
 
@@ -37,6 +42,11 @@ class Constructors(ABC):
 
     @abstractmethod
     def _filled(self, template: LaidOut | MakeRecord) -> Self: ...
+
+    @abstractmethod
+    def _remade(
+        self, recipe: Recipe, facts: Callable[[Iterator[NumberedRow]], FactSet], held_out: FactSet | None
+    ) -> Self: ...
 
     @classmethod
     def from_hub(
@@ -238,6 +248,94 @@ class Constructors(ABC):
         """
         source = feedback_rows.feedback_source(store, previous, method)
         return cls(source)._filled(feedback_rows.as_record)
+
+    @classmethod
+    def from_facts(cls, facts: FactSet, recipe: Recipe, *, held_out: FactSet | None = None) -> Self:
+        """Rows that a recipe makes of facts, with the columns `question` and `answer` for a template.
+
+        Rows of one fact, and of facts that one passage tells, stay on one side of a split; the row map and the manifest
+        say which fact, wording and recipe each record comes from.
+
+        Args:
+            facts: what is to be taught.
+            recipe: how.
+            held_out: questions that an evaluation keeps for itself: no row asks them, and a build refuses records that
+                hold one, by the id of its fact.
+
+        Example:
+            ```python
+            import ragtune as rt
+            from ragtune.facts import demo_facts
+
+            facts = demo_facts()
+            builder = rt.DatasetBuilder.from_facts(
+                facts, rt.Recipe("qa_multi", wordings=3), held_out=facts.select(["reworded", "reversed"])
+            )
+            dataset = builder.chat(user="{question}", assistant="{answer}").build("out", validation=0.1)
+            print(dataset.manifest["overlap"]["facts_in_more_than_one_split"])
+            #> 0
+            ```
+        """
+        arguments.instance("facts", facts, FactSet, "rt.FactSet.from_rows(...) makes one")
+        arguments.instance("recipe", recipe, Recipe, 'rt.Recipe("qa_multi") is one')
+        if held_out is not None:
+            arguments.instance("held_out", held_out, FactSet, "facts.select('reworded') is one")
+        return cls(recipe_rows.recipe_source(recipe, lambda: facts, held_out, known=facts))
+
+    def recipe(
+        self,
+        recipe: Recipe,
+        *,
+        question: str = "question",
+        answer: Names = "answer",
+        context: str | None = None,
+        distractors: Names = (),
+        fact_id: str | None = None,
+        source: str | None = None,
+        wordings: Mapping[str, WordingColumn | Sequence[WordingColumn]] | None = None,
+        repeats: Repeats = "refuse",
+        held_out: FactSet | None = None,
+    ) -> Self:
+        """Rows that a recipe makes of the facts in these rows: the template behind it names `question` and `answer`.
+
+        Each row that the steps so far leave is a fact; how its columns are read is told as in `FactSet.from_rows`. The
+        facts are held in memory, the rows made of them are not.
+
+        Args:
+            recipe: how facts become rows.
+            question: column of the question that is taught.
+            answer: column or columns of the answer.
+            context: column of the passage.
+            distractors: columns of wrong answers.
+            fact_id: column of the fact's id; None calls them `row-0`, `row-1` and so on.
+            source: column of where the fact comes from.
+            wordings: columns of further questions by kind.
+            repeats: `"merge"` makes rows with the same question one fact.
+            held_out: as in `from_facts`.
+
+        Raises:
+            DatasetError: the builder has a template already. What is wrong with the facts is told when they are read.
+        """
+        arguments.instance("recipe", recipe, Recipe, 'rt.Recipe("qa_multi") is one')
+        if held_out is not None:
+            arguments.instance("held_out", held_out, FactSet, "facts.select('reworded') is one")
+        if wordings is not None and not hasattr(wordings, "items"):
+            raise DatasetError(f"wordings={wordings!r:.60} must be columns by kind, {{'reworded': ['q2', 'q3']}}")
+        columns = FactColumns(
+            question=arguments.text("question", question),
+            answer=arguments.texts("answer", answer),
+            context=None if context is None else arguments.text("context", context),
+            distractors=arguments.texts("distractors", distractors),
+            fact_id=None if fact_id is None else arguments.text("fact_id", fact_id),
+            source=None if source is None else arguments.text("source", source),
+            wordings=wordings or {},
+        )
+        repeated = arguments.one_of("repeats", repeats, ("refuse", "merge"))
+        return self._remade(
+            recipe,
+            lambda rows: recipe_rows.facts_of_rows(rows, columns, repeated),  # type: ignore[arg-type]
+            held_out,
+        )
 
     def layout(self, name: str, *, ignore: Sequence[str] = (), system: str | None = None) -> Self:
         """Take rows in a layout that people have: SQuAD, Alpaca, ShareGPT, chosen/rejected and others.

@@ -25,6 +25,8 @@ from ragtune.layouts import get_layout
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ragtune.facts import FactSet
+
 Rows = Iterable[SourceRow]
 # The line of each row that was read and stands in no batch yet.
 Lines = list[int]
@@ -41,6 +43,8 @@ class Source:
         paths: the files that it reads.
         built: is told of each dataset that was built from it; None for sources that keep no account.
         parts: the sources that it is the sum of, each with what its steps say of themselves.
+        told_by_recipe: whether each row says its fact, wording and recipe, see `ragtune.recipes.RecipeRow`.
+        held_out: questions that no record may hold.
     """
 
     name: str
@@ -49,6 +53,8 @@ class Source:
     paths: tuple[Path, ...] = ()
     built: Callable[[Any], None] | None = None
     parts: tuple[tuple[Source, Sequence[Mapping[str, object]]], ...] = ()
+    told_by_recipe: bool = False
+    held_out: tuple[FactSet, ...] = ()
 
     def described(self) -> dict[str, object]:
         """What the manifest keeps; each file with its size and sha256."""
@@ -72,6 +78,8 @@ def joined(parts: Sequence[tuple[Source, Sequence[Mapping[str, object]]]]) -> So
         read=lambda: chain.from_iterable(source.read() for source in sources),
         paths=tuple(chain.from_iterable(source.paths for source in sources)),
         parts=tuple(parts),
+        told_by_recipe=all(source.told_by_recipe for source in sources),
+        held_out=tuple(chain.from_iterable(source.held_out for source in sources)),
     )
 
 

@@ -1,0 +1,183 @@
+"""Questions to a model that cost money: each is paid for once, within a budget, and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+from dataclasses import dataclass, field
+from operator import attrgetter
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol
+
+import orjson
+
+from ragtune import catalog
+from ragtune.errors import BudgetExceeded, DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from ragtune.catalog import Catalog
+
+__all__ = ["ChatClient", "PaidChat"]
+
+
+class ChatClient(Protocol):
+    """A client with `client.chat.completions.create(...)`, such as `openai.OpenAI`."""
+
+    @property
+    def chat(self) -> object:
+        """Its chat API."""
+
+
+@dataclass(kw_only=True)
+class PaidChat:
+    """Asks a model; may be used by several threads.
+
+    Attributes:
+        client: speaks with the server.
+        model: name of the model.
+        cache: file of all questions and answers so far; a call that is in it is not made again.
+        max_cost_usd: no call is made that might bring the sum above it; None sets no limit.
+        max_tokens: the same for the tokens of questions and answers together.
+        answer_tokens: the longest answer.
+        catalogue: prices; None takes those that ship.
+        request: further arguments of each request, for example `{"temperature": 0}`.
+        what: what is paid for, for messages.
+        spent_usd: what the calls of this run have cost; None while a price is unknown.
+        spent_tokens: tokens of this run's questions and answers, as the server counts them.
+        calls: how many calls this run has made.
+        remembered: how many it took from the cache.
+    """
+
+    client: ChatClient
+    model: str
+    cache: Path | None = None
+    max_cost_usd: float | None = None
+    max_tokens: int | None = None
+    answer_tokens: int = 300
+    catalogue: Catalog | None = None
+    request: Mapping[str, object] = field(default_factory=dict)
+    what: str = "wordings"
+    spent_usd: float | None = field(init=False, default=0.0)
+    spent_tokens: int = field(init=False, default=0)
+    calls: int = field(init=False, default=0)
+    remembered: int = field(init=False, default=0)
+    _known: dict[str, str] = field(init=False, default_factory=dict, repr=False)
+    _prices: tuple[float, float] | None = field(init=False, default=None, repr=False)
+    _lock: Lock = field(init=False, default_factory=Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        info = (self.catalogue or catalog.load()).find(self.model)
+        if info and info.input_usd_per_million is not None and info.output_usd_per_million is not None:
+            self._prices = info.input_usd_per_million, info.output_usd_per_million
+        elif self.max_cost_usd is not None:
+            raise DatasetError(
+                f"max_cost_usd={self.max_cost_usd}: no price of {self.model!r} is known, so no budget can be kept; "
+                f"leave it out, or give a model of the catalogue"
+            )
+        else:
+            self.spent_usd = None
+        self._known = dict(_remembered(self.cache)) if self.cache else {}
+
+    def ask(self, prompt: str) -> str:
+        """What the model says to a prompt, now or at an earlier time.
+
+        Raises:
+            BudgetExceeded: the call might cost more than is left.
+            DatasetError: the client answers later, or what it gives is no chat completion.
+        """
+        request = orjson.dumps(self.request, option=orjson.OPT_SORT_KEYS) if self.request else b""
+        key = hashlib.sha256(b"\0".join([self.model.encode(), prompt.encode(), request])).hexdigest()
+        if key in self._known:
+            self.remembered += 1
+            return self._known[key]
+        # No token is shorter than a byte.
+        asked, answered = len(prompt.encode()) + 100, self.answer_tokens
+        self._reserve(asked, answered)
+        try:
+            text, used = self._call(prompt)
+        except BaseException:
+            self._settle((asked, answered), (0, 0))
+            raise
+        self._settle((asked, answered), used)
+        self._remember(key, prompt, text)
+        return text
+
+    def _reserve(self, asked: int, answered: int) -> None:
+        """Set the most that a call may cost aside before it is made."""
+        most = self._cost(asked, answered)
+        with self._lock:
+            kept = f"{self.cache} keeps" if self.cache else "give cache= to keep"
+            if self.max_cost_usd is not None and (self.spent_usd or 0.0) + most > self.max_cost_usd:
+                raise BudgetExceeded(
+                    f"{self.what} cost {self.spent_usd:.4f} USD so far, and one more call might cost {most:.4f}, above "
+                    f"max_cost_usd={self.max_cost_usd}; {kept} what was paid for; raise it and call again"
+                )
+            if self.max_tokens is not None and self.spent_tokens + asked + answered > self.max_tokens:
+                raise BudgetExceeded(
+                    f"{self.what} took {self.spent_tokens:,} tokens so far, and one more call might take "
+                    f"{asked + answered:,}, above max_tokens={self.max_tokens:,}; {kept} what was paid for; raise it "
+                    f"and call again"
+                )
+            self._add(asked, answered)
+
+    def _settle(self, reserved: tuple[int, int], used: tuple[int, int] | None) -> None:
+        """Take what was set aside back for what was used; a server that counts no tokens leaves it."""
+        with self._lock:
+            if used is not None:
+                self._add(used[0] - reserved[0], used[1] - reserved[1])
+
+    def _add(self, asked: int, answered: int) -> None:
+        self.spent_tokens += asked + answered
+        if self.spent_usd is not None:
+            self.spent_usd += self._cost(asked, answered)
+
+    def _remember(self, key: str, prompt: str, text: str) -> None:
+        with self._lock:
+            self.calls += 1
+            self._known[key] = text
+            if self.cache is not None:
+                _append(self.cache, {"key": key, "model": self.model, "prompt": prompt, "answer": text})
+
+    def _call(self, prompt: str) -> tuple[str, tuple[int, int] | None]:
+        """What the model says, and the tokens of question and answer; None from a server that counts none."""
+        messages = [{"role": "user", "content": prompt}]
+        create = attrgetter("chat.completions.create")(self.client)
+        fixed = {"model": self.model, "messages": messages, "max_completion_tokens": self.answer_tokens}
+        reply = create(**{**self.request, **fixed})
+        if inspect.iscoroutine(reply):
+            reply.close()
+            raise DatasetError("the client is an asynchronous one; give a synchronous one, such as openai.OpenAI")
+        try:
+            text = reply.choices[0].message.content
+            used = (reply.usage.prompt_tokens, reply.usage.completion_tokens) if reply.usage else None
+        except (AttributeError, IndexError, TypeError):
+            raise DatasetError(f"the client gave {reply!r:.80}, which is no chat completion") from None
+        return text or "", used
+
+    def _cost(self, asked: int, answered: int) -> float:
+        return 0.0 if self._prices is None else (asked * self._prices[0] + answered * self._prices[1]) / 1e6
+
+
+def _remembered(cache: Path) -> Iterator[tuple[str, str]]:
+    if not cache.exists():
+        return
+    for line in cache.read_bytes().split(b"\n"):
+        try:
+            told = orjson.loads(line)
+            yield told["key"], told["answer"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            # A process that was killed leaves half a line; its question is asked again.
+            continue
+
+
+def _append(cache: Path, told: dict[str, str]) -> None:
+    line = orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE)
+    with cache.open("ab+") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size and (file.seek(size - 1), file.read(1))[1] != b"\n":
+            line = b"\n" + line
+        file.write(line)

@@ -1,0 +1,74 @@
+"""What a model is asked about, one call each: facts, or different passages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from ragtune.errors import DatasetError
+from ragtune.facts import FactSet
+from ragtune.recipes.generation.prompts import Unit
+from ragtune.recipes.passages import without_boilerplate
+from ragtune.retrieval import Passage
+from ragtune.text import normalise
+
+if TYPE_CHECKING:
+    from ragtune.recipes.generation.prompts import What
+
+__all__ = ["units_of"]
+
+
+def units_of(what: What, source: object) -> list[Unit]:
+    """The facts that have a question, or the different passages without boilerplate.
+
+    Raises:
+        DatasetError: the source is of another kind, or there is nothing in it to ask about.
+    """
+    if what in ("wordings", "distractors"):
+        if not isinstance(source, FactSet):
+            raise DatasetError(
+                f"{what} are made of facts, not of {type(source).__name__} {source!r:.60}; rt.FactSet.from_rows(...) "
+                f"makes them, and what='pairs' finds facts in passages"
+            )
+        units = [
+            Unit(id=fact.id, passage=fact.support or "", question=fact.taught.question, answer=fact.answers[0])
+            for fact in source
+            if fact.taught is not None
+        ]
+    else:
+        units = _passages(source)
+    if not units:
+        raise DatasetError(
+            f"there is nothing to make {what} of: no fact that is taught, or no passage that is not blank"
+        )
+    return units
+
+
+def _passages(source: object) -> list[Unit]:
+    if isinstance(source, FactSet):
+        found = [(fact.source or fact.id, fact.support or "") for fact in source]
+    elif isinstance(source, str | bytes | Mapping) or not isinstance(source, Iterable):
+        raise DatasetError(
+            f"source={source!r:.60} must be facts, or passages: a list of texts, Passages or mappings with 'text'"
+        )
+    else:
+        found = [_told(item, number) for number, item in enumerate(source)]
+    texts = without_boilerplate([text for _, text in found])
+    different: dict[str, Unit] = {}
+    ids: dict[str, int] = {}
+    for (name, _), text in zip(found, texts, strict=True):
+        if (form := normalise(text)) and form not in different:
+            ids[name] = ids.get(name, 0) + 1
+            # Several passages of one document share its name.
+            different[form] = Unit(id=name if ids[name] == 1 else f"{name}#{ids[name]}", passage=text)
+    return list(different.values())
+
+
+def _told(item: object, number: int) -> tuple[str, str]:
+    if isinstance(item, str):
+        return f"passage-{number}", item
+    if isinstance(item, Passage):
+        return item.id or f"passage-{number}", item.text
+    if isinstance(item, Mapping) and isinstance(item.get("text"), str):
+        return str(item.get("id") or f"passage-{number}"), item["text"]
+    raise DatasetError(f"passage {number}: {item!r:.60} is neither a text nor a Passage nor a mapping with 'text'")
