@@ -101,6 +101,7 @@ class Bench:
             "Maintenance": rt.Maintenance(api, enabled=True),
             "AsyncMaintenance": rt.AsyncMaintenance(async_api, enabled=True),
             "Metrics": rt.Metrics(rows=rows),
+            "Recipe": rt.Recipe("qa_single"),
             "ScriptedBackend": ScriptedBackend("scripted"),
             "TunedModel": rt.TunedModel(api, "ft:m", system="", journal=None),
             "AsyncTunedModel": rt.AsyncTunedModel(async_api, "ft:m", system="", journal=None),

@@ -309,6 +309,8 @@ def test_a_recipe_stands_in_a_toml_file() -> None:
         ("qa_multi", {"wordings": 0}, r"recipe 'qa_multi': wordings=0 must be a whole number from 1 to 100"),
         ("qa_multi", {"statement": 1}, r"statement is 1; it takes bool"),
         ("qa_multi", {"language": "de"}, r"language: 'de' is unknown.*known are en, tr"),
+        ("qa_multi", {"version": []}, r"recipe 'qa_multi' has no version \[\]"),
+        ("qa_multi", {"version": True}, r"recipe 'qa_multi' has no version True"),
         ("qa_multi", {"version": 2}, r"recipe 'qa_multi' has no version 2; known are \[1\]"),
         ("replay", {"share": 0.5}, r"share=0.5 must be a share from 0.01 to 0.1"),
         ("abstain", {"kinds": ["ivented"]}, r"kinds: 'ivented' is unknown, did you mean 'invented'"),

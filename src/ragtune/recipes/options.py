@@ -41,7 +41,8 @@ def known(name: object, names: Collection[str], place: str) -> None:
     Raises:
         DatasetError: it is none.
     """
-    if name not in names:
+    # A list cannot be looked up.
+    if not isinstance(name, str) or name not in names:
         listed = ", ".join(names) or "none"
         raise DatasetError(f"{place} {name!r:.60} is unknown{nearest(name, names)}; known are {listed}")
 

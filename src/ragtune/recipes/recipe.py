@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, SupportsIndex
 
 import orjson
 
+from ragtune._checked import checked
 from ragtune.errors import BudgetExceeded, DatasetError
 from ragtune.recipes.combined import Order, Sum
 from ragtune.recipes.documents import DocumentRows
@@ -34,6 +35,7 @@ RECIPES: Mapping[str, Mapping[int, type[Strategy]]] = {
 }
 
 
+@checked("told")
 @dataclass(frozen=True, init=False, eq=False)
 class Recipe:
     """A named way from facts to rows, with its options.
@@ -66,7 +68,7 @@ class Recipe:
     def __init__(self, name: str, version: int = 1, **options: object) -> None:
         known(name, RECIPES, "recipe")
         versions = RECIPES[name]
-        if version not in versions:
+        if isinstance(version, bool) or not isinstance(version, SupportsIndex) or version not in versions:
             raise DatasetError(f"recipe {name!r} has no version {version!r:.20}; known are {sorted(versions)}")
         if isinstance(found := options.get("recipes"), list | tuple):
             options["recipes"] = tuple(Recipe.from_dict(item) if isinstance(item, Mapping) else item for item in found)

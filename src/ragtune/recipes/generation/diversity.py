@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ragtune._checked import checked
 from ragtune.text import normalise
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Diversity:
         return None
 
 
+@checked()
 def diversity(texts: Sequence[str]) -> Diversity:
     """Measure how far texts differ."""
     joined = "\n".join(texts).encode("utf-8", "surrogatepass")
