@@ -16,6 +16,7 @@ import openai
 import pytest
 
 import ragtune as rt
+from ragtune.documents import chunks_of, document_of
 from ragtune.facts import Fact, Wording, demo_facts
 from ragtune.recipes import Generated, diversity, generate, generation_cost
 from ragtune.retrieval import Passage
@@ -98,6 +99,14 @@ def test_facts_are_found_in_passages_and_checked(serve: Serve, tmp_path: Path) -
     assert found.spent_usd is not None
     assert found.spent_usd > 0
     assert "left out: 1 the question tells its answer" in str(found)
+
+
+def test_chunks_of_documents_are_passages(serve: Serve, tmp_path: Path) -> None:
+    """Their ids, which tell document and place, become the sources of the facts."""
+    chunks = list(chunks_of(document_of({"text": TRAM, "source": "guide.md"}, 0)))
+    found = run(serve(Writer(pairs)), chunks, tmp_path)
+    assert [fact.source for fact in found.facts] == [chunks[0].id]
+    assert "guide.md" in str(found.facts.facts[0].source)
 
 
 def test_what_the_judge_agrees_to_is_taken(serve: Serve, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from ragtune.errors import DatasetError
 from ragtune.facts import FactSet
 from ragtune.recipes.generation.prompts import Unit
 from ragtune.recipes.passages import without_boilerplate
-from ragtune.retrieval import Passage
 from ragtune.text import normalise
 
 if TYPE_CHECKING:
@@ -65,10 +64,14 @@ def _passages(source: object) -> list[Unit]:
 
 
 def _told(item: object, number: int) -> tuple[str, str]:
+    """Name and text of a passage; documents of other libraries and `ragtune.documents.Chunk`s have both as well."""
     if isinstance(item, str):
         return f"passage-{number}", item
-    if isinstance(item, Passage):
-        return item.id or f"passage-{number}", item.text
-    if isinstance(item, Mapping) and isinstance(item.get("text"), str):
-        return str(item.get("id") or f"passage-{number}"), item["text"]
-    raise DatasetError(f"passage {number}: {item!r:.60} is neither a text nor a Passage nor a mapping with 'text'")
+    told = item if isinstance(item, Mapping) else {}
+    text = told.get("text", getattr(item, "text", getattr(item, "page_content", None)))
+    name = told.get("id", getattr(item, "id", None))
+    if not isinstance(text, str):
+        raise DatasetError(
+            f"passage {number}: {item!r:.60} is neither a text nor a Passage nor a mapping or a document with 'text'"
+        )
+    return str(name or f"passage-{number}"), text
