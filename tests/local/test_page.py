@@ -279,7 +279,7 @@ def test_what_is_not_there_is_told_on_a_page(browser: httpx.Client, client: open
 def test_pages_take_nothing_from_other_hosts(browser: httpx.Client, client: openai.OpenAI) -> None:
     """The header forbids it to the browser, and no page tries."""
     job = create(client)
-    for path in ("/", f"/jobs/{job.id}", "/playground", "/usage", "/login"):
+    for path in ("/", f"/jobs/{job.id}", "/playground", "/feedback", "/usage", "/login"):
         reply = browser.get(path)
         assert "default-src 'none'" in reply.headers["content-security-policy"]
         assert not re.search(r'(?:src|href)="(?:https?:)?//', reply.text)

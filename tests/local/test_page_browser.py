@@ -131,6 +131,70 @@ def test_a_long_job_is_paused_resumed_and_cancelled_with_the_keyboard(look: Any,
     assert client.fine_tuning.jobs.retrieve(job.id).status == "cancelled"
 
 
+def test_an_answer_is_judged_and_corrected_below_it(look: Any, backend: LocalBackend) -> None:
+    look.goto("/playground?model=tiny-random")
+    look.fill("#by", "anna")
+    look.fill("#length", "5")
+    look.fill("#system", "Be brief.")
+    look.fill("#question", "Who keeps the lighthouse?")
+    look.keyboard.press("Control+Enter")
+    look.click("button[aria-label='Bad: tiny-random']")
+    look.wait_for_selector(".thumbs .status:has-text('kept')")
+    assert look.get_attribute("button[aria-label='Bad: tiny-random']", "aria-pressed") == "true"
+    look.click("button[aria-label='Correct: tiny-random']")
+    look.fill(".correct textarea", "Ada")
+    look.click("text=Keep correction")
+    until(lambda: look.locator(".correct").count() == 0)
+    said = backend.feedback.rows(by="anna")
+    assert [(row.question, row.verdict, row.correction, row.system) for row in said] == [
+        ("Who keeps the lighthouse?", -1, "Ada", "Be brief.")
+    ]
+    assert said[0].answer == look.locator(".answer p").first.text_content()
+
+
+def test_a_queue_is_labelled_without_a_mouse(look: Any, backend: LocalBackend) -> None:
+    """Twelve answers: a thumb each but one that is corrected, one that is passed over and one that is taken back."""
+    store = backend.feedback
+    sly = "<img src=x onerror=alert(1)>"
+    numbers = [store.log(f"{sly} {n}", question=f"{sly} Which is number {n}?") for n in range(12)]
+    before = store.counts()
+    look.goto("/feedback")
+
+    def shown(number: int) -> None:
+        look.wait_for_selector(f"#asked:has-text('Which is number {number}?')")
+
+    def press(*keys: str) -> None:
+        for key in keys:
+            look.keyboard.press(key)
+
+    shown(0)
+    press("n")
+    look.keyboard.type("ben")
+    press("Escape", "g")
+    shown(1)
+    press("b")
+    shown(2)
+    press("u")
+    look.wait_for_selector("text=judged by ben: bad")
+    press("g")
+    shown(2)
+    press("c")
+    look.keyboard.type("good, and no thumb: b g s")
+    press("Control+Enter")
+    shown(3)
+    press("s")
+    for number in range(4, 12):
+        shown(number)
+        press("m")
+        look.keyboard.type("hm")
+        press("Escape", "g" if number % 2 else "b")
+    look.wait_for_selector("#empty:has-text('No further answer waits')")
+    after = store.counts()
+    assert (after.good - before.good, after.bad - before.bad, after.corrections - before.corrections) == (6, 4, 1)
+    assert [row.id for row in store.unjudged()] == [numbers[3]]
+    assert {row.by for row in store.rows() if row.id in numbers} == {"ben"}
+
+
 def test_a_dialogue_outlives_its_session(chromium: Any, backend: LocalBackend) -> None:
     """Whoever was logged out is told so, keeps what was said, and goes on after logging in beside it."""
     context = chromium.new_context(viewport=WIDE, base_url=origin(backend))
@@ -163,7 +227,8 @@ def test_every_page_has_the_colours_that_the_reader_likes(
     page.goto("/login")
     assert PAPER[scheme] in colours(page, tmp_path)
     log_in(page, backend.api_key)
-    for path in ("/", f"/jobs/{failed.id}", "/playground", "/usage"):
+    backend.feedback.log("Ada", question="Who keeps the lighthouse?", passages=["Ada keeps it."])
+    for path in ("/", f"/jobs/{failed.id}", "/playground", "/feedback", "/usage"):
         page.goto(path)
         assert PAPER[scheme] in colours(page, tmp_path)
     context.close()
@@ -176,7 +241,8 @@ def test_every_page_fits_a_phone(chromium: Any, backend: LocalBackend, client: o
     context = chromium.new_context(viewport=PHONE, is_mobile=True, has_touch=True, base_url=origin(backend))
     page = context.new_page()
     log_in(page, backend.api_key)
-    for path in ("/", f"/jobs/{failed.id}", "/playground", "/usage"):
+    backend.feedback.log("Ada", question="Who keeps the lighthouse?", passages=["Ada keeps it."])
+    for path in ("/", f"/jobs/{failed.id}", "/playground", "/feedback", "/usage"):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         assert page.evaluate(NAMELESS) == []

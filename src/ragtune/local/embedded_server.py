@@ -17,6 +17,7 @@ from ragtune._warn import warn
 from ragtune.errors import BackendError
 from ragtune.local.auth.account import webhook_secret
 from ragtune.local.running import RunningServer, Stopped, named, server_name
+from ragtune.local.services import feedback_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from openai import AsyncOpenAI, OpenAI
 
+    from ragtune.feedback import FeedbackStore
     from ragtune.local.running import Address, ServerParts
 
 __all__ = ["EmbeddedServer"]
@@ -40,6 +42,11 @@ class EmbeddedServer:
         self.folder = parts.folder
         self._parts = parts
         self._running: RunningServer | None = None
+
+    @property
+    def feedback(self) -> FeedbackStore:
+        """What people said about answers on the server's page, in its folder; the backend need not be started."""
+        return feedback_in(self.folder)
 
     def start(self, *, alone: bool = False) -> Self:  # `LocalBackend` may connect instead
         """Open the folder, listen, and take up jobs that wait. Returns itself.

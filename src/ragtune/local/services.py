@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ragtune.feedback import FeedbackStore
 from ragtune.local.auth.refusals import Refusals
 from ragtune.local.http.slots import Slots
 
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from ragtune.local.runner.job_runner import JobRunner
     from ragtune.local.store import Store
 
-__all__ = ["Services", "services"]
+__all__ = ["Services", "feedback_in", "services"]
+
+# A page that waits longer for another program's import looks as if it hung.
+_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,16 @@ class Services:
     sessions: Sessions
     refusals: Refusals = field(default_factory=Refusals)
     many_stops: bool = False
+
+    @property
+    def feedback(self) -> FeedbackStore:
+        """What people said about answers."""
+        return feedback_in(self.folder)
+
+
+def feedback_in(folder: Path) -> FeedbackStore:
+    """The store in a backend's folder."""
+    return FeedbackStore(folder / "feedback.sqlite3", timeout_s=_WAIT_S)
 
 
 def services(request: Request) -> Services:

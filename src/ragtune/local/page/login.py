@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
 
 from starlette.responses import RedirectResponse
 
 from ragtune.local.auth.sessions import SESSION_S, cookie_name, origin_of, safe_next, tokens_of
+from ragtune.local.page.forms import form_fields
 from ragtune.local.page.rendering import render
 from ragtune.local.services import services
 
@@ -28,8 +28,8 @@ async def form(request: Request) -> Response:
 async def enter(request: Request) -> Response:
     """Compare the key and begin a session, or show the form again."""
     own = services(request)
-    fields = parse_qs((await _body(request)).decode("utf-8", "replace"))
-    key, target = fields.get("key", [""])[0].strip(), safe_next(fields.get("next", ["/"])[0])
+    fields = await form_fields(request, most_bytes=_MOST_BYTES) or {}
+    key, target = fields.get("key", "").strip(), safe_next(fields.get("next", "/"))
     origin = origin_of(request.scope)
     if not own.sessions.sent_by_own_page(request.scope):
         # Said without a look at the key, which another site must not be able to try.
@@ -61,12 +61,3 @@ def _foreign(origin: str) -> str:
         f"This form came from {origin[:200]}, which is not this server's own address, so the key was not looked at. If "
         f"that is a proxy in front of it, start the server with --origin {origin[:200]}."
     )
-
-
-async def _body(request: Request) -> bytes:
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > _MOST_BYTES:
-            return b""
-    return body

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from ragtune.local.page import jobs, login, playground, usage
+from ragtune.local.page import feedback, jobs, login, playground, usage
 from ragtune.local.page.rendering import FOLDER
 
 __all__ = ["ROUTES"]
@@ -18,6 +18,9 @@ ROUTES = (
     Route("/playground", playground.show, methods=["GET"]),
     Route("/playground/dialogues", playground.save, methods=["POST"]),
     Route("/playground/dialogues/{dialogue_id}/delete", playground.delete, methods=["POST"]),
+    Route("/playground/feedback", feedback.say, methods=["POST"]),
+    Route("/feedback", feedback.queue, methods=["GET"]),
+    Route("/feedback/{number:int}", feedback.judge, methods=["POST"]),
     Route("/usage", usage.show, methods=["GET"]),
     Route("/login", login.form, methods=["GET"]),
     Route("/login", login.enter, methods=["POST"]),

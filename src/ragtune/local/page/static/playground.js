@@ -75,6 +75,62 @@ function showTurn(asked, names) {
   return places;
 }
 
+function button(words, label, press) {
+  const made = element("button", "", words);
+  made.type = "button";
+  made.ariaLabel = label;
+  made.addEventListener("click", press);
+  return made;
+}
+
+// Thumbs and a correction under an answer; of a longer talk the last question is kept, without what came before it.
+function showThumbs(place, asked, prompt, answer) {
+  if (mode() !== "chat" || !answer.trim()) return;
+  const name = place.children[0].textContent;
+  const row = element("div", "thumbs actions");
+  const note = element("span", "status");
+  note.setAttribute("role", "status");
+  const say = async (verdict) => {
+    try {
+      const reply = await fetch("/playground/feedback", {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ model: name, question: asked, answer, system: prompt, by: find("by").value, ...verdict }),
+      });
+      if (!reply.ok) throw new Error(await refusal(reply));
+      note.textContent = "kept";
+      return true;
+    } catch (error) {
+      note.textContent = error.message;
+      return false;
+    }
+  };
+  const thumbs = [[1, "Good", "👍"], [-1, "Bad", "👎"]].map(([verdict, words, sign]) =>
+    button(sign, `${words}: ${name}`, async (event) => {
+      if (!(await say({ verdict }))) return;
+      for (const one of thumbs) one.ariaPressed = String(one === event.target);
+    }));
+  const correct = button("Correct", `Correct: ${name}`, () => {
+    const form = element("form", "correct");
+    const text = element("textarea");
+    [text.value, text.rows, text.maxLength, text.ariaLabel] = [answer, 2, 100000, "Right would have been"];
+    const keep = element("button", "main", "Keep correction");
+    form.append(text, keep);
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      if (text.value.trim() && (await say({ correction: text.value }))) {
+        form.remove();
+        correct.disabled = false;
+      }
+    });
+    row.append(form);
+    correct.disabled = true;
+    text.focus();
+  });
+  row.append(...thumbs, correct, note);
+  place.append(row);
+}
+
 // Server-sent events: `data: {...}` lines, blocks apart by a blank line, the last one says [DONE].
 async function* events(reply) {
   const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -127,6 +183,12 @@ async function ask(name, position, place, signal) {
   return text.textContent;
 }
 
+// An answer that was stopped or broke off is no answer to judge.
+function complete(place) {
+  const note = place.querySelector(".note");
+  return note.textContent !== "stopped" && !note.classList.contains("bad");
+}
+
 async function askAll() {
   const names = models();
   const asked = question.value;
@@ -138,6 +200,7 @@ async function askAll() {
   places[0].scrollIntoView({ block: "nearest" });
   const answers = await Promise.all(names.map((name, n) => ask(name, n, places[n], asking.signal)));
   asking = null;
+  places.forEach((place, n) => { if (complete(place)) showThumbs(place, asked, system.value.trim() && system.value, answers[n]); });
   dialogue.push({ question: asked, answers });
   [send.disabled, stop.hidden, save.disabled, clear.disabled] = [false, true, false, false];
   if (mode() === "chat") question.value = "";
@@ -186,7 +249,10 @@ function reopen(kept) {
   [system.value, temperature.value, length.value] = [kept.system, kept.temperature, kept.max_tokens];
   dialogue = kept.turns;
   for (const turn of dialogue) {
-    showTurn(turn.question, kept.models).forEach((place, n) => { place.children[1].textContent = turn.answers[n] ?? ""; });
+    showTurn(turn.question, kept.models).forEach((place, n) => {
+      place.children[1].textContent = turn.answers[n] ?? "";
+      showThumbs(place, turn.question, kept.system.trim() && kept.system, turn.answers[n] ?? "");
+    });
   }
   clear.disabled = dialogue.length === 0;
 }
@@ -212,5 +278,7 @@ find("copy").addEventListener("click", async () => {
   find("copy").textContent = "Copied";
 });
 if (find("dialogue")) reopen(JSON.parse(find("dialogue").textContent));
+find("by").value = localStorage.getItem("by") ?? "";
+find("by").addEventListener("change", () => localStorage.setItem("by", find("by").value));
 showMode();
 showCode();
