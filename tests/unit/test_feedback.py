@@ -289,6 +289,96 @@ def test_people_who_disagree_are_shown_and_not_guessed_about(store: rt.FeedbackS
     ]
 
 
+def test_a_correction_speaks_against_its_answer_and_for_itself(store: rt.FeedbackStore) -> None:
+    """Whoever calls the corrected answer good, or the correction bad, disagrees with the one who corrects."""
+    store.add("12 metres", question=DEEP, correction="83 metres", by="anna")
+    store.add("12 metres", 1, question=DEEP, by="ben")
+    store.add("Red", question="Which colour?", correction="Blue", by="anna")
+    store.add("Blue", -1, question="Which colour?", by="ben")
+    store.add("Fine", 1, question="How is it?", correction="Fine, thanks", by="anna")
+    store.add("x", question="Nameless?", correction="y")
+    store.add("x", question="Nameless?", correction="z")
+    compiled = compile_rows(store.rows())
+    assert [(row["question"], row["answer"]) for row in compiled.rows] == [("How is it?", "Fine, thanks")]
+    assert [(one.answer, one.said) for one in compiled.disagreements] == [
+        ("12 metres", (("anna", "bad"), ("ben", "good"))),
+        ("Blue", (("anna", "good"), ("ben", "bad"))),
+        (None, (("somebody", "y"), ("somebody", "z"))),
+    ]
+
+
+def test_single_thumbs_become_rows_for_kto(store: rt.FeedbackStore) -> None:
+    store.add("12 metres", question=DEEP, correction="83 metres", by="anna", system="Be brief.")
+    store.add("Red", 1, question="Which colour?", by="anna")
+    store.add("Green", -1, question="Which colour?", by="ben")
+    store.add("Blue", 1, question="Which colour?", by="anna")
+    store.add("Blue", -1, question="Which colour?", by="ben")
+    rows = compile_rows(store.rows(), method="kto").rows
+    assert [(row["answer"], row["label"], row["system"]) for row in rows] == [
+        ("83 metres", True, "Be brief."),
+        ("12 metres", False, "Be brief."),
+        ("Red", True, None),
+        ("Green", False, None),
+    ]
+
+
+def test_feedback_that_gives_an_evaluation_away_is_refused(store: rt.FeedbackStore, tmp_path: Path) -> None:
+    """The message says which answers and which fact; without them the rest can be built."""
+    facts = rt.FactSet.from_rows(
+        [{"id": "lake", "q": "Depth of Lake Sorrel?", "a": "83 metres", "other": DEEP}],
+        question="q",
+        answer="a",
+        fact_id="id",
+        wordings={"reworded": "other"},
+    )
+    number = store.add("12 metres", question=f"Hello! {DEEP}", correction="83 metres", by="anna")
+    store.add("Red", 1, question="Which colour?", by="ben")
+    with pytest.raises(rt.DatasetError, match=r"feedback:1, question: it holds the held-out reworded.*'lake'.*remove"):
+        rt.DatasetBuilder.from_feedback(store, held_out=facts)
+    store.remove(number)
+    assert texts(rt.DatasetBuilder.from_feedback(store, held_out=facts).build(tmp_path / "d")) == {
+        "Which colour?": "Red"
+    }
+    with pytest.raises(rt.FeedbackError, match=f"has no answer {number}"):
+        store.remove(number)
+
+
+def test_secrets_are_masked_but_for_what_may_stay(store: rt.FeedbackStore, tmp_path: Path) -> None:
+    asked = "Whom do I write to?"
+    store.add("?", question=asked, correction="help@acme.com, not anna@acme.com", by="anna")
+    builder = rt.DatasetBuilder.from_feedback(store).mask_private(allow=["help@acme.com"])
+    assert texts(builder.build(tmp_path / "d")) == {asked: "help@acme.com, not [EMAIL]"}
+
+
+def test_a_hundred_thousand_thumbs_on_one_answer_are_compiled_as_one() -> None:
+    """The time grows with their number, not with its square."""
+    from datetime import UTC, datetime
+
+    now = datetime.now(UTC)
+    said = [Feedback(id=n, question=DEEP, answer="83", verdict=1, by=f"p{n}", created=now) for n in range(100_000)]
+    rows = compile_rows(said).rows
+    assert (len(rows), rows[0]["answer"], len(rows[0]["by"])) == (1, "83", 100_000)  # type: ignore[arg-type]
+
+
+def test_a_store_of_a_newer_version_and_one_that_is_held_say_so(tmp_path: Path) -> None:
+    import sqlite3
+
+    newer = rt.FeedbackStore(tmp_path / "newer.sqlite3")
+    newer.add("x", 1, question="Which?")
+    with sqlite3.connect(newer.path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(rt.FeedbackError, match=r"written by a newer version of ragtune \(schema 99"):
+        newer.rows()
+    held = rt.FeedbackStore(tmp_path / "held.sqlite3", timeout_s=0.05)
+    held.add("x", 1, question="Which?")
+    connection = sqlite3.connect(held.path)
+    connection.execute("BEGIN IMMEDIATE")
+    with pytest.raises(rt.FeedbackError, match="another program holds it"):
+        held.add("y", 1, question="Which?")
+    connection.close()
+
+
 def test_a_correction_that_its_passage_does_not_bear_out_is_doubted(store: rt.FeedbackStore) -> None:
     passages = ["Divers measured 83 metres at the sunken bell."]
     store.add("83 metres", question=DEEP, correction="90 metres", by="anna", passages=passages)
@@ -300,7 +390,12 @@ def test_a_correction_that_its_passage_does_not_bear_out_is_doubted(store: rt.Fe
 
 @pytest.mark.parametrize(
     ("verdicts", "method"),
-    [([], None), ([-1], "kto"), ([1], "supervised"), ([1, -1] * 50, "preference")],
+    [
+        ([], None),
+        ([-1], "kto"),
+        ([1], "supervised"),
+        ([1, -1] * 50, "preference"),
+    ],
 )
 def test_the_counts_say_which_method_fits(store: rt.FeedbackStore, verdicts: list[int], method: str | None) -> None:
     rows = [{"question": f"Which {n // 2}?", "answer": f"{v}", "verdict": v} for n, v in enumerate(verdicts)]
@@ -308,6 +403,14 @@ def test_the_counts_say_which_method_fits(store: rt.FeedbackStore, verdicts: lis
     found = store.suggest()
     assert found.method == method
     assert (found.good, found.bad) == (verdicts.count(1), verdicts.count(-1))
+
+
+def test_many_bad_answers_without_better_ones_speak_for_single_thumbs(store: rt.FeedbackStore) -> None:
+    thumbs = [1] * 20 + [-1] * 60
+    store.add_many({"question": f"Which {n}?", "answer": "x", "verdict": v} for n, v in enumerate(thumbs))
+    assert str(store.suggest()) == (
+        "kto: 20 good and 60 bad answers, and 0 pairs among them: single thumbs say more than the few pairs do"
+    )
 
 
 _WORD = st.sampled_from(["red", "Red.", "blue", "green"])

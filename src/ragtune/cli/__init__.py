@@ -17,12 +17,12 @@ from typing import Annotated
 import typer
 
 from ragtune import __version__
-from ragtune.cli import account, asking, machine, recipe, servers, training_files, tuning
+from ragtune.cli import account, asking, feedback, machine, recipe, servers, training_files, tuning
 from ragtune.cli.common import kept_quiet
 
 __all__ = ["app", "main"]
 
-_GROUPS = (training_files, tuning, asking, recipe, account, servers, machine)
+_GROUPS = (training_files, tuning, asking, feedback, recipe, account, servers, machine)
 
 app = typer.Typer(
     name="ragtune",

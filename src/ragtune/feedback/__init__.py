@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ragtune.feedback.compiling import Compiled, Disagreement, Doubt, compile_rows
-from ragtune.feedback.results import Suggestion, Withdrawal
+from ragtune.feedback.imports import Imported
+from ragtune.feedback.results import FeedbackCounts, Learned, Suggestion, Withdrawal
 from ragtune.feedback.rows import Feedback, FeedbackTable
 from ragtune.feedback.store import FeedbackStore
 
@@ -12,8 +13,11 @@ __all__ = [
     "Disagreement",
     "Doubt",
     "Feedback",
+    "FeedbackCounts",
     "FeedbackStore",
     "FeedbackTable",
+    "Imported",
+    "Learned",
     "Suggestion",
     "Withdrawal",
     "compile_rows",

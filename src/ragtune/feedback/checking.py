@@ -11,11 +11,20 @@ from typing import Protocol, SupportsFloat, SupportsIndex
 
 from ragtune.errors import FeedbackError
 
-__all__ = ["VERDICT", "Said", "answer_values", "checked_passages", "checked_text", "checked_verdict", "row_values"]
+__all__ = [
+    "COLUMNS",
+    "VERDICT",
+    "Said",
+    "answer_values",
+    "checked_passages",
+    "checked_text",
+    "checked_verdict",
+    "row_values",
+]
 
 # What a verdict may consist of; `by` alone says nothing.
 VERDICT = ("verdict", "rating", "label", "correction", "comment")
-_COLUMNS = ("question", "answer", *VERDICT, "by", "model", "system", "passages", "asked_by")
+COLUMNS = ("question", "answer", *VERDICT, "by", "model", "system", "passages", "asked_by")
 _TEXTS = ("question", "answer", "model", "system", "label", "correction", "comment", "by", "asked_by")
 
 
@@ -87,9 +96,9 @@ def row_values(row: Mapping[str, object]) -> tuple[dict[str, object], str, dict[
         raise FeedbackError(
             f"{row!r:.60} is no row; give mappings with question and answer (a frame: to_dict('records'))"
         )
-    unknown = [name for name in row if name not in _COLUMNS]
+    unknown = [name for name in row if name not in COLUMNS]
     if unknown:
-        raise FeedbackError(f"{unknown[0]!r} is no column of a verdict; there are {', '.join(_COLUMNS)}")
+        raise FeedbackError(f"{unknown[0]!r} is no column of a verdict; there are {', '.join(COLUMNS)}")
     # What a data frame has for an empty cell.
     row = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
     about = {name: row.get(name) for name in ("question", "model", "system", "asked_by")}

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Literal
 from ragtune.text import normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ragtune.feedback.rows import Feedback
 
 __all__ = ["Compiled", "Disagreement", "Doubt", "Method", "compile_rows"]
 
-Method = Literal["supervised", "preference"]
+Method = Literal["supervised", "preference", "kto"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +78,8 @@ class Compiled:
     """Rows for the next dataset, and what was left out.
 
     Attributes:
-        rows: `question`, `answer` (for pairs also `rejected`), `system`, `context` (the passages, or ""), `source`
-            (`feedback:` and the numbers of the answers) and `by` (the people behind it).
+        rows: `question`, `answer` (for pairs also `rejected`, for single thumbs `label`), `system`, `context` (the
+            passages, or ""), `source` (`feedback:` and the numbers of the answers) and `by` (the people behind it).
         disagreements: what people disagree about; in no row.
         doubts: corrections that their passages do not bear out; they are in the rows, for a person to look at.
 
@@ -105,59 +105,147 @@ def compile_rows(said: Iterable[Feedback], *, method: Method = "supervised") -> 
 
     Questions are the same when their normal forms, system prompts and passages are; answers when their normal forms
     are. Of one question a correction wins over good answers; good answers are those that somebody called good and
-    nobody bad. Where corrections differ, or an answer with a correction is called good by somebody, nothing of the
-    question is used; of an answer that is called good and bad, nothing of the answer.
+    nobody bad. Who corrects an answer calls their correction good, and the answer bad unless they called it good. Where
+    corrections differ, or one is part of a quarrel, nothing of the question is used; of an answer that is called good
+    and bad, nothing of the answer.
 
     Args:
         said: the verdicts.
-        method: `supervised` rows have the right answer, `preference` rows a better and a worse one.
+        method: `supervised` rows have the right answer, `preference` rows a better and a worse one, `kto` rows an
+            answer and in `label` whether it is good.
     """
-    questions: dict[tuple[str, str | None, tuple[str, ...]], list[Feedback]] = {}
-    for one in said:
-        questions.setdefault((normalise(one.question), one.system, one.passages), []).append(one)
     rows: list[dict[str, object]] = []
     disagreements: list[Disagreement] = []
     doubts: list[Doubt] = []
-    for verdicts in questions.values():
-        doubts += _doubts(verdicts)
-        found = list(_disagreements(verdicts))
-        disagreements += found
-        disputed = {normalise(one.answer) for one in found if one.answer is not None}
-        agreed = [one for one in verdicts if normalise(one.answer) not in disputed]
-        # A correction of an answer that others call good is part of the quarrel: no other answer is safe to teach.
-        if any(one.answer is None for one in found) or any(one.correction for one in verdicts if one not in agreed):
-            continue
-        rows += _supervised(agreed) if method == "supervised" else _pairs(agreed)
+    for question in _questions(said):
+        doubts += question.doubts()
+        disagreements += question.quarrels()
+        if question.is_usable:
+            rows += _MAKERS[method](question)
     return Compiled(rows=tuple(rows), disagreements=tuple(disagreements), doubts=tuple(doubts))
 
 
-def _supervised(verdicts: Sequence[Feedback]) -> Iterator[dict[str, object]]:
-    corrected = [one for one in verdicts if one.correction is not None]
-    if corrected:
-        yield _row(corrected[-1].correction, corrected)
-        return
-    good: dict[str, list[Feedback]] = {}
+@dataclass(frozen=True, kw_only=True)
+class _Opinion:
+    """What one verdict says of one text."""
+
+    text: str
+    is_good: bool
+    said: Feedback
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    """All that was said about the answers to one question.
+
+    Attributes:
+        verdicts: the verdicts, oldest first.
+        opinions: what people think of each text; texts are in normal form.
+        corrections: the corrections, with those who gave them.
+        corrected: the answers that somebody corrected.
+    """
+
+    verdicts: Sequence[Feedback]
+    opinions: Mapping[str, Sequence[_Opinion]]
+    corrections: Mapping[str, Sequence[Feedback]]
+    corrected: frozenset[str]
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether no correction is part of a quarrel; else no answer is safe to teach."""
+        return len(self.corrections) < 2 and not any(map(self.is_disputed, {*self.corrections, *self.corrected}))
+
+    def is_disputed(self, text: str) -> bool:
+        """Whether people call it good and bad."""
+        return len({one.is_good for one in self.opinions.get(text, ())}) > 1
+
+    def agreed(self, *, good: bool) -> dict[str, Sequence[_Opinion]]:
+        """The texts that all who judged them call good, or bad."""
+        return {text: found for text, found in self.opinions.items() if {one.is_good for one in found} == {good}}
+
+    def quarrels(self) -> Iterator[Disagreement]:
+        """What people disagree about."""
+        asked = self.verdicts[0].question
+        if len(self.corrections) > 1:
+            given = [(_person(one), str(one.correction)) for one in self.verdicts if one.correction is not None]
+            yield Disagreement(question=asked, answer=None, said=tuple(dict.fromkeys(given)))
+        for text, found in self.opinions.items():
+            if self.is_disputed(text):
+                words = [(_person(one.said), "good" if one.is_good else "bad") for one in found]
+                yield Disagreement(question=asked, answer=found[0].text, said=tuple(dict.fromkeys(words)))
+
+    def doubts(self) -> Iterator[Doubt]:
+        """Corrections that their passages do not hold while they hold the answer."""
+        for one in self.verdicts:
+            if one.correction is None or not one.passages:
+                continue
+            passages = " ".join(f" {normalise(passage)} " for passage in one.passages)
+            if f" {normalise(one.answer)} " in passages and f" {normalise(one.correction)} " not in passages:
+                yield Doubt(question=one.question, answer=one.answer, correction=one.correction, by=one.by)
+
+
+def _questions(said: Iterable[Feedback]) -> Iterator[_Question]:
+    asked: dict[tuple[str, str | None, tuple[str, ...]], list[Feedback]] = {}
+    for one in said:
+        asked.setdefault((normalise(one.question), one.system, one.passages), []).append(one)
+    return map(_question, asked.values())
+
+
+def _question(verdicts: Sequence[Feedback]) -> _Question:
+    opinions: dict[str, list[_Opinion]] = {}
+    corrections: dict[str, list[Feedback]] = {}
+    corrected = set()
     for one in verdicts:
-        if one.verdict == 1:
-            good.setdefault(normalise(one.answer), []).append(one)
-    for same in good.values():
-        yield _row(same[-1].answer, same)
+        answer = normalise(one.answer)
+        is_good = None if one.verdict is None else one.verdict == 1
+        if one.correction is not None:
+            right = normalise(one.correction)
+            corrections.setdefault(right, []).append(one)
+            opinions.setdefault(right, []).append(_Opinion(text=one.correction, is_good=True, said=one))
+            corrected.add(answer)
+            is_good = is_good or right == answer
+        if is_good is not None:
+            opinions.setdefault(answer, []).append(_Opinion(text=one.answer, is_good=is_good, said=one))
+    return _Question(verdicts=verdicts, opinions=opinions, corrections=corrections, corrected=frozenset(corrected))
 
 
-def _pairs(verdicts: Sequence[Feedback]) -> Iterator[dict[str, object]]:
-    corrected = [one for one in verdicts if one.correction is not None]
-    better = [str(one.correction) for one in corrected[-1:]] or [one.answer for one in verdicts if one.verdict == 1]
-    chosen = {normalise(text): text for text in better}
-    worse: dict[str, list[Feedback]] = {}
-    for one in verdicts:
-        if (one.verdict == -1 or one.correction is not None) and normalise(one.answer) not in chosen:
-            worse.setdefault(normalise(one.answer), []).append(one)
-    for preferred in chosen.values():
-        for same in worse.values():
-            yield {**_row(preferred, [*corrected, *same]), "rejected": same[-1].answer}
+def _better(question: _Question) -> dict[str, tuple[str, Sequence[Feedback]]]:
+    """The texts to teach, in normal form, as they were last written, and those behind them."""
+    for right, behind in question.corrections.items():
+        return {right: (str(behind[-1].correction), behind)}
+    return _spelled(question.agreed(good=True))
 
 
-def _row(answer: str | None, behind: Sequence[Feedback]) -> dict[str, object]:
+def _spelled(agreed: Mapping[str, Sequence[_Opinion]]) -> dict[str, tuple[str, Sequence[Feedback]]]:
+    return {text: (found[-1].text, [one.said for one in found]) for text, found in agreed.items()}
+
+
+def _supervised(question: _Question) -> Iterator[dict[str, object]]:
+    for text, behind in _better(question).values():
+        yield _row(text, behind)
+
+
+def _pairs(question: _Question) -> Iterator[dict[str, object]]:
+    worse = _spelled(question.agreed(good=False))
+    for preferred, for_it in _better(question).values():
+        for rejected, against_it in worse.values():
+            yield {**_row(preferred, [*for_it, *against_it]), "rejected": rejected}
+
+
+def _thumbs(question: _Question) -> Iterator[dict[str, object]]:
+    for is_good in (True, False):
+        for text, behind in _spelled(question.agreed(good=is_good)).values():
+            yield {**_row(text, behind), "label": is_good}
+
+
+_MAKERS: Mapping[Method, Callable[[_Question], Iterator[dict[str, object]]]] = {
+    "supervised": _supervised,
+    "preference": _pairs,
+    "kto": _thumbs,
+}
+
+
+def _row(answer: str, behind: Sequence[Feedback]) -> dict[str, object]:
     last = behind[-1]
     numbers = sorted({one.id for one in behind})
     people = {name for one in behind for name in (one.by, one.asked_by) if name is not None}
@@ -171,25 +259,5 @@ def _row(answer: str | None, behind: Sequence[Feedback]) -> dict[str, object]:
     }
 
 
-def _disagreements(verdicts: Sequence[Feedback]) -> Iterator[Disagreement]:
-    corrected = {one.by or "somebody": one for one in verdicts if one.correction is not None}
-    if len({normalise(str(one.correction)) for one in corrected.values()}) > 1:
-        said = tuple((person, str(one.correction)) for person, one in corrected.items())
-        yield Disagreement(question=verdicts[0].question, answer=None, said=said)
-    about: dict[str, list[Feedback]] = {}
-    for one in verdicts:
-        if one.verdict is not None:
-            about.setdefault(normalise(one.answer), []).append(one)
-    for judged in about.values():
-        if len({one.verdict for one in judged}) > 1:
-            said = tuple((one.by or "somebody", "good" if one.verdict == 1 else "bad") for one in judged)
-            yield Disagreement(question=judged[0].question, answer=judged[0].answer, said=said)
-
-
-def _doubts(verdicts: Sequence[Feedback]) -> Iterator[Doubt]:
-    for one in verdicts:
-        if one.correction is None or not one.passages:
-            continue
-        passages = " ".join(f" {normalise(passage)} " for passage in one.passages)
-        if f" {normalise(one.answer)} " in passages and f" {normalise(one.correction)} " not in passages:
-            yield Doubt(question=one.question, answer=one.answer, correction=one.correction, by=one.by)
+def _person(one: Feedback) -> str:
+    return one.by or "somebody"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -70,12 +70,21 @@ class Feedback:
     @classmethod
     def from_row(cls, row: sqlite3.Row) -> Feedback:
         """Read a row of the store."""
-        kept = {field.name for field in fields(cls)} & set(row.keys()) - {"passages"}
         return cls(
-            **{name: row[name] for name in kept},
-            by=row["judged_by"],
-            passages=tuple(json.loads(row["passages"])),
+            id=row["id"],
+            question=row["question"],
+            answer=row["answer"],
             created=datetime.fromtimestamp(row["created_at"], tz=UTC),
+            model=row["model"],
+            system=row["system"],
+            passages=() if row["passages"] == "[]" else tuple(json.loads(row["passages"])),
+            verdict=row["verdict"],
+            rating=row["rating"],
+            label=row["label"],
+            correction=row["correction"],
+            comment=row["comment"],
+            by=row["judged_by"],
+            asked_by=row["asked_by"],
         )
 
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-import time
-from contextlib import contextmanager
 from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, SupportsFloat, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeVar, overload
 
-from ragtune._sqlite import Database, trouble
 from ragtune.errors import FeedbackError
 from ragtune.feedback.checking import (
-    VERDICT,
     answer_values,
     checked_passages,
     checked_text,
@@ -20,27 +15,36 @@ from ragtune.feedback.checking import (
     row_values,
 )
 from ragtune.feedback.compiling import compile_rows
-from ragtune.feedback.results import Suggestion, Withdrawal, suggestion
-from ragtune.feedback.rows import Feedback, FeedbackTable
-from ragtune.feedback.schema import MIGRATIONS
+from ragtune.feedback.exports import write_rows
+from ragtune.feedback.file import write_answer, write_verdict
+from ragtune.feedback.imports import Imported, write_file
+from ragtune.feedback.imports.entries import THUMBS
+from ragtune.feedback.keeping import keep_answer, keeping
+from ragtune.feedback.lineage import Lineage
+from ragtune.feedback.results import FeedbackCounts, Suggestion, suggestion
+from ragtune.feedback.rows import FeedbackTable
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ragtune.feedback.checking import Said
 
 __all__ = ["FeedbackStore"]
 
-_EACH = """
-    SELECT a.id, a.question, a.answer, a.model, a.system, a.passages, a.asked_by,
-           v.verdict, v.rating, v.label, v.correction, v.comment, v.judged_by,
-           coalesce(v.created_at, a.created_at) AS created_at
-    FROM feedback_answer a {join} JOIN feedback_verdict v ON v.answer = a.id {where} ORDER BY created_at, v.id, a.id
+_COUNTS = """
+    SELECT (SELECT count(*) FROM feedback_answer) AS answers,
+           (SELECT count(*) FROM feedback_answer a
+            WHERE NOT EXISTS (SELECT 1 FROM feedback_verdict v WHERE v.answer = a.id)) AS unjudged,
+           coalesce(sum(verdict = 1), 0) AS good, coalesce(sum(verdict = -1), 0) AS bad,
+           count(correction) AS corrections
+    FROM feedback_verdict
 """
 
+F = TypeVar("F", bound="Callable[..., Any]")
 
-class FeedbackStore:
+
+class FeedbackStore(Lineage):
     """Answers, and what people said about them, in one SQLite file.
 
     An answer is kept once, by its id or by question, text and model. One person has one verdict about an answer: a
@@ -63,10 +67,6 @@ class FeedbackStore:
         #> 2 [-1, 1]
         ```
     """
-
-    def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = 30.0) -> None:
-        self.path = Path(path).expanduser()
-        self._timeout_s = timeout_s
 
     def log(
         self,
@@ -93,7 +93,76 @@ class FeedbackStore:
         """
         values = answer_values(answer, question=question, model=model, system=system, asked_by=asked_by)
         with self._opened() as database, database.transaction() as connection:
-            return _log(connection, values, checked_passages(passages))
+            return write_answer(connection, values, checked_passages(passages))
+
+    def keep(self, answer: Said | str, *, asked_by: str | None = None) -> None:
+        """Keep an answer as `log` does, but warn where `log` raises: `model.ask(..., log=store)` calls it.
+
+        Args:
+            answer: an `Answer`; one without text is passed over.
+            asked_by: who asked.
+        """
+        keep_answer(self.log, self.path, answer, asked_by=asked_by)
+
+    @overload
+    def logged(self, function: F, /) -> F: ...
+    @overload
+    def logged(
+        self,
+        /,
+        *,
+        question: str | None = None,
+        model: str | None = None,
+        system: str | None = None,
+        asked_by: str | None = None,
+    ) -> Callable[[F], F]: ...
+    def logged(
+        self,
+        function: Any = None,
+        /,
+        *,
+        question: str | None = None,
+        model: str | None = None,
+        system: str | None = None,
+        asked_by: str | None = None,
+    ) -> Any:
+        """Keep what a function of yours answers: `@store.logged`, or `@store.logged(model="...")`.
+
+        The function, plain or `async`, returns a text, an `Answer`, or one of these and the passages it was made of:
+        `return answer, passages`. Its caller gets what it returned, even where it cannot be kept, which is a warning.
+
+        Args:
+            function: the function, where the decorator stands without arguments.
+            question: the parameter that holds the question; default: the first one.
+            model: which model answers; of an `Answer` its own.
+            system: its system prompt; of an `Answer` its own.
+            asked_by: the parameter that says who asks, None for none.
+
+        Raises:
+            FeedbackError: the function has no such parameter.
+
+        Example:
+            ```python
+            import ragtune as rt
+
+            store = rt.FeedbackStore("feedback.sqlite3")
+
+            @store.logged(model="my-rag")
+            def answer(question: str) -> tuple[str, list[str]]:
+                passages = ["Divers measured 83 metres."]
+                return "83 metres", passages
+
+            answer("How deep is Lake Sorrel?")
+            print([(row.answer, row.passages) for row in store.unjudged()])
+            #> [('83 metres', ('Divers measured 83 metres.',))]
+            ```
+        """
+
+        def decorate(chosen: F) -> F:
+            about = {"question": question, "model": model, "system": system, "asked_by": asked_by}
+            return keeping(chosen, self.log, self.path, **about)
+
+        return decorate if function is None else decorate(function)
 
     def add(
         self,
@@ -146,8 +215,8 @@ class FeedbackStore:
             if isinstance(answer, int):
                 number = self._known(connection, answer)
             else:
-                number = _log(connection, values or {}, read)
-            _judge(connection, number, said)
+                number = write_answer(connection, values or {}, read)
+            write_verdict(connection, number, said)
         return number
 
     def add_many(self, rows: Iterable[Mapping[str, object]]) -> int:
@@ -167,9 +236,9 @@ class FeedbackStore:
                     values, passages, said = row_values(row)
                 except FeedbackError as error:
                     raise FeedbackError(f"row {number}: {error}") from None
-                answer = _log(connection, values, passages)
+                answer = write_answer(connection, values, passages)
                 if said is not None:
-                    _judge(connection, answer, said)
+                    write_verdict(connection, answer, said)
                 count += 1
         return count
 
@@ -195,17 +264,89 @@ class FeedbackStore:
         where = "WHERE " + " AND ".join(f"{name} = ?" for name in chosen) if chosen else ""
         return FeedbackTable(rows=tuple(self._each("", where, tuple(chosen.values()))))
 
-    def unjudged(self, *, limit: int = 100) -> FeedbackTable:
+    def unjudged(self, *, limit: int = 100, after: int = 0) -> FeedbackTable:
         """Return answers that nobody has judged, oldest first: the queue.
 
         Args:
             limit: how many at most.
+            after: only answers with a higher number, to pass over those before.
 
         Raises:
             FeedbackError: the file cannot be read.
         """
-        found = self._each("LEFT", "WHERE v.id IS NULL", ())
-        return FeedbackTable(rows=tuple(row for row, _ in zip(found, range(limit), strict=False)))
+        found = self._each("LEFT", "WHERE v.id IS NULL AND a.id > ?", (index(after),), limit=max(index(limit), 0))
+        return FeedbackTable(rows=tuple(found))
+
+    def about(self, number: int) -> FeedbackTable:
+        """Return all that was said about one answer; where nobody has judged it, the answer alone.
+
+        Args:
+            number: the answer's, as `log` and `add` return it.
+
+        Raises:
+            FeedbackError: there is no answer of this number, or the file cannot be read.
+        """
+        found = tuple(self._each("LEFT", "WHERE a.id = ?", (index(number),)))
+        if not found:
+            raise FeedbackError(f"{self.path}: has no answer {number}; `rows()` and `unjudged()` list them")
+        return FeedbackTable(rows=found)
+
+    def counts(self) -> FeedbackCounts:
+        """Return how many answers there are, how many wait for a verdict, and what the verdicts say.
+
+        Raises:
+            FeedbackError: the file cannot be read.
+        """
+        with self._opened(read_only=True) as database:
+            row = database.row(_COUNTS)
+        return FeedbackCounts(**dict(row or ()))
+
+    def remove(self, number: int) -> None:
+        """Remove an answer and all that was said about it; what was built with it stays as it is.
+
+        Args:
+            number: the answer's, as `log` and `add` return it.
+
+        Raises:
+            FeedbackError: there is no answer of this number, or the file cannot be written.
+        """
+        with self._opened() as database, database.transaction() as connection:
+            connection.execute("DELETE FROM feedback_answer WHERE id = ?", (self._known(connection, index(number)),))
+
+    def import_file(
+        self, path: str | os.PathLike[str], *, shape: str | None = None, thumbs: Sequence[str] = THUMBS
+    ) -> Imported:
+        """Keep what a file of JSON lines, JSON or CSV says, all of it or nothing; it is read row by row.
+
+        Whose file it is shows in its first row: our own columns, conversations (`messages`), Langfuse's traces,
+        observations and scores, LangSmith's runs and feedback, or OpenAI's stored completions with their messages. A
+        file of verdicts finds the answers of files that were imported before it. The same file twice changes nothing.
+
+        Args:
+            path: the file; gzip is unpacked.
+            shape: `ragtune`, `messages`, `langfuse`, `langsmith` or `openai`, where the first row should not decide.
+            thumbs: names of scores whose 1 is a thumb up, and whose 0 or -1 is one down; other numbers are ratings.
+
+        Raises:
+            FeedbackError: it cannot be read, is of no known shape, or a row is wrong; the message names the line.
+        """
+        with self._opened() as database, database.transaction() as connection:
+            return write_file(connection, path, shape, thumbs)
+
+    def export(self, path: str | os.PathLike[str], *, by: str | None = None, model: str | None = None) -> int:
+        """Write the verdicts into a file, `.jsonl` or `.csv`, and return how many; `import_file` reads it again.
+
+        In CSV a text that a spreadsheet would take for a formula has a quote before it.
+
+        Args:
+            path: the file; one that is there is replaced.
+            by: those of one person alone.
+            model: those about one model alone.
+
+        Raises:
+            FeedbackError: another ending, or a file that cannot be read or written.
+        """
+        return write_rows(Path(path), self.rows(by=by, model=model))
 
     def suggest(self) -> Suggestion:
         """Return which method the verdicts are enough for, and why.
@@ -219,72 +360,6 @@ class FeedbackStore:
         pairs = len(compile_rows(rows, method="preference").rows)
         return suggestion(corrections=corrections, pairs=pairs, good=good, bad=bad)
 
-    def withdraw(self, *, by: str) -> Withdrawal:
-        """Remove all that one person said and asked, and name the datasets that were built with it.
-
-        Args:
-            by: the person, as `by` or `asked_by` has them.
-
-        Raises:
-            FeedbackError: the file cannot be written.
-        """
-        if not checked_text("by", by).strip():
-            raise FeedbackError("by: names nobody; give the person as `by` or `asked_by` has them")
-        with self._opened() as database, database.transaction() as connection:
-            found = connection.execute(
-                "SELECT fingerprint, folder FROM feedback_build WHERE fingerprint IN"
-                " (SELECT fingerprint FROM feedback_used WHERE person = ?) ORDER BY created_at",
-                (by,),
-            ).fetchall()
-            connection.execute(
-                "INSERT OR IGNORE INTO feedback_withdrawn SELECT line FROM feedback_used WHERE person = ?", (by,)
-            )
-            answers = connection.execute("SELECT count(*) FROM feedback_answer WHERE asked_by = ?", (by,)).fetchone()[0]
-            verdicts = connection.execute("DELETE FROM feedback_verdict WHERE judged_by = ?", (by,)).rowcount
-            connection.execute("DELETE FROM feedback_answer WHERE asked_by = ?", (by,))
-        return Withdrawal(person=by, verdicts=verdicts, answers=answers, datasets=tuple((r[0], r[1]) for r in found))
-
-    def built(self, fingerprint: str, folder: str | os.PathLike[str], lines: Iterable[tuple[str, str]]) -> None:
-        """Remember whose words a dataset holds; `DatasetBuilder.build` calls it.
-
-        Args:
-            fingerprint: the dataset's.
-            folder: where it was written.
-            lines: the sha256 of a line of its files and a person behind it, for each such pair.
-
-        Raises:
-            FeedbackError: the file cannot be written.
-        """
-        with self._opened() as database, database.transaction() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO feedback_build VALUES (?, ?, ?)", (fingerprint, str(folder), time.time())
-            )
-            connection.executemany(
-                "INSERT OR IGNORE INTO feedback_used VALUES (?, ?, ?)",
-                ((fingerprint, line, person) for line, person in lines),
-            )
-
-    def people_of(self, fingerprint: str) -> dict[str, tuple[str, ...]]:
-        """Return the people behind each line (by its sha256) of a dataset that was built from this store.
-
-        Raises:
-            FeedbackError: the file cannot be read.
-        """
-        people: dict[str, list[str]] = {}
-        with self._opened(read_only=True) as database:
-            for row in database.rows("SELECT line, person FROM feedback_used WHERE fingerprint = ?", (fingerprint,)):
-                people.setdefault(row["line"], []).append(row["person"])
-        return {line: tuple(names) for line, names in people.items()}
-
-    def withdrawn(self) -> frozenset[str]:
-        """Return the lines (by their sha256) that no dataset may hold any more.
-
-        Raises:
-            FeedbackError: the file cannot be read.
-        """
-        with self._opened(read_only=True) as database:
-            return frozenset(row["line"] for row in database.rows("SELECT line FROM feedback_withdrawn"))
-
     def __len__(self) -> int:
         with self._opened(read_only=True) as database:
             row = database.row("SELECT count(*) FROM feedback_verdict")
@@ -292,58 +367,3 @@ class FeedbackStore:
 
     def __repr__(self) -> str:
         return f"FeedbackStore({str(self.path)!r})"
-
-    def _known(self, connection: sqlite3.Connection, number: int) -> int:
-        if connection.execute("SELECT 1 FROM feedback_answer WHERE id = ?", (number,)).fetchone() is None:
-            raise FeedbackError(f"{self.path}: has no answer {number}; `rows()` and `unjudged()` list them")
-        return number
-
-    def _each(self, join: str, where: str, parameters: tuple[object, ...]) -> Iterator[Feedback]:
-        with self._opened(read_only=True) as database:
-            found = database.rows(_EACH.format(join=join, where=where), parameters)
-        return map(Feedback.from_row, found)
-
-    @contextmanager
-    def _opened(self, *, read_only: bool = False) -> Iterator[Database]:
-        if not read_only:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            if not self.path.exists():
-                self.path.touch(mode=0o600)  # before SQLite makes it readable for everybody
-        try:
-            database = Database(
-                self.path,
-                migrations=MIGRATIONS,
-                timeout_s=self._timeout_s,
-                read_only=read_only,
-                error=FeedbackError,
-            )
-            try:
-                yield database
-            finally:
-                database.close()
-        except sqlite3.Error as error:
-            raise FeedbackError(f"{self.path}: {trouble(error)}") from error
-
-
-def _log(connection: sqlite3.Connection, values: Mapping[str, object], passages: str) -> int:
-    found = connection.execute("SELECT id FROM feedback_answer WHERE key = ?", (values["key"],)).fetchone()
-    if found is not None:
-        return int(found[0])
-    columns = (*values, "passages", "created_at")
-    marks = ", ".join("?" for _ in columns)
-    made = connection.execute(
-        f"INSERT INTO feedback_answer ({', '.join(columns)}) VALUES ({marks})",
-        (*values.values(), passages, time.time()),
-    )
-    return int(made.lastrowid or 0)
-
-
-def _judge(connection: sqlite3.Connection, answer: int, said: Mapping[str, object]) -> None:
-    # Who says more about an answer later keeps what they said before.
-    kept = ", ".join(f"{name} = coalesce(excluded.{name}, {name})" for name in VERDICT)
-    connection.execute(
-        f"INSERT INTO feedback_verdict (answer, {', '.join(VERDICT)}, judged_by, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-        f" ON CONFLICT (answer, judged_by) DO UPDATE SET {kept}, created_at = excluded.created_at",
-        (answer, *(said[name] for name in VERDICT), said["by"], time.time()),
-    )

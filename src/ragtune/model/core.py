@@ -33,6 +33,7 @@ from ragtune.model.arguments import (
     role_of,
 )
 from ragtune.model.expiry import Expiry, expiry_of, warn_of_end
+from ragtune.model.keeping import kept
 from ragtune.model.origin import newest, not_ready
 from ragtune.model.response import refuse_slips
 from ragtune.model.stream import AsyncAnswerStream
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from ragtune._api import Api
     from ragtune._api.calls import Json
     from ragtune.dialects import Dialect
+    from ragtune.feedback import FeedbackStore
     from ragtune.job import AsyncFineTuneJob
     from ragtune.journal import JournalArgument
 
@@ -170,6 +172,7 @@ class AsyncTunedModel:
         *,
         system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
+        log: FeedbackStore | None = None,
         dry_run: Literal[False] = False,
         **parameters: object,
     ) -> Answer: ...
@@ -180,6 +183,7 @@ class AsyncTunedModel:
         *,
         system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
+        log: FeedbackStore | None = None,
         dry_run: Literal[True],
         **parameters: object,
     ) -> Plan: ...
@@ -189,6 +193,7 @@ class AsyncTunedModel:
         *,
         system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
+        log: FeedbackStore | None = None,
         dry_run: bool = False,
         **parameters: object,
     ) -> Answer | Plan:
@@ -204,7 +209,7 @@ class AsyncTunedModel:
         request = self._request(messages=messages, temperature=temperature, **parameters)
         if dry_run:
             return await self._planned(lambda api: api.chat(request))
-        return _asked(Answer.from_wire(await self._answered(self._api.chat(request))), messages)
+        return await self._answer(messages, log, temperature=temperature, **parameters)
 
     async def ask_many(
         self,
@@ -213,6 +218,7 @@ class AsyncTunedModel:
         concurrency: int = 8,
         system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
+        log: FeedbackStore | None = None,
         **parameters: object,
     ) -> AnswerList:
         """Ask several questions at a time; see `TunedModel.ask_many`."""
@@ -229,7 +235,7 @@ class AsyncTunedModel:
             try:
                 check_question(prompt)
                 messages = await self._trained_with.before(self._api, question_of(prompt), prompt_of_all)
-                return await self._answer(messages=messages, temperature=temperature, **parameters)
+                return await self._answer(messages, log, temperature=temperature, **parameters)
             except Exception as error:
                 return error
 
@@ -239,7 +245,14 @@ class AsyncTunedModel:
                 answers[index] = answer
         return AnswerList((answers[index] for index in range(len(questions))), questions=questions)
 
-    async def chat(self, messages: Iterable[Json], *, system: SystemPrompt = TRAINED, **parameters: object) -> Answer:
+    async def chat(
+        self,
+        messages: Iterable[Json],
+        *,
+        system: SystemPrompt = TRAINED,
+        log: FeedbackStore | None = None,
+        **parameters: object,
+    ) -> Answer:
         """Ask with messages of your own; see `TunedModel.chat`."""
         conversation = listed(messages)
         if not is_conversation(conversation):
@@ -247,9 +260,7 @@ class AsyncTunedModel:
             raise TypeError(message)
         refuse_stream("chat", parameters)
         await self._before_use()
-        return await self._answer(
-            messages=await self._trained_with.before(self._api, conversation, system), **parameters
-        )
+        return await self._answer(await self._trained_with.before(self._api, conversation, system), log, **parameters)
 
     def stream(
         self,
@@ -257,6 +268,7 @@ class AsyncTunedModel:
         *,
         system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
+        log: FeedbackStore | None = None,
         **parameters: object,
     ) -> AsyncAnswerStream:
         """Ask, and get the answer in pieces; see `TunedModel.stream`."""
@@ -274,7 +286,10 @@ class AsyncTunedModel:
             options = {"stream_options": {"include_usage": True}} | parameters
             return self._request(messages=messages, temperature=temperature, **options)
 
-        return AsyncAnswerStream(self._api, request)
+        async def ended(answer: Answer) -> None:
+            await kept(self._api, log, answer, parameters)
+
+        return AsyncAnswerStream(self._api, request, ended)
 
     async def complete(self, prompt: str, **parameters: object) -> Answer:
         """Let the model go on with a text; see `TunedModel.complete`."""
@@ -291,6 +306,7 @@ class AsyncTunedModel:
         *,
         system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
+        log: FeedbackStore | None = None,
         dry_run: Literal[False] = False,
         **parameters: object,
     ) -> Answer: ...
@@ -301,6 +317,7 @@ class AsyncTunedModel:
         *,
         system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
+        log: FeedbackStore | None = None,
         dry_run: Literal[True],
         **parameters: object,
     ) -> Plan: ...
@@ -310,6 +327,7 @@ class AsyncTunedModel:
         *,
         system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
+        log: FeedbackStore | None = None,
         dry_run: bool = False,
         **parameters: object,
     ) -> Answer | Plan:
@@ -328,7 +346,8 @@ class AsyncTunedModel:
             return await self._planned(lambda api: api.respond(request))
         messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
         prompt_of_its_own = [{"role": "system", "content": told}] if told else []
-        return _asked(Answer.from_response(await self._api.respond(request)), [*prompt_of_its_own, *messages])
+        answer = _asked(Answer.from_response(await self._api.respond(request)), [*prompt_of_its_own, *messages])
+        return await kept(self._api, log, answer, parameters)
 
     async def expiry(self) -> Expiry:
         """Return when the model stops answering; see `TunedModel.expiry`."""
@@ -372,9 +391,10 @@ class AsyncTunedModel:
             self._warned_of_end = True
             await warn_of_end(self._api, self._name)
 
-    async def _answer(self, messages: Sequence[Json], **request: object) -> Answer:
-        asked = self._request(messages=messages, **request)
-        return _asked(Answer.from_wire(await self._answered(self._api.chat(asked))), messages)
+    async def _answer(self, messages: Sequence[Json], log: FeedbackStore | None, **parameters: object) -> Answer:
+        asked = self._request(messages=messages, **parameters)
+        answer = _asked(Answer.from_wire(await self._answered(self._api.chat(asked))), messages)
+        return await kept(self._api, log, answer, parameters)
 
     async def _planned(self, call: Callable[[Api], Awaitable[Json]]) -> Plan:
         port = PlanPort(self._api.port)

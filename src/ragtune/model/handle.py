@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ragtune._api.calls import Json
     from ragtune.dialects import Dialect
+    from ragtune.feedback import FeedbackStore
     from ragtune.job import FineTuneJob
     from ragtune.journal import JournalArgument
     from ragtune.model.answer import Answer
@@ -138,6 +139,7 @@ class TunedModel:
         *,
         system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
+        log: FeedbackStore | None = None,
         dry_run: Literal[False] = False,
         **parameters: object,
     ) -> Answer: ...
@@ -148,6 +150,7 @@ class TunedModel:
         *,
         system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
+        log: FeedbackStore | None = None,
         dry_run: Literal[True],
         **parameters: object,
     ) -> Plan: ...
@@ -157,6 +160,7 @@ class TunedModel:
         *,
         system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
+        log: FeedbackStore | None = None,
         dry_run: bool = False,
         **parameters: object,
     ) -> Answer | Plan:
@@ -166,6 +170,8 @@ class TunedModel:
             prompt: the question.
             system: another system prompt for this question, None or "" for none; default: the model's own.
             temperature: 0 to 2; 0.0 (default) takes the likeliest words, None leaves it to the server.
+            log: a store that keeps question and answer, to be judged later; who asked is the request's `user`. Where it
+                cannot be written, a warning says so, and the answer comes all the same.
             dry_run: return the `Plan` instead of an answer.
             parameters: any other parameter of a chat completion, for example `max_tokens` or `logprobs`.
 
@@ -174,11 +180,11 @@ class TunedModel:
         """
         if dry_run:
             plan: Plan = run(
-                self._model.ask(prompt, system=system, temperature=temperature, dry_run=True, **parameters)
+                self._model.ask(prompt, system=system, temperature=temperature, log=log, dry_run=True, **parameters)
             )
             return plan
         answer: Answer = run(
-            self._model.ask(prompt, system=system, temperature=temperature, dry_run=False, **parameters)
+            self._model.ask(prompt, system=system, temperature=temperature, log=log, dry_run=False, **parameters)
         )
         return answer
 
@@ -189,6 +195,7 @@ class TunedModel:
         concurrency: int = 8,
         system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
+        log: FeedbackStore | None = None,
         **parameters: object,
     ) -> AnswerList:
         """Ask several questions at a time.
@@ -198,28 +205,39 @@ class TunedModel:
             concurrency: how many are under way at once, at least 1.
             system: as in `ask`.
             temperature: as in `ask`.
+            log: as in `ask`.
             parameters: as in `ask`.
 
         Returns:
             A list in the order of the questions, for each its answer or the error that it met; in a notebook a table.
         """
         return run(
-            self._model.ask_many(prompts, concurrency=concurrency, system=system, temperature=temperature, **parameters)
+            self._model.ask_many(
+                prompts, concurrency=concurrency, system=system, temperature=temperature, log=log, **parameters
+            )
         )
 
-    def chat(self, messages: Iterable[Json], *, system: SystemPrompt = TRAINED, **parameters: object) -> Answer:
+    def chat(
+        self,
+        messages: Iterable[Json],
+        *,
+        system: SystemPrompt = TRAINED,
+        log: FeedbackStore | None = None,
+        **parameters: object,
+    ) -> Answer:
         """Ask with messages of your own.
 
         Args:
             messages: dicts with `role` and `content`, as OpenAI's chat completions take them.
             system: the system prompt before them; default: the one it was trained with, unless the messages hold one
                 of their own; None or "" for none.
+            log: as in `ask`; of the messages the last question and the system prompt are kept.
             parameters: any other parameter of a chat completion.
 
         Raises:
             ValueError: the messages hold a system prompt, and `system` is another.
         """
-        return run(self._model.chat(messages, system=system, **parameters))
+        return run(self._model.chat(messages, system=system, log=log, **parameters))
 
     def stream(
         self,
@@ -227,6 +245,7 @@ class TunedModel:
         *,
         system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
+        log: FeedbackStore | None = None,
         **parameters: object,
     ) -> AnswerStream:
         """Ask, and get the answer in pieces as they come.
@@ -235,9 +254,10 @@ class TunedModel:
             prompt: the question, or messages as in `chat`.
             system: as in `ask` or `chat`.
             temperature: as in `ask`.
+            log: as in `ask`; an answer that was not read to its end is not kept.
             parameters: as in `ask`.
         """
-        return AnswerStream(self._model.stream(prompt, system=system, temperature=temperature, **parameters))
+        return AnswerStream(self._model.stream(prompt, system=system, temperature=temperature, log=log, **parameters))
 
     def complete(self, prompt: str, **parameters: object) -> Answer:
         """Let the model go on with a text (legacy completions; no system prompt).
@@ -255,6 +275,7 @@ class TunedModel:
         *,
         system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
+        log: FeedbackStore | None = None,
         dry_run: Literal[False] = False,
         **parameters: object,
     ) -> Answer: ...
@@ -265,6 +286,7 @@ class TunedModel:
         *,
         system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
+        log: FeedbackStore | None = None,
         dry_run: Literal[True],
         **parameters: object,
     ) -> Plan: ...
@@ -274,6 +296,7 @@ class TunedModel:
         *,
         system: SystemPrompt = TRAINED,
         temperature: float | None = 0.0,
+        log: FeedbackStore | None = None,
         dry_run: bool = False,
         **parameters: object,
     ) -> Answer | Plan:
@@ -284,6 +307,7 @@ class TunedModel:
             system: another system prompt, None for none; it goes as the request's `instructions`. Items that hold a
                 system prompt of their own keep that one.
             temperature: as in `ask`.
+            log: as in `ask`.
             dry_run: return the `Plan` instead of an answer.
             parameters: any other parameter of a response, for example `max_output_tokens`, `store`, or
                 `previous_response_id=answer.id`, which goes on from an earlier answer that the server keeps.
@@ -294,11 +318,11 @@ class TunedModel:
         """
         if dry_run:
             plan: Plan = run(
-                self._model.respond(prompt, system=system, temperature=temperature, dry_run=True, **parameters)
+                self._model.respond(prompt, system=system, temperature=temperature, log=log, dry_run=True, **parameters)
             )
             return plan
         answer: Answer = run(
-            self._model.respond(prompt, system=system, temperature=temperature, dry_run=False, **parameters)
+            self._model.respond(prompt, system=system, temperature=temperature, log=log, dry_run=False, **parameters)
         )
         return answer
 

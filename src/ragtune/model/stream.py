@@ -48,7 +48,13 @@ class AsyncAnswerStream:
         ```
     """
 
-    def __init__(self, api: Api, request: Callable[[], Awaitable[Json]]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        request: Callable[[], Awaitable[Json]],
+        ended: Callable[[Answer], Awaitable[None]] | None = None,
+    ) -> None:
+        self._when_ended = ended
         self._chunks: list[Json] = []
         self._said: list[str] = []
         self._ended = False
@@ -76,6 +82,8 @@ class AsyncAnswerStream:
             logger.warning("the stream ended without a single piece of an answer; ask(...) shows what the server says")
         elif self.answer.broken_off:
             logger.warning("the stream broke off before the answer had ended; what came is not all of it")
+        elif self._when_ended is not None:
+            await self._when_ended(self.answer)
 
     @property
     def text(self) -> str:

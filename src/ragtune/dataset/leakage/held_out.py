@@ -58,7 +58,7 @@ class HeldOut:
         for number, count in zip(numbers, said.per_row, strict=True):
             own = slice(place, place + count)
             for text, field in zip(said.texts[own], said.fields[own], strict=True):
-                for told in self._found(text):
+                for told in self.found(text):
                     bad.add(
                         f"row {number}, {field}: it holds {told}; drop the row, or hold out other wordings, for "
                         f"example held_out=facts.select('reworded')"
@@ -66,7 +66,8 @@ class HeldOut:
             place += count
         bad.refuse()
 
-    def _found(self, text: str) -> Iterator[str]:
+    def found(self, text: str) -> Iterator[str]:
+        """How to tell each wording that a text holds."""
         words = tuple(normalise(text).split())
         for start in range(len(words)):
             for length in (1, 2):

@@ -228,25 +228,33 @@ class Constructors(ABC):
 
     @classmethod
     def from_feedback(
-        cls, store: FeedbackStore, *, previous: Finished | None = None, method: Method = "supervised"
+        cls,
+        store: FeedbackStore,
+        *,
+        previous: Finished | None = None,
+        method: Method = "supervised",
+        held_out: FactSet | None = None,
     ) -> Self:
         """Finished records from what people said about answers, over those of the dataset before.
 
-        Corrections and good answers become chat records, or better and worse answers preference pairs. What people
-        disagree about is left out (`ragtune.feedback.compile_rows` shows it). Of the dataset before, the training
-        records stay whose question nobody spoke about, and none of people who withdrew. The store remembers which
-        dataset holds whose words.
+        Corrections and good answers become chat records, better and worse answers preference pairs, single thumbs
+        unpaired records for KTO. What people disagree about is left out (`ragtune.feedback.compile_rows` shows it). Of
+        the dataset before, the training records stay whose question nobody spoke about, and none of people who
+        withdrew. The store remembers which dataset holds whose words.
 
         Args:
             store: the verdicts.
             previous: the dataset that the model was trained on, or None.
-            method: `"supervised"` or `"preference"`.
+            method: `"supervised"`, `"preference"` or `"kto"`.
+            held_out: questions of an evaluation; what people said is refused where it holds one. `build(held_out=)`
+                looks at the rows of the dataset before, too.
 
         Raises:
-            DatasetError: `previous` is of another record kind, or the method is neither.
+            DatasetError: `previous` is of another record kind, the method is none of these, or what people said holds a
+                question that is held out; the message names the answers and the fact.
             FeedbackError: the file cannot be read.
         """
-        source = feedback_rows.feedback_source(store, previous, method)
+        source = feedback_rows.feedback_source(store, previous, method, held_out)
         return cls(source)._filled(feedback_rows.as_record)
 
     @classmethod

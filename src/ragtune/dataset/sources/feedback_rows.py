@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from ragtune import _arguments as arguments
+from ragtune.dataset.bad_rows import BadRows
+from ragtune.dataset.leakage.held_out import HeldOut
 from ragtune.dataset.sources.readers import Source, batched_rows
 from ragtune.errors import DatasetError
 from ragtune.feedback import FeedbackStore
@@ -19,9 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from ragtune.facts import FactSet
+
 __all__ = ["Finished", "as_record", "feedback_source"]
 
-_FORMATS: dict[Method, str] = {"supervised": "chat", "preference": "preference"}
+_FORMATS: dict[Method, str] = {"supervised": "chat", "preference": "preference", "kto": "unpaired"}
 
 
 class _Lines(Protocol):
@@ -63,16 +67,19 @@ class _Row:
     people: tuple[str, ...] = ()
 
 
-def feedback_source(store: FeedbackStore, previous: Finished | None, method: Method) -> Source:
+def feedback_source(
+    store: FeedbackStore, previous: Finished | None, method: Method, held_out: FactSet | None = None
+) -> Source:
     """Rows with one finished `record` each: first what people said, then what the dataset before has beside it.
 
     Raises:
-        DatasetError: the dataset before is of another kind than the method makes.
+        DatasetError: the dataset before is of another kind than the method makes, or what people said holds a question
+            that an evaluation holds out.
         FeedbackError: the file cannot be read.
     """
     arguments.instance("store", store, FeedbackStore, 'rt.FeedbackStore("feedback.sqlite3") opens one')
     if method not in tuple(_FORMATS):
-        raise DatasetError(f"method={method!r} must be 'supervised' or 'preference'")
+        raise DatasetError(f"method={method!r} must be 'supervised', 'preference' or 'kto'")
     if previous is not None and not hasattr(previous, "splits"):
         raise DatasetError(f"previous={previous!r:.60} must be a dataset; rt.Dataset.load(folder) opens one")
     if previous is not None and previous.format != _FORMATS[method]:
@@ -81,6 +88,8 @@ def feedback_source(store: FeedbackStore, previous: Finished | None, method: Met
             f"{_FORMATS[method]} records; pass a dataset of that kind, or build two and train one after the other"
         )
     compiled = compile_rows(store.rows(), method=method)
+    if held_out is not None:
+        _refuse_held_out(compiled, HeldOut.of(held_out))
     rows = [
         _Row(record=_record(row, method), people=tuple(row["by"]))  # type: ignore[arg-type]
         for row in compiled.rows
@@ -121,19 +130,38 @@ def _kept(store: FeedbackStore, previous: Finished, corrected: set[str]) -> Iter
             yield _Row(record=record, people=people.get(digest, ()))
 
 
+def _refuse_held_out(compiled: Compiled, held_out: HeldOut) -> None:
+    """Refuse what would teach a question of the evaluation.
+
+    Raises:
+        BadRowsError: some row would; the message says of which answers it is made.
+    """
+    bad = BadRows()
+    for row in compiled.rows:
+        for name in ("question", "answer", "rejected"):
+            for told in held_out.found(str(row.get(name) or "")):
+                bad.add(
+                    f"{row['source']}, {name}: it holds {told}; take the answer out with store.remove(number), or hold "
+                    f"out other wordings, for example held_out=facts.select('reworded')"
+                )
+    bad.refuse()
+
+
 def _record(row: Mapping[str, Any], method: Method) -> dict[str, Any]:
     system = [{"role": "system", "content": row["system"]}] if row["system"] else []
     asked = [*system, {"role": "user", "content": row["question"]}]
     right = {"role": "assistant", "content": row["answer"]}
     if method == "supervised":
         return {"messages": [*asked, right]}
+    if method == "kto":
+        return {"prompt": asked, "completion": [right], "label": row["label"]}
     wrong = {"role": "assistant", "content": row["rejected"]}
     return {"input": {"messages": asked}, "preferred_output": [right], "non_preferred_output": [wrong]}
 
 
 def _asked(record: Mapping[str, Any]) -> str:
     """The last question of a record, in normal form."""
-    messages = record.get("messages") or record.get("input", {}).get("messages") or []
+    messages = record.get("messages") or record.get("prompt") or record.get("input", {}).get("messages") or []
     asked = [message.get("content") for message in messages if message.get("role") == "user"]
     return normalise(asked[-1]) if asked and isinstance(asked[-1], str) else ""
 

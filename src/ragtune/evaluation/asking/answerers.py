@@ -141,7 +141,7 @@ class ModelRespondent:
     async def chat(self, prompt: Prompt, **parameters: object) -> Answer:
         """Send messages with parameters of their own."""
         assert not isinstance(prompt, str)
-        return await self.model.chat(prompt, system=None, **parameters)  # the prompt is whole already
+        return await self.model.chat(prompt, system=None, log=None, **parameters)  # the prompt is whole already
 
     async def complete(self, text: str) -> Answer:
         """Have a text echoed with the log-probabilities of its tokens."""

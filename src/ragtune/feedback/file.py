@@ -1,0 +1,96 @@
+"""The file of a store: opened for each call, so that several processes may use it."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ragtune._sqlite import Database, trouble
+from ragtune.errors import FeedbackError
+from ragtune.feedback.checking import VERDICT
+from ragtune.feedback.rows import Feedback
+from ragtune.feedback.schema import MIGRATIONS
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["FeedbackFile", "write_answer", "write_verdict"]
+
+_EACH = """
+    SELECT a.id, a.question, a.answer, a.model, a.system, a.passages, a.asked_by,
+           v.verdict, v.rating, v.label, v.correction, v.comment, v.judged_by,
+           coalesce(v.created_at, a.created_at) AS created_at
+    FROM feedback_answer a {join} JOIN feedback_verdict v ON v.answer = a.id {where} ORDER BY created_at, v.id, a.id
+"""
+
+
+class FeedbackFile:
+    """One SQLite file of answers and verdicts."""
+
+    def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = 30.0) -> None:
+        self.path = Path(path).expanduser()
+        self._timeout_s = timeout_s
+
+    def _known(self, connection: sqlite3.Connection, number: int) -> int:
+        if connection.execute("SELECT 1 FROM feedback_answer WHERE id = ?", (number,)).fetchone() is None:
+            raise FeedbackError(f"{self.path}: has no answer {number}; `rows()` and `unjudged()` list them")
+        return number
+
+    def _each(
+        self, join: str, where: str, parameters: tuple[object, ...], *, limit: int | None = None
+    ) -> Iterator[Feedback]:
+        most = "" if limit is None else f" LIMIT {int(limit)}"
+        with self._opened(read_only=True) as database:
+            found = database.rows(_EACH.format(join=join, where=where) + most, parameters)
+        return map(Feedback.from_row, found)
+
+    @contextmanager
+    def _opened(self, *, read_only: bool = False) -> Iterator[Database]:
+        if not read_only:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.path.exists():
+                self.path.touch(mode=0o600)  # before SQLite makes it readable for everybody
+        try:
+            database = Database(
+                self.path,
+                migrations=MIGRATIONS,
+                timeout_s=self._timeout_s,
+                read_only=read_only,
+                error=FeedbackError,
+            )
+            try:
+                yield database
+            finally:
+                database.close()
+        except sqlite3.Error as error:
+            raise FeedbackError(f"{self.path}: {trouble(error)}") from error
+
+
+def write_answer(connection: sqlite3.Connection, values: Mapping[str, object], passages: str) -> int:
+    """Keep an answer, or find it where it is kept already; its number."""
+    found = connection.execute("SELECT id FROM feedback_answer WHERE key = ?", (values["key"],)).fetchone()
+    if found is not None:
+        return int(found[0])
+    columns = (*values, "passages", "created_at")
+    marks = ", ".join("?" for _ in columns)
+    made = connection.execute(
+        f"INSERT INTO feedback_answer ({', '.join(columns)}) VALUES ({marks})",
+        (*values.values(), passages, time.time()),
+    )
+    return int(made.lastrowid or 0)
+
+
+def write_verdict(connection: sqlite3.Connection, answer: int, said: Mapping[str, object]) -> None:
+    """Keep what one person says about an answer."""
+    # Who says more about an answer later keeps what they said before.
+    kept = ", ".join(f"{name} = coalesce(excluded.{name}, {name})" for name in VERDICT)
+    connection.execute(
+        f"INSERT INTO feedback_verdict (answer, {', '.join(VERDICT)}, judged_by, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        f" ON CONFLICT (answer, judged_by) DO UPDATE SET {kept}, created_at = excluded.created_at",
+        (answer, *(said[name] for name in VERDICT), said["by"], time.time()),
+    )

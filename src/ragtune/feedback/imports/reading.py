@@ -1,0 +1,146 @@
+"""Rows of a file with their places, one after the other: JSON lines, a JSON list, or CSV."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from ragtune.errors import FeedbackError
+from ragtune.feedback.formulas import plain
+
+if TYPE_CHECKING:
+    import os
+
+__all__ = ["placed_rows"]
+
+_PIECE = 1 << 16
+_ANY_LENGTH = 2**31 - 1
+_NO_ROWS = {".parquet", ".xlsx", ".xls", ".zip", ".db", ".sqlite", ".sqlite3"}
+
+
+def placed_rows(path: str | os.PathLike[str]) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Each row of a file, with its line for messages; the file is never held whole.
+
+    Raises:
+        FeedbackError: it cannot be read, is not UTF-8, or a line is no row.
+    """
+    place = Path(path).expanduser()
+    if place.suffix.lower() in _NO_ROWS:
+        raise FeedbackError(f"{place}: {place.suffix} is not read; export JSON lines, JSON or CSV instead")
+    try:
+        with _text(place) as file:
+            rows = _csv_rows(place, file) if ".csv" in place.suffixes[-2:] else _json_rows(place, file)
+            for where, row in rows:
+                if not isinstance(row, Mapping):
+                    raise FeedbackError(f"{where}: {row!r:.60} is no row; each is an object with names and values")
+                yield where, row
+    except UnicodeDecodeError as error:
+        raise FeedbackError(f"{place}: is not UTF-8 (byte {error.start}: {error.reason}); save it as UTF-8") from error
+    except OSError as error:
+        raise FeedbackError(f"{place}: cannot be read ({error.strerror or error})") from error
+
+
+@contextmanager
+def _text(path: Path) -> Iterator[IO[str]]:
+    with path.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+    # Lines of CSV end as its reader likes.
+    if packed:
+        with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as file:
+            yield file
+    else:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield file
+
+
+def _csv_rows(path: Path, file: IO[str]) -> Iterator[tuple[str, object]]:
+    reader = csv.DictReader(file, strict=True)
+    while True:
+        begins = reader.line_num + 1
+        before = csv.field_size_limit(_ANY_LENGTH)
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise FeedbackError(f"{path} line {begins}: is not CSV: {error}") from None
+        finally:
+            csv.field_size_limit(before)
+        # The header is read with the first row.
+        line = reader.line_num if begins == 1 else begins
+        if None in row or None in row.values():
+            raise FeedbackError(f"{path} line {line}: has another number of fields than the header")
+        yield f"{path} line {line}", {name: plain(cell) for name, cell in row.items()}
+
+
+def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[str, object]]:
+    number, first = 0, ""
+    for first in file:
+        number += 1
+        if first.strip():
+            break
+    if first.lstrip().startswith("["):
+        yield from _list_items(path, file, first, number)
+        return
+    if not first.strip():
+        return
+    try:
+        yield from _page(path, json.loads(first), number)
+    except ValueError:
+        # One object over several lines, as a page of a list is often saved.
+        try:
+            whole = json.loads(first + file.read())
+        except ValueError as error:
+            raise FeedbackError(f"{path} line {number}: is no JSON ({error})") from None
+        yield from _page(path, whole, number)
+        return
+    for number, line in enumerate(file, number + 1):  # noqa: B020
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise FeedbackError(f"{path} line {number}: is no JSON ({error})") from None
+            yield f"{path} line {number}", row
+
+
+def _page(path: Path, row: object, number: int) -> Iterator[tuple[str, object]]:
+    if isinstance(row, Mapping) and row.get("object") == "list" and isinstance(items := row.get("data"), list):
+        for place, item in enumerate(items):
+            yield f"{path} data[{place}]", item
+    else:
+        yield f"{path} line {number}", row
+
+
+def _list_items(path: Path, file: IO[str], first: str, number: int) -> Iterator[tuple[str, object]]:
+    decoder = json.JSONDecoder()
+    rest = first.lstrip()[1:]
+    while True:
+        rest, number = _skipped(rest, number)
+        if rest.startswith("]"):
+            return
+        try:
+            item, end = decoder.raw_decode(rest)
+        except ValueError as error:
+            # A longer and longer piece, so that a long item is not tried again for each few letters.
+            more = file.read(max(_PIECE, len(rest)))
+            if more:
+                rest += more
+                continue
+            raise FeedbackError(f"{path} line {number}: the list is cut off or no JSON ({error})") from None
+        if end == len(rest) and (more := file.read(_PIECE)):
+            rest += more
+            continue
+        yield f"{path} line {number}", item
+        number += rest.count("\n", 0, end)
+        rest = rest[end:]
+
+
+def _skipped(rest: str, number: int) -> tuple[str, int]:
+    """What stands behind blanks and a comma, and the line it stands in."""
+    bare = rest.lstrip(" \t\r\n,")
+    return bare, number + rest.count("\n", 0, len(rest) - len(bare))

@@ -1,0 +1,25 @@
+"""Answers that a feedback store keeps, so that people can judge them later."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ragtune._api import Api
+    from ragtune._api.calls import Json
+    from ragtune.feedback import FeedbackStore
+    from ragtune.model.answer import Answer
+
+__all__ = ["kept"]
+
+
+async def kept(api: Api, log: FeedbackStore | None, answer: Answer, parameters: Json) -> Answer:
+    """The answer, once the store has it; the request's `user` is who asked."""
+    if log is not None and not answer.broken_off:
+        user = parameters.get("user")
+        await api.port.work(_keep, log, answer, user if isinstance(user, str) else None)
+    return answer
+
+
+def _keep(log: FeedbackStore, answer: Answer, asked_by: str | None) -> None:
+    log.keep(answer, asked_by=asked_by)
