@@ -137,7 +137,7 @@ def checked_passages(passages: Iterable[object] | None) -> str:
     Raises:
         FeedbackError: they are no list of texts.
     """
-    if passages is None:
+    if passages is None or passages == ():
         return "[]"
     if isinstance(passages, str | bytes | Mapping) or not isinstance(passages, Iterable):
         raise FeedbackError(f"passages: {passages!r:.60} must be a list of texts")
@@ -153,10 +153,7 @@ def checked_verdict(said: dict[str, object]) -> dict[str, object]:
     """
     _check_texts(said)
     verdict, rating = said["verdict"], said["rating"]
-    # Numbers of NumPy are numbers, too.
-    is_verdict = isinstance(verdict, SupportsIndex) and not isinstance(verdict, bool) and index(verdict) in (-1, 1)
-    if verdict is not None and not is_verdict:
-        raise FeedbackError(f"verdict: {verdict!r} must be 1 for good, -1 for bad, or None")
+    thumb = None if verdict is None else _thumb(verdict)
     mark = None if rating is None else _mark(rating)
     correction = said["correction"]
     if isinstance(correction, str) and not correction.strip():
@@ -164,10 +161,20 @@ def checked_verdict(said: dict[str, object]) -> dict[str, object]:
     if all(value is None for name, value in said.items() if name != "by"):
         raise FeedbackError("nothing is said: give a verdict, a correction, a rating, a label or a comment")
     kept = dict(said)
-    if isinstance(verdict, SupportsIndex):
-        kept["verdict"] = index(verdict)
+    kept["verdict"] = thumb
     kept["rating"] = mark
     return kept
+
+
+def _thumb(verdict: object) -> int:
+    # A look at the type alone takes a hundredth of the time; numbers of NumPy are numbers, too.
+    if type(verdict) is not int and (isinstance(verdict, bool) or not isinstance(verdict, SupportsIndex)):
+        thumb = 0
+    else:
+        thumb = index(verdict)
+    if thumb not in (-1, 1):
+        raise FeedbackError(f"verdict: {verdict!r} must be 1 for good, -1 for bad, or None")
+    return thumb
 
 
 def _mark(rating: object) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from ragtune.text import normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
     from ragtune.feedback.rows import Feedback
 
@@ -143,25 +143,24 @@ class _Question:
         opinions: what people think of each text; texts are in normal form.
         corrections: the corrections, with those who gave them.
         corrected: the answers that somebody corrected.
+        disputed: the texts that people call good and bad.
     """
 
     verdicts: Sequence[Feedback]
     opinions: Mapping[str, Sequence[_Opinion]]
     corrections: Mapping[str, Sequence[Feedback]]
-    corrected: frozenset[str]
+    corrected: Set[str]
+    disputed: Set[str]
 
     @property
     def is_usable(self) -> bool:
         """Whether no correction is part of a quarrel; else no answer is safe to teach."""
-        return len(self.corrections) < 2 and not any(map(self.is_disputed, {*self.corrections, *self.corrected}))
-
-    def is_disputed(self, text: str) -> bool:
-        """Whether people call it good and bad."""
-        return len({one.is_good for one in self.opinions.get(text, ())}) > 1
+        return len(self.corrections) < 2 and not self.disputed & {*self.corrections, *self.corrected}
 
     def agreed(self, *, good: bool) -> dict[str, Sequence[_Opinion]]:
         """The texts that all who judged them call good, or bad."""
-        return {text: found for text, found in self.opinions.items() if {one.is_good for one in found} == {good}}
+        found = self.opinions.items()
+        return {text: said for text, said in found if said[0].is_good == good and text not in self.disputed}
 
     def quarrels(self) -> Iterator[Disagreement]:
         """What people disagree about."""
@@ -170,7 +169,7 @@ class _Question:
             given = [(_person(one), str(one.correction)) for one in self.verdicts if one.correction is not None]
             yield Disagreement(question=asked, answer=None, said=tuple(dict.fromkeys(given)))
         for text, found in self.opinions.items():
-            if self.is_disputed(text):
+            if text in self.disputed:
                 words = [(_person(one.said), "good" if one.is_good else "bad") for one in found]
                 yield Disagreement(question=asked, answer=found[0].text, said=tuple(dict.fromkeys(words)))
 
@@ -194,19 +193,28 @@ def _questions(said: Iterable[Feedback]) -> Iterator[_Question]:
 def _question(verdicts: Sequence[Feedback]) -> _Question:
     opinions: dict[str, list[_Opinion]] = {}
     corrections: dict[str, list[Feedback]] = {}
-    corrected = set()
+    corrected: set[str] = set()
+    called: dict[bool, set[str]] = {True: set(), False: set()}
+
+    def note(normal: str, text: str, is_good: bool, said: Feedback) -> None:
+        opinions.setdefault(normal, []).append(_Opinion(text=text, is_good=is_good, said=said))
+        called[is_good].add(normal)
+
     for one in verdicts:
         answer = normalise(one.answer)
         is_good = None if one.verdict is None else one.verdict == 1
         if one.correction is not None:
             right = normalise(one.correction)
             corrections.setdefault(right, []).append(one)
-            opinions.setdefault(right, []).append(_Opinion(text=one.correction, is_good=True, said=one))
             corrected.add(answer)
+            note(right, one.correction, True, one)
             is_good = is_good or right == answer
         if is_good is not None:
-            opinions.setdefault(answer, []).append(_Opinion(text=one.answer, is_good=is_good, said=one))
-    return _Question(verdicts=verdicts, opinions=opinions, corrections=corrections, corrected=frozenset(corrected))
+            note(answer, one.answer, is_good, one)
+    disputed = called[True] & called[False]
+    return _Question(
+        verdicts=verdicts, opinions=opinions, corrections=corrections, corrected=corrected, disputed=disputed
+    )
 
 
 def _better(question: _Question) -> dict[str, tuple[str, Sequence[Feedback]]]:

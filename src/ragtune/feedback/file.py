@@ -26,6 +26,19 @@ _EACH = """
            coalesce(v.created_at, a.created_at) AS created_at
     FROM feedback_answer a {join} JOIN feedback_verdict v ON v.answer = a.id {where} ORDER BY created_at, v.id, a.id
 """
+_ANSWER = """
+    INSERT INTO feedback_answer (key, question, answer, model, system, passages, asked_by, created_at)
+    VALUES (:key, :question, :answer, :model, :system, :passages, :asked_by, :created_at)
+    ON CONFLICT (key) DO NOTHING
+"""
+# Who says more about an answer later keeps what they said before.
+_VERDICT = f"""
+    INSERT INTO feedback_verdict (answer, {", ".join(VERDICT)}, judged_by, created_at)
+    VALUES (:answer, {", ".join(f":{name}" for name in VERDICT)}, :by, :created_at)
+    ON CONFLICT (answer, judged_by) DO UPDATE SET
+        {", ".join(f"{name} = coalesce(excluded.{name}, {name})" for name in VERDICT)},
+        created_at = excluded.created_at
+"""
 
 
 class FeedbackFile:
@@ -72,25 +85,12 @@ class FeedbackFile:
 
 def write_answer(connection: sqlite3.Connection, values: Mapping[str, object], passages: str) -> int:
     """Keep an answer, or find it where it is kept already; its number."""
-    found = connection.execute("SELECT id FROM feedback_answer WHERE key = ?", (values["key"],)).fetchone()
-    if found is not None:
-        return int(found[0])
-    columns = (*values, "passages", "created_at")
-    marks = ", ".join("?" for _ in columns)
-    made = connection.execute(
-        f"INSERT INTO feedback_answer ({', '.join(columns)}) VALUES ({marks})",
-        (*values.values(), passages, time.time()),
-    )
-    return int(made.lastrowid or 0)
+    made = connection.execute(_ANSWER, {**values, "passages": passages, "created_at": time.time()})
+    if made.rowcount == 1 and made.lastrowid is not None:
+        return made.lastrowid
+    return int(connection.execute("SELECT id FROM feedback_answer WHERE key = ?", (values["key"],)).fetchone()[0])
 
 
 def write_verdict(connection: sqlite3.Connection, answer: int, said: Mapping[str, object]) -> None:
     """Keep what one person says about an answer."""
-    # Who says more about an answer later keeps what they said before.
-    kept = ", ".join(f"{name} = coalesce(excluded.{name}, {name})" for name in VERDICT)
-    connection.execute(
-        f"INSERT INTO feedback_verdict (answer, {', '.join(VERDICT)}, judged_by, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-        f" ON CONFLICT (answer, judged_by) DO UPDATE SET {kept}, created_at = excluded.created_at",
-        (answer, *(said[name] for name in VERDICT), said["by"], time.time()),
-    )
+    connection.execute(_VERDICT, {**said, "answer": answer, "created_at": time.time()})
