@@ -47,9 +47,10 @@ class Imported:
 
         import ragtune as rt
 
-        Path("said.csv").write_text("question,answer,verdict\\nHow deep is it?,12 m,-1\\n", encoding="utf-8")
-        print(rt.FeedbackStore("feedback.sqlite3").import_file("said.csv"))
-        #> said.csv (ragtune): 1 answer, 1 verdict
+        row = '{"question": "How deep is it?", "answer": "12 m", "verdict": -1}'
+        Path("said.jsonl").write_text(row, encoding="utf-8")
+        print(rt.FeedbackStore("feedback.sqlite3").import_file("said.jsonl"))
+        #> said.jsonl (ragtune): 1 answer, 1 verdict
         ```
     """
 
