@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import aclosing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, overload
 
 from ragtune import catalog
@@ -206,8 +205,8 @@ class AsyncTunedModel:
         if not dry_run:
             await self._before_use()
         messages = await self._trained_with.before(self._api, question_of(prompt), system)
-        request = self._request(messages=messages, temperature=temperature, **parameters)
         if dry_run:
+            request = self._request(messages=messages, temperature=temperature, **parameters)
             return await self._planned(lambda api: api.chat(request))
         return await self._answer(messages, log, temperature=temperature, **parameters)
 
@@ -287,7 +286,7 @@ class AsyncTunedModel:
             return self._request(messages=messages, temperature=temperature, **options)
 
         async def ended(answer: Answer) -> None:
-            await kept(self._api, log, answer, parameters)
+            await kept(self._api, log, answer, parameters, sent=answer.sent)
 
         return AsyncAnswerStream(self._api, request, ended)
 
@@ -346,8 +345,8 @@ class AsyncTunedModel:
             return await self._planned(lambda api: api.respond(request))
         messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
         prompt_of_its_own = [{"role": "system", "content": told}] if told else []
-        answer = _asked(Answer.from_response(await self._api.respond(request)), [*prompt_of_its_own, *messages])
-        return await kept(self._api, log, answer, parameters)
+        answer = Answer.from_response(await self._api.respond(request))
+        return await kept(self._api, log, answer, parameters, sent=[*prompt_of_its_own, *messages])
 
     async def expiry(self) -> Expiry:
         """Return when the model stops answering; see `TunedModel.expiry`."""
@@ -393,8 +392,8 @@ class AsyncTunedModel:
 
     async def _answer(self, messages: Sequence[Json], log: FeedbackStore | None, **parameters: object) -> Answer:
         asked = self._request(messages=messages, **parameters)
-        answer = _asked(Answer.from_wire(await self._answered(self._api.chat(asked))), messages)
-        return await kept(self._api, log, answer, parameters)
+        answer = Answer.from_wire(await self._answered(self._api.chat(asked)))
+        return await kept(self._api, log, answer, parameters, sent=messages)
 
     async def _planned(self, call: Callable[[Api], Awaitable[Json]]) -> Plan:
         port = PlanPort(self._api.port)
@@ -418,8 +417,3 @@ class AsyncTunedModel:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r})"
-
-
-def _asked(answer: Answer, messages: Sequence[Json]) -> Answer:
-    """The answer with what was asked, so that a verdict about it need not say it again."""
-    return replace(answer, sent=tuple(messages))

@@ -1,10 +1,13 @@
-"""Answers that a feedback store keeps, so that people can judge them later."""
+"""Answers that know their question, and that a feedback store keeps so that people can judge them later."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from ragtune._api import Api
     from ragtune._api.calls import Json
     from ragtune.feedback import FeedbackStore
@@ -13,12 +16,15 @@ if TYPE_CHECKING:
 __all__ = ["kept"]
 
 
-async def kept(api: Api, log: FeedbackStore | None, answer: Answer, parameters: Json) -> Answer:
-    """The answer, once the store has it; the request's `user` is who asked."""
-    if log is not None and not answer.broken_off:
+async def kept(
+    api: Api, log: FeedbackStore | None, answer: Answer, parameters: Json, *, sent: Sequence[Mapping[str, object]]
+) -> Answer:
+    """The answer with what was asked, once the store has it; the request's `user` is who asked."""
+    told = replace(answer, sent=tuple(sent))
+    if log is not None and not told.broken_off:
         user = parameters.get("user")
-        await api.port.work(_keep, log, answer, user if isinstance(user, str) else None)
-    return answer
+        await api.port.work(_keep, log, told, user if isinstance(user, str) else None)
+    return told
 
 
 def _keep(log: FeedbackStore, answer: Answer, asked_by: str | None) -> None:
