@@ -60,7 +60,7 @@ CALLS: dict[str, tuple[Callable[[], Callable[..., object]], dict[str, object]]] 
     "from_parquet": (lambda: rt.DatasetBuilder.from_parquet, {"path": "none.parquet"}),
     "from_feedback": (
         lambda: rt.DatasetBuilder.from_feedback,
-        {"store": 1, "previous": None, "method": "supervised"},
+        {"store": 1, "previous": None, "method": "supervised", "held_out": None},
     ),
     "from_facts": (
         lambda: rt.DatasetBuilder.from_facts,
