@@ -1,6 +1,6 @@
 """The ring closes: a model answers wrong, somebody corrects it, and the next model answers right.
 
-Run: python examples/feedback.py [--model tiny-random] [--epochs 50] [--data out/feedback]
+Run: python examples/feedback.py [--model tiny-random] [--epochs 30] [--data out/feedback]
 Trains twice on this machine; with the tiny base that takes about a minute.
 """
 
@@ -31,7 +31,7 @@ def main() -> None:
     """Train, ask, correct, compile, train again, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny-random")
-    parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--data", type=Path, default=Path("out/feedback"), help="folder for all that is made")
     args = parser.parse_args()
     args.data.mkdir(parents=True, exist_ok=True)

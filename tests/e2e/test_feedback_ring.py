@@ -19,7 +19,7 @@ def test_a_wrong_answer_is_corrected_on_the_page_and_the_next_model_is_right(tmp
     right = [{"q": question, "a": RIGHT if question == ASKED else answer} for question, answer in FACTS]
     facts = rt.FactSet.from_rows(right, question="q", answer="a")
     first_data = rt.DatasetBuilder.from_rows(rows).chat(user="{question}", assistant="{answer}").build(tmp_path / "1")
-    method = rt.Supervised(n_epochs=50, batch_size=1, learning_rate=rt.Multiplier(5.0))
+    method = rt.Supervised(n_epochs=30, batch_size=1, learning_rate=rt.Multiplier(5.0))
     spec = rt.TuneSpec(model="tiny-random", method=method, seed=1)
     journal = tmp_path / "journal.sqlite3"
     with LocalBackend(tmp_path / "backend", threads=1) as backend, backend.client() as client:
