@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import ragtune as rt
 from ragtune.testing import ScriptedBackend
 from tests.contract.test_cli import run
@@ -19,6 +21,7 @@ def found(*args: str | Path) -> Any:
     return json.loads(out)
 
 
+@pytest.mark.slow
 def test_a_verdict_goes_its_whole_way(tmp_path: Path) -> None:
     """In by hand and by file, listed, compiled, exported, and out again with whoever leaves."""
     here = ("--store", tmp_path / "said.sqlite3")
@@ -40,6 +43,7 @@ def test_a_verdict_goes_its_whole_way(tmp_path: Path) -> None:
     assert len(rt.FeedbackStore(tmp_path / "said.sqlite3")) == 11
 
 
+@pytest.mark.slow
 def test_who_leaves_hears_which_jobs_and_models_learned_from_them(tmp_path: Path) -> None:
     store = rt.FeedbackStore(tmp_path / "said.sqlite3")
     store.add_many({"question": f"Which is {n}?", "answer": f"{n}", "verdict": 1, "by": "anna"} for n in range(12))
@@ -69,6 +73,7 @@ def test_disagreements_and_doubts_are_said(tmp_path: Path) -> None:
     assert "in doubt, look at it: 'How deep is the bell?': cem says '20 metres', and the passages '12 metres'" in out
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_is_said_without_a_traceback(tmp_path: Path) -> None:
     here = ("--store", tmp_path / "said.sqlite3")
     (tmp_path / "bad.jsonl").write_text('{"question": "Q?", "answer": "A", "verdict": 7}\n', encoding="utf-8")

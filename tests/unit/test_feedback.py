@@ -350,6 +350,7 @@ def test_secrets_are_masked_but_for_what_may_stay(store: rt.FeedbackStore, tmp_p
     assert texts(builder.build(tmp_path / "d")) == {asked: "help@acme.com, not [EMAIL]"}
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_thumbs_on_one_answer_are_compiled_as_one() -> None:
     """The time grows with their number, not with its square."""
     from datetime import UTC, datetime

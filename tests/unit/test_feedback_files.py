@@ -249,6 +249,7 @@ def test_a_shape_can_be_named(store: rt.FeedbackStore, tmp_path: Path) -> None:
         store.import_file(path, shape="langfuse")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["jsonl", "json", "csv"])
 def test_a_large_file_is_never_held_whole(store: rt.FeedbackStore, tmp_path: Path, ending: str) -> None:
     rows = [{"question": f"Which is number {n}?", "answer": "x" * 4_000, "verdict": 1} for n in range(2_000)]
