@@ -88,8 +88,8 @@ def feedback_source(
             f"{_FORMATS[method]} records; pass a dataset of that kind, or build two and train one after the other"
         )
     compiled = compile_rows(store.rows(), method=method)
-    if held_out is not None:
-        _refuse_held_out(compiled, HeldOut.of(held_out))
+    if held_out is not None and (questions := HeldOut.of(held_out)) is not None:
+        _refuse_held_out(compiled, questions)
     rows = [
         _Row(record=_record(row, method), people=tuple(row["by"]))  # type: ignore[arg-type]
         for row in compiled.rows
