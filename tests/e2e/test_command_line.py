@@ -44,8 +44,8 @@ def test_five_commands_lead_from_a_csv_to_an_evaluated_model(desk: Path) -> None
     run("ask", job["fine_tuned_model"], "How deep is lake number 2?", *on, "--max-tokens", 8, cwd=desk)
     asked = ("--base", "tiny-random", "--dataset", "data", "--max-tokens", 8, "--report", "card.html")
     card = json.loads(run("evaluate", job["fine_tuned_model"], *asked, *on, "--json", cwd=desk))
-    assert card["facts"] == QUESTIONS
-    assert {cell["arm"] for cell in card["cells"]} == {"base", "tuned"}
+    asked_for = {(cell["arm"], cell["kind"]): cell["estimate"]["n"] for cell in card["cells"]}
+    assert (asked_for["base", "verbatim"], asked_for["tuned", "verbatim"]) == (QUESTIONS, QUESTIONS)
     assert (desk / "card.html").is_file()
 
 
@@ -57,8 +57,14 @@ def test_a_recipe_that_is_killed_again_and_again_ends_and_makes_one_job(desk: Pa
     (desk / "ragtune.toml").write_text(recipe + "\n[job]\nn_epochs = 2\nseed = 7\n")
     moments = random.Random(int(os.environ.get("RAGTUNE_KILL_SEED", "17")))
     for _ in range(5):
-        with subprocess.Popen([*RAGTUNE, "run"], cwd=desk, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
-            time.sleep(moments.uniform(0.5, 12))
+        with subprocess.Popen(
+            [*RAGTUNE, "run"], cwd=desk, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ) as running:
+            assert running.stderr is not None
+            # By what it told, not by the clock: on a busy machine seconds would all fall into the start.
+            for _ in range(moments.randint(0, 14)):
+                running.stderr.readline()
+            time.sleep(moments.uniform(0, 1))
             running.send_signal(signal.SIGKILL)
     told = [json.loads(line) for line in run("run", "--json", cwd=desk).splitlines()]
     assert [stage["stage"] for stage in told] == ["build", "tune", "evaluate"]

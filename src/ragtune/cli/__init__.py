@@ -4,28 +4,72 @@ Exit codes: 0 all is well; 1 it is not (a file has errors, a job failed, nothing
 server, the backend or the disk refused); 2 the command line makes no sense; 3 no key was found; 130 Ctrl-C (0 for
 `serve`, which ends so); 141 who read the output closed it.
 
-A group of verbs is a module with `register(app)`, which puts its verbs onto the application; it stands in `_GROUPS`.
-What it needs of the library is imported in the functions, so that `ragtune --help` loads none of it.
+A group of verbs is a module with `register(app)`; each of its verbs stands in `_MODULES`. Only the module of the verb
+that is called is loaded, and what that needs of the library is imported in its functions.
 """
 
 from __future__ import annotations
 
 import io
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ragtune import __version__
-from ragtune.cli import account, asking, feedback, machine, recipe, servers, training_files, tuning
 from ragtune.cli.common import kept_quiet
+
+if TYPE_CHECKING:
+    # For type checkers alone: by name they are loaded when they are called.
+    from ragtune.cli import account, asking, feedback, machine, recipe, servers, training_files, tuning  # noqa: F401
 
 __all__ = ["app", "main"]
 
-_GROUPS = (training_files, tuning, asking, feedback, recipe, account, servers, machine)
+# In the order of the help: the way of a model first.
+_MODULES = {
+    "training_files": "build check cost",
+    "tuning": "plan tune watch",
+    "asking": "ask evaluate",
+    "feedback": "feedback",
+    "recipe": "init run schema demo",
+    "account": "jobs models files delete runs",
+    "servers": "serve mock",
+    "machine": "doctor fetch export guide",
+}
+_MODULE_OF = {verb: module for module, verbs in _MODULES.items() for verb in verbs.split()}
+
+
+class _Verbs(TyperGroup):
+    """The verbs, each made when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all verbs."""
+        return [*_MODULE_OF]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a verb; None where there is none, and then all are made: one of them may be meant."""
+        for verb in [cmd_name] if cmd_name in _MODULE_OF else _MODULE_OF:
+            if verb not in self.commands:
+                self.commands[verb] = _made(verb)
+        return self.commands.get(cmd_name)
+
+
+def _made(verb: str) -> Any:
+    """One verb of a module: making all of them would take longer than what it does."""
+    made = typer.Typer(rich_markup_mode=None)
+    import_module(f"ragtune.cli.{_MODULE_OF[verb]}").register(made)
+    made.registered_groups = [group for group in made.registered_groups if group.name == verb]
+    made.registered_commands = [
+        one for one in made.registered_commands if getattr(one.callback, "__name__", "") == verb
+    ]
+    return typer.main.get_group(made).commands[verb]
+
 
 app = typer.Typer(
     name="ragtune",
+    cls=_Verbs,
     help="Take static knowledge through the whole life of a fine-tune.",
     epilog=(
         "Exit codes: 0 all is well, 1 it is not, 2 the command line makes no sense, 3 no key was found, 130 Ctrl-C, "
@@ -37,8 +81,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"max_content_width": 120},
 )
-for group in _GROUPS:
-    group.register(app)
 
 
 def _version(wanted: bool) -> None:

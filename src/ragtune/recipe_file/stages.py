@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -91,15 +91,17 @@ class Stages:
         Raises:
             RagtuneError: what the stages themselves raise.
         """
-        wanted = self.wanted(until)
-        with self._interrupted():
-            yield self._build()
-            if "tune" not in wanted:
-                return
-            with self._client() as client:
-                yield self._tune(client)
-                if "evaluate" in wanted:
-                    yield self._evaluate(client)
+        todo = {"tune": self._tune, "evaluate": self._evaluate}
+        with self._interrupted(), ExitStack() as opened:
+            client: openai.OpenAI | None = None
+            for stage in self.wanted(until):
+                if (before := self._before(stage)) is not None:
+                    yield before
+                elif stage == "build":
+                    yield self._build()
+                else:
+                    client = client or opened.enter_context(self._client())
+                    yield todo[stage](client)
 
     def wanted(self, until: str | None = None) -> tuple[Stage, ...]:
         """The stages up to one of them, without those that the file does not speak of.
@@ -122,16 +124,23 @@ class Stages:
         found: list[tuple[Stage, bool]] = []
         for stage in self.wanted(until):
             behind = any(due for _, due in found)
-            found.append((stage, behind or self._result(stage) is None))
+            found.append((stage, behind or self._before(stage) is None))
         return found
 
-    def _result(self, stage: Stage) -> object:
+    def _before(self, stage: Stage) -> Done | None:
+        """The stage as it was done before for these inputs; those before it are done."""
         if stage == "build":
-            return self._built()
-        if stage == "tune":
-            return self._state.result(self._of("tune"), self._tune_inputs(self.dataset))
-        model = self._state.result(self._of("tune"), self._tune_inputs(self.dataset))
-        return model and self._state.result(self._of("evaluate"), self._asked(str(model["model"])))
+            found, told = self._built(), f"{self.file.target / 'data'} is built"
+        elif self.place == LOCAL and not self.backend_folder.is_dir():
+            # Whoever deleted the backend deleted its models, too.
+            found, told = None, ""
+        elif stage == "tune":
+            found = self._state.result(self._of("tune"), self._tune_inputs())
+            told = f"{found['model']} is tuned" if found else ""
+        else:
+            found = self._state.result(self._of("evaluate"), self._evaluate_inputs())
+            told = str(found["sentence"]) if found else ""
+        return None if found is None else Done(stage=stage, anew=False, told=told, result=found)
 
     @property
     def place(self) -> str:
@@ -170,16 +179,14 @@ class Stages:
         data = self.file.data
         return fingerprint("build", data.model_dump(), data.described(self.file.folder))
 
-    def _built(self) -> dict[str, object] | None:
+    def _built(self) -> Mapping[str, object] | None:
         found = self._state.result("build", self._build_inputs())
         if found is None or not (self.file.target / "data").is_dir():
             return None
-        return dict(found) if found["fingerprint"] == self.dataset.fingerprint else None
+        return found if found["fingerprint"] == self.dataset.fingerprint else None
 
     def _build(self) -> Done:
         target = self.file.target / "data"
-        if (before := self._built()) is not None:
-            return Done(stage="build", anew=False, told=f"{target} is built", result=before)
         if self._state.was_done("build"):
             self.say("the rows or what is made of them changed since: the dataset is built anew")
         inputs = self._build_inputs()
@@ -207,18 +214,17 @@ class Stages:
         with client_from_anywhere(key_file=key_file, base_url=url) as client:
             yield client
 
-    def _tune_inputs(self, dataset: Dataset) -> str:
+    def _tune_inputs(self) -> str:
         model = self.file.model
         stands_for = model.local if self.place == LOCAL else None
-        return fingerprint("tune", dataset.fingerprint, self.file.job.model_dump(), model.base, stands_for, self.place)
+        return fingerprint(
+            "tune", self.dataset.fingerprint, self.file.job.model_dump(), model.base, stands_for, self.place
+        )
 
     def _tune(self, client: openai.OpenAI) -> Done:
         from ragtune.job import FineTuneJob
         from ragtune.monitor import JobMonitor
 
-        inputs = self._tune_inputs(self.dataset)
-        if (before := self._state.result(self._of("tune"), inputs)) is not None:
-            return Done(stage="tune", anew=False, told=f"{before['model']} is tuned", result=dict(before))
         if self._state.was_done(self._of("tune")):
             self.say("the dataset or the job's settings changed since: a new job is made")
         spec = self.file.job.spec(self.file.model.base)
@@ -228,14 +234,16 @@ class Stages:
         model = JobMonitor(job).wait(on_event=self._event)
         model.save(self.folder / "model.json")
         result = {"job": job.id, "model": model.name}
-        self._state.note(self._of("tune"), inputs, result)
+        self._state.note(self._of("tune"), self._tune_inputs(), result)
         return Done(stage="tune", anew=True, told=f"{model.name} is tuned", result=result)
 
     def _event(self, event: JobEvent) -> None:
         self.say(event.message)
 
-    def _asked(self, model: str) -> str:
+    def _evaluate_inputs(self) -> str:
         assert self.file.evaluation is not None
+        tuned = self._state.result(self._of("tune"), self._tune_inputs())
+        model = None if tuned is None else tuned["model"]
         named = self.file.evaluation.facts
         facts = None if named is None else (self.file.folder / named).read_text(encoding="utf-8")
         return fingerprint("evaluate", model, self.dataset.fingerprint, self.file.evaluation.model_dump(), facts)
@@ -244,10 +252,9 @@ class Stages:
         from ragtune.model import TunedModel
 
         model = TunedModel.load(client, self.folder / "model.json")
-        inputs = self._asked(model.name)
+        inputs = self._evaluate_inputs()
+        # A log of its own for other inputs: answers to other questions do not belong together.
         log = self.folder / f"evaluation-{inputs[:8]}.jsonl"
-        if (before := self._state.result(self._of("evaluate"), inputs)) is not None and log.is_file():
-            return Done(stage="evaluate", anew=False, told=str(before["sentence"]), result=dict(before))
         card = self._card(client, model, log)
         page = card.to_html(self.folder / "card.html")
         write_whole(self.folder / "card.json", card.to_json() + "\n")
@@ -267,6 +274,7 @@ class Stages:
         everybody = arms(base=(client, self.file.model.base) if asked.base else None, tuned=model, retriever=retriever)
         failing = ("tuned, nothing found", "tuned, false passage")
         chosen = {name: arm for name, arm in everybody.items() if asked.failing_retrieval or name not in failing}
+        self.say(f"asking {', '.join(chosen)}: {facts}")
         budget = self.file.budget.evaluation_usd
         return evaluate(
             chosen,
