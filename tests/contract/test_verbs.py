@@ -228,6 +228,7 @@ def test_output_that_finds_no_room_is_told(tuned: Any) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_waiting_names_the_command_that_comes_back(backend: ScriptedBackend, data: Path) -> None:
     backend.next_job(end="running")
     command = [*RAGTUNE, "tune", str(data), "--model", MODEL, "--wait"]
@@ -240,6 +241,62 @@ def test_ctrl_c_while_waiting_names_the_command_that_comes_back(backend: Scripte
     assert waiting.returncode == 130
     assert f"waiting ended; {job} goes on as long as its server runs: ragtune watch {job}" in err
     assert "Traceback" not in err
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    lines = [f"What is {n} + {n}?,{n + n}" for n in range(12)]
+    (tmp_path / "sums.csv").write_text("\n".join(["Question,Answer", *lines]) + "\n")
+    given = ("--rows", "sums.csv", "--user", "Question", "--assistant", "Answer", "--model", MODEL)
+    assert run("init", tmp_path / "ragtune.toml", *given).exit_code == 0
+    return tmp_path / "ragtune.toml"
+
+
+def stages(*args: object) -> list[tuple[str, bool]]:
+    done = run("run", *args, "--json")
+    assert done.exit_code == 0, done.output
+    return [(told["stage"], told["anew"]) for told in map(json.loads, done.stdout.splitlines())]
+
+
+@pytest.mark.slow
+def test_a_recipe_is_run_on_whatever_server_is_named_and_on_each_once(recipe: Path, backend: ScriptedBackend) -> None:
+    """The dataset is shared, job and evaluation belong to the server."""
+    assert stages(recipe, "--to", backend.base_url) == [("build", True), ("tune", True), ("evaluate", True)]
+    assert stages(recipe, "--to", backend.base_url) == [("build", False), ("tune", False), ("evaluate", False)]
+    assert stages(recipe, "--to", "openai") == [("build", False), ("tune", True), ("evaluate", True)]
+    # The key of a job knows no recipe: what is "openai" here is the same server, so the same job is found.
+    assert len(told("jobs")) == 1
+
+
+@pytest.mark.slow
+def test_a_job_that_went_missing_between_two_runs_is_found_again(recipe: Path, backend: ScriptedBackend) -> None:
+    assert stages(recipe, "--to", backend.base_url)[1] == ("tune", True)
+    (recipe.parent / "ragtune-out/state.json").unlink()
+    assert stages(recipe, "--to", backend.base_url) == [("build", True), ("tune", True), ("evaluate", True)]
+    assert len(told("jobs")) == 1
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_run_says_how_it_goes_on(recipe: Path, backend: ScriptedBackend) -> None:
+    backend.next_job(end="running")
+    command = [*RAGTUNE, "run", str(recipe), "--to", backend.base_url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        assert "is made" in running.stderr.readline()
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert err.splitlines()[-2:] == [
+        "stopped",
+        f"what is done stays in {recipe.parent / 'ragtune-out'}; `ragtune run {recipe}` goes on",
+    ]
+
+
+def test_a_server_that_is_away_is_told_and_what_is_done_stays(recipe: Path, backend: ScriptedBackend) -> None:
+    done = run("run", recipe, "--to", "http://127.0.0.1:9/v1")
+    assert (done.exit_code, "no answer from http://127.0.0.1:9/v1" in done.stderr) == (1, True)
+    assert f"what is done stays in {recipe.parent / 'ragtune-out'}" in done.stderr
+    assert stages(recipe, "--until", "build") == [("build", False)]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -13,17 +13,13 @@ from __future__ import annotations
 import io
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from ragtune import __version__
 from ragtune.cli.common import kept_quiet
-
-if TYPE_CHECKING:
-    # For type checkers alone: by name they are loaded when they are called.
-    from ragtune.cli import account, asking, feedback, machine, recipe, servers, training_files, tuning  # noqa: F401
 
 __all__ = ["app", "main"]
 

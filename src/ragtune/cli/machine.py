@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from ragtune.cli.common import BASE_EXAMPLE, BASE_OPTION, NOT_WELL, check_names, pairs, plain_errors
+from ragtune.cli.common import (
+    AS_JSON,
+    BASE_EXAMPLE,
+    BASE_OPTION,
+    DRY_RUN,
+    NOT_WELL,
+    check_names,
+    pairs,
+    plain_errors,
+    tell,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -40,12 +50,16 @@ def doctor(
 def fetch(
     name: Annotated[str, typer.Argument(help="Base model, for example smollm2-135m-instruct.")],
     cache_dir: Annotated[Path | None, typer.Option(help="Folder of base models; default: the user's cache.")] = None,
+    dry_run: DRY_RUN = False,
+    as_json: AS_JSON = False,
 ) -> None:
     """Fetch a base model once; nothing happens when it is there."""
     with plain_errors():
-        from ragtune.modelling.bases import fetch_base
+        from ragtune.modelling.bases import fetch_base, find_base
 
-        typer.echo(f"{name} is in {fetch_base(name, cache_dir=cache_dir)}")
+        folder = find_base(name, cache_dir=cache_dir) if dry_run else fetch_base(name, cache_dir=cache_dir)
+        words = f"{name} is not here; without --dry-run it is fetched" if folder is None else f"{name} is in {folder}"
+        tell({"model": name, "folder": folder}, as_json=as_json, text=words)
 
 
 def export(
@@ -58,6 +72,8 @@ def export(
         bool, typer.Option("--merged", help="One whole model instead of the adapter alone, which needs its base.")
     ] = False,
     base: Annotated[list[str] | None, BASE_OPTION] = None,
+    dry_run: DRY_RUN = False,
+    as_json: AS_JSON = False,
 ) -> None:
     """Write a tuned model to a folder that vLLM, SGLang, llama.cpp and transformers can serve."""
     with plain_errors():
@@ -65,7 +81,16 @@ def export(
 
         bases = pairs(base, option="--base", example=BASE_EXAMPLE)
         check_names(bases, {})
-        made = LocalBackend(folder, bases=bases).export(model, target, merged=merged)
+        backend = LocalBackend(folder, bases=bases)
+        if dry_run:
+            told = {"model": model, "folder": target, "merged": merged, "is_there": target.exists()}
+            hint = ", which is there already: give another one" if target.exists() else ""
+            tell(told, as_json=as_json, text=f"{model} would be written to {target}{hint}")
+            return
+        made = backend.export(model, target, merged=merged)
+        if as_json:
+            tell(made, as_json=True)
+            return
         typer.echo(f"{model} is in {made.folder}; README.md tells where it came from.")
         if made.system is not None:
             typer.echo(f"It was trained with this system prompt; send it with each question:\n{made.system}\n")

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from ragtune._atomic import write_whole
 from ragtune._keys import client_from_anywhere
+from ragtune._progress import visible
 from ragtune.errors import SpecError
 from ragtune.recipe_file.state import State, fingerprint
 
@@ -231,7 +232,8 @@ class Stages:
         job = FineTuneJob.create(client, self.dataset, spec, max_cost_usd=self.file.budget.training_usd)
         job.save(self.folder / "job.json")
         self.say(f"{job.id} {'goes on' if job.reused else 'is made'}")
-        model = JobMonitor(job).wait(on_event=self._event)
+        # Where a bar is drawn, lines between would tear it.
+        model = JobMonitor(job).wait(on_event=None if visible() else self._event)
         model.save(self.folder / "model.json")
         result = {"job": job.id, "model": model.name}
         self._state.note(self._of("tune"), self._tune_inputs(), result)
@@ -291,5 +293,7 @@ class Stages:
         try:
             yield
         except (Exception, KeyboardInterrupt) as error:
+            if isinstance(error, KeyboardInterrupt):
+                error.args = ("stopped",)
             error.add_note(f"what is done stays in {self.file.target}; `ragtune run {self.file.path}` goes on")
             raise
