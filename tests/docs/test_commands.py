@@ -70,6 +70,6 @@ def test_every_option_explains_itself() -> None:
 
 
 def test_every_verb_that_tells_something_tells_it_as_json_too() -> None:
-    """A recipe file, a schema and a server's lines are for programs already."""
+    """A recipe file, a schema, the guide and a server's lines are for programs already."""
     silent = [name for name, command in VERBS.items() if not any("--json" in option.opts for option in command.params)]
-    assert silent == ["init", "schema", "serve", "mock"]
+    assert silent == ["init", "schema", "serve", "mock", "guide"]

@@ -28,14 +28,17 @@ class RecipeFile(Section):
 
         from ragtune.recipe_file import RecipeFile
 
-        Path("faq.csv").write_text("Question,Answer\\nHow deep is Lake Sorrel?,83 metres\\n")
-        Path("ragtune.toml").write_text(
-            '[data]\\nrows = "faq.csv"\\nuser = "{Question}"\\nassistant = "{Answer}"\\n'
-            '[model]\\nbase = "tiny-random"\\n'
-        )
+        Path("ragtune.toml").write_text('''
+        [data]
+        rows = "faq.csv"
+        user = "{Question}"
+        assistant = "{Answer}"
+        [model]
+        base = "tiny-random"
+        ''')
         file = RecipeFile.load("ragtune.toml")
-        print(file.model.base, len(file.data.builder(file.folder).preview()))
-        #> tiny-random 1
+        print(file.model.base, file.data.rows, file.job.n_epochs)
+        #> tiny-random faq.csv auto
         ```
     """
 

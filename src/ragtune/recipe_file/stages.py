@@ -63,16 +63,21 @@ class Stages:
 
     Example:
         ```python
+        import json
         from pathlib import Path
 
         from ragtune.recipe_file import RecipeFile, Stages
 
-        rows = "".join(f"What is {n} + {n}?,{n + n}\\n" for n in range(12))
-        Path("sums.csv").write_text("Question,Answer\\n" + rows)
-        Path("ragtune.toml").write_text(
-            '[data]\\nrows = "sums.csv"\\nuser = "{Question}"\\nassistant = "{Answer}"\\n'
-            '[model]\\nbase = "tiny-random"\\n[job]\\nn_epochs = 1\\n'
-        )
+        sums = [{"q": f"What is {n} + {n}?", "a": str(n + n)} for n in range(12)]
+        Path("sums.json").write_text(json.dumps(sums))
+        Path("ragtune.toml").write_text('''
+        [data]
+        rows = "sums.json"
+        user = "{q}"
+        assistant = "{a}"
+        [model]
+        base = "tiny-random"
+        ''')
         stages = Stages(file=RecipeFile.load("ragtune.toml"))
         print([done.anew for done in stages.run(until="build")], [done.anew for done in stages.run(until="build")])
         #> [True] [False]
