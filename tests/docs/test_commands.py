@@ -37,8 +37,9 @@ def parse(line: str, *, whole: bool) -> None:
     words = shlex.split(line, comments=True)[1:]
     command = COMMAND
     while hasattr(command, "get_command") and words and not words[0].startswith("--"):
-        command, words = command.get_command(None, words[0]), words[1:]
-    options = {name for option in command.params for name in option.opts} | {*_EAGER}
+        # `add|list` stands for both.
+        command, words = command.get_command(None, words[0].split("|")[0]), words[1:]
+    options = {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {*_EAGER}
     unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in options]
     assert unknown == [], line
     if whole and not {*words} & {*_EAGER}:
@@ -69,7 +70,17 @@ def test_every_option_explains_itself() -> None:
     assert silent == []
 
 
+def verbs_of(command: Any) -> list[Any]:
+    """The verb itself, or, where it does nothing alone, those below it."""
+    below = getattr(command, "commands", {})
+    return [*below.values()] if below and command.no_args_is_help else [command]
+
+
+def tells_json(command: Any) -> bool:
+    return any("--json" in option.opts for option in command.params)
+
+
 def test_every_verb_that_tells_something_tells_it_as_json_too() -> None:
     """A recipe file, a schema, the guide and a server's lines are for programs already."""
-    silent = [name for name, command in VERBS.items() if not any("--json" in option.opts for option in command.params)]
+    silent = [name for name, command in VERBS.items() if not all(map(tells_json, verbs_of(command)))]
     assert silent == ["init", "schema", "serve", "mock", "guide"]

@@ -62,6 +62,11 @@ CALLS: dict[str, tuple[Callable[[], Callable[..., object]], dict[str, object]]] 
         lambda: rt.DatasetBuilder.from_feedback,
         {"store": 1, "previous": None, "method": "supervised", "held_out": None},
     ),
+    "from_documents": (
+        lambda: rt.DatasetBuilder.from_documents,
+        {"documents": ["A text."], "chunk_characters": 100, "overlap": 0, "unreadable": "refuse"},
+    ),
+    "rows": (lambda: rows().rows, {}),
     "from_facts": (
         lambda: rt.DatasetBuilder.from_facts,
         {"facts": demo_facts(), "recipe": rt.Recipe("qa_single"), "held_out": None},

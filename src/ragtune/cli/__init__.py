@@ -29,6 +29,7 @@ _MODULES = {
     "tuning": "plan tune watch",
     "asking": "ask evaluate",
     "feedback": "feedback",
+    "advising": "advise",
     "recipe": "init run schema demo",
     "account": "jobs models files delete runs",
     "servers": "serve mock",

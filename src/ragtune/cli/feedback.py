@@ -200,13 +200,14 @@ def remove_feedback(
     numbers: Annotated[list[int], typer.Argument(help="Numbers of answers, as `list --json` tells them.")],
     store: _STORE = _DEFAULT,
     folder: _FOLDER = None,
+    as_json: AS_JSON = False,
 ) -> None:
     """Remove answers and all that was said about them."""
     with plain_errors():
         kept = _store(store, folder)
         for number in numbers:
             kept.remove(number)
-            typer.echo(f"answer {number} is gone")
+        tell({"removed": numbers}, as_json=as_json, text="\n".join(f"answer {number} is gone" for number in numbers))
 
 
 @feedback_app.command("export")

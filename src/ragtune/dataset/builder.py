@@ -70,6 +70,24 @@ class DatasetBuilder(Steps):
         ```
     """
 
+    def rows(self) -> Iterator[SourceRow]:
+        """The source rows that the steps leave, before any template, one by one; for retrieval, facts or a look.
+
+        Raises:
+            DatasetError: the source cannot be read.
+
+        Example:
+            ```python
+            import ragtune as rt
+
+            builder = rt.DatasetBuilder.from_rows([{"n": 1}, {"n": 2}]).filter(lambda row: row["n"] > 1, reason="small")
+            print(list(builder.rows()))
+            #> [{'n': 2}]
+            ```
+        """
+        for selection in self._selections():
+            yield from selection.rows()
+
     def duplicates(
         self, *, question: str, answer: str, context: str | None = None, answers: Form = "exact"
     ) -> Iterator[DuplicatePair]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from ragtune._checked import checked
 from ragtune._extras import require
 from ragtune.errors import DatasetError
 
@@ -57,6 +58,7 @@ class Chunk:
     end: int
 
 
+@checked("characters", "overlap")
 def chunks_of(document: Document, *, characters: int = 1_000, overlap: int = 0) -> Iterator[Chunk]:
     """Cut a document where it is parted itself: between sections, else paragraphs, sentences, words.
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ragtune._checked import checked
 from ragtune._extras import require
 from ragtune.documents.document import Document, UnreadableDocument
 from ragtune.errors import DatasetError
@@ -20,6 +21,7 @@ __all__ = ["ENDINGS", "document_files", "read_file"]
 _heading = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE).search
 
 
+@checked()
 def document_files(source: str | Path) -> tuple[Path, ...]:
     """The files of a folder that can be read, in the order of their names, or the one that is meant.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
+from ragtune._checked import checked
 from ragtune._warn import warn
 from ragtune.documents.document import Document, UnreadableDocument
 from ragtune.documents.files import document_files, read_file
@@ -18,6 +19,7 @@ Unreadable = Literal["refuse", "skip"]
 _TOLD = 100
 
 
+@checked("unreadable", "source")
 def read_documents(source: str | Path | Iterable[object], *, unreadable: Unreadable = "refuse") -> Iterator[Document]:
     """Read documents one file at a time; a PDF gives one for each page.
 

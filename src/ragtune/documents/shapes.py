@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from ragtune._checked import checked
 from ragtune.documents.document import Document
 from ragtune.errors import DatasetError
 
@@ -15,6 +16,7 @@ _SOURCES = ("source", "file_path", "file_name", "filename", "url")
 _PAGES = ("page", "page_label", "page_number")
 
 
+@checked()
 def document_of(item: object, number: int) -> Document:
     """One document from what a library made of it.
 

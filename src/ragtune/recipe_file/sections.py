@@ -40,7 +40,8 @@ class Data(Section):
     """`[data]`: where the rows come from, which are kept, what a record looks like, how they are split."""
 
     rows: str | list[str] = Field(
-        description="File of rows (csv, tsv, jsonl, json, parquet, xlsx and other workbooks), several, or a pattern."
+        description="File of rows (csv, tsv, jsonl, json, parquet, xlsx and other workbooks), several, or a pattern; "
+        "or a folder of documents, a chunk a row."
     )
     user: str | None = Field(default=None, description="Template of the question, for example '{Question}'.")
     assistant: str | None = Field(default=None, description="Template of the answer, for example '{Answer}'.")
@@ -114,9 +115,12 @@ class Data(Section):
             DatasetError: a file does not exist, or its name tells no kind that can be read.
         """
         from ragtune.dataset import DatasetBuilder
+        from ragtune.documents import ENDINGS
 
         names = [self.rows] if isinstance(self.rows, str) else list(self.rows)
         paths = [str(folder / name) for name in names]
+        if len(paths) == 1 and (Path(paths[0]).is_dir() or Path(paths[0]).suffix.lower() in ENDINGS):
+            return DatasetBuilder.from_documents(paths[0])
         kind = _kind_of(names)
         if kind in (".csv", ".tsv"):
             delimiter = self.delimiter or ("," if kind == ".csv" else "\t")

@@ -220,8 +220,10 @@ class Constructors(ABC):
             import ragtune as rt
 
             pages = [{"text": "Ferries leave at noon. " * 60, "source": "guide.pdf", "page": 3}]
-            for row in rt.DatasetBuilder.from_documents(pages, chunk_characters=700).preview(1).rows:
+            for row in rt.DatasetBuilder.from_documents(pages, chunk_characters=700).rows():
                 print(row["id"], row["start"], row["end"])
+                #> guide.pdf#p3.1 0 689
+                #> guide.pdf#p3.2 690 1379
             ```
         """
         return cls(document_rows.document_source(documents, chunk_characters, overlap, unreadable))
