@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ragtune.data import demo_file
     from ragtune.dataset import Dataset, DatasetBuilder, Split
     from ragtune.errors import (
+        ArchiveError,
         BackendError,
         BudgetExceeded,
         CreateUncertain,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from ragtune.job import FineTuneJob, JobDetails, JobTable, list_jobs
     from ragtune.journal import Budget, Journal, Run, RunTable, runs
     from ragtune.maintenance import Maintenance
+    from ragtune.migration import Archive, compare, record, replay
     from ragtune.model import TRAINED, Answer, Expiry, TunedModel
     from ragtune.monitor import JobEvent, JobMonitor, Metrics, watch_many
     from ragtune.plan import Plan, PlannedCall
@@ -77,6 +79,7 @@ _HOME = {
     "ragtune.data": ("demo_file",),
     "ragtune.dataset": ("Dataset", "DatasetBuilder", "Split"),
     "ragtune.errors": (
+        "ArchiveError",
         "BackendError",
         "BudgetExceeded",
         "CreateUncertain",
@@ -108,6 +111,7 @@ _HOME = {
     "ragtune.job": ("FineTuneJob", "JobDetails", "JobTable", "list_jobs"),
     "ragtune.journal": ("Budget", "Journal", "Run", "RunTable", "runs"),
     "ragtune.maintenance": ("Maintenance",),
+    "ragtune.migration": ("Archive", "compare", "record", "replay"),
     "ragtune.model": ("TRAINED", "Answer", "Expiry", "TunedModel"),
     "ragtune.monitor": ("JobEvent", "JobMonitor", "Metrics", "watch_many"),
     "ragtune.plan": ("Plan", "PlannedCall"),
@@ -134,6 +138,8 @@ __all__ = [
     "Absolute",
     "Advice",
     "Answer",
+    "Archive",
+    "ArchiveError",
     "AsyncFineTuneJob",
     "AsyncJobMonitor",
     "AsyncMaintenance",
@@ -201,10 +207,13 @@ __all__ = [
     "arms",
     "check_file",
     "client_from_key_file",
+    "compare",
     "demo_file",
     "evaluate",
     "list_jobs",
     "parse_record",
+    "record",
+    "replay",
     "runs",
     "upload",
     "watch_many",

@@ -20,6 +20,10 @@ from ragtune.job.core import list_jobs
 from ragtune.job.state import state_of
 from ragtune.journal import USERS
 from ragtune.maintenance import AsyncMaintenance
+from ragtune.migration.archive import create_archive
+from ragtune.migration.golden import record_async as record
+from ragtune.migration.replay_job import replay_async as replay
+from ragtune.migration.side_by_side import compare_async as compare
 from ragtune.model import AsyncAnswerStream, AsyncTunedModel
 from ragtune.monitor import AsyncJobMonitor
 from ragtune.monitor.many import follow_many
@@ -42,9 +46,13 @@ __all__ = [
     "AsyncMaintenance",
     "AsyncTunedModel",
     "client_from_key_file",
+    "compare",
+    "create_archive",
     "evaluate",
     "judge",
     "list_jobs",
+    "record",
+    "replay",
     "upload",
     "watch_many",
 ]

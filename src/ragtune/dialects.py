@@ -56,6 +56,12 @@ class Dialect:
         catalog_dates: whether the catalogue's shutdown dates, which are OpenAI's, hold there; elsewhere the server is
             asked whether it still has the model.
         bills: whether training costs money there; where not, the price is zero whatever the catalogue says of a name.
+        keeps_metadata: whether a job keeps its metadata; where not, a job whose answer was lost is looked for by what
+            else is known of it.
+        trains_answers_alone: whether only the assistant's turns are trained and `weight` holds, as at OpenAI.
+        jobs_at_once: how many jobs it takes at a time; None where that is not known.
+        multiplier_of: the absolute rate that a multiplier of 1 stands for there; None where nobody knows.
+        wire: whose calls it takes for fine-tuning: OpenAI's, or its own, which `rt.replay` alone speaks.
         source: where these facts were read.
         as_of: on which day.
         called_live: whether this package was ever tried against such a server.
@@ -94,6 +100,11 @@ class Dialect:
     deletes_models: bool = True
     catalog_dates: bool = False
     bills: bool = True
+    keeps_metadata: bool = True
+    trains_answers_alone: bool = True
+    jobs_at_once: int | None = None
+    multiplier_of: float | None = None
+    wire: Literal["openai", "together", "fireworks"] = "openai"
     source: str
     as_of: dt.date = dt.date(2026, 11, 21)
     called_live: bool = False
@@ -176,8 +187,60 @@ DIALECTS = (
         chooses_reasoning=True,
         weights="`LocalBackend.export(model, folder)` or `ragtune export`",
         bills=False,
+        # The rate of supervised jobs; `train.spec` has that of preference pairs, too.
+        multiplier_of=1e-3,
         source="ragtune.local, the embedded backend",
         called_live=True,
+    ),
+    Dialect(
+        name="unsloth-studio",
+        # By its name alone: it listens wherever its owner lets it.
+        methods=frozenset({"supervised"}),
+        uploads_in_parts=False,
+        statuses={"idle": "validating_files", "loading": "validating_files", "configuring": "queued"},
+        serving="its run folder answers once it is loaded there, or with Studio's automatic switch of models",
+        weights="they lie in the run's folder on the machine that Studio runs on",
+        deletes_models=False,
+        bills=False,
+        keeps_metadata=False,
+        trains_answers_alone=False,
+        jobs_at_once=1,
+        multiplier_of=2e-4,
+        source="the package unsloth-studio 2026.10.9, read, never run",
+        as_of=dt.date(2026, 11, 26),
+    ),
+    Dialect(
+        name="together",
+        hosts=("api.together.xyz", "api.together.ai"),
+        methods=frozenset({"supervised", "dpo"}),
+        learning_rate="absolute",
+        uploads_in_parts=False,
+        file_status=False,
+        statuses={"compressing": "running", "uploading": "running", "error": "failed"},
+        result="deploy",
+        serving="start a dedicated endpoint for it, then ask the endpoint's name",
+        weights="GET /v1/finetune/download gives the adapter or the merged model",
+        deletes_models=False,
+        keeps_metadata=False,
+        wire="together",
+        source="https://docs.together.ai/docs/fine-tuning/overview and the package together 3.1.1",
+        as_of=dt.date(2026, 11, 26),
+    ),
+    Dialect(
+        name="fireworks",
+        hosts=("api.fireworks.ai",),
+        methods=frozenset({"supervised"}),
+        learning_rate="absolute",
+        uploads_in_parts=False,
+        file_status=False,
+        result="deploy",
+        serving="deploy it, then ask accounts/ACCOUNT/models/NAME",
+        weights="models/{id}:getDownloadEndpoint tells where its files are",
+        deletes_models=False,
+        keeps_metadata=False,
+        wire="fireworks",
+        source="https://docs.fireworks.ai/fine-tuning/fine-tuning-via-api and the package fireworks-ai 1.2.30",
+        as_of=dt.date(2026, 11, 26),
     ),
     GENERIC,
 )

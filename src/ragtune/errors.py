@@ -20,6 +20,7 @@ RagtuneError
 ├── WaitTimeout(TimeoutError)      waiting ended, the job runs on
 ├── JournalError                   the journal file cannot be used
 ├── MaintenanceDisabled            a destructive call on a guard that was not opened
+├── ArchiveError                   an archive that is cut off, changed, or of another account
 ├── FeedbackError(ValueError)      a verdict that says nothing, or a feedback file that cannot be used
 ├── BackendError                   the embedded backend cannot start or go on
 └── MissingExtraError(ImportError) an optional dependency is not installed
@@ -36,6 +37,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "ArchiveError",
     "BackendError",
     "BudgetExceeded",
     "CreateUncertain",
@@ -223,6 +225,10 @@ class MaintenanceDisabled(RagtuneError):
 
 class FeedbackError(RagtuneError, ValueError):
     """A verdict that says nothing or is of the wrong kind, or a feedback file that cannot be used."""
+
+
+class ArchiveError(RagtuneError):
+    """An archive that is missing, cut off, changed or of another account, or that does not hold what is asked of it."""
 
 
 class BackendError(RagtuneError):

@@ -66,7 +66,8 @@ def test_the_address_says_which_server_it_is(address: str, name: str) -> None:
 
 
 def test_every_preset_says_where_its_facts_are_from_and_whether_it_was_ever_tried() -> None:
-    assert {one.name for one in DIALECTS} == {"openai", "azure-foundry", "nebius", "local", "generic"}
+    known = {"openai", "azure-foundry", "nebius", "local", "unsloth-studio", "together", "fireworks", "generic"}
+    assert {one.name for one in DIALECTS} == known
     assert all(one.source and one.as_of.year >= 2026 for one in DIALECTS)
     assert [one.name for one in DIALECTS if one.called_live] == ["local"]
 
@@ -98,7 +99,9 @@ def test_what_a_server_does_not_take_is_refused_before_anything_is_sent(
 
 
 def test_a_name_that_is_no_dialect_lists_those_that_are(api: Api, dataset: rt.Dataset) -> None:
-    with pytest.raises(rt.SpecError, match="azure-foundry, nebius, local, generic"):
+    with pytest.raises(
+        rt.SpecError, match="azure-foundry, nebius, local, unsloth-studio, together, fireworks, generic"
+    ):
         create(api, dataset, spec(), "banana")
 
 

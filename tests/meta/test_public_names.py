@@ -24,6 +24,7 @@ Supervised TuneSpec TunedModel TuningClosed Unsupported UploadedFile WaitTimeout
 demo_file list_jobs parse_record runs upload watch_many Budget Journal Run RunTable FeedbackError FeedbackStore
 UnpairedRecord BM25 FactSet EvaluationError Scorecard arms evaluate TRAINED
 Recipe Advice advise
+Archive ArchiveError compare record replay
 """.split()
 
 

@@ -172,6 +172,10 @@ class Api:
         """Fetch a file."""
         return await self.port.content("files.content", file_id=file_id)
 
+    def file_chunks(self, file_id: str) -> AsyncGenerator[bytes, None]:
+        """Iterate a file's content, piece by piece."""
+        return self.port.chunks("files.content", file_id=file_id)
+
     async def delete_file(self, file_id: str) -> Json:
         """Delete a file."""
         return await self.port.call("files.delete", file_id=file_id)

@@ -76,6 +76,21 @@ def _address(client: openai.OpenAI | openai.AsyncOpenAI) -> str:
     return public_url(str(client.base_url))
 
 
+@contextmanager
+def broken_off() -> Iterator[None]:
+    """Raise for a body that breaks off what the client raises for a request that does."""
+    import openai
+
+    try:
+        yield
+    except Exception as error:
+        # By name: the transport is httpx2 today and was httpx before, and neither is a dependency of ours.
+        request = getattr(error, "_request", None)
+        if not type(error).__module__.startswith("httpx") or request is None:
+            raise
+        raise openai.APIConnectionError(message=f"the body broke off: {error}", request=request) from error
+
+
 def transient(error: BaseException) -> bool:
     """Whether the same read may well succeed a little later: no connection, a server in trouble, a rate limit."""
     import openai
@@ -106,7 +121,8 @@ def refused(error: BaseException) -> bool:
 def _said(error: openai.APIStatusError) -> str:
     """The server's own words: of OpenAI's envelope, of other servers' objects, or a bare text or page."""
     body = error.body
-    return str(body.get("message") or body) if isinstance(body, dict) else str(body or "")
+    # `detail` is FastAPI's word, which many servers that copied the wire send.
+    return str(body.get("message") or body.get("detail") or body) if isinstance(body, dict) else str(body or "")
 
 
 def _hide_key(error: openai.APIStatusError, key: str | None) -> None:

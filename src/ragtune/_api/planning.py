@@ -67,6 +67,9 @@ class _Before:
     async def content(self, name: str, /, **arguments: object) -> bytes:
         return await self._behind.content(name, **arguments)
 
+    def chunks(self, name: str, /, **arguments: object) -> AsyncGenerator[bytes, None]:
+        return self._behind.chunks(name, **arguments)
+
     def map(
         self, function: Callable[[A], Coroutine[object, None, B]], values: Sequence[A], *, concurrency: int
     ) -> AsyncGenerator[tuple[int, B], None]:

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ragtune._api.calls import FilePart, LocalFile, Reply
-from ragtune._api.errors import UnreadableReplyError, explaining
+from ragtune._api.errors import UnreadableReplyError, broken_off, explaining
 from ragtune._api.identity import SERVER_HEADER, Heard, public_url
 from ragtune._api.times import poll_after_s
 from ragtune._sync import run
@@ -33,6 +33,7 @@ Client = TypeVar("Client", "openai.OpenAI", "openai.AsyncOpenAI")
 
 # As the OpenAI client has it.
 CONNECT_S = 5.0
+CHUNK_BYTES = 1 << 16
 
 
 class Port(Protocol):
@@ -82,6 +83,9 @@ class Port(Protocol):
 
     async def content(self, name: str, /, **arguments: object) -> bytes:
         """Fetch a file's bytes."""
+
+    def chunks(self, name: str, /, **arguments: object) -> AsyncGenerator[bytes, None]:
+        """Iterate a file's bytes as they come, so that no file is ever held whole."""
 
     def map(
         self, function: Callable[[A], Coroutine[object, None, B]], values: Sequence[A], *, concurrency: int
@@ -157,6 +161,16 @@ class SyncPort:
         with explaining(name, arguments, client=self._client, heard=self.heard):
             body: bytes = _method(self._client, name)(**arguments).read()
             return body
+
+    async def chunks(self, name: str, /, **arguments: object) -> AsyncGenerator[bytes, None]:
+        """Iterate a file's bytes."""
+        with (
+            explaining(name, arguments, client=self._client, heard=self.heard),
+            broken_off(),
+            _streamed_method(self._client, name)(**arguments) as response,
+        ):
+            for chunk in response.iter_bytes(CHUNK_BYTES):
+                yield chunk
 
     async def map(
         self, function: Callable[[A], Coroutine[object, None, B]], values: Sequence[A], *, concurrency: int
@@ -255,6 +269,13 @@ class AsyncPort:
             response = await _method(self._client, name)(**arguments)
             body: bytes = await response.aread()
             return body
+
+    async def chunks(self, name: str, /, **arguments: object) -> AsyncGenerator[bytes, None]:
+        """Iterate a file's bytes."""
+        with explaining(name, arguments, client=self._client, heard=self.heard), broken_off():
+            async with _streamed_method(self._client, name)(**arguments) as response:
+                async for chunk in response.iter_bytes(CHUNK_BYTES):
+                    yield chunk
 
     async def map(
         self, function: Callable[[A], Coroutine[object, None, B]], values: Sequence[A], *, concurrency: int
@@ -355,6 +376,12 @@ def _raw_method(client: openai.OpenAI | openai.AsyncOpenAI, name: str) -> Callab
     """The same method, giving the response with its headers."""
     room, _, verb = name.rpartition(".")
     return _method(client, f"{room}.with_raw_response.{verb}")
+
+
+def _streamed_method(client: openai.OpenAI | openai.AsyncOpenAI, name: str) -> Callable[..., Any]:
+    """The same method, giving the response before its body is read."""
+    room, _, verb = name.rpartition(".")
+    return _method(client, f"{room}.with_streaming_response.{verb}")
 
 
 def _made_for(client: openai.OpenAI | openai.AsyncOpenAI) -> str | None:

@@ -21,11 +21,14 @@ from ragtune.journal import USERS
 from ragtune.journal.best_effort import note
 from ragtune.journal.recorder import Recorder
 from ragtune.maintenance.tables import Deleted, FileTable, ListedModel, ModelTable
+from ragtune.migration import Archive
+from ragtune.migration.stock import take_inventory
 from ragtune.monitor import JobEvent
 from ragtune.plan import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    import os
+    from collections.abc import Awaitable, Callable, Mapping
 
     import openai
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from ragtune.dialects import Dialect
     from ragtune.job import JobTable
     from ragtune.journal import JournalArgument
+    from ragtune.migration import Inventory
 
 
 @checked()
@@ -92,6 +96,15 @@ class AsyncMaintenance:
     async def files(self) -> FileTable:
         """List the account's files."""
         return FileTable(rows=tuple(UploadedFile.from_wire(body) for body in await gather(self._api.files())))
+
+    async def inventory(
+        self, *, archive: Archive | str | os.PathLike[str] | None = None, asked: Mapping[str, str] | None = None
+    ) -> Inventory:
+        """Return everything on the account in one table; see `Maintenance.inventory`."""
+        if archive is not None and not isinstance(archive, Archive):
+            archive = await self._api.port.work(Archive.load, archive)
+        held = None if archive is None else archive.held
+        return await take_inventory(self._open, journal=self._journal, archived=held, asked=asked)
 
     @overload
     async def cancel(self, job_id: str, *, dry_run: Literal[False] = False) -> AsyncFineTuneJob: ...

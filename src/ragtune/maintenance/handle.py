@@ -12,12 +12,16 @@ from ragtune.journal import USERS
 from ragtune.maintenance.core import AsyncMaintenance
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
     import openai
 
     from ragtune._api import Api
     from ragtune.dialects import Dialect
     from ragtune.journal import JournalArgument
     from ragtune.maintenance.tables import Deleted, FileTable, ModelTable
+    from ragtune.migration import Archive, Inventory
     from ragtune.monitor import JobEvent
     from ragtune.plan import Plan
 
@@ -85,6 +89,24 @@ class Maintenance:
     def files(self) -> FileTable:
         """List the account's files."""
         return run(self._maintenance.files())
+
+    def inventory(
+        self, *, archive: Archive | str | os.PathLike[str] | None = None, asked: Mapping[str, str] | None = None
+    ) -> Inventory:
+        """Return every job, model, checkpoint and file in one table, with base, size, age, cost and days left.
+
+        Three lists are read, page by page; nothing is asked for a single row. An end comes from the server where it
+        tells one, else from the catalogue where its dates hold; a cost from the journal where it knows what was billed,
+        else from the trained tokens and the catalogue's price.
+
+        Args:
+            archive: an `rt.Archive` or its folder: what it does not hold yet is told.
+            asked: who asks a model or when it was asked last, by its name; servers do not tell that to this key.
+
+        Raises:
+            ArchiveError: the folder holds no archive.
+        """
+        return run(self._maintenance.inventory(archive=archive, asked=asked))
 
     @overload
     def cancel(self, job_id: str, *, dry_run: Literal[False] = False) -> FineTuneJob: ...

@@ -114,6 +114,10 @@ def _check_suffix(suffix: str | None) -> None:
 
 def _check_dialect(spec: TuneSpec, dialect: Dialect) -> None:
     method = spec.method
+    if dialect.wire != "openai":
+        raise Unsupported(
+            dialect.name, "OpenAI's calls for fine-tuning", "rt.replay(archive, job, client) speaks its own"
+        )
     if method.type not in dialect.methods:
         way = f"it takes {', '.join(sorted(dialect.methods))}"
         if method.type == "kto" and "dpo" in dialect.methods:

@@ -1,0 +1,263 @@
+"""An account in a folder: whole, resumable, verified, without a secret."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import openai
+import pytest
+
+import ragtune as rt
+from ragtune.migration import create_archive
+from ragtune.testing import ScriptedBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SPEC = rt.TuneSpec(model="gpt-4o-mini-2024-07-18", method=rt.Supervised(n_epochs=2), seed=7, suffix="sums")
+
+
+@pytest.fixture
+def backend(tmp_path: Path, dataset: rt.Dataset) -> Iterator[ScriptedBackend]:
+    """A server with one finished job on a dataset with a system prompt and a validation file."""
+    with ScriptedBackend(tmp_path / "server") as server, server.client() as client:
+        job = rt.FineTuneJob.create(client, dataset, SPEC)
+        rt.JobMonitor(job).wait()
+        yield server
+
+
+@pytest.fixture
+def client(backend: ScriptedBackend) -> Iterator[openai.OpenAI]:
+    with backend.client(max_retries=0) as made:
+        yield made
+
+
+def only_job(client: openai.OpenAI) -> rt.JobDetails:
+    return rt.list_jobs(client)[0].details
+
+
+def test_an_archive_holds_files_byte_by_byte_and_all_that_is_said_of_jobs(
+    client: openai.OpenAI, dataset: rt.Dataset, tmp_path: Path
+) -> None:
+    job = only_job(client)
+    archive = rt.Archive.create(client, tmp_path / "archive")
+    assert archive.is_whole
+    assert archive.verify().ok
+    kept = archive.job(job.id)
+    assert kept.details == job
+    assert kept.details.n_epochs == 2
+    assert kept.system == "Add up."
+    assert [one.step for one in kept.checkpoints] == [6, 12]
+    assert kept.events[0].created_at is not None
+    assert "succeeded" in kept.events[-1].message or "completed" in kept.events[-1].message
+    assert archive.job(str(job.fine_tuned_model)).details.id == job.id
+    assert dataset.train.path is not None
+    assert archive.path(str(job.training_file)).read_bytes() == Path(dataset.train.path).read_bytes()
+    assert {*job.result_files, job.training_file, job.validation_file} == {*archive.files}
+    again = archive.dataset(job.id)
+    assert (again.train.sha256, again.validation.sha256) == (dataset.train.sha256, dataset.validation.sha256)
+
+
+def test_the_inventory_knows_what_is_archived(client: openai.OpenAI, tmp_path: Path) -> None:
+    archive = rt.Archive.create(client, tmp_path / "archive")
+    extra = client.files.create(file=("new.jsonl", b'{"a":1}\n'), purpose="fine-tune")
+    found = rt.Maintenance(client).inventory(archive=archive)
+    assert [row.id for row in found.unarchived] == [extra.id]
+
+
+def test_a_second_call_fetches_what_is_new_alone(
+    backend: ScriptedBackend, client: openai.OpenAI, tmp_path: Path
+) -> None:
+    rt.Archive.create(client, tmp_path / "archive")
+    before = (tmp_path / "archive/manifest.jsonl").read_bytes()
+    backend.reset()
+    rt.Archive.create(client, tmp_path / "archive")
+    assert [request.call for request in backend.requests] == ["fine_tuning.jobs.list", "files.list"]
+    assert (tmp_path / "archive/manifest.jsonl").read_bytes() == before
+    extra = client.files.create(file=("new.jsonl", b'{"a":1}\n'), purpose="fine-tune")
+    archive = rt.Archive.create(client, tmp_path / "archive")
+    assert extra.id in archive.files
+    assert archive.verify().ok
+
+
+def test_equal_contents_are_kept_once(client: openai.OpenAI, tmp_path: Path) -> None:
+    ids = [client.files.create(file=("same.jsonl", b'{"a":1}\n'), purpose="fine-tune").id for _ in range(3)]
+    archive = rt.Archive.create(client, tmp_path / "archive")
+    assert len({archive.path(file_id) for file_id in ids}) == 1
+
+
+def test_a_file_that_the_server_does_not_give_is_said_and_the_rest_goes_on(
+    backend: ScriptedBackend, client: openai.OpenAI, tmp_path: Path
+) -> None:
+    job = only_job(client)
+    client.files.delete(str(job.training_file))
+    archive = rt.Archive.create(client, tmp_path / "archive")
+    assert len(archive.lost) == 1
+    assert archive.lost[0].startswith(f"file {job.training_file}: 404")
+    assert archive.is_whole
+    assert archive.verify().ok
+    assert str(job.validation_file) in archive.files
+    with pytest.raises(rt.ArchiveError, match="the server did not give it: 404"):
+        archive.dataset(job.id)
+
+
+def test_what_failed_once_is_asked_for_again(backend: ScriptedBackend, client: openai.OpenAI, tmp_path: Path) -> None:
+    backend.fail_next("files.content", status=403, code="forbidden", message="not now")
+    first = rt.Archive.create(client, tmp_path / "archive", concurrency=1)
+    assert "403" in first.lost[0]
+    assert rt.Archive.create(client, tmp_path / "archive").lost == ()
+
+
+def test_a_dropped_connection_is_tried_again(backend: ScriptedBackend, client: openai.OpenAI, tmp_path: Path) -> None:
+    backend.fail_next("files.content", drop=True)
+    backend.fail_next("files.content", status=503)
+    assert rt.Archive.create(client, tmp_path / "archive", concurrency=1).lost == ()
+
+
+def test_nothing_secret_is_in_it_and_nobody_else_may_read_it(
+    backend: ScriptedBackend, client: openai.OpenAI, dataset: rt.Dataset, tmp_path: Path
+) -> None:
+    leaky = rt.TuneSpec(model="gpt-4o-mini-2024-07-18", metadata={"note": "sk-proj-abcdefghijklmnop1234"})
+    rt.JobMonitor(rt.FineTuneJob.create(client, dataset, leaky)).wait()
+    rt.Archive.create(client, tmp_path / "archive")
+    key = client.api_key.encode()
+    for path in (tmp_path / "archive").rglob("*"):
+        if path.is_file():
+            assert key not in path.read_bytes()
+            assert b"sk-proj-abcdefghijklmnop1234" not in path.read_bytes()
+    if os.name == "posix":
+        assert stat.S_IMODE((tmp_path / "archive").stat().st_mode) == 0o700
+        assert stat.S_IMODE((tmp_path / "archive/manifest.jsonl").stat().st_mode) == 0o600
+
+
+def test_another_account_is_refused(client: openai.OpenAI, tmp_path: Path) -> None:
+    rt.Archive.create(client, tmp_path / "archive")
+    with (
+        ScriptedBackend(tmp_path / "other") as other,
+        other.client() as stranger,
+        pytest.raises(rt.ArchiveError, match="is the archive of the account"),
+    ):
+        rt.Archive.create(stranger, tmp_path / "archive")
+
+
+def test_a_changed_a_missing_and_a_cut_content_are_told(client: openai.OpenAI, tmp_path: Path) -> None:
+    archive = rt.Archive.create(client, tmp_path / "archive")
+    job = only_job(client)
+    training, validation = archive.path(str(job.training_file)), archive.path(str(job.validation_file))
+    training.write_bytes(training.read_bytes().replace(b"What", b"Whom"))
+    validation.unlink()
+    found = archive.verify()
+    assert not found.ok
+    assert sorted(problem.partition(" (")[0].rpartition(" ")[2] for problem in found.problems) == ["changed", "missing"]
+    with pytest.raises(rt.ArchiveError, match="missing or cut off"):
+        archive.path(str(job.validation_file))
+    # What is missing is fetched again; what was changed in place has its length, and only `verify` reads it.
+    assert rt.Archive.create(client, tmp_path / "archive").path(str(job.validation_file)).exists()
+
+
+def test_a_manifest_that_was_cut_off_or_changed_is_told(client: openai.OpenAI, tmp_path: Path) -> None:
+    rt.Archive.create(client, tmp_path / "archive")
+    manifest = tmp_path / "archive/manifest.jsonl"
+    whole = manifest.read_bytes()
+    manifest.write_bytes(whole[:-20])
+    assert not rt.Archive.load(tmp_path / "archive").is_whole
+    assert "cut off" in str(rt.Archive.load(tmp_path / "archive").verify())
+    manifest.write_bytes(whole.replace(b'"bytes": ', b'"bytes": 1', 1))
+    with pytest.raises(rt.ArchiveError, match="were changed after they were written"):
+        rt.Archive.load(tmp_path / "archive")
+    manifest.write_bytes(b"{}\n")
+    with pytest.raises(rt.ArchiveError, match="no line of a manifest"):
+        rt.Archive.load(tmp_path / "archive")
+    manifest.write_bytes(b'{"type": "archive", "version": 99}\n')
+    with pytest.raises(rt.ArchiveError, match="use a newer ragtune"):
+        rt.Archive.load(tmp_path / "archive")
+    with pytest.raises(rt.ArchiveError, match="holds no archive"):
+        rt.Archive.load(tmp_path / "nowhere")
+
+
+KILLED = """
+import sys
+import openai
+import ragtune as rt
+
+client = openai.OpenAI(base_url=sys.argv[1], api_key=sys.argv[2], max_retries=0)
+rt.Archive.create(client, sys.argv[3], concurrency=2, progress=False)
+"""
+
+
+def test_a_killed_run_goes_on_and_fetches_nothing_twice(
+    backend: ScriptedBackend, client: openai.OpenAI, tmp_path: Path
+) -> None:
+    """Killed with SIGKILL in the middle of the files, again and again, until one run comes to the end."""
+    contents = {
+        client.files.create(file=(f"{n}.jsonl", b'{"n":%d}\n' % n * 200), purpose="fine-tune").id for n in range(20)
+    }
+    backend.reset()
+    backend.fail_next("files.content", delay_s=0.1, times=None)
+    command = [sys.executable, "-c", KILLED, str(client.base_url), client.api_key, str(tmp_path / "archive")]
+    for _ in range(2):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        seen = len(fetched(backend))
+        until(lambda seen=seen: len(fetched(backend)) >= seen + 5)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not rt.Archive.load(tmp_path / "archive").is_whole
+    archive = rt.Archive.create(client, tmp_path / "archive")
+    assert contents <= {*archive.files}
+    assert archive.verify().ok
+    # Two runs died with two files under way each; every other file was asked for once.
+    assert len(fetched(backend)) <= len(archive.files) + 2 * 2
+    assert not [*(tmp_path / "archive/content").glob(".part-*")]
+
+
+def fetched(backend: ScriptedBackend) -> list[str]:
+    return [request.path for request in backend.requests if request.call == "files.content"]
+
+
+def until(is_so: Any, seconds: float = 30.0) -> None:
+    begun = time.monotonic()
+    while not is_so():
+        assert time.monotonic() - begun < seconds, "it did not come to that"
+        time.sleep(0.01)
+
+
+def test_two_programs_do_not_write_one_archive(client: openai.OpenAI, tmp_path: Path) -> None:
+    from ragtune.migration.store.manifest import ManifestWriter
+
+    archive = rt.Archive.create(client, tmp_path / "archive")
+    with (
+        ManifestWriter(tmp_path / "archive", head={"account": archive.account}),
+        pytest.raises(rt.ArchiveError, match="another program is writing"),
+    ):
+        rt.Archive.create(client, tmp_path / "archive")
+
+
+def test_the_asynchronous_face_makes_the_same_archive(
+    backend: ScriptedBackend, client: openai.OpenAI, tmp_path: Path
+) -> None:
+    async def made() -> rt.Archive:
+        async with backend.async_client() as own:
+            return await create_archive(own, tmp_path / "other")
+
+    archive = rt.Archive.create(client, tmp_path / "archive")
+    assert asyncio.run(made()).held == archive.held
+
+
+def test_each_content_lies_under_its_own_hash(client: openai.OpenAI, tmp_path: Path) -> None:
+    rt.Archive.create(client, tmp_path / "archive")
+    lines = [json.loads(line) for line in (tmp_path / "archive/manifest.jsonl").read_text().splitlines()]
+    hashes = {line["sha256"] for line in lines if line["type"] in ("job", "file")}
+    assert hashes
+    for sha256 in hashes:
+        content = tmp_path / "archive/content" / sha256[:2] / sha256
+        assert hashlib.sha256(content.read_bytes()).hexdigest() == sha256
