@@ -124,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(payload)
 
-    do_GET = do_POST = do_DELETE = handle_any  # noqa: N815  # names that http.server looks for
+    do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815  # names that http.server looks for
 
     def log_message(self, *_: Any) -> None:
         pass

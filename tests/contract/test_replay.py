@@ -6,6 +6,7 @@ import asyncio
 import json
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -18,7 +19,6 @@ from ragtune.testing import ScriptedBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from ragtune._api import Api
 
@@ -107,6 +107,13 @@ def test_a_job_that_trained_a_tuned_model_further_wants_a_base() -> None:
 
 
 @pytest.fixture
+def quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@pytest.fixture
 def archive(tmp_path: Path, dataset: rt.Dataset) -> Iterator[rt.Archive]:
     """The archive of a server with one job: three epochs, batches of two, a multiplier of 1.8."""
     method = rt.Supervised(n_epochs=3, batch_size=2, learning_rate=rt.Multiplier(1.8))
@@ -148,7 +155,7 @@ def test_a_replay_warns_before_it_sends_and_sends_the_same_bytes(
     assert body["metadata"]["team"] == "a"
     assert body["metadata"]["ragtune_system"] == "Add up."
     assert dataset.train.path is not None
-    assert open(dataset.train.path, "rb").read() in stub.sent("POST", "/files")[0].body
+    assert Path(dataset.train.path).read_bytes() in stub.sent("POST", "/files")[0].body
 
 
 def client_of(api: Api) -> Any:
@@ -162,6 +169,7 @@ def test_a_spec_of_ones_own_goes_as_it_is(stub: Any, client: openai.OpenAI, arch
     assert not any("is a guess" in one for one in plan.warnings)
 
 
+@pytest.mark.usefixtures("quiet")
 def test_studio_says_409_in_its_own_words_and_the_way_out_is_told(
     stub: Any, wire: Any, client: openai.OpenAI, archive: rt.Archive, job_id: str
 ) -> None:
@@ -169,8 +177,7 @@ def test_studio_says_409_in_its_own_words_and_the_way_out_is_told(
     stub.on("GET", "/files", wire.page()).on("GET", "/fine_tuning/jobs", wire.page())
     stub.on("POST", "/files", {"id": "file-9", "filename": "x", "bytes": 1, "status": "processed"})
     stub.on("POST", "/fine_tuning/jobs", (409, {"detail": "A training run is already active"}))
-    with pytest.raises(openai.ConflictError) as refused, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with pytest.raises(openai.ConflictError) as refused:
         rt.replay(archive, job_id, client, base=LLAMA, dialect="unsloth-studio", journal=None)
     told = "\n".join(refused.value.__notes__)
     assert "unsloth-studio takes 1 job at a time; wait for the one that runs" in told
@@ -212,13 +219,6 @@ def together(stub: Any) -> Any:
     return stub.on("GET", "/fine-tunes/ft-7", {"id": "ft-7", "status": "completed", "output_name": "me/llama-sums"})
 
 
-@pytest.fixture
-def quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 @pytest.mark.usefixtures("quiet")
 def test_togethers_wire_sends_flat_settings_and_no_key_to_where_files_go(
     stub: Any, client: openai.OpenAI, archive: rt.Archive, job_id: str, dataset: rt.Dataset
@@ -242,7 +242,7 @@ def test_togethers_wire_sends_flat_settings_and_no_key_to_where_files_go(
     }
     put = stub.sent("PUT", "/storage/1")[0]
     assert dataset.train.path is not None
-    assert put.body == open(dataset.train.path, "rb").read()
+    assert put.body == Path(dataset.train.path).read_bytes()
     assert "sk-test-secret-key" not in json.dumps(put.headers)
     done = made.look(client)
     assert (done.status, done.is_final, done.model) == ("succeeded", True, "me/llama-sums")
@@ -291,7 +291,7 @@ def test_fireworks_wire_makes_a_dataset_and_fills_it(
         "displayName": "sums",
     }
     assert dataset.train.path is not None
-    assert open(dataset.train.path, "rb").read() in stub.sent("POST", f"{FIREWORKS}/datasets/{train}:upload")[0].body
+    assert Path(dataset.train.path).read_bytes() in stub.sent("POST", f"{FIREWORKS}/datasets/{train}:upload")[0].body
     done = made.look(client)
     assert (done.status, done.model) == ("succeeded", "accounts/me/models/sums")
 

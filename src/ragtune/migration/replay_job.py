@@ -202,10 +202,11 @@ class _Replay:
         dataset = self._archive.dataset(self._job.id)
         if dry_run:
             return await self._planned(api, there, dataset)
-        for one in there.warnings:
-            warn(one)
         if api.dialect.wire != "openai":
             self._check_hosted(dataset)
+        if there.warnings:
+            warn("\n  ".join([f"{self._job.id} on {api.dialect.name} ({api.place}):", *there.warnings]))
+        if api.dialect.wire != "openai":
             return await hosted_wire(api.dialect.name, self._account).buy(raw, api, dataset, there.spec)
         return await _created(api, dataset, there.spec, self._options)
 
