@@ -7,9 +7,11 @@ import threading
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ragtune._api.errors import never_left
 from ragtune._api.fields import number, object_of, objects
+from ragtune._api.identity import is_loopback
 from ragtune._progress import bar, visible
 from ragtune._sync import run
 from ragtune.errors import BudgetExceeded, EvaluationError, ModelExpired, NoTunedModel
@@ -85,7 +87,7 @@ class PatientRespondent(ModelRespondent):
     ) -> None:
         super().__init__(model, parameters=parameters, max_tokens=max_tokens, price=price)
         shown = json.dumps(self.parameters, sort_keys=True, default=str)
-        self.identity = {**self.identity, "parameters": shown}
+        self.identity = {"server": _place(model), "model": model.name, "parameters": shown}
         self._gives_logprobs = True
 
     async def answer(self, prompt: Prompt, shown: Shown) -> Returned:
@@ -107,6 +109,13 @@ class PatientRespondent(ModelRespondent):
                 self._gives_logprobs = False
                 return answer
         return await self.chat(prompt, **self.parameters)
+
+
+def _place(model: AsyncTunedModel) -> str:
+    """Whose answers they are. A server on this machine may have another port at each start."""
+    address = model._api.port.base_url
+    url = urlsplit(address)
+    return f"{url.scheme}://{url.hostname}{url.path}" if is_loopback(address) else address
 
 
 def _logprobs(answer: Answer) -> list[list[object]]:
