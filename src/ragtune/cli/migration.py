@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ragtune.cli.common import NOT_WELL, plain_errors
+from ragtune.cli.common import AS_JSON, BASE_URL, DRY_RUN, FOLDER, KEY_FILE, NOT_WELL, plain_errors, server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import openai
-
     from ragtune.migration import Questions
 
-_FOLDER = Annotated[
-    Path | None, typer.Option("--folder", help="Folder of the embedded backend, which is started or connected to.")
-]
-_BASE_URL = Annotated[str | None, typer.Option(help="Server; default: OPENAI_BASE_URL, else OpenAI.")]
-_KEY_FILE = Annotated[Path | None, typer.Option(help="File with the API key; default: OPENAI_API_KEY.")]
-_JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _DIALECT = Annotated[str | None, typer.Option(help="The server's dialect, for example unsloth-studio.")]
 _MAX_TOKENS = Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")]
 _MAX_COST = Annotated[float | None, typer.Option(min=0.0, help="US dollars that the answers may cost together.")]
@@ -43,32 +32,17 @@ def register(app: typer.Typer) -> None:
         app.command()(verb)
 
 
-@contextmanager
-def _server(folder: Path | None, base_url: str | None, key_file: Path | None) -> Iterator[openai.OpenAI]:
-    """The server that is meant: an embedded backend, an address, or OpenAI."""
-    from ragtune._keys import client_from_anywhere
-
-    if folder is None:
-        with client_from_anywhere(key_file=key_file, base_url=base_url) as client:
-            yield client
-        return
-    from ragtune.local import LocalBackend
-
-    with LocalBackend(folder) as backend, backend.client() as client:
-        yield client
-
-
 def inventory(
     archive: Annotated[Path | None, typer.Option(help="An archive: what it does not hold yet is told.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write one page there.")] = None,
-    as_json: _JSON = False,
-    folder: _FOLDER = None,
-    base_url: _BASE_URL = None,
-    key_file: _KEY_FILE = None,
+    as_json: AS_JSON = False,
+    folder: FOLDER = None,
+    base_url: BASE_URL = None,
+    key_file: KEY_FILE = None,
     dialect: _DIALECT = None,
 ) -> None:
     """List every job, model, checkpoint and file with base, size, age, cost and days left."""
-    with plain_errors(), _server(folder, base_url, key_file) as client:
+    with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
         from ragtune.maintenance import Maintenance
 
         found = Maintenance(client, dialect=dialect).inventory(archive=archive)
@@ -82,10 +56,10 @@ def archive(
     verify: Annotated[
         bool, typer.Option("--verify", help="Read it again against its hashes; no server is asked.")
     ] = False,
-    as_json: _JSON = False,
-    folder: _FOLDER = None,
-    base_url: _BASE_URL = None,
-    key_file: _KEY_FILE = None,
+    as_json: AS_JSON = False,
+    folder: FOLDER = None,
+    base_url: BASE_URL = None,
+    key_file: KEY_FILE = None,
     dialect: _DIALECT = None,
     concurrency: Annotated[int, typer.Option(min=1, help="How many things are fetched at once.")] = 8,
 ) -> None:
@@ -94,7 +68,7 @@ def archive(
         from ragtune.migration import Archive
 
         if not verify:
-            with _server(folder, base_url, key_file) as client:
+            with server(folder=folder, base_url=base_url, key_file=key_file) as client:
                 found = Archive.create(client, target, dialect=dialect, concurrency=concurrency)
             jobs, files = len(found.jobs), len(found.files)
             said = {"folder": str(target), "account": found.account, "jobs": jobs, "files": files, "lost": found.lost}
@@ -128,15 +102,15 @@ def record(
     ] = None,
     max_tokens: _MAX_TOKENS = 256,
     max_cost_usd: _MAX_COST = None,
-    as_json: _JSON = False,
-    folder: _FOLDER = None,
-    base_url: _BASE_URL = None,
-    key_file: _KEY_FILE = None,
+    as_json: AS_JSON = False,
+    folder: FOLDER = None,
+    base_url: BASE_URL = None,
+    key_file: KEY_FILE = None,
 ) -> None:
     """Record what a model answers while it still does."""
     if (from_archive is None) == (questions is None):
         raise typer.BadParameter("give either --archive DIR or --questions FILE", param_hint="--archive")
-    with plain_errors(), _server(folder, base_url, key_file) as client:
+    with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
         from ragtune.migration import Archive
         from ragtune.migration import record as recorded
         from ragtune.model import TunedModel
@@ -177,14 +151,14 @@ def replay(
     ] = "local",
     base: Annotated[str | None, typer.Option(help="Base model there.")] = None,
     account: Annotated[str | None, typer.Option(help="The account's id, for fireworks.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; nothing is sent.")] = False,
+    dry_run: DRY_RUN = False,
     max_cost_usd: Annotated[float | None, typer.Option(min=0.0, help="Refuse above this estimate.")] = None,
-    as_json: _JSON = False,
+    as_json: AS_JSON = False,
     folder: Annotated[Path, typer.Option("--folder", help="Folder of the embedded backend, for --to local.")] = Path(
         "ragtune-local"
     ),
     base_url: Annotated[str | None, typer.Option(help="Address, for azure and unsloth-studio.")] = None,
-    key_file: _KEY_FILE = None,
+    key_file: KEY_FILE = None,
 ) -> None:
     """Train an archived job anew on another server; what is approximated is said first."""
     is_url = to.startswith(("http://", "https://"))
@@ -195,7 +169,9 @@ def replay(
         raise typer.BadParameter(f"{to!r} is neither an address nor one of {known}", param_hint="--to")
     address = to if is_url else base_url or _ADDRESSES.get(to)
     dialect = None if is_url or to == "local" else _DIALECTS.get(to, to)
-    with plain_errors(), _server(folder if to == "local" else None, address, key_file) as client:
+    local = to == "local"
+    where: dict[str, Any] = {"folder": folder if local else None, "base_url": address, "key_file": key_file}
+    with plain_errors(), server(**where, make=local) as client:
         from ragtune.migration import replay as replayed
         from ragtune.monitor import JobMonitor
 
@@ -205,7 +181,7 @@ def replay(
             typer.echo(json.dumps(plan.to_dict(), indent=1) if as_json else str(plan))
             return
         made: Any = replayed(from_archive, job, client, **options)
-        if to == "local":
+        if local:
             # The training ends with the backend that this command started.
             JobMonitor(made).wait()
             made.refresh()
@@ -224,13 +200,13 @@ def compare(
     ] = None,
     max_tokens: _MAX_TOKENS = 256,
     max_cost_usd: _MAX_COST = None,
-    as_json: _JSON = False,
-    folder: _FOLDER = None,
-    base_url: _BASE_URL = None,
-    key_file: _KEY_FILE = None,
+    as_json: AS_JSON = False,
+    folder: FOLDER = None,
+    base_url: BASE_URL = None,
+    key_file: KEY_FILE = None,
 ) -> None:
     """Hold a new model's answers against the recorded ones: as good, worse where, by how much."""
-    with plain_errors(), _server(folder, base_url, key_file) as client:
+    with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
         from ragtune.migration import compare as compared
         from ragtune.model import TunedModel
 

@@ -13,8 +13,11 @@ import numpy as np
 
 from ragtune._atomic import write_whole
 from ragtune.evaluation.figures import Difference, DifferenceTable, Estimate, p_text, percent
+from ragtune.evaluation.scorers import Context
 from ragtune.evaluation.scorers.words import f1
 from ragtune.evaluation.statistics import facts_needed, holm, intervals, paired_p
+from ragtune.migration.comparison_page import comparison_page
+from ragtune.migration.golden import NEW, OLD
 
 if TYPE_CHECKING:
     import os
@@ -23,13 +26,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ragtune.evaluation.scorecard import Scorecard
-    from ragtune.evaluation.scorers import Context, Scorer
+    from ragtune.evaluation.scorers import Scorer
     from ragtune.evaluation.statistics import Values
     from ragtune.migration.golden import Golden
 
-__all__ = ["NEW", "OLD", "Agreement", "Comparison", "known_only"]
+__all__ = ["Agreement", "Comparison", "known_only"]
 
-OLD, NEW = "old", "new"
 AGREEMENT = "agreement"
 ALL = "all questions"
 
@@ -46,8 +48,6 @@ class Agreement:
 
     def of(self, fact: str, text: str) -> float:
         """Return the score of a text."""
-        from ragtune.evaluation.scorers import Context
-
         return f1(Context(text=text, answers=(self.recorded[fact],), question=""))
 
 
@@ -102,7 +102,7 @@ class Comparison:
         Where right answers are known the first scorer decides, else how much the new model agrees with the recorded
         answers, less how much the old one agrees with itself; without further samples of it there is none.
         """
-        column = self._difference
+        column = self.changes
         present = ~np.isnan(column)
         groups = [self.groups[fact] for fact in self.card.scores.fact_ids]
         rows = [self._row(ALL, column[present])] if present.any() else []
@@ -114,8 +114,9 @@ class Comparison:
             rows += [replace(row, p=float(p), comparisons=len(found)) for row, p in zip(found, corrected, strict=True)]
         return DifferenceTable(rows=tuple(rows))
 
-    @property
-    def _difference(self) -> Values:
+    @cached_property
+    def changes(self) -> Values:
+        """New minus old, question by question in the order of the card's; NaN where nothing can be compared."""
         scores = self.card.scores
         if self.has_truth:
             return self._per_question(self.card.scorer, NEW) - self._per_question(self.card.scorer, OLD)
@@ -234,8 +235,6 @@ class Comparison:
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write one self-contained page and return its path: no script, no network. Missing folders are made."""
-        from ragtune.migration.comparison_page import comparison_page
-
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, comparison_page(self).encode("utf-8", "backslashreplace"))

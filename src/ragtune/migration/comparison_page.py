@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -10,27 +10,61 @@ from ragtune._html import markup, page, table, wide
 from ragtune.evaluation.figures import p_text
 from ragtune.evaluation.log import read_log
 from ragtune.evaluation.page import forest
-from ragtune.migration.comparison import NEW, OLD
+from ragtune.migration.golden import NEW, OLD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from ragtune.evaluation.figures import Difference, DifferenceTable
     from ragtune.evaluation.log import Line
-    from ragtune.migration.comparison import Comparison
+    from ragtune.evaluation.scorecard import Scorecard
+    from ragtune.evaluation.statistics import Values
+    from ragtune.migration.golden import Golden
 
 __all__ = ["comparison_page"]
 
 MAX_SHOWN = 100
 
 
-def comparison_page(comparison: Comparison) -> str:
+class Compared(Protocol):
+    """What a comparison says, for those who show it."""
+
+    @property
+    def golden(self) -> Golden:
+        """The recording."""
+
+    @property
+    def card(self) -> Scorecard:
+        """All answers, scored."""
+
+    @property
+    def groups(self) -> Mapping[str, str]:
+        """The group of each question."""
+
+    @property
+    def sentence(self) -> str:
+        """The result in words."""
+
+    @property
+    def differences(self) -> DifferenceTable:
+        """New minus old by group."""
+
+    @property
+    def changes(self) -> Values:
+        """New minus old by question."""
+
+    def judged(self, row: Difference) -> str:
+        """Return what a difference means."""
+
+
+def comparison_page(comparison: Compared) -> str:
     """Return the whole page."""
     parts = [f"<p><strong>{markup(comparison.sentence)}</strong></p>", _differences(comparison)]
     parts += [_changed(comparison), _usage(comparison), _unanswered(comparison), _recorded(comparison)]
     return page("Old model and new model", "".join(parts))
 
 
-def _differences(comparison: Comparison) -> str:
+def _differences(comparison: Compared) -> str:
     rows = [
         (row.kind, comparison.judged(row), row.points, p_text(row.p), row.n, row.needed or "")
         for row in comparison.differences
@@ -42,7 +76,7 @@ def _differences(comparison: Comparison) -> str:
     return f"<h2>Differences</h2>{wide(table(rows, head))}{drawn}"
 
 
-def _changed(comparison: Comparison) -> str:
+def _changed(comparison: Compared) -> str:
     """What one of the two answered much better, the losses first."""
     worse = list(_answers(comparison, sign=-1))
     better = list(_answers(comparison, sign=1))
@@ -57,15 +91,15 @@ def _changed(comparison: Comparison) -> str:
     return "".join(parts)
 
 
-def _answers(comparison: Comparison, *, sign: int) -> Iterator[str]:
+def _answers(comparison: Compared, *, sign: int) -> Iterator[str]:
     """Questions by how much was lost (or won), those that changed by half a score or more."""
-    values = sign * np.nan_to_num(comparison._difference)
+    values = sign * np.nan_to_num(comparison.changes)
     for place in np.argsort(-values, kind="stable"):
         if values[place] >= 0.5:
             yield comparison.card.scores.fact_ids[place]
 
 
-def _shown(comparison: Comparison, fact: str) -> tuple[object, ...]:
+def _shown(comparison: Compared, fact: str) -> tuple[object, ...]:
     old, new = (_line(comparison, fact, arm) for arm in (OLD, NEW))
     asked = old or new or {}
     accepted = " / ".join(asked.get("answers", ()))
@@ -73,7 +107,7 @@ def _shown(comparison: Comparison, fact: str) -> tuple[object, ...]:
     return (asked.get("question", fact), comparison.groups[fact], accepted, *texts)
 
 
-def _line(comparison: Comparison, fact: str, arm: str) -> Line | None:
+def _line(comparison: Compared, fact: str, arm: str) -> Line | None:
     scores = comparison.card.scores
     if arm not in scores.arms:
         return None
@@ -88,7 +122,7 @@ def _text(line: Line | None) -> str:
     return line["text"] if line.get("text") is not None else f"[{line['fault']['message'][:200]}]"
 
 
-def _usage(comparison: Comparison) -> str:
+def _usage(comparison: Compared) -> str:
     rows = [
         (
             row.arm,
@@ -104,7 +138,7 @@ def _usage(comparison: Comparison) -> str:
     return f"<h2>What it takes</h2>{wide(table(rows, head))}"
 
 
-def _unanswered(comparison: Comparison) -> str:
+def _unanswered(comparison: Compared) -> str:
     errors = comparison.card.errors
     if not errors:
         return ""
@@ -112,7 +146,7 @@ def _unanswered(comparison: Comparison) -> str:
     return f"<h2>Not answered, counted as wrong: {len(errors)}</h2>{wide(table(rows, ('', 'question', 'why')))}"
 
 
-def _recorded(comparison: Comparison) -> str:
+def _recorded(comparison: Compared) -> str:
     golden = comparison.golden
     rule = f"{golden.questions} questions: {golden.rule}. Recording: {golden}."
     return f"<p><small>{markup(rule)}</small></p>"

@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from ragtune.migration.questions import Questions
     from ragtune.model import AsyncTunedModel, TunedModel
 
-__all__ = ["AS_USED", "RECORDED", "Golden", "record", "record_async"]
+__all__ = ["AS_USED", "NEW", "OLD", "RECORDED", "Golden", "record", "record_async"]
 
 # Who answers in a recording: at temperature 0, and with the parameters that the application sends.
 RECORDED, AS_USED = "recorded", "as used"
+# Who answers in a comparison.
+OLD, NEW = "old", "new"
 
 
+@checked()
 @dataclass(frozen=True, kw_only=True)
 class Golden:
     """A recording of a model.
@@ -165,7 +168,8 @@ def record(
         BudgetExceeded: the money is spent; what was recorded stays.
         EvaluationError: there is no question, or the file is another recording.
     """
-    recording = _Recording.begun(asked_model(model, asynchronous=False), questions, samples, as_used, max_tokens, price)
+    asked = questions_of(questions)
+    recording = _Recording.begun(asked_model(model, asynchronous=False), asked, samples, as_used, max_tokens, price)
     pace = Pace(concurrency=concurrency, timeout_s=timeout_s, progress=progress)
     with recording.opened(Path(path)) as log:
         interview = recording.interview(log, max_cost_usd)
@@ -189,7 +193,8 @@ async def record_async(
     progress: bool | None = None,
 ) -> Golden:
     """Record what a model answers while it still does; see `ragtune.record`."""
-    recording = _Recording.begun(asked_model(model, asynchronous=True), questions, samples, as_used, max_tokens, price)
+    asked = questions_of(questions)
+    recording = _Recording.begun(asked_model(model, asynchronous=True), asked, samples, as_used, max_tokens, price)
     pace = Pace(concurrency=concurrency, timeout_s=timeout_s, progress=progress)
     with recording.opened(Path(path)) as log:
         interview = recording.interview(log, max_cost_usd)
@@ -209,7 +214,7 @@ class _Recording:
     def begun(
         cls,
         model: AsyncTunedModel,
-        questions: object,
+        questions: Questions,
         samples: int,
         as_used: Mapping[str, object] | None,
         max_tokens: int | None,
@@ -217,7 +222,6 @@ class _Recording:
     ) -> _Recording:
         if samples < 1:
             raise EvaluationError(f"samples={samples!r}: each question is asked at least once")
-        asked = questions_of(questions)
         respondents = {
             RECORDED: PatientRespondent(model, parameters={"temperature": 0.0}, max_tokens=max_tokens, price=price)
         }
@@ -227,7 +231,7 @@ class _Recording:
             limit = parameters.pop("max_tokens", max_tokens)
             assert limit is None or isinstance(limit, int)
             respondents[AS_USED] = PatientRespondent(model, parameters=parameters, max_tokens=limit, price=price)
-        return cls(questions=asked, respondents=respondents, samples=samples)
+        return cls(questions=questions, respondents=respondents, samples=samples)
 
     @property
     def turns(self) -> list[Turn]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ragtune._checked import checked
 from ragtune.errors import EvaluationError
 from ragtune.facts import FactSet
 
@@ -59,6 +60,7 @@ class GoldenQuestion:
         return last if isinstance(last, str) else json.dumps(last, ensure_ascii=False)
 
 
+@checked()
 @dataclass(frozen=True, kw_only=True)
 class Questions:
     """What is asked, and how it was picked.
@@ -76,7 +78,7 @@ class Questions:
         rows = [{"q": f"What is {n} + {n}?", "a": f"{n + n}."} for n in range(40)]
         builder = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}")
         questions = Questions.from_dataset(builder.build("sums", validation=0.2, overwrite=True), limit=12)
-        print([question.group for question in questions.items][::7])
+        print([question.group for question in questions.items][::9])
         #> ['held out', 'trained']
         ```
     """

@@ -14,8 +14,8 @@ from ragtune.evaluation.asking.prices import Purse
 from ragtune.evaluation.log import AnswerLog, read_header, read_log
 from ragtune.evaluation.scorecard import Scorecard
 from ragtune.evaluation.scorers import scorers_named
-from ragtune.migration.comparison import NEW, OLD, Agreement, Comparison, known_only
-from ragtune.migration.golden import AS_USED, RECORDED, Golden
+from ragtune.migration.comparison import Agreement, Comparison, known_only
+from ragtune.migration.golden import AS_USED, NEW, OLD, RECORDED, Golden
 from ragtune.migration.interview import MAX_TOKENS, TIMEOUT_S, Interview, Pace, PatientRespondent, Turn, asked_model
 from ragtune.migration.questions import GoldenQuestion
 

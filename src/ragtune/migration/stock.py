@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ragtune import catalog
@@ -98,9 +99,13 @@ class _Stock:
                 self._ends[identity(body)] = end
         self._maker.update({job.fine_tuned_model: job for job in self.jobs if job.fine_tuned_model is not None})
 
-    @property
+    @cached_property
     def _names(self) -> set[str] | None:
         return None if self.models is None else {identity(body) for body in self.models}
+
+    @cached_property
+    def _file_ids(self) -> set[str] | None:
+        return None if self.files is None else {identity(body) for body in self.files}
 
     def answering(self) -> list[Holding]:
         """Tuned models, then their checkpoints."""
@@ -141,7 +146,7 @@ class _Stock:
         names = self._names
         if job.fine_tuned_model is not None and names is not None and job.fine_tuned_model not in names:
             lost.append("its model is not listed")
-        if self.files is not None and job.training_file not in {identity(body) for body in self.files}:
+        if self._file_ids is not None and job.training_file not in self._file_ids:
             lost.append("its training file is not listed")
         return self._held(
             "job",

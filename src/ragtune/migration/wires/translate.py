@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from ragtune._checked import checked
 from ragtune.errors import SpecError, Unsupported
 from ragtune.limits import MAX_BATCH_SIZE, MAX_EPOCHS
 from ragtune.spec import DPO, Absolute, Method, Multiplier, Reinforcement, Supervised, TuneSpec
@@ -51,7 +52,7 @@ class Translation:
         there = translated(job, "openai", dialect_named("nebius"), base="meta-llama/Llama-3.1-8B")
         print(there.spec.method.learning_rate)
         #> Absolute(value=0.00018)
-        print(there.approximated[0].partition(";")[0])
+        print(there.approximated[-3].partition(";")[0])
         #> learning_rate: the multiplier 1.8 becomes the absolute rate 0.00018
         ```
     """
@@ -73,6 +74,7 @@ class Translation:
         return "\n".join(lines + [f"  dropped: {one}" for one in self.dropped])
 
 
+@checked()
 def translated(
     job: JobDetails, source: Dialect | str, target: Dialect, *, base: str | None = None, spec: TuneSpec | None = None
 ) -> Translation:
