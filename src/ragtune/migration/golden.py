@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragtune._checked import checked
+from ragtune._sync import run
 from ragtune.errors import EvaluationError
+from ragtune.evaluation.asking.drive import in_tasks, in_threads
 from ragtune.evaluation.asking.prices import Purse
 from ragtune.evaluation.log import AnswerLog, read_header, read_log
 from ragtune.migration.interview import MAX_TOKENS, TIMEOUT_S, Interview, Pace, PatientRespondent, Turn, asked_model
@@ -173,7 +175,7 @@ def record(
     pace = Pace(concurrency=concurrency, timeout_s=timeout_s, progress=progress)
     with recording.opened(Path(path)) as log:
         interview = recording.interview(log, max_cost_usd)
-        interview.ask_all(recording.turns, pace)
+        run(interview.ask_all(recording.turns, pace, in_threads))
     return Golden.load(path)
 
 
@@ -198,7 +200,7 @@ async def record_async(
     pace = Pace(concurrency=concurrency, timeout_s=timeout_s, progress=progress)
     with recording.opened(Path(path)) as log:
         interview = recording.interview(log, max_cost_usd)
-        await interview.ask_all_async(recording.turns, pace)
+        await interview.ask_all(recording.turns, pace, in_tasks)
     return Golden.load(path)
 
 

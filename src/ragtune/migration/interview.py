@@ -13,10 +13,8 @@ from ragtune._api.errors import never_left
 from ragtune._api.fields import number, object_of, objects
 from ragtune._api.identity import is_loopback
 from ragtune._progress import bar, visible
-from ragtune._sync import run
 from ragtune.errors import BudgetExceeded, EvaluationError, ModelExpired, NoTunedModel
 from ragtune.evaluation.asking.answerers import ModelRespondent, reply_of, timed, usable_model
-from ragtune.evaluation.asking.drive import in_tasks, in_threads
 from ragtune.evaluation.asking.question import Failure, Returned, Shown
 from ragtune.evaluation.log import read_log
 from ragtune.migration.questions import GIVEN
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ragtune.evaluation import Price
+    from ragtune.evaluation.asking.drive import Drive
     from ragtune.evaluation.asking.prices import Purse
     from ragtune.evaluation.asking.question import Prompt
     from ragtune.evaluation.log import AnswerLog, Line
@@ -167,23 +166,15 @@ class Interview:
                 message = f"max_cost_usd={self.purse.limit_usd:g} cannot be kept for {arm!r}: {unknown}; give {way}"
                 raise EvaluationError(message)
 
-    def ask_all(self, turns: Sequence[Turn], pace: Pace) -> None:
-        """Ask everything that has no answer yet, in threads; errors as in `ragtune.record`."""
-        threads = in_threads(
-            self.left(turns),
-            lambda turn: run(self.ask(turn)),
-            concurrency=pace.concurrency,
-            timeout_s=pace.timeout_s,
-            late=lambda turn: self._late(turn, pace.timeout_s),
-        )
-        with _Told(self, turns), closing(threads), closing(_Drawn(self, turns, pace)) as drawn:
-            for _ in threads:
-                drawn.update()
-        self._check_spent(turns)
+    async def ask_all(self, turns: Sequence[Turn], pace: Pace, drive: Drive) -> None:
+        """Ask everything that has no answer yet; errors as in `ragtune.record`.
 
-    async def ask_all_async(self, turns: Sequence[Turn], pace: Pace) -> None:
-        """Ask everything that has no answer yet, in tasks; errors as in `ragtune.record`."""
-        tasks = in_tasks(
+        Args:
+            turns: what is asked.
+            pace: how fast.
+            drive: `in_threads`, which never suspends, or `in_tasks`.
+        """
+        asked = drive(
             self.left(turns),
             self.ask,
             concurrency=pace.concurrency,
@@ -191,8 +182,8 @@ class Interview:
             late=lambda turn: self._late(turn, pace.timeout_s),
         )
         with _Told(self, turns), closing(_Drawn(self, turns, pace)) as drawn:
-            async with aclosing(tasks):
-                async for _ in tasks:
+            async with aclosing(asked):
+                async for _ in asked:
                     drawn.update()
         self._check_spent(turns)
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragtune._checked import checked
+from ragtune._sync import run
 from ragtune.errors import EvaluationError
+from ragtune.evaluation.asking.drive import in_tasks, in_threads
 from ragtune.evaluation.asking.prices import Purse
 from ragtune.evaluation.log import AnswerLog, read_header, read_log
 from ragtune.evaluation.scorecard import Scorecard
@@ -77,7 +79,7 @@ def compare(
     asking = _Asking.begun(golden, model, scorers, log, margin, max_tokens, price)
     pace = Pace(concurrency=concurrency, timeout_s=timeout_s, progress=progress)
     with asking.opened() as opened:
-        asking.interview(opened, max_cost_usd).ask_all(asking.turns, pace)
+        run(asking.interview(opened, max_cost_usd).ask_all(asking.turns, pace, in_threads))
     return asking.compared(seed)
 
 
@@ -102,7 +104,7 @@ async def compare_async(
     asking = _Asking.begun(golden, model, scorers, log, margin, max_tokens, price)
     pace = Pace(concurrency=concurrency, timeout_s=timeout_s, progress=progress)
     with asking.opened() as opened:
-        await asking.interview(opened, max_cost_usd).ask_all_async(asking.turns, pace)
+        await asking.interview(opened, max_cost_usd).ask_all(asking.turns, pace, in_tasks)
     return asking.compared(seed)
 
 
