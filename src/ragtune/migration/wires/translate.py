@@ -146,7 +146,7 @@ def _method(job: JobDetails, source: str, target: Dialect, notes: _Notes) -> Met
         return DPO(**values, learning_rate=rate, beta=_beta(job, notes))
     if kind == "reinforcement":
         return _reinforcement(job, values, rate)
-    return Supervised(**values, learning_rate=rate)
+    return Supervised(n_epochs=values["n_epochs"], batch_size=values["batch_size"], learning_rate=rate)
 
 
 def _count(name: str, value: int | str | None, most: int, notes: _Notes) -> int:
