@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         EvaluationError,
         ExpiryWarning,
         FeedbackError,
+        GateRefused,
         JobCancelled,
         JobFailed,
         JournalError,
@@ -41,12 +42,13 @@ if TYPE_CHECKING:
         NoTunedModel,
         RagtuneError,
         RecordError,
+        RegistryError,
         SpecError,
         TuningClosed,
         Unsupported,
         WaitTimeout,
     )
-    from ragtune.evaluation import Scorecard, arms, evaluate
+    from ragtune.evaluation import Scorecard, arms, evaluate, probe
     from ragtune.facts import FactSet
     from ragtune.feedback import FeedbackStore
     from ragtune.files import UploadedFile, upload
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
         UnpairedRecord,
         parse_record,
     )
+    from ragtune.registry import Gate, Registry
     from ragtune.retrieval import BM25
     from ragtune.spec import DPO, KTO, Absolute, Multiplier, Reinforcement, Supervised, TuneSpec
 
@@ -88,6 +91,7 @@ _HOME = {
         "EvaluationError",
         "ExpiryWarning",
         "FeedbackError",
+        "GateRefused",
         "JobCancelled",
         "JobFailed",
         "JournalError",
@@ -99,12 +103,13 @@ _HOME = {
         "NoTunedModel",
         "RagtuneError",
         "RecordError",
+        "RegistryError",
         "SpecError",
         "TuningClosed",
         "Unsupported",
         "WaitTimeout",
     ),
-    "ragtune.evaluation": ("Scorecard", "arms", "evaluate"),
+    "ragtune.evaluation": ("Scorecard", "arms", "evaluate", "probe"),
     "ragtune.facts": ("FactSet",),
     "ragtune.feedback": ("FeedbackStore",),
     "ragtune.files": ("UploadedFile", "upload"),
@@ -125,6 +130,7 @@ _HOME = {
         "UnpairedRecord",
         "parse_record",
     ),
+    "ragtune.registry": ("Gate", "Registry"),
     "ragtune.retrieval": ("BM25",),
     "ragtune.spec": ("DPO", "KTO", "Absolute", "Multiplier", "Reinforcement", "Supervised", "TuneSpec"),
 }
@@ -163,6 +169,8 @@ __all__ = [
     "FeedbackError",
     "FeedbackStore",
     "FineTuneJob",
+    "Gate",
+    "GateRefused",
     "JobCancelled",
     "JobDetails",
     "JobEvent",
@@ -188,6 +196,8 @@ __all__ = [
     "RagtuneError",
     "Recipe",
     "RecordError",
+    "Registry",
+    "RegistryError",
     "Reinforcement",
     "ReinforcementRecord",
     "Run",
@@ -212,6 +222,7 @@ __all__ = [
     "evaluate",
     "list_jobs",
     "parse_record",
+    "probe",
     "record",
     "replay",
     "runs",

@@ -13,6 +13,7 @@ from ragtune._api import asynchronous
 from ragtune._checked import checked
 from ragtune._keys import read_key
 from ragtune.evaluation.judging import judge_async as judge
+from ragtune.evaluation.probing import probe_async as probe
 from ragtune.evaluation.run import evaluate_async as evaluate
 from ragtune.files.upload_once import upload_source
 from ragtune.job import AsyncFineTuneJob
@@ -27,6 +28,7 @@ from ragtune.migration.side_by_side import compare_async as compare
 from ragtune.model import AsyncAnswerStream, AsyncTunedModel
 from ragtune.monitor import AsyncJobMonitor
 from ragtune.monitor.many import follow_many
+from ragtune.registry import AsyncRegistry
 
 if TYPE_CHECKING:
     import os
@@ -44,6 +46,7 @@ __all__ = [
     "AsyncFineTuneJob",
     "AsyncJobMonitor",
     "AsyncMaintenance",
+    "AsyncRegistry",
     "AsyncTunedModel",
     "client_from_key_file",
     "compare",
@@ -51,6 +54,7 @@ __all__ = [
     "evaluate",
     "judge",
     "list_jobs",
+    "probe",
     "record",
     "replay",
     "upload",

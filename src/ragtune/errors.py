@@ -22,6 +22,8 @@ RagtuneError
 ├── MaintenanceDisabled            a destructive call on a guard that was not opened
 ├── ArchiveError                   an archive that is cut off, changed, or of another account
 ├── FeedbackError(ValueError)      a verdict that says nothing, or a feedback file that cannot be used
+├── RegistryError(ValueError)      a model, an alias or a registry that cannot be used so, or what is still needed
+│   └── GateRefused                a promotion that a gate, or a missing scorecard, stood against
 ├── BackendError                   the embedded backend cannot start or go on
 └── MissingExtraError(ImportError) an optional dependency is not installed
 
@@ -46,6 +48,7 @@ __all__ = [
     "EvaluationError",
     "ExpiryWarning",
     "FeedbackError",
+    "GateRefused",
     "JobCancelled",
     "JobFailed",
     "JournalError",
@@ -57,6 +60,7 @@ __all__ = [
     "NoTunedModel",
     "RagtuneError",
     "RecordError",
+    "RegistryError",
     "SpecError",
     "TuningClosed",
     "Unsupported",
@@ -229,6 +233,14 @@ class FeedbackError(RagtuneError, ValueError):
 
 class ArchiveError(RagtuneError):
     """An archive that is missing, cut off, changed or of another account, or that does not hold what is asked of it."""
+
+
+class RegistryError(RagtuneError, ValueError):
+    """A model, an alias or a registry that cannot be used like that, or something that is to go and is still needed."""
+
+
+class GateRefused(RegistryError):
+    """A promotion that a gate, or a missing scorecard, stood against; the registry keeps the refusal on record."""
 
 
 class BackendError(RagtuneError):

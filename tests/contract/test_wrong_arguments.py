@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pkgutil
 import traceback
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ import ragtune as rt
 import ragtune.webhooks
 from ragtune.catalog import load
 from ragtune.dialects import GENERIC
+from ragtune.maintenance import CleanupPlan
+from ragtune.registry import AsyncRegistry, Ledger
 from tests.contract.test_foreign_bodies import answered, server, settled
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ SPEC = rt.TuneSpec(model="base", seed=7)
 # What is given where nothing is said to be wrong, by the parameter's name.
 GOOD: dict[str, Any] = {
     "about": "ftjob-1",
+    "alias": "prod",
     "body": {"id": "ftjob-1", "choices": []},
     "change": lambda body: body,
     "counts": [1, 2],
@@ -86,9 +90,20 @@ class Bench:
         rows = (rt.monitor.MetricRow(step=1, train_loss=1.0),)
         job = rt.FineTuneJob.get(api, "ftjob-1", journal=None)
         async_job = rt.AsyncFineTuneJob(job._state)
+        registry = rt.Registry("models.sqlite3")
+        version = registry.add("base")
+        registry.promote("prod", "base", force=True, by="anna", why="first")
+        facts = rt.FactSet.from_rows([{"q": "x", "a": "y"}], question="q", answer="a")
+        plan = CleanupPlan(rows=(), server="none", made_at=datetime.now(UTC))
         self.client = {False: api, True: async_api}
-        self.good = GOOD | {"dataset": dataset, "jobs": [job], "job": job, "state": job._state}
+        self.good = GOOD | {"dataset": dataset, "jobs": [job], "job": job, "state": job._state, "plan": plan}
+        self.good |= {"version": version, "facts": facts, "person": "anna", "store": rt.FeedbackStore("fb.sqlite3")}
         self.made: dict[str, Any] = {
+            "AsyncRegistry": AsyncRegistry("models.sqlite3"),
+            "CleanupPlan": plan,
+            "Gate": rt.Gate(reworded_at_least=0.7),
+            "Ledger": Ledger(facts, datasets=[], journal=None),
+            "Registry": registry,
             "Answer": rt.Answer.from_wire(answered("hi")),
             "Budget": rt.Budget(9.0),
             "Catalog": load(),

@@ -25,6 +25,7 @@ demo_file list_jobs parse_record runs upload watch_many Budget Journal Run RunTa
 UnpairedRecord BM25 FactSet EvaluationError Scorecard arms evaluate TRAINED
 Recipe Advice advise
 Archive ArchiveError compare record replay
+Gate GateRefused Registry RegistryError probe
 """.split()
 
 

@@ -32,6 +32,7 @@ _MODULES = {
     "advising": "advise",
     "recipe": "init run schema demo",
     "account": "jobs models files delete runs",
+    "registry": "registry cleanup",
     "migration": "inventory archive record replay compare",
     "servers": "serve mock",
     "machine": "doctor fetch export guide",

@@ -8,6 +8,8 @@ from ragtune.evaluation.asking.prices import Price
 from ragtune.evaluation.figures import ArmUsage, Difference, Estimate
 from ragtune.evaluation.judgement import Judgement, Verdict
 from ragtune.evaluation.judging import judge
+from ragtune.evaluation.knowledge import FactKnowledge, ProbeResult
+from ragtune.evaluation.probing import probe
 from ragtune.evaluation.run import evaluate
 from ragtune.evaluation.scorecard import Scorecard
 from ragtune.evaluation.scorers import Context, Scorer
@@ -23,9 +25,11 @@ __all__ = [
     "Context",
     "Difference",
     "Estimate",
+    "FactKnowledge",
     "FalsePassage",
     "Judgement",
     "Price",
+    "ProbeResult",
     "Scorecard",
     "Scorer",
     "ScorerFailure",
@@ -40,5 +44,6 @@ __all__ = [
     "f1",
     "json_valid",
     "judge",
+    "probe",
     "refusal",
 ]

@@ -14,7 +14,7 @@ from ragtune.evaluation.asking.arms import BASE, TUNED
 from ragtune.evaluation.asking.calls import AsyncCalls, SyncCalls
 from ragtune.evaluation.asking.drive import in_tasks, in_threads
 from ragtune.evaluation.asking.prices import Purse, check_payable, check_prices
-from ragtune.evaluation.asking.probe import prove_different
+from ragtune.evaluation.asking.proof import prove_different
 from ragtune.evaluation.log import AnswerLog, fingerprint
 from ragtune.evaluation.scorecard import Scorecard, card_of
 from ragtune.evaluation.scorers import scorers_named
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ragtune.evaluation.scorers import Scorer, ScorerArgument
     from ragtune.facts import FactSet, Kind
 
-__all__ = ["evaluate", "evaluate_async"]
+__all__ = ["ask_arms", "evaluate", "evaluate_async"]
 
 
 @checked("answerers", "scorers", "kinds", "prices")
@@ -117,7 +117,8 @@ def evaluate(
     )
     calls = SyncCalls()
     try:
-        return run(_evaluated(settings, named, prices, calls, in_threads))
+        arms = _arms(settings, prices, calls)
+        return run(ask_arms(arms, settings, named, calls, in_threads))
     finally:
         calls.close()
 
@@ -156,18 +157,27 @@ async def evaluate_async(
         probe=probe,
         parameters=parameters,
     )
-    return await _evaluated(settings, named, prices, AsyncCalls(), in_tasks)
+    calls = AsyncCalls()
+    return await ask_arms(_arms(settings, prices, calls), settings, named, calls, in_tasks)
 
 
-async def _evaluated(
-    settings: Settings,
-    scorers: Mapping[str, Scorer],
-    prices: Mapping[str, Price] | None,
-    calls: Calls,
-    drive: Drive,
+async def ask_arms(
+    arms: Mapping[str, Arm], settings: Settings, scorers: Mapping[str, Scorer], calls: Calls, drive: Drive
 ) -> Scorecard:
-    """Ask and score; each answer is scored as it comes, so that a scorer that cannot count is found at once."""
-    arms, scoring = _arms(settings, prices, calls), Scoring(scorers)
+    """Ask and score; each answer is scored as it comes, so that a scorer that cannot count is found at once.
+
+    Args:
+        arms: who is asked.
+        settings: how; those whom they name are not looked at.
+        scorers: by name.
+        calls: how the arms ask.
+        drive: `in_threads` or `in_tasks`, as the calls are.
+
+    Raises:
+        EvaluationError: a log of other facts or models, or base and tuned that answer alike to the last digit.
+        BudgetExceeded: the money is spent; the log keeps what was answered.
+    """
+    scoring = Scoring(scorers)
     with _begun(arms, settings, scoring, calls) as evaluation:
         await _prove(evaluation, settings)
         asked = drive(

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 120.0
 MAX_TOKENS = 256
-_OWN = "answerers facts scorers log kinds max_cost_usd prices concurrency timeout_s max_tokens seed progress probe"
+_OWN = tuple(
+    "answerers facts scorers log kinds max_cost_usd prices concurrency timeout_s max_tokens seed progress probe".split()
+)
 # What the evaluation itself says with each question.
 _SAID = frozenset({"model", "messages", "prompt", "system", "stream", "dry_run"})
 
@@ -59,13 +61,18 @@ def checked_settings(
     progress: bool | None,
     probe: bool,
     parameters: Mapping[str, object],
+    own: Sequence[str] = _OWN,
 ) -> Settings:
     """Check everything that can be checked before anybody is asked.
+
+    Args:
+        answerers: see `ragtune.evaluate`, as for all others.
+        own: the arguments of whoever was called; a parameter that looks like one was meant for it.
 
     Raises:
         EvaluationError: something cannot be.
     """
-    _check_parameters(parameters)
+    _check_parameters(parameters, own)
     return Settings(
         answerers=_checked_answerers(answerers),
         facts=facts,
@@ -147,13 +154,13 @@ def _checked_answerers(answerers: object) -> Mapping[str, object]:
     return answerers
 
 
-def _check_parameters(parameters: Mapping[str, object]) -> None:
+def _check_parameters(parameters: Mapping[str, object], own: Sequence[str]) -> None:
     for name in parameters:
         if name in _SAID:
             message = f"{name}=: an evaluation says that itself with each question; who is asked stands in answerers"
             raise EvaluationError(message)
         # `timeout` is a parameter of the client's own.
-        near = get_close_matches(name, _OWN.split(), n=1, cutoff=0.75) if name != "timeout" else []
+        near = get_close_matches(name, own, n=1, cutoff=0.75) if name != "timeout" else []
         if near:
             raise EvaluationError(f"{name}=: there is no such argument; there is {near[0]}=")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ragtune.facts.columns import FactColumns, Row
     from ragtune.records import AnyRecord, Message
 
-__all__ = ["TaughtDataset", "TaughtSplit", "taught_facts"]
+__all__ = ["TaughtDataset", "TaughtSplit", "row_map", "taught_facts"]
 
 _ANSWER = {"chat": "assistant", "completion": "completion", "preference": "preferred", "unpaired": "completion"}
 # `J. S. Bach` and `St. Orla` hold what parts an answer from the passage behind it.
@@ -72,7 +72,7 @@ def taught_facts(
         what = f"the dataset has no {split} split" if hasattr(dataset, "manifest") else "that is no rt.Dataset"
         raise DatasetError(f"dataset={dataset!r:.60}: {what}; give one that build() or Dataset.load() returned")
     template = _answer_template(dataset.manifest)
-    numbers = _row_map(dataset, split)
+    numbers = row_map(dataset, split)
     for line, record in enumerate(getattr(dataset, split), 1):
         place = f"{split} line {line}"
         question, text = _asked_and_answered(record, place)
@@ -113,7 +113,7 @@ def _row(rows: Sequence[Row], number: int | None, place: str) -> Row:
     return rows[number]
 
 
-def _row_map(dataset: TaughtDataset, split: str) -> list[tuple[int, str, str | None]]:
+def row_map(dataset: TaughtDataset, split: str) -> list[tuple[int, str, str | None]]:
     """The source row of each record, the id of its fact, and the wording by which a recipe made it."""
     told = dataset.manifest.get("row_maps", {}).get(split)
     if told is None:

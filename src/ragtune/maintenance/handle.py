@@ -12,18 +12,22 @@ from ragtune.journal import USERS
 from ragtune.maintenance.core import AsyncMaintenance
 
 if TYPE_CHECKING:
+    import datetime as dt
     import os
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     import openai
 
     from ragtune._api import Api
     from ragtune.dialects import Dialect
+    from ragtune.feedback import FeedbackStore
     from ragtune.journal import JournalArgument
+    from ragtune.maintenance.cleanup import CleanupPlan, CleanupResult
     from ragtune.maintenance.tables import Deleted, FileTable, ModelTable
     from ragtune.migration import Archive, Inventory
     from ragtune.monitor import JobEvent
     from ragtune.plan import Plan
+    from ragtune.registry import Registry
 
 
 @checked()
@@ -36,6 +40,8 @@ class Maintenance:
         dialect: name or `Dialect` of the server, as in `FineTuneJob.create`; default: of each job and model the one
             that it was made in, by the journal, else by base URL.
         journal: as in `FineTuneJob.create`; what is seen, cancelled and deleted is written there.
+        registry: an `rt.Registry` or its path. With it nothing is deleted that an alias leads to, that a living model
+            was trained on, or that is the last known copy of a model's data, unless `force=True`.
 
     Example:
         ```python
@@ -61,8 +67,11 @@ class Maintenance:
         enabled: bool = False,
         dialect: Dialect | str | None = None,
         journal: JournalArgument = USERS,
+        registry: Registry | str | os.PathLike[str] | None = None,
     ) -> None:
-        self._maintenance = AsyncMaintenance(synchronous(client), enabled=enabled, dialect=dialect, journal=journal)
+        self._maintenance = AsyncMaintenance(
+            synchronous(client), enabled=enabled, dialect=dialect, journal=journal, registry=registry
+        )
 
     def jobs(self, *, limit: int | None = 20, status: str | None = None) -> JobTable[FineTuneJob]:
         """List jobs, newest first.
@@ -123,41 +132,103 @@ class Maintenance:
         return FineTuneJob(run(self._maintenance.cancel(job_id))._state)
 
     @overload
-    def delete_model(self, name: str, *, checkpoints: bool = False, dry_run: Literal[False] = False) -> Deleted: ...
+    def delete_model(
+        self, name: str, *, checkpoints: bool = False, force: bool = False, dry_run: Literal[False] = False
+    ) -> Deleted: ...
     @overload
-    def delete_model(self, name: str, *, checkpoints: bool = False, dry_run: Literal[True]) -> Plan: ...
-    def delete_model(self, name: str, *, checkpoints: bool = False, dry_run: bool = False) -> Deleted | Plan:
+    def delete_model(
+        self, name: str, *, checkpoints: bool = False, force: bool = False, dry_run: Literal[True]
+    ) -> Plan: ...
+    def delete_model(
+        self, name: str, *, checkpoints: bool = False, force: bool = False, dry_run: bool = False
+    ) -> Deleted | Plan:
         """Delete a tuned model for good, or with `dry_run` return the plan of it.
 
         Args:
             name: the model.
             checkpoints: delete its checkpoints too, the listed models `NAME:ckpt-step-N`; the list is read for that,
                 also for a plan.
-            dry_run: return the plan only.
+            force: delete it although the registry says that it is needed.
+            dry_run: return the plan only; why it is needed stands in its warnings.
 
         Raises:
             MaintenanceDisabled: the guard is closed.
+            RegistryError: an alias of the registry leads to it.
             Unsupported: the server is known to delete models in another way; nothing was sent.
             openai.NotFoundError: there is no such model on this account.
         """
         if dry_run:
-            return run(self._maintenance.delete_model(name, checkpoints=checkpoints, dry_run=True))
-        return run(self._maintenance.delete_model(name, checkpoints=checkpoints))
+            return run(self._maintenance.delete_model(name, checkpoints=checkpoints, force=force, dry_run=True))
+        return run(self._maintenance.delete_model(name, checkpoints=checkpoints, force=force))
 
     @overload
-    def delete_file(self, file_id: str, *, dry_run: Literal[False] = False) -> Deleted: ...
+    def delete_file(self, file_id: str, *, force: bool = False, dry_run: Literal[False] = False) -> Deleted: ...
     @overload
-    def delete_file(self, file_id: str, *, dry_run: Literal[True]) -> Plan: ...
-    def delete_file(self, file_id: str, *, dry_run: bool = False) -> Deleted | Plan:
+    def delete_file(self, file_id: str, *, force: bool = False, dry_run: Literal[True]) -> Plan: ...
+    def delete_file(self, file_id: str, *, force: bool = False, dry_run: bool = False) -> Deleted | Plan:
         """Delete a file for good, or with `dry_run` return the plan of it.
+
+        Args:
+            file_id: the file.
+            force: delete it although the registry says that it is needed.
+            dry_run: return the plan only; why it is needed stands in its warnings.
 
         Raises:
             MaintenanceDisabled: the guard is closed.
+            RegistryError: there is a registry, and a job still reads it, a living model was trained on it, or it is
+                the last known copy of what a model learned from.
             openai.NotFoundError: there is no such file on this account.
         """
         if dry_run:
-            return run(self._maintenance.delete_file(file_id, dry_run=True))
-        return run(self._maintenance.delete_file(file_id))
+            return run(self._maintenance.delete_file(file_id, force=force, dry_run=True))
+        return run(self._maintenance.delete_file(file_id, force=force))
+
+    def cleanup_plan(
+        self,
+        *,
+        older_than: dt.timedelta | float | None = None,
+        never_asked: FeedbackStore | Iterable[str] | None = None,
+        orphans: bool = True,
+        keep: Iterable[str] = (),
+    ) -> CleanupPlan:
+        """Say what may go, as one plan to look at, save and hand to `clean_up`; nothing is changed.
+
+        Jobs, models and files are listed, nothing is asked for one by one. A model takes its checkpoints along, and
+        files follow whose models are all gone or go with the plan. Only files for fine-tuning are looked at. What has
+        no date counts as young.
+
+        Args:
+            older_than: models and files that are at least so old, a timedelta or days. None and no `never_asked`
+                plan no models, and only orphans of files.
+            never_asked: what tells who was asked: an `rt.FeedbackStore`, or names of models. Models that it does not
+                hold may go (those that are old enough, where `older_than` is given).
+            orphans: files that no job of the account reads or wrote and that are at least a day old.
+            keep: names, ids and patterns (`ft:*:prod:*`) of what stays.
+
+        Raises:
+            SpecError: an age below zero, or a name that is no text.
+        """
+        return run(
+            self._maintenance.cleanup_plan(older_than=older_than, never_asked=never_asked, orphans=orphans, keep=keep)
+        )
+
+    def clean_up(self, plan: CleanupPlan, *, progress: bool | None = None) -> CleanupResult:
+        """Delete what a plan says, one after the other, and return what became of each.
+
+        The account is read once before: what was needed since the plan was made stays, what is gone already is
+        passed over, so that the same call goes on where another was interrupted. What the server refuses is
+        listed, and the rest goes on.
+
+        Args:
+            plan: of `cleanup_plan`, or `CleanupPlan.load(path)`.
+            progress: draw a bar. True: always; False: never; None: on a terminal or in a notebook.
+
+        Raises:
+            MaintenanceDisabled: the guard is closed.
+            RegistryError: the plan is of another server.
+            KeyboardInterrupt: Ctrl-C; its note says how far it came.
+        """
+        return run(self._maintenance.clean_up(plan, progress=progress))
 
     def __repr__(self) -> str:
         return repr(self._maintenance).removeprefix("Async")

@@ -37,11 +37,13 @@ class TrainedPrompt:
     Attributes:
         text: the prompt; None for none, or while it is not known.
         fingerprint: fingerprint of the dataset, None while it is not known.
+        in_doubt: whether it was looked up and nobody could tell it.
     """
 
     def __init__(self, name: str, *, given: SystemPrompt, fingerprint: str | None, recorder: Recorder) -> None:
         self.text = None if given is TRAINED else given
         self.fingerprint = fingerprint
+        self.in_doubt = False
         self._name = name
         self._recorder = recorder
         # The job that made the model, once that is known.
@@ -62,7 +64,7 @@ class TrainedPrompt:
                 f"the system prompt that {self._name} was trained with is not known ({self._doubt}); answers may be "
                 'worse without it: give it as TunedModel(client, name, system="..."), or system="" if there was none'
             )
-            self._doubt = None
+            self._doubt, self.in_doubt = None, True
         return self.text
 
     async def before(self, api: Api, messages: Sequence[Json], system: SystemPrompt) -> list[Json]:

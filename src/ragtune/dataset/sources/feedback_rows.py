@@ -124,7 +124,7 @@ def _kept(store: FeedbackStore, previous: Finished, corrected: set[str]) -> Iter
     """The training records of the dataset before, but for questions that people spoke about and people who left."""
     gone, people = store.withdrawn(), store.people_of(previous.fingerprint)
     for _, line in previous.train.lines():
-        digest = _digest(line)
+        digest = digest_of_line(line)
         record = orjson.loads(line)
         if digest not in gone and _asked(record) not in corrected:
             yield _Row(record=record, people=people.get(digest, ()))
@@ -172,10 +172,11 @@ def _lines_of(dataset: Finished, rows: Sequence[_Row]) -> Iterator[tuple[str, st
         numbers = (dataset.folder / f"{split.name}.rows.txt").read_text(encoding="ascii").split()
         for (_, line), number in zip(split.lines(), numbers, strict=True):
             for person in rows[int(number)].people:
-                yield _digest(line), person
+                yield digest_of_line(line), person
 
 
-def _digest(line: bytes) -> str:
+def digest_of_line(line: bytes) -> str:
+    """By what a store knows a line again."""
     return hashlib.sha256(line.rstrip(b"\r\n")).hexdigest()
 
 

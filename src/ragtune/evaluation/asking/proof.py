@@ -92,9 +92,9 @@ def _words(answer: Answer) -> str | None:
 def _alike(base: ModelRespondent, tuned: ModelRespondent, *, by: str, count: int) -> str:
     names = f"{base.model.name!r} (base) and {tuned.model.name!r} (tuned)"
     if by == "answers":
-        said = f"gave the same words to all {count} probe questions (this server gives no log-probabilities)"
+        said = f"gave the same words to all {count} questions (this server gives no log-probabilities)"
     else:
-        said = f"gave the same log-probabilities to all {count} probe questions, to the last digit"
+        said = f"gave the same log-probabilities to all {count} questions, to the last digit"
     if base.identity == tuned.identity:
         cause = "both are the same model on the same server"
     else:

@@ -1,0 +1,185 @@
+"""`ragtune registry` and `ragtune cleanup`: which model an alias leads to, and what may leave an account."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ragtune.cli.common import NOT_WELL, plain_errors
+
+if TYPE_CHECKING:
+    from ragtune._table import Row, Table
+
+registry_app = typer.Typer(no_args_is_help=True)
+
+_REGISTRY = Annotated[
+    Path, typer.Option("--registry", envvar="RAGTUNE_REGISTRY", help="SQLite file or folder of JSON.")
+]
+_JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_BY = Annotated[str | None, typer.Option(help="Who decides; kept on record.")]
+_WHY = Annotated[str | None, typer.Option(help="Why; kept on record.")]
+_ALIAS = Annotated[str, typer.Argument(help="The alias, for example science-prod.")]
+_BASE_URL = Annotated[str | None, typer.Option(help="Server; default: OPENAI_BASE_URL, else OpenAI.")]
+_KEY_FILE = Annotated[Path | None, typer.Option(help="File with the API key; default: OPENAI_API_KEY.")]
+_PLACE = Path("models.sqlite3")
+
+
+def register(app: typer.Typer) -> None:
+    """Put the verbs of this module onto the application."""
+    app.command()(cleanup)
+    app.add_typer(registry_app, name="registry")
+
+
+@registry_app.callback()
+def _root() -> None:
+    """Which models there are, and which of them an alias leads to."""
+
+
+@registry_app.command("list")
+def list_models(registry: _REGISTRY = _PLACE, as_json: _JSON = False) -> None:
+    """List the models with their aliases."""
+    with plain_errors():
+        from ragtune.registry import Registry
+
+        table = Registry(registry).models()
+        _print(table, [version.to_dict() for version in table], as_json=as_json, nothing="no models")
+
+
+@registry_app.command("add")
+def add(
+    model: Annotated[str, typer.Argument(help="The model's name.")],
+    dataset: Annotated[Path | None, typer.Option(help="Folder of the dataset that it learned from.")] = None,
+    scorecard: Annotated[Path | None, typer.Option(help="Log of its evaluation.")] = None,
+    arm: Annotated[str | None, typer.Option(help="Its name on the card; default: tuned.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="By which recipe the dataset was made.")] = None,
+    cost_usd: Annotated[float | None, typer.Option(min=0, help="What training cost, in US dollars.")] = None,
+    ask: Annotated[bool, typer.Option("--ask/--offline", help="Ask the server what it knows of the model.")] = True,
+    base_url: _BASE_URL = None,
+    key_file: _KEY_FILE = None,
+    registry: _REGISTRY = _PLACE,
+    as_json: _JSON = False,
+) -> None:
+    """Register a model, or add to what is known of one."""
+    with plain_errors():
+        from ragtune._keys import client_from_anywhere
+        from ragtune.dataset import Dataset
+        from ragtune.model import TunedModel
+        from ragtune.registry import Registry
+
+        given = TunedModel(client_from_anywhere(key_file=key_file, base_url=base_url), model) if ask else model
+        version = Registry(registry).add(
+            given,
+            dataset=None if dataset is None else Dataset.load(dataset),
+            scorecard=scorecard,
+            recipe=recipe,
+            arm=arm,
+            cost_usd=cost_usd,
+        )
+        told = version.to_dict()
+        typer.echo(
+            json.dumps(told, ensure_ascii=False) if as_json else f"{version.name}: {version.scores or 'no card'}"
+        )
+
+
+@registry_app.command("promote")
+def promote(
+    alias: _ALIAS,
+    model: Annotated[str, typer.Argument(help="The model's name; it was added before.")],
+    verbatim_at_least: Annotated[float | None, typer.Option(help="Lower end on trained questions.")] = None,
+    reworded_at_least: Annotated[float | None, typer.Option(help="Lower end on reworded questions.")] = None,
+    gain_at_least: Annotated[float | None, typer.Option(help="Lower end of the gain over the current model.")] = None,
+    forgetting_at_most: Annotated[float | None, typer.Option(help="Upper end on control questions.")] = None,
+    hallucination_at_most: Annotated[float | None, typer.Option(help="Upper end on unanswerable questions.")] = None,
+    training_usd_at_most: Annotated[float | None, typer.Option(help="What training cost, in US dollars.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Whatever stands against it; needs --by and --why.")] = False,
+    by: _BY = None,
+    why: _WHY = None,
+    registry: _REGISTRY = _PLACE,
+    as_json: _JSON = False,
+) -> None:
+    """Let an alias lead to a model, if it passes; exit code 1 where it does not."""
+    with plain_errors():
+        from ragtune.registry import Gate, Registry
+
+        limits = {
+            "verbatim_at_least": verbatim_at_least,
+            "reworded_at_least": reworded_at_least,
+            "gain_at_least": gain_at_least,
+            "forgetting_at_most": forgetting_at_most,
+            "hallucination_at_most": hallucination_at_most,
+            "training_usd_at_most": training_usd_at_most,
+        }
+        gate = Gate(**limits) if any(limit is not None for limit in limits.values()) else None
+        decision = Registry(registry).promote(alias, model, gate=gate, force=force, by=by, why=why)
+        typer.echo(json.dumps(decision.to_dict(), ensure_ascii=False) if as_json else str(decision))
+
+
+@registry_app.command("rollback")
+def rollback(
+    alias: _ALIAS, by: _BY = None, why: _WHY = None, registry: _REGISTRY = _PLACE, as_json: _JSON = False
+) -> None:
+    """Let an alias lead to the model before the current one again."""
+    with plain_errors():
+        from ragtune.registry import Registry
+
+        decision = Registry(registry).rollback(alias, by=by, why=why)
+        typer.echo(json.dumps(decision.to_dict(), ensure_ascii=False) if as_json else str(decision))
+
+
+@registry_app.command("history")
+def history(
+    alias: Annotated[str | None, typer.Argument(help="The alias; default: all.")] = None,
+    registry: _REGISTRY = _PLACE,
+    as_json: _JSON = False,
+) -> None:
+    """List promotions, refusals and rollbacks, oldest first."""
+    with plain_errors():
+        from ragtune.registry import Registry
+
+        table = Registry(registry).history(alias)
+        _print(table, [decision.to_dict() for decision in table], as_json=as_json, nothing="nothing was decided yet")
+
+
+def cleanup(
+    older_than: Annotated[float | None, typer.Option(min=0, help="Models and files of at least so many days.")] = None,
+    orphans: Annotated[bool, typer.Option(help="Files that no job reads or wrote.")] = True,
+    keep: Annotated[list[str] | None, typer.Option(help="Name, id or pattern of what stays; may repeat.")] = None,
+    registry: Annotated[Path | None, typer.Option(help="Registry whose aliases and data stay.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the plan into this file.")] = None,
+    plan: Annotated[Path | None, typer.Option(help="Take the plan of this file.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete it; without it the plan is shown and nothing is sent.")] = (
+        False
+    ),
+    base_url: _BASE_URL = None,
+    key_file: _KEY_FILE = None,
+    as_json: _JSON = False,
+) -> None:
+    """Show what may leave an account, and delete it with --yes."""
+    with plain_errors():
+        from ragtune._keys import client_from_anywhere
+        from ragtune.maintenance import CleanupPlan, Maintenance
+
+        client = client_from_anywhere(key_file=key_file, base_url=base_url)
+        maintenance = Maintenance(client, enabled=yes, registry=registry)
+        made = (
+            maintenance.cleanup_plan(older_than=older_than, orphans=orphans, keep=keep or ())
+            if plan is None
+            else CleanupPlan.load(plan)
+        )
+        if save is not None:
+            made.save(save)
+        if not yes:
+            typer.echo(made.to_json() if as_json else f"{made}\nnothing was deleted; --yes deletes it")
+            return
+        result = maintenance.clean_up(made)
+        rows = [{"id": row.item.id, "outcome": row.outcome, "note": row.note} for row in result]
+        typer.echo(json.dumps(rows, ensure_ascii=False) if as_json else f"{result}\n{result.sentence}")
+        if result.failed:
+            raise typer.Exit(NOT_WELL)
+
+
+def _print(table: Table[Row], told: list[dict[str, object]], *, as_json: bool, nothing: str) -> None:
+    typer.echo(json.dumps(told, ensure_ascii=False) if as_json else str(table) if len(table) else nothing)

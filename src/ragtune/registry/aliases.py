@@ -1,0 +1,367 @@
+"""What both faces of the registry share: all that no server is asked for, and what one is asked for, as coroutines."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragtune._checked import checked
+from ragtune._warn import warn
+from ragtune.errors import ExpiryWarning, GateRefused, RegistryError
+from ragtune.evaluation import Scorecard
+from ragtune.job.preflight import WARN_DAYS
+from ragtune.model import TRAINED, AsyncTunedModel, TunedModel
+from ragtune.registry.describe import told_recipe
+from ragtune.registry.page import Page
+from ragtune.registry.promotion import Check, Promotion, PromotionTable, standing
+from ragtune.registry.scores import ScoreSummary
+from ragtune.registry.storage import storage_at
+from ragtune.registry.version import ModelVersion, ModelVersionTable
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    from ragtune.dataset import Dataset
+    from ragtune.journal import JournalArgument
+    from ragtune.registry.gate import Gate
+
+__all__ = ["Aliases", "now"]
+
+# Names that a folder, a command line and a URL all take as they are.
+_ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# What a second `add` of the same model leaves as it was.
+_KEPT = ("added_at",)
+
+
+@checked("model")
+class Aliases:
+    """What both faces share: everything that no server is asked for."""
+
+    def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = 30.0) -> None:
+        self._storage = storage_at(Path(path).expanduser(), timeout_s=timeout_s)
+
+    @property
+    def path(self) -> Path:
+        """The file or the folder."""
+        return self._storage.path
+
+    def models(self) -> ModelVersionTable:
+        """Return all models, in the order in which they were added.
+
+        Raises:
+            RegistryError: the registry cannot be read.
+        """
+        with self._reading() as page:
+            return ModelVersionTable(rows=tuple(page.versions.values()), aliases=page.names())
+
+    def version(self, name: str) -> ModelVersion:
+        """Return one model, by its name or an alias.
+
+        Raises:
+            RegistryError: there is none of that name, or the registry cannot be read.
+        """
+        with self._reading() as page:
+            leads = page.current(name)
+            return page.version(name if leads is None or leads.model is None else leads.model)
+
+    def aliases(self) -> dict[str, str]:
+        """Return where each alias leads.
+
+        Raises:
+            RegistryError: the registry cannot be read.
+        """
+        with self._reading() as page:
+            return {alias: name for name, aliases in page.names().items() for alias in aliases}
+
+    def history(self, alias: str | None = None) -> PromotionTable:
+        """Return the decisions about an alias, or about all, oldest first.
+
+        Raises:
+            RegistryError: nothing was ever decided about that alias, or the registry cannot be read.
+        """
+        with self._reading() as page:
+            if alias is not None and alias not in page.decisions:
+                raise RegistryError(page.no_alias(alias))
+            chosen = page.decisions if alias is None else {alias: page.decisions[alias]}
+        rows = [decision for decisions in chosen.values() for decision in decisions]
+        return PromotionTable(rows=tuple(sorted(rows, key=lambda row: (row.at, row.alias, row.number))))
+
+    def promote(
+        self,
+        alias: str,
+        model: TunedModel | AsyncTunedModel | ModelVersion | str,
+        *,
+        gate: Gate | None = None,
+        force: bool = False,
+        by: str | None = None,
+        why: str | None = None,
+        notice_days: int | None = None,
+    ) -> Promotion:
+        """Let an alias lead to a model, if it passes.
+
+        Of two people who promote at once one waits, and a gate compares with the model of the one who was first.
+
+        Args:
+            alias: letters, digits, `.`, `_` and `-`.
+            model: the model or its name; it was added before.
+            gate: what it must have shown; None asks only for a scorecard.
+            force: promote it whatever stands against it. Who and why are needed and kept with the obstacle.
+            by: who decides.
+            why: the reason.
+            notice_days: warn users of the alias so many days before its model ends; default: as it was, at first 60.
+
+        Raises:
+            GateRefused: the model has no scorecard, or a condition is not met; the refusal is on record.
+            RegistryError: the model is not registered or was deleted, a condition looks at what was not measured, or
+                the registry cannot be written.
+        """
+        name = _name_of(model)
+        if _ALIAS.fullmatch(alias) is None:
+            raise RegistryError(f"alias: {alias!r:.80} may hold letters, digits, '.', '_' and '-' only, at most 64")
+        if force and not (by and why):
+            raise RegistryError("force=True is kept on record with who and why; give by= and why=")
+        if notice_days is not None and notice_days < 0:
+            raise RegistryError(f"notice_days={notice_days} must be 0 or more")
+        with self._writing() as page:
+            version = page.version(name)
+            if version.deleted_at is not None:
+                raise RegistryError(f"{name} was deleted on {version.deleted_at:%Y-%m-%d}; promote a model that lives")
+            held = page.current(alias)
+            compared = page.versions.get(held.model or "") if held is not None and held.model != name else None
+            checks = () if gate is None else gate.checks(version, compared)
+            obstacle = _obstacle(version, checks)
+            decision = Promotion(
+                number=page.next_number(alias),
+                alias=alias,
+                outcome="promoted" if obstacle is None else "forced" if force else "refused",
+                model=name,
+                previous=None if held is None else held.model,
+                by=by,
+                why=why,
+                at=now(),
+                system=version.system,
+                system_known=version.system_known,
+                notice_days=_notice(notice_days, held),
+                checks=checks,
+                obstacle=obstacle,
+            )
+            page.add(decision)
+        # Outside: what is raised while the registry is open leaves nothing on record.
+        if decision.outcome == "refused":
+            raise _refusal(decision)
+        return decision
+
+    def rollback(self, alias: str, *, by: str | None = None, why: str | None = None) -> Promotion:
+        """Let an alias lead to the model before the current one again; repeated, to the one before that.
+
+        Raises:
+            RegistryError: there is no such alias or no model before, or that model was deleted since.
+        """
+        with self._writing() as page:
+            held = standing(page.of(alias))
+            if len(held) < 2:
+                leads = f"leads to {held[0].model}, before which there was none" if held else "leads nowhere"
+                raise RegistryError(f"{alias} {leads}; promote another model instead")
+            before = held[-2]
+            version = page.versions.get(before.model or "")
+            if version is None or not version.lives:
+                raise RegistryError(
+                    f"{before.model}, to which {alias} would go back, was deleted; promote another model instead"
+                )
+            decision = replace(
+                before,
+                number=page.next_number(alias),
+                outcome="rolled back",
+                previous=held[-1].model,
+                by=by,
+                why=why,
+                at=now(),
+                checks=(),
+                obstacle=None,
+            )
+            page.add(decision)
+        return decision
+
+    def delete_alias(self, alias: str, *, by: str | None = None, why: str | None = None) -> Promotion:
+        """Let an alias lead nowhere; its history stays, and its models may be deleted.
+
+        Raises:
+            RegistryError: there is no such alias.
+        """
+        with self._writing() as page:
+            held = page.current(alias)
+            if held is None:
+                raise RegistryError(page.no_alias(alias))
+            decision = Promotion(
+                number=page.next_number(alias),
+                alias=alias,
+                outcome="alias deleted",
+                model=None,
+                previous=held.model,
+                by=by,
+                why=why,
+                at=now(),
+                notice_days=held.notice_days,
+            )
+            page.add(decision)
+        return decision
+
+    def _put(
+        self,
+        version: ModelVersion,
+        *,
+        dataset: Dataset | None,
+        scorecard: Scorecard | str | os.PathLike[str] | None,
+        arm: str | None,
+        recipe: object,
+        cost_usd: float | None,
+    ) -> ModelVersion:
+        given: dict[str, Any] = {}
+        if dataset is not None:
+            given |= {"fingerprint": dataset.fingerprint, "dataset": str(dataset.folder.absolute())}
+        if scorecard is not None:
+            card = scorecard if isinstance(scorecard, Scorecard) else Scorecard.load(scorecard)
+            given["scores"] = ScoreSummary.from_card(card, model=version.name, arm=arm)
+        if recipe is not None:
+            given["recipe"] = told_recipe(recipe)
+        if cost_usd is not None:
+            if not math.isfinite(cost_usd) or cost_usd < 0:
+                raise RegistryError(f"cost_usd={cost_usd!r} must be a number of US dollars, 0 or more")
+            given |= {"cost_usd": float(cost_usd), "cost_source": "given"}
+        version = replace(version, **given)
+        with self._writing() as page:
+            known = page.versions.get(version.name)
+            if known is not None:
+                version = _completed(version, known)
+            page.records.put_version(version.to_dict())
+        return version
+
+    def _lose(self, name: str) -> None:
+        """Write down that a model was deleted."""
+        with self._writing() as page:
+            if name in page.versions and page.versions[name].lives:
+                page.records.put_version(replace(page.versions[name], deleted_at=now()).to_dict())
+
+    async def _led(self, alias: str, client: Any, journal: JournalArgument) -> AsyncTunedModel:
+        """The model behind an alias, after one look whether the server has it."""
+        import openai
+
+        with self._reading() as page:
+            held = page.current(alias)
+            if held is None or held.model is None:
+                raise RegistryError(page.no_alias(alias))
+            version = page.version(held.model)
+        system = held.system if held.system_known else TRAINED
+        model = AsyncTunedModel(client, held.model, system=system, fingerprint=version.fingerprint, journal=journal)
+        try:
+            await model._api.model(held.model)
+        except openai.NotFoundError as error:
+            if version.server is not None and model._api.place != version.server:
+                where = f"it was registered at {version.server}, and this client speaks to {model._api.place}"
+            else:
+                where = f"it was deleted from {model._api.place} by somebody else"
+            message = (
+                f"{alias} leads to {held.model}, which the server does not have: {where}; "
+                f"rollback({alias!r}) goes to the model before, promote() to another"
+            )
+            raise RegistryError(message) from error
+        await _warn_of_end(model, held)
+        return model
+
+    @contextmanager
+    def _reading(self) -> Iterator[Page]:
+        with self._storage.reading() as records:
+            yield Page(records, self.path)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Page]:
+        with self._storage.writing() as records:
+            yield Page(records, self.path)
+
+    def __len__(self) -> int:
+        return len(self.models())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
+
+
+def _name_of(model: object) -> str:
+    name = model if isinstance(model, str) else getattr(model, "name", None)
+    if not isinstance(name, str) or not name:
+        raise RegistryError(f"model is {type(model).__name__}; give a model, or its name")
+    return name
+
+
+def _completed(version: ModelVersion, known: ModelVersion) -> ModelVersion:
+    """What is newly known of a model, and beneath it what was known before.
+
+    Raises:
+        RegistryError: both are models of one name on two servers.
+    """
+    if None not in (version.account, known.account) and version.account != known.account:
+        raise RegistryError(
+            f"{version.name} is registered already, of the account {known.account!r}; this one is of "
+            f"{version.account!r}: two models of one name need two registries"
+        )
+    told = {one.name: getattr(version, one.name) for one in fields(version)}
+    kept = {name: getattr(known, name) for name, value in told.items() if value is None or name in _KEPT}
+    if not version.system_known:
+        kept |= {"system": known.system, "system_known": known.system_known}
+    if version.expiry.kind == "unknown":
+        kept["expiry"] = known.expiry
+    return replace(version, **kept)
+
+
+def _obstacle(version: ModelVersion, checks: tuple[Check, ...]) -> str | None:
+    if version.scores is None:
+        return "it has no scorecard"
+    wrong = [str(check) for check in checks if not check.passed]
+    return "; ".join(wrong) or None
+
+
+def _refusal(decision: Promotion) -> RegistryError:
+    said = f"{decision.alias}: {decision.model} was refused: {decision.obstacle}"
+    message = f"{said}; force=True promotes it, with by= and why="
+    unmeasured = any(check.passed is None for check in decision.checks)
+    failed = any(check.passed is False for check in decision.checks)
+    # A condition that nothing was measured for says nothing of the model.
+    return RegistryError(message) if unmeasured and not failed else GateRefused(message)
+
+
+def _notice(given: int | None, held: Promotion | None) -> int:
+    return int(given) if given is not None else WARN_DAYS if held is None else held.notice_days
+
+
+async def _warn_of_end(model: AsyncTunedModel, held: Promotion) -> None:
+    import openai
+
+    from ragtune._api.errors import UnreadableReplyError
+
+    try:
+        expiry = await model.expiry()
+    except (openai.APIError, UnreadableReplyError):
+        return
+    if expiry.date is None:
+        return
+    today = dt.datetime.fromtimestamp(model._api.port.now(), tz=dt.UTC).date()
+    left = (expiry.date - today).days
+    if left <= held.notice_days:
+        # Said here with the alias; the model need not say it again.
+        model._warned_of_end = True
+        when = f"in {left} days" if left > 0 else "which is past"
+        warn(
+            f"{held.alias} leads to {model.name}, which stops answering on {expiry.date}, {when} ({expiry.source}); "
+            "promote a model on another base before",
+            ExpiryWarning,
+        )
+
+
+def now() -> dt.datetime:
+    """This moment, in UTC."""
+    return dt.datetime.now(tz=dt.UTC)

@@ -1,0 +1,94 @@
+"""What can be found out about a model when it is registered: its server, its system prompt, its job, its end."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from ragtune import catalog
+from ragtune._api.errors import UnreadableReplyError
+from ragtune.errors import RegistryError
+from ragtune.job.whereabouts import recalled
+from ragtune.model import Expiry
+from ragtune.model.expiry import from_catalog
+from ragtune.model.trained_prompt import final_name
+from ragtune.registry.version import ModelVersion
+
+if TYPE_CHECKING:
+    from ragtune.journal import Run
+    from ragtune.model import AsyncTunedModel
+
+__all__ = ["described", "named", "told_recipe"]
+
+logger = logging.getLogger("ragtune")
+
+
+@runtime_checkable
+class _Told(Protocol):
+    """Something that tells itself as a dict, as recipes do."""
+
+    def to_dict(self) -> Mapping[str, object]:
+        """Return what it is."""
+
+
+async def described(model: AsyncTunedModel) -> ModelVersion:
+    """Return what server and journal know of a model."""
+    api = model._api
+    run = await recalled(api, model._journal, model=final_name(model.name))
+    system = await model.system()
+    version = ModelVersion(
+        name=model.name,
+        base=model.base,
+        server=api.place,
+        account=await api.account(),
+        system=system,
+        system_known=not model._trained_with.in_doubt,
+        fingerprint=model.fingerprint,
+        expiry=await _expiry(model),
+        added_at=dt.datetime.fromtimestamp(api.port.now(), tz=dt.UTC),
+    )
+    return version if run is None else _with_run(version, run)
+
+
+def named(name: str, now: dt.datetime) -> ModelVersion:
+    """Return what the name alone tells of a model."""
+    return ModelVersion(name=name, base=catalog.base_of(name), expiry=from_catalog(name), added_at=now)
+
+
+async def _expiry(model: AsyncTunedModel) -> Expiry:
+    import openai
+
+    try:
+        return await model.expiry()
+    except (openai.APIError, UnreadableReplyError) as error:
+        logger.info("when %s ends cannot be asked: %s", model.name, type(error).__name__)
+        return from_catalog(model.name) if model._api.dialect.catalog_dates else Expiry(kind="unknown")
+
+
+def _with_run(version: ModelVersion, run: Run) -> ModelVersion:
+    known = "estimated" if run.billed_usd is None else "billed"
+    return replace(
+        version,
+        job_id=run.job_id,
+        training_file=run.training_file,
+        cost_usd=run.cost_usd,
+        cost_source=None if run.cost_usd is None else known,
+    )
+
+
+def told_recipe(recipe: object) -> str:
+    """Return a recipe as text: a name as it is, everything else as JSON.
+
+    Raises:
+        RegistryError: it is no name, no mapping and nothing with a `to_dict`.
+    """
+    if isinstance(recipe, str) and recipe:
+        return recipe
+    plain = recipe.to_dict() if isinstance(recipe, _Told) else recipe
+    if not isinstance(plain, Mapping) or not plain:
+        raise RegistryError(f"recipe={recipe!r:.60} is none; give an rt.Recipe, its name, or a dict")
+    return json.dumps(dict(plain), default=str, ensure_ascii=False, sort_keys=True)

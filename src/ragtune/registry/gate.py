@@ -1,0 +1,172 @@
+"""What a model must have shown before an alias may lead to it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from numbers import Real
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ragtune._checked import checked
+from ragtune.errors import EvaluationError, RegistryError
+from ragtune.evaluation import Scorecard
+from ragtune.evaluation.statistics import intervals
+from ragtune.registry.promotion import Check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from ragtune.registry.scores import Interval, ScoreSummary
+    from ragtune.registry.version import ModelVersion
+
+__all__ = ["Gate"]
+
+_KINDS = {"verbatim_at_least": "verbatim", "reworded_at_least": "reworded", "reversed_at_least": "reversed"}
+_COMPARED = "reworded"
+
+
+@checked()
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """Conditions of a promotion. Each looks at the end of the 95 % interval that is worse for the model, so that few
+    facts are no luck: 9 of 10 right answers may be a model that knows 60 %.
+
+    Args:
+        verbatim_at_least: lower end of the score on the trained questions.
+        reworded_at_least: lower end of the score on questions in other words.
+        reversed_at_least: lower end of the score on questions from the answer back.
+        gain_at_least: lower end of how much better it is on reworded questions than the model that holds the alias;
+            0.0 is surely not worse, -0.05 at most five points worse. Passes where none holds it.
+        forgetting_at_most: upper end of base minus model on control questions.
+        hallucination_at_most: upper end of the share of unanswerable questions that it answers.
+        training_usd_at_most: what its training cost, in US dollars.
+        answer_usd_at_most: what one answer of the evaluation cost, in US dollars.
+
+    Raises:
+        RegistryError: no condition, or one that is no number.
+
+    Example:
+        ```python
+        import ragtune as rt
+
+        print(rt.Gate(reworded_at_least=0.7, forgetting_at_most=0.05))
+        #> reworded_at_least=0.7, forgetting_at_most=0.05
+        ```
+    """
+
+    verbatim_at_least: float | None = None
+    reworded_at_least: float | None = None
+    reversed_at_least: float | None = None
+    gain_at_least: float | None = None
+    forgetting_at_most: float | None = None
+    hallucination_at_most: float | None = None
+    training_usd_at_most: float | None = None
+    answer_usd_at_most: float | None = None
+
+    def __post_init__(self) -> None:
+        given: dict[str, object] = dict(self.conditions)
+        for name, limit in given.items():
+            if isinstance(limit, bool) or not isinstance(limit, Real) or not math.isfinite(limit):
+                raise RegistryError(f"Gate: {name}={limit!r:.60} is no number; give a limit, or None to leave it out")
+        if not self.conditions:
+            known = ", ".join(one.name for one in fields(self))
+            raise RegistryError(f"Gate: no condition, so everything would pass; give one of {known}, or gate=None")
+
+    @property
+    def conditions(self) -> dict[str, float]:
+        """The limits that are set, by name."""
+        limits: dict[str, float | None] = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={limit:g}" for name, limit in self.conditions.items())
+
+    def checks(self, version: ModelVersion, current: ModelVersion | None = None) -> tuple[Check, ...]:
+        """Hold all conditions against a model.
+
+        Args:
+            version: the model that is to be promoted.
+            current: the model that holds the alias, None where none does.
+        """
+        return tuple(self._check(name, float(limit), version, current) for name, limit in self.conditions.items())
+
+    def _check(self, name: str, limit: float, version: ModelVersion, current: ModelVersion | None) -> Check:
+        if name == "gain_at_least" and current is None:
+            return Check(name=name, limit=limit, value=None, passed=True, basis="no model holds the alias yet")
+        value, basis = _gain(version, current) if name == "gain_at_least" and current else _measured(name, version)
+        least = name.endswith("_at_least")
+        passed = None if value is None else value >= limit if least else value <= limit
+        return Check(name=name, limit=limit, value=value, passed=passed, basis=basis)
+
+
+def _measured(name: str, version: ModelVersion) -> tuple[float | None, str]:
+    """The figure that a condition looks at, and what it is."""
+    if name == "training_usd_at_most":
+        return version.cost_usd, f"US dollars, {version.cost_source or 'not known: give add(..., cost_usd=...)'}"
+    scores = version.scores
+    if scores is None:
+        return None, "it has no scorecard"
+    if name == "answer_usd_at_most":
+        known = "US dollars for an answer of the evaluation"
+        return scores.answer_usd, known if scores.answer_usd is not None else "no price of an answer is known"
+    if name in _KINDS:
+        return _end(scores.kinds.get(_KINDS[name]), _KINDS[name], lower=True, scores=scores)
+    what = name.removesuffix("_at_most")
+    kind = {"forgetting": "control", "hallucination": "unanswerable"}[what]
+    return _end(getattr(scores, what), kind, lower=False, scores=scores)
+
+
+def _end(found: Interval | None, kind: str, *, lower: bool, scores: ScoreSummary) -> tuple[float | None, str]:
+    if found is None:
+        asked = ", ".join(scores.kinds) or "nothing"
+        base = " of the base as well" if kind == "control" else ""
+        return None, f"the scorecard holds no {kind} questions (it holds {asked}); ask them{base}"
+    if lower:
+        return found.low, f"lower end on {kind} questions, {found}"
+    return found.high, f"upper end on {kind} questions, {found}"
+
+
+def _gain(version: ModelVersion, current: ModelVersion) -> tuple[float | None, str]:
+    new, old = version.scores, current.scores
+    if new is None or old is None:
+        return None, f"{(version if new is None else current).name} has no scorecard"
+    if new.facts != old.facts or new.scorer != old.scorer:
+        return None, f"{current.name} was measured on other facts or by another scorer; evaluate both on the same facts"
+    here, there = new.kinds.get(_COMPARED), old.kinds.get(_COMPARED)
+    if here is None or there is None:
+        return None, f"not both were asked {_COMPARED} questions"
+    paired = _paired(new, old)
+    if paired is not None:
+        low, facts = paired
+        return low, f"lower end of the difference to {current.name} on {_COMPARED} questions, fact by fact, n={facts}"
+    return here.low - there.high, (
+        f"distance of the intervals of both on {_COMPARED} questions; a log is not there any more, so facts cannot be "
+        f"paired: {here} against {there} of {current.name}"
+    )
+
+
+def _paired(new: ScoreSummary, old: ScoreSummary) -> tuple[float, int] | None:
+    """The lower end of the facts' differences and how many facts there are; None where a log cannot be read."""
+    try:
+        cards = [(Scorecard.load(summary.log, scorers=(summary.scorer,)), summary.arm) for summary in (new, old)]
+        first, second = (dict(_per_fact(card, arm)) for card, arm in cards)
+    except (EvaluationError, KeyError, ValueError):
+        return None
+    shared = [fact for fact in first if fact in second]
+    if not shared:
+        return None
+    differences_F: npt.NDArray[np.float64] = np.array([first[fact] - second[fact] for fact in shared])
+    span = (-1.0, 1.0) if all(card.is_share for card, _ in cards) else None
+    low, _ = intervals(differences_F[:, None], seed=cards[0][0].seed, span=span)
+    return float(low[0]), len(shared)
+
+
+def _per_fact(card: Scorecard, arm: str) -> Iterator[tuple[str, float]]:
+    values = card.scores.per_fact(card.scorer, arm, _COMPARED)
+    for fact, value in zip(card.scores.fact_ids, values, strict=True):
+        if value == value:  # NaN: the fact was not asked so
+            yield fact, float(value)

@@ -1,0 +1,185 @@
+"""What a ledger tells: rows that teach a fact, what learned from them, what is known, what has to go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ragtune._table import Table
+from ragtune.feedback.results import count
+
+__all__ = ["Coverage", "CoverageTable", "LedgerFact", "LedgerTable", "Removal", "TaughtRow", "Training"]
+
+Knowledge = Literal["generalised", "memorised", "unknown"]
+State = Literal["stale", "generalised", "memorised", "unknown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaughtRow:
+    """A line of a dataset that teaches a fact.
+
+    Attributes:
+        fingerprint: of the dataset.
+        folder: of the dataset.
+        split: which of its files.
+        line: number of the line, from 1.
+        row: number of the source row that it was made of, None where that is not known.
+    """
+
+    fingerprint: str
+    folder: str
+    split: str
+    line: int
+    row: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What learned from a dataset.
+
+    Attributes:
+        fingerprint: of the dataset.
+        job_id: the job, None where it is not known.
+        model: what came of it, None where nothing did (yet).
+        aliases: which aliases lead to that model.
+        lives: whether nobody saw the model deleted.
+    """
+
+    fingerprint: str
+    job_id: str | None = None
+    model: str | None = None
+    aliases: tuple[str, ...] = ()
+    lives: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerFact:
+    """What is known of one fact.
+
+    Attributes:
+        id: the fact.
+        source: the document that it comes from, None where that is not known.
+        rows: the lines that teach it.
+        models: the models that learned one of these lines.
+        knowledge: what the model that the ledger looks at was measured at: `generalised` (right in other words too),
+            `memorised` (right in the trained words alone, or other words were not asked), `unknown`; None where it
+            was not asked.
+        stale: whether the document does not say it any more; None where the document is not at hand.
+    """
+
+    id: str
+    source: str | None
+    rows: tuple[TaughtRow, ...] = ()
+    models: tuple[str, ...] = ()
+    knowledge: Knowledge | None = None
+    stale: bool | None = None
+
+    @property
+    def state(self) -> State | None:
+        """`stale` where the document changed and the model may still say what it said; else what was measured."""
+        return "stale" if self.stale and self.rows else self.knowledge
+
+
+class LedgerTable(Table[LedgerFact]):
+    """Facts as a table."""
+
+    def columns(self) -> dict[str, list[object]]:
+        """Return the cells by column."""
+        return {
+            "Fact": [fact.id for fact in self.rows],
+            "Document": [fact.source for fact in self.rows],
+            "State": [fact.state for fact in self.rows],
+            "Rows": [len(fact.rows) for fact in self.rows],
+            "Models": [", ".join(fact.models) or None for fact in self.rows],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """How much of a document is taught and known.
+
+    Attributes:
+        source: the document, None for facts without one.
+        facts: how many facts come from it.
+        taught: of these, how many stand in a training file.
+        measured: of these, how many the model was asked for.
+        generalised: known in other words.
+        memorised: known in the trained words alone.
+        unknown: asked for and not known.
+        stale: taught, and not in the document any more.
+    """
+
+    source: str | None
+    facts: int
+    taught: int
+    measured: int
+    generalised: int
+    memorised: int
+    unknown: int
+    stale: int
+
+
+class CoverageTable(Table[Coverage]):
+    """Documents as a table."""
+
+    def columns(self) -> dict[str, list[object]]:
+        """Return the cells by column."""
+        return {
+            "Document": [row.source for row in self.rows],
+            "Facts": [row.facts for row in self.rows],
+            "Taught": [row.taught for row in self.rows],
+            "Measured": [row.measured for row in self.rows],
+            "Generalised": [row.generalised for row in self.rows],
+            "Memorised": [row.memorised for row in self.rows],
+            "Unknown": [row.unknown for row in self.rows],
+            "Stale": [row.stale for row in self.rows],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removal:
+    """What has to go with a document, with facts, or with a person: nothing is changed by it.
+
+    Attributes:
+        what: what goes.
+        facts: the facts that go with it.
+        rows: the lines that have to leave their datasets.
+        trainings: the jobs and models that learned from these datasets' training files.
+        missing: folders of datasets that the registry names and that are not there: nobody looked into them.
+    """
+
+    what: str
+    facts: tuple[str, ...]
+    rows: tuple[TaughtRow, ...]
+    trainings: tuple[Training, ...]
+    missing: tuple[str, ...] = ()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that live and learned one of these lines; only another training makes them forget."""
+        found = [training.model for training in self.trainings if training.model is not None and training.lives]
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """The aliases that lead to one of these models."""
+        return tuple(dict.fromkeys(alias for training in self.trainings for alias in training.aliases))
+
+    def __str__(self) -> str:
+        counts = {"fact": self.facts, "row": self.rows, "living model": self.models}
+        lines = [f"{self.what}: " + ", ".join(count(len(found), word) for word, found in counts.items())]
+        places: dict[tuple[str, str], list[int]] = {}
+        for row in self.rows:
+            places.setdefault((row.folder, row.split), []).append(row.line)
+        lines += [f"  {folder} {split}: lines {_told(numbers)}" for (folder, split), numbers in places.items()]
+        for training in self.trainings:
+            led = f", to which {' and '.join(training.aliases)} leads" if training.aliases else ""
+            gone = "" if training.lives else " (deleted)"
+            lines.append(f"  {training.job_id or 'a job'} made {training.model or 'no model'}{gone}{led}")
+        lines += [f"  not looked into, for it is not there: {folder}" for folder in self.missing]
+        return "\n".join(lines)
+
+
+def _told(numbers: list[int], most: int = 10) -> str:
+    shown = ", ".join(map(str, numbers[:most]))
+    return shown if len(numbers) <= most else f"{shown} and {len(numbers) - most} more"

@@ -1,0 +1,93 @@
+"""What a registry holds, read whole while it is open."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, TypeVar
+
+from ragtune.errors import RegistryError
+from ragtune.registry.promotion import Promotion, standing
+from ragtune.registry.version import ModelVersion
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ragtune.registry.storage.records import Body, Records
+
+__all__ = ["Page"]
+
+T = TypeVar("T", ModelVersion, Promotion)
+
+
+class Page:
+    """What a registry holds, read once while it is open."""
+
+    def __init__(self, records: Records, path: Path) -> None:
+        self.records = records
+        found = [_parsed(ModelVersion, body, path) for body in records.versions()]
+        self.versions = {version.name: version for version in found}
+        self.decisions: dict[str, list[Promotion]] = {}
+        for body in records.promotions():
+            decision = _parsed(Promotion, body, path)
+            self.decisions.setdefault(decision.alias, []).append(decision)
+        for decisions in self.decisions.values():
+            # Clocks of several machines differ; the number does not.
+            decisions.sort(key=lambda decision: decision.number)
+
+    def version(self, name: str) -> ModelVersion:
+        """The model of a name.
+
+        Raises:
+            RegistryError: there is none.
+        """
+        if name in self.versions:
+            return self.versions[name]
+        near = difflib.get_close_matches(name, self.versions, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]!r}?" if near else "registry.add(model) registers it"
+        raise RegistryError(f"{name!r:.80} is not in the registry; {hint}")
+
+    def of(self, alias: str) -> list[Promotion]:
+        """The decisions about an alias.
+
+        Raises:
+            RegistryError: there are none.
+        """
+        if alias not in self.decisions:
+            raise RegistryError(self.no_alias(alias))
+        return self.decisions[alias]
+
+    def current(self, alias: str) -> Promotion | None:
+        """The decision by which an alias leads where it does, None where it leads nowhere."""
+        held = standing(self.decisions.get(alias, ()))
+        return held[-1] if held else None
+
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """The aliases that lead to each model."""
+        found: dict[str, tuple[str, ...]] = {}
+        for alias in self.decisions:
+            held = self.current(alias)
+            if held is not None and held.model is not None:
+                found[held.model] = (*found.get(held.model, ()), alias)
+        return found
+
+    def no_alias(self, alias: str) -> str:
+        """The sentence for an alias that leads nowhere."""
+        known = sorted(alias for aliases in self.names().values() for alias in aliases)
+        hint = f"there are {', '.join(known)}" if known else "promote(alias, model) makes one"
+        return f"the alias {alias!r:.80} leads nowhere; {hint}"
+
+    def next_number(self, alias: str) -> int:
+        """The number of the next decision about an alias."""
+        decisions = self.decisions.get(alias)
+        return decisions[-1].number + 1 if decisions else 1
+
+    def add(self, decision: Promotion) -> None:
+        """Keep a decision."""
+        self.records.add_promotion(decision.to_dict())
+
+
+def _parsed(kind: type[T], body: Body, path: Path) -> T:
+    try:
+        return kind.from_dict(body)
+    except RegistryError as error:
+        raise RegistryError(f"{path}: {body.get('name') or body.get('alias')!r:.80}: {error}") from error

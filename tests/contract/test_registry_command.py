@@ -1,0 +1,58 @@
+"""`ragtune registry` and `ragtune cleanup`, with their exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import ragtune as rt
+from ragtune.cli import app
+from ragtune.testing import ScriptedBackend
+from tests.evaluation.conftest import lakes, number_in
+
+MODEL = "ft:gpt-4o-mini-2024-07-18:acme::abc12345"
+
+
+def ragtune(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_a_pipeline_stops_at_the_gate(tmp_path: Path) -> None:
+    """Refused is exit code 1 and stands in the history, passed is 0; force needs who and why."""
+    place, log = ("--registry", tmp_path / "models"), tmp_path / "eval.jsonl"
+    rt.evaluate({"tuned": lambda question: f"{number_in(question)} metres"}, lakes(20), log=log)
+    assert ragtune("registry", "list", *place).output == "no models\n"
+    added = ragtune("registry", "add", MODEL, "--offline", "--scorecard", log, "--cost-usd", "3", "--json", *place)
+    assert json.loads(added.output)["cost_usd"] == 3.0
+    refused = ragtune("registry", "promote", "prod", MODEL, "--reworded-at-least", "0.9", "--by", "ci", *place)
+    assert refused.exit_code == 1
+    assert "reworded_at_least=0.9 not passed" in refused.output
+    assert ragtune("registry", "promote", "prod", MODEL, "--force", *place).exit_code == 1
+    passed = ragtune("registry", "promote", "prod", MODEL, "--reworded-at-least", "0.8", "--by", "ci", *place)
+    assert (passed.exit_code, passed.output) == (0, f"prod: {MODEL} promoted by ci\n")
+    history = json.loads(ragtune("registry", "history", "prod", "--json", *place).output)
+    assert [(row["outcome"], row["by"]) for row in history] == [("refused", "ci"), ("promoted", "ci")]
+    assert "before which there was none" in ragtune("registry", "rollback", "prod", *place).output
+    assert "prod" in ragtune("registry", "list", *place).output
+
+
+def test_a_clean_up_is_shown_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --yes nothing is sent; a plan in a file is carried out as it was looked at."""
+    rows = [{"q": f"What is {n} + 1?", "a": str(n + 1)} for n in range(12)]
+    dataset = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}").build(tmp_path / "sums")
+    monkeypatch.setenv("RAGTUNE_JOURNAL", str(tmp_path / "journal.sqlite3"))
+    with ScriptedBackend() as backend, backend.client() as client:
+        monkeypatch.setenv("OPENAI_BASE_URL", backend.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", backend.api_key)
+        rt.FineTuneJob.create(client, dataset, rt.TuneSpec(model="tiny-random"))
+        before = len(client.files.list().data)
+        shown = ragtune("cleanup", "--older-than", "0", "--save", tmp_path / "plan.json")
+        assert (shown.exit_code, "nothing was deleted; --yes deletes it" in shown.output) == (0, True)
+        assert len(client.files.list().data) == before
+        done = ragtune("cleanup", "--plan", tmp_path / "plan.json", "--yes", "--json")
+        assert {row["outcome"] for row in json.loads(done.stdout)} == {"deleted"}
+        assert client.files.list().data == []
+        assert [model.id for model in client.models.list() if model.id.startswith("ft:")] == []
