@@ -232,6 +232,19 @@ def test_what_people_said_becomes_the_next_dataset(store: rt.FeedbackStore, tmp_
     assert [folder for _, folder in store.withdraw(by="ben").datasets] == [str(new.folder), str(next_one.folder)]
 
 
+def test_people_stay_behind_rows_whose_map_names_their_facts(store: rt.FeedbackStore, tmp_path: Path) -> None:
+    """An id may hold spaces and letters of any script; the line of the map is read for its row alone."""
+    store.add("4", question="What is 2 and 2?", correction="four", by="anna")
+    store.add("Violet", 1, question="Which colour have post boxes?", by="ben")
+    named = rt.DatasetBuilder.from_feedback(store).map(
+        lambda row: row | {"id": f"Maß 7 of {row['record']['messages'][-1]['content']}"}
+    )
+    dataset = named.build(tmp_path / "named", fact_id="id")
+    assert b'"Ma\xc3\x9f 7 of four"' in (dataset.folder / "train.rows.txt").read_bytes()
+    people = store.people_of(dataset.fingerprint)
+    assert sorted(people.values()) == [("anna",), ("ben",)]
+
+
 def test_better_and_worse_answers_become_pairs(store: rt.FeedbackStore, tmp_path: Path) -> None:
     for number in range(12):
         store.add(f"wrong {number}", -1, question=f"Which is number {number}?", correction=f"right {number}")

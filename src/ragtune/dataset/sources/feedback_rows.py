@@ -169,8 +169,9 @@ def _asked(record: Mapping[str, Any]) -> str:
 def _lines_of(dataset: Finished, rows: Sequence[_Row]) -> Iterator[tuple[str, str]]:
     """Each line of the files whose row somebody stands behind, with that person."""
     for split in dataset.splits:
-        numbers = (dataset.folder / f"{split.name}.rows.txt").read_text(encoding="ascii").split()
-        for (_, line), number in zip(split.lines(), numbers, strict=True):
+        told = (dataset.folder / f"{split.name}.rows.txt").read_bytes().splitlines()
+        for (_, line), row in zip(split.lines(), told, strict=True):
+            number, _, _ = row.partition(b" ")
             for person in rows[int(number)].people:
                 yield digest_of_line(line), person
 
