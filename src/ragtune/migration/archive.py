@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ragtune._api import Api
     from ragtune.dialects import Dialect
     from ragtune.journal import JournalArgument
-    from ragtune.migration.store.manifest import Entry, Manifest
+    from ragtune.migration.store.manifest import ArchiveEntry, Manifest
 
 __all__ = ["Archive", "create_archive"]
 
@@ -164,7 +164,7 @@ class Archive:
         """All jobs, newest first."""
         return tuple(map(self._job, self._job_entries()))
 
-    def _job_entries(self) -> Iterator[Entry]:
+    def _job_entries(self) -> Iterator[ArchiveEntry]:
         found = (entry for entry in lines_of(self._manifest.entries, "job") if entry.sha256 is not None)
         return iter(sorted(found, key=lambda entry: str(entry.about.get("created_at") or ""), reverse=True))
 
@@ -183,7 +183,7 @@ class Archive:
         why = f"; the server did not give it: {lost.lost}" if lost is not None and lost.lost else ""
         raise ArchiveError(f"{self.folder} holds no job {about!r}{why}; it holds {known[:300]}")
 
-    def _job(self, entry: Entry) -> ArchivedJob:
+    def _job(self, entry: ArchiveEntry) -> ArchivedJob:
         said = json.loads(self._path(entry).read_bytes())
         lost = [f"{part}: {said[part]}" for part in ("events", "checkpoints") if isinstance(said.get(part), str)]
         events, checkpoints = ([] if isinstance(said.get(part), str) else said.get(part, []) for part in _PARTS)
@@ -208,7 +208,7 @@ class Archive:
             raise ArchiveError(f"{self.folder} does not hold the file {file_id}: {why}")
         return self._path(entry)
 
-    def _path(self, entry: Entry) -> Path:
+    def _path(self, entry: ArchiveEntry) -> Path:
         assert entry.sha256 is not None, "only what was given is looked for"
         contents = Contents(self.folder)
         if not contents.has(entry.sha256, entry.bytes):

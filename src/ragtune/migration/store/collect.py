@@ -22,7 +22,7 @@ from ragtune.errors import ModelExpired, RagtuneError, TuningClosed
 from ragtune.job import JobDetails
 from ragtune.job.whereabouts import remembering
 from ragtune.migration.store.contents import Contents
-from ragtune.migration.store.manifest import Entry, ManifestWriter
+from ragtune.migration.store.manifest import ArchiveEntry, ManifestWriter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -144,9 +144,9 @@ class _Fetcher:
         except (openai.APIStatusError, UnreadableReplyError, ModelExpired, TuningClosed) as error:
             reason = _reason(error)
             logger.warning("%s %s is not given any more: %s", item.kind, item.id, reason)
-            self.manifest.add(Entry(kind=item.kind, id=item.id, lost=reason, about=_about(item)))
+            self.manifest.add(ArchiveEntry(kind=item.kind, id=item.id, lost=reason, about=_about(item)))
             return
-        self.manifest.add(Entry(kind=item.kind, id=item.id, sha256=sha256, bytes=size, about=_about(item)))
+        self.manifest.add(ArchiveEntry(kind=item.kind, id=item.id, sha256=sha256, bytes=size, about=_about(item)))
 
     async def _content(self, item: _Item) -> tuple[str, int]:
         if item.kind == "file":

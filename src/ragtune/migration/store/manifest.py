@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["MANIFEST", "Entry", "Manifest", "ManifestWriter", "read_manifest"]
+__all__ = ["MANIFEST", "ArchiveEntry", "Manifest", "ManifestWriter", "read_manifest"]
 
 VERSION = 1
 MANIFEST = "manifest.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ArchiveEntry:
     """One thing of an archive.
 
     Attributes:
@@ -74,7 +74,7 @@ class Manifest:
     server: str
     dialect: str
     begun_at: str
-    entries: Mapping[tuple[str, str], Entry]
+    entries: Mapping[tuple[str, str], ArchiveEntry]
     is_whole: bool
     whole_bytes: int
 
@@ -94,7 +94,7 @@ def read_manifest(folder: Path) -> Manifest:
         )
         raise ArchiveError(message) from error
     head: dict[str, Any] | None = None
-    entries: dict[tuple[str, str], Entry] = {}
+    entries: dict[tuple[str, str], ArchiveEntry] = {}
     digest, is_whole, offset = hashlib.sha256(), False, 0
     with file:
         for number, content in enumerate(file, start=1):
@@ -139,10 +139,12 @@ def _head(line: dict[str, Any], path: Path) -> dict[str, Any]:
     return line
 
 
-def _entry(line: dict[str, Any], path: Path, number: int) -> Entry:
+def _entry(line: dict[str, Any], path: Path, number: int) -> ArchiveEntry:
     names = ("sha256", "bytes", "lost", "about")
     try:
-        return Entry(kind=line["type"], id=str(line["id"]), **{name: line[name] for name in names if name in line})
+        return ArchiveEntry(
+            kind=line["type"], id=str(line["id"]), **{name: line[name] for name in names if name in line}
+        )
     except (KeyError, TypeError) as error:
         raise ArchiveError(f"{path} line {number}: {error} is missing; the archive was changed or damaged") from error
 
@@ -172,7 +174,7 @@ class ManifestWriter:
             self._lock.release()
             raise
 
-    def _open(self, folder: Path, head: Mapping[str, str]) -> dict[tuple[str, str], Entry]:
+    def _open(self, folder: Path, head: Mapping[str, str]) -> dict[tuple[str, str], ArchiveEntry]:
         begun = self._path.exists() and self._path.stat().st_size > 0
         found = read_manifest(folder) if begun else None
         if found is not None and found.account != head["account"]:
@@ -188,7 +190,7 @@ class ManifestWriter:
         os.ftruncate(self._file, found.whole_bytes)
         return dict(found.entries)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: ArchiveEntry) -> None:
         """Write down what was fetched; its content is on disk already."""
         self._append(entry.line())
         self.known[entry.kind, entry.id] = entry
@@ -225,6 +227,6 @@ class ManifestWriter:
         self.close()
 
 
-def lines_of(entries: Mapping[tuple[str, str], Entry], kind: str) -> Iterator[Entry]:
+def lines_of(entries: Mapping[tuple[str, str], ArchiveEntry], kind: str) -> Iterator[ArchiveEntry]:
     """Iterate the entries of one kind, in the order in which they were fetched."""
     return (entry for entry in entries.values() if entry.kind == kind)
