@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import inspect
 import json
 import logging
@@ -25,6 +26,7 @@ from ragtune._checked import fits, words_of
 from ragtune._table import Table
 from ragtune.dialects import Dialect
 from ragtune.facts import Fact, FactSet, Wording
+from ragtune.maintenance import CleanupItem, CleanupPlan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -287,6 +289,11 @@ class Visit:
         ):
             await self.call(name, getattr(maintenance, name), about)
         await self.call("delete_model", maintenance.delete_model, "ft:m", checkpoints=True)
+        await self.call("inventory", maintenance.inventory)
+        await self.call("cleanup_plan", maintenance.cleanup_plan, older_than=1)
+        item = CleanupItem(kind="file", id="file-1", why="no job reads it")
+        plan = CleanupPlan(rows=(item,), server=str(self.api.base_url), made_at=dt.datetime.now(dt.UTC))
+        await self.call("clean_up", maintenance.clean_up, plan, progress=False)
 
 
 def look_at(found: Any) -> None:

@@ -109,7 +109,7 @@ async def jobs(client: openai.AsyncOpenAI, file_id: str) -> Any:
         await tuning.cancel(last.id)
     with pytest.raises(openai.BadRequestError):
         await tuning.create(model="gpt-none", training_file=file_id)
-    with pytest.raises(openai.BadRequestError, match="trains supervised and dpo runs"):
+    with pytest.raises(openai.BadRequestError, match="trains supervised, dpo and kto runs"):
         await tuning.create(model="tiny-random", training_file=file_id, method={"type": "reinforcement"})
     # Three examples are too few: the error object of a job is judged, too.
     while (await tuning.retrieve(too_short.id)).status != "failed":

@@ -92,8 +92,8 @@ def test_a_recipe_that_makes_no_sense_is_refused(
 
 
 def test_a_file_whose_name_says_no_kind_is_refused_with_the_kinds(tmp_path: Path) -> None:
-    (tmp_path / "faq.txt").write_text("x")
-    done = run("build", tmp_path / "faq.txt", *TEMPLATES)
+    (tmp_path / "faq.rows").write_text("x")
+    done = run("build", tmp_path / "faq.rows", *TEMPLATES)
     assert done.exit_code == 1
     assert ".csv, .tsv, .jsonl" in done.stderr
 

@@ -189,7 +189,7 @@ def test_the_extras_are_those_of_the_package() -> None:
         for distribution in distributions.get(module, [])
     }
     for name, requirements in declared.items():
-        packages = {re.split(r"[\[<>=]", requirement)[0] for requirement in requirements}
+        packages = {re.split(r"[\[<>=]", requirement)[0].replace("_", "-") for requirement in requirements}
         packages = {package for package in packages if not re.search("stubs|^types-", package)}
         if all(find_spec(module) for module in EXTRAS[name].modules):  # what is not installed has no names to compare
             assert {module_of.get(package) for package in packages} == set(EXTRAS[name].modules)
