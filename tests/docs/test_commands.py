@@ -14,7 +14,7 @@ from ragtune.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-_SHOWN = re.compile(r"^\$ (ragtune .*(?:\\\n.*)*)|`(ragtune [^`]*)`", re.MULTILINE)
+_SHOWN = re.compile(r"^\$ (ragtune (?:\\\n|.)*)|`(ragtune [^`]*)`", re.MULTILINE)
 # These two act while they are parsed: one writes into the home folder of whoever runs the tests.
 _EAGER = ("--install-completion", "--show-completion", "--version", "--help")
 COMMAND: Any = typer.main.get_command(app)

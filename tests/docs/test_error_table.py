@@ -64,7 +64,7 @@ def test_the_page_shows_the_table_that_the_library_speaks_from() -> None:
     assert shown == table(), "write it anew: python -m tests.docs.test_error_table"
 
 
-@pytest.mark.parametrize(("page", "number"), [(PAGE, 23), (PAGE.parents[1] / "rooms/backend.md", 11)])
+@pytest.mark.parametrize(("page", "number"), [(PAGE, 23), (PAGE.parents[1] / "rooms/wire.md", 11)])
 def test_the_tests_that_a_page_names_are_there(page: Path, number: int) -> None:
     written = "".join(file.read_text(encoding="utf-8") for file in PAGE.parents[2].glob("tests/*/test_*.py"))
     named = re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))

@@ -60,9 +60,9 @@ def test_the_file_of_the_set_holds_nothing_that_looks_like_a_leaked_key() -> Non
 
 @pytest.mark.parametrize(("name", "part"), [("tuned on", slice(0, None, 2)), ("held out", slice(1, None, 2))])
 def test_quality_on_the_set_is_what_the_page_says(name: str, part: slice) -> None:
-    """The table in docs/rooms/privacy.md is the benchmark's; recall and precision of the whole stay above 0.95."""
+    """The table in docs/measured.md is the benchmark's; recall and precision of the whole stay above 0.95."""
     quality = benchmark().measure(CASES[part])
-    page = (ROOT / "docs/rooms/privacy.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/measured.md").read_text(encoding="utf-8")
     section = page.split(f"<!-- {name} -->")[1].split("<!--")[0]
     for kind in (*KINDS, "all"):
         row = re.search(rf"^\| {kind} \|(.*)\|$", section, re.MULTILINE)
