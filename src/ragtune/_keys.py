@@ -13,6 +13,8 @@ from ragtune.errors import MissingKey
 if TYPE_CHECKING:
     import openai
 
+__all__ = ["client_from_key_file"]
+
 HOW_TO_GIVE_A_KEY = (
     "give a key in one of three ways: set OPENAI_API_KEY in the environment, write it into a file and call "
     'rt.client_from_key_file("api_key.txt"), or pass a client of your own, openai.OpenAI(api_key=...); or go without '
