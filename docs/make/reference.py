@@ -68,7 +68,7 @@ def pages() -> dict[str, list[str]]:
 def text(title: str, held: list[str]) -> str:
     first = (import_module(f"ragtune.{PAGES[title][0]}").__doc__ or "").strip().splitlines()[0]
     return (
-        "\n\n".join(["---\nsearch:\n  boost: 0.5\n---", f"# {title}", first, *(f"::: {name}" for name in held)]) + "\n"
+        "\n\n".join(["---\nsearch:\n  boost: 0.3\n---", f"# {title}", first, *(f"::: {name}" for name in held)]) + "\n"
     )
 
 
