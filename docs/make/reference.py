@@ -31,6 +31,7 @@ PAGES = {
     "Model": ("model",),
     "Evaluation": ("evaluation",),
     "Feedback": ("feedback",),
+    "Registry": ("registry",),
     "Maintenance": ("maintenance",),
     "Leaving and arriving": ("migration",),
     "Advice": ("advice",),
