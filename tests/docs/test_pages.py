@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,10 @@ def test_pictures_are_small() -> None:
     pictures = [*DOCS.rglob("*.png"), *DOCS.rglob("*.svg")]
     assert len(pictures) > 4
     assert [picture.name for picture in pictures if picture.stat().st_size > 100_000] == []
+
+
+def test_the_readme_links_to_files_that_are_there() -> None:
+    """A page that moves takes the readme along; the links of the site are held by its build."""
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(links) > 10
+    assert [link for link in links if "://" not in link and not (ROOT / link).is_file()] == []
