@@ -51,3 +51,14 @@ def test_the_readme_links_to_files_that_are_there() -> None:
     links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert len(links) > 10
     assert [link for link in links if "://" not in link and not (ROOT / link).is_file()] == []
+
+
+def test_each_figure_has_its_day_and_its_command() -> None:
+    """Also the sections that somebody adds tomorrow."""
+    _, *sections = re.split(r"^## ", (DOCS / "measured.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert len(sections) > 15
+    command = re.compile(r"benchmarks/\w+|make demo|ragtune doctor|pytest tests/")
+    silent = [
+        part.splitlines()[0] for part in sections if not (re.search(r"20\d\d-\d\d", part) and command.search(part))
+    ]
+    assert silent == []
