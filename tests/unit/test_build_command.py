@@ -127,6 +127,29 @@ def test_the_price_of_a_folder_and_of_a_file_is_the_same(faq: Path, tmp_path: Pa
     assert (told[0]["epochs"], told[0]["usd"] > 0) == (3, True)
 
 
+def test_verdicts_become_records_that_kto_learns_from(tmp_path: Path) -> None:
+    rows = [{"q": f"What is {n} + {n}?", "a": str(n + n + n % 2), "good": n % 2 == 0} for n in range(12)]
+    (tmp_path / "thumbs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    templates = ("--prompt", "{q}", "--completion", "{a}", "--label", "good")
+    assert run("build", tmp_path / "thumbs.jsonl", *templates, "--out", tmp_path / "data").exit_code == 0
+    records = rt.Dataset.load(tmp_path / "data").train
+    assert [record.label for record in records if isinstance(record, rt.UnpairedRecord)] == [True, False] * 6
+    method = ("--model", "tiny-random", "--method", "kto", "--undesirable-weight", "2", "--beta", "0.2")
+    planned = run("plan", tmp_path / "data", *method, "--folder", tmp_path / "be", "--json")
+    assert planned.exit_code == 0, planned.output
+    sent = json.loads(planned.stdout)["calls"][-1]["body"]["method"]
+    settings = {"beta": 0.2, "desirable_weight": 1.0, "undesirable_weight": 2.0}
+    assert sent == {"type": "kto", "kto": {"hyperparameters": settings}}
+
+
+def test_a_setting_of_another_method_is_refused(faq: Path, tmp_path: Path) -> None:
+    run("build", faq, *TEMPLATES, "--out", tmp_path / "data")
+    plan = ("plan", tmp_path / "data", "--model", "tiny-random", "--folder", tmp_path / "be")
+    for option, says in (("--beta", "beta is a setting of kto and dpo"), ("--desirable-weight", "of kto; leave it")):
+        done = run(*plan, option, "1.5")
+        assert (done.exit_code, says in done.stderr) == (1, True), done.stderr
+
+
 def test_a_folder_without_a_dataset_is_told_in_words(tmp_path: Path) -> None:
     done = run("cost", tmp_path, "--model", "tiny-random")
     assert (done.exit_code, "holds no dataset" in done.stderr) == (1, True)

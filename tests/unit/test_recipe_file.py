@@ -58,6 +58,11 @@ def test_both_ways_of_writing_say_the_same(desk: Path) -> None:
     assert read[0].job.spec("tiny-random") == rt.TuneSpec(model="tiny-random", method=rt.Supervised(n_epochs=1))
 
 
+def test_kto_is_a_method_of_a_job(desk: Path) -> None:
+    file = RecipeFile.load(written(desk, TOML + 'method = "kto"\nundesirable_weight = 2.5\n'))
+    assert file.job.spec("tiny-random").method == rt.KTO(n_epochs=1, undesirable_weight=2.5)
+
+
 @pytest.mark.parametrize(
     ("text", "name", "says"),
     [

@@ -26,6 +26,7 @@ __all__ = ["app", "main"]
 # In the order of the help: the way of a model first.
 _MODULES = {
     "training_files": "build check cost",
+    "recipes": "recipes",
     "tuning": "plan tune watch",
     "asking": "ask evaluate",
     "feedback": "feedback",

@@ -113,6 +113,9 @@ def build(
     system: Annotated[str | None, typer.Option(help="System prompt; it goes with every question.")] = None,
     prompt: Annotated[str | None, typer.Option(help="Template of a prompt: completions and preference pairs.")] = None,
     completion: Annotated[str | None, typer.Option(help="Template of the text that goes on after the prompt.")] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Whether a completion was good: for kto, with --prompt.")
+    ] = None,
     preferred: Annotated[str | None, typer.Option(help="Template of the better answer of a pair.")] = None,
     rejected: Annotated[str | None, typer.Option(help="Template of the worse answer of a pair.")] = None,
     layout: Annotated[str | None, typer.Option(help="Layout of finished rows, for example alpaca.")] = None,
@@ -163,6 +166,7 @@ def build(
             system=system,
             prompt=prompt,
             completion=completion,
+            label=label,
             preferred=preferred,
             rejected=rejected,
             layout=layout,

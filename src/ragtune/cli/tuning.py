@@ -33,12 +33,14 @@ if TYPE_CHECKING:
 
 _DATA = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of a dataset, or a training file (JSONL).")]
 _MODEL = Annotated[str, typer.Option(help="Base model, or a tuned one to train further.")]
-_METHOD = Annotated[Literal["supervised", "dpo"], typer.Option(help="How it learns.")]
+_METHOD = Annotated[Literal["supervised", "dpo", "kto"], typer.Option(help="How it learns.")]
 _EPOCHS = Annotated[int | None, typer.Option(min=1, max=50, help="Passes over the data; default: auto.")]
 _BATCH = Annotated[int | None, typer.Option(min=1, max=256, help="Examples per step; default: auto.")]
 _MULTIPLIER = Annotated[float | None, typer.Option(help="Factor on the server's own learning rate (OpenAI).")]
 _RATE = Annotated[float | None, typer.Option(help="The learning rate itself, where the server takes one.")]
-_BETA = Annotated[float | None, typer.Option(help="dpo: how closely to stay with the model as it was.")]
+_BETA = Annotated[float | None, typer.Option(help="dpo, kto: how closely to stay with the model as it was.")]
+_GOOD = Annotated[float | None, typer.Option(help="kto: how much good answers count; default: 1.")]
+_BAD = Annotated[float | None, typer.Option(help="kto: how much bad answers count; default: 1.")]
 _SEED = Annotated[int | None, typer.Option(help="Same seed and settings should give the same model.")]
 _SUFFIX = Annotated[str | None, typer.Option(help="Part of the tuned model's name.")]
 _PROBE = Annotated[bool, typer.Option("--probe", help="Of a plan: really look at the account; nothing is changed.")]
@@ -61,6 +63,8 @@ def plan(
     learning_rate_multiplier: _MULTIPLIER = None,
     learning_rate: _RATE = None,
     beta: _BETA = None,
+    desirable_weight: _GOOD = None,
+    undesirable_weight: _BAD = None,
     seed: _SEED = None,
     suffix: _SUFFIX = None,
     max_cost_usd: _MOST = None,
@@ -81,6 +85,8 @@ def plan(
         learning_rate_multiplier=learning_rate_multiplier,
         learning_rate=learning_rate,
         beta=beta,
+        desirable_weight=desirable_weight,
+        undesirable_weight=undesirable_weight,
         seed=seed,
         suffix=suffix,
         max_cost_usd=max_cost_usd,
@@ -103,6 +109,8 @@ def tune(
     learning_rate_multiplier: _MULTIPLIER = None,
     learning_rate: _RATE = None,
     beta: _BETA = None,
+    desirable_weight: _GOOD = None,
+    undesirable_weight: _BAD = None,
     seed: _SEED = None,
     suffix: _SUFFIX = None,
     max_cost_usd: _MOST = None,
@@ -137,6 +145,8 @@ def tune(
             learning_rate_multiplier=learning_rate_multiplier,
             learning_rate=learning_rate,
             beta=beta,
+            desirable_weight=desirable_weight,
+            undesirable_weight=undesirable_weight,
             seed=seed,
             suffix=suffix,
         )

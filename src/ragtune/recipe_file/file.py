@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from ragtune.recipe_file.reading import parse, refused
 from ragtune.recipe_file.sections import Budget, Data, Evaluation, Job, Model, Section, Server
+from ragtune.recipe_file.teaching import Facts, Recipe, Teaching, together
 
 if TYPE_CHECKING:
     import os
 
+    from ragtune.dataset import Dataset, DatasetBuilder
+    from ragtune.dataset.render.batches import SourceRow
+    from ragtune.facts import FactSet
+
 __all__ = ["RecipeFile"]
+
+
+def _as_list(given: object) -> object:
+    return [given] if isinstance(given, Mapping) else given
+
+
+Recipes = Annotated[list[Recipe], BeforeValidator(_as_list, json_schema_input_type=Recipe | list[Recipe])]
 
 
 class RecipeFile(Section):
@@ -46,6 +61,8 @@ class RecipeFile(Section):
 
     out: str = Field(default="ragtune-out", description="Folder of all that is made; relative to this file.")
     data: Data
+    facts: Facts | None = Field(default=None, description="What the columns of a row are to a recipe.")
+    recipe: Recipes = Field(default=[], description="A recipe, or several in order: an array of tables.")
     model: Model
     job: Job = Job()
     server: Server = Server()
@@ -53,6 +70,12 @@ class RecipeFile(Section):
     budget: Budget = Budget()
 
     _path: Path = PrivateAttr(Path("ragtune.toml"))
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> RecipeFile:
+        if self.facts is not None and not self.recipe:
+            raise PydanticCustomError("ragtune", "[facts] is what a recipe makes rows of; add a table [recipe]")
+        return self
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> RecipeFile:
@@ -74,6 +97,86 @@ class RecipeFile(Section):
     def schema_of(cls) -> dict[str, Any]:
         """The JSON schema of a recipe file, for editors and assistants."""
         return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | cls.model_json_schema()
+
+    def build(self, *, overwrite: bool = False) -> Dataset:
+        """Build the dataset of `[data]`, by `[recipe]` where there is one, into `target / "data"`."""
+        builder = None
+        if self.recipe:
+            builder = self.data.templated(self._teaching.rows(self._kept, self.held_out), recipe=True)
+        return self.data.build(self.target / "data", folder=self.folder, builder=builder, overwrite=overwrite)
+
+    def inputs(self) -> list[object]:
+        """All that the dataset depends on, as values."""
+        parts: list[object] = [self.data.model_dump(), self.data.described(self.folder)]
+        if self.recipe:
+            files = [path.read_text(encoding="utf-8") for one in self.recipe for path in one.files(self.folder)]
+            asked = None if self.evaluation is None else [self.evaluation.reword, self.asked_text()]
+            parts += [[one.model_dump() for one in self.recipe], self._teaching.facts.model_dump(), files, asked]
+        return parts
+
+    def asked_text(self) -> str | None:
+        """The file of facts that the evaluation names."""
+        named = None if self.evaluation is None else self.evaluation.facts
+        return None if named is None else (self.folder / named).read_text(encoding="utf-8")
+
+    @cached_property
+    def held_out(self) -> FactSet | None:
+        """The wordings that `[evaluation]` keeps for itself, so that no recipe makes a row of them.
+
+        Raises:
+            DatasetError: the facts cannot be read.
+        """
+        from ragtune.facts import KINDS
+
+        if self.evaluation is None or not self.recipe:
+            return None
+        held = self._asked.select([kind for kind in KINDS if kind != "verbatim"])
+        return held if len(held) else None
+
+    def asked(self, dataset: Dataset, *, rows: list[SourceRow] | None = None) -> FactSet:
+        """The facts that `[evaluation]` asks for.
+
+        Args:
+            dataset: what was trained on.
+            rows: the rows that it was built of, where `[evaluation]` names columns.
+
+        Raises:
+            DatasetError: there are none.
+        """
+        from ragtune.facts import FactSet
+        from ragtune.facts.taught import row_map
+
+        assert self.evaluation is not None
+        if not self.recipe:
+            return self.evaluation.facts_of(dataset, rows=rows, folder=self.folder)
+        facts = self._asked.facts
+        if self.evaluation.facts is None:
+            within = {fact for _, fact, _ in row_map(dataset, self.evaluation.split)}
+            facts = tuple(fact for fact in facts if fact.id in within)
+        return FactSet(facts=facts[: self.evaluation.questions])
+
+    @cached_property
+    def _asked(self) -> FactSet:
+        """All that may be asked: of the file, or of the rows."""
+        assert self.evaluation is not None
+        if self.evaluation.facts is not None:
+            return self.evaluation.facts_of(None, folder=self.folder)
+        return self._teaching.asked(self._teaching.taught(self._kept), reword=self.evaluation.reword)
+
+    @property
+    def _teaching(self) -> Teaching:
+        return Teaching(
+            recipe=together(one.made(self.folder) for one in self.recipe),
+            facts=self.facts or Facts(),
+            fact_id=self.data.fact_id,
+            seed=self.data.seed,
+        )
+
+    @property
+    def _kept(self) -> DatasetBuilder:
+        facts = self._teaching.facts
+        answer = facts.answer if isinstance(facts.answer, str) else facts.answer[0]
+        return self.data.kept(self.folder, question=[facts.question], answer=answer)
 
     @property
     def path(self) -> Path:

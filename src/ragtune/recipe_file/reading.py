@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,8 @@ def _told(path: Path, one: ErrorDetails, places: Places, top: type[BaseModel]) -
         where = _where(path, keys[:-1], places)
         return f"{where}: {name} is missing"
     where = _where(path, keys, places)
+    if one["type"] == "ragtune":
+        return f"{where}: {one['msg']}"
     if one["type"] == "extra_forbidden":
         near = difflib.get_close_matches(keys[-1], known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
@@ -89,6 +92,8 @@ def _walk(location: Sequence[str], top: type[BaseModel]) -> tuple[list[str], lis
             break
         known = list(model.model_fields)
         keys.append(part)
+        if part.isdigit():
+            continue
         field = model.model_fields.get(part)
         kinds = () if field is None else (field.annotation, *getattr(field.annotation, "__args__", ()))
         model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
@@ -97,7 +102,9 @@ def _walk(location: Sequence[str], top: type[BaseModel]) -> tuple[list[str], lis
 
 def _where(path: Path, keys: Sequence[str], places: Places) -> str:
     for end in range(len(keys), 0, -1):
-        if (place := places.get(tuple(keys[:end]))) is not None:
+        # A table may stand alone where several may stand.
+        alone = tuple(key for key in keys[:end] if not key.isdigit())
+        if (place := places.get(tuple(keys[:end])) or places.get(alone)) is not None:
             return f"{path} line {place[0]}, column {place[1]}"
     return str(path)
 
@@ -113,10 +120,14 @@ def _toml(path: Path, text: str) -> tuple[object, Places]:
 def _toml_places(text: str) -> Iterator[tuple[tuple[str, ...], tuple[int, int]]]:
     """Where tables and keys begin: Python's parser does not say."""
     prefix: tuple[str, ...] = ()
+    counts: Counter[tuple[str, ...]] = Counter()
     one_line_each = _LONG_TEXT.sub(lambda found: '""' + "\n" * found[0].count("\n"), text)
     for number, line in enumerate(one_line_each.splitlines(), 1):
         if found := _TABLE.match(line):
             prefix = tuple(part.strip() for part in found[1].split("."))
+            if line.lstrip().startswith("[["):
+                counts[prefix] += 1
+                prefix = (*prefix, str(counts[prefix] - 1))
             yield prefix, (number, found.start(1) + 1)
         elif found := _KEY.match(line):
             yield (*prefix, found[1].strip('"')), (number, found.start(1) + 1)
@@ -138,6 +149,10 @@ def _yaml(path: Path, text: str) -> tuple[object, Places]:
 def _yaml_places(node: Any, prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], tuple[int, int]]]:
     import yaml
 
+    if isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            yield (*prefix, str(number)), (item.start_mark.line + 1, item.start_mark.column + 1)
+            yield from _yaml_places(item, (*prefix, str(number)))
     if not isinstance(node, yaml.MappingNode):
         return
     for key, value in node.value:

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from ragtune.errors import DatasetError, SpecError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ragtune.dataset import Dataset, DatasetBuilder
     from ragtune.dataset.render.batches import SourceRow
     from ragtune.facts import FactSet
@@ -26,8 +28,11 @@ _WORKBOOKS = (".xlsx", ".xls", ".xlsb", ".ods")
 _TEMPLATES = {
     ("user", "assistant"): "chat",
     ("prompt", "completion"): "completion",
+    ("prompt", "completion", "label"): "unpaired",
     ("prompt", "preferred", "rejected"): "preference",
 }
+# Settings of some methods only.
+_OF_METHODS = {"beta": ("kto", "dpo"), "desirable_weight": ("kto",), "undesirable_weight": ("kto",)}
 
 
 class Section(BaseModel):
@@ -47,7 +52,10 @@ class Data(Section):
     assistant: str | None = Field(default=None, description="Template of the answer, for example '{Answer}'.")
     system: str | None = Field(default=None, description="System prompt; it goes with every question.")
     prompt: str | None = Field(default=None, description="Template of a prompt: of completions or of preference pairs.")
-    completion: str | None = Field(default=None, description="Template of the text that goes on after the prompt.")
+    completion: str | None = Field(
+        default=None, description="Template of the text that goes on after the prompt; with label, of the answer."
+    )
+    label: str | None = Field(default=None, description="Column of the verdict on a completion: good, or bad.")
     preferred: str | None = Field(default=None, description="Template of the better answer of a pair.")
     rejected: str | None = Field(default=None, description="Template of the worse answer of a pair.")
     layout: str | None = Field(
@@ -79,32 +87,53 @@ class Data(Section):
         Args:
             folder: what relative paths start from.
         """
+        return self.templated(self.kept(folder))
+
+    def kept(self, folder: Path = Path(), *, question: Sequence[str] = (), answer: str | None = None) -> DatasetBuilder:
+        """The rows that are left, before anything is made of them.
+
+        Args:
+            folder: what relative paths start from.
+            question: columns of the question; default: those that the templates name.
+            answer: column of the answer; likewise.
+        """
         builder = self.source(folder)
         for column in self.require:
             builder = builder.filter(_Has(column), reason=f"no {column}")
         if self.newest_by is not None:
-            builder = builder.keep_newest(per=self._columns("user", "prompt"), by=self.newest_by)
+            builder = builder.keep_newest(per=question or self._columns("user", "prompt"), by=self.newest_by)
         if self.deduplicate:
-            question, answer = self._columns("user", "prompt"), self._columns("assistant", "completion", "preferred")
-            builder = builder.deduplicate(question=question[0], answer=answer[0])
+            asked = (question or self._columns("user", "prompt"))[0]
+            answered = answer or self._columns("assistant", "completion", "preferred")[0]
+            builder = builder.deduplicate(question=asked, answer=answered)
         if self.sample is not None:
             builder = builder.sample(self.sample, seed=self.seed)
         if self.take is not None:
             builder = builder.take(self.take)
         if self.mask_private:
             builder = builder.mask_private()
-        return self._templated(builder)
+        return builder
 
-    def build(self, target: Path, *, folder: Path = Path(), overwrite: bool = False) -> Dataset:
-        """Build the dataset into `target`; see `ragtune.DatasetBuilder.build`."""
-        return self.builder(folder).build(
+    def build(
+        self, target: Path, *, folder: Path = Path(), builder: DatasetBuilder | None = None, overwrite: bool = False
+    ) -> Dataset:
+        """Build the dataset into `target`; see `ragtune.DatasetBuilder.build`.
+
+        Args:
+            target: folder of the dataset.
+            folder: what relative paths start from.
+            builder: makes the records in place of `builder(folder)`.
+            overwrite: replace a dataset that is there.
+        """
+        return (builder or self.builder(folder)).build(
             target,
             validation=self.validation,
             test=self.test,
             seed=self.seed,
             group_by=[[name] for name in self.group_by],
             stratify_by=self.stratify_by,
-            fact_id=self.fact_id,
+            # Rows of a recipe know their fact.
+            fact_id=self.fact_id if builder is None else None,
             overwrite=overwrite,
         )
 
@@ -158,13 +187,24 @@ class Data(Section):
 
         return list(rows_of(self.source(folder)._source))
 
-    def _templated(self, builder: DatasetBuilder) -> DatasetBuilder:
-        names = ("user", "assistant", "prompt", "completion", "preferred", "rejected")
+    def templated(self, builder: DatasetBuilder, *, recipe: bool = False) -> DatasetBuilder:
+        """Say what a record looks like.
+
+        Args:
+            builder: the rows.
+            recipe: a recipe makes them, whose columns are question and answer.
+
+        Raises:
+            DatasetError: the templates are of no kind of record, or of two.
+        """
+        names = ("user", "assistant", "prompt", "completion", "label", "preferred", "rejected")
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.layout is not None:
             if given:
                 raise DatasetError(f"layout and {next(iter(given))} are both given; a layout makes the records itself")
             return builder.layout(self.layout, system=self.system)
+        if recipe and not given:
+            given = {"user": "{question}", "assistant": "{answer}"}
         kind = _TEMPLATES.get(tuple(given))
         if kind is None:
             ways = "; ".join(" and ".join(way) for way in _TEMPLATES)
@@ -205,7 +245,7 @@ class Model(Section):
 class Job(Section):
     """`[job]`: how it is trained; what is left out the server chooses."""
 
-    method: Literal["supervised", "dpo"] = Field(default="supervised", description="How it learns.")
+    method: Literal["supervised", "dpo", "kto"] = Field(default="supervised", description="How it learns.")
     n_epochs: Annotated[int, Field(ge=1, le=50)] | Literal["auto"] = Field(
         default="auto", description="Passes over the data."
     )
@@ -216,7 +256,9 @@ class Job(Section):
         default=None, description="Factor on the server's own rate (OpenAI)."
     )
     learning_rate: float | None = Field(default=None, description="The rate itself, where the server takes one.")
-    beta: float | None = Field(default=None, description="dpo: how closely to stay with the model as it was.")
+    beta: float | None = Field(default=None, description="dpo, kto: how closely to stay with the model as it was.")
+    desirable_weight: float | None = Field(default=None, description="kto: how much good answers count; default 1.")
+    undesirable_weight: float | None = Field(default=None, description="kto: how much bad answers count; default 1.")
     seed: int | None = Field(default=None, description="Same seed and settings should give the same model.")
     suffix: str | None = Field(default=None, description="Part of the tuned model's name.")
 
@@ -226,7 +268,7 @@ class Job(Section):
         Raises:
             SpecError: settings that do not go together or are out of range.
         """
-        from ragtune.spec import DPO, Absolute, Multiplier, Supervised, TuneSpec
+        from ragtune.spec import DPO, KTO, Absolute, Multiplier, Supervised, TuneSpec
 
         if self.learning_rate is not None and self.learning_rate_multiplier is not None:
             raise SpecError("learning_rate and learning_rate_multiplier are both given; leave one of them out")
@@ -235,15 +277,14 @@ class Job(Section):
             rate = Absolute(self.learning_rate)
         if self.learning_rate_multiplier is not None:
             rate = Multiplier(self.learning_rate_multiplier)
-        if self.method == "dpo":
-            beta: float | Literal["auto"] = "auto" if self.beta is None else self.beta
-            method: Supervised | DPO = DPO(
-                n_epochs=self.n_epochs, batch_size=self.batch_size, learning_rate=rate, beta=beta
-            )
-        elif self.beta is not None:
-            raise SpecError("beta is a setting of dpo; leave it out, or set method to 'dpo'")
-        else:
-            method = Supervised(n_epochs=self.n_epochs, batch_size=self.batch_size, learning_rate=rate)
+        own = {name: value for name in _OF_METHODS if (value := getattr(self, name)) is not None}
+        for name in own:
+            if self.method not in (methods := _OF_METHODS[name]):
+                raise SpecError(
+                    f"{name} is a setting of {' and '.join(methods)}; leave it out, or set method to {methods[-1]!r}"
+                )
+        kind: type[Supervised | DPO | KTO] = {"supervised": Supervised, "dpo": DPO, "kto": KTO}[self.method]
+        method = kind(n_epochs=self.n_epochs, batch_size=self.batch_size, learning_rate=rate, **own)
         return TuneSpec(model=base, method=method, seed=self.seed, suffix=self.suffix)
 
 

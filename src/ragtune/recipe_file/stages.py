@@ -182,8 +182,7 @@ class Stages:
         return f"{stage} {self.folder.name}"
 
     def _build_inputs(self) -> str:
-        data = self.file.data
-        return fingerprint("build", data.model_dump(), data.described(self.file.folder))
+        return fingerprint("build", *self.file.inputs())
 
     def _built(self) -> Mapping[str, object] | None:
         found = self._state.result("build", self._build_inputs())
@@ -196,7 +195,7 @@ class Stages:
         if self._state.was_done("build"):
             self.say("the rows or what is made of them changed since: the dataset is built anew")
         inputs = self._build_inputs()
-        dataset = self.file.data.build(target, folder=self.file.folder, overwrite=True)
+        dataset = self.file.build(overwrite=True)
         vars(self)["dataset"] = dataset
         report = dataset.report
         report.save_html(self.file.target / "report.html")
@@ -251,9 +250,8 @@ class Stages:
         assert self.file.evaluation is not None
         tuned = self._state.result(self._of("tune"), self._tune_inputs())
         model = None if tuned is None else tuned["model"]
-        named = self.file.evaluation.facts
-        facts = None if named is None else (self.file.folder / named).read_text(encoding="utf-8")
-        return fingerprint("evaluate", model, self.dataset.fingerprint, self.file.evaluation.model_dump(), facts)
+        settings = self.file.evaluation.model_dump()
+        return fingerprint("evaluate", model, self.dataset.fingerprint, settings, self.file.asked_text())
 
     def _evaluate(self, client: openai.OpenAI) -> Done:
         from ragtune.model import TunedModel
@@ -276,7 +274,7 @@ class Stages:
         asked = self.file.evaluation
         assert asked is not None
         rows = self.file.data.all_rows(self.file.folder) if asked.answer or asked.passages else None
-        facts = asked.facts_of(self.dataset, rows=rows, folder=self.file.folder)
+        facts = self.file.asked(self.dataset, rows=rows)
         retriever = None if asked.passages is None else BM25(rows or [], text=asked.passages)
         everybody = arms(base=(client, self.file.model.base) if asked.base else None, tuned=model, retriever=retriever)
         failing = ("tuned, nothing found", "tuned, false passage")
