@@ -72,7 +72,7 @@ def run(
     file: Annotated[Path, typer.Argument(help="Recipe file.")] = Path("ragtune.toml"),
     to: _TO = None,
     until: Annotated[
-        str | None, typer.Option(metavar="STAGE", help="Last stage that is wanted: build, tune or evaluate.")
+        str | None, typer.Option(metavar="STAGE", help="Last stage that is wanted: build, tune, evaluate or promote.")
     ] = None,
     dry_run: DRY_RUN = False,
     as_json: Annotated[bool, typer.Option("--json", help="An object a line for each stage.")] = False,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from ragtune.recipe_file.promotion import Gate  # noqa: TC001 (pydantic reads the annotations)
 from ragtune.recipe_file.reading import parse, refused
 from ragtune.recipe_file.sections import Budget, Data, Evaluation, Job, Model, Section, Server
 from ragtune.recipe_file.teaching import Facts, Recipe, Teaching, together
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ragtune.dataset import Dataset, DatasetBuilder
     from ragtune.dataset.render.batches import SourceRow
     from ragtune.facts import FactSet
+    from ragtune.recipes import Recipe as Made
 
 __all__ = ["RecipeFile"]
 
@@ -67,6 +69,7 @@ class RecipeFile(Section):
     job: Job = Job()
     server: Server = Server()
     evaluation: Evaluation | None = Field(default=None, description="Leave the table out, and nothing is asked.")
+    gate: Gate | None = Field(default=None, description="Leave the table out, and no alias is moved.")
     budget: Budget = Budget()
 
     _path: Path = PrivateAttr(Path("ragtune.toml"))
@@ -75,6 +78,8 @@ class RecipeFile(Section):
     def _belongs_together(self) -> RecipeFile:
         if self.facts is not None and not self.recipe:
             raise PydanticCustomError("ragtune", "[facts] is what a recipe makes rows of; add a table [recipe]")
+        if self.gate is not None and self.evaluation is None:
+            raise PydanticCustomError("ragtune", "[gate] holds its limits against an evaluation; add [evaluation]")
         return self
 
     @classmethod
@@ -164,9 +169,14 @@ class RecipeFile(Section):
         return self._teaching.asked(self._teaching.taught(self._kept), reword=self.evaluation.reword)
 
     @property
+    def recipes(self) -> Made:
+        """All recipes, one after the other."""
+        return together(one.made(self.folder) for one in self.recipe)
+
+    @property
     def _teaching(self) -> Teaching:
         return Teaching(
-            recipe=together(one.made(self.folder) for one in self.recipe),
+            recipe=self.recipes,
             facts=self.facts or Facts(),
             fact_id=self.data.fact_id,
             seed=self.data.seed,

@@ -93,7 +93,7 @@ class Data(Section):
         """The rows that are left, before anything is made of them.
 
         Args:
-            folder: what relative paths start from.
+            folder: as in `builder`.
             question: columns of the question; default: those that the templates name.
             answer: column of the answer; likewise.
         """
@@ -121,8 +121,8 @@ class Data(Section):
 
         Args:
             target: folder of the dataset.
-            folder: what relative paths start from.
-            builder: makes the records in place of `builder(folder)`.
+            folder: as in `builder`.
+            builder: makes the records in place of `builder(folder)`, by a recipe.
             overwrite: replace a dataset that is there.
         """
         return (builder or self.builder(folder)).build(
@@ -385,10 +385,8 @@ def _kind_of(names: list[str]) -> str:
     Raises:
         DatasetError: it says nothing, or they differ.
     """
-    endings = set()
-    for name in names:
-        path = Path(name)
-        endings.add((path.with_suffix("") if path.suffix in _PACKED else path).suffix.lower())
+    paths = [Path(name) for name in names]
+    endings = {(path.with_suffix("") if path.suffix in _PACKED else path).suffix.lower() for path in paths}
     known = (".csv", ".tsv", ".jsonl", ".json", ".parquet", *_WORKBOOKS)
     if len(endings) > 1:
         raise DatasetError(f"the files are of several kinds ({', '.join(sorted(endings))}); give files of one kind")

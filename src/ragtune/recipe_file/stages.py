@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from ragtune._atomic import write_whole
 from ragtune._keys import client_from_anywhere
 from ragtune._progress import visible
-from ragtune.errors import SpecError
+from ragtune.errors import RegistryError, SpecError
+from ragtune.recipe_file.promotion import refuse
 from ragtune.recipe_file.state import State, fingerprint
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["STAGES", "Done", "Stage", "Stages"]
 
-Stage = Literal["build", "tune", "evaluate"]
-STAGES: tuple[Stage, ...] = ("build", "tune", "evaluate")
+Stage = Literal["build", "tune", "evaluate", "promote"]
+STAGES: tuple[Stage, ...] = ("build", "tune", "evaluate", "promote")
 LOCAL, OPENAI = "local", "openai"
 
 
@@ -97,7 +98,7 @@ class Stages:
         Raises:
             RagtuneError: what the stages themselves raise.
         """
-        todo = {"tune": self._tune, "evaluate": self._evaluate}
+        todo = {"tune": self._tune, "evaluate": self._evaluate, "promote": self._promote}
         with self._interrupted(), ExitStack() as opened:
             client: openai.OpenAI | None = None
             for stage in self.wanted(until):
@@ -119,8 +120,13 @@ class Stages:
             raise SpecError(f"until: {until!r} is no stage; there are {', '.join(STAGES)}")
         if until == "evaluate" and self.file.evaluation is None:
             raise SpecError(f"{self.file.path} has no table [evaluation], so nothing says what to ask; add one")
+        if until == "promote" and self.file.gate is None:
+            raise SpecError(f"{self.file.path} has no table [gate], so nothing says which alias is meant; add one")
         last = next((place for place, stage in enumerate(STAGES) if stage == until), len(STAGES))
-        return tuple(stage for stage in STAGES[: last + 1] if stage != "evaluate" or self.file.evaluation is not None)
+        left_out = [
+            stage for stage, table in (("evaluate", self.file.evaluation), ("promote", self.file.gate)) if table is None
+        ]
+        return tuple(stage for stage in STAGES[: last + 1] if stage not in left_out)
 
     def pending(self, *, until: str | None = None) -> list[tuple[Stage, bool]]:
         """The wanted stages, each with whether it would be done now; nothing is sent.
@@ -143,9 +149,12 @@ class Stages:
         elif stage == "tune":
             found = self._state.result(self._of("tune"), self._tune_inputs())
             told = f"{found['model']} is tuned" if found else ""
-        else:
+        elif stage == "evaluate":
             found = self._state.result(self._of("evaluate"), self._evaluate_inputs())
             told = str(found["sentence"]) if found else ""
+        else:
+            found = self._decided()
+            told = str(found["told"]) if found else ""
         return None if found is None else Done(stage=stage, anew=False, told=told, result=found)
 
     @property
@@ -291,10 +300,51 @@ class Stages:
             max_tokens=asked.max_tokens,
         )
 
+    def _promote_inputs(self) -> str:
+        assert self.file.gate is not None
+        return fingerprint("promote", self._evaluate_inputs(), self.file.gate.model_dump())
+
+    def _decided(self) -> Mapping[str, object] | None:
+        """What was decided before.
+
+        Raises:
+            RegistryError: it was refused, and the model that holds the alias is the same still.
+        """
+        assert self.file.gate is not None
+        found = self._state.result(self._of("promote"), self._promote_inputs())
+        if found is not None and found["outcome"] == "refused":
+            if found["held"] != self.file.gate.holder(self.file.folder):
+                return None
+            refuse(found)
+        return found
+
+    def _promote(self, client: openai.OpenAI) -> Done:
+        from ragtune.evaluation import Scorecard
+        from ragtune.model import TunedModel
+
+        gate, asked = self.file.gate, self.file.evaluation
+        assert gate is not None
+        assert asked is not None
+        evaluated = self._state.result(self._of("evaluate"), self._evaluate_inputs())
+        assert evaluated is not None
+        result = gate.decide(
+            TunedModel.load(client, self.folder / "model.json"),
+            dataset=self.dataset,
+            scorecard=Scorecard.load(evaluated["log"], scorers=tuple(asked.scorers)),
+            recipe=self.file.recipes if self.file.recipe else None,
+            folder=self.file.folder,
+        )
+        self._state.note(self._of("promote"), self._promote_inputs(), result)
+        refuse(result)
+        return Done(stage="promote", anew=True, told=str(result["told"]), result=result)
+
     @contextmanager
     def _interrupted(self) -> Iterator[None]:
         try:
             yield
+        except RegistryError:
+            # A refusal is an end: nothing goes on behind it.
+            raise
         except (Exception, KeyboardInterrupt) as error:
             if isinstance(error, KeyboardInterrupt):
                 error.args = ("stopped",)
