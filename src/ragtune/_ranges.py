@@ -6,12 +6,9 @@ import math
 from dataclasses import fields
 from decimal import Decimal
 from numbers import Integral, Real
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ragtune.errors import SpecError
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 __all__ = ["make_numbers_plain", "plain_number", "require_number", "require_whole"]
 
@@ -27,7 +24,7 @@ def plain_number(value: object) -> object:
     return float(value) if isinstance(value, Real | Decimal) else value
 
 
-def make_numbers_plain(settings: DataclassInstance) -> None:
+def make_numbers_plain(settings: Any) -> None:
     """Make the numbers of a frozen value plain, while it is made."""
     for one in fields(settings):
         object.__setattr__(settings, one.name, plain_number(getattr(settings, one.name)))

@@ -292,7 +292,7 @@ class Visit:
         await self.call("inventory", maintenance.inventory)
         await self.call("cleanup_plan", maintenance.cleanup_plan, older_than=1)
         item = CleanupItem(kind="file", id="file-1", why="no job reads it")
-        plan = CleanupPlan(rows=(item,), server=str(self.api.base_url), made_at=dt.datetime.now(dt.UTC))
+        plan = CleanupPlan(rows=(item,), server=self.api.port.base_url, made_at=dt.datetime.now(dt.UTC))
         await self.call("clean_up", maintenance.clean_up, plan, progress=False)
 
 
@@ -357,6 +357,12 @@ def test_a_sound_server_answers_every_call(visit: Any, server: Any) -> None:
     assert {(request.method, request.path) for request in server.requests} >= set(server.answers)
     for face in ("FineTuneJob", "JobMonitor", "TunedModel", "Maintenance"):
         assert public_calls(getattr(rt, face)) - LOOKS <= reached, face
+
+
+def test_a_page_whose_entries_are_no_list_is_told_in_words(api: Api, server: Any) -> None:
+    server.on("GET", "/files", {"object": "list", "data": 7, "has_more": False})
+    with pytest.raises(rt.RagtuneError, match=r"files\.list was answered with a page whose entries are no list"):
+        rt.Maintenance(api).files()
 
 
 STAGES = ("buying", "watching", "asking", "tidying")

@@ -91,6 +91,16 @@ def broken_off() -> Iterator[None]:
         raise openai.APIConnectionError(message=f"the body broke off: {error}", request=request) from error
 
 
+@contextmanager
+def reading_pages(call: str) -> Iterator[None]:
+    """Tell a page whose entries are no list in words: the client goes through it unseen."""
+    try:
+        yield
+    except TypeError as error:
+        message = f"{call} was answered with a page whose entries are no list: {error}"
+        raise UnreadableReplyError(message) from error
+
+
 def transient(error: BaseException) -> bool:
     """Whether the same read may well succeed a little later: no connection, a server in trouble, a rate limit."""
     import openai

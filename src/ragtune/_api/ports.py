@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ragtune._api.calls import FilePart, LocalFile, Reply
-from ragtune._api.errors import UnreadableReplyError, broken_off, explaining
+from ragtune._api.errors import UnreadableReplyError, broken_off, explaining, reading_pages
 from ragtune._api.identity import SERVER_HEADER, Heard, public_url
 from ragtune._api.times import poll_after_s
 from ragtune._sync import run
@@ -144,8 +144,9 @@ class SyncPort:
         with explaining(name, arguments, client=self._client, heard=self.heard):
             response = _raw_method(self._client, name)(**arguments)
             self.heard.note(response.headers, well=True)
-            for item in response.parse():
-                yield as_json(item, name)
+            with reading_pages(name):
+                for item in response.parse():
+                    yield as_json(item, name)
 
     async def stream(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Iterate the chunks of a streamed answer; the connection closes with the iteration."""
@@ -253,8 +254,9 @@ class AsyncPort:
         with explaining(name, arguments, client=self._client, heard=self.heard):
             response = await _raw_method(self._client, name)(**arguments)
             self.heard.note(response.headers, well=True)
-            async for item in response.parse():
-                yield as_json(item, name)
+            with reading_pages(name):
+                async for item in response.parse():
+                    yield as_json(item, name)
 
     async def stream(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Iterate the chunks of a streamed answer; the connection closes with the iteration."""

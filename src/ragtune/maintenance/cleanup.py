@@ -50,7 +50,7 @@ class CleanupItem:
         created_at: when it was made (UTC), None where the server does not say.
     """
 
-    kind: Kind
+    kind: Literal["checkpoint", "model", "file"]
     id: str
     why: str
     keep: str | None = None
@@ -163,7 +163,7 @@ class CleanedUp:
     """
 
     item: CleanupItem
-    outcome: Outcome
+    outcome: Literal["deleted", "gone already", "kept", "failed"]
     note: str | None = None
 
 

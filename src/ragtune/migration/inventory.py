@@ -58,7 +58,7 @@ class Holding:
         ```
     """
 
-    kind: HoldingKind
+    kind: Literal["job", "model", "checkpoint", "file"]
     id: str
     base: str | None = None
     status: str | None = None
