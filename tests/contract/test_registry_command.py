@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 import ragtune as rt
 from ragtune.cli import app
+from ragtune.local import LocalBackend
 from ragtune.testing import ScriptedBackend
 from tests.evaluation.conftest import lakes, number_in
 
@@ -56,3 +57,25 @@ def test_a_clean_up_is_shown_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert {row["outcome"] for row in json.loads(done.stdout)} == {"deleted"}
         assert client.files.list().data == []
         assert [model.id for model in client.models.list() if model.id.startswith("ft:")] == []
+
+
+@pytest.mark.train
+def test_the_model_of_a_folder_is_added_by_its_server_and_stays_while_an_alias_leads_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`registry add latest --folder` knows the price; `delete` asks the registry that lies there."""
+    monkeypatch.chdir(tmp_path)
+    with LocalBackend("be") as backend:
+        rows = [{"q": f"What is {n} + {n}?", "a": f"{n + n}"} for n in range(12)]
+        dataset = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}").build("data")
+        spec = rt.TuneSpec(model="tiny-random", method=rt.Supervised(n_epochs=1))
+        model = rt.JobMonitor(rt.FineTuneJob.create(backend.client(), dataset, spec)).wait()
+        added = ragtune("registry", "add", "latest", "--folder", "be", "--dataset", "data", "--json")
+        assert added.exit_code == 0, added.output
+        assert (json.loads(added.stdout)["name"], json.loads(added.stdout)["cost_usd"]) == (model.name, 0.0)
+        promoted = ragtune("registry", "promote", "prod", model.name, "--force", "--by", "me", "--why", "a test")
+        assert promoted.exit_code == 0, promoted.output
+        refused = ragtune("delete", model.name, "--folder", "be", "--yes")
+        assert (refused.exit_code, "prod" in refused.output) == (1, True), refused.output
+        forced = ragtune("delete", model.name, "--folder", "be", "--yes", "--force")
+        assert forced.exit_code == 0, forced.output

@@ -142,3 +142,11 @@ def test_a_fault_in_csv_is_told_at_its_line(tmp_path: Path, above: int, fault: s
     path.write_text("q,a\n" + "a,b\n" * above + fault + "c,d\n" * 30)
     with pytest.raises(DatasetError, match=rf"line {above + 2} is not CSV"):
         rows_of(rt.DatasetBuilder.from_csv(path))
+
+
+def test_a_csv_with_another_delimiter_is_told_at_once_and_a_column_with_such_a_name_is_not(tmp_path: Path) -> None:
+    (tmp_path / "semi.csv").write_text("Question;Answer\nWhere?;Here.\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"parted by ';': pass delimiter=';'"):
+        list(rt.DatasetBuilder.from_csv(tmp_path / "semi.csv").rows())
+    (tmp_path / "one.csv").write_text("Question; or not\nWhere?\nHere; or there?\n", encoding="utf-8")
+    assert len(list(rt.DatasetBuilder.from_csv(tmp_path / "one.csv").rows())) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,9 +12,11 @@ from ragtune.cli.common import (
     BASE_URL,
     DRY_RUN,
     FOLDER,
+    FORCE,
     JOURNAL,
     KEY_FILE,
     NOT_WELL,
+    REGISTRY,
     YES,
     allowed,
     plain_errors,
@@ -162,6 +165,8 @@ def delete_model(
     checkpoints: Annotated[bool, typer.Option(help="Its checkpoints, too.")] = True,
     yes: YES = False,
     dry_run: DRY_RUN = False,
+    force: FORCE = False,
+    registry: REGISTRY = None,
     folder: FOLDER = None,
     base_url: BASE_URL = None,
     key_file: KEY_FILE = None,
@@ -171,10 +176,10 @@ def delete_model(
     with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
         from ragtune.maintenance import Maintenance
 
-        maintenance = Maintenance(client, enabled=True)
+        maintenance = Maintenance(client, enabled=True, registry=_there(registry))
         _deletion(
-            lambda: maintenance.delete_model(model, checkpoints=checkpoints, dry_run=True),
-            lambda: maintenance.delete_model(model, checkpoints=checkpoints),
+            lambda: maintenance.delete_model(model, checkpoints=checkpoints, dry_run=True, force=force),
+            lambda: maintenance.delete_model(model, checkpoints=checkpoints, force=force),
             yes=yes,
             dry_run=dry_run,
             as_json=as_json,
@@ -224,6 +229,8 @@ def delete_file(
     file: _FILE,
     yes: YES = False,
     dry_run: DRY_RUN = False,
+    force: FORCE = False,
+    registry: REGISTRY = None,
     folder: FOLDER = None,
     base_url: BASE_URL = None,
     key_file: KEY_FILE = None,
@@ -233,10 +240,10 @@ def delete_file(
     with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
         from ragtune.maintenance import Maintenance
 
-        maintenance = Maintenance(client, enabled=True)
+        maintenance = Maintenance(client, enabled=True, registry=_there(registry))
         _deletion(
-            lambda: maintenance.delete_file(file, dry_run=True),
-            lambda: maintenance.delete_file(file),
+            lambda: maintenance.delete_file(file, dry_run=True, force=force),
+            lambda: maintenance.delete_file(file, force=force),
             yes=yes,
             dry_run=dry_run,
             as_json=as_json,
@@ -247,6 +254,8 @@ def delete(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A model, or a file by its id, file-...")],
     yes: YES = False,
     dry_run: DRY_RUN = False,
+    force: FORCE = False,
+    registry: REGISTRY = None,
     folder: FOLDER = None,
     base_url: BASE_URL = None,
     key_file: KEY_FILE = None,
@@ -254,7 +263,23 @@ def delete(
 ) -> None:
     """Delete a tuned model with its checkpoints, or a file: what `models delete` and `files delete` do."""
     remove = delete_file if name.startswith("file-") else delete_model
-    remove(name, yes=yes, dry_run=dry_run, folder=folder, base_url=base_url, key_file=key_file, as_json=as_json)
+    remove(
+        name,
+        yes=yes,
+        dry_run=dry_run,
+        force=force,
+        registry=registry,
+        folder=folder,
+        base_url=base_url,
+        key_file=key_file,
+        as_json=as_json,
+    )
+
+
+def _there(registry: Path | None) -> Path | None:
+    """The registry whose aliases protect models: the one that is named, else that of `ragtune registry` if it is."""
+    usual = Path("models.sqlite3")
+    return registry if registry is not None else usual if usual.exists() else None
 
 
 @runs_app.callback()

@@ -138,6 +138,7 @@ def evaluate(
             )
         if report is not None:
             typer.echo(f"the page with every answer: {card.to_html(report)}", err=True)
+        typer.echo(f"the log: {log} (for `ragtune registry add MODEL --scorecard {log}`)", err=True)
         typer.echo(card.to_json() if as_json else str(card))
 
 

@@ -45,6 +45,11 @@ KEY_FILE = Annotated[Path | None, typer.Option(help="File with the API key; defa
 JOURNAL = Annotated[
     Path | None, typer.Option(help="Journal file; default: RAGTUNE_JOURNAL, else the one in your state folder.")
 ]
+REGISTRY = Annotated[
+    Path | None,
+    typer.Option(envvar="RAGTUNE_REGISTRY", help="Registry whose aliases protect models; default: models.sqlite3."),
+]
+FORCE = Annotated[bool, typer.Option("--force", help="Although an alias leads to it, or a living model needs it.")]
 AS_JSON = Annotated[bool, typer.Option("--json", help="JSON for programs instead of text.")]
 DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do none of it.")]
 YES = Annotated[bool, typer.Option("--yes", help="Really do it; without it the plan is shown.")]

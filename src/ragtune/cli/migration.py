@@ -45,6 +45,9 @@ def inventory(
     with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
         from ragtune.maintenance import Maintenance
 
+        if archive is not None and not archive.exists():
+            typer.echo(f"nothing is archived yet: `ragtune archive {archive}` does it", err=True)
+            archive = None
         found = Maintenance(client, dialect=dialect).inventory(archive=archive)
         if html is not None:
             found.to_html(html)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ragtune.cli.common import NOT_WELL, plain_errors
+from ragtune.cli.common import BASE_URL, FOLDER, KEY_FILE, NOT_WELL, plain_errors, server
 
 if TYPE_CHECKING:
     from ragtune._table import Row, Table
@@ -22,8 +23,6 @@ _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _BY = Annotated[str | None, typer.Option(help="Who decides; kept on record.")]
 _WHY = Annotated[str | None, typer.Option(help="Why; kept on record.")]
 _ALIAS = Annotated[str, typer.Argument(help="The alias, for example science-prod.")]
-_BASE_URL = Annotated[str | None, typer.Option(help="Server; default: OPENAI_BASE_URL, else OpenAI.")]
-_KEY_FILE = Annotated[Path | None, typer.Option(help="File with the API key; default: OPENAI_API_KEY.")]
 _PLACE = Path("models.sqlite3")
 
 
@@ -50,26 +49,29 @@ def list_models(registry: _REGISTRY = _PLACE, as_json: _JSON = False) -> None:
 
 @registry_app.command("add")
 def add(
-    model: Annotated[str, typer.Argument(help="The model's name.")],
+    model: Annotated[str, typer.Argument(help="The model's name, or `latest`.")],
     dataset: Annotated[Path | None, typer.Option(help="Folder of the dataset that it learned from.")] = None,
-    scorecard: Annotated[Path | None, typer.Option(help="Log of its evaluation.")] = None,
+    scorecard: Annotated[Path | None, typer.Option(help="Log of its evaluation, evaluation.jsonl.")] = None,
     arm: Annotated[str | None, typer.Option(help="Its name on the card; default: tuned.")] = None,
     recipe: Annotated[str | None, typer.Option(help="By which recipe the dataset was made.")] = None,
     cost_usd: Annotated[float | None, typer.Option(min=0, help="What training cost, in US dollars.")] = None,
     ask: Annotated[bool, typer.Option("--ask/--offline", help="Ask the server what it knows of the model.")] = True,
-    base_url: _BASE_URL = None,
-    key_file: _KEY_FILE = None,
+    folder: FOLDER = None,
+    base_url: BASE_URL = None,
+    key_file: KEY_FILE = None,
     registry: _REGISTRY = _PLACE,
     as_json: _JSON = False,
 ) -> None:
     """Register a model, or add to what is known of one."""
-    with plain_errors():
-        from ragtune._keys import client_from_anywhere
+    with plain_errors(), ExitStack() as opened:
         from ragtune.dataset import Dataset
         from ragtune.model import TunedModel
         from ragtune.registry import Registry
 
-        given = TunedModel(client_from_anywhere(key_file=key_file, base_url=base_url), model) if ask else model
+        given: TunedModel | str = model
+        if ask or model == "latest":
+            client = opened.enter_context(server(folder=folder, base_url=base_url, key_file=key_file))
+            given = TunedModel.latest(client) if model == "latest" else TunedModel(client, model)
         version = Registry(registry).add(
             given,
             dataset=None if dataset is None else Dataset.load(dataset),
@@ -153,16 +155,15 @@ def cleanup(
     yes: Annotated[bool, typer.Option("--yes", help="Delete it; without it the plan is shown and nothing is sent.")] = (
         False
     ),
-    base_url: _BASE_URL = None,
-    key_file: _KEY_FILE = None,
+    folder: FOLDER = None,
+    base_url: BASE_URL = None,
+    key_file: KEY_FILE = None,
     as_json: _JSON = False,
 ) -> None:
     """Show what may leave an account, and delete it with --yes."""
-    with plain_errors():
-        from ragtune._keys import client_from_anywhere
+    with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
         from ragtune.maintenance import CleanupPlan, Maintenance
 
-        client = client_from_anywhere(key_file=key_file, base_url=base_url)
         maintenance = Maintenance(client, enabled=yes, registry=registry)
         made = (
             maintenance.cleanup_plan(older_than=older_than, orphans=orphans, keep=keep or ())

@@ -46,6 +46,17 @@ def csv_rows(
             ) from None
 
 
+def _other_delimiter(header: Fields) -> str | None:
+    """The sign that seems to part a header that was read as one field."""
+    return next((sign for sign in _OTHER_DELIMITERS if len(header) == 1 and sign in header[0]), None)
+
+
+def _parted_by(header: Fields, row: Fields) -> str | None:
+    """The same, where the first row has that sign as often: one column with such a name alone is no mistake."""
+    other = _other_delimiter(header)
+    return other if other is not None and row[0].count(other) == header[0].count(other) else None
+
+
 class _Table:
     """A CSV file that is being read, with the number of the line in which the current row begins."""
 
@@ -70,6 +81,7 @@ class _Table:
         header = next(fields, [])
         refuse_doubled(header, self._path)
         bad = BadRows()
+        first = True
         empty: list[tuple[int, Fields]] = []
         for row in fields:
             if len(row) != len(header):
@@ -77,11 +89,14 @@ class _Table:
             elif not any(row):
                 # Excel keeps rows behind the last one that somebody once touched.
                 empty.append((self._line, row))
+            elif first and (other := _parted_by(header, row)) is not None:
+                raise DatasetError(f"{self._path}: the header is parted by {other!r}: pass delimiter={other!r}")
             elif not bad:
                 for line, each in (*empty, (self._line, row)):
                     lines.append(line)
                     yield dict(zip(header, each, strict=True))
                 empty.clear()
+                first = False
         bad.refuse()
 
     @property
@@ -115,7 +130,7 @@ class _Table:
         return found, None
 
     def _uneven(self, row: Fields, header: Fields) -> str:
-        other = next((sign for sign in _OTHER_DELIMITERS if len(header) == 1 and sign in header[0]), None)
+        other = _other_delimiter(header)
         hint = (
             f"the header is parted by {other!r}: pass delimiter={other!r}"
             if other
