@@ -10,7 +10,7 @@ from typing import Any
 
 from ragtune.errors import SpecError
 
-__all__ = ["make_numbers_plain", "plain_number", "require_number", "require_whole"]
+__all__ = ["make_numbers_plain", "plain_number", "require_dollars", "require_limits", "require_number", "require_whole"]
 
 
 def plain_number(value: object) -> object:
@@ -72,3 +72,25 @@ def require_number(
         raise SpecError(f"{name}: {value!r} is no number; {rule}")
     if value <= low or (high is not None and (value >= high if high_open else value > high)):
         raise SpecError(f"{name}: {value!r} is out of range; {rule}")
+
+
+def require_dollars(name: str, value: object) -> None:
+    """Refuse what is no finite sum of US dollars, 0 or more.
+
+    Raises:
+        SpecError: it is none; the message names the setting, the value and the rule.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise SpecError(f"{name}: {value!r} is no budget; it must be a number of US dollars, 0 or more")
+
+
+def require_limits(max_cost_usd: object, max_tokens: object) -> None:
+    """Refuse what nothing can be held against; None sets no limit.
+
+    Raises:
+        SpecError: one is negative, infinite or no number.
+    """
+    if max_cost_usd is not None:
+        require_dollars("max_cost_usd", plain_number(max_cost_usd))
+    if max_tokens is not None:
+        require_whole("max_tokens", plain_number(max_tokens), low=0, auto=False)

@@ -320,6 +320,22 @@ def test_arguments_are_looked_at_before_anything_is_sent(
     assert writer.asked == []
 
 
+@pytest.mark.parametrize(
+    "budget",
+    [
+        *({"max_cost_usd": value} for value in (float("nan"), float("inf"), -1.0)),
+        *({"max_tokens": value} for value in (float("nan"), -1)),
+    ],
+)
+def test_a_budget_that_nothing_can_be_held_against_is_refused(
+    serve: Serve, tmp_path: Path, budget: dict[str, Any]
+) -> None:
+    writer = Writer(pairs)
+    with pytest.raises((rt.SpecError, TypeError), match=r"max_cost_usd: .* is no budget|max_tokens"):
+        run(serve(writer), [MILL], tmp_path, **budget)
+    assert writer.asked == []
+
+
 def test_generated_facts_become_a_dataset(serve: Serve, tmp_path: Path) -> None:
     """From passages to a dataset that knows which passage each record comes from."""
     found = run(serve(Writer(pairs)), [MILL, TRAM], tmp_path, judge=False)

@@ -370,6 +370,14 @@ def test_a_budget_that_is_too_small_or_cannot_be_kept_is_refused() -> None:
         rt.Recipe("qa_multi").within(facts, model=MODEL)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_a_budget_that_nothing_can_be_held_against_is_refused(value: float) -> None:
+    with pytest.raises(rt.SpecError, match=r"max_cost_usd: .* is no budget; it must be a number of US dollars"):
+        rt.Recipe("qa_multi").within(demo_facts(), model=MODEL, max_cost_usd=value)
+    with pytest.raises(rt.SpecError, match="max_tokens: -5 is out of range; it must be a whole number of at least 0"):
+        rt.Recipe("qa_multi").within(demo_facts(), model=MODEL, max_tokens=-5)
+
+
 def test_facts_that_a_recipe_can_do_nothing_with_are_told() -> None:
     controls = demo_facts().select("control")
     with pytest.raises(rt.DatasetError, match="makes no row of these facts"):

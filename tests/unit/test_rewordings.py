@@ -321,6 +321,14 @@ def test_a_budget_without_a_price_and_a_client_without_a_model_are_refused(ask: 
         ONE.with_wordings(kind="control", make=client, model=MODEL)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.5])
+def test_a_budget_that_nothing_can_be_held_against_is_refused(ask: Any, value: float) -> None:
+    teller = Teller("What depth does Lake Sorrel have?")
+    with pytest.raises(rt.SpecError, match=r"max_cost_usd: .* is no budget; it must be a number of US dollars"):
+        ONE.with_wordings(kind="reworded", make=ask(teller), model=MODEL, max_cost_usd=value)
+    assert teller.prompts == []
+
+
 def test_an_asynchronous_client_is_told_from_a_synchronous_one() -> None:
     client = openai.AsyncOpenAI(base_url="http://127.0.0.1:1/v1", api_key="none", max_retries=0)
     with pytest.raises(rt.DatasetError, match="the client is an asynchronous one; give a synchronous one"):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import orjson
 
 from ragtune import catalog
+from ragtune._ranges import require_limits
 from ragtune.errors import BudgetExceeded, DatasetError
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class PaidChat:
     _lock: Lock = field(init=False, default_factory=Lock, repr=False)
 
     def __post_init__(self) -> None:
+        require_limits(self.max_cost_usd, self.max_tokens)
         info = (self.catalogue or catalog.load()).find(self.model)
         if info and info.input_usd_per_million is not None and info.output_usd_per_million is not None:
             self._prices = info.input_usd_per_million, info.output_usd_per_million

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from ragtune._checked import checked
-from ragtune._ranges import make_numbers_plain
+from ragtune._ranges import make_numbers_plain, require_dollars
 from ragtune.errors import BudgetExceeded, SpecError
 
 if TYPE_CHECKING:
@@ -50,8 +49,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         make_numbers_plain(self)
-        if isinstance(self.usd, bool) or not isinstance(self.usd, int | float) or not 0 <= self.usd < math.inf:
-            raise SpecError(f"usd: {self.usd!r} is no budget; it must be a number of US dollars, 0 or more")
+        require_dollars("usd", self.usd)
         if self.period not in PERIODS:
             raise SpecError(f"period: {self.period!r} is not one of {', '.join(PERIODS)}")
 

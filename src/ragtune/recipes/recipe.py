@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, SupportsIndex
 import orjson
 
 from ragtune._checked import checked
+from ragtune._ranges import require_limits
 from ragtune.errors import BudgetExceeded, DatasetError
 from ragtune.recipes.combined import Order, Sum
 from ragtune.recipes.documents import DocumentRows
@@ -207,8 +208,10 @@ class Recipe:
 
         Raises:
             DatasetError: the recipe has no number to choose, no budget is given, or a price is asked for and unknown.
+            SpecError: a budget is negative, infinite or no number.
             BudgetExceeded: not even one wording fits.
         """
+        require_limits(max_cost_usd, max_tokens)
         if self.strategy.scale is None:
             scaled = [name for name, kinds in RECIPES.items() if any(kind.scale for kind in kinds.values())]
             raise DatasetError(

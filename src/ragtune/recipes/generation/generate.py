@@ -124,6 +124,7 @@ def generate(
     Raises:
         DatasetError: the model writes prose and not one row, there is nothing to write about, or no price is known for
             `max_cost_usd`.
+        SpecError: a budget is negative, infinite or no number.
     """
     known(what, KINDS, "what")
     require_whole("per_unit", per_unit, low=1, high=50)
