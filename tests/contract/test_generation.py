@@ -101,6 +101,22 @@ def test_facts_are_found_in_passages_and_checked(serve: Serve, tmp_path: Path) -
     assert "left out: 1 the question tells its answer" in str(found)
 
 
+@pytest.mark.parametrize("names", [("d", "d", "d#2"), ("d#2", "d", "d"), ("d", "d#2", "d#2", "d")])
+def test_every_passage_keeps_its_rows_whatever_the_names(serve: Serve, tmp_path: Path, names: Sequence[str]) -> None:
+    """A second passage of `d` must not take the name of another document, whose rows would vanish."""
+    passages = [
+        {"text": text, "id": name} for name, text in zip(names, (TRAM, MILL, f"{TRAM} A", f"{MILL} B"), strict=False)
+    ]
+
+    def rows(prompt: str) -> object:
+        number = next(n for n, each in enumerate(passages) if prompt.endswith(f"Passage: {each['text']}"))
+        return [{"question": f"Question {number}?", "answer": "1871" if "1871" in prompt else "Pepper Quay"}]
+
+    found = run(serve(Writer(rows)), passages, tmp_path)
+    assert found.made == len(found.facts) == len(names)
+    assert len({fact.source for fact in found.facts}) == len(names)
+
+
 def test_chunks_of_documents_are_passages(serve: Serve, tmp_path: Path) -> None:
     """Their ids, which tell document and place, become the sources of the facts."""
     chunks = list(chunks_of(document_of({"text": TRAM, "source": "guide.md"}, 0)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from typing import TYPE_CHECKING
 
 from ragtune.errors import DatasetError
@@ -54,12 +56,17 @@ def _passages(source: object) -> list[Unit]:
         found = [_told(item, number) for number, item in enumerate(source)]
     texts = without_boilerplate([text for _, text in found])
     different: dict[str, Unit] = {}
-    ids: dict[str, int] = {}
+    named = {name for name, _ in found}
+    taken: set[str] = set()
+    numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(2))
     for (name, _), text in zip(found, texts, strict=True):
         if (form := normalise(text)) and form not in different:
-            ids[name] = ids.get(name, 0) + 1
-            # Several passages of one document share its name.
-            different[form] = Unit(id=name if ids[name] == 1 else f"{name}#{ids[name]}", passage=text)
+            own = name
+            # Several passages of one document share its name, and "guide#2" may be the name of another document.
+            while own in taken or (own != name and own in named):
+                own = f"{name}#{next(numbers[name])}"
+            taken.add(own)
+            different[form] = Unit(id=own, passage=text)
     return list(different.values())
 
 
