@@ -229,6 +229,78 @@ def test_a_budget_ends_it_in_the_middle_without_loss(serve: Serve, tmp_path: Pat
     assert whole.facts.facts[: found.made] == found.facts.facts
 
 
+def test_a_cache_in_a_new_folder_has_its_place_before_anything_is_paid_for(serve: Serve, tmp_path: Path) -> None:
+    cache = tmp_path / "new folder" / "deeper" / "c.jsonl"
+    there: list[bool] = []
+
+    def rows(prompt: str) -> object:
+        there.append(cache.exists())
+        return pairs(prompt)
+
+    client = serve(Writer(rows))
+    first = run(client, [MILL, TRAM], tmp_path, cache=cache)
+    assert there == [True, True]
+    assert run(client, [MILL, TRAM], tmp_path, cache=cache).remembered == first.calls
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("Dear reader,\nthis is a letter.\n", r"line 1: 'Dear reader,' is no answer of a model with its key"),
+        ('{"key":"a","answer":"b"}\n{"key":[1],"answer":"b"}\n', r"line 2: .*take this line out"),
+        ('{"key":"a","answer":7}\n', r"line 1: "),
+        ('{"question":"Why?","answer":"So."}\n', r"line 1: "),
+        ("null\n", r"line 1: 'null'"),
+    ],
+)
+def test_a_file_that_is_no_cache_is_refused_and_left_alone(
+    serve: Serve, tmp_path: Path, content: str, message: str
+) -> None:
+    writer, cache = Writer(pairs), tmp_path / "c.jsonl"
+    cache.write_text(content, encoding="utf-8")
+    with pytest.raises(rt.DatasetError, match=message):
+        run(serve(writer), [MILL], tmp_path, cache=cache)
+    assert (writer.asked, cache.read_text(encoding="utf-8")) == ([], content)
+
+
+def test_a_place_that_holds_no_cache_is_refused(serve: Serve, tmp_path: Path) -> None:
+    writer = Writer(pairs)
+    client = serve(writer)
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(rt.DatasetError, match="is a folder; name a file, for example"):
+        run(client, [MILL], tmp_path, cache=tmp_path)
+    with pytest.raises(rt.DatasetError, match=r"cannot be written: .*; name another file"):
+        run(client, [MILL], tmp_path, cache=tmp_path / "file" / "c.jsonl")
+    assert writer.asked == []
+
+
+def test_an_answer_with_half_of_a_surrogate_pair_is_kept_and_its_row_left_out(serve: Serve, tmp_path: Path) -> None:
+    class Halved:
+        """A client that gives what no UTF-8 can hold, as a server's JSON may escape it."""
+
+        def __init__(self, client: openai.OpenAI) -> None:
+            self.client, self.chat, self.completions = client, self, self
+
+        def create(self, **request: Any) -> Any:
+            reply = self.client.chat.completions.create(**request)
+            reply.choices[0].message.content = (
+                "Question: Where does the tram \ud83d turn?\nAnswer: Pepper Quay\n"
+                "Question: Where does the night tram turn round?\nAnswer: Pepper Quay"
+            )
+            return reply
+
+    client: Any = Halved(serve(Writer(pairs)))
+    first = run(client, [TRAM], tmp_path)
+    assert first.left_out == {"half of a surrogate pair": 1}
+    assert [fact.wordings[0].question for fact in first.facts] == ["Where does the night tram turn round?"]
+    again = run(client, [TRAM], tmp_path)
+    assert (again.facts, again.calls, again.remembered) == (first.facts, 0, 1)
+    wordings = rt.FactSet(facts=demo_facts().facts[:1]).with_wordings(
+        kind="reworded", make=client, model=MODEL, cache=tmp_path / "cache.jsonl", per_fact=1
+    )
+    assert len(wordings.facts[0].wordings) == len(demo_facts().facts[0].wordings)
+
+
 PROGRAM = """
 import sys, openai
 from ragtune.recipes import generate
@@ -323,6 +395,13 @@ def test_what_it_would_cost_is_told_before(serve: Serve, tmp_path: Path) -> None
         ({"client": "sk-1"}, r"client='sk-1' must be a client"),
         ({"per_unit": 0}, r"per_unit=0 must be a whole number from 1 to 50"),
         ({"model": "mystery", "max_cost_usd": 1.0}, r"no price of 'mystery' is known"),
+        ({"model": "\ud800"}, r"model='\\ud800': it holds half of a surrogate pair"),
+        ({"request": {"x": object()}}, r"request= with 'x' is no JSON: Type is not JSON serializable: object"),
+        ({"request": {"stop": "\ud800"}}, r"request= with 'stop' is no JSON"),
+        ({"request": {"n": 3}}, r"request= has n=3: one answer is read, and each is paid for; leave n out"),
+        ({"request": {"extra_body": {"n": 3}}}, r"request= has n=3"),
+        ({"source": [MILL, "half \ud800"]}, r"passage 1: 'half \\ud800': it holds half of a surrogate pair"),
+        ({"source": [{"text": MILL, "id": "\ud800"}]}, r"passage 0: '\\ud800': it holds half of a surrogate pair"),
     ],
 )
 def test_arguments_are_looked_at_before_anything_is_sent(

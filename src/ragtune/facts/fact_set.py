@@ -254,7 +254,7 @@ class FactSet:
 
         Raises:
             DatasetError: `make` is none of these or makes something else than questions, a price that is asked for is
-                unknown, or see `FactSet`.
+                unknown, the cache cannot be written or is another file, `request` is no JSON, or see `FactSet`.
             SpecError: `max_cost_usd` is negative, infinite or no number.
             BudgetExceeded: the next request might cost more than is left.
 

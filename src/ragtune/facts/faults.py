@@ -11,10 +11,10 @@ from ragtune.text import normalise
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["refuse_faults", "refuse_unknown_kinds", "told"]
+__all__ = ["CUT", "is_cut", "refuse_faults", "refuse_unknown_kinds", "told"]
 
 _TOLD = 20
-_CUT = "it holds half of a surrogate pair, which no file and no request can; give whole characters"
+CUT = "it holds half of a surrogate pair, which no file and no request can; give whole characters"
 
 
 def refuse_faults(facts: Sequence[Fact], places: Sequence[str] = ()) -> None:
@@ -82,7 +82,7 @@ def _faults_of(fact: Fact) -> Iterator[str]:
     yield from _faults_of_texts(name, "answer", fact.answers)
     yield from _faults_of_texts(name, "distractor", fact.distractors)
     for what, text in (("support", fact.support), ("source", fact.source)):
-        if text is not None and (not isinstance(text, str) or _is_cut(text)):
+        if text is not None and (not isinstance(text, str) or is_cut(text)):
             yield f"{name} has the {what} {text!r:.60}; give whole text, or None"
     if not _are_wordings(fact.wordings):
         yield f"{name} has the wordings {fact.wordings!r:.60}; give a tuple of ragtune.facts.Wording(question=...)"
@@ -106,11 +106,12 @@ def _faults_of_texts(name: str, what: str, texts: object) -> Iterator[str]:
     for text in texts if isinstance(texts, tuple | list) else (texts,):
         if not isinstance(text, str) or not text.strip():
             yield f"{name} has the {what} {text!r:.60}; give text that is not blank, or leave it out"
-        elif _is_cut(text):
-            yield f"{name} has the {what} {text!r:.60}; {_CUT}"
+        elif is_cut(text):
+            yield f"{name} has the {what} {text!r:.60}; {CUT}"
 
 
-def _is_cut(text: str) -> bool:
+def is_cut(text: str) -> bool:
+    """Whether a text holds half of a surrogate pair."""
     return not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
@@ -118,8 +119,8 @@ def _faults_of_wording(name: str, fact: Fact, wording: Wording) -> Iterator[str]
     question, kind = wording.question, wording.kind
     if not isinstance(question, str) or not normalise(question):
         yield f"{name} has the question {question!r:.60}; give text with at least one word"
-    elif _is_cut(question):
-        yield f"{name} has the question {question!r:.60}; {_CUT}"
+    elif is_cut(question):
+        yield f"{name} has the question {question!r:.60}; {CUT}"
     if kind not in KINDS:
         yield f"{name} has a wording of kind {kind!r:.60}; the kinds are {', '.join(KINDS)}"
     elif kind == "unanswerable":

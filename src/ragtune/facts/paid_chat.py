@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from threading import Lock
@@ -15,14 +17,17 @@ import orjson
 from ragtune import catalog
 from ragtune._ranges import require_limits
 from ragtune.errors import BudgetExceeded, DatasetError
+from ragtune.facts.faults import CUT, is_cut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from ragtune.catalog import Catalog
 
 __all__ = ["ChatClient", "PaidChat"]
+
+_BEGINNING = b'{"key":'
 
 
 class ChatClient(Protocol):
@@ -72,6 +77,7 @@ class PaidChat:
 
     def __post_init__(self) -> None:
         require_limits(self.max_cost_usd, self.max_tokens)
+        _refuse_faults(self.model, self.request)
         info = (self.catalogue or catalog.load()).find(self.model)
         if info and info.input_usd_per_million is not None and info.output_usd_per_million is not None:
             self._prices = info.input_usd_per_million, info.output_usd_per_million
@@ -82,7 +88,7 @@ class PaidChat:
             )
         else:
             self.spent_usd = None
-        self._known = dict(_remembered(self.cache)) if self.cache else {}
+        self._known = {} if self.cache is None else _opened(self.cache)
 
     def ask(self, prompt: str) -> str:
         """What the model says to a prompt, now or at an earlier time.
@@ -158,28 +164,84 @@ class PaidChat:
             used = (reply.usage.prompt_tokens, reply.usage.completion_tokens) if reply.usage else None
         except (AttributeError, IndexError, TypeError):
             raise DatasetError(f"the client gave {reply!r:.80}, which is no chat completion") from None
+        if not isinstance(text, str | None):
+            raise DatasetError(f"the client gave the answer {text!r:.80}, which is no text")
         return text or "", used
 
     def _cost(self, asked: int, answered: int) -> float:
         return 0.0 if self._prices is None else (asked * self._prices[0] + answered * self._prices[1]) / 1e6
 
 
-def _remembered(cache: Path) -> Iterator[tuple[str, str]]:
-    if not cache.exists():
-        return
-    for line in cache.read_bytes().split(b"\n"):
+def _refuse_faults(model: str, request: Mapping[str, object]) -> None:
+    if is_cut(model):
+        raise DatasetError(f"model={model!r:.60}: {CUT}")
+    try:
+        orjson.dumps(request)
+    except orjson.JSONEncodeError as error:
+        raise DatasetError(
+            f"request= with {', '.join(map(repr, request))} is no JSON: {error}; give plain values"
+        ) from None
+    for told in (request, request.get("extra_body")):
+        if isinstance(told, Mapping) and told.get("n") not in (None, 1):
+            raise DatasetError(
+                f"request= has n={told['n']!r:.20}: one answer is read, and each is paid for; leave n out"
+            )
+
+
+def _opened(cache: Path) -> dict[str, str]:
+    """The answers that a file holds, which can take further ones: what is paid for must have its place before.
+
+    Raises:
+        DatasetError: it cannot, or holds something else.
+    """
+    if cache.is_dir():
+        raise DatasetError(
+            f"cache={str(cache)!r} is a folder; name a file, for example {str(cache / 'answers.jsonl')!r}"
+        )
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with cache.open("ab+") as file:
+            file.seek(0)
+            lines = file.read().split(b"\n")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise DatasetError(f"cache={str(cache)!r} cannot be written: {why}; name another file") from None
+    return dict(
+        kept for number, line in enumerate(lines, 1) for kept in _kept(f"cache={str(cache)!r} line {number}", line)
+    )
+
+
+def _kept(place: str, line: bytes) -> Iterator[tuple[str, str]]:
+    told = _decoded(line)
+    if isinstance(told, dict) and isinstance(told.get("key"), str) and isinstance(told.get("answer"), str):
+        yield told["key"], told["answer"]
+    # A process that was killed leaves half a line; its question is asked again.
+    elif told is not None or not (line.startswith(_BEGINNING) or _BEGINNING.startswith(line.strip())):
+        raise DatasetError(
+            f"{place}: {line.decode(errors='replace')!r:.60} is no answer of a model with its key; name another file, "
+            f"or take this line out"
+        )
+
+
+def _decoded(line: bytes) -> object:
+    """What a line says; None where it is half a line or no JSON."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
         try:
-            told = orjson.loads(line)
-            yield told["key"], told["answer"]
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            # A process that was killed leaves half a line; its question is asked again.
-            continue
+            return json.loads(line)
+        except (ValueError, RecursionError):
+            return None
 
 
 def _append(cache: Path, told: dict[str, str]) -> None:
-    line = orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE)
+    try:
+        line = orjson.dumps(told)
+    except orjson.JSONEncodeError:
+        # Half a surrogate pair in an answer, which is no UTF-8.
+        line = json.dumps(told).encode("ascii")
     with cache.open("ab+") as file:
         size = file.seek(0, os.SEEK_END)
         if size and (file.seek(size - 1), file.read(1))[1] != b"\n":
             line = b"\n" + line
-        file.write(line)
+        file.write(line + b"\n")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ragtune.errors import DatasetError
 from ragtune.facts.fact import Wording
+from ragtune.facts.faults import is_cut
 from ragtune.text import normalise
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ class Rewriter:
         kept = []
         for wording in self._wordings(lines):
             form = normalise(wording.question)
-            if form and form not in self.asked and self._fits(fact, fact.taught.question, wording):
+            whole = not any(map(is_cut, (wording.question, *wording.answers)))
+            if whole and form and form not in self.asked and self._fits(fact, fact.taught.question, wording):
                 kept.append(wording)
             else:
                 _log.info("fact %r: the wording %r was left out", fact.id, wording.question)

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from ragtune.facts.paid_chat import PaidChat
     from ragtune.recipes.generation.prompts import Unit, What
 
-__all__ = ["BLANK", "PROSE", "REPEATED", "Checks"]
+__all__ = ["BLANK", "HALVED", "PROSE", "REPEATED", "Checks"]
 
 PROSE = "prose instead of rows"
 NOTHING = "no fact in the passage"
 BLANK = "a blank question or answer"
+HALVED = "half of a surrogate pair"
 REPEATED = "asked already"
 TELLS = "the question tells its answer"
 UNFOUNDED = "the answer neither stands in the passage nor follows from it"

@@ -12,8 +12,9 @@ from ragtune._checked import checked
 from ragtune._warn import warn
 from ragtune.errors import BudgetExceeded, DatasetError
 from ragtune.facts import Fact, FactSet, Wording
+from ragtune.facts.faults import is_cut
 from ragtune.facts.paid_chat import PaidChat
-from ragtune.recipes.generation.checks import NOTHING, PROSE, REPEATED, Checks
+from ragtune.recipes.generation.checks import HALVED, NOTHING, PROSE, REPEATED, Checks
 from ragtune.recipes.generation.diversity import Diversity, diversity
 from ragtune.recipes.generation.prompts import KINDS, prompt_of
 from ragtune.recipes.generation.replies import pairs_in, texts_in
@@ -122,8 +123,8 @@ def generate(
         catalogue: prices; None takes those that ship.
 
     Raises:
-        DatasetError: the model writes prose and not one row, there is nothing to write about, or no price is known for
-            `max_cost_usd`.
+        DatasetError: the model writes prose and not one row, there is nothing to write about, no price is known for
+            `max_cost_usd`, the cache cannot be written or is another file, or `request` is no JSON.
         SpecError: a budget is negative, infinite or no number.
     """
     known(what, KINDS, "what")
@@ -178,6 +179,8 @@ class _Work:
 
     def _reason(self, unit: Unit, pair: tuple[str, str]) -> str | None:
         question, answer = pair
+        if is_cut(question) or is_cut(answer):
+            return HALVED
         if self.what == "wordings":
             return self.checks.of_wording(unit, question)
         if self.what == "distractors":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ragtune.errors import DatasetError
 from ragtune.facts import FactSet
+from ragtune.facts.faults import CUT, is_cut
 from ragtune.recipes.generation.prompts import Unit
 from ragtune.recipes.passages import without_boilerplate
 from ragtune.text import normalise
@@ -54,6 +55,9 @@ def _passages(source: object) -> list[Unit]:
         )
     else:
         found = [_told(item, number) for number, item in enumerate(source)]
+    for number, told in enumerate(found):
+        for text in filter(is_cut, told):
+            raise DatasetError(f"passage {number}: {text!r:.60}: {CUT}")
     texts = without_boilerplate([text for _, text in found])
     different: dict[str, Unit] = {}
     named = {name for name, _ in found}
