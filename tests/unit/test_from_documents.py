@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+import zipfile
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -94,6 +95,37 @@ def test_html_loses_its_menus_and_keeps_what_it_says(tmp_path: Path) -> None:
     assert not any(word in row["text"] for word in ("Home", "Imprint", "reserved", "let x"))
 
 
+def test_what_a_page_hides_is_left_out(tmp_path: Path) -> None:
+    hidden = '<p style="color: red; Display: none">Buy our hats at once.</p>'
+    page = f'<body style="display:none"><main><h1>Ferries</h1><p>{FERRY}</p>{hidden}<p>{PRICE}</p></main></body>'
+    (tmp_path / "ferries.html").write_text(page, encoding="utf-8")
+    (row,) = rows(tmp_path)
+    assert FERRY in row["text"]
+    assert PRICE in row["text"]
+    assert "hats" not in row["text"]
+
+
+def test_a_style_of_word_that_is_no_level_makes_no_heading(tmp_path: Path) -> None:
+    import docx
+
+    document = docx.Document()
+    document.styles.add_style("Heading 12", 1)
+    document.add_paragraph("Deep down", style="Heading 12")
+    document.save(str(tmp_path / "a.docx"))
+    (row,) = rows(tmp_path)
+    assert row["text"] == "Deep down"
+
+
+def test_links_that_lead_out_of_the_folder_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("The key is under the mat.", encoding="utf-8")
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.txt").write_text(FERRY, encoding="utf-8")
+    (folder / "b.txt").symlink_to(tmp_path / "secret.txt")
+    (folder / "c.txt").symlink_to(folder / "a.txt")
+    assert [row["source"] for row in rows(folder)] == ["a.txt", "c.txt"]
+
+
 def test_chunks_of_markdown_know_the_headings_above_them(tmp_path: Path) -> None:
     text = f"# Ferries\n\n{FERRY}\n\n## Prices\n\n{PRICE}\n\n```\n# no heading\n```\n\n## Boats\n\nThere are two."
     (tmp_path / "guide.md").write_text(text, encoding="utf-8")
@@ -173,11 +205,57 @@ def script_only(path: Path) -> None:
     path.write_text("<html><body><script>let x = 1</script></body></html>", encoding="utf-8")
 
 
+def changed_part(path: Path, name: str, change: Callable[[bytes], bytes]) -> None:
+    """A Word file with one of its parts written otherwise."""
+    whole = word(path.with_suffix(".part"))
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w") as target:
+        for item in source.namelist():
+            data = source.read(item)
+            target.writestr(item, change(data) if item == name else data)
+    whole.unlink()
+
+
+def no_xml(path: Path) -> None:
+    changed_part(path, "word/document.xml", lambda data: data[: len(data) // 2])
+
+
+def no_body(path: Path) -> None:
+    changed_part(path, "word/document.xml", lambda data: data.replace(b"w:body>", b"w:corpse>"))
+
+
+def broken_zip(path: Path) -> None:
+    data = bytearray(word(path).read_bytes())
+    start = data.index(b"word/document.xml") + 40
+    data[start : start + 200] = b"\xff" * 200
+    path.write_bytes(data)
+
+
+def unknown_filter(path: Path) -> None:
+    data = pdf(path, FERRY).read_bytes()
+    path.write_bytes(data.replace(b"/FlateDecode", b"/WhoKnowsIt_"))
+
+
+def aes_256(path: Path) -> None:
+    """Encrypted as PDF 2.0 has it, with keys that fit no password."""
+    data = pdf(path, FERRY).read_bytes()
+    key, long = "00" * 32, "00" * 48
+    crypt = (
+        f"<< /Filter /Standard /V 5 /R 6 /Length 256 /P -4 /O <{long}> /U <{long}> /OE <{key}> /UE <{key}> "
+        f"/Perms <{'00' * 16}> /CF << /StdCF << /CFM /AESV3 /Length 32 >> >> /StmF /StdCF /StrF /StdCF >>"
+    )
+    path.write_bytes(data.replace(b"trailer\n<<", f"trailer\n<<\n/Encrypt {crypt}\n".encode()))
+
+
 UNREADABLE: dict[str, tuple[Callable[[Path], None], str]] = {
     "scan.pdf": (picture, "its pages are pictures"),
     "secret.pdf": (encrypted, "is encrypted"),
     "broken.pdf": (damaged, "is damaged or no PDF"),
     "broken.docx": (not_word, "is damaged, encrypted or no .docx"),
+    "no-xml.docx": (no_xml, "is damaged, encrypted or no .docx"),
+    "no-body.docx": (no_body, "is damaged, encrypted or no .docx"),
+    "zip.docx": (broken_zip, "is damaged, encrypted or no .docx"),
+    "filter.pdf": (unknown_filter, r"cannot be read \(page 1\)"),
+    "aes.pdf": (aes_256, "is encrypted|pip install cryptography"),
     "latin.txt": (latin, r"is not UTF-8 \(byte 0\)"),
     "script.html": (script_only, "holds no text"),
 }
@@ -195,12 +273,12 @@ def test_all_files_without_a_text_are_told_at_once_or_passed_over(tmp_path: Path
     for name, (make, _) in UNREADABLE.items():
         make(tmp_path / name)
     (tmp_path / "good.md").write_text(FERRY, encoding="utf-8")
-    with pytest.raises(DatasetError, match="6 documents give no text") as refused:
+    with pytest.raises(DatasetError, match=f"{len(UNREADABLE)} documents give no text") as refused:
         rows(tmp_path)
     assert all(name in str(refused.value) for name in UNREADABLE)
     with pytest.warns(UserWarning, match="left out") as warned:
         (row,) = rows(tmp_path, unreadable="skip")
-    assert (row["text"], len(warned)) == (FERRY, 6)
+    assert (row["text"], len(warned)) == (FERRY, len(UNREADABLE))
 
 
 @pytest.mark.parametrize(

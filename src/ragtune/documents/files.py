@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragtune._checked import checked
 from ragtune._extras import require
 from ragtune.documents.document import Document, UnreadableDocument
-from ragtune.errors import DatasetError
+from ragtune.errors import DatasetError, RagtuneError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,14 +19,17 @@ if TYPE_CHECKING:
 
 __all__ = ["ENDINGS", "document_files", "read_file"]
 
-_heading = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE).search
+_heading = re.compile(r"^#{1,6}[ \t]+(.+?)(?:[ \t]+#+)?[ \t]*$", re.MULTILINE).search
+_word_level = re.compile(r"Heading ([1-6])").fullmatch
+# Not the body itself, which pages hide until their scripts ran, nor what is `hidden`: tabs of manuals are.
+_HIDDEN = "//body//*[contains(translate(@style, 'DISPLAYNOE ', 'displaynoe'), 'display:none')]"
 
 
 @checked()
 def document_files(source: str | Path) -> tuple[Path, ...]:
     """The files of a folder that can be read, in the order of their names, or the one that is meant.
 
-    Hidden files and folders, and endings that nobody here reads, are passed over.
+    Hidden files and folders, links that lead out of the folder, and endings that nobody here reads, are passed over.
 
     Raises:
         DatasetError: it does not exist, holds nothing that can be read, or the one file has an unknown ending.
@@ -39,7 +43,9 @@ def document_files(source: str | Path) -> tuple[Path, ...]:
             raise DatasetError(f"{path}: nothing here reads {path.suffix or 'files without an ending'}; known: {known}")
         return (path,)
     inside = (item for item in path.rglob("*") if item.suffix.lower() in ENDINGS and item.is_file())
-    found = tuple(sorted(item for item in inside if not _is_hidden(item.relative_to(path))))
+    seen = (item for item in inside if not _is_hidden(item.relative_to(path)))
+    home = path.resolve()
+    found = tuple(sorted(item for item in seen if item.resolve().is_relative_to(home)))
     if not found:
         raise DatasetError(f"{path} holds no document; known endings: {known}")
     return found
@@ -64,6 +70,23 @@ def read_file(path: Path, source: str) -> Iterator[Document]:
         yield from ENDINGS[path.suffix.lower()](path, source)
     except OSError as error:
         raise UnreadableDocument(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+@contextmanager
+def _parsing(path: Path, what: str) -> Iterator[None]:
+    """Tell whatever a parsing library raises as a file that gives no text."""
+    try:
+        yield
+    except (RagtuneError, OSError):
+        raise
+    # The libraries let through what their own parts raise, and no list of that was ever complete.
+    except Exception as error:
+        told = str(error).rstrip(".") or type(error).__name__
+        way = "save it again, or leave it out"
+        if "cryptography" in told:
+            told = "it is encrypted with AES"
+            way = "`pip install cryptography` reads it where the password is empty; else save it without its password"
+        raise UnreadableDocument(f"{path} is {what}: {told}; {way}") from error
 
 
 def _read_text(path: Path, source: str) -> Iterator[Document]:
@@ -91,12 +114,16 @@ def _read_html(path: Path, source: str) -> Iterator[Document]:
     import trafilatura
 
     data = path.read_bytes()
-    tree = trafilatura.load_html(data)
-    if tree is None:
-        raise UnreadableDocument(f"{path} is no HTML; save the page again")
-    # Before the text is taken, which changes the tree.
-    named = tree.findtext(".//title")
-    text = trafilatura.extract(tree, output_format="markdown", include_comments=False, include_tables=True)
+    with _parsing(path, "damaged or no HTML"):
+        tree = trafilatura.load_html(data)
+        if tree is None:
+            raise UnreadableDocument(f"{path} is no HTML; save the page again")
+        # Before the text is taken, which changes the tree.
+        named = tree.findtext(".//title")
+        # Its own option for this spares the tree to which it falls back.
+        for node in tree.xpath(_HIDDEN):
+            node.drop_tree()
+        text = trafilatura.extract(tree, output_format="markdown", include_comments=False, include_tables=True)
     if not text:
         raise UnreadableDocument(f"{path} holds no text beside menus and scripts; leave it out")
     title = " ".join((named or "").split())
@@ -107,24 +134,23 @@ def _read_html(path: Path, source: str) -> Iterator[Document]:
 def _read_pdf(path: Path, source: str) -> Iterator[Document]:
     require("documents", "pypdf", reason=f"reading {path.name}")
     from pypdf import PasswordType, PdfReader
-    from pypdf.errors import PyPdfError
 
-    try:
-        with PdfReader(path) as reader:
+    broken = "damaged or no PDF, or made in a way that cannot be read"
+    with _parsing(path, broken):
+        reader = PdfReader(path)
+    with reader:
+        with _parsing(path, broken):
             if reader.is_encrypted and reader.decrypt("") == PasswordType.NOT_DECRYPTED:
                 raise UnreadableDocument(f"{path} is encrypted; save it without its password, or leave it out")
             named = reader.metadata.title if reader.metadata is not None else None
             title = " ".join((named or "").split()) or path.stem
-            some = False
-            for number, page in enumerate(reader.pages, 1):
-                text = page.extract_text()
-                some = some or bool(text.strip())
-                yield Document(text=text, source=source, title=title, page=number)
-    # pypdf lets the errors of its parts through, whatever they are.
-    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        if isinstance(error, DatasetError):
-            raise
-        raise UnreadableDocument(f"{path} is damaged or no PDF: {error}; save it again, or leave it out") from error
+            pages = len(reader.pages)
+        some = False
+        for number in range(pages):
+            with _parsing(path, f"{broken} (page {number + 1})"):
+                text = reader.pages[number].extract_text()
+            some = some or bool(text.strip())
+            yield Document(text=text, source=source, title=title, page=number + 1)
     if not some:
         raise UnreadableDocument(
             f"{path} holds no text: its pages are pictures; recognise the text first (OCR, for example with ocrmypdf)"
@@ -133,22 +159,15 @@ def _read_pdf(path: Path, source: str) -> Iterator[Document]:
 
 def _read_word(path: Path, source: str) -> Iterator[Document]:
     require("documents", "docx", reason=f"reading {path.name}")
-    from zipfile import BadZipFile
-
     import docx
-    from docx.opc.exceptions import OpcError
     from docx.table import Table
 
-    try:
+    with _parsing(path, "damaged, encrypted or no .docx"):
         document = docx.Document(str(path))
         parts = [
             _table(part) if isinstance(part, Table) else _paragraph(part) for part in document.iter_inner_content()
         ]
         named = document.core_properties.title
-    except (OpcError, BadZipFile, KeyError, ValueError) as error:
-        raise UnreadableDocument(
-            f"{path} is damaged, encrypted or no .docx: {error}; save it again, or leave it out"
-        ) from error
     text = "\n\n".join(part for part in parts if part)
     if not text:
         raise UnreadableDocument(f"{path} holds no text; leave it out")
@@ -160,10 +179,9 @@ def _read_word(path: Path, source: str) -> Iterator[Document]:
 def _paragraph(paragraph: Paragraph) -> str:
     text = " ".join(paragraph.text.split())
     style = (paragraph.style.name if paragraph.style is not None else None) or ""
-    level = style.removeprefix("Heading ")
-    if style == "Title":
-        level = "1"
-    return f"{'#' * int(level)} {text}" if text and level in "123456" and level else text
+    found = _word_level(style)
+    level = 1 if style == "Title" else int(found[1]) if found else 0
+    return f"{'#' * level} {text}" if text and level else text
 
 
 def _table(table: object) -> str:
