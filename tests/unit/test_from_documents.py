@@ -157,6 +157,24 @@ def test_an_overlap_repeats_the_end_of_the_chunk_before() -> None:
     assert all(later.start < earlier.end for earlier, later in pairwise(found))
 
 
+def test_chunks_that_repeat_each_other_stay_on_one_side(tmp_path: Path) -> None:
+    pages = [
+        {"text": " ".join(f"Sentence {n} of page {page} stands here." for n in range(30)), "source": f"{page}.md"}
+        for page in range(12)
+    ]
+    builder = rt.DatasetBuilder.from_documents(pages, chunk_characters=120, overlap=40)
+    made = builder.completion(prompt="{id}", completion="{text}")
+    for number, one in enumerate((made, (builder + builder.take(3)).completion(prompt="{id}", completion="{text}"))):
+        dataset = one.build(tmp_path / str(number), validation=0.2, test=0.2)
+        sides = [
+            {record.prompt.split("#")[0] for record in side}
+            for side in (dataset.train, dataset.validation, dataset.test)
+        ]
+        assert all(sides)
+        assert sum(map(len, sides)) == 12
+        assert dataset.manifest["split"]["group_by"] == ["source"]
+
+
 def test_documents_of_other_libraries_are_taken_by_their_shape() -> None:
     """LangChain counts pages from 0 and writes the label beside it, LlamaIndex writes the label alone."""
     langchain = SimpleNamespace(page_content=FERRY, metadata={"source": "a.pdf", "page": 0, "page_label": "1"})

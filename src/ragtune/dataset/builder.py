@@ -221,11 +221,12 @@ class DatasetBuilder(Steps):
         if count is not None:
             arguments.one_of("count", count, ENCODINGS)
         told = self._source.told_by_recipe
+        together = [(name,) for name in (*self._source.together, *(("passage",) if told else ()))]
         plan = SplitPlan(
             validation=validation,
             test=test,
             seed=check_seed(seed),
-            group_by=(*_combinations(group_by), *((("passage",),) if told else ())),
+            group_by=tuple(dict.fromkeys((*_combinations(group_by), *together))),
             stratify_by=None if stratify_by is None else arguments.text("stratify_by", stratify_by),
             near_duplicates=arguments.flag("near_duplicates", near_duplicates),
             fact_id=("fact_id" if told else None) if fact_id is None else arguments.text("fact_id", fact_id),

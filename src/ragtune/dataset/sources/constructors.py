@@ -207,7 +207,8 @@ class Constructors(ABC):
             documents: a folder (text, Markdown, HTML, PDF and Word files, with its own folders), one file, or
                 documents: texts, mappings with `text`, or what LangChain and LlamaIndex make of files.
             chunk_characters: most characters of a chunk.
-            overlap: characters of the chunk before that a chunk may repeat.
+            overlap: characters of the chunk before that a chunk may repeat; with it, the chunks of one `source` stay on
+                one side of a split.
             unreadable: what becomes of files without a text (encrypted, damaged, scanned): `"refuse"` names all of
                 them, `"skip"` warns of each.
 

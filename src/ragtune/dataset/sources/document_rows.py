@@ -45,4 +45,6 @@ def document_source(
         details={"kind": "documents", "chunk_characters": chunk_characters, "overlap": overlap},
         read=lambda: batched_rows(rows(), name),
         paths=document_files(documents) if isinstance(documents, str | Path) else (),
+        # Neighbours repeat each other's words, and too few of them for a split to see.
+        together=("source",) if overlap else (),
     )

@@ -45,6 +45,7 @@ class Source:
         parts: the sources that it is the sum of, each with what its steps say of themselves.
         told_by_recipe: whether each row says its fact, wording and recipe, see `ragtune.recipes.RecipeRow`.
         held_out: questions that no record may hold.
+        together: columns whose equal values keep rows in one split, beside those that `build` is given.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Source:
     parts: tuple[tuple[Source, Sequence[Mapping[str, object]]], ...] = ()
     told_by_recipe: bool = False
     held_out: tuple[FactSet, ...] = ()
+    together: tuple[str, ...] = ()
 
     def described(self) -> dict[str, object]:
         """What the manifest keeps; each file with its size and sha256."""
@@ -80,6 +82,7 @@ def joined(parts: Sequence[tuple[Source, Sequence[Mapping[str, object]]]]) -> So
         parts=tuple(parts),
         told_by_recipe=all(source.told_by_recipe for source in sources),
         held_out=tuple(chain.from_iterable(source.held_out for source in sources)),
+        together=tuple(dict.fromkeys(chain.from_iterable(source.together for source in sources))),
     )
 
 
