@@ -189,6 +189,54 @@ def test_documents_of_other_libraries_are_taken_by_their_shape() -> None:
     assert found[1]["title"] == "Prices"
 
 
+@pytest.mark.parametrize(
+    ("item", "page"),
+    [
+        (SimpleNamespace(page_content="x", metadata={"page": 0}), 1),
+        (SimpleNamespace(page_content="x", metadata={"page": 1}), 2),
+        ({"page_content": "x", "metadata": {"page": 0}}, 1),
+        ({"text": "x", "page": 3}, 3),
+        ({"text": "x", "page": 0}, None),
+        ({"text": "x", "page": -2}, None),
+        (SimpleNamespace(page_content="x", metadata={"page": -1, "page_label": "-1"}), None),
+        (SimpleNamespace(page_content="x", metadata={"page": 2, "page_label": "iii"}), 3),
+        (SimpleNamespace(page_content="x", metadata={"page": 5, "page_label": "3"}), 6),
+        ({"text": "x", "page_label": "iii"}, None),
+        ({"text": "x", "page_label": "9" * 5_000}, None),
+        ({"text": "x", "page_number": 4}, 4),
+    ],
+)
+def test_a_page_is_its_place_among_the_pages_from_1(item: Any, page: int | None) -> None:
+    assert document_of(item, 0).page == page
+
+
+def test_ids_are_unique_where_documents_share_a_source() -> None:
+    pieces = [{"text": f"{FERRY} {PRICE}", "source": "x.md", "page": page} for page in (None, None, 1, 1)]
+    found = [row["id"] for row in rt.DatasetBuilder.from_documents(pieces, chunk_characters=80).rows()]
+    assert found == ["x.md#1", "x.md#2", "x.md#3", "x.md#4", "x.md#p1.1", "x.md#p1.2", "x.md#p1.3", "x.md#p1.4"]
+
+
+@pytest.mark.parametrize(
+    ("document", "characters", "message"),
+    [
+        (Document(text=5, source="a"), 10, "give a text"),  # type: ignore[arg-type]
+        (Document(text="a \ud800", source="a"), 10, "character 2: half of a surrogate pair"),
+        (Document(text="a", source="a"), 2**64, "at most 1,000,000,000"),
+    ],
+)
+def test_what_cannot_be_cut_is_told_in_words(document: Document, characters: int, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        next(chunks_of(document, characters=characters))
+
+
+def test_signs_belong_to_a_title_and_longer_fences_hold_shorter_ones(tmp_path: Path) -> None:
+    text = f"# C#\n\n{FERRY}\n\n````\n```\n# no heading\n```\n# none either\n````\n\n## F# ##\n\n{PRICE}"
+    (tmp_path / "a.md").write_text(text, encoding="utf-8")
+    found = rows(tmp_path, chunk_characters=110)
+    assert found[0]["title"] == "C#"
+    assert (found[0]["heading"], found[-1]["heading"]) == ("C#", "C# > F#")
+
+
 @pytest.mark.parametrize("item", [3, None, {"body": "x"}, Path("a.txt"), SimpleNamespace(text=None)])
 def test_what_is_no_document_is_refused(item: Any) -> None:
     with pytest.raises(DatasetError, match=r"document 4: .* is no document"):

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Chunk", "chunks_of"]
 
-_headings = re.compile(r"^(?:(#{1,6})[ \t]+(.+?)[ \t#]*|(```|~~~).*)$", re.MULTILINE).finditer
+_headings = re.compile(
+    r"^(?:(#{1,6})[ \t]+(.+?)(?:[ \t]+#+)?[ \t]*| {0,3}(`{3,}(?!.*`)|~{3,})(.*))$", re.MULTILINE
+).finditer
+_MOST = 1_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,27 +62,39 @@ class Chunk:
 
 
 @checked("characters", "overlap")
-def chunks_of(document: Document, *, characters: int = 1_000, overlap: int = 0) -> Iterator[Chunk]:
+def chunks_of(document: Document, *, characters: int = 1_000, overlap: int = 0, first: int = 1) -> Iterator[Chunk]:
     """Cut a document where it is parted itself: between sections, else paragraphs, sentences, words.
 
     Args:
         document: what to cut.
         characters: most characters of a chunk.
         overlap: characters of the chunk before that a chunk may repeat.
+        first: number of the first chunk, where another document has the same source and page.
 
     Raises:
         DatasetError: the numbers do not fit each other.
         MissingExtraError: the extra `documents` is not installed.
     """
-    if isinstance(characters, bool) or not isinstance(characters, int) or characters < 1:
-        raise DatasetError(f"chunk_characters={characters!r:.40} must be a whole number, 1 or more, for example 1000")
+    if isinstance(characters, bool) or not isinstance(characters, int) or not 1 <= characters <= _MOST:
+        raise DatasetError(
+            f"chunk_characters={characters!r:.40} must be a whole number, 1 or more, at most {_MOST:,}, say 1000"
+        )
     if isinstance(overlap, bool) or not isinstance(overlap, int) or not 0 <= overlap < characters:
         raise DatasetError(f"overlap={overlap!r:.40} must be a whole number from 0 to below {characters:,}")
+    if not isinstance(document.text, str):
+        raise DatasetError(f"Document(text={document.text!r:.40}) of {document.source!r:.80}: give a text")
+    try:
+        document.text.encode()
+    except UnicodeEncodeError as error:
+        raise DatasetError(
+            f"{document.source!r:.80}, character {error.start:,}: half of a surrogate pair is no text; decode the "
+            "document with errors='replace'"
+        ) from None
     place = document.source if document.page is None else f"{document.source}#p{document.page}"
     mark = "#" if document.page is None else "."
     headings = list(_headings_of(document.text)) if document.markdown else []
     splitter = _splitter(document.markdown, characters, overlap)
-    for number, (start, text) in enumerate(splitter.chunk_indices(document.text), 1):
+    for number, (start, text) in enumerate(splitter.chunk_indices(document.text), first):
         yield Chunk(
             id=f"{place}{mark}{number}",
             text=text,
@@ -103,11 +118,14 @@ def _splitter(markdown: bool, characters: int, overlap: int) -> MarkdownSplitter
 
 def _headings_of(text: str) -> Iterator[tuple[int, int, str]]:
     """Place, level and words of each heading; what stands in a block of code is none."""
-    fence = None
+    fence = ""
     for found in _headings(text):
-        if found[3] is not None:
-            fence = None if fence == found[3] else fence or found[3]
-        elif fence is None:
+        if found[3] is not None and not fence:
+            fence = found[3]
+        elif found[3] is not None:
+            # What closes a block is as long as what opened it, or longer, and stands alone.
+            fence = "" if found[3].startswith(fence) and not found[4].strip() else fence
+        elif not fence:
             yield found.start(), len(found[1]), found[2]
 
 

@@ -13,7 +13,7 @@ __all__ = ["document_of"]
 
 # LangChain's and LlamaIndex's names of where a document comes from, the more telling first.
 _SOURCES = ("source", "file_path", "file_name", "filename", "url")
-_PAGES = ("page", "page_label", "page_number")
+_DIGITS = 9
 
 
 @checked()
@@ -56,20 +56,25 @@ def document_of(item: object, number: int) -> Document:
         )
     source = next((str(known[name]) for name in _SOURCES if known.get(name)), f"document-{number}")
     title = known.get("title")
+    langchain = "page_content" in item if isinstance(item, Mapping) else hasattr(item, "page_content")
     return Document(
-        text=text, source=source, title=title if isinstance(title, str) and title.strip() else None, page=_page(known)
+        text=text,
+        source=source,
+        title=title if isinstance(title, str) and title.strip() else None,
+        page=_page(known, from_zero=langchain),
     )
 
 
-def _page(known: Mapping[str, object]) -> int | None:
-    """The page from 1; LangChain's loaders count `page` from 0 and write beside it how the document calls it."""
-    label = known.get("page_label")
-    if isinstance(label, str) and label.isascii() and label.isdigit():
-        return int(label)
-    for name in _PAGES:
-        value = known.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value + 1 if name == "page" and "page_label" in known else value
-        if isinstance(value, str) and value.isascii() and value.isdigit():
-            return int(value)
-    return None
+def _page(known: Mapping[str, object], *, from_zero: bool) -> int | None:
+    """The page from 1; LangChain's loaders count `page` from 0, and some write beside it how the document calls it."""
+    page = _whole(known.get("page"))
+    if page is not None:
+        return page + 1 if from_zero or "page_label" in known else page or None
+    # How a document calls its pages says less: "3" may come after "iii".
+    return _whole(known.get("page_label")) or _whole(known.get("page_number")) or None
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _DIGITS:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

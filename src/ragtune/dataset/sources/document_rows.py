@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,8 +36,12 @@ def document_source(
     start = (lambda: documents) if is_path else fresh_rows(documents, "from_documents takes documents")
 
     def rows() -> Iterator[dict[str, object]]:
+        made = Counter[tuple[str, int | None]]()
         for document in read_documents(start(), unreadable=unreadable):
-            for chunk in chunks_of(document, characters=chunk_characters, overlap=overlap):
+            place = document.source, document.page
+            # Ids stay unique where a library gives a document in several pieces.
+            for chunk in chunks_of(document, characters=chunk_characters, overlap=overlap, first=made[place] + 1):
+                made[place] += 1
                 yield asdict(chunk)
 
     name = str(documents) if is_path else "documents"
