@@ -215,6 +215,31 @@ def test_how_documents_change_comes_from_snapshots() -> None:
     assert group.static_share == pytest.approx(7 / 10)
 
 
+def test_documents_that_came_late_weigh_the_months_that_they_were_there() -> None:
+    """Ten unchanged in 366 days, 1,010 changed in 31: 1,010 / (10 x 12.02 + 1,010 x 1.02)."""
+
+    def day(date: dt.date, count: int, text: str) -> Snapshot:
+        return Snapshot(date=date, documents=[{"id": n, "text": f"{text} {n}"} for n in range(count)])
+
+    first, second, third = dt.date(2024, 1, 1), dt.date(2025, 1, 1), dt.date(2025, 2, 1)
+    snapshots = [day(first, 10, "a"), day(second, 1_010, "a"), day(third, 1_010, "b")]
+    found = rt.advise(snapshots, queries_per_month=1).groups[0].changed_per_month
+    assert found == pytest.approx(1_010 * (365.25 / 12) / (10 * 366 + 1_010 * 31))
+
+
+def test_documents_without_a_known_day_are_counted_and_told() -> None:
+    import pandas as pd
+
+    days = ["2019-01-01", "2026-05-30", None, pd.NaT, float("nan"), "2027-01-01"]
+    rows = [{"text": f"text {n}", "updated": day} for n, day in enumerate(days)]
+    advice = rt.advise(rows, queries_per_month=1, updated="updated", today=TODAY)
+    assert advice.groups[0].static_share == 1 / 2
+    assert any("of 6 documents 3 have no date and 1 one in the future" in note for note in advice.notes)
+    known = rt.advise(rows[:2], queries_per_month=1, updated="updated", today=TODAY)
+    assert advice.groups[0].changed_per_month == known.groups[0].changed_per_month
+    assert not any("no date" in note for note in known.notes)
+
+
 @given(
     texts=st.lists(st.sampled_from(["a", "b", "c"]), min_size=3, max_size=12),
     later=st.lists(st.sampled_from(["a", "b", "c"]), min_size=3, max_size=12),
@@ -333,6 +358,14 @@ BAD: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "one question": (["x"], {"queries": "Why?"}, DatasetError, "give a list of questions"),
     "less than none": (["x"], {"queries_per_month": -1}, SpecError, "0 or more"),
     "endless": (["x"], {"queries_per_month": math.inf}, SpecError, "0 or more"),
+    "too many": (["x"], {"queries_per_month": 10**400}, SpecError, "0 or more"),
+    "not yet": (
+        [Snapshot(date=TODAY + dt.timedelta(days=1), documents=["a"])],
+        {"today": TODAY},
+        DatasetError,
+        "lies in the future",
+    ),
+    "days": ([{"text": "x", "u": np.zeros(2)}], {"updated": "u"}, DatasetError, "is no date"),
     "no order": (
         [Snapshot(date=TODAY, documents=[]), Snapshot(date=dt.date(2026, 1, 1), documents=[])],
         {},

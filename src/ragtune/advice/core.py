@@ -138,7 +138,8 @@ def advise(
         text: column of the text.
         id: column that tells documents apart from snapshot to snapshot.
         group: column of the group, such as a product or a folder; None makes one group.
-        updated: column with the day of the last change, for a corpus without snapshots.
+        updated: column with the day of the last change, for a corpus without snapshots. None, NaT and days in the
+            future are unknown days, which a note counts.
         scorecard: of `rt.evaluate`, whose arms say how often each way is right; published figures stand in for it.
         prices: `ragtune.advice.Prices`; list prices unless given.
         assumptions: `ragtune.advice.Assumptions`.
@@ -163,7 +164,11 @@ def advise(
         #> tune 356
         ```
     """
-    if isinstance(queries_per_month, bool) or not 0 <= queries_per_month < math.inf:
+    try:
+        asked = -1.0 if isinstance(queries_per_month, bool) else float(queries_per_month)
+    except OverflowError:
+        raise SpecError("queries_per_month is too large to count with; give a number, 0 or more") from None
+    if not 0 <= asked < math.inf:
         raise SpecError(f"queries_per_month={queries_per_month!r:.60}: give a number, 0 or more")
     prices, assumed = prices or Prices(), assumptions or Assumptions()
     today = today or dt.datetime.now(dt.UTC).date()
@@ -173,7 +178,7 @@ def advise(
         today=today,
         static_after_months=assumed.static_after_months,
     )
-    notes = _look_for_near(found)
+    notes = [*_look_for_near(found), *_without_days(found)]
     shares, how = _shares(found, queries)
     notes.append(how)
     measured = _measured(scorecard)
@@ -181,8 +186,7 @@ def advise(
     left, told = _months_left(tuned_model, today)
     notes.append(told)
     groups = [
-        judge_group(name, facts, queries_per_month * shares[name], prices, assumed, left)
-        for name, facts in found.groups.items()
+        judge_group(name, facts, asked * shares[name], prices, assumed, left) for name, facts in found.groups.items()
     ]
     ordered = sorted(groups, key=lambda row: -row.questions_per_month)
     return Advice(
@@ -190,6 +194,18 @@ def advise(
         assumptions=listed(prices, assumed, measured),
         notes=tuple(notes),
     )
+
+
+def _without_days(found: Corpus) -> list[str]:
+    """How many documents say nothing of when they last changed."""
+    undated, future = (sum(getattr(facts, name) for facts in found.groups.values()) for name in ("undated", "future"))
+    if not undated + future:
+        return []
+    total = sum(facts.documents for facts in found.groups.values())
+    return [
+        f"of {total:,} documents {undated:,} have no date and {future:,} one in the future: where change is told by "
+        "dates, it and the static share are those of the other documents"
+    ]
 
 
 def _look_for_near(found: Corpus) -> list[str]:

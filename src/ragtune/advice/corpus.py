@@ -74,6 +74,8 @@ class GroupFacts:
     counted_characters: int = 0
     counted_tokens: int = 0
     ages: array[float] = field(default_factory=lambda: array("d"))
+    undated: int = 0
+    future: int = 0
     repeated: int = 0
     near: int | None = None
     growth_per_month: float | None = None
@@ -147,6 +149,8 @@ def _snapshots(source: Iterable[object], today: dt.date) -> list[Snapshot]:
         # A datetime is a date to Python, and cannot be compared with one.
         if not isinstance(item.date, dt.date) or isinstance(item.date, dt.datetime):
             raise DatasetError(f"Snapshot(date={item.date!r:.60}): give the day as datetime.date(2026, 3, 1)")
+        if item.date > today:
+            raise DatasetError(f"Snapshot(date={item.date}) lies in the future; today is {today}, see today=")
     dates = [item.date for item in found]
     if sorted(set(dates)) != dates:
         raise DatasetError("the Snapshots must come in the order of their dates, each with a day of its own")
@@ -196,7 +200,11 @@ class _Reader:
             if own.documents <= _COUNTED:
                 own.counted_characters += len(text)
                 own.counted_tokens += count([text])[0]
-            if updated is not None:
+            if updated is None:
+                own.undated += self.columns.updated is not None
+            elif updated > self.today:
+                own.future += 1
+            else:
                 own.ages.append(max((self.today - updated).days, 1) / _MONTH_DAYS)
             self._keep(text, group)
         return seen
@@ -236,8 +244,11 @@ class _Reader:
         if value is None:
             return None
         try:
+            # So pandas and NumPy write a day that nobody knows.
+            if value != value:
+                return None
             found = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
-        except ValueError:
+        except (ValueError, TypeError):
             found = None
         day = found.date() if isinstance(found, dt.datetime) else found
         if not isinstance(day, dt.date):
@@ -250,7 +261,7 @@ class _Changes:
 
     def __init__(self) -> None:
         self.months = 0.0
-        self.common: defaultdict[int, int] = defaultdict(int)
+        self.common_months: defaultdict[int, float] = defaultdict(float)
         self.changed: defaultdict[int, int] = defaultdict(int)
         self.grown: defaultdict[int, int] = defaultdict(int)
         self.first: defaultdict[int, int] = defaultdict(int)
@@ -276,7 +287,7 @@ class _Changes:
         for number, (common, changed) in enumerate(
             zip(np.bincount(own, minlength=size), np.bincount(own[differs], minlength=size), strict=True)
         ):
-            self.common[number] += int(common)
+            self.common_months[number] += int(common) * months
             self.changed[number] += int(changed)
         old_sizes = np.bincount(np.frombuffer(before.groups, np.uint16), minlength=size)
         for number, growth in enumerate(np.bincount(groups, minlength=size)[:size] - old_sizes[:size]):
@@ -295,10 +306,9 @@ class _Changes:
         if not self.intervals:
             return
         own.growth_per_month = self.grown[number] / self.months
-        if self.common[number]:
-            # Of the documents that stood in both, per month: each interval weighs as many months as it has.
-            per_interval = self.changed[number] / self.common[number]
-            own.changed_per_month = per_interval * self.intervals / self.months
+        if self.common_months[number]:
+            # Every document that stood in both counts with the months between.
+            own.changed_per_month = self.changed[number] / self.common_months[number]
             own.static_share = self._unchanged.get(number, 0) / own.documents
 
 

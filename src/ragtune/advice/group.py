@@ -36,7 +36,7 @@ class GroupAdvice:
         sensitivity: what would change the verdict, in words.
         documents: in the newest snapshot.
         tokens: of all of them, counted on some and taken by length for the others.
-        static_share: of the documents: unchanged in all snapshots, or for long by their dates.
+        static_share: unchanged in all snapshots, of the documents; or for long by their dates, of those that have one.
         changed_per_month: share of the documents that change in a month.
         growth_per_month: documents more per month.
         repeated_share: of the documents: their text stands there before, to the letter.
