@@ -149,6 +149,32 @@ def test_the_journal_knows_models_that_nobody_registered(tmp_path: Path) -> None
     assert ledger.removal(source="even.md").models == (model.name,)
 
 
+def test_models_that_were_trained_further_learned_the_facts_too(tmp_path: Path) -> None:
+    """A model made from a model, or from its checkpoint, still knows what the first one learned."""
+    from ragtune.testing import ScriptedBackend
+
+    dataset, other = built(tmp_path / "lakes", taught=facts(20)), built(tmp_path / "other", taught=facts(14))
+    journal = rt.Journal(tmp_path / "journal.sqlite3")
+    registry = rt.Registry(tmp_path / "models")
+    with ScriptedBackend() as backend, backend.client() as client:
+        names = ["tiny-random"]
+        for data in (dataset, other, other):
+            job = rt.FineTuneJob.create(client, data, rt.TuneSpec(model=names[-1]), journal=journal)
+            names.append(rt.JobMonitor(job).wait().name)
+    checkpoint = f"{names[2]}:ckpt-step-3"
+    registry.add(checkpoint)
+    registry.promote("prod", checkpoint, force=True, by="anna", why="first")
+    ledger = Ledger(facts(20), datasets=[dataset], journal=journal, registry=registry)
+    removal = ledger.removal(source="even.md")
+    assert set(removal.models) == {*names[1:], checkpoint}
+    assert removal.aliases == ("prod",)
+    assert "not looked at: checkpoints" in str(removal)
+    taught = next(fact for fact in ledger.facts if fact.rows[0].split == "train")
+    assert set(names[1:]) <= set(taught.models)
+    apart = Ledger(facts(20), datasets=[other], journal=journal).removal(source="even.md")
+    assert set(apart.models) == set(names[2:])
+
+
 def test_wrong_names_are_refused(registry: rt.Registry, tmp_path: Path) -> None:
     """A document or fact that is not there is no empty plan."""
     ledger = Ledger(facts(), registry=registry, journal=None)

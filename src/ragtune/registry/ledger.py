@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Ledger"]
 
 _RIGHT = 0.5
+_CHECKPOINT = ":ckpt-step-"
 
 
 @checked()
@@ -100,6 +101,7 @@ class Ledger:
             found = {version.dataset: _there(version) for version in self._versions if version.dataset is not None}
             given = [dataset for dataset in found.values() if dataset is not None]
             self.missing = tuple(folder for folder, dataset in found.items() if dataset is None)
+        self._closed: dict[frozenset[str], tuple[Training, ...]] = {}
         self._datasets = tuple({dataset.fingerprint: dataset for dataset in given}.values())
 
     @property
@@ -173,27 +175,47 @@ class Ledger:
         )
 
     def _learned(self, fingerprints: Collection[str]) -> tuple[Training, ...]:
-        runs = [] if self._journal is None else self._journal.runs().rows
-        found: dict[tuple[str, str | None], Training] = {}
+        """What learned from these datasets, then what was trained further from that."""
+        wanted = frozenset(fingerprints)
+        if wanted in self._closed:
+            return self._closed[wanted]
+        found = [training for _, training in self._known if training.fingerprint in wanted]
+        names: set[str] = set()
+        while grown := {_whole(training.model) for training in found if training.model} - names:
+            names |= grown
+            found += [training for parent, training in self._known if training not in found and parent in names]
+        # Thousands of facts stand in a handful of datasets.
+        return self._closed.setdefault(wanted, tuple(found))
+
+    @cached_property
+    def _known(self) -> tuple[tuple[str | None, Training], ...]:
+        """Every training of journal and registry, behind the model that it began with or is a checkpoint of."""
+        runs = [] if self._journal is None else [run for run in self._journal.runs() if run.state == "created"]
+        found: dict[tuple[str | None, str | None], tuple[str | None, Training]] = {}
         for run in runs:
-            if run.fingerprint is not None and run.fingerprint in fingerprints and run.state == "created":
-                found[run.fingerprint, run.fine_tuned_model or run.job_id] = Training(
-                    fingerprint=run.fingerprint,
-                    job_id=run.job_id,
-                    model=run.fine_tuned_model,
-                    aliases=self._led(run.fine_tuned_model),
-                    lives=run.model_deleted_at is None,
-                )
+            made = Training(
+                fingerprint=run.fingerprint,
+                job_id=run.job_id,
+                model=run.fine_tuned_model,
+                aliases=self._led(run.fine_tuned_model),
+                lives=run.model_deleted_at is None,
+            )
+            found[run.fingerprint, run.fine_tuned_model or run.job_id] = _whole(run.model), made
+        by_name = {training.model: key for key, (_, training) in found.items()}
         for version in self._versions:
-            if version.fingerprint is not None and version.fingerprint in fingerprints:
-                known = found.get((version.fingerprint, version.name))
-                found[version.fingerprint, version.name] = Training(
-                    fingerprint=version.fingerprint,
-                    job_id=version.job_id or (known.job_id if known else None),
-                    model=version.name,
-                    aliases=self._led(version.name),
-                    lives=version.lives and (known is None or known.lives),
-                )
+            key = version.fingerprint, version.name
+            if version.fingerprint is None:
+                key = by_name.get(version.name, key)  # type: ignore[assignment]  # a training with a model has its name
+            parent, known = found.get(key, (None, None))
+            whole = _whole(version.name)
+            made = Training(
+                fingerprint=key[0],
+                job_id=version.job_id or (known.job_id if known else None),
+                model=version.name,
+                aliases=self._led(version.name),
+                lives=version.lives and (known is None or known.lives),
+            )
+            found[key] = whole if whole != version.name else parent or _whole(version.base), made
         return tuple(found.values())
 
     def _led(self, model: str | None) -> tuple[str, ...]:
@@ -202,7 +224,7 @@ class Ledger:
     def _fact(self, fact: Fact) -> LedgerFact:
         rows = self._taught.get(fact.id, ())
         learned = {row.fingerprint for row in rows if row.split == "train"}
-        models = [training.model for training in self.trainings if training.fingerprint in learned and training.model]
+        models = [training.model for training in self._learned(learned) if training.model]
         return LedgerFact(
             id=fact.id,
             source=fact.source,
@@ -254,6 +276,11 @@ class Ledger:
 
     def __repr__(self) -> str:
         return f"Ledger({len(self._facts)} facts, {len(self._datasets)} datasets, model {self.model!r})"
+
+
+def _whole(model: str) -> str:
+    """The model that a checkpoint is of; any other model is its own."""
+    return model.partition(_CHECKPOINT)[0]
 
 
 def _looked_at(registry: Registry | None, versions: tuple[ModelVersion, ...], model: str | None) -> ModelVersion | None:

@@ -35,17 +35,17 @@ class TaughtRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What learned from a dataset.
+    """What learned from a dataset, or was trained further from a model that did.
 
     Attributes:
-        fingerprint: of the dataset.
+        fingerprint: of the dataset that it was trained on, None where that is not known.
         job_id: the job, None where it is not known.
         model: what came of it, None where nothing did (yet).
         aliases: which aliases lead to that model.
         lives: whether nobody saw the model deleted.
     """
 
-    fingerprint: str
+    fingerprint: str | None
     job_id: str | None = None
     model: str | None = None
     aliases: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class LedgerFact:
         id: the fact.
         source: the document that it comes from, None where that is not known.
         rows: the lines that teach it.
-        models: the models that learned one of these lines.
+        models: the models that learned one of these lines, and those that were trained further from them.
         knowledge: what the model that the ledger looks at was measured at: `generalised` (right in other words too),
             `memorised` (right in the trained words alone, or other words were not asked), `unknown`; None where it
             was not asked.
@@ -144,7 +144,8 @@ class Removal:
         what: what goes.
         facts: the facts that go with it.
         rows: the lines that have to leave their datasets.
-        trainings: the jobs and models that learned from these datasets' training files.
+        trainings: the jobs and models that learned from these datasets' training files, and what was trained further
+            from these models; their checkpoints are here where the registry knows them.
         missing: folders of datasets that the registry names and that are not there: nobody looked into them.
     """
 
@@ -176,6 +177,8 @@ class Removal:
             led = f", to which {' and '.join(training.aliases)} leads" if training.aliases else ""
             gone = "" if training.lives else " (deleted)"
             lines.append(f"  {training.job_id or 'a job'} made {training.model or 'no model'}{gone}{led}")
+        if any(training.model for training in self.trainings):
+            lines.append("  not looked at: checkpoints of these models that are not in the registry")
         lines += [f"  not looked into, for it is not there: {folder}" for folder in self.missing]
         return "\n".join(lines)
 
