@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -226,3 +227,63 @@ def test_a_plan_is_of_one_account_and_needs_an_open_guard(backend: ScriptedBacke
             return len(await maintenance.clean_up(await maintenance.cleanup_plan()))
 
     assert asyncio.run(main()) == 1
+
+
+@pytest.mark.parametrize("holder", ["keep", "alias"])
+def test_a_checkpoint_that_stays_keeps_its_training_file(backend: ScriptedBackend, tmp_path: Path, holder: str) -> None:
+    """The model goes, its checkpoint is held: what both learned from must not go, in this plan and after it."""
+    registry = rt.Registry(tmp_path / "models")
+    with backend.client() as client:
+        file = uploaded(client, "data")
+        model = _made(client, file)
+        checkpoint = next(item.id for item in client.models.list() if item.id.startswith(f"{model}:ckpt-step-"))
+        registry.add(checkpoint)
+        if holder == "alias":
+            registry.promote("prod", checkpoint, force=True, by="anna", why="the best")
+        keep = [checkpoint] if holder == "keep" else []
+        maintenance = rt.Maintenance(client, enabled=True, journal=None, registry=registry)
+        for _ in range(2):
+            plan = maintenance.cleanup_plan(older_than=0, keep=keep)
+            assert not {checkpoint, file} & {item.id for item in plan.going}
+            assert file not in {row.item.id for row in maintenance.clean_up(plan)}
+        left = {item.id for item in client.models.list()}
+        assert checkpoint in left
+        assert model not in left
+        with pytest.raises(rt.RegistryError, match="which lives, was trained on it"):
+            maintenance.delete_file(file)
+
+
+def test_what_names_no_model_lets_none_go(backend: ScriptedBackend, tmp_path: Path) -> None:
+    """A mistyped or empty store would make every model one that nobody asked."""
+    missing, empty = rt.FeedbackStore(tmp_path / "typo.sqlite3"), rt.FeedbackStore(tmp_path / "empty.sqlite3")
+    empty.log("Yes.", question="Really?")
+    with backend.client() as client:
+        maintenance = rt.Maintenance(client, journal=None)
+        with pytest.raises(rt.SpecError, match="there is no feedback store"):
+            maintenance.cleanup_plan(never_asked=missing)
+        for nobody in (empty, [], [""]):
+            with pytest.raises(rt.SpecError, match="names no model that was asked"):
+                maintenance.cleanup_plan(never_asked=nobody)
+        for registry in (tmp_path / "typo", str(tmp_path / "typo.db")):
+            with pytest.raises(rt.RegistryError, match="is not there, so it would protect nothing"):
+                rt.Maintenance(client, journal=None, registry=registry)
+        assert list(tmp_path.glob("typo*")) == []
+
+
+@pytest.mark.parametrize("age", [float("nan"), float("inf"), 1e12, -1])
+def test_an_age_that_is_none_is_told(backend: ScriptedBackend, age: float) -> None:
+    """Days that no calendar holds are refused as those below zero are."""
+    with backend.client() as client, pytest.raises(rt.SpecError, match=r"older_than=.* number of days, 0 or more"):
+        rt.Maintenance(client, journal=None).cleanup_plan(older_than=age)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"kind": "job"}, {"kind": ["file"]}, {"id": 7}, {"id": ""}, {"id": ["a"]}, {"keep": 3}, {"bytes": "many"}]
+)
+def test_a_plan_of_wrong_things_is_no_plan(tmp_path: Path, wrong: dict[str, object]) -> None:
+    """What somebody edited deletes nothing that a plan does not know."""
+    item = {"kind": "file", "id": "file-1", "why": "old", "keep": None, "bytes": 3, "created_at": None} | wrong
+    body = {"cleanup": 1, "server": "https://llm.example.org/v1", "made_at": NOW.isoformat(), "items": [item]}
+    (tmp_path / "plan.json").write_text(json.dumps(body))
+    with pytest.raises(rt.RagtuneError, match="is no plan of a clean-up"):
+        CleanupPlan.load(tmp_path / "plan.json")

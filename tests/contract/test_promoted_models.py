@@ -152,7 +152,7 @@ def test_maintenance_refuses_what_is_needed(client: openai.OpenAI, registry: rt.
     with pytest.raises(rt.RegistryError, match=f"{model.name}, which lives, was trained on it"):
         maintenance.delete_file(version.training_file)
     assert "which lives" in maintenance.delete_file(version.training_file, dry_run=True).warnings[0]
-    assert maintenance.delete_model(model.name, force=True).deleted
+    assert maintenance.delete_model(model.name, checkpoints=True, force=True).deleted
     (tmp_path / "sums" / "train.jsonl").rename(tmp_path / "elsewhere.jsonl")
     with pytest.raises(rt.RegistryError, match=r"the last known copy of what .* learned from"):
         maintenance.delete_file(version.training_file)

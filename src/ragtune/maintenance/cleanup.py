@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from ragtune._atomic import write_whole
 from ragtune._checked import checked
@@ -144,11 +144,11 @@ class CleanupPlan(Table[CleanupItem]):
             body = json.loads(Path(path).read_bytes())
             if body["cleanup"] != _VERSION:
                 raise RagtuneError(f"{path}: is a plan of version {body['cleanup']!r}; this one reads {_VERSION}")
-            items = tuple(CleanupItem(**{**item, "created_at": _moment(item["created_at"])}) for item in body["items"])
-            return cls(rows=items, server=body["server"], made_at=dt.datetime.fromisoformat(body["made_at"]))
+            items = tuple(map(_item, body["items"]))
+            return cls(rows=items, server=_text(body["server"]), made_at=dt.datetime.fromisoformat(body["made_at"]))
         except OSError as error:
             raise RagtuneError(f"{path}: cannot be read ({error.strerror}); plan.save(path) writes one") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise RagtuneError(f"{path}: is no plan of a clean-up; cleanup_plan(...).save(path) writes one") from error
 
 
@@ -214,17 +214,26 @@ class Rules:
         """Read them as a caller gave them.
 
         Raises:
-            SpecError: an age below zero, or a name that is none.
+            SpecError: an age that is none, a name that is none, or nobody that was asked.
         """
-        age = older_than if isinstance(older_than, dt.timedelta | None) else dt.timedelta(days=float(older_than))
+        try:
+            age = older_than if isinstance(older_than, dt.timedelta | None) else dt.timedelta(days=float(older_than))
+        except (ValueError, OverflowError):
+            age = dt.timedelta(days=-1)
         if age is not None and age < dt.timedelta():
-            raise SpecError(f"older_than={older_than!r} must be a timedelta or a number of days, 0 or more")
+            most = f"0 or more, at most {dt.timedelta.max.days}"
+            raise SpecError(f"older_than={older_than!r:.60} must be a timedelta or a number of days, {most}")
         patterns = (keep,) if isinstance(keep, str) else tuple(keep)
         asked = None if never_asked is None else frozenset(_asked(never_asked))
         for name, values in (("keep", patterns), ("never_asked", asked or ())):
             for value in values:
                 if not isinstance(value, str):
                     raise SpecError(f"{name}: {value!r:.60} is no name; give names as texts")
+        if asked is not None and not any(asked):
+            raise SpecError(
+                "never_asked names no model that was asked, so that every model would go; give the store or the names "
+                "of those that were, or leave it out"
+            )
         return cls(older_than=age, asked=asked, orphans=orphans, keep=patterns)
 
     @property
@@ -304,7 +313,8 @@ def _why_file(
         return "no job of this account reads it or wrote it" if orphan else None
     if not rules.chooses_models or not rules.old(file.created_at, now):
         return None
-    made = {job.fine_tuned_model for job in jobs if job.fine_tuned_model in account.model_names}
+    names = {job.fine_tuned_model for job in jobs}
+    made = {name for name in account.model_names if name in names or name.partition(CHECKPOINT)[0] in names}
     if made - set(going) or not all(job.is_final for job in jobs):
         return None
     return "its models go with this plan" if made else "no model of its jobs is there any more"
@@ -314,6 +324,10 @@ def _asked(told: FeedbackStore | Iterable[str]) -> Iterator[str]:
     if not isinstance(told, FeedbackStore):
         yield from (told,) if isinstance(told, str) else told
         return
+    if not told.path.exists():
+        raise SpecError(
+            f"never_asked: there is no feedback store {str(told.path)!r}; give the path of one that is there"
+        )
     for row in (*told.rows(), *told.unjudged(limit=10**9)):
         if row.model is not None:
             yield row.model
@@ -321,6 +335,23 @@ def _asked(told: FeedbackStore | Iterable[str]) -> Iterator[str]:
 
 def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, dt.datetime) else asdict(value)
+
+
+def _item(body: dict[str, Any]) -> CleanupItem:
+    item = CleanupItem(**{**body, "created_at": _moment(body["created_at"])})
+    if item.kind not in get_args(Kind) or not _text(item.id):
+        raise ValueError(f"{item.kind!r:.60} {item.id!r:.60} is nothing that can go")
+    for told in (item.why, *filter(None, [item.keep])):
+        _text(told)
+    if item.bytes is not None and type(item.bytes) is not int:
+        raise TypeError(f"bytes={item.bytes!r:.60}")
+    return item
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.60} is no text")
+    return value
 
 
 def _moment(text: str | None) -> dt.datetime | None:

@@ -84,7 +84,7 @@ class AsyncMaintenance:
         self._open = asynchronous(client).speaking(dialect)
         self._enabled = enabled
         self._journal = journal
-        self._registry = registry if isinstance(registry, Registry | None) else Registry(registry)
+        self._registry = registry if isinstance(registry, Registry | None) else _there(registry)
         self._api = self._open if enabled else self._open.over(GuardPort(self._open.port))
 
     async def jobs(self, *, limit: int | None = 20, status: str | None = None) -> JobTable[AsyncFineTuneJob]:
@@ -286,6 +286,20 @@ class _NoBar:
 
     def close(self) -> None:
         """Nothing was shown."""
+
+
+def _there(path: str | os.PathLike[str]) -> Registry:
+    """The registry of a path.
+
+    Raises:
+        RegistryError: nothing is there.
+    """
+    registry = Registry(path)
+    if not registry.path.exists():
+        raise RegistryError(
+            f"registry: {registry.path} is not there, so it would protect nothing; give the path of one that is"
+        )
+    return registry
 
 
 def _refuse(reasons: list[str], *, force: bool) -> None:

@@ -43,6 +43,9 @@ class Maintenance:
         registry: an `rt.Registry` or its path. With it nothing is deleted that an alias leads to, that a living model
             was trained on, or that is the last known copy of a model's data, unless `force=True`.
 
+    Raises:
+        RegistryError: a path is given for the registry, and nothing is there.
+
     Example:
         ```python
         import ragtune as rt
@@ -206,7 +209,8 @@ class Maintenance:
             keep: names, ids and patterns (`ft:*:prod:*`) of what stays.
 
         Raises:
-            SpecError: an age below zero, or a name that is no text.
+            SpecError: an age below zero or that is no number of days, a name that is no text, or a `never_asked` that
+                is not there or names no model.
         """
         return run(
             self._maintenance.cleanup_plan(older_than=older_than, never_asked=never_asked, orphans=orphans, keep=keep)

@@ -11,6 +11,7 @@ from ragtune.dataset.dataset import dataset_of
 from ragtune.dataset.manifest import read_manifest
 from ragtune.dataset.replacement import MANIFEST
 from ragtune.errors import DatasetError
+from ragtune.maintenance.account import CHECKPOINT
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -60,7 +61,11 @@ class Needs:
                 return f"{job.id}, which is {job.status}, still reads it"
         trained = {job.fine_tuned_model for job in jobs if job.training_file == file}
         trained |= {version.name for version in self.versions if version.lives and version.training_file == file}
-        living = [name for name in account.model_names if name in trained and name not in going]
+        # A checkpoint outlives its model, and not every server lists it.
+        held = {version.name for version in self.versions if version.lives and self.of_model(version.name)}
+        there = {*account.model_names, *filter(_parent, held)} - set(going)
+        parents = trained | {version.name for version in self.versions if version.training_file == file}
+        living = [name for name in there if name in trained or _parent(name) in parents]
         if living:
             return f"{min(living)}, which lives, was trained on it"
         return self._last_copy(file, account)
@@ -72,6 +77,12 @@ class Needs:
             return None
         where = f"{lost[0].dataset} does not hold it" if lost[0].dataset else "no folder of its dataset is registered"
         return f"it is the last known copy of what {lost[0].name} learned from: {where}"
+
+
+def _parent(name: str) -> str | None:
+    """The model that a checkpoint is of, None for what is none."""
+    parent, mark, _ = name.partition(CHECKPOINT)
+    return parent if mark else None
 
 
 def _lies_twice(file: str, files: tuple[UploadedFile, ...]) -> bool:
