@@ -175,6 +175,38 @@ def test_models_that_were_trained_further_learned_the_facts_too(tmp_path: Path) 
     assert set(apart.models) == set(names[2:])
 
 
+@pytest.mark.parametrize(
+    ("answers", "document", "stale"),
+    [
+        (("4",), "The town has 14 gates in 2041.", True),
+        (("4",), "The town has 4 gates.", False),
+        (("four gates", "quatre portes"), "La ville a quatre portes.", False),
+        (("東京",), "首都は東京です。", False),
+        (("大阪",), "首都は東京です。", True),
+    ],
+)
+def test_a_document_says_an_answer_in_whole_words(answers: tuple[str, ...], document: str, stale: bool) -> None:
+    """A digit inside a number is no answer, and any accepted answer is one."""
+    fact = Fact(id="gates", answers=answers, wordings=(Wording(question="How many?"),), source="town.md")
+    ledger = Ledger(FactSet(facts=(fact,)), datasets=[], journal=None, documents={"town.md": document})
+    assert [one.stale for one in ledger.facts] == [stale]
+
+
+def test_what_nobody_asked_in_other_words_is_not_called_memorised(tmp_path: Path) -> None:
+    """Whether it generalised is not known then."""
+    asked = FactSet(
+        facts=tuple(
+            Fact(id=fact.id, answers=fact.answers, wordings=fact.wordings[:1], source=fact.source) for fact in facts()
+        )
+    )
+    registry = rt.Registry(tmp_path / "models")
+    registry.add(MODEL, scorecard=rt.evaluate({"tuned": half}, asked, log=tmp_path / "eval.jsonl"))
+    ledger = Ledger(asked, registry=registry, journal=None)
+    states = [fact.state for fact in ledger.facts]
+    assert (states.count("not asked in other words"), states.count("unknown"), states.count("memorised")) == (8, 4, 0)
+    assert [(row.not_reworded, row.memorised, row.unknown) for row in ledger.coverage()] == [(4, 0, 2), (4, 0, 2)]
+
+
 def test_wrong_names_are_refused(registry: rt.Registry, tmp_path: Path) -> None:
     """A document or fact that is not there is no empty plan."""
     ledger = Ledger(facts(), registry=registry, journal=None)

@@ -278,3 +278,58 @@ def test_what_is_kept_reads_back_as_it_was(registry: rt.Registry, tmp_path: Path
     assert version.scores is not None
     assert version.scores.kinds["reworded"].n == 40
     assert version.scores.hallucination is not None
+
+
+def test_keys_and_halves_of_signs_do_not_get_into_the_registry(registry: rt.Registry) -> None:
+    """Who decides may paste a key by mistake; nobody who reads the registry sees it."""
+    key = "sk-proj-abcdefghijklmnop1234"
+    registry.add("ft:gpt-4o-mini-2024-07-18:acme::abc12345")
+    done = registry.promote(
+        "prod", "ft:gpt-4o-mini-2024-07-18:acme::abc12345", force=True, by=f"anna {key}", why=f"with {key} \ud800"
+    )
+    gone = registry.delete_alias("prod", by="ben", why=key)
+    assert key not in repr(done) + repr(gone) + repr(registry.history())
+    assert done.why == r"with [key hidden] \ud800"
+    files = [registry.path] if registry.path.is_file() else list(registry.path.rglob("*.json"))
+    assert not any(key.encode() in path.read_bytes() for path in files)
+    with pytest.raises(rt.RegistryError, match="signs that no name has"):
+        registry.add("ft:\ud800")
+
+
+@pytest.mark.parametrize("body", ["{", "[]", "7"])
+@pytest.mark.parametrize("table", ["registry_model", "registry_promotion"])
+def test_a_damaged_row_is_told(tmp_path: Path, table: str, body: str) -> None:
+    """No raw error of a parser for what another program wrote."""
+    registry = rt.Registry(tmp_path / "models.sqlite3")
+    registry.add("ft:gpt-4o-mini-2024-07-18:acme::abc12345")
+    registry.promote("prod", "ft:gpt-4o-mini-2024-07-18:acme::abc12345", force=True, by="anna", why="first")
+    connection = sqlite3.connect(registry.path)
+    with connection:
+        connection.execute(f"UPDATE {table} SET body = ?", (body,))
+    connection.close()
+    with pytest.raises(rt.RegistryError, match=r"models.sqlite3.*is damaged"):
+        registry.models()
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        {"reworded_at_least": 70},
+        {"reworded_at_least": -3},
+        {"hallucination_at_most": -0.1},
+        {"gain_at_least": -1.5},
+        {"forgetting_at_most": 5},
+    ],
+)
+def test_a_share_is_no_percentage(limit: dict[str, float]) -> None:
+    """70 would refuse every model and -3 none."""
+    with pytest.raises(rt.RegistryError, match=r"is a share, from .* to 1; 70 % is 0.7"):
+        rt.Gate(**limit)
+
+
+def test_numbers_beyond_all_numbers_are_told(registry: rt.Registry) -> None:
+    """An int that no float holds is no price and no limit."""
+    with pytest.raises(rt.RegistryError, match="cost_usd=inf must be a number of US dollars"):
+        registry.add("ft:gpt-4o-mini-2024-07-18:acme::abc12345", cost_usd=10**400)
+    with pytest.raises(rt.RegistryError, match="is no number"):
+        rt.Gate(training_usd_at_most=10**400)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragtune._checked import checked
+from ragtune._keys import redact
 from ragtune._warn import warn
 from ragtune.errors import ExpiryWarning, GateRefused, RegistryError
 from ragtune.evaluation import Scorecard
@@ -142,8 +143,8 @@ class Aliases:
                 outcome="promoted" if obstacle is None else "forced" if force else "refused",
                 model=name,
                 previous=None if held is None else held.model,
-                by=by,
-                why=why,
+                by=_said(by),
+                why=_said(why),
                 at=now(),
                 system=version.system,
                 system_known=version.system_known,
@@ -179,8 +180,8 @@ class Aliases:
                 number=page.next_number(alias),
                 outcome="rolled back",
                 previous=held[-1].model,
-                by=by,
-                why=why,
+                by=_said(by),
+                why=_said(why),
                 at=now(),
                 checks=(),
                 obstacle=None,
@@ -204,8 +205,8 @@ class Aliases:
                 outcome="alias deleted",
                 model=None,
                 previous=held.model,
-                by=by,
-                why=why,
+                by=_said(by),
+                why=_said(why),
                 at=now(),
                 notice_days=held.notice_days,
             )
@@ -231,9 +232,14 @@ class Aliases:
         if recipe is not None:
             given["recipe"] = told_recipe(recipe)
         if cost_usd is not None:
-            if not math.isfinite(cost_usd) or cost_usd < 0:
-                raise RegistryError(f"cost_usd={cost_usd!r} must be a number of US dollars, 0 or more")
-            given |= {"cost_usd": float(cost_usd), "cost_source": "given"}
+            try:
+                cost = float(cost_usd)
+            except OverflowError:
+                cost = math.inf
+            if not math.isfinite(cost) or cost < 0:
+                # Not its repr: Python writes no number of thousands of digits.
+                raise RegistryError(f"cost_usd={cost} must be a number of US dollars, 0 or more")
+            given |= {"cost_usd": cost, "cost_source": "given"}
         version = replace(version, **given)
         with self._writing() as page:
             known = page.versions.get(version.name)
@@ -296,6 +302,11 @@ def _name_of(model: object) -> str:
     if not isinstance(name, str) or not name:
         raise RegistryError(f"model is {type(model).__name__}; give a model, or its name")
     return name
+
+
+def _said(text: str | None) -> str | None:
+    """What somebody said, as a file can hold it, without keys."""
+    return None if text is None else redact(text).encode("utf-8", "backslashreplace").decode()
 
 
 def _completed(version: ModelVersion, known: ModelVersion) -> ModelVersion:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Gate"]
 
 _KINDS = {"verbatim_at_least": "verbatim", "reworded_at_least": "reworded", "reversed_at_least": "reversed"}
+_DOLLARS = ("training_usd_at_most", "answer_usd_at_most")
+_DIFFERENCES = ("gain_at_least", "forgetting_at_most")
 _COMPARED = "reworded"
 
 
@@ -47,7 +49,7 @@ class Gate:
         answer_usd_at_most: what one answer of the evaluation cost, in US dollars.
 
     Raises:
-        RegistryError: no condition, or one that is no number.
+        RegistryError: no condition, or one that is no number, or a share that is none.
 
     Example:
         ```python
@@ -70,8 +72,11 @@ class Gate:
     def __post_init__(self) -> None:
         given: dict[str, object] = dict(self.conditions)
         for name, limit in given.items():
-            if isinstance(limit, bool) or not isinstance(limit, Real) or not math.isfinite(limit):
+            if isinstance(limit, bool) or not isinstance(limit, Real) or not _finite(limit):
                 raise RegistryError(f"Gate: {name}={limit!r:.60} is no number; give a limit, or None to leave it out")
+            if name not in _DOLLARS and not (-1.0 if name in _DIFFERENCES else 0.0) <= float(limit) <= 1.0:
+                span = "-1 to 1" if name in _DIFFERENCES else "0 to 1"
+                raise RegistryError(f"Gate: {name}={limit!r:.60} is a share, from {span}; 70 % is 0.7")
         if not self.conditions:
             known = ", ".join(one.name for one in fields(self))
             raise RegistryError(f"Gate: no condition, so everything would pass; give one of {known}, or gate=None")
@@ -101,6 +106,13 @@ class Gate:
         least = name.endswith("_at_least")
         passed = None if value is None else value >= limit if least else value <= limit
         return Check(name=name, limit=limit, value=value, passed=passed, basis=basis)
+
+
+def _finite(limit: Real) -> bool:
+    try:
+        return math.isfinite(limit)
+    except OverflowError:
+        return False
 
 
 def _measured(name: str, version: ModelVersion) -> tuple[float | None, str]:

@@ -13,6 +13,7 @@ from ragtune.dataset import Dataset
 from ragtune.dataset.sources.feedback_rows import digest_of_line
 from ragtune.errors import DatasetError, EvaluationError, RegistryError
 from ragtune.evaluation import Scorecard
+from ragtune.evaluation.scorers.words import found_in
 from ragtune.facts.taught import row_map
 from ragtune.journal import USERS
 from ragtune.journal.file import journal_of
@@ -25,7 +26,7 @@ from ragtune.registry.lineage import (
     TaughtRow,
     Training,
 )
-from ragtune.text import normalise
+from ragtune.text import normalise, unspaced
 
 if TYPE_CHECKING:
     import os
@@ -94,7 +95,7 @@ class Ledger:
         self._aliases = {} if registry is None else registry.aliases()
         self._model = _looked_at(registry, self._versions, model)
         self._journal = journal_of(journal)
-        self._texts = {source: normalise(text) for source, text in (documents or {}).items()}
+        self._texts = dict(documents or {})
         given = None if datasets is None else [one if isinstance(one, Dataset) else _loaded(one) for one in datasets]
         self.missing: tuple[str, ...] = ()
         if given is None:
@@ -235,10 +236,13 @@ class Ledger:
         )
 
     def _stale(self, fact: Fact) -> bool | None:
-        said = fact.support or next(iter(fact.answers), None)
-        if fact.source is None or fact.source not in self._texts or said is None:
+        said = (fact.support,) if fact.support else fact.answers
+        if fact.source is None or fact.source not in self._texts or not said:
             return None
-        return normalise(said) not in self._texts[fact.source]
+        text = self._texts[fact.source]
+        # Where no spaces part words, a word has no bounds to look at.
+        whole = any(unspaced().search(answer) and normalise(answer) in normalise(text) for answer in said)
+        return not whole and not found_in(text, said)
 
     @cached_property
     def _taught(self) -> dict[str, tuple[TaughtRow, ...]]:
@@ -270,8 +274,10 @@ class Ledger:
         for fact_id in kinds["verbatim"].keys() | kinds["reworded"].keys():
             if kinds["reworded"].get(fact_id):
                 measured[fact_id] = "generalised"
+            elif not kinds["verbatim"].get(fact_id):
+                measured[fact_id] = "unknown"
             else:
-                measured[fact_id] = "memorised" if kinds["verbatim"].get(fact_id) else "unknown"
+                measured[fact_id] = "memorised" if fact_id in kinds["reworded"] else "not asked in other words"
         return measured
 
     def __repr__(self) -> str:
@@ -335,6 +341,7 @@ def _covered(source: str | None, facts: list[LedgerFact]) -> Coverage:
         measured=sum(one is not None for one in known),
         generalised=known.count("generalised"),
         memorised=known.count("memorised"),
+        not_reworded=known.count("not asked in other words"),
         unknown=known.count("unknown"),
         stale=sum(fact.state == "stale" for fact in facts),
     )

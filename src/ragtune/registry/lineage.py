@@ -10,8 +10,8 @@ from ragtune.feedback.results import count
 
 __all__ = ["Coverage", "CoverageTable", "LedgerFact", "LedgerTable", "Removal", "TaughtRow", "Training"]
 
-Knowledge = Literal["generalised", "memorised", "unknown"]
-State = Literal["stale", "generalised", "memorised", "unknown"]
+Knowledge = Literal["generalised", "memorised", "not asked in other words", "unknown"]
+State = Literal["stale", "generalised", "memorised", "not asked in other words", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +62,8 @@ class LedgerFact:
         rows: the lines that teach it.
         models: the models that learned one of these lines, and those that were trained further from them.
         knowledge: what the model that the ledger looks at was measured at: `generalised` (right in other words too),
-            `memorised` (right in the trained words alone, or other words were not asked), `unknown`; None where it
-            was not asked.
+            `memorised` (right in the trained words alone), `not asked in other words` (right in the trained ones, so
+            nobody knows whether it generalised), `unknown`; None where it was not asked.
         stale: whether the document does not say it any more; None where the document is not at hand.
     """
 
@@ -105,6 +105,7 @@ class Coverage:
         measured: of these, how many the model was asked for.
         generalised: known in other words.
         memorised: known in the trained words alone.
+        not_reworded: known in the trained words, and not asked in others: unknown whether generalised.
         unknown: asked for and not known.
         stale: taught, and not in the document any more.
     """
@@ -115,6 +116,7 @@ class Coverage:
     measured: int
     generalised: int
     memorised: int
+    not_reworded: int
     unknown: int
     stale: int
 
@@ -131,6 +133,7 @@ class CoverageTable(Table[Coverage]):
             "Measured": [row.measured for row in self.rows],
             "Generalised": [row.generalised for row in self.rows],
             "Memorised": [row.memorised for row in self.rows],
+            "Not Reworded": [row.not_reworded for row in self.rows],
             "Unknown": [row.unknown for row in self.rows],
             "Stale": [row.stale for row in self.rows],
         }

@@ -164,4 +164,6 @@ class AsyncRegistry(Aliases):
 def _named(model: object) -> ModelVersion:
     if not isinstance(model, str) or not model:
         raise RegistryError(f"model is {type(model).__name__}; give a model of this face's kind, or its name")
+    if not model.isprintable():
+        raise RegistryError(f"model is {model!a:.80}, which holds signs that no name has; give its name on the server")
     return named(model, now())

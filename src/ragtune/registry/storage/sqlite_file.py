@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragtune._sqlite import Database, trouble
 from ragtune.errors import RegistryError
+from ragtune.registry.bodies import reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,7 +54,7 @@ class SqliteFile:
     def reading(self) -> Iterator[_Rows]:
         """Open it to read."""
         with self._opened(read_only=True) as database:
-            yield _Rows(lambda sql: database.rows(sql))
+            yield _Rows(lambda sql: database.rows(sql), what=f"{self.path}: a row")
 
     @contextmanager
     def writing(self) -> Iterator[_Rows]:
@@ -63,7 +64,7 @@ class SqliteFile:
         except OSError as error:
             raise RegistryError(f"{self.path}: cannot be written ({error.strerror}); name another file") from error
         with self._opened() as database, database.transaction() as connection:
-            yield _Rows(lambda sql: database.rows(sql), connection)
+            yield _Rows(lambda sql: database.rows(sql), connection, what=f"{self.path}: a row")
 
     @contextmanager
     def _opened(self, *, read_only: bool = False) -> Iterator[Database]:
@@ -85,13 +86,14 @@ class SqliteFile:
 class _Rows:
     """The tables while they are open."""
 
-    def __init__(self, rows: Any, connection: sqlite3.Connection | None = None) -> None:
+    def __init__(self, rows: Any, connection: sqlite3.Connection | None = None, *, what: str) -> None:
         self._rows = rows
+        self._what = what
         self._connection = connection
 
     def versions(self) -> list[Body]:
         """Return all models."""
-        return [json.loads(row["body"]) for row in self._rows("SELECT body FROM registry_model ORDER BY id")]
+        return [_body(row["body"], self._what) for row in self._rows("SELECT body FROM registry_model ORDER BY id")]
 
     def put_version(self, body: Mapping[str, Any]) -> None:
         """Keep a model."""
@@ -103,7 +105,7 @@ class _Rows:
 
     def promotions(self) -> list[Body]:
         """Return all decisions."""
-        return [json.loads(row["body"]) for row in self._rows("SELECT body FROM registry_promotion ORDER BY id")]
+        return [_body(row["body"], self._what) for row in self._rows("SELECT body FROM registry_promotion ORDER BY id")]
 
     def add_promotion(self, body: Mapping[str, Any]) -> None:
         """Keep a decision."""
@@ -115,3 +117,11 @@ class _Rows:
     def _write(self, sql: str, values: tuple[object, ...]) -> None:
         assert self._connection is not None
         self._connection.execute(sql, values)
+
+
+def _body(text: str, what: str) -> Body:
+    with reading(what):
+        body = json.loads(text)
+        if not isinstance(body, dict):
+            raise TypeError(f"it holds {type(body).__name__}, not an object")
+        return body
