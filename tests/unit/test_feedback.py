@@ -470,3 +470,13 @@ def test_a_file_of_another_of_ragtunes_rooms_is_called_by_its_name(tmp_path: Pat
     store.add("x", 1, question="Why?")
     with pytest.raises(rt.JournalError, match="is a ragtune feedback store; name another file"):
         rt.Journal(store.path).runs()
+
+
+def test_numbers_beyond_the_file_are_of_no_answer(store: rt.FeedbackStore) -> None:
+    """No advice to move a sound file away, whatever number somebody gives."""
+    store.log("Yes.", question="Really?")
+    assert len(store.unjudged(limit=10**30)) == 1
+    assert len(store.unjudged(after=10**30)) == 0
+    for call in (lambda: store.add(10**30, 1), lambda: store.remove(2**63), lambda: store.about(-(10**30))):
+        with pytest.raises(rt.FeedbackError, match=r"has no answer -?[0-9]+; `rows"):
+            call()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FeedbackFile", "write_answer", "write_verdict"]
 
+_MOST = 2**63 - 1
 _EACH = """
     SELECT a.id, a.question, a.answer, a.model, a.system, a.passages, a.asked_by,
            v.verdict, v.rating, v.label, v.correction, v.comment, v.judged_by,
@@ -49,16 +50,17 @@ class FeedbackFile:
         self._timeout_s = timeout_s
 
     def _known(self, connection: sqlite3.Connection, number: int) -> int:
-        if connection.execute("SELECT 1 FROM feedback_answer WHERE id = ?", (number,)).fetchone() is None:
+        found = connection.execute("SELECT 1 FROM feedback_answer WHERE id = ?", (_bounded(number),)).fetchone()
+        if found is None:
             raise FeedbackError(f"{self.path}: has no answer {number}; `rows()` and `unjudged()` list them")
         return number
 
     def _each(
         self, join: str, where: str, parameters: tuple[object, ...], *, limit: int | None = None
     ) -> Iterator[Feedback]:
-        most = "" if limit is None else f" LIMIT {int(limit)}"
+        most = "" if limit is None else f" LIMIT {_bounded(limit)}"
         with self._opened(read_only=True) as database:
-            found = database.rows(_EACH.format(join=join, where=where) + most, parameters)
+            found = database.rows(_EACH.format(join=join, where=where) + most, tuple(map(_bounded, parameters)))
         return map(Feedback.from_row, found)
 
     @contextmanager
@@ -81,6 +83,11 @@ class FeedbackFile:
                 database.close()
         except sqlite3.Error as error:
             raise FeedbackError(f"{self.path}: {trouble(error)}") from error
+
+
+def _bounded(value: object) -> object:
+    """A number as SQLite can hold it; no answer has one beyond that."""
+    return max(min(value, _MOST), -_MOST) if isinstance(value, int) else value
 
 
 def write_answer(connection: sqlite3.Connection, values: Mapping[str, object], passages: str) -> int:
