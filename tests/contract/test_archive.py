@@ -159,7 +159,7 @@ def test_a_changed_a_missing_and_a_cut_content_are_told(client: openai.OpenAI, t
     found = archive.verify()
     assert not found.ok
     assert sorted(problem.partition(" (")[0].rpartition(" ")[2] for problem in found.problems) == ["changed", "missing"]
-    with pytest.raises(rt.ArchiveError, match="missing or cut off"):
+    with pytest.raises(rt.ArchiveError, match="is missing"):
         archive.path(str(job.validation_file))
     # What is missing is fetched again; what was changed in place has its length, and only `verify` reads it.
     assert rt.Archive.create(client, tmp_path / "archive").path(str(job.validation_file)).exists()
@@ -183,6 +183,58 @@ def test_a_manifest_that_was_cut_off_or_changed_is_told(client: openai.OpenAI, t
         rt.Archive.load(tmp_path / "archive")
     with pytest.raises(rt.ArchiveError, match="holds no archive"):
         rt.Archive.load(tmp_path / "nowhere")
+
+
+def changed_line(folder: Path, kind: str, **values: object) -> None:
+    """Give the first line of a kind other values, and leave the last line away, which would tell."""
+    manifest = folder / "manifest.jsonl"
+    lines = [json.loads(line) for line in manifest.read_bytes().splitlines()][:-1]
+    next(line for line in lines if line["type"] == kind).update(values)
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "says"),
+    [
+        ("file", {"sha256": "../secret.jsonl"}, "sha256 = '../secret.jsonl' is not 64 hex digits"),
+        ("file", {"sha256": "/etc/passwd"}, "is not 64 hex digits"),
+        ("job", {"sha256": "A" * 64}, "is not 64 hex digits"),
+        ("job", {"sha256": 123}, "sha256 = 123"),
+        ("job", {"about": "x"}, "about = 'x'"),
+        ("file", {"bytes": "9"}, "bytes = '9'"),
+        ("file", {"id": None}, "id = None"),
+    ],
+)
+def test_a_manifest_that_leads_elsewhere_or_is_damaged_is_refused_with_its_line(
+    client: openai.OpenAI, tmp_path: Path, kind: str, values: dict[str, object], says: str
+) -> None:
+    rt.Archive.create(client, tmp_path / "archive")
+    changed_line(tmp_path / "archive", kind, **values)
+    with pytest.raises(rt.ArchiveError) as refusal:
+        rt.Archive.load(tmp_path / "archive")
+    assert says in str(refusal.value)
+    assert "manifest.jsonl line " in str(refusal.value)
+
+
+def test_data_that_was_changed_is_neither_read_nor_sent(
+    backend: ScriptedBackend, client: openai.OpenAI, tmp_path: Path
+) -> None:
+    archive = rt.Archive.create(client, tmp_path / "archive")
+    job = only_job(client)
+    training = archive.path(str(job.training_file))
+    training.write_bytes(training.read_bytes().replace(b"What", b"Whom"))
+    backend.reset()
+    for use in (
+        lambda: archive.path(str(job.training_file)),
+        lambda: archive.dataset(job.id),
+        lambda: archive.questions(job.id),
+        lambda: rt.replay(archive, job.id, client),
+    ):
+        with pytest.raises(rt.ArchiveError, match="was changed or cut off; delete it"):
+            use()
+    assert "files.create" not in [request.call for request in backend.requests]
+    training.unlink()
+    assert rt.Archive.create(client, tmp_path / "archive").dataset(job.id).train.rows
 
 
 KILLED = """

@@ -197,10 +197,10 @@ class Archive:
         )
 
     def path(self, file_id: str) -> Path:
-        """Return where the content of a file lies.
+        """Return where the content of a file lies; it is read and held against its hash first.
 
         Raises:
-            ArchiveError: the archive does not hold it.
+            ArchiveError: the archive does not hold it, or it was changed.
         """
         entry = self._manifest.entries.get(("file", file_id))
         if entry is None or entry.sha256 is None:
@@ -211,8 +211,9 @@ class Archive:
     def _path(self, entry: ArchiveEntry) -> Path:
         assert entry.sha256 is not None, "only what was given is looked for"
         contents = Contents(self.folder)
-        if not contents.has(entry.sha256, entry.bytes):
-            message = f"{contents.path(entry.sha256)} of {entry.kind} {entry.id} is missing or cut off"
+        if (found := contents.digest(entry.sha256)) != entry.sha256:
+            what = "is missing" if found is None else "was changed or cut off; delete it"
+            message = f"{contents.path(entry.sha256)} of {entry.kind} {entry.id} {what}"
             raise ArchiveError(f"{message}; rt.Archive.create(client, {str(self.folder)!r}) fetches it again")
         return contents.path(entry.sha256)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -28,6 +29,7 @@ __all__ = ["MANIFEST", "ArchiveEntry", "Manifest", "ManifestWriter", "read_manif
 
 VERSION = 1
 MANIFEST = "manifest.jsonl"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +125,10 @@ def read_manifest(folder: Path) -> Manifest:
 def _line(content: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
         line = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         line = None
     if not isinstance(line, dict) or "type" not in line:
-        raise ArchiveError(f"{path} line {number}: this is no line of a manifest; the archive was changed or damaged")
+        raise _damaged(path, number, "this is no line of a manifest")
     return line
 
 
@@ -140,13 +142,28 @@ def _head(line: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _entry(line: dict[str, Any], path: Path, number: int) -> ArchiveEntry:
-    names = ("sha256", "bytes", "lost", "about")
-    try:
-        return ArchiveEntry(
-            kind=line["type"], id=str(line["id"]), **{name: line[name] for name in names if name in line}
-        )
-    except (KeyError, TypeError) as error:
-        raise ArchiveError(f"{path} line {number}: {error} is missing; the archive was changed or damaged") from error
+    kinds = {"id": str, "sha256": str | None, "bytes": int | None, "lost": str | None, "about": dict | None}
+    for name, kind in kinds.items():
+        if not isinstance(line.get(name), kind):
+            raise _damaged(path, number, f"{name} = {line.get(name)!r:.60}")
+    sha256 = line.get("sha256")
+    # It becomes a path below the archive, which nobody may lead elsewhere.
+    if sha256 is not None and not _SHA256.fullmatch(sha256):
+        raise _damaged(path, number, f"sha256 = {sha256!r:.60} is not 64 hex digits")
+    return ArchiveEntry(
+        kind=line["type"],
+        id=line["id"],
+        sha256=sha256,
+        bytes=line.get("bytes"),
+        lost=line.get("lost"),
+        about=line.get("about") or {},
+    )
+
+
+def _damaged(path: Path, number: int, what: str) -> ArchiveError:
+    return ArchiveError(
+        f"{path} line {number}: {what}; the archive was changed or damaged, take a copy of it that is whole"
+    )
 
 
 class ManifestWriter:
