@@ -216,6 +216,42 @@ def test_a_manifest_that_leads_elsewhere_or_is_damaged_is_refused_with_its_line(
     assert "manifest.jsonl line " in str(refusal.value)
 
 
+def test_a_manifest_nested_without_end_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "manifest.jsonl").write_text("[" * 100_000 + "\n")
+    with pytest.raises(rt.ArchiveError, match="line 1: this is no line of a manifest"):
+        rt.Archive.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"{}", b'{"', b"[]", b'{"job": 3}', b"[" * 100_000])
+def test_a_content_that_is_no_job_is_told_in_words(client: openai.OpenAI, tmp_path: Path, content: bytes) -> None:
+    rt.Archive.create(client, tmp_path / "archive")
+    sha256 = hashlib.sha256(content).hexdigest()
+    place = tmp_path / "archive/content" / sha256[:2] / sha256
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(content)
+    changed_line(tmp_path / "archive", "job", sha256=sha256, bytes=len(content))
+    with pytest.raises(rt.ArchiveError, match=r"is no job; the archive was changed or damaged"):
+        _ = rt.Archive.load(tmp_path / "archive").jobs
+
+
+def test_a_folder_of_something_else_and_one_that_cannot_be_made_are_refused_before_anything_is_asked(
+    backend: ScriptedBackend, client: openai.OpenAI, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/faq.csv").write_text("q,a\n")
+    backend.reset()
+    for place, says in (
+        ("data", "is no archive (it holds 'faq.csv')"),
+        ("data/faq.csv", "is a file; give the path of a folder"),
+        ("data/faq.csv/archive", "the archive cannot be written"),
+    ):
+        with pytest.raises(rt.ArchiveError) as refusal:
+            rt.Archive.create(client, tmp_path / place)
+        assert says in str(refusal.value)
+    assert backend.requests == []
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["faq.csv"]
+
+
 def test_data_that_was_changed_is_neither_read_nor_sent(
     backend: ScriptedBackend, client: openai.OpenAI, tmp_path: Path
 ) -> None:

@@ -285,6 +285,43 @@ def test_a_log_of_an_evaluation_is_no_recording(tmp_path: Path) -> None:
         Golden.load(tmp_path / "eval.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('{"type":"answer"}', "arm = None in an answer"),
+        (
+            '{"type":"answer","arm":"recorded","fact":"q","kind":"verbatim","question":"Q","wording":0,"text":"A"}',
+            "prompt",
+        ),
+        ('{"type":"golden"}', "model = None in the line of the recording"),
+        ("[" * 100_000, "this is no line"),
+    ],
+    ids=["bare", "without a prompt", "half", "nested"],
+)
+def test_a_damaged_recording_is_told_in_words(client: openai.OpenAI, tmp_path: Path, line: str, says: str) -> None:
+    path = rt.record((client, "old"), ["What is 2 + 2?"], tmp_path / "golden.jsonl").path
+    path.write_text(path.read_text() + line + "\n")
+    with pytest.raises(rt.EvaluationError, match=says):
+        rt.compare(path, (client, "same"))
+
+
+def test_what_no_server_takes_is_refused_before_anything_is_sent(
+    backend: ScriptedBackend, client: openai.OpenAI, golden: Golden, tmp_path: Path
+) -> None:
+    backend.reset()
+    path = tmp_path / "refused.jsonl"
+    with pytest.raises(rt.EvaluationError, match="max_tokens=0 must be"):
+        rt.record((client, "old"), ["What is 2 + 2?"], path, max_tokens=0)
+    with pytest.raises(rt.EvaluationError, match="max_tokens=0 must be"):
+        rt.record((client, "old"), ["What is 2 + 2?"], path, as_used={"max_tokens": 0})
+    with pytest.raises(rt.EvaluationError, match="max_tokens=0 must be"):
+        rt.compare(golden, (client, "same"), max_tokens=0)
+    with pytest.raises(rt.EvaluationError, match=r"questions\[0\]: .* cannot be sent"):
+        rt.record((client, "old"), ["What is \ud800 + 2?"], path)
+    assert asked(backend) == []
+    assert not path.exists()
+
+
 def test_rules_speak_for_models() -> None:
     """The scripted server's own rules are enough for an old and a new model on one server."""
     assert AnswerRule(prompt=SUM, say="{n}").answer("old", [{"role": "user", "content": "What is 4 + 4?"}]) == "4"

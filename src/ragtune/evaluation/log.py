@@ -227,7 +227,7 @@ def _decoded(content: bytes) -> Line | None:
     except orjson.JSONDecodeError:
         try:
             line = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     return line if isinstance(line, dict) else None
 

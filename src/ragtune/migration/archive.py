@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragtune._api import asynchronous, synchronous
+from ragtune._api.fields import object_of, objects, text
 from ragtune._checked import checked
 from ragtune._progress import bar, visible
 from ragtune._sync import run
@@ -110,7 +111,8 @@ class Archive:
                 job's metadata.
 
         Raises:
-            ArchiveError: the folder holds the archive of another account, or one that was changed.
+            ArchiveError: the folder holds something else, the archive of another account, or one that was changed; or
+                it cannot be made.
             openai.OpenAIError: the server did not answer any more; what was fetched stays.
         """
         _check_concurrency(concurrency)
@@ -184,15 +186,21 @@ class Archive:
         raise ArchiveError(f"{self.folder} holds no job {about!r}{why}; it holds {known[:300]}")
 
     def _job(self, entry: ArchiveEntry) -> ArchivedJob:
-        said = json.loads(self._path(entry).read_bytes())
-        lost = [f"{part}: {said[part]}" for part in ("events", "checkpoints") if isinstance(said.get(part), str)]
-        events, checkpoints = ([] if isinstance(said.get(part), str) else said.get(part, []) for part in _PARTS)
-        details = JobDetails.from_wire(said["job"])
+        place = self._path(entry)
+        try:
+            said = object_of(json.loads(place.read_bytes()))
+            details = JobDetails.from_wire(object_of(said.get("job")))
+            events, checkpoints = (objects(said.get(part)) for part in _PARTS)
+            told = tuple(map(JobEvent.from_wire, events)), tuple(map(Checkpoint.from_wire, checkpoints))
+        except (ValueError, RecursionError) as error:
+            message = f"{place} of job {entry.id} is no job; the archive was changed or damaged: {str(error)[:200]}"
+            raise ArchiveError(message) from error
+        lost = [f"{part}: {said[part]}" for part in _PARTS if isinstance(said.get(part), str)]
         return ArchivedJob(
             details=details,
-            events=tuple(map(JobEvent.from_wire, events)),
-            checkpoints=tuple(map(Checkpoint.from_wire, checkpoints)),
-            system=said.get("system") or details.metadata.get(SYSTEM),
+            events=told[0],
+            checkpoints=told[1],
+            system=text(said.get("system")) or details.metadata.get(SYSTEM),
             lost=tuple(lost),
         )
 

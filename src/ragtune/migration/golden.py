@@ -13,7 +13,16 @@ from ragtune.errors import EvaluationError
 from ragtune.evaluation.asking.drive import in_tasks, in_threads
 from ragtune.evaluation.asking.prices import Purse
 from ragtune.evaluation.log import AnswerLog, read_header, read_log
-from ragtune.migration.interview import MAX_TOKENS, TIMEOUT_S, Interview, Pace, PatientRespondent, Turn, asked_model
+from ragtune.migration.interview import (
+    MAX_TOKENS,
+    TIMEOUT_S,
+    Interview,
+    Pace,
+    PatientRespondent,
+    Turn,
+    answer_lines,
+    asked_model,
+)
 from ragtune.migration.questions import questions_of
 
 if TYPE_CHECKING:
@@ -87,17 +96,20 @@ class Golden:
         place = Path(path)
         read_header(place)
         about: dict[str, Any] | None = None
-        answered: dict[tuple[str, str, int], bool] = {}
-        costs: dict[tuple[str, str, int], float | None] = {}
         for _, line in read_log(place):
-            if line["type"] == "golden":
-                about = line
-            elif line["type"] == "answer":
-                key = (line["arm"], line["fact"], line["wording"])
-                answered[key] = answered.get(key, False) or line.get("text") is not None
-                costs[key] = line.get("cost_usd")
+            about = line if line["type"] == "golden" else about
         if about is None:
             raise EvaluationError(f"{place} is the log of an evaluation and no recording; rt.record(...) makes one")
+        for name, kind in (("model", str), ("rule", str), ("questions", int), ("expected", int)):
+            if not isinstance(about.get(name), kind):
+                message = f"{place}: {name} = {about.get(name)!r:.60} in the line of the recording; record anew"
+                raise EvaluationError(message)
+        answered: dict[tuple[str, str, int], bool] = {}
+        costs: dict[tuple[str, str, int], float | None] = {}
+        for _, line in answer_lines(place):
+            key = (line["arm"], line["fact"], line["wording"])
+            answered[key] = answered.get(key, False) or line.get("text") is not None
+            costs[key] = line.get("cost_usd")
         known = [usd for usd in costs.values() if usd is not None]
         return cls(
             path=place,
@@ -118,11 +130,11 @@ class Golden:
         """
         places = {
             (line["arm"], line["fact"], line["wording"]): offset
-            for offset, line in read_log(self.path)
-            if line["type"] == "answer" and line.get("text") is not None and arm in (None, line["arm"])
+            for offset, line in answer_lines(self.path)
+            if line.get("text") is not None and arm in (None, line["arm"])
         }
         for offset in places.values():
-            yield next(read_log(self.path, start=offset))[1]
+            yield next(answer_lines(self.path, start=offset))[1]
 
     def __str__(self) -> str:
         cost = "" if self.cost_usd is None else f", ${self.cost_usd:.4f}"

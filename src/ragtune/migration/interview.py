@@ -22,6 +22,7 @@ from ragtune.model import AsyncTunedModel, TunedModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from ragtune.evaluation import Price
     from ragtune.evaluation.asking.drive import Drive
@@ -31,10 +32,18 @@ if TYPE_CHECKING:
     from ragtune.migration.questions import GoldenQuestion
     from ragtune.model import Answer
 
-__all__ = ["Interview", "Pace", "PatientRespondent", "Turn", "asked_model"]
+__all__ = ["Interview", "Pace", "PatientRespondent", "Turn", "answer_lines", "asked_model"]
 
 TIMEOUT_S = 120.0
 MAX_TOKENS = 256
+_OF_ANSWERS: Mapping[str, Any] = {
+    **dict.fromkeys(("arm", "fact", "kind", "question"), str),
+    "wording": int,
+    "text": str | None,
+    "prompt": str | list | None,
+    "answers": list | None,
+    "cost_usd": int | float | None,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +93,8 @@ class PatientRespondent(ModelRespondent):
     def __init__(
         self, model: AsyncTunedModel, *, parameters: Mapping[str, object], max_tokens: int | None, price: Price | None
     ) -> None:
+        if max_tokens is not None and (type(max_tokens) is bool or max_tokens < 1):
+            raise EvaluationError(f"max_tokens={max_tokens!r} must be a whole number of at least 1, or None")
         super().__init__(model, parameters=parameters, max_tokens=max_tokens, price=price)
         shown = json.dumps(self.parameters, sort_keys=True, default=str)
         self.identity = {"server": _place(model), "model": model.name, "parameters": shown}
@@ -140,8 +151,8 @@ class Interview:
 
     def remember(self) -> None:
         """Take in what the log holds already; what was not answered is asked again."""
-        for _, line in read_log(self.log.path):
-            if line["type"] == "answer" and line.get("text") is not None:
+        for _, line in answer_lines(self.log.path):
+            if line.get("text") is not None:
                 self.done.add((line["arm"], line["fact"], line["wording"]))
                 self.purse.spent_usd += line.get("cost_usd") or 0.0
 
@@ -254,7 +265,7 @@ class Interview:
         purse = self.purse
         if purse.limit_usd is None:
             return
-        begun = {(line["arm"], line["fact"], line["wording"]) for line in _answers(self.log)}
+        begun = {(line["arm"], line["fact"], line["wording"]) for _, line in answer_lines(self.log.path)}
         never = sum(_key(turn) not in begun for turn in turns)
         if never:
             message = (
@@ -280,8 +291,23 @@ def answer_line(turn: Turn) -> Line:
     return line | ({"answers": list(question.answers)} if question.answers else {})
 
 
-def _answers(log: AnswerLog) -> Iterator[Line]:
-    return (line for _, line in read_log(log.path) if line["type"] == "answer")
+def answer_lines(path: Path, *, start: int = 0) -> Iterator[tuple[int, Line]]:
+    """Iterate the answers of a recording or comparison, with the offset at which each begins.
+
+    Raises:
+        EvaluationError: as `read_log`, or a line does not say what an answer says.
+    """
+    for offset, line in read_log(path, start=start):
+        if line["type"] != "answer":
+            continue
+        for name, kind in _OF_ANSWERS.items():
+            value = line.get(name)
+            if not isinstance(value, kind) or (name == "prompt" and value is None and line.get("text") is not None):
+                message = (
+                    f"{path} at byte {offset}: {name} = {value!r:.60} in an answer; take the line out, or record anew"
+                )
+                raise EvaluationError(message)
+        yield offset, line
 
 
 def _key(turn: Turn) -> tuple[str, str, int]:

@@ -175,6 +175,11 @@ def _given(number: int, one: object) -> GoldenQuestion:
         message = f"questions[{number}]: {one!r:.60} is neither a text nor a list of messages with role and content"
         raise EvaluationError(message)
     said = tuple(dict(message) for message in messages)  # type: ignore[attr-defined]  # told just above
+    try:
+        json.dumps(said, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        message = f"questions[{number}]: {one!r:.60} cannot be sent as JSON ({error}); take that out of it"
+        raise EvaluationError(message) from None
     return GoldenQuestion(id=f"q-{_digest(said)}", messages=said)
 
 

@@ -22,7 +22,7 @@ from ragtune.errors import ModelExpired, RagtuneError, TuningClosed
 from ragtune.job import JobDetails
 from ragtune.job.whereabouts import remembering
 from ragtune.migration.store.contents import Contents
-from ragtune.migration.store.manifest import ArchiveEntry, ManifestWriter
+from ragtune.migration.store.manifest import ArchiveEntry, ManifestWriter, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -65,13 +65,14 @@ async def collect(
         progress: called with how many things are there and how many there will be.
 
     Raises:
-        ArchiveError: the folder holds the archive of another account, or a damaged one.
+        ArchiveError: the folder cannot be made, or holds something else, the archive of another account or a damaged
+            one.
         openai.APIConnectionError: the server is not there any more; what was fetched stays, and the same call goes on.
     """
+    make_folder(folder)
     api, runs = await remembering(api, journal)
     jobs = await gather(api.jobs())
     account = await api.account()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     head = {
         "account": account,
         "server": api.port.base_url,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["MANIFEST", "ArchiveEntry", "Manifest", "ManifestWriter", "read_manifest"]
+__all__ = ["MANIFEST", "ArchiveEntry", "Manifest", "ManifestWriter", "make_folder", "read_manifest"]
 
 VERSION = 1
 MANIFEST = "manifest.jsonl"
@@ -166,6 +166,24 @@ def _damaged(path: Path, number: int, what: str) -> ArchiveError:
     )
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder of an archive.
+
+    Raises:
+        ArchiveError: it cannot be made, or it is something else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ArchiveError(f"{folder} is a file; give the path of a folder")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        others = [found.name for found in folder.iterdir() if not found.name.startswith(".")]
+    except OSError as error:
+        message = f"{folder}: the archive cannot be written ({error.strerror or error}); give another folder"
+        raise ArchiveError(message) from error
+    if others and MANIFEST not in others:
+        raise ArchiveError(f"{folder} is no archive (it holds {min(others)!r}); give another folder")
+
+
 class ManifestWriter:
     """Writes a manifest, a line at a time; nobody else may write it meanwhile.
 
@@ -185,6 +203,9 @@ class ManifestWriter:
             self._lock.acquire()
         except Timeout as error:
             raise ArchiveError(f"{folder}: another program is writing this archive; wait for its end") from error
+        except OSError as error:
+            message = f"{folder}: the archive cannot be written ({error.strerror or error}); give another folder"
+            raise ArchiveError(message) from error
         try:
             self.known = self._open(folder, head)
         except BaseException:
