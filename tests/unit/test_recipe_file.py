@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,10 @@ model:
 job:
   n_epochs: 1
 """
+
+
+# Nine lists of nine aliases each: 3 billion values when they are walked.
+LAUGHS = "a: &a [x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in pairwise("abcdefghij"))
 
 
 @pytest.fixture
@@ -79,6 +84,21 @@ def test_kto_is_a_method_of_a_job(desk: Path) -> None:
         ("- data\n", "r.yaml", "a recipe file is a table of settings"),
         ("", "r.toml", "data is missing"),
         (TOML + "# sk-proj-abcdefghijklmnop\n", "r.toml", "r.toml line 11 holds what looks like an API key"),
+        (TOML + 'suffix = """sk-pr\\\noj-abcdefghijklmnop"""', "r.toml", "line 11, column 1 holds what looks like an "),
+        (YAML + '  suffix: "sk-pr\\\n    oj-abcdefghijklmnop"', "r.yaml", "line 9, column 3 holds what looks like an "),
+        (LAUGHS, "r.yaml", "r.yaml line 2, column 40 cannot be read as YAML: there are 81 aliases, and at most 8"),
+        ("a: &a [*a]\n", "r.yaml", "r.yaml is nested too deeply, or holds itself"),
+        ("[" * 999 + "]" * 999, "r.yaml", "r.yaml is nested too deeply"),
+        ("a = " + "[" * 9000, "r.toml", "r.toml is nested too deeply"),
+        ("a = " + "1" * 9000, "r.toml", "r.toml is no TOML"),
+        ("data: 2026-13-01\n", "r.yaml", "r.yaml cannot be read as YAML: month"),
+        (YAML + "1: 2\n", "r.yaml", "r.yaml line 9, column 1 cannot be read as YAML: the key '1' is no text"),
+        (YAML + "  n_epochs: 2\n", "r.yaml", "line 9, column 3 cannot be read as YAML: the key 'n_epochs' stands"),
+        (YAML.replace("n_epochs", "n_epoch"), "r.YAML", "line 8, column 3: there is no key 'job.n_epoch'"),
+        (YAML.replace("n_epochs", "n_epoch"), "r.YML", "line 8, column 3: there is no key 'job.n_epoch'"),
+        (TOML + "learning_rate = nan\n", "r.toml", "line 11, column 1: job.learning_rate = nan: input should be a fin"),
+        (TOML + "beta = nan\n", "r.toml", "line 11, column 1: job.beta = nan: input should be a finite number"),
+        (TOML + "[budget]\ntraining_usd = inf\n", "r.toml", "line 12, column 1: budget.training_usd = inf: input sh"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_its_place_and_way_out(desk: Path, text: str, name: str, says: str) -> None:

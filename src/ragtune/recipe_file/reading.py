@@ -24,6 +24,8 @@ __all__ = ["Places", "parse", "refused"]
 # Where a key stands: line and column from 1.
 Places = Mapping[tuple[str, ...], tuple[int, int]]
 _YAML = (".yaml", ".yml")
+_YAML_KEYS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
+_ALIASES = 8
 _TABLE = re.compile(r"\s*\[+\s*([\w.\- ]+?)\s*\]")
 _KEY = re.compile(r"""\s*([\w\-]+|"[^"]*")\s*=""")
 _LONG_TEXT = re.compile(r'(""".*?"""|\'\'\'.*?\'\'\')', re.DOTALL)
@@ -47,14 +49,32 @@ def parse(path: Path) -> tuple[dict[str, Any], Places]:
         raise SpecError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
     for number, line in enumerate(text.splitlines(), 1):
         if redact(line) != line:
-            raise SpecError(
-                f"{path} line {number} holds what looks like an API key; take it out and set OPENAI_API_KEY in the "
-                "environment, or name a file with server.key_file"
-            )
-    values, places = _yaml(path, text) if path.suffix in _YAML else _toml(path, text)
+            raise SpecError(_holds_a_key(f"{path} line {number}"))
+    try:
+        values, places = (_yaml if path.suffix.lower() in _YAML else _toml)(path, text)
+    except RecursionError:
+        raise SpecError(f"{path} is nested too deeply, or holds itself; `ragtune init` writes a recipe file") from None
     if not isinstance(values, dict):
         raise SpecError(f"{path}: a recipe file is a table of settings; `ragtune init` writes one")
+    # A key that is broken over lines stands on none of them.
+    for keys, said in _texts(values, ()):
+        if redact(said) != said:
+            raise SpecError(_holds_a_key(_where(path, keys, places)))
     return values, places
+
+
+def _holds_a_key(where: str) -> str:
+    way_out = "set OPENAI_API_KEY in the environment, or name a file with server.key_file"
+    return f"{where} holds what looks like an API key; take it out and {way_out}"
+
+
+def _texts(value: object, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(value, str):
+        yield keys, value
+    elif isinstance(value, dict | list):
+        for name, held in value.items() if isinstance(value, dict) else enumerate(value):
+            yield keys, str(name)
+            yield from _texts(held, (*keys, str(name)))
 
 
 def refused(path: Path, error: ValidationError, places: Places, top: type[BaseModel]) -> SpecError:
@@ -112,7 +132,7 @@ def _where(path: Path, keys: Sequence[str], places: Places) -> str:
 def _toml(path: Path, text: str) -> tuple[object, Places]:
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also a number with more digits than Python reads
         raise SpecError(f"{path} is no TOML: {error}") from None
     return values, dict(reversed(list(_toml_places(text))))
 
@@ -137,13 +157,19 @@ def _yaml(path: Path, text: str) -> tuple[object, Places]:
     import yaml
 
     try:
-        return yaml.safe_load(text), dict(_yaml_places(yaml.compose(text), ()))
+        aliases = [event for event in yaml.parse(text, yaml.SafeLoader) if isinstance(event, yaml.AliasEvent)]
+        # Aliases of aliases make a text of a few lines as large as one likes.
+        if len(aliases) > _ALIASES:
+            problem = f"there are {len(aliases)} aliases, and at most {_ALIASES} are read; write the values out"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=aliases[_ALIASES].start_mark)
+        places = dict(_yaml_places(yaml.compose(text, yaml.SafeLoader), ()))
+        return yaml.safe_load(text), places
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = "" if mark is None else f" line {mark.line + 1}, column {mark.column + 1}"
-        raise SpecError(f"{path}{where} is no YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise SpecError(f"{path} is no YAML: {error}") from None
+        raise SpecError(f"{path}{where} cannot be read as YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError of dates that are none
+        raise SpecError(f"{path} cannot be read as YAML: {error}") from None
 
 
 def _yaml_places(node: Any, prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], tuple[int, int]]]:
@@ -155,7 +181,15 @@ def _yaml_places(node: Any, prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str
             yield from _yaml_places(item, (*prefix, str(number)))
     if not isinstance(node, yaml.MappingNode):
         return
+    known: set[str] = set()
     for key, value in node.value:
-        place = (*prefix, str(key.value))
+        if key.tag not in _YAML_KEYS:
+            problem = f"the key {str(key.value)[:40]!r} is no text; put it into quotes"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+        if key.value in known:
+            problem = f"the key {key.value[:40]!r} stands here a second time; leave one of them out"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+        known.add(key.value)
+        place = (*prefix, key.value)
         yield place, (key.start_mark.line + 1, key.start_mark.column + 1)
         yield from _yaml_places(value, place)

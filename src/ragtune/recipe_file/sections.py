@@ -38,7 +38,7 @@ _OF_METHODS = {"beta": ("kto", "dpo"), "desirable_weight": ("kto",), "undesirabl
 class Section(BaseModel):
     """A table: keys that it does not know are refused, and values must be of their kind."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Data(Section):
