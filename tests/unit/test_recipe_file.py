@@ -196,9 +196,24 @@ def test_a_stage_that_the_file_does_not_speak_of_is_refused(desk: Path) -> None:
         assert (done.exit_code, says in done.stderr) == (1, True), done.stderr
 
 
-def test_a_damaged_state_says_what_to_do(desk: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "is damaged"),
+        ("[]", "is damaged"),
+        ("[" * 100_000, "is damaged"),
+        ('{"ragtune": 1, "stages": []}', r"is damaged \(stages = \[\]\)"),
+        ('{"ragtune": 1}', r"is damaged \(stages = None\)"),
+        ('{"ragtune": 1, "stages": {"build": 5}}', r"is damaged \(build = 5\)"),
+        ('{"ragtune": 1, "stages": {"build": {"inputs": "x", "result": {"data": 5}}}}', r"is damaged \(build = "),
+        ('{"data": 5}', "is of version None and this ragtune reads 1"),
+        ('{"ragtune": 2, "stages": {}}', "is of version 2 and this ragtune reads 1"),
+    ],
+)  # fmt: skip
+def test_a_damaged_state_says_what_to_do(desk: Path, text: str, says: str) -> None:
     path = written(desk, TOML)
-    built(path)
-    (desk / "ragtune-out/state.json").write_text("{")
-    with pytest.raises(rt.RagtuneError, match=r"is damaged .* delete it"):
+    (desk / "ragtune-out").mkdir()
+    (desk / "ragtune-out/state.json").write_text(text)
+    with pytest.raises(rt.RagtuneError, match=rf"state\.json {says}.*delete it to begin anew") as refusal:
         built(path)
+    assert "a job is found again by its key" in str(refusal.value)

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["State", "fingerprint"]
 
 _VERSION = 1
+# What each stage left behind that later ones read.
+_RESULTS = {
+    "build": ("fingerprint",),
+    "tune": ("model",),
+    "evaluate": ("sentence", "log"),
+    "promote": ("outcome", "held", "told"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +40,7 @@ class State:
         """What a stage gave for these inputs; None where it has not been done for them.
 
         Raises:
-            RagtuneError: the file is damaged.
+            RagtuneError: the file is damaged, or of another version.
         """
         found = self._read().get(stage)
         return found["result"] if found is not None and found["inputs"] == inputs else None
@@ -51,13 +58,33 @@ class State:
 
     def _read(self) -> dict[str, Any]:
         try:
-            stages: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))["stages"]
+            said = json.loads(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
-        except (ValueError, KeyError, TypeError) as error:
-            message = f"{self.path} is damaged ({error}); delete it: each stage is looked at again, no job bought twice"
-            raise RagtuneError(message) from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise self._refusal(f"is damaged ({error})") from error
+        if not isinstance(said, dict):
+            raise self._refusal(f"is damaged (it holds {said!r:.60})")
+        if said.get("ragtune") != _VERSION:
+            raise self._refusal(f"is of version {said.get('ragtune')!r:.60} and this ragtune reads {_VERSION}")
+        stages = said.get("stages")
+        if not isinstance(stages, dict):
+            raise self._refusal(f"is damaged (stages = {stages!r:.60})")
+        for name, stage in stages.items():
+            if not _is_stage(name, stage):
+                raise self._refusal(f"is damaged ({name} = {stage!r:.60})")
         return stages
+
+    def _refusal(self, what: str) -> RagtuneError:
+        way_out = "delete it to begin anew: each stage is looked at again, and a job is found again by its key"
+        return RagtuneError(f"{self.path} {what}; {way_out}, so that none is bought twice")
+
+
+def _is_stage(name: str, stage: object) -> bool:
+    if not isinstance(stage, dict) or not isinstance(stage.get("inputs"), str):
+        return False
+    result = stage.get("result")
+    return isinstance(result, dict) and all(key in result for key in _RESULTS.get(name.partition(" ")[0], ()))
 
 
 def fingerprint(*parts: object) -> str:
