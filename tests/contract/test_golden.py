@@ -312,8 +312,9 @@ def test_what_no_server_takes_is_refused_before_anything_is_sent(
     path = tmp_path / "refused.jsonl"
     with pytest.raises(rt.EvaluationError, match="max_tokens=0 must be"):
         rt.record((client, "old"), ["What is 2 + 2?"], path, max_tokens=0)
-    with pytest.raises(rt.EvaluationError, match="max_tokens=0 must be"):
-        rt.record((client, "old"), ["What is 2 + 2?"], path, as_used={"max_tokens": 0})
+    for limit in (0, "9", True):
+        with pytest.raises(rt.EvaluationError, match=f"max_tokens={limit!r} must be"):
+            rt.record((client, "old"), ["What is 2 + 2?"], path, as_used={"max_tokens": limit})
     with pytest.raises(rt.EvaluationError, match="max_tokens=0 must be"):
         rt.compare(golden, (client, "same"), max_tokens=0)
     with pytest.raises(rt.EvaluationError, match=r"questions\[0\]: .* cannot be sent"):

@@ -242,8 +242,7 @@ class _Recording:
         if as_used is not None:
             # Without a temperature of its own an application gets the server's, which is not 0.
             parameters = {"temperature": None} | dict(as_used)
-            limit = parameters.pop("max_tokens", max_tokens)
-            assert limit is None or isinstance(limit, int)
+            limit: Any = parameters.pop("max_tokens", max_tokens)
             respondents[AS_USED] = PatientRespondent(model, parameters=parameters, max_tokens=limit, price=price)
         return cls(questions=questions, respondents=respondents, samples=samples)
 

@@ -6,6 +6,7 @@ import json
 import threading
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -93,9 +94,12 @@ class PatientRespondent(ModelRespondent):
     def __init__(
         self, model: AsyncTunedModel, *, parameters: Mapping[str, object], max_tokens: int | None, price: Price | None
     ) -> None:
-        if max_tokens is not None and (type(max_tokens) is bool or max_tokens < 1):
+        given: Any = max_tokens
+        is_whole = isinstance(given, Integral) and not isinstance(given, bool)
+        if given is not None and not (is_whole and given >= 1):
             raise EvaluationError(f"max_tokens={max_tokens!r} must be a whole number of at least 1, or None")
-        super().__init__(model, parameters=parameters, max_tokens=max_tokens, price=price)
+        limit = None if max_tokens is None else int(max_tokens)
+        super().__init__(model, parameters=parameters, max_tokens=limit, price=price)
         shown = json.dumps(self.parameters, sort_keys=True, default=str)
         self.identity = {"server": _place(model), "model": model.name, "parameters": shown}
         self._gives_logprobs = True
