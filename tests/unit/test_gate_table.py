@@ -93,12 +93,12 @@ def test_a_promotion_that_was_not_noted_is_found_in_the_registry(tmp_path: Path,
 
 
 def test_a_refusal_is_told_each_time_and_on_record_once(tmp_path: Path, url: str) -> None:
-    text = TOML.replace("0.6", "1.01")
+    text = TOML.replace("0.6", "1.0")
     for options in ((), (), ("--dry-run",)):
         done = run(tmp_path, url, text, *options)
         assert done.exit_code == 1
         assert "lakes-prod: ft:" in done.stderr
-        assert "was refused: reworded_at_least=1.01 not passed: " in done.stderr
+        assert "was refused: reworded_at_least=1 not passed: " in done.stderr
     assert outcomes(tmp_path) == ["refused"]
     assert rt.Registry(tmp_path / "models.sqlite3").aliases() == {}
     # Another limit is another decision.
