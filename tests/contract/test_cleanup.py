@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -287,3 +288,16 @@ def test_a_plan_of_wrong_things_is_no_plan(tmp_path: Path, wrong: dict[str, obje
     (tmp_path / "plan.json").write_text(json.dumps(body))
     with pytest.raises(rt.RagtuneError, match="is no plan of a clean-up"):
         CleanupPlan.load(tmp_path / "plan.json")
+
+
+def test_the_file_of_jobs_that_made_nothing_goes_whatever_else_lives(tmp_path: Path) -> None:
+    """A failed job names no model, and neither is there a parent of a model that is no checkpoint."""
+    with ScriptedBackend() as backend, backend.client() as client:
+        file = uploaded(client, "data")
+        backend.next_job(end="failed", steps=1)
+        job = client.fine_tuning.jobs.create(model="tiny-random", training_file=file)
+        while client.fine_tuning.jobs.retrieve(job.id).status != "failed":
+            time.sleep(0.01)
+        maintenance = rt.Maintenance(client, journal=None, registry=rt.Registry(tmp_path / "models"))
+        aged(backend, 100)
+        assert [item.id for item in maintenance.cleanup_plan(older_than=90).going] == [file]

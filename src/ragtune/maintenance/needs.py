@@ -59,7 +59,7 @@ class Needs:
         for job in jobs:
             if not job.is_final:
                 return f"{job.id}, which is {job.status}, still reads it"
-        trained = {job.fine_tuned_model for job in jobs if job.training_file == file}
+        trained = {job.fine_tuned_model for job in jobs if job.training_file == file and job.fine_tuned_model}
         trained |= {version.name for version in self.versions if version.lives and version.training_file == file}
         # A checkpoint outlives its model, and not every server lists it.
         held = {version.name for version in self.versions if version.lives and self.of_model(version.name)}
