@@ -69,6 +69,7 @@ def test_the_price_of_an_error_is_the_saving_over_the_difference_in_accuracy() -
     assert wrong_answer_limit(264e-6, 0.88, 0.65) == pytest.approx(0.00115, abs=5e-6)
     assert wrong_answer_limit(-1e-6, 0.88, 0.65) == 0
     assert wrong_answer_limit(1e-6, 0.6, 0.7) == math.inf
+    assert (wrong_answer_limit(1e-6, 0.7, 0.7), wrong_answer_limit(-1e-6, 0.7, 0.7)) == (math.inf, 0)
     assert wrong_answer_limit(1e-6, None, 0.7) is None
 
 

@@ -172,6 +172,9 @@ class PaidChat:
         return 0.0 if self._prices is None else (asked * self._prices[0] + answered * self._prices[1]) / 1e6
 
 
+_OWN = frozenset({"max_completion_tokens", "max_tokens", "messages", "model", "stream"})
+
+
 def _refuse_faults(model: str, request: Mapping[str, object]) -> None:
     if is_cut(model):
         raise DatasetError(f"model={model!r:.60}: {CUT}")
@@ -186,6 +189,9 @@ def _refuse_faults(model: str, request: Mapping[str, object]) -> None:
             raise DatasetError(
                 f"request= has n={told['n']!r:.20}: one answer is read, and each is paid for; leave n out"
             )
+        # What the price is set aside for is said by the call: another length would be paid beyond the budget.
+        if isinstance(told, Mapping) and (own := _OWN.intersection(told)):
+            raise DatasetError(f"request= has {min(own)!r}: that is said by the call itself; leave it out")
 
 
 def _opened(cache: Path) -> dict[str, str]:
