@@ -156,11 +156,11 @@ def test_each_epoch_has_an_order_of_its_own_and_a_batch_of_one_borrows_an_answer
 
 def test_a_question_stands_beside_the_answer_of_another(tmp_path: Path, tokenizer: Any) -> None:
     """What TRL's KL term is estimated on: our mask stays exactly on the answers, in either part of the batch."""
-    from ragtune.train.methods.unpaired import _Collator, _row
+    from ragtune.train.methods.unpaired import UnpairedTrainer, _Collator
 
     file = write_lines(tmp_path / "v.jsonl", unpaired_lines(3, bad=0))
     answers = load_judged(file, Encoder(tokenizer, max_length=512)).examples
-    rows = [_row(one) for one in answers]
+    rows = [UnpairedTrainer.row(one) for one in answers]
     texts = [tokenizer.decode([t for t in one.example.labels if t != IGNORED]) for one in answers]
 
     def said(batch: dict[str, Any], prefix: str) -> list[tuple[str, str]]:

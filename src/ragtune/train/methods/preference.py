@@ -15,12 +15,13 @@ from trl import DPOConfig, DPOTrainer
 
 from ragtune.modelling.encoder import IGNORED, Example
 from ragtune.train.methods.loss import Meter, collate
+from ragtune.train.methods.measured import ARGUMENTS, MeasuredTrainer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
-    from peft import LoraConfig, PeftModel
+    from peft import LoraConfig
 
     from ragtune.modelling.encoder import Pair
     from ragtune.modelling.tokenizer import Tokenizer
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["PreferenceTrainer"]
 
 
-class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
+class PreferenceTrainer(MeasuredTrainer, DPOTrainer):  # type: ignore[misc]
     """A `DPOTrainer` that is handed encoded pairs, and measures each step.
 
     Args:
@@ -61,36 +62,24 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
             peft_config=adapter,
             args=DPOConfig(
                 **arguments,
+                **ARGUMENTS,
                 beta=beta,
-                max_length=None,  # the encoder has cut what is too long
-                # As in a supervised run: the base has its own number format, and nothing is computed twice.
-                bf16=False,
-                activation_checkpointing=False,
             ),
-            train_dataset=Dataset.from_list([_row(pair) for pair in pairs]),
+            train_dataset=Dataset.from_list(list(map(self.row, pairs))),
             data_collator=self._collate,
             processing_class=tokenizer,
         )
         self.remove_callback(PrinterCallback)
 
-    def compute_loss(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, torch.Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> torch.Tensor:
-        """The mean loss of the pairs of a micro-batch."""
-        loss: torch.Tensor = super().compute_loss(model, inputs)
-        if model.training:
-            self._measure(loss, inputs, self.meter)
-        return loss
-
-    def score(self, model: PeftModel, pairs: Sequence[Pair], meter: Meter) -> None:
-        """Measure pairs that are not trained on."""
-        batch = self._collate([_row(pair) for pair in pairs])
-        inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
-        self._measure(super().compute_loss(model, inputs), inputs, meter)
+    @staticmethod
+    def row(pair: Pair) -> dict[str, Any]:
+        """One example as a row of the trainer's dataset."""
+        return {
+            "chosen_ids": pair.chosen.input_ids,
+            "chosen_labels": pair.chosen.labels,
+            "rejected_ids": pair.rejected.input_ids,
+            "rejected_labels": pair.rejected.labels,
+        }
 
     def _measure(self, loss: torch.Tensor, inputs: dict[str, torch.Tensor], meter: Meter) -> None:
         # TRL keeps these to log them; taken from here, they are exact at each step.
@@ -105,21 +94,6 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
             reward_accuracy=count * told["rewards/accuracies"][-1],
         )
         told.clear()
-
-    def _prepare_dataset(self, dataset: Dataset, *_: object) -> Dataset:
-        return dataset  # encoded already, with the loss exactly on the answers
-
-    def create_model_card(self, *_: object, **__: object) -> None:
-        """Write nothing: a checkpoint is not published."""
-
-
-def _row(pair: Pair) -> dict[str, list[int]]:
-    return {
-        "chosen_ids": pair.chosen.input_ids,
-        "chosen_labels": pair.chosen.labels,
-        "rejected_ids": pair.rejected.input_ids,
-        "rejected_labels": pair.rejected.labels,
-    }
 
 
 def _collate(rows: Sequence[dict[str, list[int]]], *, pad_token_id: int) -> dict[str, torch.Tensor]:

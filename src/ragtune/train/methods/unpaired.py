@@ -16,11 +16,12 @@ from trl import KTOConfig, KTOTrainer
 
 from ragtune.modelling.encoder import IGNORED, Example
 from ragtune.train.methods.loss import Meter, collate
+from ragtune.train.methods.measured import ARGUMENTS, MeasuredTrainer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from peft import LoraConfig, PeftModel
+    from peft import LoraConfig
 
     from ragtune.modelling.encoder import Judged
     from ragtune.modelling.tokenizer import Tokenizer
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["UnpairedTrainer"]
 
 
-class UnpairedTrainer(KTOTrainer):  # type: ignore[misc]
+class UnpairedTrainer(MeasuredTrainer, KTOTrainer):  # type: ignore[misc]
     """A `KTOTrainer` that is handed encoded answers with their labels, and measures each step.
 
     Args:
@@ -56,45 +57,28 @@ class UnpairedTrainer(KTOTrainer):  # type: ignore[misc]
         tokenizer: Tokenizer,
         pad_token_id: int,
     ) -> None:
-        self._collate = _Collator([_row(one) for one in answers[:2]], pad_token_id)
+        self._collate = _Collator(list(map(self.row, answers[:2])), pad_token_id)
         self.meter = Meter(*self.figures)
         super().__init__(
             model=model,
             peft_config=adapter,
             args=KTOConfig(
                 **arguments,
+                **ARGUMENTS,
                 beta=beta,
                 desirable_weight=1.0 if spec.desirable_weight is None else spec.desirable_weight,
                 undesirable_weight=1.0 if spec.undesirable_weight is None else spec.undesirable_weight,
-                max_length=None,  # the encoder has cut what is too long
-                # As in a supervised run: the base has its own number format, and nothing is computed twice.
-                bf16=False,
-                activation_checkpointing=False,
             ),
-            train_dataset=Dataset.from_list([_row(one) for one in answers]),
+            train_dataset=Dataset.from_list(list(map(self.row, answers))),
             data_collator=self._collate,
             processing_class=tokenizer,
         )
         self.remove_callback(PrinterCallback)
 
-    def compute_loss(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, torch.Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> torch.Tensor:
-        """The mean loss of the answers of a micro-batch."""
-        loss: torch.Tensor = super().compute_loss(model, inputs)
-        if model.training:
-            self._measure(loss, inputs, self.meter)
-        return loss
-
-    def score(self, model: PeftModel, answers: Sequence[Judged], meter: Meter) -> None:
-        """Measure answers that are not trained on."""
-        batch = self._collate([_row(one) for one in answers])
-        inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
-        self._measure(super().compute_loss(model, inputs), inputs, meter)
+    @staticmethod
+    def row(judged: Judged) -> dict[str, Any]:
+        """One example as a row of the trainer's dataset."""
+        return {"ids": judged.example.input_ids, "labels": judged.example.labels, "label": judged.is_good}
 
     def _measure(self, loss: torch.Tensor, inputs: dict[str, torch.Tensor], meter: Meter) -> None:
         # TRL keeps these to log them; taken from here, they are exact at each step.
@@ -114,12 +98,6 @@ class UnpairedTrainer(KTOTrainer):  # type: ignore[misc]
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> RandomSampler:
         """Another order in each epoch: here a batch is made before its answers change places, so any order will do."""
         return RandomSampler(self.train_dataset if train_dataset is None else train_dataset)
-
-    def _prepare_dataset(self, dataset: Dataset, *_: object) -> Dataset:
-        return dataset  # encoded already, with the loss exactly on the answers
-
-    def create_model_card(self, *_: object, **__: object) -> None:
-        """Write nothing: a checkpoint is not published."""
 
 
 class _Collator:
@@ -151,10 +129,6 @@ class _Collator:
         batch = collate(examples, pad_token_id=self._pad_token_id)
         labels_BT = batch.pop("labels")
         return {**batch, "completion_mask": (labels_BT != IGNORED).long()}
-
-
-def _row(judged: Judged) -> dict[str, Any]:
-    return {"ids": judged.example.input_ids, "labels": judged.example.labels, "label": judged.is_good}
 
 
 def _begin(row: dict[str, Any]) -> int:
