@@ -33,11 +33,11 @@ def advise(
     with plain_errors():
         import ragtune as rt
         from ragtune.advice import Assumptions
-        from ragtune.recipe_file.sections import Data
+        from ragtune.recipe_file.sections import DataSection
 
         asked = None if queries is None else queries.read_text(encoding="utf-8").splitlines()
         advice = rt.advise(
-            Data(rows=str(documents)).source().rows(),
+            DataSection(rows=str(documents)).source().rows(),
             asked,
             queries_per_month=queries_per_month,
             text=text,

@@ -114,9 +114,9 @@ def evaluate(
     if (facts is None) == (dataset is None):
         raise typer.BadParameter("say what is asked: one of --dataset DATA and --facts FILE", param_hint="--facts")
     with plain_errors():
-        from ragtune.recipe_file.sections import Evaluation
+        from ragtune.recipe_file.sections import EvaluationSection
 
-        wanted = Evaluation(
+        wanted = EvaluationSection(
             facts=None if facts is None else str(facts), split=split, reword=reword, questions=questions
         )
         asked = wanted.facts_of(None if dataset is None else opened(dataset))

@@ -61,13 +61,13 @@ def preview(
     """Print how many rows and tokens a recipe makes of the facts in rows, and what training on them costs."""
     with plain_errors():
         from ragtune.facts import FactSet
-        from ragtune.recipe_file.sections import Data
-        from ragtune.recipe_file.teaching import Facts, Teaching, together
+        from ragtune.recipe_file.sections import DataSection
+        from ragtune.recipe_file.teaching import FactsSection, Teaching, together
         from ragtune.recipes import Recipe
 
-        columns = Facts(question=question, answer=answer, context=context, distractors=distractors or [])
+        columns = FactsSection(question=question, answer=answer, context=context, distractors=distractors or [])
         teaching = Teaching(recipe=together(Recipe.from_dict(_told(one)) for one in recipe), facts=columns)
-        facts = teaching.taught(Data(rows=rows, require=require or []).kept())
+        facts = teaching.taught(DataSection(rows=rows, require=require or []).kept())
         shown = teaching.recipe.preview(
             facts,
             model=model,

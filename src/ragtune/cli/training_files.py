@@ -157,9 +157,9 @@ def build(
     Templates hold text and column names in braces: '{Answer} (see {Source})'.
     """
     with plain_errors():
-        from ragtune.recipe_file.sections import Data
+        from ragtune.recipe_file.sections import DataSection
 
-        data = Data(
+        data = DataSection(
             rows=rows,
             user=user,
             assistant=assistant,

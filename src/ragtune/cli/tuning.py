@@ -136,9 +136,9 @@ def tune(
     job rests until `ragtune watch` or `ragtune serve` lets it go on.
     """
     with plain_errors():
-        from ragtune.recipe_file.sections import Job
+        from ragtune.recipe_file.sections import JobSection
 
-        settings = Job(
+        settings = JobSection(
             method=method,
             n_epochs=epochs or "auto",
             batch_size=batch_size or "auto",

@@ -10,10 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from ragtune.recipe_file.promotion import Gate  # noqa: TC001 (pydantic reads the annotations)
+from ragtune.recipe_file.promotion import GateSection  # noqa: TC001 (pydantic reads the annotations)
 from ragtune.recipe_file.reading import parse, refused
-from ragtune.recipe_file.sections import Budget, Data, Evaluation, Job, Model, Section, Server
-from ragtune.recipe_file.teaching import Facts, Recipe, Teaching, together
+from ragtune.recipe_file.sections import (
+    BudgetSection,
+    DataSection,
+    EvaluationSection,
+    JobSection,
+    ModelSection,
+    Section,
+    ServerSection,
+)
+from ragtune.recipe_file.teaching import FactsSection, RecipeSection, Teaching, together
 
 if TYPE_CHECKING:
     import os
@@ -30,7 +38,9 @@ def _as_list(given: object) -> object:
     return [given] if isinstance(given, Mapping) else given
 
 
-Recipes = Annotated[list[Recipe], BeforeValidator(_as_list, json_schema_input_type=Recipe | list[Recipe])]
+Recipes = Annotated[
+    list[RecipeSection], BeforeValidator(_as_list, json_schema_input_type=RecipeSection | list[RecipeSection])
+]
 
 
 class RecipeFile(Section):
@@ -62,15 +72,15 @@ class RecipeFile(Section):
     model_config = ConfigDict(title="ragtune recipe file", protected_namespaces=())
 
     out: str = Field(default="ragtune-out", description="Folder of all that is made; relative to this file.")
-    data: Data
-    facts: Facts | None = Field(default=None, description="What the columns of a row are to a recipe.")
+    data: DataSection
+    facts: FactsSection | None = Field(default=None, description="What the columns of a row are to a recipe.")
     recipe: Recipes = Field(default=[], description="A recipe, or several in order: an array of tables.")
-    model: Model
-    job: Job = Job()
-    server: Server = Server()
-    evaluation: Evaluation | None = Field(default=None, description="Leave the table out, and nothing is asked.")
-    gate: Gate | None = Field(default=None, description="Leave the table out, and no alias is moved.")
-    budget: Budget = Budget()
+    model: ModelSection
+    job: JobSection = JobSection()
+    server: ServerSection = ServerSection()
+    evaluation: EvaluationSection | None = Field(default=None, description="Leave the table out, and nothing is asked.")
+    gate: GateSection | None = Field(default=None, description="Leave the table out, and no alias is moved.")
+    budget: BudgetSection = BudgetSection()
 
     _path: Path = PrivateAttr(Path("ragtune.toml"))
 
@@ -177,7 +187,7 @@ class RecipeFile(Section):
     def _teaching(self) -> Teaching:
         return Teaching(
             recipe=self.recipes,
-            facts=self.facts or Facts(),
+            facts=self.facts or FactsSection(),
             fact_id=self.data.fact_id,
             seed=self.data.seed,
         )

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from ragtune.model import TunedModel
     from ragtune.recipes import Recipe
 
-__all__ = ["Gate", "refuse"]
+__all__ = ["GateSection", "refuse"]
 
 _WHOSE = {"alias", "registry", "by", "why"}
 
 
-class Gate(Section):
+class GateSection(Section):
     """`[gate]`: the alias that leads to the model when it passes. A limit is held against the interval's worse end."""
 
     alias: str = Field(description="Letters, digits, '.', '_' and '-', for example science-prod.")
@@ -48,7 +48,7 @@ class Gate(Section):
     )
 
     @model_validator(mode="after")
-    def _has_conditions(self) -> Gate:
+    def _has_conditions(self) -> GateSection:
         conditions = [name for name in type(self).model_fields if name not in _WHOSE]
         if all(getattr(self, name) is None for name in conditions):
             known = ", ".join(conditions)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ragtune.facts import FactSet
     from ragtune.spec import TuneSpec
 
-__all__ = ["Budget", "Data", "Evaluation", "Job", "Model", "Server"]
+__all__ = ["BudgetSection", "DataSection", "EvaluationSection", "JobSection", "ModelSection", "ServerSection"]
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -41,7 +41,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Data(Section):
+class DataSection(Section):
     """`[data]`: where the rows come from, which are kept, what a record looks like, how they are split."""
 
     rows: str | list[str] = Field(
@@ -233,7 +233,7 @@ class Data(Section):
         raise DatasetError(f"which column is meant? None of {', '.join(names)} names one, for example '{{Question}}'")
 
 
-class Model(Section):
+class ModelSection(Section):
     """`[model]`: what is trained."""
 
     base: str = Field(description="Base model, for example gpt-4o-mini-2024-07-18 or smollm2-135m-instruct.")
@@ -242,7 +242,7 @@ class Model(Section):
     )
 
 
-class Job(Section):
+class JobSection(Section):
     """`[job]`: how it is trained; what is left out the server chooses."""
 
     method: Literal["supervised", "dpo", "kto"] = Field(default="supervised", description="How it learns.")
@@ -288,7 +288,7 @@ class Job(Section):
         return TuneSpec(model=base, method=method, seed=self.seed, suffix=self.suffix)
 
 
-class Server(Section):
+class ServerSection(Section):
     """`[server]`: who trains and answers. Keys are never in this file."""
 
     to: str = Field(
@@ -300,7 +300,7 @@ class Server(Section):
     key_file: str | None = Field(default=None, description="File with the API key; default: OPENAI_API_KEY.")
 
 
-class Evaluation(Section):
+class EvaluationSection(Section):
     """`[evaluation]`: what base and tuned model are asked, and who says what is right."""
 
     facts: str | None = Field(default=None, description="JSONL file of facts; default: what the dataset teaches.")
@@ -356,7 +356,7 @@ class Evaluation(Section):
         return facts
 
 
-class Budget(Section):
+class BudgetSection(Section):
     """`[budget]`: what may be spent at most, in US dollars; above it nothing is sent."""
 
     training_usd: Usd | None = Field(default=None, description="Of one training job.")

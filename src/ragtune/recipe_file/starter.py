@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ragtune._atomic import write_whole
 from ragtune.errors import DatasetError, SpecError
-from ragtune.recipe_file.sections import Data
+from ragtune.recipe_file.sections import DataSection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,7 +86,7 @@ def columns_of(rows: str, *, folder: Path) -> tuple[str, ...]:
     Raises:
         DatasetError: it does not exist, cannot be read or has no rows.
     """
-    first = Data(rows=rows).first_row(folder)
+    first = DataSection(rows=rows).first_row(folder)
     return tuple(first)
 
 

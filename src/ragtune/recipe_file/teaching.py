@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from ragtune.facts import FactSet
     from ragtune.recipes import Recipe as Made
 
-__all__ = ["Facts", "Recipe", "Teaching", "together"]
+__all__ = ["FactsSection", "RecipeSection", "Teaching", "together"]
 
 Columns = str | list[str]
 
 
-class Recipe(Section):
+class RecipeSection(Section):
     """`[recipe]`: how facts become rows; every further key is an option of the recipe."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
@@ -36,7 +36,7 @@ class Recipe(Section):
     version: int = Field(default=1, description="Its version; old ones stay.")
 
     @model_validator(mode="after")
-    def _is_known(self) -> Recipe:
+    def _is_known(self) -> RecipeSection:
         try:
             self.made()
         except DatasetError as error:
@@ -61,7 +61,7 @@ class Recipe(Section):
         return [Path(path) for path in _paths(_placed(self.model_dump(), folder))]
 
 
-class Facts(Section):
+class FactsSection(Section):
     """`[facts]`: which columns of a row are the fact that a recipe teaches."""
 
     question: str = Field(default="question", description="Column of the question.")
@@ -97,7 +97,7 @@ class Teaching:
     """
 
     recipe: Made
-    facts: Facts
+    facts: FactsSection
     fact_id: str | None = None
     seed: int = 0
 
