@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from ragtune.evaluation.asking.paying import fault_of, paid_answer
-from ragtune.evaluation.asking.question import Failure, Question, Returned, Shown
+from ragtune.evaluation.asking.question import Question, Returned, Shown
 from ragtune.evaluation.log import read_log
 
 if TYPE_CHECKING:
@@ -158,25 +158,11 @@ class Evaluation:
         with self._lock:
             for key in [key for key, asked in self._pending.items() if asked is question]:
                 del self._pending[key]
-        fault = Failure(type="TimeoutError", message=f"no answer within timeout_s={timeout_s:g} seconds")
-        self._write(question, Shown(text=question.wording.question), None, Returned(text=None, fault=fault), b"")
+        self._write(question, Shown(text=question.wording.question), None, Returned.late(timeout_s), b"")
 
     def _write(self, question: Question, shown: Shown, prompt: Prompt | None, reply: Returned, key: bytes) -> None:
-        line = _place(question) | {
-            "prompt": prompt,
-            "text": reply.text,
-            "fault": None if reply.fault is None else {"type": reply.fault.type, "message": reply.fault.message},
-            "refused": reply.refused,
-            "finish_reason": reply.finish_reason,
-            "prompt_tokens": reply.prompt_tokens,
-            "completion_tokens": reply.completion_tokens,
-            "latency_s": reply.latency_s,
-            "cost_usd": reply.cost_usd,
-            "key": key.hex(),
-            "options": shown.options,
-            "planted": shown.planted,
-            **reply.details,
-        }
+        line = _place(question) | reply.line(prompt)
+        line |= {"key": key.hex(), "options": shown.options, "planted": shown.planted}
         kept = {name: value for name, value in line.items() if not (value is None or value is False or value == ())}
         self._append(question, kept, key)
 

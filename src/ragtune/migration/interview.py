@@ -241,23 +241,10 @@ class Interview:
         return prompt
 
     def _late(self, turn: Turn, timeout_s: float) -> None:
-        fault = Failure(type="TimeoutError", message=f"no answer within timeout_s={timeout_s:g} seconds")
-        self._write(turn, turn.prompt, Returned(text=None, fault=fault))
+        self._write(turn, turn.prompt, Returned.late(timeout_s))
 
     def _write(self, turn: Turn, prompt: Prompt | None, reply: Returned) -> None:
-        line: Line = {
-            **answer_line(turn),
-            "prompt": prompt,
-            "text": reply.text,
-            "fault": None if reply.fault is None else {"type": reply.fault.type, "message": reply.fault.message},
-            "refused": reply.refused,
-            "finish_reason": reply.finish_reason,
-            "prompt_tokens": reply.prompt_tokens,
-            "completion_tokens": reply.completion_tokens,
-            "latency_s": reply.latency_s,
-            "cost_usd": reply.cost_usd,
-            **reply.details,
-        }
+        line: Line = {**answer_line(turn), **reply.line(prompt)}
         with self._writing:
             written = self.log.append(
                 {name: value for name, value in line.items() if value is not None and value is not False}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from ragtune.facts import Fact, FactSet, Wording
@@ -72,3 +72,25 @@ class Returned:
     latency_s: float | None = None
     cost_usd: float | None = None
     details: dict[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def late(cls, timeout_s: float) -> Self:
+        """What stands for an answer that did not come in time."""
+        return cls(
+            text=None, fault=Failure(type="TimeoutError", message=f"no answer within timeout_s={timeout_s:g} seconds")
+        )
+
+    def line(self, prompt: Prompt | None) -> dict[str, Any]:
+        """The fields of a line of a log, beside those of the question."""
+        return {
+            "prompt": prompt,
+            "text": self.text,
+            "fault": None if self.fault is None else {"type": self.fault.type, "message": self.fault.message},
+            "refused": self.refused,
+            "finish_reason": self.finish_reason,
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "latency_s": self.latency_s,
+            "cost_usd": self.cost_usd,
+            **self.details,
+        }
