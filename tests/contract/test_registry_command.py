@@ -79,3 +79,19 @@ def test_the_model_of_a_folder_is_added_by_its_server_and_stays_while_an_alias_l
         assert (refused.exit_code, "prod" in refused.output) == (1, True), refused.output
         forced = ragtune("delete", model.name, "--folder", "be", "--yes", "--force")
         assert forced.exit_code == 0, forced.output
+
+
+def test_a_clean_up_asks_the_registry_that_lies_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `delete` does: what an alias leads to stays, without a word on the command line."""
+    monkeypatch.chdir(tmp_path)
+    with ScriptedBackend() as backend, backend.client() as client:
+        monkeypatch.setenv("OPENAI_BASE_URL", backend.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", backend.api_key)
+        rows = [{"q": f"What is {n}?", "a": f"{n}"} for n in range(12)]
+        dataset = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}").build("data")
+        model = rt.JobMonitor(rt.FineTuneJob.create(client, dataset, rt.TuneSpec(model="tiny-random"))).wait()
+        assert "the alias" not in ragtune("cleanup", "--older-than", "0").stdout
+        ragtune("registry", "add", model.name, "--offline")
+        ragtune("registry", "promote", "prod", model.name, "--force", "--by", "me", "--why", "a test")
+        shown = ragtune("cleanup", "--older-than", "0")
+        assert "the alias prod leads to it" in shown.stdout, shown.output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +19,7 @@ from ragtune.cli.common import (
     YES,
     allowed,
     plain_errors,
+    protecting,
     server,
     tell,
 )
@@ -176,7 +176,7 @@ def delete_model(
     with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
         from ragtune.maintenance import Maintenance
 
-        maintenance = Maintenance(client, enabled=True, registry=_there(registry))
+        maintenance = Maintenance(client, enabled=True, registry=protecting(registry))
         _deletion(
             lambda: maintenance.delete_model(model, checkpoints=checkpoints, dry_run=True, force=force),
             lambda: maintenance.delete_model(model, checkpoints=checkpoints, force=force),
@@ -240,7 +240,7 @@ def delete_file(
     with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
         from ragtune.maintenance import Maintenance
 
-        maintenance = Maintenance(client, enabled=True, registry=_there(registry))
+        maintenance = Maintenance(client, enabled=True, registry=protecting(registry))
         _deletion(
             lambda: maintenance.delete_file(file, dry_run=True, force=force),
             lambda: maintenance.delete_file(file, force=force),
@@ -274,12 +274,6 @@ def delete(
         key_file=key_file,
         as_json=as_json,
     )
-
-
-def _there(registry: Path | None) -> Path | None:
-    """The registry whose aliases protect models: the one that is named, else that of `ragtune registry` if it is."""
-    usual = Path("models.sqlite3")
-    return registry if registry is not None else usual if usual.exists() else None
 
 
 @runs_app.callback()

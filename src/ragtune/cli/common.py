@@ -45,9 +45,13 @@ KEY_FILE = Annotated[Path | None, typer.Option(help="File with the API key; defa
 JOURNAL = Annotated[
     Path | None, typer.Option(help="Journal file; default: RAGTUNE_JOURNAL, else the one in your state folder.")
 ]
+REGISTRY_FILE = Path("models.sqlite3")
 REGISTRY = Annotated[
     Path | None,
-    typer.Option(envvar="RAGTUNE_REGISTRY", help="Registry whose aliases protect models; default: models.sqlite3."),
+    typer.Option(
+        envvar="RAGTUNE_REGISTRY",
+        help=f"Registry whose aliases protect models; {REGISTRY_FILE} where that is there.",
+    ),
 ]
 FORCE = Annotated[bool, typer.Option("--force", help="Although an alias leads to it, or a living model needs it.")]
 AS_JSON = Annotated[bool, typer.Option("--json", help="JSON for programs instead of text.")]
@@ -188,6 +192,11 @@ def check_options(**given: str | None) -> None:
                 checks[name](value)
         except BackendError as error:
             raise typer.BadParameter(str(error), param_hint=f"--{name}") from None
+
+
+def protecting(registry: Path | None) -> Path | None:
+    """The registry whose aliases protect models: the one that is named, else the usual one where it is."""
+    return REGISTRY_FILE if registry is None and REGISTRY_FILE.exists() else registry
 
 
 @contextmanager

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ragtune.cli.common import BASE_URL, FOLDER, KEY_FILE, NOT_WELL, plain_errors, server
+from ragtune.cli.common import (
+    BASE_URL,
+    FOLDER,
+    KEY_FILE,
+    NOT_WELL,
+    REGISTRY,
+    REGISTRY_FILE,
+    plain_errors,
+    protecting,
+    server,
+)
 
 if TYPE_CHECKING:
     from ragtune._table import Row, Table
@@ -23,7 +33,6 @@ _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _BY = Annotated[str | None, typer.Option(help="Who decides; kept on record.")]
 _WHY = Annotated[str | None, typer.Option(help="Why; kept on record.")]
 _ALIAS = Annotated[str, typer.Argument(help="The alias, for example science-prod.")]
-_PLACE = Path("models.sqlite3")
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +47,7 @@ def _root() -> None:
 
 
 @registry_app.command("list")
-def list_models(registry: _REGISTRY = _PLACE, as_json: _JSON = False) -> None:
+def list_models(registry: _REGISTRY = REGISTRY_FILE, as_json: _JSON = False) -> None:
     """List the models with their aliases."""
     with plain_errors():
         from ragtune.registry import Registry
@@ -59,7 +68,7 @@ def add(
     folder: FOLDER = None,
     base_url: BASE_URL = None,
     key_file: KEY_FILE = None,
-    registry: _REGISTRY = _PLACE,
+    registry: _REGISTRY = REGISTRY_FILE,
     as_json: _JSON = False,
 ) -> None:
     """Register a model, or add to what is known of one."""
@@ -99,7 +108,7 @@ def promote(
     force: Annotated[bool, typer.Option("--force", help="Whatever stands against it; needs --by and --why.")] = False,
     by: _BY = None,
     why: _WHY = None,
-    registry: _REGISTRY = _PLACE,
+    registry: _REGISTRY = REGISTRY_FILE,
     as_json: _JSON = False,
 ) -> None:
     """Let an alias lead to a model, if it passes; exit code 1 where it does not."""
@@ -121,7 +130,7 @@ def promote(
 
 @registry_app.command("rollback")
 def rollback(
-    alias: _ALIAS, by: _BY = None, why: _WHY = None, registry: _REGISTRY = _PLACE, as_json: _JSON = False
+    alias: _ALIAS, by: _BY = None, why: _WHY = None, registry: _REGISTRY = REGISTRY_FILE, as_json: _JSON = False
 ) -> None:
     """Let an alias lead to the model before the current one again."""
     with plain_errors():
@@ -134,7 +143,7 @@ def rollback(
 @registry_app.command("history")
 def history(
     alias: Annotated[str | None, typer.Argument(help="The alias; default: all.")] = None,
-    registry: _REGISTRY = _PLACE,
+    registry: _REGISTRY = REGISTRY_FILE,
     as_json: _JSON = False,
 ) -> None:
     """List promotions, refusals and rollbacks, oldest first."""
@@ -149,7 +158,7 @@ def cleanup(
     older_than: Annotated[float | None, typer.Option(min=0, help="Models and files of at least so many days.")] = None,
     orphans: Annotated[bool, typer.Option(help="Files that no job reads or wrote.")] = True,
     keep: Annotated[list[str] | None, typer.Option(help="Name, id or pattern of what stays; may repeat.")] = None,
-    registry: Annotated[Path | None, typer.Option(help="Registry whose aliases and data stay.")] = None,
+    registry: REGISTRY = None,
     save: Annotated[Path | None, typer.Option(help="Write the plan into this file.")] = None,
     plan: Annotated[Path | None, typer.Option(help="Take the plan of this file.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete it; without it the plan is shown and nothing is sent.")] = (
@@ -164,7 +173,7 @@ def cleanup(
     with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
         from ragtune.maintenance import CleanupPlan, Maintenance
 
-        maintenance = Maintenance(client, enabled=yes, registry=registry)
+        maintenance = Maintenance(client, enabled=yes, registry=protecting(registry))
         made = (
             maintenance.cleanup_plan(older_than=older_than, orphans=orphans, keep=keep or ())
             if plan is None
