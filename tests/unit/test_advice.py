@@ -171,6 +171,22 @@ def test_documents_that_change_faster_than_one_trains_are_not_tuned() -> None:
     assert any("may change in a month" in text for text in group.sensitivity)
 
 
+def test_documents_that_change_too_fast_are_not_tuned_where_retrieval_is_the_cheapest_as_well() -> None:
+    """One verdict for one reason: it stands against a training whatever the volume and the price of an error."""
+    assert {
+        advised(long_rows("2026-05-15"), questions=questions, wrong_answer_usd=usd).groups[0].verdict
+        for questions in (10, 2e6)
+        for usd in (0.0, 1.0)
+    } == {"do not tune"}
+
+
+def test_sums_without_meaning_are_said_in_words() -> None:
+    rows = [{"text": f"Beavers of pond {n} build with willow.", "updated": "2019-01-01"} for n in range(30)]
+    told = str(advised(rows))
+    assert "no price of a wrong answer speaks for the weights" in told
+    assert "$0.000000" not in told
+
+
 def test_a_model_that_dies_before_it_has_paid_is_not_tuned() -> None:
     rows, assumed = long_rows(), Assumptions(wrong_answer_usd=0.0, review_usd=300)
     told = {

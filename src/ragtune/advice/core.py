@@ -44,9 +44,9 @@ class GroupTable(Table[GroupAdvice]):
             "static": [_share(row.static_share) for row in self.rows],
             "changed a month": [_share(row.changed_per_month) for row in self.rows],
             "questions a month": [_number(row.questions_per_month) for row in self.rows],
-            "keep $": [_number(row.keep_usd_per_month, 2) for row in self.rows],
-            "tune $": [_number(row.tune_usd_per_month, 2) for row in self.rows],
-            "both $": [_number(row.both_usd_per_month, 2) for row in self.rows],
+            "keep $/month": [_number(row.keep_usd_per_month, 2) for row in self.rows],
+            "tune $/month": [_number(row.tune_usd_per_month, 2) for row in self.rows],
+            "both $/month": [_number(row.both_usd_per_month, 2) for row in self.rows],
             "break-even": [_number(row.break_even_questions) for row in self.rows],
         }
 

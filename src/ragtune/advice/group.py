@@ -219,16 +219,16 @@ def _verdict(own: GroupAdvice, assumed: Assumptions) -> tuple[Verdict, str]:
         )
     if own.changed_per_month is None:
         return "keep", "how often these documents change is unknown: give updated=, or Snapshots of several days"
-    known = {name: usd for name, usd in ways.items() if usd is not None}
-    best = min(known, key=lambda name: known[name])
-    if best == "keep" or "keep" not in known:
-        return "keep", _why_cheapest("retrieval", "keep", known)
     if own.refreshes_per_month is not None and own.refreshes_per_month > assumed.most_refreshes_per_month:
         return (
             "do not tune",
             f"{own.changed_per_month:.1%} of these documents change in a month: to keep no more than "
             f"{assumed.stale_share:.0%} stale takes {own.refreshes_per_month:,.1f} trainings a month",
         )
+    known = {name: usd for name, usd in ways.items() if usd is not None}
+    best = min(known, key=lambda name: known[name])
+    if best == "keep" or "keep" not in known:
+        return "keep", _why_cheapest("retrieval", "keep", known)
     recovered = (own.refresh_usd or 0.0) / (known["keep"] - known[best]) if known["keep"] > known[best] else math.inf
     if own.months_to_shutdown is not None and recovered >= own.months_to_shutdown:
         return (
@@ -265,14 +265,19 @@ def _sensitivity(own: GroupAdvice, assumed: Assumptions) -> list[str]:
             f"(here {own.questions_per_month:,.0f})"
         )
     limit = own.wrong_answer_limit_usd
-    if limit is not None and math.isfinite(limit):
-        found.append(f"a wrong answer may cost at most ${limit:.6f} (taken: ${assumed.wrong_answer_usd:.6f})")
+    if limit == 0:
+        found.append("no price of a wrong answer speaks for the weights: a question costs no less there")
+    elif limit is not None and math.isfinite(limit):
+        found.append(
+            f"a wrong answer may cost at most ${limit:.6f}, refreshes and hosting aside (taken: "
+            f"${assumed.wrong_answer_usd:.6f})"
+        )
     if None not in (own.retrieval_usd, own.tuned_usd, assumed.retrieval_accuracy) and assumed.wrong_answer_usd:
         saved = (own.retrieval_usd or 0.0) - (own.tuned_usd or 0.0)
         needed = (assumed.retrieval_accuracy or 0.0) - saved / assumed.wrong_answer_usd
-        if needed <= 1 and assumed.tuned_accuracy is not None:
+        if 0 < needed <= 1 and assumed.tuned_accuracy is not None:
             found.append(
-                f"the tuned model would have to be right {max(needed, 0):.1%} of the time (taken: "
+                f"the tuned model would have to be right {needed:.1%} of the time, refreshes and hosting aside (taken: "
                 f"{assumed.tuned_accuracy:.1%})"
             )
     if own.refreshes_per_month is not None and own.refreshes_per_month > assumed.most_refreshes_per_month:
