@@ -384,3 +384,10 @@ def test_facts_that_a_recipe_can_do_nothing_with_are_told() -> None:
         rt.Recipe("qa_single").preview(controls, model=MODEL)
     with pytest.raises(rt.DatasetError, match="none of these facts has a passage"):
         rows(rt.Recipe("raft"), controls)
+
+
+def test_a_share_of_few_facts_is_still_a_share() -> None:
+    """Ten per cent of eight facts in three kinds would round to nothing, without a word."""
+    facts = rt.FactSet(facts=tuple(fact for fact in demo_facts() if fact.answers)[:8])
+    assert len(list(rt.Recipe("abstain", share=0.1).rows(facts))) >= 1
+    assert list(rt.Recipe("abstain", share=0.0).rows(facts)) == []

@@ -101,7 +101,7 @@ class Abstain:
     """`abstain`: questions whose right answer is that the sources do not say.
 
     Attributes:
-        share: so many rows for each fact that is taught, drawn by lot.
+        share: so many rows for each fact that is taught, drawn by lot; of each kind one at least.
         kinds: which, in equal parts: `given` are unanswerable questions among the facts, `withheld` a question among
             passages that do not answer it, `invented` a question about something that does not exist.
         answer: what the model learns to say; None takes the language's sentence, which evaluations understand.
@@ -135,7 +135,8 @@ class Abstain:
             if fact.answers and (own := material.taught(fact, "verbatim", "reworded"))
         ]
         chance = random.Random(f"abstain {self.seed}")
-        count = round(self.share * len(asked) / len(self.kinds))
+        # One row of each kind at least, as of replay: a share of few facts is still a share.
+        count = max(round(self.share * len(asked) / len(self.kinds)), 1) if self.share else 0
         for kind in self.kinds:
             if kind == "given":
                 yield from self._given(material, count, chance)
