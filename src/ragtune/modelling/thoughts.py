@@ -19,13 +19,13 @@ _TAGGED = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 
 
 def parted(content: str) -> tuple[str | None, str]:
-    """The thought in tags that a text begins with, "" for an empty one and None for none, and the rest.
+    r"""The thought in tags that a text begins with, "" for an empty one and None for none, and the rest.
 
     Example:
         ```python
         from ragtune.modelling.thoughts import parted
 
-        print(parted("<think>7 and 5 are 12.</think>\\n\\n12"))
+        print(parted("<think>7 and 5 are 12.</think>\n\n12"))
         #> ('7 and 5 are 12.', '12')
         print(parted("12"))
         #> (None, '12')
