@@ -44,13 +44,13 @@ class ChatRecord(Record):
 
 
 class CompletionRecord(Record):
-    """One legacy prompt/completion pair; an empty prompt stands for open-ended text.
+    r"""One legacy prompt/completion pair; an empty prompt stands for open-ended text.
 
     Example:
         ```python
         from ragtune import CompletionRecord
 
-        print(CompletionRecord(prompt="Capital of France?\\n\\n###\\n\\n", completion=" Paris END").completion)
+        print(CompletionRecord(prompt="Capital of France?\n\n###\n\n", completion=" Paris END").completion)
         #>  Paris END
         ```
     """
