@@ -102,6 +102,8 @@ def event(number: int, **more: Any) -> dict[str, Any]:
 class Handler(BaseHTTPRequestHandler):
     stub: Stub
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one piece: sent apart, the second waits 40 ms for the first to be acknowledged
+    disable_nagle_algorithm = True
 
     def handle_any(self) -> None:
         url = urlsplit(self.path)
@@ -138,7 +140,7 @@ def stub() -> Iterator[Stub]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     script.base_url = f"http://127.0.0.1:{server.server_port}/v1"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.005,), daemon=True)
     thread.start()
     yield script
     server.shutdown()
