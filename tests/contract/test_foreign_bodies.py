@@ -251,7 +251,8 @@ class Visit:
 
         if (made := await job()) is not None:
             monitor = self.face.JobMonitor(made)
-            await self.call("events", monitor.events)
+            if made.details.is_final:  # else they are followed for ever, as they should be
+                await self.call("events", monitor.events)
             await self.call("metrics", monitor.metrics)
             await self.call("best_checkpoint", monitor.best_checkpoint, FACTS)
             await self.call("wait", monitor.wait, 900)
