@@ -28,3 +28,13 @@ def bar(label: str, *, unit: str, total: int | None = None, done: int = 0) -> An
 
         # The mean since the first step: steps arrive in bunches, one for each look at a job.
         return tqdm(desc=label, unit=unit, total=total, initial=done, dynamic_ncols=True, mininterval=0.2, smoothing=0)
+
+
+class NoBar:
+    """Stands where a bar would, when nobody watches."""
+
+    def update(self) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Nothing was shown."""

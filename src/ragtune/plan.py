@@ -7,8 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ragtune._api.calls import PlannedCall
+from ragtune._api.planning import PlanPort
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ragtune._api import Api
     from ragtune.cost import CostEstimate
 
 __all__ = ["Plan", "PlannedCall"]
@@ -55,3 +59,10 @@ class Plan:
         if self.cost is not None:
             lines.append("  cost: " + str(self.cost).replace("\n", "\n  "))
         return "\n".join(lines + [f"  warning: {warning}" for warning in self.warnings])
+
+
+async def plan_of(api: Api, call: Callable[[Api], Awaitable[object]]) -> Plan:
+    """What a call would send, found out by making it over a port that only writes down."""
+    port = PlanPort(api.port)
+    await call(api.over(port))
+    return Plan(server=port.base_url, calls=tuple(port.calls))

@@ -115,7 +115,7 @@ def test_p_values_in_the_table_are_corrected_and_single_ones_are_not(card: rt.Sc
 
 def test_no_share_short_of_all_is_rounded_to_all() -> None:
     """299 of 300 is not 100 %."""
-    from ragtune.evaluation.figures import percent
+    from ragtune.evaluation.card.figures import percent
 
     assert [percent(share) for share in (299 / 300, 1.0, 0.0, 0.004, -0.001, 0.503)] == [
         "99.7",

@@ -16,7 +16,7 @@ from ragtune._api import asynchronous, synchronous
 from ragtune._api.calls import CALLS
 from ragtune._api.times import moment
 from ragtune._saved import read_saved, write_saved
-from ragtune.job.prepare import CreateOptions
+from ragtune.job.preparation.prepare import CreateOptions
 from ragtune.plan import PlannedCall
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ _YOURS = "set it: nobody else knows it"
 _SHARES = frozenset({"cached_share", "routed_share", "batch_discount", "stale_share"})
 
 
-class Source(NamedTuple):
+class Provenance(NamedTuple):
     """Where a default comes from."""
 
     text: str
@@ -29,7 +29,7 @@ class Source(NamedTuple):
 
 
 def _default(value: float | None, source: str, as_of: dt.date | None = None) -> Any:
-    return field(default=value, metadata={"source": Source(source, as_of)})
+    return field(default=value, metadata={"source": Provenance(source, as_of)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,8 +220,8 @@ def listed(prices: Prices, assumptions: Assumptions, measured: Mapping[str, tupl
         for item in fields(own):
             value, source = getattr(own, item.name), item.metadata["source"]
             if item.name in measured:
-                value, source = measured[item.name][0], Source(measured[item.name][1])
+                value, source = measured[item.name][0], Provenance(measured[item.name][1])
             elif value != item.default:
-                source = Source("given by you")
+                source = Provenance("given by you")
             rows.append(Assumption(name=item.name, value=value, source=source.text, as_of=source.as_of))
     return AssumptionTable(rows=tuple(rows))

@@ -13,7 +13,7 @@ from ragtune import catalog
 from ragtune._checked import checked
 from ragtune._table import Table
 from ragtune.advice.assumptions import Assumptions, AssumptionTable, Prices, listed
-from ragtune.advice.corpus import Columns, Corpus, documents_near, measure
+from ragtune.advice.corpus import ColumnNames, Corpus, documents_near, measure
 from ragtune.advice.group import GroupAdvice, judge_group
 from ragtune.errors import DatasetError, EvaluationError, MissingExtraError, SpecError
 
@@ -174,7 +174,7 @@ def advise(
     today = today or dt.datetime.now(dt.UTC).date()
     found = measure(
         corpus,
-        Columns(text=text, id=id, group=group, updated=updated),
+        ColumnNames(text=text, id=id, group=group, updated=updated),
         today=today,
         static_after_months=assumed.static_after_months,
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Columns", "Corpus", "GroupFacts", "Snapshot", "measure"]
+__all__ = ["ColumnNames", "Corpus", "GroupFacts", "Snapshot", "measure"]
 
 _MONTH_DAYS = 365.25 / 12
 _COUNTED = 200
@@ -56,7 +56,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Columns:
+class ColumnNames:
     """Where a row says what."""
 
     text: str
@@ -107,16 +107,16 @@ class _Seen:
     groups: array[int] = field(default_factory=lambda: array("H"))
 
 
-def measure(source: Iterable[object], columns: Columns, *, today: dt.date, static_after_months: float) -> Corpus:
+def measure(source: Iterable[object], columns: ColumnNames, *, today: dt.date, static_after_months: float) -> Corpus:
     """Read all snapshots, one document at a time.
 
     Raises:
         DatasetError: see `ragtune.advise`.
     """
-    reader = _Reader(columns, today)
+    reader = _DocumentReader(columns, today)
     snapshots = _snapshots(source, today)
     before: _Seen | None = None
-    changes = _Changes()
+    changes = _ChangeRates()
     for index, snapshot in enumerate(snapshots):
         last = index == len(snapshots) - 1
         seen = reader.read(snapshot, counts=last, needs_ids=len(snapshots) > 1)
@@ -157,10 +157,10 @@ def _snapshots(source: Iterable[object], today: dt.date) -> list[Snapshot]:
     return found
 
 
-class _Reader:
+class _DocumentReader:
     """Turns documents into numbers, and keeps a few of their texts."""
 
-    def __init__(self, columns: Columns, today: dt.date) -> None:
+    def __init__(self, columns: ColumnNames, today: dt.date) -> None:
         self.columns, self.today = columns, today
         self.names: dict[str, int] = {}
         self.groups: defaultdict[str, GroupFacts] = defaultdict(GroupFacts)
@@ -256,7 +256,7 @@ class _Reader:
         return day
 
 
-class _Changes:
+class _ChangeRates:
     """What changed from snapshot to snapshot, by group."""
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ from ragtune.dataset.render.steps import names_behind
 from ragtune.dataset.report.audit import FactAudit, audit_rows
 from ragtune.dataset.report.preview import Preview
 from ragtune.dataset.steps import Steps
-from ragtune.dataset.writer import build_folder
+from ragtune.dataset.writing.writer import build_folder
 from ragtune.errors import DatasetError
 from ragtune.records import parse_record
 from ragtune.tokens import record_counter

@@ -20,11 +20,11 @@ from ragtune.cost import CostEstimate, estimate, foretold
 from ragtune.dataset.leakage.overlap import Overlap, constants, find_overlap
 from ragtune.dataset.manifest import read_manifest, refuse_changed, refuse_changed_row_maps
 from ragtune.dataset.render.functions import system_of
-from ragtune.dataset.replacement import MANIFEST, settle
 from ragtune.dataset.report.personal_data import PrivateText, private_texts
 from ragtune.dataset.report.report import DatasetReport, source_text
 from ragtune.dataset.report.samples import contradictions_of, samples_of
 from ragtune.dataset.split import Split, format_of_file, read_split
+from ragtune.dataset.writing.replacement import MANIFEST, settle
 from ragtune.errors import DatasetError
 from ragtune.records import FORMATS
 from ragtune.tokens import RecordCounter, conversations, record_counter

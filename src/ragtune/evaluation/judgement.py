@@ -10,7 +10,7 @@ import numpy as np
 
 from ragtune._checked import checked
 from ragtune.errors import EvaluationError
-from ragtune.evaluation.figures import p_text
+from ragtune.evaluation.card.figures import p_text
 from ragtune.evaluation.statistics import intervals, mcnemar
 
 if TYPE_CHECKING:

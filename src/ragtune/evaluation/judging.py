@@ -107,22 +107,22 @@ def judge(
         #> 1.0
         ```
     """
-    order = _Order(
-        log=Path(log),
-        judge=judge,
+    asked = _Comparison.of(
+        log,
+        judge,
         first=first,
         second=second,
-        kinds=kinds_named(kinds),
+        kinds=kinds,
         prompt=prompt,
-        max_cost_usd=checked_limit(max_cost_usd),
+        max_cost_usd=max_cost_usd,
         price=price,
-        concurrency=at_least("concurrency", concurrency, 1),
-        timeout_s=checked_seconds(timeout_s),
-        seed=at_least("seed", seed, 0),
+        concurrency=concurrency,
+        timeout_s=timeout_s,
+        seed=seed,
     )
     calls = SyncCalls()
     try:
-        return run(_judged(order, calls, in_threads))
+        return run(_judged(asked, calls, in_threads))
     finally:
         calls.close()
 
@@ -143,24 +143,24 @@ async def judge_async(
     seed: int = 7,
 ) -> Judgement:
     """Have a model judge two arms; see `ragtune.evaluation.judge`. Takes asynchronous clients and models as well."""
-    order = _Order(
-        log=Path(log),
-        judge=judge,
+    asked = _Comparison.of(
+        log,
+        judge,
         first=first,
         second=second,
-        kinds=kinds_named(kinds),
+        kinds=kinds,
         prompt=prompt,
-        max_cost_usd=checked_limit(max_cost_usd),
+        max_cost_usd=max_cost_usd,
         price=price,
-        concurrency=at_least("concurrency", concurrency, 1),
-        timeout_s=checked_seconds(timeout_s),
-        seed=at_least("seed", seed, 0),
+        concurrency=concurrency,
+        timeout_s=timeout_s,
+        seed=seed,
     )
-    return await _judged(order, AsyncCalls(), in_tasks)
+    return await _judged(asked, AsyncCalls(), in_tasks)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Order:
+class _Comparison:
     """Who judges whom, and how; see `judge`."""
 
     log: Path
@@ -174,6 +174,37 @@ class _Order:
     concurrency: int
     timeout_s: float
     seed: int
+
+    @classmethod
+    def of(
+        cls,
+        log: str | os.PathLike[str],
+        judge: Answerer,
+        *,
+        first: str,
+        second: str,
+        kinds: Kind | Sequence[Kind],
+        prompt: str,
+        max_cost_usd: float | None,
+        price: Price | None,
+        concurrency: int,
+        timeout_s: float,
+        seed: int,
+    ) -> _Comparison:
+        """Check all that was given, before the judge is asked."""
+        return cls(
+            log=Path(log),
+            judge=judge,
+            first=first,
+            second=second,
+            kinds=kinds_named(kinds),
+            prompt=prompt,
+            max_cost_usd=checked_limit(max_cost_usd),
+            price=price,
+            concurrency=at_least("concurrency", concurrency, 1),
+            timeout_s=checked_seconds(timeout_s),
+            seed=at_least("seed", seed, 0),
+        )
 
     def __post_init__(self) -> None:
         for part in _PARTS:
@@ -248,60 +279,60 @@ class _Judging:
         self.log.append({"type": "verdict", "fact": fact, "wording": number, "pair": pair.key, **self.by, **said})
 
 
-async def _judged(order: _Order, calls: Calls, drive: Drive) -> Judgement:
-    prices = {} if order.price is None else check_prices({"judge": order.price}, {"judge": order.judge})
+async def _judged(asked: _Comparison, calls: Calls, drive: Drive) -> Judgement:
+    prices = {} if asked.price is None else check_prices({"judge": asked.price}, {"judge": asked.judge})
     asking = Asking(call=calls, parameters={}, max_tokens=_MAX_TOKENS, prices=prices)
-    respondent = arm_of("judge", order.judge, asking).respondent
-    if order.max_cost_usd is not None:
-        check_payable("judge", respondent, order.max_cost_usd, "price=ragtune.evaluation.Price(...)")
-    pairs = list(_pairs(order))
+    respondent = arm_of("judge", asked.judge, asking).respondent
+    if asked.max_cost_usd is not None:
+        check_payable("judge", respondent, asked.max_cost_usd, "price=ragtune.evaluation.Price(...)")
+    pairs = list(_pairs(asked))
     if not pairs:
         message = (
-            f"{order.log}: {order.first!r} and {order.second!r} answered no question in common that has a reference "
+            f"{asked.log}: {asked.first!r} and {asked.second!r} answered no question in common that has a reference "
             "answer"
         )
         raise EvaluationError(message)
     by = {
         "judge": dict(respondent.identity),
-        "template": order.prompt,
-        "first": order.first,
-        "second": order.second,
+        "template": asked.prompt,
+        "first": asked.first,
+        "second": asked.second,
     }
-    with AnswerLog.reopened(order.log) as log:
-        known = list(_verdicts(order.log, by))
+    with AnswerLog.reopened(asked.log) as log:
+        known = list(_verdicts(asked.log, by))
         said = {line["pair"] for line in known if line["verdict"] != "neither"}
         spent = sum(line.get("cost_usd") or 0.0 for line in known)
-        judging = _Judging(respondent=respondent, log=log, by=by, purse=Purse(order.max_cost_usd, spent_usd=spent))
-        asked = drive(
+        judging = _Judging(respondent=respondent, log=log, by=by, purse=Purse(asked.max_cost_usd, spent_usd=spent))
+        shown = drive(
             (pair for pair in pairs if pair.key not in said),
             judging.ask,
-            concurrency=order.concurrency,
-            timeout_s=order.timeout_s,
-            late=lambda pair: judging.late(pair, order.timeout_s),
+            concurrency=asked.concurrency,
+            timeout_s=asked.timeout_s,
+            late=lambda pair: judging.late(pair, asked.timeout_s),
         )
-        async with aclosing(asked):
-            async for _ in asked:
+        async with aclosing(shown):
+            async for _ in shown:
                 pass
-    lines = list(_verdicts(order.log, by))
-    _check_spent(order, judging.purse, len({pair.key for pair in pairs} - {line["pair"] for line in lines}))
-    return judgement_of(lines, first=order.first, second=order.second, seed=order.seed)
+    lines = list(_verdicts(asked.log, by))
+    _check_spent(asked, judging.purse, len({pair.key for pair in pairs} - {line["pair"] for line in lines}))
+    return judgement_of(lines, first=asked.first, second=asked.second, seed=asked.seed)
 
 
-def _check_spent(order: _Order, purse: Purse, never: int) -> None:
-    if order.max_cost_usd is not None and never:
+def _check_spent(asked: _Comparison, purse: Purse, never: int) -> None:
+    if asked.max_cost_usd is not None and never:
         message = (
-            f"the verdicts in {order.log} cost ${purse.spent_usd:.4f}, and the next could go beyond "
-            f"max_cost_usd={order.max_cost_usd:g}; {never} pairs were not shown. The same call with a higher limit "
+            f"the verdicts in {asked.log} cost ${purse.spent_usd:.4f}, and the next could go beyond "
+            f"max_cost_usd={asked.max_cost_usd:g}; {never} pairs were not shown. The same call with a higher limit "
             "goes on"
         )
         raise BudgetExceeded(message)
 
 
-def _pairs(order: _Order) -> Iterator[_Pair]:
-    first, second = order.first, order.second
+def _pairs(asked: _Comparison) -> Iterator[_Pair]:
+    first, second = asked.first, asked.second
     waiting: dict[tuple[str, int], dict[str, str]] = {}
-    for _, line in read_log(order.log):
-        if line["type"] != "answer" or line["arm"] not in (first, second) or line["kind"] not in order.kinds:
+    for _, line in read_log(asked.log):
+        if line["type"] != "answer" or line["arm"] not in (first, second) or line["kind"] not in asked.kinds:
             continue
         if line.get("text") is None or not line.get("answers"):
             continue
@@ -313,7 +344,7 @@ def _pairs(order: _Order) -> Iterator[_Pair]:
             parts = {"question": line["question"], "reference": " or ".join(line["answers"])}
             for turned in (False, True):
                 a, b = (second, first) if turned else (first, second)
-                filled = _filled(order.prompt, parts | {"a": answers[a], "b": answers[b]})
+                filled = _filled(asked.prompt, parts | {"a": answers[a], "b": answers[b]})
                 yield _Pair(place=place, turned=turned, prompt=filled)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ragtune._table import Table
 from ragtune.errors import EvaluationError
-from ragtune.evaluation.figures import percent
+from ragtune.evaluation.card.figures import percent
 from ragtune.facts import FactSet
 
 if TYPE_CHECKING:

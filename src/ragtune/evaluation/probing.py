@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ragtune._checked import checked
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
     from ragtune.evaluation.asking.answerers import Answerer, Respondent
     from ragtune.evaluation.asking.calls import Calls
+    from ragtune.evaluation.asking.drive import Drive
     from ragtune.evaluation.asking.prices import Price
     from ragtune.evaluation.asking.question import Prompt, Returned, Shown
-    from ragtune.evaluation.scorecard import Scorecard
+    from ragtune.evaluation.card.scorecard import Scorecard
     from ragtune.evaluation.scorers import Scorer
     from ragtune.evaluation.settings import Settings
     from ragtune.facts import FactSet, Kind
@@ -89,30 +90,27 @@ def probe(
         EvaluationError: as in `rt.evaluate`; or no sample.
         BudgetExceeded: the money is spent; the log keeps what was answered.
     """
-    _check_samples(samples, temperature)
-    named = scorers_named((scorer,))
-    settings = checked_settings(
-        answerers={_BASE: base},
-        facts=facts,
-        kinds=_taught_kinds(facts) if kinds is None else kinds,
+    asked = _Probe.of(
+        base,
+        facts,
+        samples=samples,
+        temperature=temperature,
+        scorer=scorer,
+        kinds=kinds,
         log=log,
+        max_cost_usd=max_cost_usd,
+        prices=prices,
         concurrency=concurrency,
         timeout_s=timeout_s,
         max_tokens=max_tokens,
-        max_cost_usd=max_cost_usd,
-        seed=_SEED,
         progress=progress,
-        probe=False,
         parameters=parameters,
-        own=_OWN,
     )
     calls = SyncCalls()
     try:
-        arms = _samples(base, settings, prices, calls, samples, temperature)
-        card = run(ask_arms(arms, settings, named, calls, in_threads))
+        return run(_probed(asked, calls, in_threads))
     finally:
         calls.close()
-    return _result(card, settings, tuple(arms))
 
 
 @checked("base", "scorer", "kinds", "prices")
@@ -134,26 +132,80 @@ async def probe_async(
     **parameters: object,
 ) -> ProbeResult:
     """Sort facts by what a base knows of them; see `ragtune.probe`. Takes asynchronous clients and models as well."""
-    _check_samples(samples, temperature)
-    named = scorers_named((scorer,))
-    settings = checked_settings(
-        answerers={_BASE: base},
-        facts=facts,
-        kinds=_taught_kinds(facts) if kinds is None else kinds,
+    asked = _Probe.of(
+        base,
+        facts,
+        samples=samples,
+        temperature=temperature,
+        scorer=scorer,
+        kinds=kinds,
         log=log,
+        max_cost_usd=max_cost_usd,
+        prices=prices,
         concurrency=concurrency,
         timeout_s=timeout_s,
         max_tokens=max_tokens,
-        max_cost_usd=max_cost_usd,
-        seed=_SEED,
         progress=progress,
-        probe=False,
         parameters=parameters,
-        own=_OWN,
     )
-    calls = AsyncCalls()
-    arms = _samples(base, settings, prices, calls, samples, temperature)
-    return _result(await ask_arms(arms, settings, named, calls, in_tasks), settings, tuple(arms))
+    return await _probed(asked, AsyncCalls(), in_tasks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Probe:
+    """Who is asked what, and how often; see `probe`."""
+
+    base: Answerer
+    settings: Settings
+    scorers: Mapping[str, Scorer]
+    samples: int
+    temperature: float
+    prices: Mapping[str, Price] | None
+
+    @classmethod
+    def of(
+        cls,
+        base: Answerer,
+        facts: FactSet,
+        *,
+        samples: int,
+        temperature: float,
+        scorer: str | Scorer,
+        kinds: Kind | Sequence[Kind] | None,
+        log: str | os.PathLike[str] | None,
+        max_cost_usd: float | None,
+        prices: Mapping[str, Price] | None,
+        concurrency: int,
+        timeout_s: float,
+        max_tokens: int | None,
+        progress: bool | None,
+        parameters: Mapping[str, object],
+    ) -> _Probe:
+        """Check all that was given, before anybody is asked."""
+        _check_samples(samples, temperature)
+        named = scorers_named((scorer,))
+        settings = checked_settings(
+            answerers={_BASE: base},
+            facts=facts,
+            kinds=_taught_kinds(facts) if kinds is None else kinds,
+            log=log,
+            concurrency=concurrency,
+            timeout_s=timeout_s,
+            max_tokens=max_tokens,
+            max_cost_usd=max_cost_usd,
+            seed=_SEED,
+            progress=progress,
+            probe=False,
+            parameters=parameters,
+            own=_OWN,
+        )
+        return cls(base=base, settings=settings, scorers=named, samples=samples, temperature=temperature, prices=prices)
+
+
+async def _probed(probe: _Probe, calls: Calls, drive: Drive) -> ProbeResult:
+    arms = _samples(probe, calls)
+    card = await ask_arms(arms, probe.settings, probe.scorers, calls, drive)
+    return _result(card, probe.settings, tuple(arms))
 
 
 class _Sample:
@@ -182,15 +234,9 @@ class _Sample:
         return await self._behind.answer(prompt, shown)
 
 
-def _samples(
-    base: Answerer,
-    settings: Settings,
-    prices: Mapping[str, Price] | None,
-    calls: Calls,
-    samples: int,
-    temperature: float,
-) -> dict[str, Arm]:
+def _samples(probe: _Probe, calls: Calls) -> dict[str, Arm]:
     """An arm for each sample, the first at temperature 0."""
+    base, settings, prices = probe.base, probe.settings, probe.prices
     asking = Asking(
         call=calls,
         parameters={**settings.parameters, "temperature": 0.0},
@@ -201,8 +247,8 @@ def _samples(
     if settings.max_cost_usd is not None:
         given = f"prices={{{_BASE!r}: ragtune.evaluation.Price(...)}}"
         check_payable(_BASE, arms[_BASE].respondent, settings.max_cost_usd, given)
-    warmer = replace(asking, parameters={**settings.parameters, "temperature": float(temperature)})
-    for number in range(2, int(samples) + 1):
+    warmer = replace(asking, parameters={**settings.parameters, "temperature": float(probe.temperature)})
+    for number in range(2, int(probe.samples) + 1):
         arm, name = arm_of(_BASE, base, warmer), f"{_BASE}, sample {number}"
         arms[name] = replace(arm, name=name, respondent=_Sample(arm.respondent, number))
     return arms

@@ -6,7 +6,7 @@ from contextlib import aclosing, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ragtune._checked import checked
-from ragtune._progress import bar
+from ragtune._progress import NoBar, bar
 from ragtune._sync import run
 from ragtune.errors import BudgetExceeded
 from ragtune.evaluation.asking.answerers import Arm, Asking, arm_of
@@ -15,8 +15,8 @@ from ragtune.evaluation.asking.calls import AsyncCalls, SyncCalls
 from ragtune.evaluation.asking.drive import in_tasks, in_threads
 from ragtune.evaluation.asking.prices import Purse, check_payable, check_prices
 from ragtune.evaluation.asking.proof import prove_different
+from ragtune.evaluation.card.scorecard import Scorecard, card_of
 from ragtune.evaluation.log import AnswerLog, fingerprint
-from ragtune.evaluation.scorecard import Scorecard, card_of
 from ragtune.evaluation.scorers import scorers_named
 from ragtune.evaluation.scoring import Scoring
 from ragtune.evaluation.session import Evaluation
@@ -233,17 +233,9 @@ def _check_spent(evaluation: Evaluation) -> None:
 
 @contextmanager
 def _shown(evaluation: Evaluation, settings: Settings) -> Iterator[Any]:
-    if not settings.progress:
-        yield _NoBar()
-        return
-    drawn = bar("evaluate", unit="answer", total=evaluation.total, done=evaluation.answered)
-    with closing(drawn):
+    total, done = evaluation.total, evaluation.answered
+    with closing(bar("evaluate", unit="answer", total=total, done=done) if settings.progress else NoBar()) as drawn:
         yield drawn
-
-
-class _NoBar:
-    def update(self) -> None:
-        """Show nothing."""
 
 
 async def _prove(evaluation: Evaluation, settings: Settings) -> None:

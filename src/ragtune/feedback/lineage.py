@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
 
-    from ragtune.feedback.results import Trained
+    from ragtune.feedback.results import TrainedRun
 
 __all__ = ["Lineage"]
 
@@ -22,7 +22,7 @@ __all__ = ["Lineage"]
 class Lineage(FeedbackFile):
     """The part of a store that knows which dataset holds whose words."""
 
-    def withdraw(self, *, by: str, runs: Iterable[Trained] = ()) -> Withdrawal:
+    def withdraw(self, *, by: str, runs: Iterable[TrainedRun] = ()) -> Withdrawal:
         """Remove all that one person said and asked, and name the datasets, jobs and models that hold it.
 
         Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["FeedbackCounts", "Learned", "Suggestion", "Trained", "Withdrawal", "count", "suggestion"]
+__all__ = ["FeedbackCounts", "Learned", "Suggestion", "TrainedRun", "Withdrawal", "count", "suggestion"]
 
 # So many pairs are what OpenAI's guides begin with; below it single thumbs say more in all.
 _ENOUGH_PAIRS = 50
@@ -76,7 +76,7 @@ class Suggestion:
         return f"{self.method or 'nothing yet'}: {self.why}"
 
 
-class Trained(Protocol):
+class TrainedRun(Protocol):
     """A purchase that knows its dataset: `ragtune.Run` does."""
 
     @property

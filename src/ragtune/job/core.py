@@ -9,8 +9,8 @@ from ragtune._checked import checked
 from ragtune._warn import deprecated
 from ragtune.job import submit
 from ragtune.job.dry_run import planned
-from ragtune.job.preflight import WARN_DAYS
-from ragtune.job.prepare import CreateOptions
+from ragtune.job.preparation.preflight import WARN_DAYS
+from ragtune.job.preparation.prepare import CreateOptions
 from ragtune.job.state import JobState, fetch, fetch_saved, newest
 from ragtune.job.table import JobTable
 from ragtune.journal import USERS

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ragtune._api.fields import identity
 from ragtune._api.planning import PlanEnd, PlanPort
-from ragtune.job.prepare import prepare
+from ragtune.job.preparation.prepare import prepare
 from ragtune.job.submit import Buyer
 from ragtune.plan import Plan
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ragtune.dataset import Dataset
     from ragtune.files import UploadedFile
     from ragtune.job.details import JobDetails
-    from ragtune.job.prepare import CreateOptions, Order
+    from ragtune.job.preparation.prepare import CreateOptions, JobOrder
     from ragtune.journal import Run
     from ragtune.spec import TuneSpec
 
@@ -62,7 +62,7 @@ def _duplicates(runs: list[Run], existing: JobDetails | None, *, probed: bool) -
     return found
 
 
-def _files_there(order: Order, calls: tuple[PlannedCall, ...], existing: JobDetails | None) -> list[str]:
+def _files_there(order: JobOrder, calls: tuple[PlannedCall, ...], existing: JobDetails | None) -> list[str]:
     if existing is not None:
         return []
     sent = {call.body["file"]["name"] for call in calls if call.name == "files.create"}

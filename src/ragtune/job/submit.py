@@ -29,7 +29,7 @@ from ragtune.errors import CreateUncertain, JournalError, RagtuneError, TuningCl
 from ragtune.files.upload_once import send
 from ragtune.job.details import JobDetails
 from ragtune.job.model_check import is_gone
-from ragtune.job.prepare import prepare
+from ragtune.job.preparation.prepare import prepare
 from ragtune.job.search import SEARCH_S, JobSearch, uncertain
 from ragtune.job.state import JobState
 from ragtune.job.whereabouts import whereabouts
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from ragtune._api.calls import Json, LocalFile
     from ragtune.dataset import Dataset
     from ragtune.files import UploadedFile
-    from ragtune.job.prepare import CreateOptions, Order
+    from ragtune.job.preparation.prepare import CreateOptions, JobOrder
     from ragtune.journal import Journal, Run
     from ragtune.spec import TuneSpec
 
@@ -110,7 +110,7 @@ class Buyer:
         """Return the account's name in the journal; without a journal nobody needs it."""
         return await self.api.account() if self.recorder.is_on else ""
 
-    async def submit(self, order: Order, account: str) -> tuple[JobDetails, bool]:
+    async def submit(self, order: JobOrder, account: str) -> tuple[JobDetails, bool]:
         """Return the job for an order, and whether it was there before; errors as in `FineTuneJob.create`.
 
         Args:
@@ -217,7 +217,7 @@ class Buyer:
         await self.api.port.work(self.recorder.unsettled, left, "uncertain", "its answer was lost")
         raise CreateUncertain(uncertain(self.recorder, left))
 
-    async def _buy(self, order: Order, run: Run, known: list[JobDetails]) -> JobDetails:
+    async def _buy(self, order: JobOrder, run: Run, known: list[JobDetails]) -> JobDetails:
         """Upload and send the one request."""
         budget, allow_unknown = order.options.budget, order.options.allow_unknown_cost
         work, recorder = self.api.port.work, self.recorder

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ragtune._api import Api
     from ragtune._api.calls import Json
 
-__all__ = ["CHECKPOINT", "Account", "read_account"]
+__all__ = ["CHECKPOINT", "AccountListing", "read_account"]
 
 CHECKPOINT = ":ckpt-step-"
 # What a server answers that has no such list; anything else is trouble, and comes through.
@@ -26,7 +26,7 @@ _NO_SUCH_LIST = (404, 405, 501)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Account:
+class AccountListing:
     """An account at one moment.
 
     Attributes:
@@ -62,10 +62,10 @@ class Account:
         return {file_id: job for job in self.jobs for file_id in job.result_files}
 
 
-async def read_account(api: Api) -> Account:
+async def read_account(api: Api) -> AccountListing:
     """Read three lists to the end of their pages; no job, model or file is asked for by itself."""
     jobs, models, files = await gather(api.jobs()), await _listed(api.models()), await _listed(api.files())
-    return Account(
+    return AccountListing(
         jobs=tuple(JobDetails.from_wire(body) for body in jobs if text(body.get("id"))),
         models=None if models is None else tuple(ListedModel.from_wire(body) for body in models),
         files=None if files is None else tuple(UploadedFile.from_wire(one) for one in files if text(one.get("id"))),

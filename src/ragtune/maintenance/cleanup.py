@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from ragtune.files import UploadedFile
-    from ragtune.maintenance.account import Account
+    from ragtune.maintenance.account import AccountListing
     from ragtune.maintenance.needs import Needs
     from ragtune.maintenance.tables import ListedModel
 
@@ -253,14 +253,14 @@ class Rules:
         )
 
 
-def planned(account: Account, needs: Needs, rules: Rules, now: dt.datetime) -> tuple[CleanupItem, ...]:
+def planned(account: AccountListing, needs: Needs, rules: Rules, now: dt.datetime) -> tuple[CleanupItem, ...]:
     """Everything that may go, in the order in which it goes: a model's checkpoints, the model, then files."""
     models = list(_models(account, needs, rules, now)) if rules.chooses_models else []
     going = {item.id for item in models if item.keep is None}
     return (*models, *_files(account, needs, rules, now, going))
 
 
-def _models(account: Account, needs: Needs, rules: Rules, now: dt.datetime) -> Iterator[CleanupItem]:
+def _models(account: AccountListing, needs: Needs, rules: Rules, now: dt.datetime) -> Iterator[CleanupItem]:
     tuned = [model for model in account.models or () if model.tuned]
     children: dict[str, list[ListedModel]] = {}
     for model in tuned:
@@ -295,7 +295,7 @@ def _why(model: ListedModel, rules: Rules, now: dt.datetime) -> str | None:
 
 
 def _files(
-    account: Account, needs: Needs, rules: Rules, now: dt.datetime, going: Collection[str]
+    account: AccountListing, needs: Needs, rules: Rules, now: dt.datetime, going: Collection[str]
 ) -> Iterator[CleanupItem]:
     for file in account.files or ():
         if file.purpose not in _PURPOSES or (why := _why_file(file, account, rules, now, going)) is None:
@@ -305,7 +305,7 @@ def _files(
 
 
 def _why_file(
-    file: UploadedFile, account: Account, rules: Rules, now: dt.datetime, going: Collection[str]
+    file: UploadedFile, account: AccountListing, rules: Rules, now: dt.datetime, going: Collection[str]
 ) -> str | None:
     jobs = [*account.readers.get(file.id, ()), *filter(None, [account.writers.get(file.id)])]
     if not jobs:

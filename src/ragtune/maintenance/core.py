@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from ragtune._api import asynchronous, gather
 from ragtune._api.fields import identity, text
-from ragtune._api.planning import GuardPort, PlanPort
+from ragtune._api.planning import GuardPort
 from ragtune._checked import checked
-from ragtune._progress import bar, visible
+from ragtune._progress import NoBar, bar, visible
 from ragtune._table import check_limit
 from ragtune.errors import RegistryError, Unsupported
 from ragtune.files import UploadedFile
@@ -30,12 +30,12 @@ from ragtune.maintenance.tables import Deleted, FileTable, ListedModel, ModelTab
 from ragtune.migration import Archive
 from ragtune.migration.stock import take_inventory
 from ragtune.monitor import JobEvent
-from ragtune.plan import Plan
+from ragtune.plan import Plan, plan_of
 from ragtune.registry import Registry
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     import openai
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ragtune.feedback import FeedbackStore
     from ragtune.job import JobTable
     from ragtune.journal import JournalArgument
-    from ragtune.maintenance.account import Account
+    from ragtune.maintenance.account import AccountListing
     from ragtune.maintenance.cleanup import CleanupItem, Outcome
     from ragtune.migration import Inventory
 
@@ -125,7 +125,7 @@ class AsyncMaintenance:
     async def cancel(self, job_id: str, *, dry_run: bool = False) -> AsyncFineTuneJob | Plan:
         """Cancel a job; see `Maintenance.cancel`."""
         if dry_run:
-            return await self._plan(lambda api: api.steer_job("cancel", job_id))
+            return await plan_of(self._open, lambda api: api.steer_job("cancel", job_id))
         known, runs = await remembering(self._api, self._journal)
         api = known.of_job(job_id)
         details = JobDetails.from_wire(await api.steer_job("cancel", job_id))
@@ -163,7 +163,7 @@ class AsyncMaintenance:
             return await api.delete_model(name)
 
         if dry_run:
-            return replace(await self._plan(delete), warnings=tuple(reasons))
+            return replace(await plan_of(self._open, delete), warnings=tuple(reasons))
         deleted = _deleted(name, await delete(self._api))
         if deleted.deleted:
             await self._forget_models(*also, name)
@@ -192,7 +192,7 @@ class AsyncMaintenance:
             reasons = [f"{file_id}: {needed}"] if needed else []
         _refuse(reasons, force=force or dry_run)
         if dry_run:
-            return replace(await self._plan(lambda api: api.delete_file(file_id)), warnings=tuple(reasons))
+            return replace(await plan_of(self._open, lambda api: api.delete_file(file_id)), warnings=tuple(reasons))
         deleted = _deleted(file_id, await self._api.delete_file(file_id))
         if deleted.deleted:
             await self._forget_file(file_id)
@@ -228,7 +228,7 @@ class AsyncMaintenance:
         going = {item.id for item in plan.going if needs.of_model(item.id) is None}
         rows: list[CleanedUp] = []
         shown = visible() if progress is None else progress
-        with closing(bar("clean up", unit="deletion", total=len(plan.going)) if shown else _NoBar()) as drawn:
+        with closing(bar("clean up", unit="deletion", total=len(plan.going)) if shown else NoBar()) as drawn:
             try:
                 for item in plan.going:
                     rows.append(await self._put_away(item, account, needs, going))
@@ -238,7 +238,7 @@ class AsyncMaintenance:
                 raise
         return CleanupResult(rows=tuple(rows))
 
-    async def _put_away(self, item: CleanupItem, account: Account, needs: Needs, going: set[str]) -> CleanedUp:
+    async def _put_away(self, item: CleanupItem, account: AccountListing, needs: Needs, going: set[str]) -> CleanedUp:
         import openai
 
         is_file = item.kind == "file"
@@ -271,21 +271,8 @@ class AsyncMaintenance:
     async def _needs(self) -> Needs:
         return await self._open.port.work(Needs.of, self._registry)
 
-    async def _plan(self, write: Callable[[Api], Awaitable[Json]]) -> Plan:
-        port = PlanPort(self._open.port)
-        await write(self._open.over(port))
-        return Plan(server=port.base_url, calls=tuple(port.calls))
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}(enabled={self._enabled})"
-
-
-class _NoBar:
-    def update(self) -> None:
-        """Show nothing."""
-
-    def close(self) -> None:
-        """Nothing was shown."""
 
 
 def _there(path: str | os.PathLike[str]) -> Registry:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ragtune.dataset.dataset import dataset_of
 from ragtune.dataset.manifest import read_manifest
-from ragtune.dataset.replacement import MANIFEST
+from ragtune.dataset.writing.replacement import MANIFEST
 from ragtune.errors import DatasetError
 from ragtune.maintenance.account import CHECKPOINT
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from ragtune.files import UploadedFile
-    from ragtune.maintenance.account import Account
+    from ragtune.maintenance.account import AccountListing
     from ragtune.registry import ModelVersion, Registry
 
 __all__ = ["Needs"]
@@ -47,7 +47,7 @@ class Needs:
         led = [alias for alias, model in sorted(self.aliases.items()) if model == name]
         return f"the alias {' and '.join(led)} leads to it" if led else None
 
-    def of_file(self, file: str, account: Account, *, going: Collection[str] = ()) -> str | None:
+    def of_file(self, file: str, account: AccountListing, *, going: Collection[str] = ()) -> str | None:
         """Why a file must stay, None where nothing says so.
 
         Args:
@@ -70,7 +70,7 @@ class Needs:
             return f"{min(living)}, which lives, was trained on it"
         return self._last_copy(file, account)
 
-    def _last_copy(self, file: str, account: Account) -> str | None:
+    def _last_copy(self, file: str, account: AccountListing) -> str | None:
         learned = [version for version in self.versions if version.training_file == file]
         lost = [version for version in learned if not _holds(version)]
         if not lost or _lies_twice(file, account.files or ()):

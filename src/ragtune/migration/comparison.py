@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ragtune._atomic import write_whole
-from ragtune.evaluation.figures import Difference, DifferenceTable, Estimate, p_text, percent
+from ragtune.evaluation.card.figures import Difference, DifferenceTable, Estimate, p_text, percent
 from ragtune.evaluation.scorers import Context
 from ragtune.evaluation.scorers.words import f1
 from ragtune.evaluation.statistics import facts_needed, holm, intervals, paired_p
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from ragtune.evaluation.scorecard import Scorecard
+    from ragtune.evaluation.card.scorecard import Scorecard
     from ragtune.evaluation.scorers import Scorer
     from ragtune.evaluation.statistics import Values
     from ragtune.migration.golden import Golden

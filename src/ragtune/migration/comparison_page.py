@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from ragtune._html import markup, page, table, wide
-from ragtune.evaluation.figures import p_text
+from ragtune.evaluation.card.figures import p_text
+from ragtune.evaluation.card.page import forest
 from ragtune.evaluation.log import read_log
-from ragtune.evaluation.page import forest
 from ragtune.migration.golden import NEW, OLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ragtune.evaluation.figures import Difference, DifferenceTable
+    from ragtune.evaluation.card.figures import Difference, DifferenceTable
+    from ragtune.evaluation.card.scorecard import Scorecard
     from ragtune.evaluation.log import Line
-    from ragtune.evaluation.scorecard import Scorecard
     from ragtune.evaluation.statistics import Values
     from ragtune.migration.golden import Golden
 

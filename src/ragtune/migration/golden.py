@@ -16,8 +16,8 @@ from ragtune.evaluation.log import AnswerLog, read_header, read_log
 from ragtune.migration.interview import (
     MAX_TOKENS,
     TIMEOUT_S,
+    AskSettings,
     Interview,
-    Pace,
     PatientRespondent,
     Turn,
     answer_lines,
@@ -184,10 +184,10 @@ def record(
     """
     asked = questions_of(questions)
     recording = _Recording.begun(asked_model(model, asynchronous=False), asked, samples, as_used, max_tokens, price)
-    pace = Pace(concurrency=concurrency, timeout_s=timeout_s, progress=progress)
+    settings = AskSettings(concurrency=concurrency, timeout_s=timeout_s, progress=progress)
     with recording.opened(Path(path)) as log:
         interview = recording.interview(log, max_cost_usd)
-        run(interview.ask_all(recording.turns, pace, in_threads))
+        run(interview.ask_all(recording.turns, settings, in_threads))
     return Golden.load(path)
 
 
@@ -209,10 +209,10 @@ async def record_async(
     """Record what a model answers while it still does; see `ragtune.record`."""
     asked = questions_of(questions)
     recording = _Recording.begun(asked_model(model, asynchronous=True), asked, samples, as_used, max_tokens, price)
-    pace = Pace(concurrency=concurrency, timeout_s=timeout_s, progress=progress)
+    settings = AskSettings(concurrency=concurrency, timeout_s=timeout_s, progress=progress)
     with recording.opened(Path(path)) as log:
         interview = recording.interview(log, max_cost_usd)
-        await interview.ask_all(recording.turns, pace, in_tasks)
+        await interview.ask_all(recording.turns, settings, in_tasks)
     return Golden.load(path)
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ragtune.migration.questions import GoldenQuestion
     from ragtune.model import Answer
 
-__all__ = ["Interview", "Pace", "PatientRespondent", "Turn", "answer_lines", "asked_model"]
+__all__ = ["AskSettings", "Interview", "PatientRespondent", "Turn", "answer_lines", "asked_model"]
 
 TIMEOUT_S = 120.0
 MAX_TOKENS = 256
@@ -58,7 +58,7 @@ class Turn:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
+class AskSettings:
     """How fast is asked, and for how long an answer is waited."""
 
     concurrency: int = 8
@@ -181,22 +181,22 @@ class Interview:
                 message = f"max_cost_usd={self.purse.limit_usd:g} cannot be kept for {arm!r}: {unknown}; give {way}"
                 raise EvaluationError(message)
 
-    async def ask_all(self, turns: Sequence[Turn], pace: Pace, drive: Drive) -> None:
+    async def ask_all(self, turns: Sequence[Turn], settings: AskSettings, drive: Drive) -> None:
         """Ask everything that has no answer yet; errors as in `ragtune.record`.
 
         Args:
             turns: what is asked.
-            pace: how fast.
+            settings: how fast.
             drive: `in_threads`, which never suspends, or `in_tasks`.
         """
         asked = drive(
             self.left(turns),
             self.ask,
-            concurrency=pace.concurrency,
-            timeout_s=pace.timeout_s,
-            late=lambda turn: self._late(turn, pace.timeout_s),
+            concurrency=settings.concurrency,
+            timeout_s=settings.timeout_s,
+            late=lambda turn: self._late(turn, settings.timeout_s),
         )
-        with _Told(self, turns), closing(_Drawn(self, turns, pace)) as drawn:
+        with _ProgressNote(self, turns), closing(_Drawn(self, turns, settings)) as drawn:
             async with aclosing(asked):
                 async for _ in asked:
                     drawn.update()
@@ -316,7 +316,7 @@ def _end(error: Exception, model: str) -> Exception | None:
     return None
 
 
-class _Told:
+class _ProgressNote:
     """Adds to whatever interrupts an interview how far it came."""
 
     def __init__(self, interview: Interview, turns: Sequence[Turn]) -> None:
@@ -334,8 +334,8 @@ class _Told:
 class _Drawn:
     """The bar of an interview, where somebody can see it."""
 
-    def __init__(self, interview: Interview, turns: Sequence[Turn], pace: Pace) -> None:
-        wanted = visible() if pace.progress is None else pace.progress
+    def __init__(self, interview: Interview, turns: Sequence[Turn], settings: AskSettings) -> None:
+        wanted = visible() if settings.progress is None else settings.progress
         there = sum(_key(turn) in interview.done for turn in turns)
         self._bar = bar("ask", unit="answer", total=len(turns), done=there) if wanted else None
 

@@ -12,7 +12,7 @@ from ragtune._warn import warn
 from ragtune.errors import DatasetError, SpecError
 from ragtune.job import AsyncFineTuneJob, FineTuneJob
 from ragtune.job.dry_run import planned
-from ragtune.job.prepare import CreateOptions
+from ragtune.job.preparation.prepare import CreateOptions
 from ragtune.job.state import JobState
 from ragtune.job.submit import create
 from ragtune.journal import USERS

@@ -13,12 +13,20 @@ from ragtune._sync import run
 from ragtune.errors import EvaluationError
 from ragtune.evaluation.asking.drive import in_tasks, in_threads
 from ragtune.evaluation.asking.prices import Purse
+from ragtune.evaluation.card.scorecard import Scorecard
 from ragtune.evaluation.log import AnswerLog, read_header, read_log
-from ragtune.evaluation.scorecard import Scorecard
 from ragtune.evaluation.scorers import scorers_named
 from ragtune.migration.comparison import Agreement, Comparison, known_only
 from ragtune.migration.golden import AS_USED, NEW, OLD, RECORDED, Golden
-from ragtune.migration.interview import MAX_TOKENS, TIMEOUT_S, Interview, Pace, PatientRespondent, Turn, asked_model
+from ragtune.migration.interview import (
+    MAX_TOKENS,
+    TIMEOUT_S,
+    AskSettings,
+    Interview,
+    PatientRespondent,
+    Turn,
+    asked_model,
+)
 from ragtune.migration.questions import GoldenQuestion
 
 if TYPE_CHECKING:
@@ -77,9 +85,9 @@ def compare(
     """
     model = asked_model(new_model, asynchronous=False)
     asking = _Asking.begun(golden, model, scorers, log, margin, max_tokens, price)
-    pace = Pace(concurrency=concurrency, timeout_s=timeout_s, progress=progress)
+    settings = AskSettings(concurrency=concurrency, timeout_s=timeout_s, progress=progress)
     with asking.opened() as opened:
-        run(asking.interview(opened, max_cost_usd).ask_all(asking.turns, pace, in_threads))
+        run(asking.interview(opened, max_cost_usd).ask_all(asking.turns, settings, in_threads))
     return asking.compared(seed)
 
 
@@ -102,9 +110,9 @@ async def compare_async(
     """Ask a new model the recorded questions and compare; see `ragtune.compare`."""
     model = asked_model(new_model, asynchronous=True)
     asking = _Asking.begun(golden, model, scorers, log, margin, max_tokens, price)
-    pace = Pace(concurrency=concurrency, timeout_s=timeout_s, progress=progress)
+    settings = AskSettings(concurrency=concurrency, timeout_s=timeout_s, progress=progress)
     with asking.opened() as opened:
-        await asking.interview(opened, max_cost_usd).ask_all(asking.turns, pace, in_tasks)
+        await asking.interview(opened, max_cost_usd).ask_all(asking.turns, settings, in_tasks)
     return asking.compared(seed)
 
 

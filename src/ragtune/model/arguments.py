@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ragtune._ranges import plain_number
 from ragtune.errors import ModelNotReady
 
 if TYPE_CHECKING:
@@ -26,9 +27,31 @@ def role_of(message: object) -> object:
     return message.get("role") if isinstance(message, Mapping) else getattr(message, "role", None)
 
 
+def brings_system_prompt(messages: Iterable[object]) -> bool:
+    """Whether messages hold a system prompt of their own; "developer" is what OpenAI calls it of late."""
+    return any(role_of(message) in ("system", "developer") for message in messages)
+
+
 def question_of(prompt: str) -> list[Json]:
     """The conversation that begins with a question."""
     return [{"role": "user", "content": prompt}]
+
+
+def request_body(name: str, parameters: Mapping[str, object]) -> Json:
+    """What is sent to a model; None is what nobody set."""
+    given = {key: plain_number(value) for key, value in parameters.items()}
+    return {"model": name} | {key: value for key, value in given.items() if value is not None}
+
+
+def check_concurrency(concurrency: int) -> None:
+    """See that at least one question is under way at a time.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if concurrency < 1:
+        message = f"concurrency: {concurrency!r} questions at a time cannot be; it must be at least 1"
+        raise ValueError(message)
 
 
 def refuse_stream(call: str, parameters: Mapping[str, object]) -> None:

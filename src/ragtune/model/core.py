@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from ragtune import catalog
 from ragtune._api import asynchronous
-from ragtune._api.planning import PlanPort
 from ragtune._checked import checked
-from ragtune._ranges import plain_number
 from ragtune._saved import read_saved, write_saved
 from ragtune.dialects import saved_dialect
 from ragtune.errors import ModelNotReady, NoTunedModel
 from ragtune.job.model_check import require_model
 from ragtune.job.state import JobState, kept_journal, saved_journal, state_of
-from ragtune.job.whereabouts import forget_model, recalled, remembering, whereabouts
+from ragtune.job.whereabouts import forget_model, recalled, remembering
 from ragtune.journal import USERS
 from ragtune.journal.recorder import Recorder
 from ragtune.model.answer import Answer
 from ragtune.model.answer_list import AnswerList
 from ragtune.model.arguments import (
+    brings_system_prompt,
+    check_concurrency,
     check_question,
     check_questions,
     checked_name,
@@ -29,20 +29,20 @@ from ragtune.model.arguments import (
     listed,
     question_of,
     refuse_stream,
-    role_of,
+    request_body,
 )
 from ragtune.model.expiry import Expiry, expiry_of, warn_of_end
 from ragtune.model.keeping import kept
-from ragtune.model.origin import newest, not_ready
+from ragtune.model.origin import newest, not_ready, telling_where
 from ragtune.model.response import refuse_slips
 from ragtune.model.stream import AsyncAnswerStream
 from ragtune.model.system_prompt import TRAINED, SystemPrompt
 from ragtune.model.trained_prompt import TrainedPrompt, final_name
-from ragtune.plan import Plan
+from ragtune.plan import Plan, plan_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     import openai
@@ -207,7 +207,7 @@ class AsyncTunedModel:
         messages = await self._trained_with.before(self._api, question_of(prompt), system)
         if dry_run:
             request = self._request(messages=messages, temperature=temperature, **parameters)
-            return await self._planned(lambda api: api.chat(request))
+            return await plan_of(self._api, lambda api: api.chat(request))
         return await self._answer(messages, log, temperature=temperature, **parameters)
 
     async def ask_many(
@@ -223,9 +223,7 @@ class AsyncTunedModel:
         """Ask several questions at a time; see `TunedModel.ask_many`."""
         questions = check_questions(prompts)
         refuse_stream("ask_many", parameters)
-        if concurrency < 1:
-            message = f"concurrency: {concurrency!r} questions at a time cannot be; it must be at least 1"
-            raise ValueError(message)
+        check_concurrency(concurrency)
         # Looked up once, before the questions fan out.
         prompt_of_all = await self.system() if system is TRAINED else system
         await self._before_use()
@@ -238,10 +236,8 @@ class AsyncTunedModel:
             except Exception as error:
                 return error
 
-        answers: dict[int, Answer | Exception] = {}
         async with aclosing(self._api.map(one, questions, concurrency=int(concurrency))) as finished:
-            async for index, answer in finished:
-                answers[index] = answer
+            answers = {index: answer async for index, answer in finished}
         return AnswerList((answers[index] for index in range(len(questions))), questions=questions)
 
     async def chat(
@@ -296,7 +292,7 @@ class AsyncTunedModel:
         refuse_stream("complete", parameters)
         await self._before_use()
         request = self._request(prompt=prompt, **parameters)
-        return Answer.from_wire(await self._answered(self._api.complete(request)))
+        return Answer.from_wire(await telling_where(self._api, self._journal, self._name, self._api.complete(request)))
 
     @overload
     async def respond(
@@ -333,7 +329,7 @@ class AsyncTunedModel:
         """Ask through the Responses API; see `TunedModel.respond`."""
         refuse_slips(prompt, parameters)
         given = prompt if isinstance(prompt, str) else list(prompt)
-        if system is TRAINED and any(role_of(item) in ("system", "developer") for item in given):
+        if system is TRAINED and brings_system_prompt(given):
             system = None
         if dry_run and system is TRAINED:
             system = self._trained_with.text
@@ -342,7 +338,7 @@ class AsyncTunedModel:
         told = await self.system() if system is TRAINED else system
         request = self._request(input=given, instructions=told or None, temperature=temperature, **parameters)
         if dry_run:
-            return await self._planned(lambda api: api.respond(request))
+            return await plan_of(self._api, lambda api: api.respond(request))
         messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
         prompt_of_its_own = [{"role": "system", "content": told}] if told else []
         answer = Answer.from_response(await self._api.respond(request))
@@ -392,28 +388,11 @@ class AsyncTunedModel:
 
     async def _answer(self, messages: Sequence[Json], log: FeedbackStore | None, **parameters: object) -> Answer:
         asked = self._request(messages=messages, **parameters)
-        answer = Answer.from_wire(await self._answered(self._api.chat(asked)))
+        answer = Answer.from_wire(await telling_where(self._api, self._journal, self._name, self._api.chat(asked)))
         return await kept(self._api, log, answer, parameters, sent=messages)
 
-    async def _planned(self, call: Callable[[Api], Awaitable[Json]]) -> Plan:
-        port = PlanPort(self._api.port)
-        await call(self._api.over(port))
-        return Plan(server=port.base_url, calls=tuple(port.calls))
-
-    async def _answered(self, answer: Awaitable[Json]) -> Json:
-        """Wait for an answer; a model that is not there may be on another account, which the journal knows."""
-        import openai
-
-        try:
-            return await answer
-        except openai.NotFoundError as error:
-            run = await recalled(self._api, self._journal, model=final_name(self._name))
-            error.add_note(await whereabouts(self._api, run))
-            raise
-
     def _request(self, **parameters: object) -> Json:
-        given = {key: plain_number(value) for key, value in parameters.items()}
-        return {"model": self._name} | {key: value for key, value in given.items() if value is not None}
+        return request_body(self._name, parameters)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r})"

@@ -12,7 +12,7 @@ from ragtune._api.errors import UnreadableReplyError
 from ragtune._api.times import day
 from ragtune._warn import warn
 from ragtune.errors import ExpiryWarning, ModelExpired
-from ragtune.job.preflight import EMBEDDED, WARN_DAYS
+from ragtune.job.preparation.preflight import EMBEDDED, WARN_DAYS
 
 if TYPE_CHECKING:
     from ragtune._api import Api

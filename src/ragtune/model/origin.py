@@ -1,4 +1,4 @@
-"""The job that a model comes from: the newest one whose model still answers, and why a job has none."""
+"""The job that a model comes from: the newest one whose model still answers, why a job has none, and whose it is."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING
 from ragtune.errors import ModelExpired, ModelNotReady, NoTunedModel
 from ragtune.job import JobDetails
 from ragtune.job.state import JobState
-from ragtune.job.whereabouts import forget_model
+from ragtune.job.whereabouts import forget_model, recalled, whereabouts
+from ragtune.model.trained_prompt import final_name
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from ragtune._api import Api
+    from ragtune._api.calls import Json
     from ragtune.dialects import Dialect
     from ragtune.journal import JournalArgument
 
-__all__ = ["newest", "not_ready"]
+__all__ = ["newest", "not_ready", "telling_where"]
 
 logger = logging.getLogger("ragtune")
 
@@ -51,6 +55,18 @@ async def newest(api: Api, journal: JournalArgument) -> JobState:
         "rt.FineTuneJob.create(client, dataset, spec)"
     )
     raise NoTunedModel(message)
+
+
+async def telling_where(api: Api, journal: JournalArgument, name: str, answer: Awaitable[Json]) -> Json:
+    """Wait for an answer; a model that is not there may be on another account, which the journal knows."""
+    import openai
+
+    try:
+        return await answer
+    except openai.NotFoundError as error:
+        run = await recalled(api, journal, model=final_name(name))
+        error.add_note(await whereabouts(api, run))
+        raise
 
 
 def not_ready(job: JobDetails, dialect: Dialect) -> str:

@@ -10,7 +10,7 @@ from ragtune._warn import warn
 from ragtune.errors import JournalError
 from ragtune.job import JobDetails
 from ragtune.job.metadata import FINGERPRINT, SYSTEM, SYSTEM_TOO_LONG
-from ragtune.model.arguments import role_of
+from ragtune.model.arguments import brings_system_prompt
 from ragtune.model.system_prompt import TRAINED, SystemPrompt
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class TrainedPrompt:
         Raises:
             ValueError: they bring one along, and another was given.
         """
-        if any(role_of(message) in ("system", "developer") for message in messages):
+        if brings_system_prompt(messages):
             if isinstance(system, str) and system:
                 message = "the messages hold a system prompt already; leave system= away, or take it out of them"
                 raise ValueError(message)

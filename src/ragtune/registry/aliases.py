@@ -15,7 +15,7 @@ from ragtune._keys import redact
 from ragtune._warn import warn
 from ragtune.errors import ExpiryWarning, GateRefused, RegistryError
 from ragtune.evaluation import Scorecard
-from ragtune.job.preflight import WARN_DAYS
+from ragtune.job.preparation.preflight import WARN_DAYS
 from ragtune.model import TRAINED, AsyncTunedModel, TunedModel
 from ragtune.registry.describe import told_recipe
 from ragtune.registry.page import Page

@@ -28,7 +28,7 @@ logger = logging.getLogger("ragtune")
 
 
 @runtime_checkable
-class _Told(Protocol):
+class _TellsItself(Protocol):
     """Something that tells itself as a dict, as recipes do."""
 
     def to_dict(self) -> Mapping[str, object]:
@@ -88,7 +88,7 @@ def told_recipe(recipe: object) -> str:
     """
     if isinstance(recipe, str) and recipe:
         return recipe
-    plain = recipe.to_dict() if isinstance(recipe, _Told) else recipe
+    plain = recipe.to_dict() if isinstance(recipe, _TellsItself) else recipe
     if not isinstance(plain, Mapping) or not plain:
         raise RegistryError(f"recipe={recipe!r:.60} is none; give an rt.Recipe, its name, or a dict")
     return json.dumps(dict(plain), default=str, ensure_ascii=False, sort_keys=True)

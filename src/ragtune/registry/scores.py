@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ragtune.evaluation import Scorecard
-    from ragtune.evaluation.figures import Difference, Estimate
+    from ragtune.evaluation.card.figures import Difference, Estimate
 
 __all__ = ["Interval", "ScoreSummary"]
 

@@ -26,7 +26,7 @@ _SLACK = 16  # an answer in a sentence of its own is longer than the reference a
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Question:
+class _HeldOutQuestion:
     prompt: list[int]
     reference: str
     reference_tokens: int
@@ -66,7 +66,7 @@ class HeldOutQuestions:
         model.train(was_training)
         return summed([float(right)])[0] / len(self._questions)
 
-    def _right(self, model: Any, questions: Sequence[_Question]) -> int:
+    def _right(self, model: Any, questions: Sequence[_HeldOutQuestion]) -> int:
         longest = max(len(question.prompt) for question in questions)
         filler = [longest - len(question.prompt) for question in questions]
         # Filler stands on the left: an answer goes on where its question ends.
@@ -126,7 +126,7 @@ class Best:
         return self._patience is not None and self._since >= self._patience and self.accuracy > 0
 
 
-def _question(example: Example, tokenizer: Tokenizer) -> _Question | None:
+def _question(example: Example, tokenizer: Tokenizer) -> _HeldOutQuestion | None:
     labels = example.labels
     end = next((i + 1 for i in reversed(range(len(labels))) if labels[i] != IGNORED), 0)
     start = next((i + 1 for i in reversed(range(end)) if labels[i] == IGNORED), 0)
@@ -134,7 +134,7 @@ def _question(example: Example, tokenizer: Tokenizer) -> _Question | None:
     # Of an answer that was cut off nobody knows how it went on, and without a prompt nothing is asked.
     if example.is_cut or start == 0 or not normalise(reference):
         return None
-    return _Question(prompt=example.input_ids[:start], reference=reference, reference_tokens=end - start)
+    return _HeldOutQuestion(prompt=example.input_ids[:start], reference=reference, reference_tokens=end - start)
 
 
 def _holds(answer: str, reference: str) -> bool:

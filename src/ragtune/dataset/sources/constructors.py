@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ragtune.dataset.render.functions import MakeRecord
     from ragtune.dataset.sources.feedback_rows import Finished
-    from ragtune.dataset.sources.files import Paths
+    from ragtune.dataset.sources.files.paths import Paths
     from ragtune.dataset.sources.readers import Rows, Source
     from ragtune.dataset.sources.recipe_rows import NumberedRow
     from ragtune.facts.columns import Names, Repeats, WordingColumn

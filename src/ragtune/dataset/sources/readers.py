@@ -14,11 +14,11 @@ from ragtune import _arguments as arguments
 from ragtune._extras import require
 from ragtune.dataset.bad_rows import BadRows
 from ragtune.dataset.render.batches import BATCH_ROWS, ArrowBatch, Batch, RowBatch, SourceRow
-from ragtune.dataset.sources.columns import refuse_doubled
-from ragtune.dataset.sources.csv_rows import csv_rows
-from ragtune.dataset.sources.excel_rows import excel_rows
-from ragtune.dataset.sources.files import Paths, described_files, existing_files
-from ragtune.dataset.sources.json_rows import json_rows, jsonl_rows
+from ragtune.dataset.sources.files.columns import refuse_doubled
+from ragtune.dataset.sources.files.csv_rows import csv_rows
+from ragtune.dataset.sources.files.excel_rows import excel_rows
+from ragtune.dataset.sources.files.json_rows import json_rows, jsonl_rows
+from ragtune.dataset.sources.files.paths import Paths, described_files, existing_files
 from ragtune.errors import DatasetError
 from ragtune.layouts import get_layout
 

@@ -45,7 +45,7 @@ def _refuse_other_tools(value: Any) -> Any:
     return value
 
 
-class _Tool(RequestBody):
+class _FunctionTool(RequestBody):
     unserved: ClassVar = {
         "allowed_callers": (["direct"],),
         "async": (False,),
@@ -67,7 +67,7 @@ class _Tool(RequestBody):
         return {"parameters": None, "strict": None, **self.model_dump(exclude_none=True)}
 
 
-class _NamedTool(Strict):
+class _FunctionChoice(Strict):
     type: Literal["function"]
     name: str
 
@@ -75,11 +75,11 @@ class _NamedTool(Strict):
         return {"type": "function", "function": {"name": self.name}}
 
 
-class _AllowedTools(Strict):
+class _AllowedFunctions(Strict):
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
     tools: Annotated[
-        list[Annotated[_NamedTool, BeforeValidator(_refuse_other_tools)]],
+        list[Annotated[_FunctionChoice, BeforeValidator(_refuse_other_tools)]],
         Field(min_length=1, max_length=MAX_TOOLS, fail_fast=True),
     ]
 
@@ -98,7 +98,7 @@ def _choice_kind(value: Any) -> str:
 
 
 _ToolObject = Annotated[
-    Annotated[_NamedTool, _ONE_TOOL] | Annotated[_AllowedTools, _SOME_TOOLS],
+    Annotated[_FunctionChoice, _ONE_TOOL] | Annotated[_AllowedFunctions, _SOME_TOOLS],
     Discriminator(_choice_kind),
     BeforeValidator(_refuse_other_tools),
 ]
@@ -182,7 +182,8 @@ class ResponseRequest(RequestBody):
     text: _Text | None = None
     tools: (
         Annotated[
-            list[Annotated[_Tool, BeforeValidator(_refuse_other_tools)]], Field(max_length=MAX_TOOLS, fail_fast=True)
+            list[Annotated[_FunctionTool, BeforeValidator(_refuse_other_tools)]],
+            Field(max_length=MAX_TOOLS, fail_fast=True),
         ]
         | None
     ) = None

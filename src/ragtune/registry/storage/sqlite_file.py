@@ -51,20 +51,20 @@ class SqliteFile:
         self._timeout_s = timeout_s
 
     @contextmanager
-    def reading(self) -> Iterator[_Rows]:
+    def reading(self) -> Iterator[_RegistryTables]:
         """Open it to read."""
         with self._opened(read_only=True) as database:
-            yield _Rows(lambda sql: database.rows(sql), what=f"{self.path}: a row")
+            yield _RegistryTables(lambda sql: database.rows(sql), what=f"{self.path}: a row")
 
     @contextmanager
-    def writing(self) -> Iterator[_Rows]:
+    def writing(self) -> Iterator[_RegistryTables]:
         """Open it to write."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RegistryError(f"{self.path}: cannot be written ({error.strerror}); name another file") from error
         with self._opened() as database, database.transaction() as connection:
-            yield _Rows(lambda sql: database.rows(sql), connection, what=f"{self.path}: a row")
+            yield _RegistryTables(lambda sql: database.rows(sql), connection, what=f"{self.path}: a row")
 
     @contextmanager
     def _opened(self, *, read_only: bool = False) -> Iterator[Database]:
@@ -83,7 +83,7 @@ class SqliteFile:
             raise RegistryError(f"{self.path}: {trouble(error)}") from error
 
 
-class _Rows:
+class _RegistryTables:
     """The tables while they are open."""
 
     def __init__(self, rows: Any, connection: sqlite3.Connection | None = None, *, what: str) -> None:

@@ -16,9 +16,9 @@ from ragtune._api.calls import LocalFile
 from ragtune.errors import BudgetExceeded, DatasetError, SpecError, Unsupported
 from ragtune.files import UploadedFile
 from ragtune.files.upload_once import local_file
-from ragtune.job.inherited import Inherited, inherited_prompt
 from ragtune.job.metadata import KEY, training_notes
-from ragtune.job.preflight import WARN_DAYS, check_base, check_end, look_at_base
+from ragtune.job.preparation.inherited import Inherited, inherited_prompt
+from ragtune.job.preparation.preflight import WARN_DAYS, check_base, check_end, look_at_base
 from ragtune.journal import USERS, Run
 from ragtune.journal.budget import dollars
 from ragtune.journal.recorder import Recorder
@@ -59,7 +59,7 @@ class CreateOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class JobOrder:
     """A job that passed every check that needs no server.
 
     Attributes:
@@ -93,7 +93,7 @@ class Order:
 
 async def prepare(
     api: Api, data: Dataset | UploadedFile | str, spec: TuneSpec, options: CreateOptions, *, sealed: bool = False
-) -> Order:
+) -> JobOrder:
     """Check everything that can be checked before a byte is sent; errors as in `FineTuneJob.create`.
 
     What costs nothing to refuse comes first: the spec, then the data, then prices, and the server only at the end.
@@ -134,7 +134,7 @@ async def prepare(
     warnings += await check_end(
         api, spec.model, dialect, seen, today=today, force=options.force, warn_days=options.warn_days
     )
-    return Order(
+    return JobOrder(
         request=request | {"metadata": metadata},
         training=training,
         validation=validation,

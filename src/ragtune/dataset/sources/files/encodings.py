@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ragtune._encodings import LikelyEncoding, likely_encoding
-from ragtune.dataset.sources.files import opened
+from ragtune.dataset.sources.files.paths import opened
 
 if TYPE_CHECKING:
     from pathlib import Path

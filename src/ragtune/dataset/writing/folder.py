@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ragtune.dataset.replacement import (
+from ragtune.dataset.writing.replacement import (
     BUILDING,
     OWN_FILES,
     listed,

@@ -10,9 +10,9 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from ragtune.dataset.bad_rows import BadRows
-from ragtune.dataset.sources.columns import refuse_doubled
-from ragtune.dataset.sources.encodings import encoding_of
-from ragtune.dataset.sources.files import opened
+from ragtune.dataset.sources.files.columns import refuse_doubled
+from ragtune.dataset.sources.files.encodings import encoding_of
+from ragtune.dataset.sources.files.paths import opened
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:

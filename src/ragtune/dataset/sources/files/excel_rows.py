@@ -6,8 +6,8 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 from ragtune.dataset.bad_rows import BadRows
-from ragtune.dataset.sources.columns import refuse_doubled
-from ragtune.dataset.sources.excel_faults import lost_cells
+from ragtune.dataset.sources.files.columns import refuse_doubled
+from ragtune.dataset.sources.files.excel_faults import lost_cells
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from ragtune.evaluation.asking.arms import TUNED
-from ragtune.evaluation.figures import p_text, percent
+from ragtune.evaluation.card.figures import p_text, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ragtune.evaluation.figures import Difference, Estimate, Figures
+    from ragtune.evaluation.card.figures import Difference, Estimate, Figures
     from ragtune.facts import Kind
 
 __all__ = ["WIDTH", "cell_text", "difference_text", "notes", "printed", "sentence"]

@@ -14,10 +14,10 @@ import numpy as np
 from ragtune._atomic import write_whole
 from ragtune._checked import checked
 from ragtune.errors import EvaluationError
-from ragtune.evaluation import words
 from ragtune.evaluation.asking.arms import BASE, BASE_RAG, TUNED, TUNED_FALSE, TUNED_NOTHING, TUNED_RAG
-from ragtune.evaluation.figures import ArmUsage, CellTable, Difference, DifferenceTable, Estimate, ScoredCell
-from ragtune.evaluation.page import card_page
+from ragtune.evaluation.card import words
+from ragtune.evaluation.card.figures import ArmUsage, CellTable, Difference, DifferenceTable, Estimate, ScoredCell
+from ragtune.evaluation.card.page import card_page
 from ragtune.evaluation.scorers import scorers_named
 from ragtune.evaluation.scores import PLANTED, RECITED, REFUSED, Scores
 from ragtune.evaluation.scoring import read_scores
@@ -350,7 +350,7 @@ class Scorecard:
         return words.printed(self)
 
     def _repr_html_(self) -> str:
-        from ragtune.evaluation.page import notebook_view
+        from ragtune.evaluation.card.page import notebook_view
 
         return notebook_view(self)
 

@@ -9,14 +9,14 @@ import numpy as np
 
 from ragtune._html import Markup, cell, page, table, wide
 from ragtune.evaluation.asking.arms import BASE, TUNED
-from ragtune.evaluation.figures import p_text
+from ragtune.evaluation.card.figures import p_text
+from ragtune.evaluation.card.words import cell_text, difference_text, notes, sentence
 from ragtune.evaluation.log import read_log
-from ragtune.evaluation.words import cell_text, difference_text, notes, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ragtune.evaluation.figures import Difference, Figures
+    from ragtune.evaluation.card.figures import Difference, Figures
     from ragtune.evaluation.log import Line
 
 MAX_FLIPS = 100

@@ -38,7 +38,7 @@ _decode = json.JSONDecoder(object_pairs_hook=refuse_doubled_keys).raw_decode
 
 # ijson takes about half the time, but refuses whole numbers beyond 64 bits, makes "?" of half a surrogate pair without
 # a word, and does not say where a document is broken.
-class Document:
+class JsonStream:
     """Holds one piece of the text, as long as the longest value that was asked for."""
 
     def __init__(self, file: TextIO, piece: int = 1 << 16) -> None:

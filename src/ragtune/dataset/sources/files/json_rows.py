@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from ragtune.dataset.bad_rows import BadRows
-from ragtune.dataset.sources.encodings import encoding_of
-from ragtune.dataset.sources.files import opened
-from ragtune.dataset.sources.json_stream import Document, DoubledKeyError, refuse_doubled_keys
+from ragtune.dataset.sources.files.encodings import encoding_of
+from ragtune.dataset.sources.files.json_stream import DoubledKeyError, JsonStream, refuse_doubled_keys
+from ragtune.dataset.sources.files.paths import opened
 from ragtune.errors import DatasetError
 from ragtune.records.json_values import BEYOND_64_BITS
 
@@ -116,7 +116,7 @@ def json_rows(path: Path) -> Iterator[object]:
         DatasetError: it is no JSON in UTF-8, names a key twice, or holds something else.
     """
     with opened(path) as packed:
-        document = Document(io.TextIOWrapper(packed, encoding="utf-8-sig"))
+        document = JsonStream(io.TextIOWrapper(packed, encoding="utf-8-sig"))
         try:
             if document.take("["):
                 yield from document.items()
@@ -138,7 +138,7 @@ def json_rows(path: Path) -> Iterator[object]:
             ) from None
 
 
-def _rows_in_object(path: Path, document: Document) -> Iterator[object]:
+def _rows_in_object(path: Path, document: JsonStream) -> Iterator[object]:
     """The values of the one list in an object, or its values where all of them are objects."""
     lists: list[str] = []
     # What stands before the list, or the first rows by their ids.
@@ -171,7 +171,7 @@ def _rows_in_object(path: Path, document: Document) -> Iterator[object]:
         raise DatasetError(f"{path} holds an object with the lists {lists}; {_ROWS_IN_JSON}")
 
 
-def _more_by_id(path: Path, document: Document, names: Iterator[str]) -> Iterator[object]:
+def _more_by_id(path: Path, document: JsonStream, names: Iterator[str]) -> Iterator[object]:
     for name in names:
         row = document.value()
         if not isinstance(row, Mapping):
@@ -187,6 +187,6 @@ def _is_turn(value: object) -> bool:
     return isinstance(value, Mapping) and any(keys <= value.keys() for keys in _TURN_KEYS)
 
 
-def _refuse_more(path: Path, document: Document) -> None:
+def _refuse_more(path: Path, document: JsonStream) -> None:
     if document.next_sign():
         raise DatasetError(f"{path} is not JSON: there is more behind its end; for one object per line use from_jsonl")

@@ -1,0 +1,1 @@
+"""What is found out and refused before the first byte of a job is sent."""
