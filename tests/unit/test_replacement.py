@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import ragtune as rt
-from ragtune.dataset import replacement
+from ragtune.dataset.writing import replacement
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ KILLED_EVERYWHERE = """
 import json, os, shutil, signal, sys
 from pathlib import Path
 import filelock, ragtune as rt
-from ragtune.dataset import replacement
+from ragtune.dataset.writing import replacement
 
 work, first, second = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
 WATCHED = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.chmod"}
