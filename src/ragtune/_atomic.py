@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# The second is what `open` asks for itself; the system takes the umask off.
 _OWNER, _UMASK = 0o600, 0o666
 
 
@@ -70,6 +71,7 @@ def write_whole(target: Path, content: str | bytes, *, private: bool = False, fl
     with draft_of(target, private=private) as draft:
         with draft.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
+            # Without it a file system may give the new name its place on disk before the content.
             if flush:
                 file.flush()
                 os.fsync(file.fileno())

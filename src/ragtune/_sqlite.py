@@ -77,6 +77,7 @@ class Database:
         read_only: bool = False,
         error: Callable[[str], Exception] = JournalError,
     ) -> None:
+        # Re-entrant: rows are read inside a transaction of the same thread.
         self._lock = threading.RLock()
         self._error = error
         self.path = path
@@ -90,6 +91,7 @@ class Database:
             _use_wal(self._connection, timeout_s)
             self._connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
             self._connection.execute(f"PRAGMA synchronous = {synchronous}")
+            # SQLite leaves them off for each new connection, whatever the schema says.
             self._connection.execute("PRAGMA foreign_keys = ON")
             self._migrate(migrations)
             self._set_aside(reserve_bytes)
@@ -155,6 +157,7 @@ class Database:
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")
+            # Ctrl-C included: a transaction left open would lock every other process out.
             except BaseException as problem:
                 self._connection.rollback()
                 if is_full(problem):
@@ -233,6 +236,7 @@ def _copy(path: Path, timeout_s: float) -> sqlite3.Connection:
 
 def _read_into(memory: sqlite3.Connection, path: Path, how: str, timeout_s: float) -> None:
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=timeout_s)) as source:
+        # Not a copy of the file: the newest rows may stand in the log beside it.
         source.backup(memory)
 
 

@@ -121,6 +121,7 @@ def judgement_of(lines: Iterable[Line], *, first: str, second: str, seed: int) -
         costs += [] if line.get("cost_usd") is None else [line["cost_usd"]]
     both = {place: said for place, said in single.items() if len(said) == 2 and "neither" not in said.values()}
     verdicts: dict[tuple[str, int], Verdict] = dict.fromkeys(single, "neither")
+    # A judge that takes whatever stands first has no opinion on the answers: that is a tie, not half a win.
     for place, said in both.items():
         verdicts[place] = said[False] if said[False] == said[True] else "tie"
     every = [(turned, said) for orders in single.values() for turned, said in orders.items()]
@@ -145,6 +146,7 @@ def judgement_of(lines: Iterable[Line], *, first: str, second: str, seed: int) -
 def _win_rate(verdicts: Mapping[tuple[str, int], Verdict], seed: int) -> tuple[float, float, float]:
     points = {"first": 1.0, "tie": 0.5, "second": 0.0}
     by_fact: dict[str, list[float]] = {}
+    # Sorted, since the same verdicts in another order of the log must give the same interval.
     for (fact, _), verdict in sorted(verdicts.items()):
         if verdict != "neither":
             by_fact.setdefault(fact, []).append(points[verdict])

@@ -205,6 +205,7 @@ def read_knowledge(
         asked = wordings.get(fact.id, 0)
         number = number_of.get(fact.id)
         came, hit, drawn, drawn_hit = (0, 0, 0, 0) if number is None else (column[number] for column in counts)
+        # With answers missing a fact would seem less known than it is: that is "not measured", no category.
         whole = came == asked and drawn == asked * (len(arms) - 1)
         yield FactKnowledge(
             id=fact.id,

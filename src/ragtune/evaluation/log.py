@@ -96,6 +96,7 @@ class AnswerLog:
         self._writing = threading.Lock()
         if not path.name or os.path.isdir(path):  # a name too long for the disk is told when it is opened
             raise EvaluationError(f"log={str(path)!r} is a folder; give the path of a file in it, such as eval.jsonl")
+        # Not of a thread: the log may be closed by another one than opened it.
         self._lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0, thread_local=False)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,12 +125,14 @@ class AnswerLog:
     def _open(self, facts: str, arms: Mapping[str, Mapping[str, str]]) -> dict[str, Line]:
         fresh = not self.path.exists() or self.path.stat().st_size == 0
         known = {} if fresh else self._checked(facts, arms)
+        # Windows would write CR LF otherwise, and every offset of a line would be wrong.
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
         self._file = opened = os.open(self.path, flags, 0o666)
         self._flushed = time.monotonic()
         if fresh:
             self.append({"type": "evaluation", "version": VERSION, "ragtune": __version__, "facts": facts})
         else:
+            # What a kill left half: appended to, it would spoil the next line as well.
             os.ftruncate(opened, _whole_bytes(self.path))
         for name, identity in arms.items():
             if name not in known:
@@ -172,6 +175,7 @@ class AnswerLog:
             # A thread that hung may come back when the file is closed and its number belongs to another one.
             if self._file is None:
                 return 0
+            # Past Python's buffer: what it held would be lost with the program.
             written = os.write(self._file, content)
             if written != len(content):
                 message = f"{self.path}: the disk took only {written} of {len(content)} bytes of an answer; is it full?"

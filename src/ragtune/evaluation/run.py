@@ -213,6 +213,7 @@ def _begun(arms: Mapping[str, Arm], settings: Settings, scoring: Scoring, calls:
         evaluation.remember()
         try:
             yield evaluation
+        # A note and no other error: who catches KeyboardInterrupt must still see one.
         except (KeyboardInterrupt, Exception) as error:
             count = f"{evaluation.answered} of {evaluation.total} answers"
             error.add_note(f"{settings.log} has {count}; the same call goes on there")
@@ -244,6 +245,7 @@ async def _prove(evaluation: Evaluation, settings: Settings) -> None:
     if not settings.probe or evaluation.proof is not None or not {BASE, TUNED} <= set(arms):
         return
     wordings = [wording for fact in evaluation.facts for wording in fact.wordings if wording.kind in settings.kinds]
+    # The trained words first: there base and tuned differ most surely, so few questions tell them apart.
     wordings.sort(key=lambda wording: KINDS.index(wording.kind))
     purse, questions = evaluation.purse, [wording.question for wording in wordings]
     before = purse.spent_usd

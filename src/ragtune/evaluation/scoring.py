@@ -46,6 +46,7 @@ class Scoring:
     scorers: Mapping[str, Scorer]
     _arms: dict[str, int] = field(default_factory=dict)
     _facts: dict[str, int] = field(default_factory=dict)
+    # Eight bytes a number; lists of Python's own would hold four times as much for each answer of a large log.
     _places: array[int] = field(default_factory=lambda: array("q"))
     _numbers: array[float] = field(default_factory=lambda: array("d"))
     _labels: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -95,12 +96,14 @@ class Scoring:
     def _score(self, name: str, scorer: Scorer, context: Context) -> float:
         try:
             score = scorer(context)
+        # A user's function may raise anything; one answer that it cannot judge must not end an evaluation that is paid.
         except Exception as error:
             return self._failed(name, context, f"{type(error).__name__}: {error}")
         if score is None:
             return math.nan
         if isinstance(score, str):
             return self._label(name, score)
+        # Before the numbers: only what is right or wrong may go to McNemar's test.
         if isinstance(score, bool | np.bool_):
             return self._measure(name, float(score))
         try:
@@ -229,6 +232,7 @@ def _mixed(name: str, label: str, score: float) -> str:
 
 def _latest(places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Rows that no later row of the same arm, fact and wording replaces, by arm, fact and wording."""
+    # `unique` tells the first place of each, so the rows are turned round.
     _, last = np.unique(places[::-1, [0, 1, 3]], axis=0, return_index=True)
     return len(places) - 1 - last
 

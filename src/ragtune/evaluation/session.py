@@ -67,8 +67,10 @@ class Evaluation:
                 continue
             place = line["arm"], line["fact"], line["wording"]
             self._begun.add(place)
+            # One without a text counts as wrong on the card and is asked again here: the server may be well now.
             if line.get("text") is not None:
                 self._done.add(place)
+                # Offsets, not answers: memory holds numbers alone, and the answer is read again where it is wanted.
                 self._cache.setdefault(bytes.fromhex(line["key"]), offset)
                 self.purse.spent_usd += line.get("cost_usd") or 0.0
         self._end = self.log.path.stat().st_size
@@ -129,11 +131,13 @@ class Evaluation:
         """Answer from the log, True; False where others ask just this now; None where it is free to be asked."""
         with self._lock:
             if (offset := self._cache.get(key)) is None:
+                # Sent twice it would be paid twice; this one comes again when the first is written.
                 if key in self._pending:
                     return False
                 self._pending[key] = question
                 return None
         _, line = next(read_log(self.log.path, start=offset))
+        # Free, so that the sum over the log is what was paid.
         copied = line | _place(question) | {"cached": True, "cost_usd": 0.0}
         self._append(question, copied, key)
         return True
@@ -156,6 +160,7 @@ class Evaluation:
     def late(self, question: Question, timeout_s: float) -> None:
         """Write down that a question hangs."""
         with self._lock:
+            # Its thread hangs and will not release the key: equal questions of other arms would wait for it for ever.
             for key in [key for key, asked in self._pending.items() if asked is question]:
                 del self._pending[key]
         self._write(question, Shown(text=question.wording.question), None, Returned.late(timeout_s), b"")

@@ -77,6 +77,7 @@ def intervals(values_FC: Values, *, seed: int, span: tuple[float, float] | None)
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(resampled_means(values_FC, seed=seed), (tail, 1 - tail), axis=0)
     if span is not None:
+        # Clopper and Pearson's limit for n of n.
         unseen = 1 - tail ** (1 / len(values_FC))
         first = values_FC[0]
         alike = np.all(values_FC == first, axis=0)
@@ -115,15 +116,18 @@ def sign_flips(differences_FC: Values, *, seed: int, flips: int = FLIPS) -> Valu
         seed: of the random signs.
         flips: how many random patterns.
     """
+    # A hair smaller: the same sum in another order may differ in its last digit, and must count as reached.
     observed = np.abs(differences_FC.sum(axis=0)) * (1 - _EQUAL) - _EQUAL
     facts, columns = differences_FC.shape
     generator = np.random.default_rng(seed)
     reached = np.zeros(columns)
     for begin in range(0, flips, 1000):
         rows = min(1000, flips - begin)
+        # A bit for each sign: a whole number for each would use up at least eight times the randomness.
         bits = np.frombuffer(generator.bytes(rows * facts // 8 + 1), dtype=np.uint8)
         signs_RF = np.unpackbits(bits, count=rows * facts).reshape(rows, facts) * 2.0 - 1.0
         reached += (np.abs(signs_RF @ differences_FC) >= observed).sum(axis=0)
+    # The observed pattern is one of those that could be, so p is never 0 (Phipson and Smyth 2010).
     p = (reached + 1) / (flips + 1)
     for column in range(columns):
         counted = differences_FC[:, column][differences_FC[:, column] != 0]
@@ -158,6 +162,7 @@ def holm(p_values: Values) -> Values:
     order = np.argsort(p_values, kind="stable")
     steps = np.arange(len(p_values), 0, -1)
     corrected = np.empty(len(p_values))
+    # The running maximum keeps the order: a larger p is never corrected to a smaller one.
     corrected[order] = np.minimum(1.0, np.maximum.accumulate(steps * p_values[order]))
     return corrected
 

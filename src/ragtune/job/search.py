@@ -65,6 +65,7 @@ class JobSearch:
         import openai
 
         port = self.api.port
+        # Bounded, and waited for by the monotonic clock: the other one may jump by hours while it is waited.
         window = min(until - port.now(), SEARCH_S)
         started, pause = port.monotonic(), 0.5
         while True:

@@ -51,6 +51,7 @@ __all__ = ["Buyer", "attach", "create"]
 
 logger = logging.getLogger("ragtune")
 
+# A job that ended without a model answers no order: who asks again wants another try.
 OVER = ("failed", "cancelled")
 # How long after a request a job that is not in the list was certainly not made: the client gives a request up after
 # ten minutes, and a server that still works on it then is not heard of.
@@ -122,6 +123,7 @@ class Buyer:
         taken = f"another process is creating the job with key {order.key}; its end is waited for"
         async with recorder.held(self.api.port, "job", account, order.key, waits=lambda: logger.info(taken)):
             begun = await work(recorder.begin, run)
+            # Asked even where the journal knows of no purchase: one from another machine stands in that one's journal.
             known = await self._search.with_key(begun)
             live = None if order.options.new else await self._live(known)
             if begun.state != "intent":
@@ -134,6 +136,8 @@ class Buyer:
                 if live is None:
                     begun = await work(recorder.begin, run)
             if live is not None:
+                # The job closes this call's intent; left open, the run would say for ever that something is to be
+                # bought.
                 if begun.state == "intent":
                     await self._note_created(begun, live)
                 return live, True
@@ -251,6 +255,7 @@ class Buyer:
             if isinstance(error, TuningClosed):
                 _offer_deletion(error, sent)
             raise
+        # The run stays "sent", since nobody knows what came of the request: the next call begins by finding out.
         except KeyboardInterrupt as stop:
             # As its argument too: a bare KeyboardInterrupt prints no message.
             stop.args = (
@@ -331,4 +336,5 @@ def _offer_deletion(error: TuningClosed, sent: list[str]) -> None:
 
 
 def _words(error: BaseException) -> str:
+    # A proxy's answer may be a whole page of HTML.
     return redact(f"{type(error).__name__}: {error}")[:500]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Order", "Sum"]
 
 
-class RecipePart(Protocol):
+class Recipe(Protocol):
     """A part: `ragtune.Recipe` is one."""
 
     def rows_of(self, material: Material) -> Iterator[RecipeRow]:
@@ -32,7 +32,7 @@ class Sum:
         recipes: the parts.
     """
 
-    recipes: tuple[RecipePart, ...] = ()
+    recipes: tuple[Recipe, ...] = ()
 
     name: ClassVar[str] = "sum"
     version: ClassVar[int] = 1
@@ -66,7 +66,7 @@ class Order:
         seed: decides which come first, and how the rest is mixed.
     """
 
-    recipes: tuple[RecipePart, ...] = ()
+    recipes: tuple[Recipe, ...] = ()
     first: float = 0.5
     known: tuple[str, ...] = ()
     seed: int = 0
@@ -100,6 +100,6 @@ class Order:
         yield from last
 
 
-def _require_parts(recipes: tuple[RecipePart, ...]) -> None:
+def _require_parts(recipes: tuple[Recipe, ...]) -> None:
     if not recipes:
         raise DatasetError("recipes is empty; give the recipes that are put together")

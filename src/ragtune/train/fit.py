@@ -115,6 +115,7 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
     least = _least_at_once(spec)
     if rest or per_process < least:
         raise BatchSizeError(spec.batch_size, process_count(), least)
+    # Torch takes all cores by itself, also those that the server answers on.
     if placement.device == "cpu":
         torch.set_num_threads(placement.threads)
     # Before the adapter is made, whose first weights are drawn.
@@ -146,6 +147,7 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
         total_steps=total_steps,
     )
     recall = None if validation is None else _recall(spec, validation.examples, tokenizer)
+    # A run that goes on must not count its patience from zero again.
     if recall is not None and found is not None:
         recall.best.recall(events.read_from(spec.output_dir / "events.jsonl")[0], up_to=found[0])
     with quiet():

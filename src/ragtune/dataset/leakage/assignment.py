@@ -49,6 +49,7 @@ def check_seed(seed: object) -> int:
     Raises:
         DatasetError: it is no integer, or has more than 64 bits.
     """
+    # numpy's integers have it, too; True would be seed 1 without a word.
     if isinstance(seed, bool) or not hasattr(seed, "__index__"):
         raise DatasetError(f"seed={seed!r:.60} must be an integer, for example 7")
     number = index(seed)
@@ -96,6 +97,7 @@ def assign(groups: Places, plan: SplitPlan, classes: Sequence[str] = ()) -> Assi
     # The first row of a group decides its place in the order: rows added at the end leave the others in theirs.
     order = first[np.argsort(scrambled(first.astype(np.uint64), plan.seed), kind="stable")]
     asked = [(split, share) for split, share in ((1, plan.validation), (2, plan.test)) if share > 0]
+    # Train needs a group as well.
     if len(first) <= len(asked):
         raise DatasetError(
             f"{count} rows form {len(first)} group(s) that share a question, a longer text or a value of group_by: too "
@@ -273,6 +275,7 @@ def _choose(groups: Places, sizes: Places, rows: int, at_most: int) -> list[int]
         return chosen
     others = groups[~np.isin(groups, chosen)] if chosen else groups
     smallest = int(others[sizes[others].argmin()])
+    # One of more than twice what is missing would leave the split further off above than it is below.
     if not chosen or sizes[smallest] < 2 * left:
         chosen.append(smallest)
     return chosen
@@ -282,7 +285,9 @@ def scrambled(values: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint6
     """A fixed scrambling of numbers by a seed (splitmix64): the same on every machine and version."""
     import numpy as np
 
+    # To wrap around at 64 bits is what is wanted; numpy warns of it where two scalars meet.
     with np.errstate(over="ignore"):
+        # The seed is hashed first: added as it is, row n under seed 8 would be where row n + 1 is under seed 7.
         z = values + np.uint64(key_of(b"seed %d" % seed))
         z = (z + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -134,6 +134,7 @@ def _sorted(parts: Sequence[tuple[Numbers, Places]]) -> tuple[Numbers, Places]:
     import numpy as np
 
     keys = np.concatenate([keys for keys, _ in parts])
+    # Among equal keys any order will do: their rows are united whichever comes first.
     order = np.argsort(keys)
     return keys[order], np.concatenate([rows for _, rows in parts])[order]
 
@@ -188,6 +189,7 @@ def _is_common(keys: Numbers, starts: Places, ends: Places, count: int) -> npt.N
 
     sizes = ends - starts
     common = np.zeros(len(starts), dtype=np.bool_)
+    # Hardly any group of keys is so large: what follows then looks at a few instead of at all.
     large = np.flatnonzero(sizes >= min(least for least, _ in _COMMON.values()))
     if len(large):
         sizes, mask = sizes[large], np.uint64(_KINDS)

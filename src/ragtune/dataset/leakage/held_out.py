@@ -44,6 +44,8 @@ class HeldOut:
                 for wording in fact.wordings:
                     words = tuple(normalise(wording.question).split())
                     told = f"the held-out {wording.kind} question {wording.question!r:.80} of fact {fact.id!r}"
+                    # By two words, not one: "what is" begins half of all questions, and each would be compared
+                    # at every "what".
                     by_start.setdefault(words[:2], []).append((words, told))
         return cls(by_start=by_start) if sets else None
 

@@ -93,6 +93,7 @@ def near_duplicates(texts: Sequence[str], *, threshold: float = 0.8) -> list[Nea
             runs[place] = frozenset(own.tolist())
             for band in bands[index].tolist():
                 buckets[band].append(place)
+    # A pair may meet in all sixteen bands, and counts once.
     pairs = set(chain.from_iterable(combinations(places, 2) for places in buckets.values()))
     for first, second in pairs:
         # MinHash only proposes: what is told is counted.

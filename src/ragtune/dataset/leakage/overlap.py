@@ -26,6 +26,7 @@ RUN_WORDS = 13
 _AT_ONCE = 1_024
 _CONVERSATIONS = ("messages", "input", "prompt")
 _SPOKEN = (*_CONVERSATIONS, "preferred_output", "non_preferred_output", "completion")
+# A table of 16 MB for each kind of number and field.
 _MOST_FILTER_BITS = 24
 
 

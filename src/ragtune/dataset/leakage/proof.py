@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 METHOD = "texts of the splits read again, normalised one by one and compared whole"
 _BEGIN, _READ = 32, 96
+# Three tables of 16 MB.
 _MOST_BITS = 24
 _other_digit = re.compile(r"(?![0-9])\d").search
 # All of ASCII but small letters and digits: what may differ between texts of one normal form.

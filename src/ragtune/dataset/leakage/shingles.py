@@ -38,6 +38,7 @@ _DIGITS[48:58] = True
 _LETTERS[97:123] = _LETTERS[128:] = _LETTERS[ord("_")] = True
 _WORDS = _DIGITS | _LETTERS
 _ASCII = bytes(range(128))
+# Each sign is replaced in a pass of its own over the text; one with many of them takes the plain definition.
 _FEW_SIGNS = 16
 _FIRST_BYTES = np.array([(1 << 8 * length) - 1 for length in range(9)], dtype=np.uint64)
 

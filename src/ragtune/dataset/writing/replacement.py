@@ -169,6 +169,7 @@ def _move_forward(finished: Path, folder: Path, names: Sequence[str], leaving: S
         is_placed = name in names and not (finished / name).exists()
         if not is_placed and (folder / name).exists():
             (folder / name).rename(finished / _OLD / name)
+    # The manifest is the first name: first to leave above, last to come here.
     for name in reversed(names):
         if (finished / name).exists():
             (finished / name).rename(folder / name)
@@ -218,5 +219,6 @@ def settle_held(folder: Path) -> None:
             )
         _move_forward(finished, folder, plan["new"], list(plan["old"]))
         shutil.rmtree(folder / BUILDING, ignore_errors=True)
+        # Renamed before it is emptied: half gone under its name it would look like a replacement to finish.
         finished.rename(folder / BUILDING)
     shutil.rmtree(folder / BUILDING, ignore_errors=True)

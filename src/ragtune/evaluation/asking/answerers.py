@@ -199,6 +199,8 @@ class LikelihoodRespondent:
             said = await self._behind.complete(f"{prompt} {option}")
             tokens += (said.usage.prompt_tokens or 0) if said.usage else 0
             found[option] = _log_likelihood(said, begin, self._behind.model.name)
+        # By byte, since each further token makes a text less likely: the shortest option would win. By token would
+        # depend on the tokenizer.
         best = max(found, key=lambda option: found[option] / max(1, len(option.encode())))
         return Returned(text=best, prompt_tokens=tokens, completion_tokens=0, details={"log_likelihoods": found})
 

@@ -120,6 +120,7 @@ async def in_threads(
                     late(item)
                     yield item
                 continue
+            # One that was given up has come back after all; its thread can be used again.
             if done not in running:
                 threads += 1
                 continue
@@ -171,4 +172,5 @@ async def in_tasks(
     finally:
         for task in running:
             task.cancel()
+        # Until they are really over: their answers go to a log that is closed next.
         await asyncio.gather(*running, return_exceptions=True)

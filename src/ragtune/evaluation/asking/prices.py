@@ -93,6 +93,7 @@ class Purse:
     def reserve(self, usd: float) -> bool:
         """Lay aside what an answer can cost at most; False where that is not there."""
         with self._lock:
+            # What is under way counts in full: eight answers at once must not each find the same last cent.
             if self.limit_usd is not None and self.spent_usd + self._reserved + usd > self.limit_usd:
                 return False
             self._reserved += usd

@@ -122,6 +122,8 @@ class Decoder:
             **known,
         )
         state = None if name is None else getattr(output, name)
+        # In float32: with the eight bits of bfloat16 many tokens would be equally likely. On the processor: each row
+        # is drawn from with its own settings.
         return state, mask_BT, output.logits[:, -1].float().cpu()
 
     def _take(self, rows: Sequence[BatchRow], logits_BV: torch.Tensor) -> None:
