@@ -86,8 +86,10 @@ class Masker:
 
     def look_at(self, texts: Iterable[str]) -> None:
         """Look at many texts at once; those that hold nothing cost nothing any more."""
+        # JSON is left to `_covered`: what an escape hides in it no scan of the text alone would see.
         unknown = dict.fromkeys(text for text in texts if text not in self._known and not _opens(text))
         for piece in _in_pieces(unknown, len):
+            # The zero byte keeps an end and a beginning from looking like one value.
             if not self._scanner.scan(_BETWEEN.join(piece)):
                 self._known.update((text, (text, ())) for text in piece)
 
@@ -178,6 +180,7 @@ def _texts_of(files: Sequence[Path], scanner: Scanner) -> Iterator[tuple[Callabl
             for number, line in enumerate(lines, 1):
                 for path, text in texts_with_paths(orjson.loads(line)):
                     yield partial(_place, file.name, number, path, scanner), text
+                # Keys are the same in every line, so each is looked at once.
                 for key in {*keys_in_json(line)} - keys:
                     keys.add(key)
                     yield partial("{} line {}, a key".format, file.name, number), key

@@ -48,6 +48,7 @@ class KeepNewest:
         newest: dict[bytes, tuple[Age, int]] = {}
         older: set[int] = set()
         ages = _Ages(self.by)
+        # All rows first: that a row is not the newest is known only when the last one was read.
         for rows in before():
             said = zip(*(rows.column(name, who="keep_newest") for name in self.per), strict=True)
             times = rows.column(self.by, who="keep_newest")
@@ -123,6 +124,7 @@ class _Ages:
 
 def _time_or_number(value: object) -> Age:
     """Times are in UTC unless they say otherwise; what is neither has an age below zero."""
+    # NaN and NaT are unlike themselves, of whatever library.
     if value is None or value != value or (isinstance(value, str) and not value.strip()):
         return _UNKNOWN
     if isinstance(value, str):
@@ -141,6 +143,7 @@ def _time_or_number(value: object) -> Age:
     value = plain_number(value)
     if isinstance(value, dt.datetime):
         return (1, value if value.tzinfo else value.replace(tzinfo=dt.UTC))
+    # Behind the check for moments, which are dates as well.
     if isinstance(value, dt.date):
         return (1, dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC))
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):

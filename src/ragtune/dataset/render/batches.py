@@ -51,6 +51,7 @@ class _Renamed(dict[str, Column]):
 class RowView(Mapping[str, Any]):
     """A row of a columnar batch; only the columns that somebody reads are converted."""
 
+    # One is made for every row of the source.
     __slots__ = ("_batch", "_index")
 
     def __init__(self, batch: Batch, index: int) -> None:

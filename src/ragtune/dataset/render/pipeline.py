@@ -86,6 +86,7 @@ class BuildBatch:
             lines = self._renderer.render(rows)
         else:
             masker = Masker(self.scanner)
+            # Before the template reads them, so that what is covered is counted by its column.
             rows.change_texts(masker)
             lines = _masked(self._renderer.render(rows), masker)
             rows.counts = rows.counts.plus(BuildCounts(masked=dict(masker.counts)))
@@ -190,6 +191,7 @@ def _masked(lines: Lines, masker: Masker) -> Lines:
     systems = frozenset(None if system is None else masker.uncounted(system) for system in lines.systems)
     if data == lines.data:
         return replace(lines, systems=systems)
+    # Tokens are counted of what is written: placeholders have others than what they cover.
     records = [orjson.loads(line) for line in data.split(b"\n")[:-1]]
     return replace(lines, data=data, systems=systems, tokens=lambda counter: counter.count(records))
 

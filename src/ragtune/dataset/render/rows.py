@@ -96,6 +96,7 @@ class Selection:
         """The same rows as a part of a longer source, in which the first of this source has the number `start`."""
         dropped: dict[tuple[int, str], int] = {}
         for (_, reason), number in self.counts.dropped.items():
+            # Places of steps are those of the part's own builder and would be taken for steps of the sum.
             dropped[-1, reason] = dropped.get((-1, reason), 0) + number
         numbers = [start + number for number in self._numbers]
         part = Selection(self._batch, numbers, counts=replace(self.counts, dropped=dropped))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ragtune.records import RecordFormat
 
+# Python's own parser, so that braces are doubled as in every f-string; what it allows beyond names is refused below.
 _FORMATTER = string.Formatter()
 
 
@@ -179,6 +180,7 @@ def preference_template(*, prompt: str, preferred: str, rejected: str, system: s
 def reinforcement_template(*, user: str, reference: Mapping[str, str], developer: str | None) -> Template:
     """A question for the model to answer, and reference fields for the grader."""
     arguments.mapping("reference", reference)
+    # The fields stand beside them in the record, and a grader would read the conversation as its reference.
     if taken := {"messages", "tools"} & reference.keys():
         raise DatasetError(f"reference field {min(taken)!r} is taken by the record itself; choose another name")
     question = text("user", user)

@@ -106,6 +106,7 @@ def batched_rows(rows: Iterable[Any], name: str, *, lines: Lines | None = None, 
                 )
         rows_of_batch = RowBatch(batch)
         if lines is not None:
+            # A partial and not a lambda: batches may go to other processes.
             rows_of_batch.where = partial(_line, f"{Path(name).name} {unit}", tuple(lines))
             lines.clear()
         yield rows_of_batch
@@ -144,6 +145,7 @@ def fresh_rows(rows: Any, takes: str) -> Callable[[], Iterable[Any]]:
     if callable(rows):
         start: Callable[[], Iterable[Any]] = rows
         return start
+    # Asked before "iterable", which an iterator is as well: read twice it would be empty the second time.
     if isinstance(rows, Iterator):
         return _Remembering(rows)
     if not isinstance(rows, Iterable):

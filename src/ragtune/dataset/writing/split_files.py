@@ -75,6 +75,7 @@ def write_splits(batches: Iterable[Made], workshop: Path, plan: SplitPlan) -> Wr
                 "left_out": left_out,
             },
         )
+    # Only where all went well: with an error the whole workshop goes.
     for path in paths.values():
         path.unlink()
     return written
@@ -114,6 +115,7 @@ class _WaitingLines:
             text_hashes.write(made.facts, self.facts, self.texts)
             self._begins.append(made.facts.begins)
             self._per_row.append(made.facts.per_row)
+            # Without their kind: a text that is left out is so whatever it is to a row.
             self._numbered.append(keyed(made.facts.texts, np.zeros(len(made.facts.texts), np.uint8)))
             numbers = keyed(made.facts.texts, made.facts.kinds)
             self.keys.add(numbers, self.rows + np.repeat(np.arange(len(made.numbers)), made.facts.per_row))

@@ -64,6 +64,7 @@ def build_folder(
             own = _owned(batches)
             written = write_splits(own, workshop, plan) if is_split else _write_all(own, workshop)
             if scanner is not None:
+                # The manifest quotes texts of rows (what ties nothing, classes), and is shown around like the records.
                 split = {key: masked(value, scanner.mask) for key, value in written.split.items()}
                 written = replace(written, counts=written.counts.without(scanner.mask), split=split)
             rows = {name: facts.rows for name, facts in written.files.items()}
@@ -74,6 +75,7 @@ def build_folder(
                 **({} if scanner is None else {"private": _private(written, workshop, scanner)}),
                 "report": {"name": REPORT, "sha256": sha256(report).hexdigest(), "bytes": len(report)},
             }
+            # Last, since it names the sha256 of all others: a folder with a manifest is whole.
             (workshop / MANIFEST).write_bytes(_json(manifest))
     except _OfTheRows as error:
         raise error.error from None

@@ -103,6 +103,8 @@ async def in_threads(
                 running[number] = (taken[0], time.monotonic() + timeout_s)
                 if threads < len(running):
                     threads, made = threads + 1, made + 1
+                    # Not of a pool: Python joins a pool's threads at its end, and one that hangs would keep the
+                    # program alive.
                     threading.Thread(target=worker, name="ragtune-evaluate", daemon=True).start()
                 inbox.put((number, taken[0]))
             if not running:

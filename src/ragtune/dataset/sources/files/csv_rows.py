@@ -37,6 +37,7 @@ def csv_rows(
         DatasetError: it is no CSV in this encoding, two columns have one name, or a row has another number of fields.
     """
     with opened(path) as packed:
+        # Line ends as they are: inside quotes they belong to the value.
         text = io.TextIOWrapper(packed, encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="")
         try:
             yield from _Table(path, text, delimiter=delimiter, skipinitialspace=skipinitialspace).rows(lines)
@@ -72,6 +73,7 @@ class _Table:
             name.startswith(" ") and name.lstrip().startswith('"')
             for name in next(csv.reader([first], delimiter=self._delimiter), [])
         )
+        # Strict: otherwise a quote that is never closed takes the rest of the file as one field, without a word.
         self._reader = csv.reader(lines, strict=True, delimiter=self._delimiter, skipinitialspace=spaced)
         self._begins = 0
 

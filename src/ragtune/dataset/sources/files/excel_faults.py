@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 if TYPE_CHECKING:
     from pathlib import Path
 
+# By a pattern and not as a tree, which would hold every cell of a large sheet for a handful of faults.
 _CELL = re.compile(rb'<c r="([A-Z]+)([0-9]+)"([^>]*)>(.*?)</c>', re.DOTALL)
 _VALUE = re.compile(rb"<v>([^<]+)</v>")
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
@@ -17,6 +18,7 @@ _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationship
 
 def lost_cells(path: Path, sheet: str) -> dict[int, str]:
     """What is wrong with them, by row; empty for workbooks in other formats than Excel's of today."""
+    # The older binary formats keep faults otherwise.
     if not zipfile.is_zipfile(path):
         return {}
     with zipfile.ZipFile(path) as archive:

@@ -92,6 +92,7 @@ def _sheet(path: Path, workbook: CalamineWorkbook, sheet: str | int | None) -> C
 
 def _filled(sheet: CalamineSheet) -> list[list[Cell]]:
     """All cells from the first row and column on; merged ones all have the value that is shown across them."""
+    # With what is empty: rows and columns keep the numbers that people see.
     cells = sheet.to_python(skip_empty_area=False)
     for (first_row, first_column), (last_row, last_column) in sheet.merged_cell_ranges or ():
         for row in cells[first_row : last_row + 1]:
@@ -101,9 +102,11 @@ def _filled(sheet: CalamineSheet) -> list[list[Cell]]:
 
 
 def _text(cell: Cell) -> str:
+    # Before the numbers, which a bool is as well.
     if isinstance(cell, bool):
         return str(cell).upper()
     if isinstance(cell, float):
+        # A spreadsheet knows no whole numbers: 2024 comes as 2024.0.
         return str(int(cell)) if cell.is_integer() else f"{cell:.{_DIGITS}g}"
     # A date is kept as a moment at midnight.
     if isinstance(cell, dt.datetime) and cell.time() == dt.time():

@@ -44,9 +44,11 @@ def existing_files(given: Paths, *, ending: str) -> tuple[Path, ...]:
     path = Path(given)
     if path.is_dir():
         raise DatasetError(f"{path} is a folder; give the file with the rows, or a pattern: {path / ('*' + ending)}")
+    # Asked before the pattern: names with brackets exist.
     if path.exists():
         return (path,)
     if has_magic(str(given)):
+        # Sorted: the order of a folder differs from disk to disk, and rows are numbered through all files.
         found = tuple(sorted(Path(name) for name in glob(str(given), recursive=True) if not Path(name).is_dir()))
         if found:
             return found
