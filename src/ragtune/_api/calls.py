@@ -58,6 +58,7 @@ CALLS = {
     "models.list": Call(method="GET", path="/models"),
     "models.retrieve": Call(method="GET", path="/models/{model}"),
     "models.delete": Call(method="DELETE", path="/models/{model}", writes=True),
+    # Questions change nothing on an account and cost money, so a guard stops them and a plan shows them.
     "chat.completions.create": Call(method="POST", path="/chat/completions", writes=True),
     "completions.create": Call(method="POST", path="/completions", writes=True),
     "responses.create": Call(method="POST", path="/responses", writes=True),

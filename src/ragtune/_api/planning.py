@@ -112,6 +112,7 @@ class PlanPort(_Before):
     async def stream(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Record a streamed answer and say nothing."""
         self._record(name, arguments | {"stream": True})
+        # Only a `yield` in it makes this a generator, as the port promises.
         nothing: tuple[Json, ...] = ()
         for chunk in nothing:
             yield chunk
@@ -165,6 +166,7 @@ def _happy_end(name: str, arguments: Json, number: int) -> Json:
     if name == "files.create":
         file: LocalFile = arguments["file"]
         return {"id": f"<file {number}>", "filename": file.name, "bytes": file.bytes, "status": "processed"}
+    # `<file 1>` also where the file went up in parts: a job's plan shows the same ids for either way.
     if name == "uploads.complete":
         return {"status": "completed", "file": {"id": f"<file {number}>", "status": "processed"}}
     if name.startswith("uploads."):

@@ -190,6 +190,7 @@ class SyncPort:
                     return
                 try:
                     done.put((index, run(function(value)), None))
+                # A thread cannot raise across: whatever ends it must reach who waits, or that one waits for ever.
                 except BaseException as error:
                     done.put((index, None, error))
 
@@ -365,6 +366,7 @@ def _with(client: Client, retries: int | None, timeout_s: float | None) -> Clien
     if timeout_s is not None:
         own = client.timeout.read if isinstance(client.timeout, openai.Timeout) else client.timeout
         seconds = timeout_s if own is None else min(own, timeout_s)
+        # One number would also be the time to connect: a server that is off is noticed within seconds and not minutes.
         options["timeout"] = openai.Timeout(seconds, connect=min(CONNECT_S, seconds))
     return client.with_options(**options) if options else client
 

@@ -55,6 +55,7 @@ class Budget:
 
     def began(self, now: float) -> float:
         """Return when the period around `now` began; both in seconds since 1970."""
+        # In UTC, as servers bill: two machines in two zones must not begin a month at different moments.
         today = datetime.fromtimestamp(now, tz=UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         first = {"day": today, "month": today.replace(day=1), "year": today.replace(month=1, day=1)}
         return first[self.period].timestamp()

@@ -175,6 +175,7 @@ class Recorder:
         def write(connection: sqlite3.Connection) -> None:
             if budget is not None:
                 rows = connection.execute(_SENT_SINCE, (budget.began(now),)).fetchall()
+                # In the transaction that writes "sent": two processes that looked before either wrote would both fit.
                 budget.check(map(Run.from_row, rows), run.cost_usd, allow_unknown=allow_unknown)
             connection.execute(
                 "UPDATE run SET state = 'sent', sent_at = ?, training_file = ?, validation_file = ?, known = ? "
@@ -203,6 +204,7 @@ class Recorder:
             where = (run.account, job_id)
             if connection.execute("SELECT 1 FROM run WHERE account = ? AND job_id = ?", where).fetchone():
                 connection.execute("UPDATE run SET status = ? WHERE account = ? AND job_id = ?", (status, *where))
+                # Two runs of one job would count its price twice against a budget.
                 connection.execute(f"{_DELETE} WHERE id = ? AND job_id IS NULL", (run.id,))
                 return
             connection.execute(
@@ -249,6 +251,7 @@ class Recorder:
         """Write down how a job was seen last; one that is not in the journal stays out of it."""
         if not self._is_there:
             return
+        # `ifnull` below: a server that forgets a model or its tokens later does not make the journal forget them.
         values = (status, fine_tuned_model, trained_tokens, _seconds(finished_at), error)
         self._execute(
             "UPDATE run SET status = ?, fine_tuned_model = ifnull(?, fine_tuned_model), "

@@ -133,6 +133,7 @@ class Run:
 
     @property
     def _priced(self) -> float | None:
+        # The price of the day on which it was bought: prices of a later catalogue would change history.
         if self.trained_tokens is None or self.usd_per_million is None:
             return None
         return self.trained_tokens * self.usd_per_million / 1e6
@@ -276,6 +277,7 @@ def spend_of(runs: Iterable[Run]) -> SpendTable:
     """Add up runs that were sent, per month and model."""
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
+        # One that failed before a job was made cost nothing; a failed job is "created" and has its bill.
         if run.sent_at is not None and run.state != "failed":
             groups.setdefault((f"{run.sent_at:%Y-%m}", run.model), []).append(run)
     rows = [_spend(month, model, of) for (month, model), of in groups.items()]

@@ -315,6 +315,7 @@ def _why_file(
         return None
     names = {job.fine_tuned_model for job in jobs}
     made = {name for name in account.model_names if name in names or name.partition(CHECKPOINT)[0] in names}
+    # A file stays as long as any model that learned from it: it is what the model could be made of again.
     if made - set(going) or not all(job.is_final for job in jobs):
         return None
     return "its models go with this plan" if made else "no model of its jobs is there any more"

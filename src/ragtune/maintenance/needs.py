@@ -98,6 +98,7 @@ def _holds(version: ModelVersion) -> bool:
     folder = Path(version.dataset)
     try:
         dataset = dataset_of(folder, read_manifest(folder / MANIFEST))
+        # Sizes and not hashes: a plan asks for every file of an account, and datasets may be large.
         sizes = [split.path.stat().st_size == split.bytes for split in dataset.splits if split.path is not None]
     except (OSError, DatasetError):
         return False

@@ -195,6 +195,7 @@ class Archive:
         except (ValueError, RecursionError) as error:
             message = f"{place} of job {entry.id} is no job; the archive was changed or damaged: {str(error)[:200]}"
             raise ArchiveError(message) from error
+        # A reason stands in the place of a list that the server did not give; see `collect`.
         lost = [f"{part}: {said[part]}" for part in _PARTS if isinstance(said.get(part), str)]
         return ArchivedJob(
             details=details,

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from ragtune._api.errors import never_left
 from ragtune._api.fields import number, object_of, objects
 from ragtune._api.identity import is_loopback
-from ragtune._progress import bar, visible
+from ragtune._progress import NoBar, bar, visible
 from ragtune.errors import BudgetExceeded, EvaluationError, ModelExpired, NoTunedModel
 from ragtune.evaluation.asking.answerers import ModelRespondent, reply_of, timed, usable_model
 from ragtune.evaluation.asking.question import Failure, Returned, Shown
@@ -196,7 +196,10 @@ class Interview:
             timeout_s=settings.timeout_s,
             late=lambda turn: self._late(turn, settings.timeout_s),
         )
-        with _ProgressNote(self, turns), closing(_Drawn(self, turns, settings)) as drawn:
+        shown = visible() if settings.progress is None else settings.progress
+        there = sum(_key(turn) in self.done for turn in turns)
+        progress_bar = bar("ask", unit="answer", total=len(turns), done=there) if shown else NoBar()
+        with _ProgressNote(self, turns), closing(progress_bar) as drawn:
             async with aclosing(asked):
                 async for _ in asked:
                     drawn.update()
@@ -235,6 +238,7 @@ class Interview:
         if turn.prompt is not None:
             return turn.prompt
         messages: Any = [dict(message) for message in turn.question.messages]
+        # Rows of a training file bring their system prompt along; a text that somebody typed does not.
         if turn.question.group == GIVEN and len(messages) == 1 and isinstance(messages[0].get("content"), str):
             return await self.respondents[turn.arm].prompt(Shown(text=messages[0]["content"]))
         prompt: Prompt = messages
@@ -309,6 +313,7 @@ def _end(error: Exception, model: str) -> Exception | None:
     """The error that ends everything; None for one that concerns a single question."""
     import openai
 
+    # Every further question would be refused as well.
     if isinstance(error, openai.NotFoundError | ModelExpired | NoTunedModel):
         return ModelExpired(f"{model} does not answer any more: {str(error).splitlines()[0][:300]}")
     if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError) or never_left(error):
@@ -329,22 +334,3 @@ class _ProgressNote:
             there = sum(_key(turn) in self._interview.done for turn in self._turns)
             path = self._interview.log.path
             error.add_note(f"{path} keeps {there} of {len(self._turns)} answers; the same call goes on there")
-
-
-class _Drawn:
-    """The bar of an interview, where somebody can see it."""
-
-    def __init__(self, interview: Interview, turns: Sequence[Turn], settings: AskSettings) -> None:
-        wanted = visible() if settings.progress is None else settings.progress
-        there = sum(_key(turn) in interview.done for turn in turns)
-        self._bar = bar("ask", unit="answer", total=len(turns), done=there) if wanted else None
-
-    def update(self) -> None:
-        """Show one more."""
-        if self._bar is not None:
-            self._bar.update()
-
-    def close(self) -> None:
-        """Leave the bar as it is."""
-        if self._bar is not None:
-            self._bar.close()

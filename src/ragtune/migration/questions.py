@@ -162,6 +162,7 @@ def questions_of(given: object) -> Questions:
     asked = [_given(number, one) for number, one in enumerate(given)]
     if not asked:
         raise EvaluationError("questions: there is none; give at least one")
+    # Asked twice, a prompt would be paid twice and count twice.
     unique = {_prompt_key(question): question for question in asked}
     return Questions(items=tuple(unique.values()), rule="as given, each prompt once", left_out={})
 

@@ -127,10 +127,12 @@ class AsyncJobMonitor:
         events = await poller.look(EventReader(self._api, self._job.id).new)
         found = [row_from(event.data, event.created_at) for event in events]
         rows = [row for row in found if row is not None]
+        # After the events: of two numbers for one step the first stays, and an event knows its time.
         for file_id in self._job.details.result_files:
             rows += await self._rows_of(file_id)
         told: dict[str, str] = {}
         for event in events:
+            # The last one that was told: a run that was taken up again may stand on another device.
             for name in ("device", "dtype"):
                 if isinstance(value := event.data.get(name), str):
                     told[name] = value

@@ -67,6 +67,7 @@ def excerpt(file: LocalFile, place: Blame) -> tuple[int | None, str | None]:
     """
     try:
         with open(file.path, "rb") as lines:
+            # A file that was changed has another line there, and to show that one would lead astray.
             if os.fstat(lines.fileno()).st_size != file.bytes:
                 return None, None
             numbered: Iterator[tuple[int, bytes]] = enumerate(lines, start=1)
@@ -102,5 +103,6 @@ def _shown(line: bytes, message: int | None) -> str:
         said = None if message is None or message < 0 else json.loads(text)["messages"][message]
     except (ValueError, LookupError, TypeError):
         said = None
+    # It goes into an exception, and from there into logs.
     text = redact(text if said is None else json.dumps(said, ensure_ascii=False))
     return text if len(text) <= _LONGEST_EXCERPT else text[: _LONGEST_EXCERPT - 1] + "…"

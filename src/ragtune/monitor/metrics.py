@@ -166,6 +166,7 @@ class Metrics(Table[MetricRow]):
             return None
         best_step, best = min(losses, key=lambda pair: pair[1])
         trained = [row.train_loss for row in self.rows if row.step >= best_step and row.train_loss is not None]
+        # Where both losses rise, the rate is too high; that is no overfitting.
         fell = len(trained) < 2 or trained[-1] < trained[0]
         return losses[-1][1] > best * _CLEAR_RISE and fell
 

@@ -100,6 +100,7 @@ class Gate:
         return tuple(self._check(name, float(limit), version, current) for name, limit in self.conditions.items())
 
     def _check(self, name: str, limit: float, version: ModelVersion, current: ModelVersion | None) -> Check:
+        # The first model of an alias has nobody to be better than, and must be able to take it.
         if name == "gain_at_least" and current is None:
             return Check(name=name, limit=limit, value=None, passed=True, basis="no model holds the alias yet")
         value, basis = _gain(version, current) if name == "gain_at_least" and current else _measured(name, version)
@@ -146,6 +147,7 @@ def _gain(version: ModelVersion, current: ModelVersion) -> tuple[float | None, s
     new, old = version.scores, current.scores
     if new is None or old is None:
         return None, f"{(version if new is None else current).name} has no scorecard"
+    # Figures of other facts differ by the facts alone.
     if new.facts != old.facts or new.scorer != old.scorer:
         return None, f"{current.name} was measured on other facts or by another scorer; evaluate both on the same facts"
     here, there = new.kinds.get(_COMPARED), old.kinds.get(_COMPARED)
@@ -155,6 +157,7 @@ def _gain(version: ModelVersion, current: ModelVersion) -> tuple[float | None, s
     if paired is not None:
         low, facts = paired
         return low, f"lower end of the difference to {current.name} on {_COMPARED} questions, fact by fact, n={facts}"
+    # Stricter than the paired difference, never more lenient: what cannot be paired must be clearer to pass.
     return here.low - there.high, (
         f"distance of the intervals of both on {_COMPARED} questions; a log is not there any more, so facts cannot be "
         f"paired: {here} against {there} of {current.name}"
@@ -164,6 +167,7 @@ def _gain(version: ModelVersion, current: ModelVersion) -> tuple[float | None, s
 def _paired(new: ScoreSummary, old: ScoreSummary) -> tuple[float, int] | None:
     """The lower end of the facts' differences and how many facts there are; None where a log cannot be read."""
     try:
+        # From the logs: a summary holds no single facts, and fact by fact a difference shows with fewer of them.
         cards = [(Scorecard.load(summary.log, scorers=(summary.scorer,)), summary.arm) for summary in (new, old)]
         first, second = (dict(_per_fact(card, arm)) for card, arm in cards)
     except (EvaluationError, KeyError, ValueError):

@@ -60,6 +60,8 @@ class MissingValuesError(BadRowsError):
         self.by_index = by_index
 
     def __reduce__(self) -> Any:
+        # An exception is pickled with its arguments, and this one's are not its base's: Ray could not
+        # bring it back.
         return type(self), (self.by_index,)
 
 

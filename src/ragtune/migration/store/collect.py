@@ -140,6 +140,7 @@ class _Fetcher:
             sha256, size = await patiently(
                 self.api, lambda: self._content(item), window_s=PATIENCE_S, retry_on=transient
             )
+        # A key that is refused is no loss of this one thing: all that follows would be written down as lost.
         except openai.AuthenticationError:
             raise
         except (openai.APIStatusError, UnreadableReplyError, ModelExpired, TuningClosed) as error:

@@ -35,11 +35,13 @@ class Contents:
 
     def path(self, sha256: str) -> Path:
         """Return where a content lies, or would."""
+        # In 256 folders, as git keeps its objects: many disks are slow with ten thousand files in one.
         return self.folder / sha256[:2] / sha256
 
     def has(self, sha256: str, size: int | None) -> bool:
         """Whether a content is there in its whole length; `digest` reads it."""
         try:
+            # By its size alone: `verify` reads the contents, and to go on nobody need.
             return self.path(sha256).stat().st_size == size
         except OSError:
             return False

@@ -108,6 +108,7 @@ def read_manifest(folder: Path) -> Manifest:
             offset += len(content)
             if head is None:
                 head = _head(line, path)
+            # A line behind the last one: somebody went on, and was cut off since.
             is_whole = line["type"] == "end"
             if is_whole and line.get("sha256") != digest.hexdigest():
                 message = f"{path} line {number}: lines before it were changed after they were written; fetch it anew"
@@ -239,11 +240,13 @@ class ManifestWriter:
         with self._path.open("rb") as file:
             for last in file:
                 digest.update(last)
+        # A second call that found nothing new must not change a whole archive.
         if json.loads(last)["type"] != "end":
             self._append({"type": "end", "sha256": digest.hexdigest()})
         os.fsync(self._file)
 
     def _append(self, line: Mapping[str, Any]) -> None:
+        # In ASCII: half a surrogate pair in a file's name has no bytes of its own.
         content = json.dumps(line, ensure_ascii=True).encode() + b"\n"
         with self._writing:
             # One call of the system, which a kill leaves done or not begun.
