@@ -72,6 +72,7 @@ class LikelyEncoding:
 
 def likely_encoding(content: bytes) -> LikelyEncoding:
     """Examine bytes that are not UTF-8; some ten kilobytes of them are enough."""
+    # UTF-32 stands first: its little-endian mark begins with that of UTF-16.
     name = next((name for mark, name in _MARKS.items() if content.startswith(mark)), None)
     if name is None and content[:2_000].count(0) * 3 > len(content[:2_000]):
         # Latin text has every second byte zero.

@@ -26,7 +26,7 @@ def markup(value: object) -> Markup:
     return value if isinstance(value, Markup) else Markup(escape(str(value)))
 
 
-def cell(value: object, tag: str = "td", **attributes: str) -> Cell:
+def cell(value: object, *, tag: str = "td", **attributes: str) -> Cell:
     """A cell of a table.
 
     Args:
@@ -49,7 +49,7 @@ def table(rows: Iterable[Sequence[object]], head: Sequence[object] = ()) -> Mark
 
 
 def _row(values: Sequence[object], tag: str) -> str:
-    return f"<tr>{''.join([cell(value, tag) for value in values])}</tr>"
+    return f"<tr>{''.join([cell(value, tag=tag) for value in values])}</tr>"
 
 
 def wide(content: Markup, *, unbroken: bool = False) -> Markup:

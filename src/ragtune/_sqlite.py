@@ -224,17 +224,17 @@ def _copy(path: Path, timeout_s: float) -> sqlite3.Connection:
         return memory
     try:
         try:
-            _read_into(memory, path, "mode=ro", timeout_s)
+            _read_into(memory, path, "mode=ro", timeout_s=timeout_s)
         except sqlite3.OperationalError:
             # A folder that cannot be written has no room for the file that readers of a WAL share.
-            _read_into(memory, path, "immutable=1", timeout_s)
+            _read_into(memory, path, "immutable=1", timeout_s=timeout_s)
     except BaseException:
         memory.close()
         raise
     return memory
 
 
-def _read_into(memory: sqlite3.Connection, path: Path, how: str, timeout_s: float) -> None:
+def _read_into(memory: sqlite3.Connection, path: Path, how: str, *, timeout_s: float) -> None:
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=timeout_s)) as source:
         # Not a copy of the file: the newest rows may stand in the log beside it.
         source.backup(memory)

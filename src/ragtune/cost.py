@@ -79,6 +79,7 @@ def auto_epochs(examples: int) -> int:
 
     Three passes, more when the file has few examples, fewer when it has very many.
     """
+    # The division below would fail; that nothing can be trained on is told by the check.
     if examples == 0:
         return AUTO_EPOCHS
     if examples * AUTO_EPOCHS < MIN_AUTO_EXAMPLES:

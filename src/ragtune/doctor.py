@@ -145,8 +145,8 @@ def examine(*, folder: str | Path = ".", port: int = _PORT, now: dt.datetime | N
         _extras(),
         *_device_and_demo(),
         _base(base),
-        _room("cache", cache, _FETCH_BYTES if base is None else 0, mend="export RAGTUNE_CACHE=FOLDER"),
-        _room("folder", Path(folder), _DEMO_BYTES, mend="cd FOLDER"),
+        _room("cache", cache, needed=_FETCH_BYTES if base is None else 0, mend="export RAGTUNE_CACHE=FOLDER"),
+        _room("folder", Path(folder), needed=_DEMO_BYTES, mend="cd FOLDER"),
         _journal(),
         _port(port),
         _clock(now or dt.datetime.now(dt.UTC), newest=_newest((cache, Path(folder), Path(tempfile.gettempdir())))),
@@ -268,7 +268,7 @@ def _base_folder() -> Path | None:
         return None
 
 
-def _room(name: str, folder: Path, needed: int, *, mend: str) -> Diagnosis:
+def _room(name: str, folder: Path, *, needed: int, mend: str) -> Diagnosis:
     """Whether a folder can be written and has room."""
     shown = _sayable(str(folder.absolute()))
     try:

@@ -45,6 +45,7 @@ class _Signs(dict[int, str]):
     """What each sign becomes, looked up once."""
 
     def __missing__(self, code: int) -> str:
+        # `str.translate` asks a mapping for every sign of a text: from the second time on this is a dict's own look-up.
         self[code] = found = _sign(code)
         return found
 

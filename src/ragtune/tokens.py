@@ -96,6 +96,7 @@ def encoding(name: Encoding) -> tiktoken.Encoding:
 def vocabulary(name: Encoding) -> Iterator[bytes]:
     """Yield the tokens of an encoding in rank order."""
     _facts(name)
+    # With the package, since tiktoken's own loader fetches them from the network at the first use.
     packed = resources.files("ragtune").joinpath(f"data/vocab/{name}.xz").read_bytes()
     data = lzma.decompress(packed)
     position = 0
@@ -234,6 +235,7 @@ class RecordCounter:
                 totals.append(fixed + TOKENS_PER_EXAMPLE)
             texts.extend(found)
             owners.extend([index] * len(found))
+        # One call for all records: a plugged counter may count a batch in threads of its own.
         for owner, number in zip(owners, self._counter.count_batch(texts), strict=True):
             totals[owner] += number
         return totals
@@ -272,7 +274,7 @@ class RecordCounter:
         return count
 
 
-def record_counter(name: Encoding, counter: TokenCounter | None = None) -> RecordCounter:
+def record_counter(name: Encoding, *, counter: TokenCounter | None = None) -> RecordCounter:
     """Counts records in an encoding, with a plugged counter once it is verified, else with tiktoken.
 
     Raises:

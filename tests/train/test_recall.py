@@ -147,11 +147,11 @@ def test_the_last_answer_of_a_conversation_is_the_reference(tokenizer: Any) -> N
     ]
     examples = [encoder.chat(talk), encoder.chat(talk * 40)]
     assert [example.is_cut for example in examples] == [False, True]
-    questions = HeldOutQuestions(examples, tokenizer, 0)
+    questions = HeldOutQuestions(examples, tokenizer, pad_token_id=0)
     assert questions.accuracy(Parrot("It is 83 metres deep.")) == 1.0
     assert questions.accuracy(Parrot("It is 183 metres deep.")) == 0.0
     assert questions.accuracy(Parrot("Good day")) == 0.0
-    assert HeldOutQuestions(examples[1:], tokenizer, 0).accuracy(Parrot("83 metres")) is None
+    assert HeldOutQuestions(examples[1:], tokenizer, pad_token_id=0).accuracy(Parrot("83 metres")) is None
 
 
 def test_only_a_better_share_counts() -> None:

@@ -125,7 +125,7 @@ def test_a_cache_that_cannot_be_written_is_missing_with_the_way_out(
 
 
 def test_a_disk_without_room_is_missing_with_what_is_needed(tmp_path: Path) -> None:
-    finding = doctor._room("folder", tmp_path, 10**18, mend="cd FOLDER")
+    finding = doctor._room("folder", tmp_path, needed=10**18, mend="cd FOLDER")
     assert finding.level == "missing"
     assert re.search(r" has [\d.]+ GB free, and 1000000000 GB are needed$", finding.text)
 

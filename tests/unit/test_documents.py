@@ -32,7 +32,7 @@ def test_a_list_is_read_the_same_in_pieces_of_any_size(
 ) -> None:
     """Wherever a piece ends: in a number, a word, an escape."""
     text = json.dumps(items, indent=indent, ensure_ascii=ascii_only)
-    document = JsonStream(io.StringIO(f" {text}\n"), piece)
+    document = JsonStream(io.StringIO(f" {text}\n"), piece=piece)
     assert document.take("[")
     assert list(document.items()) == items
     assert document.next_sign() == ""
@@ -41,7 +41,7 @@ def test_a_list_is_read_the_same_in_pieces_of_any_size(
 @given(st.dictionaries(st.text(max_size=6), values, max_size=5), st.integers(1, 40))
 def test_an_object_is_read_the_same_in_pieces_of_any_size(given_object: dict[str, Any], piece: int) -> None:
     """Key by key, each value when it is asked for."""
-    document = JsonStream(io.StringIO(json.dumps(given_object)), piece)
+    document = JsonStream(io.StringIO(json.dumps(given_object)), piece=piece)
     assert document.take("{")
     assert {key: document.value() for key in document.names()} == given_object
 
@@ -49,7 +49,7 @@ def test_an_object_is_read_the_same_in_pieces_of_any_size(given_object: dict[str
 @given(st.text('[]{},:"1e-. tfn\\u', max_size=12), st.integers(1, 5))
 def test_what_json_refuses_is_refused_here(text: str, piece: int) -> None:
     """No text is taken for a list that is none."""
-    document = JsonStream(io.StringIO("[" + text), piece)
+    document = JsonStream(io.StringIO("[" + text), piece=piece)
     assert document.take("[")
     try:
         items = list(document.items())

@@ -77,7 +77,7 @@ def test_rows_that_share_keys_form_groups_in_memory_and_on_disk(
                 first, second = sorted((group[row], group[there]))
                 group = [first if own == second else own for own in group]
     with TemporaryDirectory() as folder, Path(folder, "a").open("w+b") as one, Path(folder, "b").open("w+b") as two:
-        groupings = Grouping(one, piece), Grouping(two, piece)
+        groupings = Grouping(one, piece=piece), Grouping(two, piece=piece)
         for grouping, some in zip(groupings, (keys, wishes), strict=True):
             for key, row in some:
                 grouping.add(np.array([(key << 3) % 2**64 | WISH], np.uint64), np.array([row], np.int64))

@@ -21,7 +21,7 @@ def step(number: int, *, ago_s: float) -> JobEvent:
 
 def test_the_time_to_go_counts_from_the_first_step(capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever comes a hundred seconds late sees one step a second, and the start-up is not counted."""
-    with ProgressBar("ftjob-1", True) as bar:
+    with ProgressBar("ftjob-1", wanted=True) as bar:
         time.sleep(0.3)
         for number in range(1, 102):
             bar.show(step(number, ago_s=101 - number))
@@ -34,7 +34,7 @@ def test_the_time_to_go_counts_from_the_first_step(capsys: pytest.CaptureFixture
 
 def test_the_first_step_says_nothing_of_the_time_to_go(capsys: pytest.CaptureFixture[str]) -> None:
     """Loading a model took longer than a step will."""
-    with ProgressBar("ftjob-1", True) as bar:
+    with ProgressBar("ftjob-1", wanted=True) as bar:
         time.sleep(0.3)
         bar.show(step(1, ago_s=0))
         bar.end("running")
@@ -42,7 +42,7 @@ def test_the_first_step_says_nothing_of_the_time_to_go(capsys: pytest.CaptureFix
 
 
 def test_the_job_is_named_once(capsys: pytest.CaptureFixture[str]) -> None:
-    with ProgressBar("ftjob-1", True) as bar:
+    with ProgressBar("ftjob-1", wanted=True) as bar:
         bar.show(JobEvent(id="e", message="Created fine-tuning job: ftjob-1", data={}))
     assert "ftjob-1: Created fine-tuning job:" in (err := capsys.readouterr().err)
     assert "job: ftjob-1" not in err

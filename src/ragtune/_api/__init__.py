@@ -290,7 +290,7 @@ def _wrong_client(client: object, wanted: str, who: str) -> str:
     return f"{who} take an {wanted} as client, not {type(client).__qualname__}"
 
 
-async def gather(items: AsyncGenerator[A, None], limit: int | None = None) -> list[A]:
+async def gather(items: AsyncGenerator[A, None], *, limit: int | None = None) -> list[A]:
     """Return the first `limit` items (None: all of them), and fetch no page beyond."""
     found: list[A] = []
     if limit is not None and limit <= 0:

@@ -99,7 +99,7 @@ class PlanPort(_Before):
             return await super().call(name, retries=retries, timeout_s=timeout_s, **arguments)
         self._record(name, arguments)
         number = sum(planned.name == name for planned in self.calls)
-        return _happy_end(name, arguments, number)
+        return _happy_end(name, arguments, number=number)
 
     async def items(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Record a list and find nothing in it."""
@@ -162,7 +162,7 @@ def _shown(value: object) -> object:
     return redact(value) if isinstance(value, str) else value
 
 
-def _happy_end(name: str, arguments: Json, number: int) -> Json:
+def _happy_end(name: str, arguments: Json, *, number: int) -> Json:
     if name == "files.create":
         file: LocalFile = arguments["file"]
         return {"id": f"<file {number}>", "filename": file.name, "bytes": file.bytes, "status": "processed"}

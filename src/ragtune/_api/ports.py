@@ -135,7 +135,7 @@ class SyncPort:
         self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: object
     ) -> Json:
         """Make one call."""
-        client = _with(self._client, retries, timeout_s)
+        client = _with(self._client, retries, timeout_s=timeout_s)
         with explaining(name, arguments, client=self._client, heard=self.heard), _Sending(arguments) as sent:
             return _reply(_raw_method(client, name)(**sent), name, self.heard)
 
@@ -246,7 +246,7 @@ class AsyncPort:
         self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: object
     ) -> Json:
         """Make one call."""
-        client = _with(self._client, retries, timeout_s)
+        client = _with(self._client, retries, timeout_s=timeout_s)
         with explaining(name, arguments, client=self._client, heard=self.heard), _Sending(arguments) as sent:
             return _reply(await _raw_method(client, name)(**sent), name, self.heard)
 
@@ -359,7 +359,7 @@ def _reply(response: _Response, call: str, heard: Heard) -> Reply:
     return reply
 
 
-def _with(client: Client, retries: int | None, timeout_s: float | None) -> Client:
+def _with(client: Client, retries: int | None, *, timeout_s: float | None) -> Client:
     import openai
 
     options: dict[str, Any] = {} if retries is None else {"max_retries": retries}

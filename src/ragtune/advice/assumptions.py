@@ -28,7 +28,7 @@ class Provenance(NamedTuple):
     as_of: dt.date | None = None
 
 
-def _default(value: float | None, source: str, as_of: dt.date | None = None) -> Any:
+def _default(value: float | None, source: str, *, as_of: dt.date | None = None) -> Any:
     return field(default=value, metadata={"source": Provenance(source, as_of)})
 
 
@@ -58,17 +58,17 @@ class Prices:
         ```
     """
 
-    input_usd_per_million: float | None = _default(0.10, f"{_MAP}: gpt-6-luna", _READ)
-    cached_input_usd_per_million: float | None = _default(None, "not found for gpt-6-luna", _READ)
-    output_usd_per_million: float | None = _default(0.50, f"{_MAP}: gpt-6-luna", _READ)
-    tuned_input_usd_per_million: float | None = _default(0.30, f"{_MAP}: ft:gpt-4o-mini-2024-07-18", _READ)
-    tuned_output_usd_per_million: float | None = _default(1.20, f"{_MAP}: ft:gpt-4o-mini-2024-07-18", _READ)
-    training_usd_per_million: float | None = _default(3.0, "two packages' tables: gpt-4o-mini-2024-07-18", _READ)
+    input_usd_per_million: float | None = _default(0.10, f"{_MAP}: gpt-6-luna", as_of=_READ)
+    cached_input_usd_per_million: float | None = _default(None, "not found for gpt-6-luna", as_of=_READ)
+    output_usd_per_million: float | None = _default(0.50, f"{_MAP}: gpt-6-luna", as_of=_READ)
+    tuned_input_usd_per_million: float | None = _default(0.30, f"{_MAP}: ft:gpt-4o-mini-2024-07-18", as_of=_READ)
+    tuned_output_usd_per_million: float | None = _default(1.20, f"{_MAP}: ft:gpt-4o-mini-2024-07-18", as_of=_READ)
+    training_usd_per_million: float | None = _default(3.0, "two packages' tables: gpt-4o-mini-2024-07-18", as_of=_READ)
     embedding_usd_per_million: float | None = _default(
-        0.02, "openrouter.ai/openai/text-embedding-3-small, price of OpenAI", _READ
+        0.02, "openrouter.ai/openai/text-embedding-3-small, price of OpenAI", as_of=_READ
     )
     storage_usd_per_gb_month: float | None = _default(
-        0.33, "pinecone.io/pricing, plan Standard, as transcribed by api-evangelist", dt.date(2026, 10, 7)
+        0.33, "pinecone.io/pricing, plan Standard, as transcribed by api-evangelist", as_of=dt.date(2026, 10, 7)
     )
 
     def __post_init__(self) -> None:
@@ -121,12 +121,12 @@ class Assumptions:
     tuned_system_tokens: float = _default(10, "a tuned model needs fewer instructions")
     reasoning_tokens: float = _default(0, "none; a model that thinks may need hundreds")
     passages: float = _default(3, "three to five are usual")
-    chunk_tokens: float = _default(800, "OpenAI's default for file search", _READ)
+    chunk_tokens: float = _default(800, "OpenAI's default for file search", as_of=_READ)
     cached_share: float = _default(0.0, "nothing cached; caching makes retrieval cheaper")
     batch_discount: float = _default(0.0, "no batches")
     routed_share: float = _default(0.0, "no question is passed on")
     retrieval_usd_per_question: float = _default(0.0, "a search in your own process, such as BM25, is billed by nobody")
-    vector_dimensions: float = _default(1536, "text-embedding-3-small", _READ)
+    vector_dimensions: float = _default(1536, "text-embedding-3-small", as_of=_READ)
     augmentation: float = _default(5.0, "SDFT, arXiv 2601.19897: rows of five times the source's tokens")
     epochs: float = _default(3, "two or three to begin with; stop on reworded questions")
     evaluation_usd: float = _default(0.0, _YOURS)
@@ -138,10 +138,14 @@ class Assumptions:
     changed_per_month: float | None = _default(None, "measured, where documents tell")
     wrong_answer_usd: float = _default(0.01, _YOURS)
     retrieval_accuracy: float | None = _default(
-        0.875, "published, other documents and model: Ovadia et al., arXiv 2312.05934, Mistral 7B", dt.date(2024, 1, 30)
+        0.875,
+        "published, other documents and model: Ovadia et al., arXiv 2312.05934, Mistral 7B",
+        as_of=dt.date(2024, 1, 30),
     )
     tuned_accuracy: float | None = _default(
-        0.6475, "published, other facts: FineTuneBench, arXiv 2411.05059, gpt-4o-mini, reworded", dt.date(2024, 11, 7)
+        0.6475,
+        "published, other facts: FineTuneBench, arXiv 2411.05059, gpt-4o-mini, reworded",
+        as_of=dt.date(2024, 11, 7),
     )
     both_accuracy: float | None = _default(
         None,

@@ -44,9 +44,9 @@ class GroupTable(Table[GroupAdvice]):
             "static": [_share(row.static_share) for row in self.rows],
             "changed a month": [_share(row.changed_per_month) for row in self.rows],
             "questions a month": [_number(row.questions_per_month) for row in self.rows],
-            "keep $/month": [_number(row.keep_usd_per_month, 2) for row in self.rows],
-            "tune $/month": [_number(row.tune_usd_per_month, 2) for row in self.rows],
-            "both $/month": [_number(row.both_usd_per_month, 2) for row in self.rows],
+            "keep $/month": [_number(row.keep_usd_per_month, digits=2) for row in self.rows],
+            "tune $/month": [_number(row.tune_usd_per_month, digits=2) for row in self.rows],
+            "both $/month": [_number(row.both_usd_per_month, digits=2) for row in self.rows],
             "break-even": [_number(row.break_even_questions) for row in self.rows],
         }
 
@@ -186,7 +186,10 @@ def advise(
     left, told = _months_left(tuned_model, today)
     notes.append(told)
     groups = [
-        judge_group(name, facts, asked * shares[name], prices, assumed, left) for name, facts in found.groups.items()
+        judge_group(
+            name, facts, questions=asked * shares[name], prices=prices, assumed=assumed, months_to_shutdown=left
+        )
+        for name, facts in found.groups.items()
     ]
     ordered = sorted(groups, key=lambda row: -row.questions_per_month)
     return Advice(
@@ -280,7 +283,7 @@ def _share(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.1%}"
 
 
-def _number(value: float | None, digits: int = 0) -> str:
+def _number(value: float | None, *, digits: int = 0) -> str:
     if value is None:
         return "unknown"
     return "never" if value == math.inf else f"{value:,.{digits}f}"

@@ -182,7 +182,7 @@ class _DocumentReader:
         count = counter_for("o200k_base").count_batch
         seen = _Seen()
         for place, item in enumerate(snapshot.documents):
-            text, id, group, updated = self._document(item, f"{snapshot.date}, document {place}", needs_ids)
+            text, id, group, updated = self._document(item, f"{snapshot.date}, document {place}", needs_ids=needs_ids)
             data = text.encode("utf-8", "surrogatepass")
             seen.contents.append(int.from_bytes(blake2b(data, digest_size=8).digest(), "little"))
             if id is not None:
@@ -217,7 +217,7 @@ class _DocumentReader:
         else:
             self.complete = False
 
-    def _document(self, item: object, place: str, needs_ids: bool) -> tuple[str, str | None, str, dt.date | None]:
+    def _document(self, item: object, place: str, *, needs_ids: bool) -> tuple[str, str | None, str, dt.date | None]:
         own = self.columns
         if isinstance(item, str):
             if needs_ids:

@@ -105,13 +105,16 @@ class GroupAdvice:
 def judge_group(
     name: str,
     facts: GroupFacts,
+    *,
     questions: float,
     prices: Prices,
     assumed: Assumptions,
     months_to_shutdown: float | None,
 ) -> GroupAdvice:
     """All sums of a group, and the verdict that follows."""
-    figures = _figures(name, facts, questions, prices, assumed, months_to_shutdown)
+    figures = _figures(
+        name, facts, questions=questions, prices=prices, assumed=assumed, months_to_shutdown=months_to_shutdown
+    )
     verdict, why = _verdict(figures, assumed)
     judged = replace(figures, verdict=verdict, why=why)
     return replace(judged, sensitivity=tuple(_sensitivity(judged, assumed)))
@@ -120,6 +123,7 @@ def judge_group(
 def _figures(
     name: str,
     facts: GroupFacts,
+    *,
     questions: float,
     prices: Prices,
     assumed: Assumptions,

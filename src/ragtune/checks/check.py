@@ -181,7 +181,7 @@ class _Asked:
     def passed(self, at: Path, called: Path, scanner: Scanner | None) -> _Pass:
         """Read a file to its end; `called` is the name that it is to have."""
         with open_training_file(at) as file:
-            problems = ProblemList(self.max_problems, scanner.mask if scanner else None)
+            problems = ProblemList(self.max_problems, mask=scanner.mask if scanner else None)
             check = _Pass(problems=problems, format=self.format, info=self.info, scanner=scanner, source=at)
             # A pipe cannot go back to its start, nor does it know how much came out of it.
             start = file.peek(16)
@@ -336,9 +336,9 @@ class _Pass:
             self.longest = max(self.longest, longest)
             limit = self.info.training_context if self.info else None
             if limit is not None and longest > limit:
-                self._report(self._too_long(record, longest, limit))
+                self._report(self._too_long(record, longest, limit=limit))
 
-    def _too_long(self, record: JsonObject, tokens: int, limit: int) -> RecordFault:
+    def _too_long(self, record: JsonObject, tokens: int, *, limit: int) -> RecordFault:
         assert self.counter is not None
         (before,) = self.counter.count((asked_part(record),))
         if before >= limit:
@@ -372,7 +372,7 @@ class _Pass:
             self.problems.add(file_problem("too-few-examples", text, "add examples"))
         for problem in (
             *name_problems(path),
-            *size_problems(self.format, size, self.examples, self.with_images),
+            *size_problems(self.format, size, examples=self.examples, with_images=self.with_images),
             *model_problems(self.format, self.with_images, model, self.info),
             *self.thoughts.problems(model, self.info),
         ):
@@ -381,7 +381,7 @@ class _Pass:
             hint = (
                 f"read the source again with encoding={self.letters.verdict!r}; fine where it is meant, as in Icelandic"
             )
-            self.problems.add(file_problem("misread-text", misread, hint, "warning"))
+            self.problems.add(file_problem("misread-text", misread, hint, severity="warning"))
         pairs = self.pairs.problems() if self.format == "completion" else ()
         for problem in (*self.verdicts.problems(), *self.repeats.problems(), *pairs):
             self.problems.add(problem)

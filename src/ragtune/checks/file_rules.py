@@ -24,7 +24,7 @@ _WAYS_IN = {
 }
 
 
-def file_problem(code: str, message: str, hint: str, severity: Severity = "error") -> Problem:
+def file_problem(code: str, message: str, hint: str, *, severity: Severity = "error") -> Problem:
     """A problem of the whole file."""
     return Problem(line=None, byte_offset=None, path="", code=code, message=message, hint=hint, severity=severity)
 
@@ -35,10 +35,10 @@ def name_problems(path: Path) -> Iterator[Problem]:
     if path.suffix != ".jsonl" and path.is_file() and path != Path("/dev/stdin"):
         hint = _WAYS_IN.get(path.suffix.lower(), "rename it")
         text = f"the name ends in {path.suffix!r}; an upload needs a name that ends in '.jsonl'"
-        yield file_problem("not-jsonl-name", text, hint, "warning")
+        yield file_problem("not-jsonl-name", text, hint, severity="warning")
 
 
-def size_problems(format: RecordFormat | None, size: int, examples: int, with_images: int) -> Iterator[Problem]:
+def size_problems(format: RecordFormat | None, size: int, *, examples: int, with_images: int) -> Iterator[Problem]:
     """More than the server takes at once."""
     if size > MAX_FILE_BYTES:
         text = f"{size / 2**20:,.0f} MB; one upload takes at most {MAX_FILE_BYTES // 2**20} MB"
@@ -51,7 +51,9 @@ def size_problems(format: RecordFormat | None, size: int, examples: int, with_im
         yield file_problem("too-many-examples", text, "leave some out")
     if format == "preference" and with_images:
         text = f"{with_images:,} pair(s) with images; OpenAI's guide says that preference pairs are text only"
-        yield file_problem("images-in-preference", text, "describe the images, or try with a small file", "warning")
+        yield file_problem(
+            "images-in-preference", text, "describe the images, or try with a small file", severity="warning"
+        )
 
 
 def model_problems(
@@ -62,7 +64,9 @@ def model_problems(
         return
     if info is None:
         text = f"model {model!r} is not in the catalogue, so its context and price are unknown"
-        yield file_problem("unknown-model", text, "check the name, or pass a catalogue that has it", "suggestion")
+        yield file_problem(
+            "unknown-model", text, "check the name, or pass a catalogue that has it", severity="suggestion"
+        )
         return
     takes_completions = info.formats is not None and "completion" in info.formats
     # A price and no formats of its own: one of OpenAI's chat models. A base that nobody bills takes both kinds.
@@ -83,5 +87,5 @@ def model_problems(
     if with_images and info.methods and not info.vision:
         text = f"{with_images:,} example(s) with images; the catalogue knows no training of {model} on images"
         yield file_problem(
-            "images-not-for-model", text, "choose a model with vision, or leave the images out", "warning"
+            "images-not-for-model", text, "choose a model with vision, or leave the images out", severity="warning"
         )

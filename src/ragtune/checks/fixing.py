@@ -93,7 +93,7 @@ def write_fixed(
     try:
         # The file may hold what only its owner is to read.
         with draft_of(target, private=True) as draft, draft_of(target, private=True) as again:
-            _write(draft, path, format, (), mask)
+            _write(draft, path, format=format, steps=(), mask=mask)
             form = check(draft, target)
             # Masked answers may all be the same; who asks for them wants them even so.
             if mask is None and _errors(form) > _errors(counts):
@@ -102,9 +102,9 @@ def write_fixed(
             steps = (*repairs, _EMPTY, _DOUBLED) if format == "completion" else ()
 
             def is_good(chosen: Sequence[str]) -> bool:
-                _write(draft, path, format, chosen, mask)
+                _write(draft, path, format=format, steps=chosen, mask=mask)
                 # A copy of a copy is the copy.
-                _write(again, draft, format, chosen, mask)
+                _write(again, draft, format=format, steps=chosen, mask=mask)
                 return filecmp.cmp(draft, again, shallow=False) and not _worse(check(draft, target), form)
 
             chosen = steps
@@ -112,7 +112,7 @@ def write_fixed(
                 chosen = ()
                 for step in steps:
                     chosen = (*chosen, step) if is_good((*chosen, step)) else chosen
-                _write(draft, path, format, chosen, mask)
+                _write(draft, path, format=format, steps=chosen, mask=mask)
             left_out = tuple(step for step in steps if step not in chosen)
             if not draft.stat().st_size or filecmp.cmp(draft, path, shallow=False):
                 return Fixed(path=None, left_out=left_out)
@@ -135,6 +135,7 @@ def _hand_out(draft: Path, path: Path) -> Path:
     while True:
         target = _free_name(path)
         try:
+            # Not a rename, which would take the place of a file that somebody has made since the name was free.
             os.link(draft, target)
         except FileExistsError:
             continue
@@ -154,7 +155,7 @@ def _free_name(path: Path) -> Path:
 
 
 def _write(
-    draft: Path, path: Path, format: RecordFormat | None, steps: Sequence[str], mask: Callable[[str], str] | None
+    draft: Path, path: Path, *, format: RecordFormat | None, steps: Sequence[str], mask: Callable[[str], str] | None
 ) -> None:
     lines = _pairs(path, steps) if format == "completion" else _clean_lines(path)
     with draft.open("wb") as file:

@@ -21,7 +21,7 @@ _SENTENCE = f"{_LEFT};min-width:16rem;overflow-wrap:anywhere"
 _CASES = 3
 
 
-def problem_table(summary: str, problems: Sequence[Problem], hidden: int) -> str:
+def problem_table(summary: str, problems: Sequence[Problem], *, hidden: int) -> str:
     """The summary, the problems, and how many more there are."""
     rows: list[Sequence[object]] = [
         (problem.line or "", _severity(problem.severity), problem.code, _code(problem.path), _sentence(problem))
@@ -29,7 +29,7 @@ def problem_table(summary: str, problems: Sequence[Problem], hidden: int) -> str
     ]
     if hidden:
         rows.append([cell(f"{hidden:,} more, not listed", colspan="5")])
-    return _summed_up(summary, rows, ("line", "severity", "rule", "place", cell("problem", "th", style=_LEFT)))
+    return _summed_up(summary, rows, ("line", "severity", "rule", "place", cell("problem", tag="th", style=_LEFT)))
 
 
 def problems_by_kind(summary: str, problems: Sequence[Problem], counts: Mapping[tuple[Severity, str], int]) -> str:
@@ -41,7 +41,7 @@ def problems_by_kind(summary: str, problems: Sequence[Problem], counts: Mapping[
         (_severity(severity), cell(code, style=_LEFT), f"{counts[severity, code]:,}", _cases(cases.get(code, [])))
         for severity, code in sorted(counts, key=lambda kind: (SEVERITIES.index(kind[0]), kind[1]))
     ]
-    rule, example = (cell(name, "th", style=_LEFT) for name in ("rule", "for example"))
+    rule, example = (cell(name, tag="th", style=_LEFT) for name in ("rule", "for example"))
     return _summed_up(summary, rows, ("severity", rule, "times", example))
 
 

@@ -186,7 +186,9 @@ class Profile:
     def _form(self) -> Iterator[Problem]:
         """Separator, stop sequence, common starts, leading space."""
         if self.rows > 1 and self.task != "open-ended" and len(self.prompts.distinct) == 1:
-            yield _said("identical-prompts", "all prompts are the same: they tell nothing apart", "vary them", "error")
+            yield _said(
+                "identical-prompts", "all prompts are the same: they tell nothing apart", "vary them", severity="error"
+            )
         elif self.separator is not None:
             text = f"prompts do not end in a common separator; {self.separator!r} occurs in none of them"
             yield self._offered("prompt-suffix", text)
@@ -197,7 +199,7 @@ class Profile:
             text = f"{self.prompts.suffix[-40:]!r}, in which all prompts end, stands inside some of them as well"
             yield _said("repeated-separator", text, "end prompts in something that occurs nowhere else")
         if self.rows > 1 and len(self.completions.distinct) == 1:
-            yield _said("identical-completions", "all completions are the same", "vary them", "error")
+            yield _said("identical-completions", "all completions are the same", "vary them", severity="error")
         elif self.stop is not None:
             text = f"completions do not end in a common stop sequence; {self.stop!r} occurs in none of them"
             yield self._offered("completion-suffix", text)
@@ -280,5 +282,5 @@ def _end(text: str) -> str:
     return text if len(text) <= _SHOWN else "…" + text[-_SHOWN:]
 
 
-def _said(code: str, message: str, hint: str, severity: Severity = "suggestion") -> Problem:
+def _said(code: str, message: str, hint: str, *, severity: Severity = "suggestion") -> Problem:
     return Problem(line=None, byte_offset=None, path="", code=code, message=message, hint=hint, severity=severity)

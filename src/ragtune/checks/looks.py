@@ -32,7 +32,7 @@ def other_kind(start: bytes, path: Path) -> tuple[str, str] | None:
         return _document(text, path) if _is_one_document(text) else None
     if text[:1] == "<":
         return "an HTML or XML page, not JSONL", "get the data itself: a server may have answered with an error page"
-    return _table(text, path, encoding)
+    return _table(text, path, encoding=encoding)
 
 
 def _is_one_document(text: str) -> bool:
@@ -69,7 +69,7 @@ def _first_object(text: str) -> JsonObject | None:
     return value if isinstance(value, dict) else None
 
 
-def _table(text: str, path: Path, encoding: str | None) -> tuple[str, str] | None:
+def _table(text: str, path: Path, *, encoding: str | None) -> tuple[str, str] | None:
     lines = text.splitlines()[:3]
     if len(lines) < 2:
         return None

@@ -60,7 +60,7 @@ class ProblemList:
     `mask` covers what messages must not show.
     """
 
-    def __init__(self, limit: int, mask: Callable[[str], str] | None = None) -> None:
+    def __init__(self, limit: int, *, mask: Callable[[str], str] | None = None) -> None:
         self._limit = limit
         self._mask = mask
         self._kept: dict[Severity, list[Problem]] = {severity: [] for severity in SEVERITIES}

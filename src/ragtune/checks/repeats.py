@@ -62,15 +62,15 @@ class Repeats:
         for later, first in _later(np.frombuffer(self._records, dtype=np.int64)):
             text = f"the same record stands in line {self._lines[first]}"
             hint = "remove it, or raise n_epochs if it matters more"
-            yield self._problem(later, first, "", "duplicate-record", text, hint)
+            yield self._problem(later, first, path="", code="duplicate-record", message=text, hint=hint)
         for later, first in _later(np.frombuffer(self._questions, dtype=np.int64)):
             if self._questions[later] != _NO_QUESTION and self._answers[later] != self._answers[first]:
                 path, said = _CONTRADICTIONS[self._format]
                 text = said.format(line=self._lines[first])
                 hint = "keep the right one: the model cannot learn both"
-                yield self._problem(later, first, path, "contradiction", text, hint)
+                yield self._problem(later, first, path=path, code="contradiction", message=text, hint=hint)
 
-    def _problem(self, index: int, first: int, path: str, code: str, message: str, hint: str) -> Problem:
+    def _problem(self, index: int, first: int, *, path: str, code: str, message: str, hint: str) -> Problem:
         return Problem(
             line=self._lines[index],
             byte_offset=self._offsets[index],

@@ -138,7 +138,7 @@ class CheckReport:
 
     def _table(self, limit: int) -> str:
         shown = self.problems[:limit]
-        return problem_table(self.summary(), shown, sum(self.counts.values()) - len(shown))
+        return problem_table(self.summary(), shown, hidden=sum(self.counts.values()) - len(shown))
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, ready for JSON."""

@@ -232,7 +232,7 @@ class DatasetBuilder(Steps):
             fact_id=("fact_id" if told else None) if fact_id is None else arguments.text("fact_id", fact_id),
         )
         counted = count if engine == "in_process" else None
-        counting = None if counted is None else record_counter(counted, counter)
+        counting = None if counted is None else record_counter(counted, counter=counter)
         batches = self._made(self._build_batch(plan, counting, held_out), engine)
         sources = self._source.paths
         manifest, counts = build_folder(
@@ -245,7 +245,7 @@ class DatasetBuilder(Steps):
             scanner=self._scanner,
         )
         known = {} if counted is None else {counted: tuple(chain.from_iterable(counts.tokens))}
-        dataset = dataset_of(folder, manifest, known)
+        dataset = dataset_of(folder, manifest, token_counts=known)
         if self._source.built is not None:
             self._source.built(dataset)
         return dataset

@@ -161,7 +161,7 @@ class Dataset:
         known = self._token_counts
         # A counter is looked at even where nothing is left to count: the next dataset will be counted with it.
         if counter is not None or encoding not in known:
-            counting = record_counter(encoding, counter)
+            counting = record_counter(encoding, counter=counter)
             if encoding not in known:
                 known[encoding] = tuple(self._count(counting))
         return known[encoding]
@@ -237,9 +237,9 @@ class Dataset:
         if chosen.path is None:
             held = ", ".join(found.name for found in self.splits)
             raise DatasetError(f"the split {split!r} is empty; this dataset has {held}")
-        return self._checked(chosen, model, privacy=privacy)
+        return self._checked(chosen, model=model, privacy=privacy)
 
-    def _checked(self, split: Split, model: str | None = None, *, privacy: bool = False) -> CheckReport:
+    def _checked(self, split: Split, *, model: str | None = None, privacy: bool = False) -> CheckReport:
         assert split.path is not None
         least = MIN_EXAMPLES if split is self.train else 1
         return check_file(split.path, format=self.format, model=model, min_examples=least, privacy=privacy)
@@ -342,7 +342,7 @@ class Dataset:
 
 
 def dataset_of(
-    folder: Path, manifest: Mapping[str, Any], token_counts: Mapping[Encoding, tuple[int, ...]] | None = None
+    folder: Path, manifest: Mapping[str, Any], *, token_counts: Mapping[Encoding, tuple[int, ...]] | None = None
 ) -> Dataset:
     """The dataset that a manifest describes; its files are not read.
 
@@ -372,8 +372,8 @@ def dataset_of(
 def _split_table(dataset: Dataset) -> str:
     """The files of a dataset; nothing is read for it."""
     facts = {"folder": dataset.folder, "records": dataset.format, "fingerprint": dataset.fingerprint[:16]}
-    rows: list[Sequence[object]] = [(cell(key, "th"), cell(value, colspan="3")) for key, value in facts.items()]
-    rows.append([cell(name, "th") for name in ("split", "records", "bytes", "sha256")])
+    rows: list[Sequence[object]] = [(cell(key, tag="th"), cell(value, colspan="3")) for key, value in facts.items()]
+    rows.append([cell(name, tag="th") for name in ("split", "records", "bytes", "sha256")])
     rows += [(split.name, f"{split.rows:,}", f"{split.bytes:,}", str(split.sha256)[:16]) for split in dataset.splits]
     return table(rows)
 

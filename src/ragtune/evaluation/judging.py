@@ -201,9 +201,9 @@ class _Comparison:
             prompt=prompt,
             max_cost_usd=checked_limit(max_cost_usd),
             price=price,
-            concurrency=at_least("concurrency", concurrency, 1),
+            concurrency=at_least("concurrency", concurrency, least=1),
             timeout_s=checked_seconds(timeout_s),
-            seed=at_least("seed", seed, 0),
+            seed=at_least("seed", seed, least=0),
         )
 
     def __post_init__(self) -> None:
@@ -314,11 +314,11 @@ async def _judged(asked: _Comparison, calls: Calls, drive: Drive) -> Judgement:
             async for _ in shown:
                 pass
     lines = list(_verdicts(asked.log, by))
-    _check_spent(asked, judging.purse, len({pair.key for pair in pairs} - {line["pair"] for line in lines}))
+    _check_spent(asked, judging.purse, never=len({pair.key for pair in pairs} - {line["pair"] for line in lines}))
     return judgement_of(lines, first=asked.first, second=asked.second, seed=asked.seed)
 
 
-def _check_spent(asked: _Comparison, purse: Purse, never: int) -> None:
+def _check_spent(asked: _Comparison, purse: Purse, *, never: int) -> None:
     if asked.max_cost_usd is not None and never:
         message = (
             f"the verdicts in {asked.log} cost ${purse.spent_usd:.4f}, and the next could go beyond "

@@ -209,14 +209,14 @@ def read_knowledge(
         whole = came == asked and drawn == asked * (len(arms) - 1)
         yield FactKnowledge(
             id=fact.id,
-            knowledge=_category(hit, came, drawn_hit) if whole and asked else None,
+            knowledge=_category(hit, came, sampled_right=drawn_hit) if whole and asked else None,
             greedy=hit / came if came else 0.0,
             sampled=drawn_hit / drawn if drawn else None,
             answers=came + drawn,
         )
 
 
-def _category(right: int, asked: int, sampled_right: int) -> Knowledge:
+def _category(right: int, asked: int, *, sampled_right: int) -> Knowledge:
     if right == asked:
         return "known"
     return "maybe" if right or sampled_right else "unknown"

@@ -204,7 +204,7 @@ class _Probe:
 
 async def _probed(probe: _Probe, calls: Calls, drive: Drive) -> ProbeResult:
     arms = _samples(probe, calls)
-    card = await ask_arms(arms, probe.settings, probe.scorers, calls, drive)
+    card = await ask_arms(arms, probe.settings, scorers=probe.scorers, calls=calls, drive=drive)
     return _result(card, probe.settings, tuple(arms))
 
 

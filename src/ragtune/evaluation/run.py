@@ -118,7 +118,7 @@ def evaluate(
     calls = SyncCalls()
     try:
         arms = _arms(settings, prices, calls)
-        return run(ask_arms(arms, settings, named, calls, in_threads))
+        return run(ask_arms(arms, settings, scorers=named, calls=calls, drive=in_threads))
     finally:
         calls.close()
 
@@ -158,11 +158,11 @@ async def evaluate_async(
         parameters=parameters,
     )
     calls = AsyncCalls()
-    return await ask_arms(_arms(settings, prices, calls), settings, named, calls, in_tasks)
+    return await ask_arms(_arms(settings, prices, calls), settings, scorers=named, calls=calls, drive=in_tasks)
 
 
 async def ask_arms(
-    arms: Mapping[str, Arm], settings: Settings, scorers: Mapping[str, Scorer], calls: Calls, drive: Drive
+    arms: Mapping[str, Arm], settings: Settings, *, scorers: Mapping[str, Scorer], calls: Calls, drive: Drive
 ) -> Scorecard:
     """Ask and score; each answer is scored as it comes, so that a scorer that cannot count is found at once.
 

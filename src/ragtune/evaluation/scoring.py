@@ -119,7 +119,7 @@ class Scoring:
     def _label(self, name: str, label: str) -> float:
         labels = self._labels.setdefault(name, {})
         if name in self._measured:
-            raise EvaluationError(_mixed(name, label, self._measured[name]))
+            raise EvaluationError(_mixed(name, label, score=self._measured[name]))
         if len(labels) == MAX_LABELS and label not in labels:
             message = (
                 f"scorers: {name!r} gave more than {MAX_LABELS} different labels, the last of them {label!r:.40}; a "
@@ -130,7 +130,7 @@ class Scoring:
 
     def _measure(self, name: str, score: float) -> float:
         if name in self._labels:
-            raise EvaluationError(_mixed(name, next(iter(self._labels[name])), score))
+            raise EvaluationError(_mixed(name, next(iter(self._labels[name])), score=score))
         self._measured.setdefault(name, score)
         return score
 
@@ -223,7 +223,7 @@ def context_of(line: Line) -> Context:
     )
 
 
-def _mixed(name: str, label: str, score: float) -> str:
+def _mixed(name: str, label: str, *, score: float) -> str:
     return (
         f"scorers: {name!r} gave the label {label!r:.40} to one answer and the score {score:g} to another; a scorer "
         "gives labels alone, or bools and numbers alone"

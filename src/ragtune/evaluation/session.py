@@ -115,14 +115,14 @@ class Evaluation:
             key = _content_key(arm, prompt, shown)
             known = self._claim(key, question)
         except Exception as error:
-            self._write(question, shown, prompt, Returned(text=None, fault=fault_of(error)), key)
+            self._write(question, shown, prompt=prompt, reply=Returned(text=None, fault=fault_of(error)), key=key)
             return True
         if known is not None:
             return known
         try:
             reply = await paid_answer(arm.respondent, prompt, shown, self.purse)
             if reply is not None:
-                self._write(question, shown, prompt, reply, key)
+                self._write(question, shown, prompt=prompt, reply=reply, key=key)
             return reply is not None
         finally:
             self._release(key)
@@ -163,9 +163,11 @@ class Evaluation:
             # Its thread hangs and will not release the key: equal questions of other arms would wait for it for ever.
             for key in [key for key, asked in self._pending.items() if asked is question]:
                 del self._pending[key]
-        self._write(question, Shown(text=question.wording.question), None, Returned.late(timeout_s), b"")
+        self._write(
+            question, Shown(text=question.wording.question), prompt=None, reply=Returned.late(timeout_s), key=b""
+        )
 
-    def _write(self, question: Question, shown: Shown, prompt: Prompt | None, reply: Returned, key: bytes) -> None:
+    def _write(self, question: Question, shown: Shown, *, prompt: Prompt | None, reply: Returned, key: bytes) -> None:
         line = _place(question) | reply.line(prompt)
         line |= {"key": key.hex(), "options": shown.options, "planted": shown.planted}
         kept = {name: value for name, value in line.items() if not (value is None or value is False or value == ())}

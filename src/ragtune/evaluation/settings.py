@@ -77,11 +77,11 @@ def checked_settings(
         answerers=_checked_answerers(answerers),
         facts=facts,
         kinds=_checked_kinds(facts, kinds),
-        concurrency=at_least("concurrency", concurrency, 1),
+        concurrency=at_least("concurrency", concurrency, least=1),
         timeout_s=checked_seconds(timeout_s),
-        max_tokens=None if max_tokens is None else at_least("max_tokens", max_tokens, 1),
+        max_tokens=None if max_tokens is None else at_least("max_tokens", max_tokens, least=1),
         max_cost_usd=checked_limit(max_cost_usd),
-        seed=at_least("seed", seed, 0),
+        seed=at_least("seed", seed, least=0),
         progress=visible() if progress is None else progress,
         probe=probe,
         parameters=parameters,
@@ -89,7 +89,7 @@ def checked_settings(
     )
 
 
-def at_least(name: str, value: int, least: int) -> int:
+def at_least(name: str, value: int, *, least: int) -> int:
     """Return a whole number that is not too small.
 
     Raises:

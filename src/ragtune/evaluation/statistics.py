@@ -43,17 +43,17 @@ def resampled_means(values_FC: Values, *, seed: int, resamples: int = RESAMPLES)
     """
     facts = len(values_FC)
     held = facts * resamples <= _MAX_HELD
-    blocks = _held_draws(facts, seed, resamples) if held else _draws(facts, seed, resamples)
+    blocks = _held_draws(facts, seed, resamples) if held else _draws(facts, seed, resamples=resamples)
     return np.concatenate([counts_BF.astype(float) @ values_FC / facts for counts_BF in blocks])
 
 
 @lru_cache(maxsize=2)
 def _held_draws(facts: int, seed: int, resamples: int) -> list[npt.NDArray[np.uint8]]:
     # All tables of a card resample the same facts, and drawing takes longer than all the rest.
-    return list(_draws(facts, seed, resamples))
+    return list(_draws(facts, seed, resamples=resamples))
 
 
-def _draws(facts: int, seed: int, resamples: int) -> Iterator[npt.NDArray[np.uint8]]:
+def _draws(facts: int, seed: int, *, resamples: int) -> Iterator[npt.NDArray[np.uint8]]:
     """How often each fact is drawn in each sample, a block of samples at a time."""
     generator = np.random.default_rng(seed)
     for begin in range(0, resamples, _BLOCK):

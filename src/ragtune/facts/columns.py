@@ -87,7 +87,7 @@ class FactColumns:
                     yield Wording(question=question, kind=kind, answers=answers)  # type: ignore[arg-type]
 
 
-def placed_facts(rows: Iterable[Row], columns: FactColumns, place: str = "row") -> Iterator[tuple[str, Fact]]:
+def placed_facts(rows: Iterable[Row], columns: FactColumns, *, place: str = "row") -> Iterator[tuple[str, Fact]]:
     """Each row's fact with its place; rows are counted from 0, as everywhere else.
 
     Raises:

@@ -272,7 +272,7 @@ class FactSet:
             if value < 1:
                 raise DatasetError(f"{name}={value!r} must be a whole number of at least 1")
         if make == "rules":
-            return FactSet(facts=with_further(self.facts, by_rules(self.facts, kind, per_fact)))
+            return FactSet(facts=with_further(self.facts, by_rules(self.facts, kind, per_fact=per_fact)))
         if callable(make):
             return FactSet(facts=with_further(self.facts, by_function(make, kind)))
         if isinstance(make, str) or not hasattr(make, "chat"):
@@ -305,5 +305,5 @@ def _without_faults(found: tuple[Sequence[Fact], Sequence[str]], source: str) ->
     facts, places = found
     if not facts:
         raise DatasetError(f"there is no fact in {source}; give at least one")
-    refuse_faults(facts, places)
+    refuse_faults(facts, places=places)
     return FactSet(facts=tuple(facts))

@@ -17,7 +17,7 @@ _TOLD = 20
 CUT = "it holds half of a surrogate pair, which no file and no request can; give whole characters"
 
 
-def refuse_faults(facts: Sequence[Fact], places: Sequence[str] = ()) -> None:
+def refuse_faults(facts: Sequence[Fact], *, places: Sequence[str] = ()) -> None:
     """Refuse facts that no evaluation could count.
 
     Args:

@@ -51,7 +51,7 @@ def questions_of(facts: Iterable[Fact]) -> set[str]:
     return {normalise(wording.question) for wording in wordings}
 
 
-def by_rules(facts: Sequence[Fact], kind: Kind, per_fact: int) -> Callable[[Fact], Iterator[Wording]]:
+def by_rules(facts: Sequence[Fact], kind: Kind, *, per_fact: int) -> Callable[[Fact], Iterator[Wording]]:
     """The first proposals of the rules that no fact of the set asks yet; none where they abstain."""
     if kind not in ("reworded", "reversed"):
         raise DatasetError(f"the rules make reworded and reversed questions, not {kind!r:.40} ones")

@@ -187,15 +187,17 @@ async def send(api: Api, file: LocalFile, *, new: bool = False, recorder: Record
             await note(
                 api.port,
                 f"{found.id} is on the account",
-                lambda: recorder.adopt_upload(account, file, found.id, api.port.now()),
+                lambda: recorder.adopt_upload(account, file, found.id, now=api.port.now()),
             )
             return found
         number = await api.port.work(recorder.begin_upload, account, file, api.port.now())
-        body = await _create(api, file, recorder, number)
-    return UploadedFile.from_wire(await _settled(api, file, body, recorder, number), sha256=file.sha256)
+        body = await _create(api, file, recorder, number=number)
+    return UploadedFile.from_wire(
+        await _settled(api, file, body=body, recorder=recorder, number=number), sha256=file.sha256
+    )
 
 
-async def _create(api: Api, file: LocalFile, recorder: Recorder, number: int) -> Json:
+async def _create(api: Api, file: LocalFile, recorder: Recorder, *, number: int) -> Json:
     try:
         body = await create_file(api, file)
     except KeyboardInterrupt as stop:
@@ -211,7 +213,7 @@ async def _create(api: Api, file: LocalFile, recorder: Recorder, number: int) ->
     return body
 
 
-async def _settled(api: Api, file: LocalFile, body: Json, recorder: Recorder, number: int) -> Json:
+async def _settled(api: Api, file: LocalFile, *, body: Json, recorder: Recorder, number: int) -> Json:
     waited, pause, file_id = 0.0, 0.5, required(body, "file")
     # A status that is missing says nothing, so it is not waited for.
     while api.dialect.file_status and _status(body) in UNSETTLED and waited < SETTLING_S:

@@ -45,7 +45,7 @@ async def is_gone(api: Api, job: JobDetails) -> bool:
     except ModelExpired:
         return True
     except openai.NotFoundError as error:
-        return _names_model(error) and _too_late(error, job, api.port.now())
+        return _names_model(error) and _too_late(error, job, now=api.port.now())
     except openai.APIStatusError as error:
         logger.info("whether %s is still there cannot be asked: %s", job.fine_tuned_model, error.status_code)
     return False
@@ -78,7 +78,7 @@ async def require_model(
     def may_come(error: BaseException) -> bool:
         if transient(error):
             return True
-        if not isinstance(error, openai.NotFoundError) or _too_late(error, job, api.port.now()):
+        if not isinstance(error, openai.NotFoundError) or _too_late(error, job, now=api.port.now()):
             return False
         if waits is not None:
             waits()
@@ -94,9 +94,9 @@ async def require_model(
         )
     except openai.NotFoundError as error:
         if _names_model(error):
-            if _too_late(error, job, api.port.now()):
+            if _too_late(error, job, now=api.port.now()):
                 raise NoTunedModel(_gone(job, name)) from error
-            raise ModelNotReady(_not_yet(job, name, window_s)) from error
+            raise ModelNotReady(_not_yet(job, name, waited_s=window_s)) from error
         # The job did succeed; whether such a server lists its models is another matter.
         logger.warning("%s succeeded but the server does not list %s (404)", job.id, name)
     except openai.APIStatusError as error:
@@ -108,7 +108,7 @@ def _names_model(error: openai.NotFoundError) -> bool:
     return error.code == "model_not_found" or error.param == "model"
 
 
-def _too_late(error: openai.NotFoundError, job: JobDetails, now: float) -> bool:
+def _too_late(error: openai.NotFoundError, job: JobDetails, *, now: float) -> bool:
     if DELETED_HEADER in error.response.headers:
         return True
     if job.finished_at is None:
@@ -131,7 +131,7 @@ def _gone(job: JobDetails, name: str) -> str:
     )
 
 
-def _not_yet(job: JobDetails, name: str, waited_s: float) -> str:
+def _not_yet(job: JobDetails, name: str, *, waited_s: float) -> str:
     when = f" in {waited_s:.0f} s" if waited_s else ""
     return (
         f"{job.id} succeeded but the server did not answer to {name}{when}: a new model can take minutes, so wait "

@@ -111,7 +111,7 @@ class JobSearch:
                 job = JobDetails.from_wire(body)
                 if job.id not in foreign:
                     return job
-        newest = [JobDetails.from_wire(body) for body in await gather(self.api.jobs(), NEWEST)]
+        newest = [JobDetails.from_wire(body) for body in await gather(self.api.jobs(), limit=NEWEST)]
         # A server that keeps metadata would have shown the key; only one that keeps none is worth guessing about.
         alike = [job for job in newest if not job.metadata and job.id not in foreign and _fits(job, run, request)]
         # One that matches may still be a rival's: another run like this one that waits for its answer, too.

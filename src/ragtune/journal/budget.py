@@ -77,7 +77,7 @@ class Budget:
         spent = sum(amount for amount in amounts if amount is not None)
         unknown = amounts.count(None)
         if not allow_unknown and (unknown or cost_usd is None):
-            whose = "the price of this job" if cost_usd is None else f"the price of {_jobs(unknown, 'earlier ')}"
+            whose = "the price of this job" if cost_usd is None else f"the price of {_jobs(unknown, which='earlier ')}"
             message = f"{whose} is unknown, so a budget of {dollars(self.usd)} a {self.period} cannot be kept; "
             raise BudgetExceeded(message + "nothing was bought. Pass allow_unknown_cost=True to count it as nothing")
         if spent + (cost_usd or 0.0) > self.usd:
@@ -89,7 +89,7 @@ class Budget:
             raise BudgetExceeded(message)
 
 
-def _jobs(count: int, which: str = "") -> str:
+def _jobs(count: int, *, which: str = "") -> str:
     return f"{count} {which}job{'' if count == 1 else 's'}"
 
 

@@ -110,7 +110,7 @@ class Recorder:
         state = "failed" if file_id is None else "done"
         self._execute("UPDATE upload SET state = ?, file_id = ? WHERE id = ?", (state, file_id, upload_id))
 
-    def adopt_upload(self, account: str, file: LocalFile, file_id: str, now: float) -> None:
+    def adopt_upload(self, account: str, file: LocalFile, file_id: str, *, now: float) -> None:
         """Write down that a content was found on the account; an upload without an answer was it."""
 
         def write(connection: sqlite3.Connection) -> None:

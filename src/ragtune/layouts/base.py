@@ -190,7 +190,7 @@ def without_none(row: Row) -> dict[str, object]:
     return {key: value for key, value in row.items() if value is not None}
 
 
-def short(value: object, limit: int = 60) -> str:
+def short(value: object, *, limit: int = 60) -> str:
     """A value as a message shows it."""
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -10,7 +10,7 @@ __all__ = ["new_id", "new_request_id"]
 _LETTERS = string.ascii_letters + string.digits
 
 
-def new_id(prefix: str, length: int = 24) -> str:
+def new_id(prefix: str, *, length: int = 24) -> str:
     """Make a new random id, for example `file-` followed by 24 letters and digits."""
     return prefix + "".join(secrets.choice(_LETTERS) for _ in range(length))
 

@@ -241,7 +241,7 @@ class Rules:
         """Whether any rule speaks of models; orphans are files."""
         return self.older_than is not None or self.asked is not None
 
-    def old(self, made: dt.datetime | None, now: dt.datetime, least: dt.timedelta = dt.timedelta()) -> bool:
+    def old(self, made: dt.datetime | None, now: dt.datetime, *, least: dt.timedelta = dt.timedelta()) -> bool:
         """Whether something is old enough; what has no date is not."""
         wanted = max(least, self.older_than or dt.timedelta())
         return not wanted or (made is not None and now - made >= wanted)
@@ -257,7 +257,7 @@ def planned(account: AccountListing, needs: Needs, rules: Rules, now: dt.datetim
     """Everything that may go, in the order in which it goes: a model's checkpoints, the model, then files."""
     models = list(_models(account, needs, rules, now)) if rules.chooses_models else []
     going = {item.id for item in models if item.keep is None}
-    return (*models, *_files(account, needs, rules, now, going))
+    return (*models, *_files(account, needs, rules=rules, now=now, going=going))
 
 
 def _models(account: AccountListing, needs: Needs, rules: Rules, now: dt.datetime) -> Iterator[CleanupItem]:
@@ -295,21 +295,24 @@ def _why(model: ListedModel, rules: Rules, now: dt.datetime) -> str | None:
 
 
 def _files(
-    account: AccountListing, needs: Needs, rules: Rules, now: dt.datetime, going: Collection[str]
+    account: AccountListing, needs: Needs, *, rules: Rules, now: dt.datetime, going: Collection[str]
 ) -> Iterator[CleanupItem]:
     for file in account.files or ():
-        if file.purpose not in _PURPOSES or (why := _why_file(file, account, rules, now, going)) is None:
+        if (
+            file.purpose not in _PURPOSES
+            or (why := _why_file(file, account, rules=rules, now=now, going=going)) is None
+        ):
             continue
         keep = rules.kept(file.id, file.filename) or needs.of_file(file.id, account, going=going)
         yield CleanupItem(kind="file", id=file.id, why=why, keep=keep, bytes=file.bytes, created_at=file.created_at)
 
 
 def _why_file(
-    file: UploadedFile, account: AccountListing, rules: Rules, now: dt.datetime, going: Collection[str]
+    file: UploadedFile, account: AccountListing, *, rules: Rules, now: dt.datetime, going: Collection[str]
 ) -> str | None:
     jobs = [*account.readers.get(file.id, ()), *filter(None, [account.writers.get(file.id)])]
     if not jobs:
-        orphan = rules.orphans and rules.old(file.created_at, now, _YOUNGEST_ORPHAN)
+        orphan = rules.orphans and rules.old(file.created_at, now, least=_YOUNGEST_ORPHAN)
         return "no job of this account reads it or wrote it" if orphan else None
     if not rules.chooses_models or not rules.old(file.created_at, now):
         return None

@@ -98,7 +98,7 @@ class AsyncMaintenance:
     async def events(self, job_id: str, *, limit: int | None = 20) -> tuple[JobEvent, ...]:
         """Return a job's newest events, the oldest of them first."""
         check_limit(limit)
-        bodies = await gather(self._api.events(job_id, page=min(limit or 100, 100)), limit)
+        bodies = await gather(self._api.events(job_id, page=min(limit or 100, 100)), limit=limit)
         return tuple(JobEvent.from_wire(body) for body in reversed(bodies))
 
     async def models(self) -> ModelTable:

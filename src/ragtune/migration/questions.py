@@ -122,7 +122,7 @@ class Questions:
         left_out: dict[str, int] = {}
         for split, group in ((dataset.validation, HELD_OUT), (dataset.test, HELD_OUT), (dataset.train, TRAINED)):
             if split.path is not None and len(picked) < limit:
-                for question in _sampled(split.path, group, limit, seed, left_out):
+                for question in _sampled(split.path, group, limit=limit, seed=seed, left_out=left_out):
                     picked.setdefault(_prompt_key(question), question)
         items = tuple(picked.values())[:limit]
         if not items:
@@ -184,7 +184,7 @@ def _given(number: int, one: object) -> GoldenQuestion:
     return GoldenQuestion(id=f"q-{_digest(said)}", messages=said)
 
 
-def _sampled(path: Path, group: str, limit: int, seed: int, left_out: dict[str, int]) -> list[GoldenQuestion]:
+def _sampled(path: Path, group: str, *, limit: int, seed: int, left_out: dict[str, int]) -> list[GoldenQuestion]:
     """The questions of a file whose lines have the least hashes; no more of it is held than that."""
     held: list[tuple[int, int, GoldenQuestion]] = []
     with path.open("rb") as file:

@@ -121,7 +121,15 @@ def replay(
         Unsupported: the server does not have the method.
     """
     api = synchronous(client).speaking(dialect)
-    options = _options(max_cost_usd, allow_unknown_cost, new, force, dialect, budget, journal)
+    options = _options(
+        max_cost_usd,
+        allow_unknown_cost=allow_unknown_cost,
+        new=new,
+        force=force,
+        dialect=dialect,
+        budget=budget,
+        journal=journal,
+    )
     given = _Replay(archive=archive, job=job, spec=spec, base=base, account=account, options=options)
     made = run(given.run(api, SyncRaw(client), dry_run=dry_run))
     return FineTuneJob(made) if isinstance(made, JobState) else made
@@ -147,7 +155,15 @@ async def replay_async(
 ) -> AsyncFineTuneJob | HostedJob | Plan:
     """Train an archived job anew on another server; see `ragtune.replay`."""
     api = asynchronous(client).speaking(dialect)
-    options = _options(max_cost_usd, allow_unknown_cost, new, force, dialect, budget, journal)
+    options = _options(
+        max_cost_usd,
+        allow_unknown_cost=allow_unknown_cost,
+        new=new,
+        force=force,
+        dialect=dialect,
+        budget=budget,
+        journal=journal,
+    )
     given = _Replay(archive=archive, job=job, spec=spec, base=base, account=account, options=options)
     made = await given.run(api, AsyncRaw(client), dry_run=dry_run)
     return AsyncFineTuneJob(made) if isinstance(made, JobState) else made
@@ -155,6 +171,7 @@ async def replay_async(
 
 def _options(
     max_cost_usd: float | None,
+    *,
     allow_unknown_cost: bool,
     new: bool,
     force: bool,

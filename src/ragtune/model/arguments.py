@@ -109,3 +109,8 @@ def checked_name(name: str) -> str:
         )
         raise ModelNotReady(message)
     return name
+
+
+def final_name(name: str) -> str:
+    """The name of the model that a job led to; a checkpoint's own name says it with the step behind."""
+    return name.partition(":ckpt-step-")[0]

@@ -25,6 +25,7 @@ from ragtune.model.arguments import (
     check_question,
     check_questions,
     checked_name,
+    final_name,
     is_conversation,
     listed,
     question_of,
@@ -37,7 +38,7 @@ from ragtune.model.origin import newest, not_ready, telling_where
 from ragtune.model.response import refuse_slips
 from ragtune.model.stream import AsyncAnswerStream
 from ragtune.model.system_prompt import TRAINED, SystemPrompt
-from ragtune.model.trained_prompt import TrainedPrompt, final_name
+from ragtune.model.trained_prompt import TrainedPrompt
 from ragtune.plan import Plan, plan_of
 
 if TYPE_CHECKING:

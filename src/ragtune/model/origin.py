@@ -10,7 +10,7 @@ from ragtune.errors import ModelExpired, ModelNotReady, NoTunedModel
 from ragtune.job import JobDetails
 from ragtune.job.state import JobState
 from ragtune.job.whereabouts import forget_model, recalled, whereabouts
-from ragtune.model.trained_prompt import final_name
+from ragtune.model.arguments import final_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

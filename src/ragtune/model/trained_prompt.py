@@ -10,7 +10,7 @@ from ragtune._warn import warn
 from ragtune.errors import JournalError
 from ragtune.job import JobDetails
 from ragtune.job.metadata import FINGERPRINT, SYSTEM, SYSTEM_TOO_LONG
-from ragtune.model.arguments import brings_system_prompt
+from ragtune.model.arguments import brings_system_prompt, final_name
 from ragtune.model.system_prompt import TRAINED, SystemPrompt
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ragtune._api.calls import Json
     from ragtune.journal.recorder import Recorder
 
-__all__ = ["TrainedPrompt", "final_name"]
+__all__ = ["TrainedPrompt"]
 
 logger = logging.getLogger("ragtune")
 
@@ -118,8 +118,3 @@ class TrainedPrompt:
         except openai.APIStatusError as error:
             logger.info("the jobs of this account cannot be listed: %s", error.status_code)
         self._doubt = "no job of this account made it"
-
-
-def final_name(name: str) -> str:
-    """The name of the model that a job led to; a checkpoint's own name says it with the step behind."""
-    return name.partition(":ckpt-step-")[0]

@@ -92,7 +92,7 @@ class Encoder:
             if message["role"] == "assistant" and weight != 0
         ]
         if key is None and thoughts and thoughts[-1] and weights[-1] != 0:
-            text, spans[-1] = self._behind_opened(plain, guarded_tools, text, spans[-1], thoughts[-1])
+            text, spans[-1] = self._behind_opened(plain, guarded_tools, text=text, span=spans[-1], thought=thoughts[-1])
         # A model learns to end from an end token that carries loss. Where the template writes none behind the last
         # answer, one is added.
         ends_here = bool(spans) and spans[-1][1] >= len(text.rstrip())
@@ -124,12 +124,12 @@ class Encoder:
         return spoken, thoughts, left_out
 
     def _behind_opened(
-        self, messages: Turns, tools: Turns | None, text: str, span: tuple[int, int], thought: str
+        self, messages: Turns, tools: Turns | None, *, text: str, span: tuple[int, int], thought: str
     ) -> tuple[str, tuple[int, int]]:
         """The text with the thought that the prompt opens and finished answers do not show, before the last answer."""
         head = self._template.render(messages[:-1], tools, open_turn=True)
         told = f"{thought}\n{THOUGHT_CLOSE}\n\n"
-        answer = text[self._edge(messages, tools, text, len(messages) - 1, in_front=True) :]
+        answer = text[self._edge(messages, tools, text, index=len(messages) - 1, in_front=True) :]
         whole = f"{head}{told}{answer}"
         start = len(head) + (len(told) if self.reasoning == "mask" else 0)
         return whole, (start, span[1] + len(whole) - len(text))
@@ -200,7 +200,7 @@ class Encoder:
         """Where the answer of message `index` begins and ends, which must be there."""
         start, end = self._turn(messages, tools, text, index)
         if self.reasoning == "mask" and self._template.thinks:
-            start = max(start, self._edge(messages, tools, text, index, in_front=True))
+            start = max(start, self._edge(messages, tools, text, index=index, in_front=True))
         words = re.findall(r"\w+", messages[index]["content"] or "")
         if words and words[-1] not in text[start:end]:
             raise RecordError(
@@ -212,10 +212,10 @@ class Encoder:
         """Where the answer of message `index` begins and ends in the rendered conversation."""
         before = self._rendered_prefix(messages[:index], tools, text, open_turn=True)
         through = self._rendered_prefix(messages[: index + 1], tools, text, open_turn=False)
-        start = before if before is not None else self._edge(messages, tools, text, index, in_front=True)
+        start = before if before is not None else self._edge(messages, tools, text, index=index, in_front=True)
         has_calls = bool(messages[index].get("tool_calls"))
         if through is None:
-            end = self._edge(messages, tools, text, index, in_front=False)
+            end = self._edge(messages, tools, text, index=index, in_front=False)
             # Calls of tools stand between the content and the end of the turn; nothing else does.
             between = r"[\s\S]*?" if has_calls else r"\s*"
             closing = re.compile(rf"{between}(?:{self._special.pattern})").match(text, end)
@@ -237,7 +237,7 @@ class Encoder:
             return None
         return len(head) if text.startswith(head) else None
 
-    def _edge(self, messages: Turns, tools: Turns | None, text: str, index: int, *, in_front: bool) -> int:
+    def _edge(self, messages: Turns, tools: Turns | None, text: str, *, index: int, in_front: bool) -> int:
         """Where the content of a message begins or ends: where a probe beside it changes the rendering."""
         content = messages[index]["content"] or ""
         probed = _PROBE + content if in_front else content + _PROBE

@@ -183,6 +183,7 @@ def forecast(model: ModelSize, work: Workload, placement: Placement) -> Forecast
 
 
 def _seconds(model: ModelSize, work: Workload, placement: Placement) -> float | None:
+    # What a GPU needs per token was never measured, so nothing is said rather than something wrong.
     if placement.gflops is None or placement.device != "cpu":
         return None
     products = work.operations(model) / (placement.gflops * 1e9)
@@ -193,6 +194,7 @@ def _seconds(model: ModelSize, work: Workload, placement: Placement) -> float | 
 
 def _memory(model: ModelSize, work: Workload, dtype: Dtype) -> int:
     size = BYTES[dtype]
+    # A single example is never cut, however long it is.
     tokens = max(work.longest, min(work.batch_size * work.longest, _MICRO_BATCH_TOKENS))
     adapter = work.lora_r * model.sides * 4 * BYTES["float32"]  # weights, gradients and Adam's two moments
     kept = model.layers * (_KEPT_OF_HIDDEN * model.hidden + _KEPT_OF_WIDE * model.wide)

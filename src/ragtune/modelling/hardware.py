@@ -348,6 +348,7 @@ def measure(device: Device, *, tokens: int = 256, width: int = 576, wide: int = 
 
     import torch
 
+    # CPU time of this thread where there is one: another program's load must not decide the number format.
     clock = time.thread_time if device == "cpu" else time.perf_counter
     torch.set_num_threads(1)
     # Two operations per weight and token forward, and two backward.

@@ -105,7 +105,7 @@ class AsyncJobMonitor:
         """Wait until the job ends; see `JobMonitor.wait`."""
         poller = self._poller(timeout_s)
         try:
-            with ProgressBar(self._job.id, progress) as bar:
+            with ProgressBar(self._job.id, wanted=progress) as bar:
                 async with aclosing(self._follow(poller)) as events:
                     async for event in events:
                         bar.show(event)
@@ -125,7 +125,7 @@ class AsyncJobMonitor:
         poller = self._poller(None)
         await poller.look(self._look)
         events = await poller.look(EventReader(self._api, self._job.id).new)
-        found = [row_from(event.data, event.created_at) for event in events]
+        found = [row_from(event.data, time=event.created_at) for event in events]
         rows = [row for row in found if row is not None]
         # After the events: of two numbers for one step the first stays, and an event knows its time.
         for file_id in self._job.details.result_files:

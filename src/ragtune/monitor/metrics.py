@@ -238,7 +238,7 @@ def merged(rows: Iterable[MetricRow], *, device: str | None = None, dtype: str |
     return Metrics(rows=tuple(steps[step] for step in sorted(steps)), device=device, dtype=dtype)
 
 
-def row_from(values: Mapping[str, object], time: datetime | None = None) -> MetricRow | None:
+def row_from(values: Mapping[str, object], *, time: datetime | None = None) -> MetricRow | None:
     """Read one set of numbers by whichever names it uses; None when it has no step."""
     numbers: dict[str, float] = {}
     for name, value in values.items():

@@ -22,7 +22,7 @@ class ProgressBar:
         wanted: True draws always, False never, None on a terminal and in a notebook.
     """
 
-    def __init__(self, label: str, wanted: bool | None) -> None:
+    def __init__(self, label: str, *, wanted: bool | None) -> None:
         self._label = label
         self._stepped = False
         drawn = visible() if wanted is None else wanted

@@ -148,7 +148,7 @@ def plain_path(location: tuple[str | int, ...]) -> Path:
     return tuple(kept)
 
 
-def _short(value: object, limit: int = 60) -> str:
+def _short(value: object, *, limit: int = 60) -> str:
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

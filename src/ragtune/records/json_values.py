@@ -62,7 +62,7 @@ def dumps(value: object, option: int = 0) -> bytes:
     return orjson.dumps(_wide_as_text(value), option=option)
 
 
-def plain_value(value: object, path: str = "") -> object:
+def plain_value(value: object, *, path: str = "") -> object:
     """A value as JSON has it: NumPy and Decimal as numbers and lists, dates and times in ISO 8601.
 
     Raises:
@@ -72,9 +72,9 @@ def plain_value(value: object, path: str = "") -> object:
     if value is None or kind in (str, bool, int):
         return value
     if isinstance(value, Mapping):
-        return {_key(key, path): plain_value(inner, f"{path}.{key}".lstrip(".")) for key, inner in value.items()}
+        return {_key(key, path): plain_value(inner, path=f"{path}.{key}".lstrip(".")) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [plain_value(inner, f"{path}[{index}]") for index, inner in enumerate(value)]
+        return [plain_value(inner, path=f"{path}[{index}]") for index, inner in enumerate(value)]
     if isinstance(value, Decimal):
         return _of_decimal(value, path)
     if isinstance(value, float):
@@ -108,7 +108,7 @@ def _of_numpy(value: Any, path: str) -> object:
         value = value.astype(str)
         if "NaT" in value:
             raise _no_json(value, path, "is no time; write None for a value that is missing")
-    return plain_value(value.tolist(), path)
+    return plain_value(value.tolist(), path=path)
 
 
 def _other(value: object, path: str) -> object:

@@ -35,7 +35,7 @@ def as_json(value: object, info: ValidationInfo, path: str = "") -> object:
     if collects_faults(info):
         return value
     try:
-        return plain_value(value, path)
+        return plain_value(value, path=path)
     except RecordError as error:
         raise PydanticCustomError("rule", "{text}", {"text": str(error)}) from None
 

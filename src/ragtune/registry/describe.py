@@ -14,8 +14,8 @@ from ragtune._api.errors import UnreadableReplyError
 from ragtune.errors import RegistryError
 from ragtune.job.whereabouts import recalled
 from ragtune.model import Expiry
+from ragtune.model.arguments import final_name
 from ragtune.model.expiry import from_catalog
-from ragtune.model.trained_prompt import final_name
 from ragtune.registry.version import ModelVersion
 
 if TYPE_CHECKING:

@@ -93,7 +93,7 @@ class Ledger:
         self._facts = facts
         self._versions: tuple[ModelVersion, ...] = () if registry is None else tuple(registry.models())
         self._aliases = {} if registry is None else registry.aliases()
-        self._model = _looked_at(registry, self._versions, model)
+        self._model = _looked_at(registry, self._versions, model=model)
         self._journal = journal_of(journal)
         self._texts = dict(documents or {})
         given = None if datasets is None else [one if isinstance(one, Dataset) else _loaded(one) for one in datasets]
@@ -289,7 +289,9 @@ def _whole(model: str) -> str:
     return model.partition(_CHECKPOINT)[0]
 
 
-def _looked_at(registry: Registry | None, versions: tuple[ModelVersion, ...], model: str | None) -> ModelVersion | None:
+def _looked_at(
+    registry: Registry | None, versions: tuple[ModelVersion, ...], *, model: str | None
+) -> ModelVersion | None:
     if model is not None:
         if registry is None:
             raise RegistryError(f"model={model!r} is looked up in a registry; give registry=, too")

@@ -186,6 +186,6 @@ class Removal:
         return "\n".join(lines)
 
 
-def _told(numbers: list[int], most: int = 10) -> str:
+def _told(numbers: list[int], *, most: int = 10) -> str:
     shown = ", ".join(map(str, numbers[:most]))
     return shown if len(numbers) <= most else f"{shown} and {len(numbers) - most} more"

@@ -88,7 +88,7 @@ class ScoreSummary:
         Raises:
             RegistryError: the card has no such arm, or the arm is another model.
         """
-        arm = _arm(card, model, arm)
+        arm = _arm(card, model, arm=arm)
         usage = next(used for used in card.usage if used.arm == arm)
         return cls(
             log=str(card.path.absolute()),
@@ -118,7 +118,7 @@ class ScoreSummary:
             return cls(**{**body, "kinds": kinds, **further})
 
 
-def _arm(card: Scorecard, model: str, arm: str | None) -> str:
+def _arm(card: Scorecard, model: str, *, arm: str | None) -> str:
     """The arm that is the model.
 
     Raises:

@@ -232,7 +232,7 @@ async def _nowhere(message: Message) -> None:
 
 
 async def _send(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
-    all_headers = {"x-request-id": new_id("req_", 32), **headers, "content-length": str(len(body))}
+    all_headers = {"x-request-id": new_id("req_", length=32), **headers, "content-length": str(len(body))}
     raw = [(name.encode(), value.encode()) for name, value in all_headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": body})

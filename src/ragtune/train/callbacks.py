@@ -51,6 +51,7 @@ class Validation:
         score: Callable[[PeftModel, Sequence[Taught], Meter], None],
         figures: Sequence[str],
         examples: Sequence[Taught],
+        *,
         batch_size: int,
     ) -> None:
         self._score = score

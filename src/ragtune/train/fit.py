@@ -111,10 +111,7 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
         DivergedError: the loss is no longer a number.
         BackendError: the base cannot be loaded.
     """
-    per_process, rest = divmod(spec.batch_size, process_count())
-    least = _least_at_once(spec)
-    if rest or per_process < least:
-        raise BatchSizeError(spec.batch_size, process_count(), least)
+    per_process, least = _share_of_batch(spec), _least_at_once(spec)
     # Torch takes all cores by itself, also those that the server answers on.
     if placement.device == "cpu":
         torch.set_num_threads(placement.threads)
@@ -128,15 +125,16 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
     foretold = _foretold(spec, placement, work)
     checkpoints = spec.output_dir / "checkpoints"
     found = last_whole_checkpoint(checkpoints)
+    resumed_from = found[0] if found else None
     if is_main():
         _announce(
             spec,
             placement,
-            foretold,
-            training,
-            tokenizer,
+            foretold=foretold,
+            training=training,
+            tokenizer=tokenizer,
             total_steps=total_steps,
-            resumed_from=found[0] if found else None,
+            resumed_from=resumed_from,
         )
     arguments = settings(
         spec,
@@ -146,16 +144,13 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
         micro_batch_size=_micro_batch_size(per_process, _longest(training.examples), least=least),
         total_steps=total_steps,
     )
-    recall = None if validation is None else _recall(spec, validation.examples, tokenizer)
-    # A run that goes on must not count its patience from zero again.
-    if recall is not None and found is not None:
-        recall.best.recall(events.read_from(spec.output_dir / "events.jsonl")[0], up_to=found[0])
+    recall = _recall(spec, validation, tokenizer, resumed_from=resumed_from)
     with quiet():
-        trainer = _trainer(spec, placement, training.examples, tokenizer, arguments)
+        trainer = _trainer(spec, placement, examples=training.examples, tokenizer=tokenizer, arguments=arguments)
         told = EventsCallback(
             spec.output_dir,
             trainer.meter,
-            None if validation is None else _held_out(trainer, validation.examples, spec.batch_size, least=least),
+            _held_out(trainer, validation, batch_size=spec.batch_size, least=least),
             recall,
             steps_per_epoch=steps_per_epoch,
             cpu_before=cpu_before,
@@ -165,20 +160,23 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
         for callback in (told, StopCallback(stop), WholeCheckpointCallback(checkpoints)):
             trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=str(found[1]) if found else None)
-    stopped = Outcome(
-        state="stopped",
+    ended = Outcome(
+        state="succeeded" if _is_over(trainer, recall, total_steps=total_steps) else "stopped",
         adapter=None,
         trained_tokens=int(trainer.state.num_input_tokens_seen),
         operations=work.operations(ModelSize.read(spec.base_path)),
         gflops=placement.gflops,
     )
-    # The Trainer comes back from a stop as it does from its last step, and from a recall that gets no better.
-    gave_up = recall is not None and recall.best.gives_up
-    if trainer.state.global_step < total_steps and not gave_up:
-        return stopped
+    if ended.state == "stopped":
+        return ended
     if is_main():
         _keep_adapter(spec, trainer, recall)
-    return replace(stopped, state="succeeded", adapter=spec.output_dir / "adapter")
+    return replace(ended, adapter=spec.output_dir / "adapter")
+
+
+def _is_over(trainer: AnyTrainer, recall: Recall | None, *, total_steps: int) -> bool:
+    # The Trainer comes back from a stop as it does from its last step, and from a recall that gets no better.
+    return trainer.state.global_step >= total_steps or (recall is not None and recall.best.gives_up)
 
 
 def _keep_adapter(spec: TrainSpec, trainer: AnyTrainer, recall: Recall | None) -> None:
@@ -189,15 +187,21 @@ def _keep_adapter(spec: TrainSpec, trainer: AnyTrainer, recall: Recall | None) -
         save_adapter(cast("PeftModel", trainer.model), spec.output_dir / "adapter")
 
 
-def _recall(spec: TrainSpec, examples: Sequence[Any], tokenizer: Tokenizer) -> Recall | None:
-    if spec.evaluate_every is None or spec.method != "supervised":
+def _recall(
+    spec: TrainSpec, validation: Loaded | None, tokenizer: Tokenizer, *, resumed_from: int | None
+) -> Recall | None:
+    if validation is None or spec.evaluate_every is None or spec.method != "supervised":
         return None
-    return Recall(
-        HeldOutQuestions(examples, tokenizer, _filler(tokenizer)),
+    recall = Recall(
+        HeldOutQuestions(validation.examples, tokenizer, pad_token_id=_filler(tokenizer)),
         Best(spec.early_stop),
         every=spec.evaluate_every,
         folder=None if spec.early_stop is None else spec.output_dir / _BEST,
     )
+    # A run that goes on must not count its patience from zero again.
+    if resumed_from is not None:
+        recall.best.recall(events.read_from(spec.output_dir / "events.jsonl")[0], up_to=resumed_from)
+    return recall
 
 
 def _take_best(spec: TrainSpec, best: Best) -> None:
@@ -211,9 +215,11 @@ def _take_best(spec: TrainSpec, best: Best) -> None:
     shutil.rmtree(spec.output_dir / _BEST, ignore_errors=True)
 
 
-def _held_out(trainer: Any, examples: Sequence[Taught], batch_size: int, *, least: int) -> Validation:
-    at_once = _micro_batch_size(batch_size, _longest(examples), least=least)
-    return Validation(trainer.score, trainer.figures, examples, at_once)
+def _held_out(trainer: Any, validation: Loaded | None, *, batch_size: int, least: int) -> Validation | None:
+    if validation is None:
+        return None
+    at_once = _micro_batch_size(batch_size, _longest(validation.examples), least=least)
+    return Validation(trainer.score, trainer.figures, validation.examples, batch_size=at_once)
 
 
 def _longest(examples: Sequence[Taught]) -> int:
@@ -221,7 +227,7 @@ def _longest(examples: Sequence[Taught]) -> int:
 
 
 def _trainer(
-    spec: TrainSpec, placement: Placement, examples: Any, tokenizer: Tokenizer, arguments: dict[str, Any]
+    spec: TrainSpec, placement: Placement, *, examples: Any, tokenizer: Tokenizer, arguments: dict[str, Any]
 ) -> AnyTrainer:
     pad_token_id = _filler(tokenizer)
     model, adapter = _model(spec, placement.dtype)
@@ -297,10 +303,10 @@ def _foretold(spec: TrainSpec, placement: Placement, work: Workload) -> Forecast
 def _announce(
     spec: TrainSpec,
     placement: Placement,
+    *,
     foretold: Forecast,
     training: Loaded,
     tokenizer: Tokenizer,
-    *,
     total_steps: int,
     resumed_from: int | None,
 ) -> None:
@@ -333,6 +339,19 @@ def _announce(
             f"(lines {where}); {len(training.dropped_lines)} of them had no answer left and are not trained on"
         )
         events.append(journal, {"type": "message", "level": "warn", "message": text})
+
+
+def _share_of_batch(spec: TrainSpec) -> int:
+    """The examples of a batch that each process takes.
+
+    Raises:
+        BatchSizeError: it cannot be shared out evenly.
+    """
+    per_process, rest = divmod(spec.batch_size, process_count())
+    least = _least_at_once(spec)
+    if rest or per_process < least:
+        raise BatchSizeError(spec.batch_size, process_count(), least)
+    return per_process
 
 
 def _least_at_once(spec: TrainSpec) -> int:

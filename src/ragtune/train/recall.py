@@ -44,7 +44,7 @@ class HeldOutQuestions:
         pad_token_id: filler of shorter prompts.
     """
 
-    def __init__(self, examples: Sequence[Example], tokenizer: Tokenizer, pad_token_id: int) -> None:
+    def __init__(self, examples: Sequence[Example], tokenizer: Tokenizer, *, pad_token_id: int) -> None:
         asked = [question for example in examples if (question := _question(example, tokenizer)) is not None]
         every = -(-len(asked) // _AT_MOST) or 1
         self._questions = sorted(asked[::every], key=lambda question: len(question.prompt))  # little filler per batch

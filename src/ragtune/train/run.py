@@ -64,7 +64,7 @@ def run(spec: TrainSpec, stop: StopRequest | None = None) -> int:
                 remove_torn(spec.output_dir)
             # The clock of a process begins at zero, and a run may take several.
             cpu_before = next((e["cpu_seconds"] for e in reversed(past) if "cpu_seconds" in e), 0.0)
-            outcome = _guarded(spec, stop or StopRequest(), cpu_before)
+            outcome = _guarded(spec, stop or StopRequest(), cpu_before=cpu_before)
             spent = {
                 "cpu_seconds": round(cpu_before + time.process_time(), 3),
                 "wall_seconds": round(time.monotonic() - began, 3),
@@ -106,7 +106,7 @@ def _as_event(outcome: Outcome | _Failure) -> events.Event:
     }
 
 
-def _guarded(spec: TrainSpec, stop: StopRequest, cpu_before: float) -> Outcome | _Failure:
+def _guarded(spec: TrainSpec, stop: StopRequest, *, cpu_before: float) -> Outcome | _Failure:
     try:
         from ragtune.train.fit import fit
     except OSError as error:

@@ -226,13 +226,13 @@ def resolve_hyperparameters(
     if method not in BASE_LEARNING_RATE:
         message = f"method: {method!r} is not one of {', '.join(BASE_LEARNING_RATE)}; choose one of them"
         raise SpecError(message)
-    _require_between("n_examples", n_examples, 1, None)
+    _require_between("n_examples", n_examples, low=1, high=None)
     size = auto_batch_size(n_examples) if batch_size == "auto" else batch_size
     # KTO compares the answers of a batch with one another's questions.
-    _require_between("batch_size", size, 2 if method == "kto" else 1, MAX_BATCH_SIZE)
+    _require_between("batch_size", size, low=2 if method == "kto" else 1, high=MAX_BATCH_SIZE)
     epochs = auto_epochs(n_examples, size) if n_epochs == "auto" else n_epochs
-    _require_between("n_epochs", epochs, 1, MAX_EPOCHS)
-    rate, multiplier = _resolve_rate(method, learning_rate_multiplier, learning_rate)
+    _require_between("n_epochs", epochs, low=1, high=MAX_EPOCHS)
+    rate, multiplier = _resolve_rate(method, learning_rate_multiplier, rate=learning_rate)
     return Resolved(
         n_epochs=epochs,
         batch_size=size,
@@ -248,7 +248,7 @@ def resolve_hyperparameters(
     )
 
 
-def _resolve_rate(method: TrainMethod, given: float | Literal["auto"], rate: float | None) -> tuple[float, float]:
+def _resolve_rate(method: TrainMethod, given: float | Literal["auto"], *, rate: float | None) -> tuple[float, float]:
     base = BASE_LEARNING_RATE[method]
     if rate is not None:
         if not (given == "auto" and math.isfinite(rate) and rate > 0):
@@ -272,7 +272,7 @@ def _resolve_beta(method: TrainMethod, beta: float | Literal["auto"]) -> float |
     return chosen
 
 
-def _require_between(name: str, value: int, low: int, high: int | None) -> None:
+def _require_between(name: str, value: int, *, low: int, high: int | None) -> None:
     if value < low or (high is not None and value > high):
         limits = f"{low} or more" if high is None else f"between {low} and {high}"
         message = f"{name}: {value!r} is not {limits}; give a number in that range"

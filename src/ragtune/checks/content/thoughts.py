@@ -64,15 +64,15 @@ class Thoughts:
                 "the embedded backend takes it for what was thought where the template of the base thinks; elsewhere "
                 "the tags are text that the model learns to write"
             )
-            yield file_problem("thought-in-text", text, hint, "suggestion")
+            yield file_problem("thought-in-text", text, hint, severity="suggestion")
         if self.empty:
             text = f"{_count(self.empty)} an empty {THOUGHT_OPEN}{THOUGHT_CLOSE} (first in line {self.line_empty})"
             hint = "leave the tags out: most servers train them as text, which teaches a model that thinks not to"
-            yield file_problem("empty-thought", text, hint, "warning")
+            yield file_problem("empty-thought", text, hint, severity="warning")
         if self.open:
             text = f"{_count(self.open)} a thought that never ends (first in line {self.line_open})"
             yield file_problem(
-                "unclosed-thought", text, f"write {THOUGHT_CLOSE} behind it, before the answer", "warning"
+                "unclosed-thought", text, f"write {THOUGHT_CLOSE} behind it, before the answer", severity="warning"
             )
 
     def _beside_problems(self, model: str | None, info: ModelInfo | None) -> Iterator[Problem]:
@@ -88,7 +88,7 @@ class Thoughts:
                 "OpenAI and Azure refuse the key; the embedded backend trains thoughts where the template of its base "
                 "writes them, masks or drops them by rt.Supervised(reasoning=...)"
             )
-            yield file_problem("thoughts", known, hint, "suggestion")
+            yield file_problem("thoughts", known, hint, severity="suggestion")
 
 
 def _answers(record: JsonObject) -> Iterator[JsonObject]:

@@ -40,7 +40,7 @@ class Verdicts:
                 if self.good
                 else "add answers with label true: told only what not to say, a model may say anything else"
             )
-            yield file_problem("one-label", text, hint, "warning")
+            yield file_problem("one-label", text, hint, severity="warning")
         elif (advice := advised_weights(self.good, self.bad)) is not None:
             text = f"{self.good:,} good and {self.bad:,} bad answers: with equal weights one kind outweighs the other"
-            yield file_problem("unbalanced-labels", text, f"train with rt.KTO({advice})", "warning")
+            yield file_problem("unbalanced-labels", text, f"train with rt.KTO({advice})", severity="warning")

@@ -73,7 +73,7 @@ def check_shares(validation: float, test: float) -> None:
         )
 
 
-def assign(groups: Places, plan: SplitPlan, classes: Sequence[str] = ()) -> Assignment:
+def assign(groups: Places, plan: SplitPlan, *, classes: Sequence[str] = ()) -> Assignment:
     """Give every row its split, whole groups at a time.
 
     Groups are taken in an order that the seed decides, until a split has its share of rows; a share above zero gets at
@@ -110,7 +110,7 @@ def assign(groups: Places, plan: SplitPlan, classes: Sequence[str] = ()) -> Assi
         _fill(split_of_group, order, sizes, asked)
     splits = split_of_group[groups]
     numbers = np.bincount(splits, minlength=len(SPLITS)).tolist()
-    notes = _share_notes(asked, numbers, int(sizes.max()), plan.stratify_by)
+    notes = _share_notes(asked, numbers, largest=int(sizes.max()), stratify_by=plan.stratify_by)
     per_class = _per_class(splits, classes, asked)
     for name, by_class in per_class.items():
         if missing := [value for value, rows in by_class.items() if not rows]:
@@ -152,7 +152,7 @@ def _fill(
     for later, (split, share) in zip(range(len(asked) - 1, -1, -1), asked, strict=True):
         # Later splits and the training file need a group each.
         at_most = len(order) - later - 1
-        chosen = _choose(order, sizes, max(1, round(share * rows)), at_most=at_most)
+        chosen = _choose(order, sizes, rows=max(1, round(share * rows)), at_most=at_most)
         split_of_group[chosen] = split
         order = order[split_of_group[order] == 0]
 
@@ -173,7 +173,7 @@ def _fill_classes(
         for order, quota, limit in zip(free, _quotas(rows, share, most), most, strict=True):
             # What whole groups of one class cannot give, the next one gives.
             wanted = min(quota + missed, limit)
-            chosen = _choose(order, sizes, wanted, at_most=len(order) - 1) if wanted > 0 else []
+            chosen = _choose(order, sizes, rows=wanted, at_most=len(order) - 1) if wanted > 0 else []
             split_of_group[chosen] = split
             missed += quota - int(sizes[chosen].sum())
 
@@ -205,7 +205,7 @@ def _quotas(rows: Sequence[int], share: float, most: Sequence[int]) -> list[int]
 
 
 def _share_notes(
-    asked: Sequence[tuple[int, float]], numbers: Sequence[int], largest: int, stratify_by: str | None
+    asked: Sequence[tuple[int, float]], numbers: Sequence[int], *, largest: int, stratify_by: str | None
 ) -> list[str]:
     """What is to be said about shares that were missed.
 
@@ -257,7 +257,7 @@ def _few(classes: Mapping[str, Mapping[str, int]]) -> Mapping[str, Mapping[str, 
     return {name: dict(list(rows.items())[:_FEW_CLASSES]) for name, rows in classes.items()}
 
 
-def _choose(groups: Places, sizes: Places, rows: int, at_most: int) -> list[int]:
+def _choose(groups: Places, sizes: Places, *, rows: int, at_most: int) -> list[int]:
     """The first groups that fit into `rows` rows, and the smallest further one where that comes nearer."""
     import numpy as np
 

@@ -81,7 +81,7 @@ class Grouping:
     They are written sorted, a piece at a time, so that all pieces of one range of keys can be read at once.
     """
 
-    def __init__(self, file: BinaryIO, piece: int = 1 << 19) -> None:
+    def __init__(self, file: BinaryIO, *, piece: int = 1 << 19) -> None:
         self._file = file
         self._piece = piece
         self._waiting: list[tuple[Numbers, Places]] = []
@@ -168,11 +168,11 @@ def groups(count: int, *groupings: Grouping) -> Groups:
             starts = np.concatenate(([0], np.flatnonzero(~equal) + 1)) if len(keys) else np.empty(0, np.int64)
             different[index] += len(starts)
             ends = np.append(starts[1:], len(keys))
-            for group in np.flatnonzero(_is_common(keys, starts, ends, count)).tolist():
+            for group in np.flatnonzero(_is_common(keys, starts, ends, count=count)).tolist():
                 own = slice(int(starts[group]), int(ends[group]))
                 number = len(np.unique(rows[own]))
                 # One row may say it twice.
-                if _is_common(keys[own], np.zeros(1, np.int64), np.array([number]), count)[0]:
+                if _is_common(keys[own], np.zeros(1, np.int64), np.array([number]), count=count)[0]:
                     equal[own.start : own.stop - 1] = False
                     left_out[int(keys[own.start]) & ~_KINDS] = number
             shared = np.flatnonzero(equal)
@@ -183,7 +183,7 @@ def groups(count: int, *groupings: Grouping) -> Groups:
     return Groups(first_rows=parent, left_out=left_out, keys=tuple(different))
 
 
-def _is_common(keys: Numbers, starts: Places, ends: Places, count: int) -> npt.NDArray[np.bool_]:
+def _is_common(keys: Numbers, starts: Places, ends: Places, *, count: int) -> npt.NDArray[np.bool_]:
     """Which groups of equal keys stand in so many of `count` rows that they tie nothing."""
     import numpy as np
 

@@ -106,7 +106,7 @@ class DatasetReport:
         for split, report in self.checks.items():
             found = [(number, severity, code) for (severity, code), number in report.counts.items()]
             for number, severity, code in sorted(found, key=lambda item: item[1]):
-                lines.append(f"  {split}: {number:,} x {severity} {code}{_where(report, code, number)}")
+                lines.append(f"  {split}: {number:,} x {severity} {code}{_where(report, code, number=number)}")
         if not self.gaps and all(not report.counts for report in self.checks.values()):
             lines.append("  no problems found")
         elif any(report.counts for report in self.checks.values()):
@@ -257,7 +257,7 @@ def shared_texts(report: DatasetReport) -> str:
     return f"<h2>What the splits share</h2>{wide(overlap_table(fields), unbroken=True)}<p>{note}</p>"
 
 
-def _where(report: CheckReport, code: str, number: int) -> str:
+def _where(report: CheckReport, code: str, *, number: int) -> str:
     """The first lines on which a rule spoke; nothing where it speaks of the whole file."""
     found = [str(problem.line) for problem in report.problems if problem.code == code and problem.line is not None]
     more = ", ..." if number > _LINES else ""

@@ -150,7 +150,7 @@ class Constructors(ABC):
             DatasetError: a file does not exist or is a folder.
             MissingExtraError: the extra `excel` is not installed.
         """
-        return cls(readers.excel_source(path, sheet, header))
+        return cls(readers.excel_source(path, sheet, header=header))
 
     @classmethod
     def from_parquet(cls, path: Paths) -> Self:
@@ -257,7 +257,7 @@ class Constructors(ABC):
                 question that is held out; the message names the answers and the fact.
             FeedbackError: the file cannot be read.
         """
-        source = feedback_rows.feedback_source(store, previous, method, held_out)
+        source = feedback_rows.feedback_source(store, previous, method, held_out=held_out)
         return cls(source)._filled(feedback_rows.as_record)
 
     @classmethod

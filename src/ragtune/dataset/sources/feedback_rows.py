@@ -68,7 +68,7 @@ class _Row:
 
 
 def feedback_source(
-    store: FeedbackStore, previous: Finished | None, method: Method, held_out: FactSet | None = None
+    store: FeedbackStore, previous: Finished | None, method: Method, *, held_out: FactSet | None = None
 ) -> Source:
     """Rows with one finished `record` each: first what people said, then what the dataset before has beside it.
 

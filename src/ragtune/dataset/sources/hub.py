@@ -20,7 +20,7 @@ _LOCAL_WAYS = "from_json, from_jsonl, from_csv, from_parquet, from_pandas or fro
 
 
 def hf_source(
-    dataset: datasets.Dataset | datasets.IterableDataset, details: Mapping[str, object] | None = None
+    dataset: datasets.Dataset | datasets.IterableDataset, *, details: Mapping[str, object] | None = None
 ) -> Source:
     """Rows from a `datasets.Dataset`, read as Arrow, or from an `IterableDataset`."""
     import datasets as hf
@@ -96,4 +96,4 @@ def hub_source(
         "revision": revision,
         "version": version,
     }
-    return hf_source(dataset, {key: value for key, value in details.items() if value is not None})
+    return hf_source(dataset, details={key: value for key, value in details.items() if value is not None})

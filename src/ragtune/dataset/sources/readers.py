@@ -130,7 +130,7 @@ def _placed(path: Path, batches: Iterator[Batch]) -> Iterator[Batch]:
         start += len(batch)
 
 
-def rows_source(rows: Rows | Callable[[], Rows], name: str = "rows") -> Source:
+def rows_source(rows: Rows | Callable[[], Rows], *, name: str = "rows") -> Source:
     """Rows from memory: a list, any other iterable, or a function that gives a fresh one each time."""
     start = fresh_rows(rows, "from_rows takes an iterable of mappings")
     return Source(name=name, details={"kind": "rows"}, read=lambda: batched_rows(_noting_rows(start()), name))
@@ -275,7 +275,7 @@ def csv_source(path: Paths, *, delimiter: str, encoding: str, skipinitialspace: 
     return replace(source, details={**source.details, **dict(options.items() - defaults.items())})
 
 
-def excel_source(path: Paths, sheet: str | int | None, header: int | None) -> Source:
+def excel_source(path: Paths, sheet: str | int | None, *, header: int | None) -> Source:
     """Rows from a sheet of workbooks; every value is text.
 
     Raises:

@@ -73,5 +73,5 @@ def facts_of_rows(rows: Iterable[NumberedRow], columns: FactColumns, repeats: Re
     facts, places = merged(placed, repeats)
     if not facts:
         raise DatasetError("the filters leave no row, so there is no fact to make rows of; loosen them")
-    refuse_faults(facts, places)
+    refuse_faults(facts, places=places)
     return FactSet(facts=tuple(facts))

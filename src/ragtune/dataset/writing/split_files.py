@@ -51,7 +51,7 @@ def write_splits(batches: Iterable[Made], workshop: Path, plan: SplitPlan) -> Wr
             refuse_nothing_left(counts)
         found = groups(waiting.rows, waiting.keys, waiting.group_keys)
         left_out = text_hashes.named(waiting.facts, waiting.texts, found.left_out)
-        assigned = assign(found.first_rows, plan, waiting.classes)
+        assigned = assign(found.first_rows, plan, classes=waiting.classes)
         splits = assigned.splits
         # Nobody pays for validation and test.
         tokens = list(compress(chain.from_iterable(counts.tokens), (splits == 0).tolist()))

@@ -354,7 +354,7 @@ def _respondent(name: str, answerer: object, asking: Asking, system_of: object) 
         message = f"answerers[{name!r}]: {error}"
         raise EvaluationError(message) from error
     if model is not None:
-        return _model_respondent(name, model, asking, price, system_of)
+        return _model_respondent(name, model, asking=asking, price=price, system_of=system_of)
     if callable(answerer):
         return FunctionRespondent(name, answerer, call=asking.call, price=price)
     message = (
@@ -365,7 +365,7 @@ def _respondent(name: str, answerer: object, asking: Asking, system_of: object) 
 
 
 def _model_respondent(
-    name: str, model: TunedModel | AsyncTunedModel, asking: Asking, price: Price | None, system_of: object
+    name: str, model: TunedModel | AsyncTunedModel, *, asking: Asking, price: Price | None, system_of: object
 ) -> Respondent:
     lender = usable_model(system_of)
     settings: dict[str, Any] = {

@@ -84,47 +84,32 @@ async def in_threads(
         timeout_s: seconds after which one is given up; its thread is left alone.
         late: called with one that was given up, which counts as done.
     """
-    inbox: queue.SimpleQueue[tuple[int, T] | None] = queue.SimpleQueue()
-    outbox: queue.SimpleQueue[tuple[int, bool | BaseException]] = queue.SimpleQueue()
+    crew: _Crew[T] = _Crew(do)
     running: dict[int, tuple[T, float]] = {}
-    feed, number, threads, made = _Feed(todo), 0, 0, 0
-
-    def worker() -> None:
-        while (given := inbox.get()) is not None:
-            try:
-                outbox.put((given[0], run(do(given[1]))))
-            except BaseException as error:
-                outbox.put((given[0], error))
-
+    feed, number = _Feed(todo), 0
     try:
         while True:
             while len(running) < concurrency and (taken := feed.take(len(running))) is not None:
                 number += 1
                 running[number] = (taken[0], time.monotonic() + timeout_s)
-                if threads < len(running):
-                    threads, made = threads + 1, made + 1
-                    # Not of a pool: Python joins a pool's threads at its end, and one that hangs would keep the
-                    # program alive.
-                    threading.Thread(target=worker, name="ragtune-evaluate", daemon=True).start()
-                inbox.put((number, taken[0]))
+                crew.begin(number, taken[0], needed=len(running))
             if not running:
                 return
             # All may take equally long, so the first that began is the first that is late.
             first, (item, deadline) = next(iter(running.items()))
             left = deadline - time.monotonic()
-            try:
-                done, result = outbox.get(timeout=min(_LOOK_S, max(0.0, left)))
-            except queue.Empty:
+            ended = crew.ended(min(_LOOK_S, max(0.0, left)))
+            if ended is None:
                 if left <= 0:
                     del running[first]
-                    # Its thread hangs, so another takes its place.
-                    threads -= 1
+                    crew.usable -= 1
                     late(item)
                     yield item
                 continue
-            # One that was given up has come back after all; its thread can be used again.
+            done, result = ended
             if done not in running:
-                threads += 1
+                # One that was given up has come back after all; its thread can be used again.
+                crew.usable += 1
                 continue
             item, _ = running.pop(done)
             if isinstance(result, BaseException):
@@ -134,8 +119,49 @@ async def in_threads(
             elif not feed.give_back(item):
                 return
     finally:
-        for _ in range(made):
-            inbox.put(None)
+        crew.dismiss()
+
+
+class _Crew(Generic[T]):
+    """Threads that do one thing after the other.
+
+    Attributes:
+        usable: threads that can be counted on: one that hangs is not, and another takes its place.
+    """
+
+    def __init__(self, do: Callable[[T], Coroutine[object, None, bool]]) -> None:
+        self._do = do
+        self._inbox: queue.SimpleQueue[tuple[int, T] | None] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[tuple[int, bool | BaseException]] = queue.SimpleQueue()
+        self._made = 0
+        self.usable = 0
+
+    def begin(self, number: int, item: T, *, needed: int) -> None:
+        """Have something done; `needed` is how many things are under way with it."""
+        if self.usable < needed:
+            self.usable, self._made = self.usable + 1, self._made + 1
+            # Not of a pool: Python joins a pool's threads at its end, and one that hangs would keep the program alive.
+            threading.Thread(target=self._work, name="ragtune-evaluate", daemon=True).start()
+        self._inbox.put((number, item))
+
+    def ended(self, wait_s: float) -> tuple[int, bool | BaseException] | None:
+        """The number of something that is over and what came of it; None where nothing ends in time."""
+        try:
+            return self._outbox.get(timeout=wait_s)
+        except queue.Empty:
+            return None
+
+    def dismiss(self) -> None:
+        """Let each thread end when it is done."""
+        for _ in range(self._made):
+            self._inbox.put(None)
+
+    def _work(self) -> None:
+        while (given := self._inbox.get()) is not None:
+            try:
+                self._outbox.put((given[0], run(self._do(given[1]))))
+            except BaseException as error:
+                self._outbox.put((given[0], error))
 
 
 async def in_tasks(

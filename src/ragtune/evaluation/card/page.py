@@ -69,7 +69,7 @@ def forest(card: Figures, rows: Sequence[Difference]) -> str:
     reach = max([1e-9, *(abs(end) for row in rows for end in (row.low, row.high) if end == end)])
     reach = min(1.0, 1.15 * reach) if card.is_share else 1.15 * reach
     height = _ROW * len(rows) + 34
-    lines = [_forest_row(card, row, place, reach) for place, row in enumerate(rows)]
+    lines = [_forest_row(card, row, place=place, reach=reach) for place, row in enumerate(rows)]
     zero = _LEFT + _PLOT / 2
     axis = (
         f"<line x1='{zero}' x2='{zero}' y1='4' y2='{height - 26}' stroke='currentColor' stroke-dasharray='3 3'/>"
@@ -84,7 +84,7 @@ def forest(card: Figures, rows: Sequence[Difference]) -> str:
     )
 
 
-def _forest_row(card: Figures, row: Difference, place: int, reach: float) -> str:
+def _forest_row(card: Figures, row: Difference, *, place: int, reach: float) -> str:
     def across(value: float) -> float:
         return _LEFT + _PLOT / 2 * (1 + max(-1.0, min(1.0, value / reach)))
 

@@ -89,7 +89,7 @@ class Scorecard:
         Raises:
             EvaluationError: the file is no log or is damaged, or a scorer is unknown.
         """
-        named, chosen = scorers_named(scorers), at_least("seed", seed, 0)
+        named, chosen = scorers_named(scorers), at_least("seed", seed, least=0)
         return card_of(Path(log), read_scores(Path(log), named), named, seed=chosen)
 
     def rescore(self, scorers: ScorerArgument) -> Scorecard:

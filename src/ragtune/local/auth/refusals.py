@@ -39,6 +39,7 @@ class Refusals:
         with self._lock:
             last, more = self._seen.pop(address, (now - _SILENT_S, 0))
             silent = now - last < _SILENT_S
+            # Who has many addresses must not fill memory either; a dict gives the oldest first.
             while len(self._seen) >= _MOST_ADDRESSES:
                 self._seen.pop(next(iter(self._seen)))
             self._seen[address] = (last, more + 1) if silent else (now, 0)

@@ -34,13 +34,14 @@ async def chat(request: Request) -> Response:
     kind = PatientChatRequest if own.many_stops else ChatRequest
     asked = await parse(request, kind, slots=own.reading)
     answer = ChatAnswer(
-        id=new_id("chatcmpl-", 29),
+        id=new_id("chatcmpl-", length=29),
         created=int(time.time()),
         model=asked.model,
         with_logprobs=bool(asked.logprobs),
         with_usage=asked.with_usage,
         called_by_name=asked.calls_one_by_name,
     )
+    # As they were sent: a kept message must not say null where the client said nothing.
     messages = [turn.model_dump(exclude_unset=True) for turn in asked.messages]
     keep = partial(own.store.completions.add, messages=messages, metadata=asked.metadata or {})
     return await generate(request, own, asked, answer, param="messages", keep=keep if asked.store else None)
@@ -52,7 +53,7 @@ async def completion(request: Request) -> Response:
     own = services(request)
     asked = await parse(request, CompletionRequest, slots=own.reading)
     answer = TextAnswer(
-        id=new_id("cmpl-", 29),
+        id=new_id("cmpl-", length=29),
         created=int(time.time()),
         model=asked.model,
         with_logprobs=asked.logprobs is not None,

@@ -81,8 +81,9 @@ async def generate(
         pieces = waiting.pieces()
         async with waiting.watched():
             first = await anext(pieces)
+        # From here on the stream owns the place and the generations: it may be sent long after this has returned.
         handed_over = cleanup.pop_all()
-    return _EventStream(_events(answer, waiting, first, pieces, keep), handed_over)
+    return _EventStream(_events(answer, waiting, first=first, others=pieces, keep=keep), handed_over)
 
 
 def _model(own: Services, name: str) -> ServedModel:
@@ -107,6 +108,7 @@ async def _keep(keep: Keep | None, body: dict[str, object]) -> None:
 
 def _count(store: Store, model: str, generations: Sequence[Generation]) -> None:
     """Add what was read and written, to the end or not, to the model's usage."""
+    # Nothing was read where the engine never came to it: such a request is not counted as one.
     read = sum(generation.prompt_tokens for generation in generations)
     if read:
         written = sum(generation.completion_tokens for generation in generations)
@@ -201,6 +203,7 @@ class _EventStream(StreamingResponse):
 async def _events(
     answer: AnswerBody,
     waiting: _Waiting,
+    *,
     first: tuple[int, GeneratedPiece],
     others: AsyncIterator[tuple[int, GeneratedPiece]],
     keep: Keep | None,

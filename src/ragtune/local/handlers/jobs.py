@@ -184,7 +184,7 @@ def _new_job(asked: JobRequest, model: ServedModel, *, training: FileRow, valida
         training_sha256=training.sha256,
         validation_sha256=None if validation is None else validation.sha256,
         suffix=asked.suffix,
-        tuned_name=f"ft:{base_in_name}:{ORGANIZATION}:{suffix}:{new_id('', 8)}",
+        tuned_name=f"ft:{base_in_name}:{ORGANIZATION}:{suffix}:{new_id('', length=8)}",
         seed=secrets.randbelow(2**31) if asked.seed is None else asked.seed,
         method=asked.full_method(),
         metadata=asked.metadata,

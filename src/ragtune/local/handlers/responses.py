@@ -36,7 +36,7 @@ async def create(request: Request) -> Response:
     said = await run_in_threadpool(_said_before, asked.previous_response_id, own.store)
     given = await run_in_threadpool(_without_references, asked, own.store)
     answer = ResponseAnswer(
-        id=new_id("resp_", 32),
+        id=new_id("resp_", length=32),
         created=int(time.time()),
         repeated=asked.repeated(),
         with_logprobs=asked.with_logprobs,

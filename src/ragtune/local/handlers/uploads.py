@@ -111,7 +111,7 @@ async def complete(request: Request) -> Response:
         file = None
     if file is None:
         raise _ended_meanwhile(request, store)
-    return JSONResponse(upload_body(_find(request, store), file))
+    return JSONResponse(upload_body(_find(request, store), file=file))
 
 
 async def cancel(request: Request) -> Response:

@@ -61,7 +61,7 @@ def conflict(message: str, *, param: str, code: str, again: bool) -> ApiError:
     return ApiError(409, message, param=param, code=code, headers={"x-should-retry": str(again).lower()})
 
 
-def model_not_found(name: str, hint: str = "", *, deleted_at: int | None = None) -> ApiError:
+def model_not_found(name: str, *, hint: str = "", deleted_at: int | None = None) -> ApiError:
     """A model that is not there; OpenAI's clients look at the code. One that was deleted (Unix seconds) says so."""
     message = f"The model `{name}` does not exist or you do not have access to it.{hint}"
     headers = {} if deleted_at is None else {"x-ragtune-deleted-at": str(deleted_at)}

@@ -88,6 +88,7 @@ async def _receive(request: Request, boundary: bytes, form: Form, blobs: BlobSto
                 batch.clear()
         await run_in_threadpool(parser.write, bytes(batch))
         parser.finalize()
+        # The parser is content with a body that breaks off; the file in it would be kept cut.
         if not reader.ended:
             raise invalid("The multipart body ended before its closing boundary.", code="invalid_multipart")
         if form.content is None:
@@ -156,6 +157,7 @@ class _Reader:
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         content = self._form.content
         if self._is_file and content is not None:
+            # While it comes, since a length that was told beforehand may be missing or wrong.
             if content.size + end - start > self._form.max_file_bytes:
                 message = (
                     f"The file is larger than {self._form.max_file_bytes} bytes, the most that one request may carry."

@@ -86,6 +86,7 @@ class GuardedProtocol(H11Protocol):
     def pause_writing(self) -> None:
         """The client does not keep up."""
         super().pause_writing()
+        # `abort`, since `close` would first send what the client does not read.
         self._stall_timer = self.loop.call_later(STALL_S, self.transport.abort)
 
     def resume_writing(self) -> None:

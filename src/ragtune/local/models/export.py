@@ -154,6 +154,7 @@ def _share(folder: Path, *, like: Path) -> None:
 def _copy_adapter(adapter: Path, origin: Origin, target: Path) -> None:
     shutil.copy(adapter / "adapter_model.safetensors", target)
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    # PEFT wrote the path on the machine that trained it, which leads nowhere on another one.
     config["base_model_name_or_path"] = origin.location
     config["revision"] = None if origin.revision.startswith("sha256:") else origin.revision
     (target / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

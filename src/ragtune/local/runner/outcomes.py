@@ -52,6 +52,7 @@ def validate_files(job: JobRow, *, store: Store, bases: BaseModels) -> None:
     bases.folder(job.base)
     weights = bases.weights_sha256(job.base)
     parent = None if job.parent is None else store.models.find(job.parent)
+    # An adapter holds differences to its base: on other weights of the same shape it loads, and says nonsense.
     if parent is not None and parent.base_sha256 not in (None, weights):
         message = (
             f"`{job.parent}` was trained on other weights than those that this server has under {job.base!r}: start it "

@@ -69,7 +69,7 @@ def train(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch) -> No
     while not concluded(job, follower.end, store) and _wanted(job, store, launch):
         with Worker(launch.command, spec) as worker:
             follower.forget_end()
-            exit_code = _follow(worker, job, follower, store, launch)
+            exit_code = _follow(worker, job, follower=follower, store=store, launch=launch)
             last_words = worker.last_words()
         if follower.end is not None or not _wanted(job, store, launch):
             continue
@@ -129,6 +129,7 @@ def _write_spec(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch)
         threads=launch.threads,
         device=launch.device if before is None else before.device,
         dtype=launch.dtype if before is None else before.dtype,
+        # A pipe that only the server holds: it closes however the server ends, and the worker then ends as well.
         lifeline="stdin",
     )
     path = folder / SPEC_FILE
@@ -150,7 +151,7 @@ def _wanted(job: JobRow, store: Store, launch: Launch) -> bool:
     return not launch.closing.is_set() and store.jobs.status(job.id) == "running"
 
 
-def _follow(worker: Worker, job: JobRow, follower: Follower, store: Store, launch: Launch) -> int:
+def _follow(worker: Worker, job: JobRow, *, follower: Follower, store: Store, launch: Launch) -> int:
     """Take in a worker's events until it has ended; pass on what is asked of the job meanwhile."""
     kill_at: float | None = None
     first = follower.step

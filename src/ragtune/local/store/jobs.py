@@ -73,6 +73,7 @@ class Jobs:
             where.append("status = ?")
             parameters.append(status)
         for key, value in (metadata or {}).items():
+            # Not by a path into the JSON: a key may hold dots and quotes, which are its syntax.
             where.append("EXISTS (SELECT 1 FROM json_each(job.metadata) WHERE key = ? AND value = ?)")
             parameters += [key, value]
         if without_metadata:
@@ -89,6 +90,7 @@ class Jobs:
 
     def next(self, status: JobStatus, *, but_not: Collection[str]) -> JobRow | None:
         """The job that has waited longest in a state, leaving out those that somebody still works on."""
+        # By `seq` as well: interrupted jobs all stand at 0.0, and the one that came first goes on first.
         rows = self._database.rows("SELECT * FROM job WHERE status = ? ORDER BY queued_at, seq", (status,))
         return next((_job(row) for row in rows if row["id"] not in but_not), None)
 

@@ -37,6 +37,7 @@ class Models:
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO model (id, base, adapter, job, created_at) VALUES (?, ?, ?, ?, ?)",
+                # Relative: the backend's folder may be moved.
                 (name, base, adapter.relative_to(self._folder).as_posix(), job, int(time.time())),
             )
 
@@ -102,6 +103,7 @@ class Models:
                 (new_id("ftckpt_"), job, step, model, _metrics(found), int(time.time())),
             ).rowcount
             old = connection.execute(
+                # SQLite takes an OFFSET only behind a LIMIT; -1 is none.
                 "SELECT model FROM checkpoint WHERE job = ? ORDER BY step DESC LIMIT -1 OFFSET ?",
                 (job, KEPT_CHECKPOINTS),
             ).fetchall()

@@ -36,7 +36,7 @@ class Outbox:
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO delivery (id, type, job, created_at, due_at) VALUES (?, ?, ?, ?, ?)",
-                (new_id("evt_", 32), f"fine_tuning.job.{status}", job_id, int(now), now),
+                (new_id("evt_", length=32), f"fine_tuning.job.{status}", job_id, int(now), now),
             )
         # The outer transaction is still open; whoever wakes waits for the database's lock until it has ended.
         self.changed.set()

@@ -143,7 +143,7 @@ class ChatAnswer(_Common):
 
     def _call(self, index: int, number: int, *, name: str, arguments: str = "") -> dict[str, object]:
         # A call that was streamed is kept under the id that its client has seen.
-        call_id = self._call_ids.setdefault((index, number), new_id("call_", 24))
+        call_id = self._call_ids.setdefault((index, number), new_id("call_", length=24))
         return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
     def _reason(self, reason: FinishReason | None) -> str | None:

@@ -49,7 +49,7 @@ def file_body(file: FileRow) -> dict[str, object]:
     }
 
 
-def upload_body(upload: UploadRow, file: FileRow | None = None) -> dict[str, object]:
+def upload_body(upload: UploadRow, *, file: FileRow | None = None) -> dict[str, object]:
     """OpenAI's upload object; `file` is what a completed one has become."""
     return {
         "object": "upload",

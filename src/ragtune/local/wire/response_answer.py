@@ -56,6 +56,7 @@ class ResponseAnswer:
                 calls=choice.calls,
                 finish_reason=choice.finish_reason,
             )
+            # An answer that came whole is told to itself as one piece, so that both ways make the same items.
             deque(self.chunks(0, piece), maxlen=0)
         status = "incomplete" if self._reason == "length" else "completed"
         return self._body(status, usage=_usage(answers))
@@ -113,7 +114,7 @@ class ResponseAnswer:
         return self._event(f"response.output_item.{kind}", output_index=len(self._output) - 1, item=item)
 
     def _begin_text(self) -> Iterator[Json]:
-        self._text = _OutputText(new_id("msg_", 32), place=len(self._output))
+        self._text = _OutputText(new_id("msg_", length=32), place=len(self._output))
         self._output.append(self._text.item("in_progress"))
         yield self._item("added", {**self._text.item("in_progress"), "content": []})
         yield self._event("response.content_part.added", **self._text.place, part=_part("", []))
@@ -139,10 +140,10 @@ class ResponseAnswer:
 
     def _call(self, call: GeneratedCall, *, cut: bool) -> Iterator[Json]:
         item: Json = {
-            "id": new_id("fc_", 32),
+            "id": new_id("fc_", length=32),
             "type": "function_call",
             "status": "incomplete" if cut else "completed",
-            "call_id": new_id("call_", 24),
+            "call_id": new_id("call_", length=24),
             "name": call.name,
             "arguments": call.arguments,
         }

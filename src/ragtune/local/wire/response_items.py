@@ -109,7 +109,7 @@ class MessageItem(Strict):
         if self.role == "assistant":
             part = {"type": "output_text", "text": _said(self.content), "annotations": [], "logprobs": []}
         return {
-            "id": new_id("msg_", 32),
+            "id": new_id("msg_", length=32),
             "type": "message",
             "status": "completed",
             "role": self.role,
@@ -137,7 +137,7 @@ class CallItem(RequestBody):
     def kept(self) -> Json:
         """The item as lists of a response's input show it."""
         given = {"call_id": self.call_id, "name": self.name, "arguments": self.arguments}
-        return {"id": new_id("fc_", 32), "type": "function_call", "status": "completed", **given}
+        return {"id": new_id("fc_", length=32), "type": "function_call", "status": "completed", **given}
 
 
 class OutputItem(RequestBody):
@@ -158,7 +158,7 @@ class OutputItem(RequestBody):
     def kept(self) -> Json:
         """The item as lists of a response's input show it."""
         given = {"call_id": self.call_id, "output": _said(self.output)}
-        return {"id": new_id("fc_", 32), "type": "function_call_output", "status": "completed", **given}
+        return {"id": new_id("fc_", length=32), "type": "function_call_output", "status": "completed", **given}
 
 
 class ReferenceItem(Strict):

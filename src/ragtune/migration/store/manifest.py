@@ -104,7 +104,7 @@ def read_manifest(folder: Path) -> Manifest:
                 # Half a line: the program was killed while it wrote.
                 is_whole = False
                 break
-            line = _line(content, path, number)
+            line = _line(content, path, number=number)
             offset += len(content)
             if head is None:
                 head = _head(line, path)
@@ -114,7 +114,7 @@ def read_manifest(folder: Path) -> Manifest:
                 message = f"{path} line {number}: lines before it were changed after they were written; fetch it anew"
                 raise ArchiveError(message)
             if line["type"] in ("job", "file"):
-                entry = _entry(line, path, number)
+                entry = _entry(line, path, number=number)
                 entries[entry.kind, entry.id] = entry
             digest.update(content)
     if head is None:
@@ -123,7 +123,7 @@ def read_manifest(folder: Path) -> Manifest:
     return Manifest(**told, entries=entries, is_whole=is_whole, whole_bytes=offset)
 
 
-def _line(content: bytes, path: Path, number: int) -> dict[str, Any]:
+def _line(content: bytes, path: Path, *, number: int) -> dict[str, Any]:
     try:
         line = json.loads(content)
     except (ValueError, RecursionError):
@@ -142,7 +142,7 @@ def _head(line: dict[str, Any], path: Path) -> dict[str, Any]:
     return line
 
 
-def _entry(line: dict[str, Any], path: Path, number: int) -> ArchiveEntry:
+def _entry(line: dict[str, Any], path: Path, *, number: int) -> ArchiveEntry:
     kinds = {"id": str, "sha256": str | None, "bytes": int | None, "lost": str | None, "about": dict | None}
     for name, kind in kinds.items():
         if not isinstance(line.get(name), kind):

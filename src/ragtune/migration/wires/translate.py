@@ -183,10 +183,10 @@ def _rate(job: JobDetails, source: str, target: Dialect, notes: _Notes) -> Rate:
             "guess: give spec= with rt.Absolute(...) where you know better"
         )
         return Absolute(made)
-    return _factor(job, factor, source, target, notes)
+    return _factor(job, factor, source=source, target=target, notes=notes)
 
 
-def _factor(job: JobDetails, factor: float, source: str, target: Dialect, notes: _Notes) -> Multiplier:
+def _factor(job: JobDetails, factor: float, *, source: str, target: Dialect, notes: _Notes) -> Multiplier:
     """A multiplier that stays one: it is a factor on another rate all the same."""
     if target.name in (source, "openai", "azure-foundry"):
         notes.carried.append(f"the learning rate multiplier {factor:g}")

@@ -64,7 +64,7 @@ class SqliteFile:
         except OSError as error:
             raise RegistryError(f"{self.path}: cannot be written ({error.strerror}); name another file") from error
         with self._opened() as database, database.transaction() as connection:
-            yield _RegistryTables(lambda sql: database.rows(sql), connection, what=f"{self.path}: a row")
+            yield _RegistryTables(lambda sql: database.rows(sql), connection=connection, what=f"{self.path}: a row")
 
     @contextmanager
     def _opened(self, *, read_only: bool = False) -> Iterator[Database]:
@@ -86,7 +86,7 @@ class SqliteFile:
 class _RegistryTables:
     """The tables while they are open."""
 
-    def __init__(self, rows: Any, connection: sqlite3.Connection | None = None, *, what: str) -> None:
+    def __init__(self, rows: Any, *, connection: sqlite3.Connection | None = None, what: str) -> None:
         self._rows = rows
         self._what = what
         self._connection = connection

@@ -41,7 +41,7 @@ _decode = json.JSONDecoder(object_pairs_hook=refuse_doubled_keys).raw_decode
 class JsonStream:
     """Holds one piece of the text, as long as the longest value that was asked for."""
 
-    def __init__(self, file: TextIO, piece: int = 1 << 16) -> None:
+    def __init__(self, file: TextIO, *, piece: int = 1 << 16) -> None:
         self._file = file
         self._piece = piece
         self._text = ""

@@ -26,7 +26,7 @@ class Dialogues:
 
     def add(self, body: str, *, title: str) -> str:
         """Keep a dialogue; gives its id."""
-        dialogue_id = new_id("dialogue-", 12)
+        dialogue_id = new_id("dialogue-", length=12)
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO dialogue (id, title, body, created_at) VALUES (?, ?, ?, ?)",
