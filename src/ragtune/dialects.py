@@ -258,6 +258,7 @@ def dialect_of(base_url: str, *, server: str | None = None) -> Dialect:
     for known in DIALECTS:
         if any(fnmatchcase(host, pattern) for pattern in known.hosts):
             return known
+    # An address goes before the server's own word: nobody's header makes another server of a known one.
     return GENERIC if server is None else dialect_named("local")
 
 

@@ -61,6 +61,7 @@ class FactSet:
 
     def __post_init__(self) -> None:
         refuse_faults(self.facts)
+        # A list that the caller goes on changing must not change the set.
         object.__setattr__(self, "facts", tuple(self.facts))
         object.__setattr__(self, "_by_id", {fact.id: fact for fact in self.facts})
 

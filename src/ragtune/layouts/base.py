@@ -209,6 +209,7 @@ def list_at(value: object, path: str) -> list[object]:
         return value
     if isinstance(value, tuple):
         return list(value)
+    # Asked for by its method: numpy need not be there, and is not imported for it.
     if hasattr(value, "tolist") and isinstance(values := value.tolist(), list):
         return values
     raise MisfitError(path, f"must be a list, got {short(value)}")

@@ -65,6 +65,7 @@ def find_emails(text: str) -> Iterator[Finding]:
 
 def find_phones(text: str, region: str | None) -> Iterator[Finding]:
     """Numbers that are valid in their country; without a region only those with a plus sign."""
+    # The matcher tries every place of a text, and few texts hold a number at all.
     is_candidate = _INTERNATIONAL.search(text) or (region is not None and _SEVEN_DIGITS.search(text))
     if not is_candidate:
         return

@@ -92,6 +92,7 @@ class ScriptedBackend(EmbeddedServer):
         self._pace = pace
         self._lives = Lives()
         self._script = Script()
+        # Named here and made at the start: a backend that is never started leaves no folder behind.
         place = Path(tempfile.gettempdir(), f"ragtune-{secrets.token_hex(8)}") if folder is None else Path(folder)
         super().__init__(
             ServerParts(

@@ -105,6 +105,7 @@ class Script:
     def take(self, call: str | None) -> Fault | Change | None:
         """What becomes of a request that is here now."""
         with self._lock:
+            # What was said of one call goes before what was said of all.
             for name in (call, "*"):
                 acts = self._acts.get(name or "", [])
                 if acts:
@@ -215,6 +216,7 @@ class Stage:
         await self._play(scope, receive, keep)
         start, content = parts[0], b"".join(part.get("body", b"") for part in parts[1:])
         headers = {name.decode(): value.decode() for name, value in start["headers"]}
+        # What was changed is a true answer; an error keeps its own words.
         if start["status"] < 300:
             content = json.dumps(change(json.loads(content))).encode()
         await _send(send, start["status"], headers, content)
