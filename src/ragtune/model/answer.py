@@ -244,6 +244,7 @@ def assembled(chunks: Iterable[Json]) -> Json:
     body: Json = {}
     choices: dict[int, Json] = {}
     for chunk in chunks:
+        # The last chunk has the token counts and no choices; those before it say null for them.
         body |= {key: value for key, value in chunk.items() if key != "choices" and value is not None}
         for part in objects(chunk.get("choices")):
             index = whole(part.get("index")) or 0

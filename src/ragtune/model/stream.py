@@ -59,6 +59,7 @@ class AsyncAnswerStream:
         self._said: list[str] = []
         self._ended = False
         self._sent: tuple[Json, ...] = ()
+        # Nothing goes out yet: a generator begins when its first piece is asked for.
         self._pieces = self._run(api, request)
 
     async def _run(self, api: Api, request: Callable[[], Awaitable[Json]]) -> AsyncGenerator[str, None]:

@@ -140,6 +140,7 @@ class Aliases:
             decision = Promotion(
                 number=page.next_number(alias),
                 alias=alias,
+                # A refusal is a decision as well: the next who asks sees what the model lacked.
                 outcome="promoted" if obstacle is None else "forced" if force else "refused",
                 model=name,
                 previous=None if held is None else held.model,
@@ -225,6 +226,7 @@ class Aliases:
     ) -> ModelVersion:
         given: dict[str, Any] = {}
         if dataset is not None:
+            # Absolute: whoever reads the registry stands in another directory.
             given |= {"fingerprint": dataset.fingerprint, "dataset": str(dataset.folder.absolute())}
         if scorecard is not None:
             card = scorecard if isinstance(scorecard, Scorecard) else Scorecard.load(scorecard)

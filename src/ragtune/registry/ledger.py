@@ -182,6 +182,7 @@ class Ledger:
             return self._closed[wanted]
         found = [training for _, training in self._known if training.fingerprint in wanted]
         names: set[str] = set()
+        # Until nothing is added: a model may have been trained further from one that was itself trained further.
         while grown := {_whole(training.model) for training in found if training.model} - names:
             names |= grown
             found += [training for parent, training in self._known if training not in found and parent in names]

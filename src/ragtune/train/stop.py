@@ -49,6 +49,7 @@ class StopRequest:
 
     def on_signals(self) -> None:
         """Take SIGTERM and SIGINT (Ctrl-C) as requests; only the main thread may call this."""
+        # Ctrl-C reaches the worker as well: a terminal sends it to all processes of its group.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.ask())
 

@@ -54,6 +54,7 @@ class Meter:
 
     def take(self) -> dict[str, float]:
         """The mean of each figure that was measured, by its name; starts anew. All processes have to call it."""
+        # In one meeting of the processes: each waits there for the slowest.
         everything = summed([*self._sums.values(), *self._weights.values()])
         count = len(self._sums)
         means = zip(self._sums, everything[:count], everything[count:], strict=True)
