@@ -23,7 +23,7 @@ _paragraphs = re.compile(r"\n[ \t]*\n").split
 _sentences = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])").split
 
 
-def read_passages(source: str | Path | Iterable[object], text: str, *, id: str | None) -> list[Passage]:
+def read_passages(source: str | Path | Iterable[object], text: str, id: str | None) -> list[Passage]:
     """The different passages of a source, in order; blank ones and repetitions are left out.
 
     Raises:
@@ -36,7 +36,7 @@ def read_passages(source: str | Path | Iterable[object], text: str, *, id: str |
         kind = "a mapping" if isinstance(source, Mapping) else "a data frame"
         raise DatasetError(f"the source is {kind}; give a list of rows, of a frame frame.to_dict('records')")
     else:
-        found = (_passage(item, number, text, id=id) for number, item in enumerate(source))
+        found = (_passage(item, number, text, id) for number, item in enumerate(source))
     different: dict[str, Passage] = {}
     for passage in found:
         if passage.text.strip():
@@ -46,7 +46,7 @@ def read_passages(source: str | Path | Iterable[object], text: str, *, id: str |
     return list(different.values())
 
 
-def _passage(item: object, number: int, text: str, *, id: str | None) -> Passage:
+def _passage(item: object, number: int, text: str, id: str | None) -> Passage:
     if isinstance(item, Passage):
         return item
     if isinstance(item, str):
