@@ -87,6 +87,7 @@ class Journal:
         check_limit(limit)
         query = "SELECT * FROM run ORDER BY id DESC LIMIT ?"
         with self._opened(read_only=True) as database:
+            # To SQLite -1 is no limit.
             rows = database.rows(query, (-1 if limit is None else int(limit),))
         return RunTable(rows=tuple(map(Run.from_row, rows)))
 

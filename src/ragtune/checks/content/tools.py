@@ -52,6 +52,7 @@ def name_faults(name: str, path: Path) -> Iterator[RecordFault]:
 
 
 def _schema_faults(schema: JsonMapping, path: Path) -> Iterator[RecordFault]:
+    # A stack of our own: a schema may nest deeper than functions can.
     waiting: list[tuple[Path, object]] = [(path, schema)]
     while waiting:
         place, item = waiting.pop()

@@ -96,6 +96,7 @@ def put_file(url: str, file: Path) -> None:
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise BackendError(f"the server sent the file to {url[:80]!r}, which is no address of HTTP")
+    # With its length: of a file alone `urllib` would send chunks, which many signed addresses refuse.
     headers = {"Content-Length": str(file.stat().st_size), "Content-Type": "application/octet-stream"}
     with file.open("rb") as content:
         request = urllib.request.Request(url, data=content, headers=headers, method="PUT")

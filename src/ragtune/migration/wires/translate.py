@@ -176,6 +176,7 @@ def _rate(job: JobDetails, source: str, target: Dialect, notes: _Notes) -> Rate:
         notes.approximated.append(f"learning_rate: it was {factor or 'not said'}, and the server chooses its own")
         return "auto"
     if target.learning_rate == "absolute":
+        # Six digits: 1.1 times 1e-4 is 0.00011000000000000002, and that would be ordered.
         made = float(f"{factor * LORA_RATE:.6g}")
         notes.approximated.append(
             f"learning_rate: the multiplier {factor:g} becomes the absolute rate {made:g}; it is a factor on a rate "
