@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ragtune.dataset.leakage.shingles import Numbers, Places
     from ragtune.dataset.render.rendered import Made
 
+__all__ = ["write_splits"]
+
 _COPY_LINES = 8_192
 # What waits in a file of its own until lines are split.
 _WAITING = ("lines", "row_map", "facts", "texts", "keys", "group_keys")

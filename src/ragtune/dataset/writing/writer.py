@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ragtune.dataset.render.rendered import Made
     from ragtune.privacy import Scanner
 
+__all__ = ["build_folder"]
+
 _CERTAIN = (MANIFEST, REPORT, "train.jsonl", "train.rows.txt")
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ragtune.dataset.render.rendered import Made
     from ragtune.dataset.writing.folder import FileFacts
 
+__all__ = ["WrittenFiles", "counted", "number_lines", "refuse_nothing_left"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class WrittenFiles:
