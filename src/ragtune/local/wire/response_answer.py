@@ -41,7 +41,7 @@ class ResponseAnswer:
         self._repeated = repeated
         self._with_logprobs = with_logprobs
         self._output: list[Json] = []
-        self._text: _OutputText | None = None  # the message that is being written
+        self._text: _OpenMessage | None = None  # the message that is being written
         self._reason: FinishReason | None = None
         self._number = count()
 
@@ -114,7 +114,7 @@ class ResponseAnswer:
         return self._event(f"response.output_item.{kind}", output_index=len(self._output) - 1, item=item)
 
     def _begin_text(self) -> Iterator[Json]:
-        self._text = _OutputText(new_id("msg_", length=32), place=len(self._output))
+        self._text = _OpenMessage(new_id("msg_", length=32), place=len(self._output))
         self._output.append(self._text.item("in_progress"))
         yield self._item("added", {**self._text.item("in_progress"), "content": []})
         yield self._event("response.content_part.added", **self._text.place, part=_part("", []))
@@ -164,7 +164,7 @@ def _is_whole(call: GeneratedCall) -> bool:
     return True
 
 
-class _OutputText:
+class _OpenMessage:
     """A message while it is written."""
 
     def __init__(self, id: str, *, place: int) -> None:
