@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
+from ragtune.local.backend import launcher_words
 from ragtune.train.spec import EXIT_OK, TrainSpec
 
 from .conftest import MakeSpec, chat_lines, write_lines
@@ -23,6 +27,7 @@ pytestmark = [
 ]
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+RAY = launcher_words("ray --workers 2 --cpus 0.5")
 
 
 def begin(spec: TrainSpec, launcher: list[str]) -> subprocess.Popen[bytes]:
@@ -37,7 +42,7 @@ def begin(spec: TrainSpec, launcher: list[str]) -> subprocess.Popen[bytes]:
 
 def finish(worker: subprocess.Popen[bytes], spec: TrainSpec) -> None:
     try:
-        assert worker.wait(120) == EXIT_OK, spec.output_dir.with_suffix(".log").read_text()[-3000:]
+        assert worker.wait(240) == EXIT_OK, spec.output_dir.with_suffix(".log").read_text()[-3000:]
     finally:
         worker.kill()
         if worker.stdin is not None:
@@ -53,10 +58,12 @@ def accelerate(tmp_path: Path) -> list[str]:
     return [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
 
 
-@pytest.mark.parametrize("name", ["torchrun", "accelerate"])
+@pytest.mark.parametrize("name", ["torchrun", "accelerate", "ray"])
 def test_two_processes_take_the_steps_of_one(make_spec: MakeSpec, tmp_path: Path, name: str) -> None:
     """Each takes four examples of a batch of eight; float32 sums differ by their order alone."""
-    launcher = TORCHRUN if name == "torchrun" else accelerate(tmp_path)
+    if name == "ray":
+        pytest.importorskip("ray", reason="needs the extra ray")
+    launcher = {"torchrun": TORCHRUN, "accelerate": accelerate(tmp_path), "ray": RAY}[name]
     held_out = write_lines(tmp_path / "valid.jsonl", chat_lines(24)[16:])
     settings = {"examples": 16, "batch_size": 8, "n_epochs": 3, "dtype": "float32", "validation_file": held_out}
     one, two = make_spec("one", **settings), make_spec("two", **settings)
@@ -102,6 +109,58 @@ def test_the_end_of_standard_input_stops_all_processes_after_the_same_step(make_
     finish(begin(stopped, TORCHRUN), stopped)
     finish(begin(straight, TORCHRUN), straight)
     assert losses(stopped) == losses(straight)
+
+
+def test_the_end_of_standard_input_reaches_the_workers_of_ray(make_spec: MakeSpec) -> None:
+    """Through a file beside the run: they may be on other machines."""
+    pytest.importorskip("ray", reason="needs the extra ray")
+    spec = make_spec(examples=16, n_epochs=50, dtype="float32", lifeline="stdin")
+    worker = begin(spec, RAY)
+    deadline = time.monotonic() + 240
+    while not losses(spec):
+        assert worker.poll() is None, spec.output_dir.with_suffix(".log").read_text()[-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert worker.stdin is not None
+    worker.stdin.close()
+    finish(worker, spec)
+    assert [event["state"] for event in read(spec, "end")] == ["stopped"]
+    assert not list(spec.output_dir.glob("stop")) + list(spec.output_dir.glob("ray"))
+
+
+@pytest.mark.parametrize("name", ["torchrun", "ray"])
+def test_a_process_that_is_killed_costs_no_step(make_spec: MakeSpec, name: str) -> None:
+    """Ray starts its workers again by itself, torchrun's are started by the server; and nobody says that it failed."""
+    if name == "ray":
+        pytest.importorskip("ray", reason="needs the extra ray")
+    launcher = {"torchrun": TORCHRUN, "ray": RAY}[name]
+    settings = {"examples": 16, "batch_size": 4, "n_epochs": 20, "dtype": "float32"}
+    straight, cut = make_spec("straight", **settings), make_spec("cut", **settings)
+    worker = begin(cut, launcher)
+    deadline = time.monotonic() + 120
+    while not list(cut.output_dir.glob("checkpoints/*/whole")):
+        assert worker.poll() is None, cut.output_dir.with_suffix(".log").read_text()[-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(trainers(worker)[-1], signal.SIGKILL)
+    if name == "torchrun":
+        assert worker.wait(120) != EXIT_OK
+        assert read(cut, "end") == []
+        assert worker.stdin is not None
+        worker.stdin.close()
+        worker = begin(cut, launcher)
+    finish(worker, cut)
+    assert [event["state"] for event in read(cut, "end")] == ["succeeded"]
+    assert [event["resumed_from"] is None for event in read(cut, "start")] == [True, False]
+    finish(begin(straight, launcher), straight)
+    assert losses(cut) == losses(straight)
+
+
+def trainers(launcher: subprocess.Popen[bytes]) -> list[int]:
+    """The processes that a launcher started to train."""
+    found = psutil.Process(launcher.pid).children(recursive=True)
+    words = {process.pid: " ".join(process.cmdline()) for process in found}
+    return [pid for pid, said in words.items() if "-m ragtune.train" in said or "RayTrainWorker" in said]
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(make_spec: MakeSpec) -> None:

@@ -75,7 +75,9 @@ def serve(
     base: Annotated[list[str] | None, BASE_OPTION] = None,
     launcher: Annotated[
         str | None,
-        typer.Option(help="What starts training in place of Python, for example 'torchrun --nproc_per_node 4'."),
+        typer.Option(
+            help="What starts training in place of Python: 'torchrun --nproc_per_node 4', 'ray --workers 4 --gpu'."
+        ),
     ] = None,
     quiet: _QUIET = False,
     log_format: _LOG_FORMAT = LogFormat.text,

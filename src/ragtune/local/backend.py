@@ -85,8 +85,8 @@ class LocalBackend(EmbeddedServer):
         origin: the address at which a proxy in front shows the page, for example `https://tunes.example.com`: its forms
             and its name are then taken as the server's own. None is no proxy.
         launcher: what starts the training program in place of the Python interpreter, as a command line or as words,
-            for example `accelerate launch --config_file gpus.yaml` or `torchrun --nproc_per_node 4`; None is this
-            Python. `-m ragtune.train` and the path of a job's spec are added.
+            for example `accelerate launch --config_file gpus.yaml` or `torchrun --nproc_per_node 4`; `ray --workers 4`
+            trains on a Ray cluster. None is this Python. `-m ragtune.train` and the path of a job's spec are added.
         trainer: argv of another training program that keeps the worker's contract; None is the launcher's
             `-m ragtune.train`.
         engine: what answers requests, see `AnsweringEngine`; None loads models with transformers on first use.
@@ -356,7 +356,7 @@ def _fingerprint(url: str) -> str:
 
 
 def launcher_words(launcher: str | Sequence[str] | None) -> list[str]:
-    """The words of a launcher; this Python where there is none.
+    """The words of a launcher; this Python where there is none, and our program for `ray`.
 
     Raises:
         BackendError: it is no command line.
@@ -368,4 +368,4 @@ def launcher_words(launcher: str | Sequence[str] | None) -> list[str]:
         raise BackendError(message) from error
     if not words:
         raise BackendError("launcher: it is empty; give a command such as 'accelerate launch', or None")
-    return words
+    return [sys.executable, "-m", "ragtune.train.on_ray", *words[1:]] if words[0] == "ray" else words

@@ -20,9 +20,6 @@ def main() -> int:
     parser.add_argument("spec", help="JSON file that ragtune.train.spec.TrainSpec.save wrote")
     path = parser.parse_args().spec
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    warnings.filterwarnings(
-        "ignore", module=r"(transformers|peft|accelerate|torch|trl)\b"
-    )  # their versions are our matter
     try:
         spec = TrainSpec.load(path)
     except SpecError as error:
@@ -33,12 +30,19 @@ def main() -> int:
     if spec.lifeline == "stdin":
         stop.on_end_of_stdin()
 
-    # A run reads folders alone. Online, TRL would report it, and the Hub's client would ask questions of its own.
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    share_the_processor()
+    prepare()
     from ragtune.train.run import run
 
     return run(spec, stop)
+
+
+def prepare() -> None:
+    """Set up a process that trains, before torch is imported in it."""
+    # The versions of these libraries are our matter, and their warnings nobody's who reads the log of a run.
+    warnings.filterwarnings("ignore", module=r"(transformers|peft|accelerate|torch|trl)\b")
+    # A run reads folders alone. Online, TRL would report it, and the Hub's client would ask questions of its own.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    share_the_processor()
 
 
 if __name__ == "__main__":

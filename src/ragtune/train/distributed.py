@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["is_main", "process_count", "process_number", "summed"]
+__all__ = ["is_lost_process", "is_main", "process_count", "process_number", "summed"]
 
 
 def process_number() -> int:
@@ -44,3 +44,14 @@ def summed(values: Sequence[float]) -> list[float]:
     totals = torch.tensor(values, dtype=torch.float64, device=device)
     distributed.all_reduce(totals)
     return [float(total) for total in totals.tolist()]
+
+
+def is_lost_process(error: BaseException) -> bool:
+    """Whether an error says that another process of the run is gone."""
+    if process_count() == 1 or not isinstance(error, RuntimeError):
+        return False
+    from torch import distributed
+
+    # gloo tells of it in plain RuntimeErrors, known by their words alone; NCCL and the store have errors of their own.
+    words = ("gloo", "closed by peer", "reset by peer")
+    return isinstance(error, distributed.DistError) or any(word in str(error).lower() for word in words)

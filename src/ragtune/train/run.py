@@ -14,9 +14,9 @@ from ragtune.modelling.hardware import HardwareError
 from ragtune.train import events
 from ragtune.train.checkpoints import remove_torn
 from ragtune.train.data import TrainingFileError
-from ragtune.train.distributed import is_main
+from ragtune.train.distributed import is_lost_process, is_main
 from ragtune.train.placement import SPEC_FILE, where_to_train
-from ragtune.train.spec import EXIT_FAILED, EXIT_HELD, EXIT_OK, EXIT_STORAGE, TrainSpec
+from ragtune.train.spec import EXIT_FAILED, EXIT_HELD, EXIT_LOST, EXIT_OK, EXIT_STORAGE, TrainSpec
 from ragtune.train.stop import FolderHeldError, StopRequest, hold
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 logger = logging.getLogger("ragtune")
+
+
+class _LostProcessError(Exception):
+    """No failure of the run: started again, it goes on from its last checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +49,8 @@ def run(spec: TrainSpec, stop: StopRequest | None = None) -> int:
         stop: looked at after every step; None for a run that nobody stops.
 
     Returns:
-        `EXIT_OK` (finished or stopped), `EXIT_FAILED`, `EXIT_HELD` when another worker holds the folder, or
-        `EXIT_STORAGE` when the last word could not be written.
+        `EXIT_OK` (finished or stopped), `EXIT_FAILED`, `EXIT_HELD` when another worker holds the folder, `EXIT_LOST`
+        when another process of the run is gone, or `EXIT_STORAGE` when the last word could not be written.
     """
     began = time.monotonic()
     journal = spec.output_dir / "events.jsonl"
@@ -81,6 +85,9 @@ def run(spec: TrainSpec, stop: StopRequest | None = None) -> int:
     except FolderHeldError as error:
         logger.warning("%s", error)
         return EXIT_HELD
+    except _LostProcessError as error:
+        logger.warning("another process of this run is gone: %s", error)
+        return EXIT_LOST
     except OSError as error:
         logger.error("%s", error)
         return EXIT_STORAGE
@@ -126,6 +133,8 @@ def _guarded(spec: TrainSpec, stop: StopRequest, *, cpu_before: float) -> Outcom
                 )
         return fit(spec, placement, stop, cpu_before=cpu_before)
     except Exception as error:
+        if is_lost_process(error):
+            raise _LostProcessError(str(error)) from error
         known = _explained(error, spec)
         if known is None:
             logger.exception("training failed")

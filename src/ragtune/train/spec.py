@@ -19,7 +19,16 @@ from ragtune.modelling.auto import auto_batch_size, auto_epochs
 from ragtune.modelling.hardware import Device, Dtype  # noqa: TC001 - pydantic reads them
 from ragtune.modelling.thoughts import ReasoningUse  # noqa: TC001 - pydantic reads it
 
-__all__ = ["BASE_LEARNING_RATE", "DEFAULT_BETA", "EXIT_FAILED", "EXIT_HELD", "EXIT_OK", "EXIT_STORAGE", "TrainMethod"]
+__all__ = [
+    "BASE_LEARNING_RATE",
+    "DEFAULT_BETA",
+    "EXIT_FAILED",
+    "EXIT_HELD",
+    "EXIT_LOST",
+    "EXIT_OK",
+    "EXIT_STORAGE",
+    "TrainMethod",
+]
 __all__ += ["Resolved", "TrainSpec", "resolve_hyperparameters"]
 
 TrainMethod = Literal["supervised", "dpo", "kto"]
@@ -28,6 +37,8 @@ EXIT_OK = 0
 """The run finished or was stopped; the `end` event says which."""
 EXIT_FAILED = 1
 """The run failed; the `end` event says why."""
+EXIT_LOST = 69
+"""Another process of the run was lost (EX_UNAVAILABLE of sysexits.h); the last checkpoint is whole, start again."""
 EXIT_STORAGE = 74
 """The disk did not even take the `end` event (EX_IOERR of sysexits.h)."""
 EXIT_HELD = 75

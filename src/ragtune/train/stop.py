@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,10 @@ class StopRequest:
         """Ask for a stop."""
         self._event.set()
 
+    def wait(self) -> None:
+        """Wait until a stop is asked for."""
+        self._event.wait()
+
     def on_signals(self) -> None:
         """Take SIGTERM and SIGINT (Ctrl-C) as requests; only the main thread may call this."""
         # Ctrl-C reaches the worker as well: a terminal sends it to all processes of its group.
@@ -58,6 +63,15 @@ class StopRequest:
         # A pipe, since signals on a parent's death (prctl) get lost behind a launcher, and come already when the thread
         # that started the worker ends.
         threading.Thread(target=self._wait_for_end_of_stdin, name="lifeline", daemon=True).start()
+
+    def on_file(self, path: Path, *, every_s: float) -> None:
+        """Take a file as a request, for workers on other machines that share no more than a disk."""
+        threading.Thread(target=self._wait_for_file, args=(path, every_s), name="stop file", daemon=True).start()
+
+    def _wait_for_file(self, path: Path, every_s: float) -> None:
+        while not path.exists():
+            time.sleep(every_s)
+        self.ask()
 
     def _wait_for_end_of_stdin(self) -> None:
         try:
