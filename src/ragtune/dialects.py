@@ -113,7 +113,7 @@ class Dialect:
         """OpenAI's word for a status of this server; a word that nobody knows stays as it is."""
         # The server's own words first: they may mean something else by a word that all others use alike.
         own = {_letters(known): meant for known, meant in self.statuses.items()}
-        return own.get(_letters(word)) or _WORDS.get(_letters(word)) or word
+        return own.get(_letters(word)) or _STATUS_OF_WORD.get(_letters(word)) or word
 
     def saved(self) -> dict[str, Any]:
         """Return it as JSON values, for a saved handle; `saved_dialect` reads them."""
@@ -127,7 +127,8 @@ def _letters(word: str) -> str:
 
 
 # What servers that copied the wire say for the same things (Mistral, Together, Fireworks, Alibaba, Google, Amazon).
-_SPOKEN = {
+# A word that means another thing elsewhere goes to the `statuses` of its own dialect instead.
+_STATUS_WORDS = {
     "validating_files": "validating_files validating",
     "queued": "queued queuing pending created creating submitted scheduled waiting validated",
     "running": "running started in_progress processing training compressing uploading "
@@ -137,7 +138,7 @@ _SPOKEN = {
     "failed": "failed failure error errored user_error failed_validation expired timeout timed_out",
     "cancelled": "cancelled canceled stopped aborted terminated",
 }
-_WORDS = {_letters(word): meant for meant, said in _SPOKEN.items() for word in said.split()}
+_STATUS_OF_WORD = {_letters(word): meant for meant, said in _STATUS_WORDS.items() for word in said.split()}
 
 GENERIC = Dialect(
     name="generic",

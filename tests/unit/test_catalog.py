@@ -9,6 +9,7 @@ import pytest
 
 from ragtune.catalog import base_of, load
 from ragtune.errors import SpecError
+from ragtune.modelling.bases import BASES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,7 @@ def test_what_is_not_known_is_none() -> None:
 
 def test_local_bases_cost_nothing_and_say_why() -> None:
     """Their zero is known, not assumed."""
-    for name in ("smollm2-135m-instruct", "tiny-random"):
+    for name in BASES:
         model = load().find(name)
         assert model is not None
         assert model.training_usd_per_million == 0.0

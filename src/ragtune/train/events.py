@@ -19,6 +19,10 @@ Kinds of events, told apart by `type`; every one carries `time` (Unix seconds):
   `error` (`code`, `message`, `param`) or None; unless it failed also `operations` (floating-point operations that the
   run needs) and `gflops` (10^9 of them that one thread was measured to do per CPU-second, None when unknown)
 
+A sentence for people is a `message` with a level. A new kind is for what a server counts or stores: it needs a branch
+in `ragtune.local.runner.event_tail`, which passes over kinds that it does not know; OpenAI's wire has only `message`
+and `metrics`.
+
 A run that was resumed repeats the steps after its last whole checkpoint: of two equal steps a reader keeps one.
 """
 

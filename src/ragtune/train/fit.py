@@ -310,7 +310,7 @@ def _announce(
     total_steps: int,
     resumed_from: int | None,
 ) -> None:
-    journal = spec.output_dir / "events.jsonl"
+    events_file = spec.output_dir / "events.jsonl"
     start = {
         "type": "start",
         "total_steps": total_steps,
@@ -325,20 +325,20 @@ def _announce(
         "memory_bytes": foretold.memory_bytes,
         "seconds": foretold.seconds,
     }
-    events.append(journal, start)
+    events.append(events_file, start)
     if resumed_from is None:
         text = f"Training on {placement}: {foretold}"
-        events.append(journal, {"type": "message", "level": "info", "message": text})
+        events.append(events_file, {"type": "message", "level": "info", "message": text})
         warnings = [labels_advice(spec, training.examples), thoughts_advice(spec, training.examples, tokenizer)]
         for text in filter(None, warnings):
-            events.append(journal, {"type": "message", "level": "warn", "message": text})
+            events.append(events_file, {"type": "message", "level": "warn", "message": text})
     if training.cut_lines:
         where = ", ".join(map(str, training.cut_lines[:10])) + (", ..." if len(training.cut_lines) > 10 else "")
         text = (
             f"{len(training.cut_lines)} examples are longer than the base can read and were cut off at the end "
             f"(lines {where}); {len(training.dropped_lines)} of them had no answer left and are not trained on"
         )
-        events.append(journal, {"type": "message", "level": "warn", "message": text})
+        events.append(events_file, {"type": "message", "level": "warn", "message": text})
 
 
 def _share_of_batch(spec: TrainSpec) -> int:

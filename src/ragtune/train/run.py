@@ -53,13 +53,13 @@ def run(spec: TrainSpec, stop: StopRequest | None = None) -> int:
         when another process of the run is gone, or `EXIT_STORAGE` when the last word could not be written.
     """
     began = time.monotonic()
-    journal = spec.output_dir / "events.jsonl"
+    events_file = spec.output_dir / "events.jsonl"
     try:
         # The processes of one run share its folder: there is one lock for all of them, which the first one holds.
         with hold(spec.output_dir) if is_main() else nullcontext():
             if is_main():
-                events.seal(journal)
-            past, _ = events.read_from(journal)
+                events.seal(events_file)
+            past, _ = events.read_from(events_file)
             # A server that was killed before it read the last word starts the worker once more.
             if past and past[-1].get("state") == "succeeded":
                 _drop_checkpoints(spec)
@@ -76,7 +76,7 @@ def run(spec: TrainSpec, stop: StopRequest | None = None) -> int:
             if is_main():
                 if isinstance(outcome, _Failure):
                     remove_torn(spec.output_dir)  # on a full disk the last word may need its room
-                events.append(journal, {"type": "end", **_as_event(outcome), **spent})
+                events.append(events_file, {"type": "end", **_as_event(outcome), **spent})
             if isinstance(outcome, _Failure):
                 return EXIT_FAILED
             if outcome.state == "succeeded":

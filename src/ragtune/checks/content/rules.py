@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import orjson
 
@@ -38,8 +38,10 @@ def content_faults(record: JsonObject, line: bytes, format: RecordFormat) -> lis
         faults = _preference_faults(record)
     elif format == "unpaired":
         faults = _unpaired_faults(record)
-    else:
+    elif format == "reinforcement":
         faults = _reinforcement_faults(record)
+    else:
+        assert_never(format)
     if may_hide_characters(line):
         faults.extend(invisible_faults(record))
     return faults

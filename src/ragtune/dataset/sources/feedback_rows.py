@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Finished", "as_record", "feedback_source"]
 
-_FORMATS: dict[Method, str] = {"supervised": "chat", "preference": "preference", "kto": "unpaired"}
+_FORMAT_OF_METHOD: dict[Method, str] = {"supervised": "chat", "preference": "preference", "kto": "unpaired"}
 
 
 class _Lines(Protocol):
@@ -78,14 +78,15 @@ def feedback_source(
         FeedbackError: the file cannot be read.
     """
     arguments.instance("store", store, FeedbackStore, 'rt.FeedbackStore("feedback.sqlite3") opens one')
-    if method not in tuple(_FORMATS):
+    if method not in tuple(_FORMAT_OF_METHOD):
         raise DatasetError(f"method={method!r} must be 'supervised', 'preference' or 'kto'")
     if previous is not None and not hasattr(previous, "splits"):
         raise DatasetError(f"previous={previous!r:.60} must be a dataset; rt.Dataset.load(folder) opens one")
-    if previous is not None and previous.format != _FORMATS[method]:
+    if previous is not None and previous.format != _FORMAT_OF_METHOD[method]:
         raise DatasetError(
             f"previous: its records are of the format {previous.format}, and {method} feedback makes "
-            f"{_FORMATS[method]} records; pass a dataset of that kind, or build two and train one after the other"
+            f"{_FORMAT_OF_METHOD[method]} records; pass a dataset of that kind, or build two and train one after "
+            "the other"
         )
     compiled = compile_rows(store.rows(), method=method)
     if held_out is not None and (questions := HeldOut.of(held_out)) is not None:

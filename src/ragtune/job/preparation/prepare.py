@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ragtune.dialects import Dialect
     from ragtune.journal import Budget, JournalArgument
 
-FORMATS = {
+FORMATS_OF_METHOD = {
     "supervised": ("chat", "completion"),
     "dpo": ("preference",),
     "kto": ("unpaired",),
@@ -261,9 +261,9 @@ async def _check_data(
 
 
 async def _check_records(api: Api, data: Dataset, spec: TuneSpec) -> None:
-    if data.format not in FORMATS[spec.method.type]:
+    if data.format not in FORMATS_OF_METHOD[spec.method.type]:
         raise SpecError(
-            f"method: {spec.method.type} trains on {' or '.join(FORMATS[spec.method.type])} records, "
+            f"method: {spec.method.type} trains on {' or '.join(FORMATS_OF_METHOD[spec.method.type])} records, "
             f"this dataset holds {data.format} records"
         )
     report = await api.port.work(lambda: data.check(model=spec.model))

@@ -15,7 +15,7 @@ from ragtune.local.http.errors import ApiError, invalid, not_found
 from ragtune.local.ids import new_id
 from ragtune.local.services import services
 from ragtune.local.wire.answers import ChatAnswer, TextAnswer
-from ragtune.local.wire.chat import ChatRequest, MetadataRequest, PatientChatRequest
+from ragtune.local.wire.chat import ChatRequest, ManyStopsChatRequest, MetadataRequest
 from ragtune.local.wire.completions import CompletionRequest
 from ragtune.local.wire.objects import completion_body, list_body, message_bodies
 
@@ -31,7 +31,7 @@ async def chat(request: Request) -> Response:
     """Answer a conversation."""
     query(request)
     own = services(request)
-    kind = PatientChatRequest if own.many_stops else ChatRequest
+    kind = ManyStopsChatRequest if own.many_stops else ChatRequest
     asked = await parse(request, kind, slots=own.reading)
     answer = ChatAnswer(
         id=new_id("chatcmpl-", length=29),

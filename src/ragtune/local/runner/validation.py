@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["JobFaultError", "resolve", "validate"]
 
-_FORMATS: dict[TrainMethod, tuple[str, ...]] = {
+_FORMATS_OF_METHOD: dict[TrainMethod, tuple[str, ...]] = {
     "supervised": ("chat", "completion"),
     "dpo": ("preference",),
     "kto": ("unpaired",),
@@ -94,10 +94,10 @@ def _check(path: Path, kind: TrainMethod, *, param: str) -> int:
         if len(errors) > 1:
             message += f" ({len(errors) - 1} more problem{'s' if len(errors) > 2 else ''})"
         raise JobFaultError(message, code=f"invalid_{param}", param=param)
-    if report.stats.format not in _FORMATS[kind]:
+    if report.stats.format not in _FORMATS_OF_METHOD[kind]:
         message = (
             f"The job failed due to an invalid {param.replace('_', ' ')}. Its records are of the format "
-            f"{report.stats.format}, but the method {kind} trains on {' or '.join(_FORMATS[kind])} records"
+            f"{report.stats.format}, but the method {kind} trains on {' or '.join(_FORMATS_OF_METHOD[kind])} records"
         )
         raise JobFaultError(message, code=f"invalid_{param}", param=param)
     return int(report.stats.examples)

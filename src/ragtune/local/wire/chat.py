@@ -17,7 +17,7 @@ from ragtune.local.wire.strict_schema import check_strict
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["ChatRequest", "MetadataRequest", "PatientChatRequest"]
+__all__ = ["ChatRequest", "ManyStopsChatRequest", "MetadataRequest"]
 
 DEFAULT_CHAT_TOKENS = 1024
 """Most tokens of a chat answer when the request does not say; as at OpenAI every model has such a limit."""
@@ -199,7 +199,7 @@ class ChatRequest(SamplingRequest):
             check_strict(wanted.json_schema.schema_ or {}, param="response_format")
 
 
-class PatientChatRequest(ChatRequest):
+class ManyStopsChatRequest(ChatRequest):
     """The same where the server's owner allows more stop texts than OpenAI does."""
 
     stop: Stops[ManyStops] | None = None
