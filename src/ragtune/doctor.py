@@ -274,6 +274,7 @@ def _room(name: str, folder: Path, *, needed: int, mend: str) -> Diagnosis:
     try:
         if name == "cache":
             folder.mkdir(parents=True, exist_ok=True)
+        # Tried, since rights alone do not tell: disks are full, mounted read-only, or of another user's.
         with tempfile.TemporaryFile(dir=folder):
             free = shutil.disk_usage(folder).free
     except OSError as error:
@@ -321,6 +322,7 @@ def _port(port: int) -> Diagnosis:
 
 def _clock(now: dt.datetime, *, newest: float) -> Diagnosis:
     """The time, with a warning where it is plainly wrong: dates go into journals, names and certificates."""
+    # The newest day of the catalogue is one that this version has surely seen.
     known = max(model.as_of for model in catalog.load().models.values())
     text, values = f"{now:%Y-%m-%d %H:%M} UTC", {"utc": now.isoformat(timespec="seconds")}
     mend = _SYNC.get(sys.platform)

@@ -140,6 +140,7 @@ def _read_pdf(path: Path, source: str) -> Iterator[Document]:
         reader = PdfReader(path)
     with reader:
         with _parsing(path, broken):
+            # Many PDFs are encrypted with an empty password, only to forbid printing or copying.
             if reader.is_encrypted and reader.decrypt("") == PasswordType.NOT_DECRYPTED:
                 raise UnreadableDocument(f"{path} is encrypted; save it without its password, or leave it out")
             named = reader.metadata.title if reader.metadata is not None else None
@@ -147,6 +148,7 @@ def _read_pdf(path: Path, source: str) -> Iterator[Document]:
             pages = len(reader.pages)
         some = False
         for number in range(pages):
+            # Page by page, and named: of a book with one damaged page one knows which it is.
             with _parsing(path, f"{broken} (page {number + 1})"):
                 text = reader.pages[number].extract_text()
             some = some or bool(text.strip())

@@ -18,6 +18,7 @@ async def form_fields(request: Request, *, most_bytes: int) -> Mapping[str, str]
     body = b""
     async for piece in request.stream():
         body += piece
+        # While it comes: a length in its head may be missing or wrong.
         if len(body) > most_bytes:
             return None
     return {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}

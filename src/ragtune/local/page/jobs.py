@@ -73,6 +73,7 @@ async def act(request: Request) -> Response:
         await action(request)
     except ApiError as error:
         return _problem(request, error.status, error.message)
+    # 303, so that a browser asks with GET: a reload then cancels nothing a second time.
     return RedirectResponse(f"/jobs/{job.id}", status_code=303)
 
 

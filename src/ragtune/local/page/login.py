@@ -41,6 +41,7 @@ async def enter(request: Request) -> Response:
     answer = RedirectResponse(target, status_code=303)
     name = cookie_name(request.scope)
     secure = origin.startswith("https://")
+    # Not `secure` on plain HTTP, from where browsers take no such cookie.
     answer.set_cookie(name, own.sessions.open(), max_age=SESSION_S, httponly=True, samesite="strict", secure=secure)
     return answer
 

@@ -51,6 +51,7 @@ def _number(value: float | None) -> str:
 _environment = Environment(
     loader=FileSystemLoader(FOLDER / "templates"),
     autoescape=True,
+    # A misspelt name in a template is an error in the tests and no blank on a page.
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
