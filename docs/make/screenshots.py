@@ -38,7 +38,9 @@ def server(page: Page, folder: Path) -> None:
         page.wait_for_selector("h1:has-text('Jobs')")
         page.goto(f"{address}/jobs/{rt.list_jobs(client, limit=1, status='succeeded')[0].id}")
         page.wait_for_selector("#loss canvas")
+        page.set_viewport_size({**SIZE, "height": 832})  # down to the curves
         keep(page, "page-job")
+        page.set_viewport_size(SIZE)
 
 
 def report(page: Page, folder: Path) -> None:
