@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import ragtune
 
@@ -60,6 +62,56 @@ def test_every_public_name_and_what_it_inherits_can_be_linked_to(site: Path) -> 
     names = {line.split()[0] for line in zlib.decompress(packed).decode().splitlines()}
     inherited = {"DatasetBuilder.from_csv", "local.LocalBackend.client", "testing.ScriptedBackend.client"}
     assert {f"ragtune.{name}" for name in {*ragtune.__all__, *inherited}} - names == set()
+
+
+SMALL = """INHERIT: {root}/mkdocs.yml
+docs_dir: pages
+theme: {{custom_dir: "{root}/docs/make/theme"}}
+hooks: []
+plugins: []
+nav: [index.md, deeper/page.md]
+extra_css: []
+"""
+
+
+@pytest.mark.parametrize(
+    ("public", "pictures"),
+    [
+        ("https://docs.example/ragtune", ["https://docs.example/ragtune/assets/card.png"] * 2),
+        (None, ["assets/card.png", "../../assets/card.png"]),
+    ],
+)
+def test_a_link_to_a_page_shows_the_card(
+    public: str | None, pictures: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its whole address where the site has one; of two pages alone, which takes no time."""
+    monkeypatch.delenv("RAGTUNE_SITE_URL", raising=False)
+    if public is not None:
+        monkeypatch.setenv("RAGTUNE_SITE_URL", public)
+    (tmp_path / "pages/deeper").mkdir(parents=True)
+    (tmp_path / "pages/index.md").write_text("# Start", encoding="utf-8")
+    (tmp_path / "pages/deeper/page.md").write_text('# A "page" & more', encoding="utf-8")
+    (tmp_path / "mkdocs.yml").write_text(SMALL.format(root=ROOT), encoding="utf-8")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for page, title, picture in zip(
+        ("index.html", "deeper/page/index.html"),
+        ("ragtune", "A &#34;page&#34; &amp; more - ragtune"),
+        pictures,
+        strict=True,
+    ):
+        html = (tmp_path / "site" / page).read_text(encoding="utf-8")
+        assert re.findall(r'<meta property="og:image" content="([^"]*)">', html) == [picture]
+        assert re.findall(r'<meta property="og:title" content="([^"]*)">', html) == [title]
+        assert '<meta name="twitter:card" content="summary_large_image">' in html
+
+
+def test_the_card_has_the_size_that_its_tags_say(site: Path) -> None:
+    with Image.open(site / "assets/card.png") as card:
+        assert card.size == (1200, 630)
+    html = (site / "index.html").read_text(encoding="utf-8")
+    assert '<meta property="og:image:width" content="1200">' in html
 
 
 def test_no_page_shows_a_path_of_the_machine_that_built_it(site: Path) -> None:
