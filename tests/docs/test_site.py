@@ -114,6 +114,14 @@ def test_the_card_has_the_size_that_its_tags_say(site: Path) -> None:
     assert '<meta property="og:image:width" content="1200">' in html
 
 
+def test_a_notebook_stands_as_a_page_with_what_it_printed(site: Path) -> None:
+    html = (site / "learn/fine-tune/index.html").read_text(encoding="utf-8")
+    (curve,) = re.findall(r'src="../(fine-tune-\d+\.png)"', html)
+    assert (site / "learn" / curve).read_bytes().startswith(b"\x89PNG")
+    assert (site / "learn/fine-tune.ipynb").is_file()
+    assert "refused: the guard is closed" in html
+
+
 def test_no_page_shows_a_path_of_the_machine_that_built_it(site: Path) -> None:
     shown = [page for page in site.rglob("*.html") if str(ROOT) in page.read_text(encoding="utf-8")]
     assert shown == []
