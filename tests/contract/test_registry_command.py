@@ -30,7 +30,7 @@ def test_a_pipeline_stops_at_the_gate(tmp_path: Path) -> None:
     assert json.loads(added.output)["cost_usd"] == 3.0
     refused = ragtune("registry", "promote", "prod", MODEL, "--reworded-at-least", "0.9", "--by", "ci", *place)
     assert refused.exit_code == 1
-    assert "reworded_at_least=0.9 not passed" in refused.output
+    assert "--reworded-at-least 0.9 not passed" in refused.output
     assert ragtune("registry", "promote", "prod", MODEL, "--force", *place).exit_code == 1
     passed = ragtune("registry", "promote", "prod", MODEL, "--reworded-at-least", "0.8", "--by", "ci", *place)
     assert (passed.exit_code, passed.output) == (0, f"prod: {MODEL} promoted by ci\n")

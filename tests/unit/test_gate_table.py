@@ -98,7 +98,7 @@ def test_a_refusal_is_told_each_time_and_on_record_once(tmp_path: Path, url: str
         done = run(tmp_path, url, text, *options)
         assert done.exit_code == 1
         assert "lakes-prod: ft:" in done.stderr
-        assert "was refused: reworded_at_least=1 not passed: " in done.stderr
+        assert "was refused: reworded_at_least = 1 in [gate] not passed: " in done.stderr
     assert outcomes(tmp_path) == ["refused"]
     assert rt.Registry(tmp_path / "models.sqlite3").aliases() == {}
     # Another limit is another decision.

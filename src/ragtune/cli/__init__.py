@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import sys
+from functools import wraps
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from ragtune import __version__
-from ragtune.cli.common import kept_quiet
+from ragtune.cli.common import RUNNING, kept_quiet, warn_plainly
 
 __all__ = ["app", "main"]
 
@@ -64,7 +65,27 @@ def _made(verb: str) -> Any:
     made.registered_commands = [
         one for one in made.registered_commands if getattr(one.callback, "__name__", "") == verb
     ]
-    return typer.main.get_group(made).commands[verb]
+    command = typer.main.get_group(made).commands[verb]
+    for one in (command, *getattr(command, "commands", {}).values()):
+        one.callback = _known_as(one)
+    return command
+
+
+def _known_as(command: Any) -> Any:
+    """What a command does, while it is known as the one that runs."""
+    do = command.callback
+    if do is None:
+        return None
+
+    @wraps(do)
+    def known(*args: Any, **options: Any) -> Any:
+        token = RUNNING.set(command)
+        try:
+            return do(*args, **options)
+        finally:
+            RUNNING.reset(token)
+
+    return known
 
 
 app = typer.Typer(
@@ -103,5 +124,6 @@ def main() -> None:
     # A pipe on Windows has no letter for many a text (cp1252): a question mark is better than an end in the middle.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+    warn_plainly()
     with kept_quiet():
         app()

@@ -16,6 +16,7 @@ from ragtune.cli.common import (
     KEY_FILE,
     NOT_WELL,
     as_line,
+    in_flags,
     plain_errors,
     server,
     tell,
@@ -198,7 +199,7 @@ def _ask_all(
     for question, answer in zip(questions, answers, strict=True):
         if isinstance(answer, Exception):
             failed += 1
-            typer.echo(f"error: {question!r:.60}: {answer}", err=True)
+            typer.echo(f"error: {question!r:.60}: {in_flags(str(answer))}", err=True)
             if as_json:
                 typer.echo(as_line({"question": question, "error": str(answer)}))
         else:

@@ -6,11 +6,13 @@ import errno
 import json
 import os
 import sys
+import warnings
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from ragtune.plan import Plan
 
 NOT_WELL, NO_KEY, STOPPED, CLOSED = 1, 3, 130, 141
+# The command that runs, as Typer made it of a function that does not know it.
+RUNNING: ContextVar[Any] = ContextVar("running", default=None)
 _HOW_TO_GIVE_A_KEY = (
     "set OPENAI_API_KEY in the environment, or name a file that holds the key with --key-file FILE; or train on this "
     "machine with --folder DIR; `ragtune serve` does so for other programs and prints where its own key is"
@@ -116,7 +120,8 @@ def allowed(plan: Callable[[], Plan], *, yes: bool, dry_run: bool, as_json: bool
     """
     if yes and not dry_run:
         return True
-    tell(plan(), as_json=as_json)
+    shown = plan()
+    tell(shown, as_json=as_json, text=in_flags(str(shown)))
     if not dry_run:
         typer.echo("nothing was done; the same command with --yes does it", err=True)
         raise typer.Exit(NOT_WELL)
@@ -224,13 +229,22 @@ def plain_errors() -> Iterator[None]:
     except OSError as error:
         _fail(f"the disk is full ({error.filename})" if error.errno == errno.ENOSPC else str(error), error)
     except RagtuneError as error:
-        _fail(str(error), error)
+        _fail(in_flags(str(error)), error)
     except Exception as error:
         # Only if it was loaded can the error be one of its own; loading it takes half a second.
         openai = sys.modules.get("openai")
         if openai is None or not isinstance(error, openai.OpenAIError):
             raise
         _fail(str(error), error)
+
+
+def warn_plainly() -> None:
+    """Let warnings be lines for people: Python shows a place in our code with each."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        typer.echo(f"warning: {in_flags(str(message))}", err=True)
+
+    warnings.showwarning = show
 
 
 @contextmanager
@@ -261,5 +275,15 @@ def _fail(words: str, error: BaseException) -> None:
 
 
 def _say(words: str, error: BaseException) -> None:
-    for line in [words, *getattr(error, "__notes__", ())]:
+    for line in [words, *map(in_flags, getattr(error, "__notes__", ()))]:
         typer.echo(line, err=True)
+
+
+def in_flags(words: str) -> str:
+    """What the library says to a program, in the words of the command that runs."""
+    command = RUNNING.get()
+    if command is None:
+        return words
+    from ragtune.cli.spelling import spelled
+
+    return spelled(words, command)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from ragtune.cli.common import AS_JSON, DRY_RUN, NOT_WELL, plain_errors, tell
+from ragtune.cli.common import AS_JSON, DRY_RUN, NOT_WELL, in_flags, plain_errors, tell
 
 if TYPE_CHECKING:
     from ragtune.dataset import Dataset
@@ -93,10 +93,10 @@ def check(
                 )
             except DatasetError as error:
                 # A file that cannot be read says nothing about the next one.
-                typer.echo(f"error: {error}", err=True)
+                typer.echo(f"error: {in_flags(str(error))}", err=True)
                 well = False
                 continue
-            typer.echo(json.dumps(report.to_dict()) if as_json else str(report))
+            typer.echo(json.dumps(report.to_dict()) if as_json else in_flags(str(report)))
             if (fix or names or mask) and report.fixed is None and not as_json:
                 typer.echo(f"{path}: nothing in it can be repaired without its author; no copy was written")
             well = well and report.ok
@@ -119,6 +119,10 @@ def build(
     preferred: Annotated[str | None, typer.Option(help="Template of the better answer of a pair.")] = None,
     rejected: Annotated[str | None, typer.Option(help="Template of the worse answer of a pair.")] = None,
     layout: Annotated[str | None, typer.Option(help="Layout of finished rows, for example alpaca.")] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="With --layout: a further key of the rows that is not trained; may repeat."),
+    ] = None,
     require: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help="Drop rows without text in COLUMN; may repeat.")
     ] = None,
@@ -170,6 +174,7 @@ def build(
             preferred=preferred,
             rejected=rejected,
             layout=layout,
+            ignore=ignore or [],
             require=require or [],
             newest_by=newest_by,
             deduplicate=deduplicate,

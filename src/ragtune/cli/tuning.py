@@ -18,6 +18,7 @@ from ragtune.cli.common import (
     KEY_FILE,
     again,
     as_line,
+    in_flags,
     plain_errors,
     server,
     tell,
@@ -44,6 +45,9 @@ _BAD = Annotated[float | None, typer.Option(help="kto: how much bad answers coun
 _SEED = Annotated[int | None, typer.Option(help="Same seed and settings should give the same model.")]
 _SUFFIX = Annotated[str | None, typer.Option(help="Part of the tuned model's name.")]
 _PROBE = Annotated[bool, typer.Option("--probe", help="Of a plan: really look at the account; nothing is changed.")]
+_ANYHOW = Annotated[
+    bool, typer.Option("--force", help="Past the dates of catalogue and server, and past the catalogue's methods.")
+]
 _MOST = Annotated[float | None, typer.Option(min=0, help="Refuse above this estimate, in US dollars.")]
 
 
@@ -68,6 +72,7 @@ def plan(
     seed: _SEED = None,
     suffix: _SUFFIX = None,
     max_cost_usd: _MOST = None,
+    force: _ANYHOW = False,
     probe: _PROBE = False,
     folder: FOLDER = None,
     base_url: BASE_URL = None,
@@ -90,6 +95,7 @@ def plan(
         seed=seed,
         suffix=suffix,
         max_cost_usd=max_cost_usd,
+        force=force,
         folder=folder,
         base_url=base_url,
         key_file=key_file,
@@ -117,6 +123,7 @@ def tune(
     allow_unknown_cost: Annotated[
         bool, typer.Option("--allow-unknown-cost", help="Go on where there is no estimate.")
     ] = False,
+    force: _ANYHOW = False,
     new: Annotated[bool, typer.Option("--new", help="Make another job although one exists for data and settings.")] = (
         False
     ),
@@ -158,15 +165,23 @@ def tune(
             noted = Journal(journal)
             if dry_run:
                 planned = FineTuneJob.plan(
-                    client, dataset, spec, probe=probe, new=new, max_cost_usd=max_cost_usd, journal=noted
+                    client,
+                    dataset,
+                    spec,
+                    probe=probe,
+                    new=new,
+                    force=force,
+                    max_cost_usd=max_cost_usd,
+                    journal=noted,
                 )
-                tell(planned, as_json=as_json)
+                tell(planned, as_json=as_json, text=in_flags(str(planned)))
                 return
             job = FineTuneJob.create(
                 client,
                 dataset,
                 spec,
                 new=new,
+                force=force,
                 max_cost_usd=max_cost_usd,
                 allow_unknown_cost=allow_unknown_cost,
                 journal=noted,

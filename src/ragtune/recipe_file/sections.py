@@ -61,6 +61,7 @@ class DataSection(Section):
     layout: str | None = Field(
         default=None, description="Layout of finished rows in place of templates, for example 'alpaca'."
     )
+    ignore: list[str] = Field(default=[], description="With layout: further keys of the rows that are not trained.")
     require: list[str] = Field(default=[], description="Columns that a row must have text in; other rows are dropped.")
     newest_by: str | None = Field(
         default=None, description="Column of times: of rows with one question the newest is kept."
@@ -202,7 +203,9 @@ class DataSection(Section):
         if self.layout is not None:
             if given:
                 raise DatasetError(f"layout and {next(iter(given))} are both given; a layout makes the records itself")
-            return builder.layout(self.layout, system=self.system)
+            return builder.layout(self.layout, ignore=self.ignore, system=self.system)
+        if self.ignore:
+            raise DatasetError("ignore names keys that a layout passes over, and there is no layout; give it, too")
         if recipe and not given:
             given = {"user": "{question}", "assistant": "{answer}"}
         kind = _TEMPLATES.get(tuple(given))
