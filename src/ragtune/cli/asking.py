@@ -21,14 +21,11 @@ from ragtune.cli.common import (
     server,
     tell,
 )
+from ragtune.cli.model_names import ALIASES, MODEL, model_behind, named_model
 from ragtune.cli.training_files import opened
 
 if TYPE_CHECKING:
-    import openai
-
     from ragtune.model import Answer, TunedModel
-
-_MODEL = Annotated[str, typer.Argument(metavar="MODEL", help="Its name, a file that holds a saved model, or 'latest'.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 
 def ask(
-    model: _MODEL,
+    model: MODEL,
     question: Annotated[
         str | None, typer.Argument(metavar="QUESTION", help="What is asked; without one a chat begins.")
     ] = None,
@@ -51,6 +48,7 @@ def ask(
     temperature: Annotated[float, typer.Option(min=0, max=2, help="0 takes the likeliest words.")] = 0.0,
     stream: Annotated[bool, typer.Option("--stream", help="Print the answer as it comes; a chat always does.")] = False,
     concurrency: Annotated[int, typer.Option(min=1, help="Questions of a file under way at once.")] = 8,
+    registry: ALIASES = None,
     folder: FOLDER = None,
     base_url: BASE_URL = None,
     key_file: KEY_FILE = None,
@@ -70,7 +68,8 @@ def ask(
         with server(folder=folder, base_url=base_url, key_file=key_file) as client:
             from ragtune.model import TRAINED
 
-            asked = _model(client, model)
+            # A dry run asks nobody, not even whether the model is there.
+            asked = named_model(client, model_behind(model, registry) if dry_run else model, registry)
             parameters: dict[str, object] = {"system": None if no_system else TRAINED if system is None else system}
             parameters |= {"temperature": temperature, "max_tokens": max_tokens}
             if dry_run:
@@ -84,8 +83,10 @@ def ask(
 
 
 def evaluate(
-    model: _MODEL,
-    base: Annotated[str | None, typer.Option(help="Base model that is asked the same, for comparison.")] = None,
+    model: MODEL,
+    base: Annotated[
+        str | None, typer.Option(help="Base model, or another one, that is asked the same, for comparison.")
+    ] = None,
     dataset: Annotated[
         Path | None, typer.Option(metavar="DATA", help="Ask what this dataset teaches: its questions and rewordings.")
     ] = None,
@@ -105,6 +106,7 @@ def evaluate(
         Path, typer.Option(metavar="FILE", help="Every answer as it comes; the same command goes on there.")
     ] = Path("evaluation.jsonl"),
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the page with every answer.")] = None,
+    registry: ALIASES = None,
     folder: FOLDER = None,
     base_url: BASE_URL = None,
     key_file: KEY_FILE = None,
@@ -129,7 +131,10 @@ def evaluate(
             from ragtune.evaluation import evaluate as score
 
             card = score(
-                arms(base=None if base is None else (client, base), tuned=_model(client, model)),
+                arms(
+                    base=None if base is None else (client, model_behind(base, registry)),
+                    tuned=named_model(client, model, registry),
+                ),
                 asked,
                 tuple(scorer or ("contains", "f1")),
                 log=log,
@@ -141,15 +146,6 @@ def evaluate(
             typer.echo(f"the page with every answer: {card.to_html(report)}", err=True)
         typer.echo(f"the log: {log} (for `ragtune registry add MODEL --scorecard {log}`)", err=True)
         typer.echo(card.to_json() if as_json else str(card))
-
-
-def _model(client: openai.OpenAI, name: str) -> TunedModel:
-    """The model of that name, or the one that was saved in a file of that name."""
-    from ragtune.model import TunedModel
-
-    if name == "latest":
-        return TunedModel.latest(client)
-    return TunedModel.load(client, name) if Path(name).is_file() else TunedModel(client, name)
 
 
 def _questions(file: Path) -> list[str]:

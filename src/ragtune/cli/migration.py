@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ragtune.cli.common import AS_JSON, BASE_URL, DRY_RUN, FOLDER, KEY_FILE, NOT_WELL, plain_errors, server
+from ragtune.cli.model_names import ALIASES, MODEL, model_behind, named_model
 
 if TYPE_CHECKING:
     from ragtune.migration import Questions
@@ -88,7 +89,7 @@ def archive(
 
 
 def record(
-    model: Annotated[str, typer.Argument(help="The model that will end.")],
+    model: MODEL,
     out: Annotated[Path, typer.Option(help="JSONL file of the answers; the same command goes on there.")] = Path(
         "golden.jsonl"
     ),
@@ -106,6 +107,7 @@ def record(
     max_tokens: _MAX_TOKENS = 256,
     max_cost_usd: _MAX_COST = None,
     as_json: AS_JSON = False,
+    registry: ALIASES = None,
     folder: FOLDER = None,
     base_url: BASE_URL = None,
     key_file: KEY_FILE = None,
@@ -116,13 +118,13 @@ def record(
     with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
         from ragtune.migration import Archive
         from ragtune.migration import record as recorded
-        from ragtune.model import TunedModel
 
         asked: Questions | Any
-        asked = Archive.load(from_archive).questions(model, limit=limit) if from_archive else _questions(questions)
+        old = named_model(client, model, registry)
+        asked = Archive.load(from_archive).questions(old.name, limit=limit) if from_archive else _questions(questions)
         as_used = None if as_used_temperature is None else {"temperature": as_used_temperature}
         golden = recorded(
-            TunedModel(client, model),
+            old,
             asked,
             out,
             samples=samples,
@@ -147,7 +149,7 @@ def _questions(path: Path | None) -> Any:
 
 
 def replay(
-    job: Annotated[str, typer.Argument(help="The job's id, or the name of its model.")],
+    job: Annotated[str, typer.Argument(help="The job's id, or its model: the name, or an alias of the registry.")],
     from_archive: Annotated[Path, typer.Option("--archive", help="The archive.")],
     to: Annotated[
         str, typer.Option(help="local, openai, azure, nebius, together, fireworks, unsloth-studio, or an address.")
@@ -157,6 +159,7 @@ def replay(
     dry_run: DRY_RUN = False,
     max_cost_usd: Annotated[float | None, typer.Option(min=0.0, help="Refuse above this estimate.")] = None,
     as_json: AS_JSON = False,
+    registry: ALIASES = None,
     folder: Annotated[Path, typer.Option("--folder", help="Folder of the embedded backend, for --to local.")] = Path(
         "ragtune-local"
     ),
@@ -178,6 +181,7 @@ def replay(
         from ragtune.migration import replay as replayed
         from ragtune.monitor import JobMonitor
 
+        job = model_behind(job, registry)
         options: dict[str, Any] = {"base": base, "account": account, "dialect": dialect, "max_cost_usd": max_cost_usd}
         if dry_run:
             plan = replayed(from_archive, job, client, dry_run=True, **options)
@@ -195,7 +199,7 @@ def replay(
 
 def compare(
     golden: Annotated[Path, typer.Argument(help="The recording of the old model.")],
-    model: Annotated[str, typer.Argument(help="The new model.")],
+    model: MODEL,
     html: Annotated[Path | None, typer.Option(help="Write one page there.")] = None,
     margin: Annotated[float, typer.Option(min=0.0, max=0.99, help="How much worse still counts as good.")] = 0.05,
     log: Annotated[
@@ -204,6 +208,7 @@ def compare(
     max_tokens: _MAX_TOKENS = 256,
     max_cost_usd: _MAX_COST = None,
     as_json: AS_JSON = False,
+    registry: ALIASES = None,
     folder: FOLDER = None,
     base_url: BASE_URL = None,
     key_file: KEY_FILE = None,
@@ -211,10 +216,9 @@ def compare(
     """Hold a new model's answers against the recorded ones: as good, worse where, by how much."""
     with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
         from ragtune.migration import compare as compared
-        from ragtune.model import TunedModel
 
         options: dict[str, Any] = {"margin": margin, "log": log, "max_tokens": max_tokens, "max_cost_usd": max_cost_usd}
-        found = compared(golden, TunedModel(client, model), **options)
+        found = compared(golden, named_model(client, model, registry), **options)
         if html is not None:
             found.to_html(html)
         typer.echo(found.to_json() if as_json else str(found))

@@ -91,7 +91,7 @@ def _model(own: Services, name: str) -> ServedModel:
     if model is not None:
         return model
     names = ", ".join(own.bases.names())
-    hint = f" The base models here are {names}; others come with `ragtune serve --base` or LocalBackend(bases=...)."
+    hint = f" The base models here are {names}; others come with `ragtune serve --base`."
     raise model_not_found(name[:200], hint="" if name.startswith("ft:") else hint)
 
 
