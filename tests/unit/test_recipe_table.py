@@ -171,7 +171,7 @@ def test_what_is_wrong_is_told_with_its_place_and_way_out(desk: Path, text: str,
 def test_a_column_that_is_not_there_is_answered_with_those_that_are(desk: Path) -> None:
     loaded(desk, HEAD.replace('"Answer"', '"Antwort"') + ONE + TAIL)
     done = run("run", desk / "ragtune.toml", "--until", "build")
-    assert (done.exit_code, "its columns are 'Question', 'Answer', 'Other'" in done.stderr) == (1, True), done.stderr
+    assert (done.exit_code, "the columns are 'Question', 'Answer', 'Other'" in done.stderr) == (1, True), done.stderr
 
 
 @pytest.mark.parametrize("recipe", [ONE, TWO])

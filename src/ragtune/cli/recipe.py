@@ -86,6 +86,7 @@ def run(
 
         stages = Stages(file=RecipeFile.load(file), to=to, say=say)
         if dry_run:
+            stages.inspect()
             for stage, due in stages.pending(until=until):
                 tell({"stage": stage, "due": due}, as_json=as_json, text=f"{stage}: {'due' if due else 'done before'}")
             return

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, Validation
 from pydantic_core import PydanticCustomError
 
 from ragtune.recipe_file.promotion import GateSection  # noqa: TC001 (pydantic reads the annotations)
-from ragtune.recipe_file.reading import parse, refused
+from ragtune.recipe_file.reading import Places, parse, place_of, refused
 from ragtune.recipe_file.sections import (
     BudgetSection,
     DataSection,
@@ -83,6 +83,7 @@ class RecipeFile(Section):
     budget: BudgetSection = BudgetSection()
 
     _path: Path = PrivateAttr(Path("ragtune.toml"))
+    _places: Places = PrivateAttr({})
 
     @model_validator(mode="after")
     def _belongs_together(self) -> RecipeFile:
@@ -105,7 +106,7 @@ class RecipeFile(Section):
             made = cls(**values)
         except ValidationError as error:
             raise refused(Path(path), error, places, cls) from None
-        made._path = Path(path)
+        made._path, made._places = Path(path), places
         return made
 
     @classmethod
@@ -197,6 +198,10 @@ class RecipeFile(Section):
         facts = self._teaching.facts
         answer = facts.answer if isinstance(facts.answer, str) else facts.answer[0]
         return self.data.kept(self.folder, question=[facts.question], answer=answer)
+
+    def where(self, *keys: str) -> str:
+        """Where a key stands in its text, for people."""
+        return place_of(self._path, keys, self._places)
 
     @property
     def path(self) -> Path:

@@ -28,7 +28,10 @@ _WHOSE = {"alias", "registry", "by", "why"}
 class GateSection(Section):
     """`[gate]`: the alias that leads to the model when it passes. A limit is held against the interval's worse end."""
 
-    alias: str = Field(description="Letters, digits, '.', '_' and '-', for example science-prod.")
+    alias: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="Letters, digits, '.', '_' and '-', for example science-prod.",
+    )
     registry: str = Field(default="models.sqlite3", description="SQLite file or folder of JSON; relative to this file.")
     by: str | None = Field(default=None, description="Who decides; kept on record.")
     why: str | None = Field(default=None, description="Why; kept on record.")

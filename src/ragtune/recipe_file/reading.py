@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
     from pydantic_core import ErrorDetails
 
-__all__ = ["Places", "parse", "refused"]
+__all__ = ["Places", "parse", "place_of", "refused"]
 
 # Where a key stands: line and column from 1.
 Places = Mapping[tuple[str, ...], tuple[int, int]]
@@ -59,7 +59,7 @@ def parse(path: Path) -> tuple[dict[str, Any], Places]:
     # A key that is broken over lines stands on none of them.
     for keys, said in _texts(values, ()):
         if redact(said) != said:
-            raise SpecError(_holds_a_key(_where(path, keys, places)))
+            raise SpecError(_holds_a_key(place_of(path, keys, places)))
     return values, places
 
 
@@ -88,9 +88,9 @@ def _told(path: Path, one: ErrorDetails, places: Places, top: type[BaseModel]) -
     keys, known = _walk([str(part) for part in one["loc"]], top)
     name = ".".join(keys)
     if one["type"] == "missing":
-        where = _where(path, keys[:-1], places)
+        where = place_of(path, keys[:-1], places)
         return f"{where}: {name} is missing"
-    where = _where(path, keys, places)
+    where = place_of(path, keys, places)
     if one["type"] == "ragtune":
         return f"{where}: {one['msg']}"
     if one["type"] == "extra_forbidden":
@@ -120,7 +120,8 @@ def _walk(location: Sequence[str], top: type[BaseModel]) -> tuple[list[str], lis
     return keys, known
 
 
-def _where(path: Path, keys: Sequence[str], places: Places) -> str:
+def place_of(path: Path, keys: Sequence[str], places: Places) -> str:
+    """Where a key stands, or the nearest one around it."""
     for end in range(len(keys), 0, -1):
         # A table may stand alone where several may stand.
         alone = tuple(key for key in keys[:end] if not key.isdigit())

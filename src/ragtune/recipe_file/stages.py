@@ -12,6 +12,7 @@ from ragtune._atomic import write_whole
 from ragtune._keys import client_from_anywhere
 from ragtune._progress import visible
 from ragtune.errors import RegistryError, SpecError
+from ragtune.recipe_file.inspection import inspect
 from ragtune.recipe_file.promotion import refuse
 from ragtune.recipe_file.state import State, fingerprint
 
@@ -101,10 +102,15 @@ class Stages:
         todo = {"tune": self._tune, "evaluate": self._evaluate, "promote": self._promote}
         with self._interrupted(), ExitStack() as opened:
             client: openai.OpenAI | None = None
+            inspected = False
             for stage in self.wanted(until):
                 if (before := self._before(stage)) is not None:
                     yield before
-                elif stage == "build":
+                    continue
+                if not inspected:
+                    self.inspect()
+                    inspected = True
+                if stage == "build":
                     yield self._build()
                 else:
                     client = client or opened.enter_context(self._client())
@@ -138,6 +144,14 @@ class Stages:
             behind = any(due for _, due in found)
             found.append((stage, behind or self._before(stage) is None))
         return found
+
+    def inspect(self) -> None:
+        """Look at the columns, bases and files that the file names; nothing is written, and no server is asked.
+
+        Raises:
+            SpecError: something is not there, or could not be done; all of it is told.
+        """
+        inspect(self.file, backend_folder=self.backend_folder if self.place == LOCAL else None)
 
     def _before(self, stage: Stage) -> Done | None:
         """The stage as it was done before for these inputs; those before it are done."""
@@ -348,5 +362,6 @@ class Stages:
         except (Exception, KeyboardInterrupt) as error:
             if isinstance(error, KeyboardInterrupt):
                 error.args = ("stopped",)
-            error.add_note(f"what is done stays in {self.file.target}; `ragtune run {self.file.path}` goes on")
+            if self.file.target.exists():
+                error.add_note(f"what is done stays in {self.file.target}; `ragtune run {self.file.path}` goes on")
             raise
