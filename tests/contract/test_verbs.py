@@ -272,8 +272,12 @@ def test_a_recipe_is_run_on_whatever_server_is_named_and_on_each_once(recipe: Pa
 def test_a_job_that_went_missing_between_two_runs_is_found_again(recipe: Path, backend: ScriptedBackend) -> None:
     assert stages(recipe, "--to", backend.base_url)[1] == ("tune", True)
     (recipe.parent / "ragtune-out/state.json").unlink()
-    assert stages(recipe, "--to", backend.base_url) == [("build", True), ("tune", True), ("evaluate", True)]
+    again = run("run", recipe, "--to", backend.base_url, "--json")
+    assert [json.loads(line)["anew"] for line in again.stdout.splitlines()] == [True, True, True]
     assert len(told("jobs")) == 1
+    # What the job said was told when it was made.
+    job = told("jobs")[0]["id"]
+    assert [line for line in again.stderr.splitlines() if "asking" not in line] == [f"{job} ended before"]
 
 
 @pytest.mark.slow
@@ -286,10 +290,8 @@ def test_ctrl_c_in_a_run_says_how_it_goes_on(recipe: Path, backend: ScriptedBack
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert err.splitlines()[-2:] == [
-        "stopped",
-        f"what is done stays in {recipe.parent / 'ragtune-out'}; `ragtune run {recipe}` goes on",
-    ]
+    on = f"`ragtune run {recipe} --to {backend.base_url}` goes on"
+    assert err.splitlines()[-2:] == ["stopped", f"what is done stays in {recipe.parent / 'ragtune-out'}; {on}"]
 
 
 def test_a_server_that_is_away_is_told_and_what_is_done_stays(recipe: Path, backend: ScriptedBackend) -> None:

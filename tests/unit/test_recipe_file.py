@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,7 @@ from typer.testing import CliRunner
 import ragtune as rt
 from ragtune.cli import app
 from ragtune.recipe_file import RecipeFile, Stages
+from ragtune.recipe_file.starter import proposed
 
 TOML = """\
 [data]
@@ -153,7 +158,49 @@ def test_init_writes_a_file_that_can_be_run(desk: Path, name: str) -> None:
 def test_init_asks_nobody_where_nobody_is(desk: Path) -> None:
     done = CliRunner().invoke(app, ["init", str(desk / "ragtune.toml"), "--rows", "faq.csv"])
     assert done.exit_code == 2
-    assert "give --user, --assistant, --model" in done.stderr
+    said = re.sub(r"[\s│]+", " ", done.stderr)
+    assert "give --user, --assistant, --model; the columns of faq.csv are 'Question', 'Answer', so perhaps" in said
+    assert "--rows faq.csv --user Question --assistant Answer" in said
+    (desk / "faq.csv").unlink()
+    done = CliRunner().invoke(app, ["init", str(desk / "ragtune.toml")])
+    assert "give --rows, --user, --assistant, --model" in re.sub(r"[\s│]+", " ", done.stderr)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal of its own is POSIX")
+def test_init_proposes_what_lies_there_and_asks_for_the_job(desk: Path) -> None:
+    """Enter takes the proposal each time; only the epochs are typed, the first time wrongly."""
+    import pty
+
+    (desk / "faq.csv").write_text("Id;Reply;Question;Level\n1;3 metres;How deep is it?;2\n", encoding="utf-8")
+    terminal, stdin = pty.openpty()
+    command = [sys.executable, "-c", "from ragtune.cli import main; main()", "init"]
+    with subprocess.Popen(command, cwd=desk, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as asked:
+        os.write(terminal, b"\n\n\n\ntiny-random\n99\n3\n")
+        said = asked.communicate(timeout=200)[0].decode()
+    assert asked.returncode == 0, said
+    assert "Its columns are Id, Reply, Question, Level." in said
+    assert "'99' is neither auto nor a number from 1 to 50" in said
+    file = RecipeFile.load(desk / "ragtune.toml")
+    assert (file.data.rows, file.data.delimiter) == ("faq.csv", ";")
+    assert (file.data.user, file.data.assistant, file.data.system) == ("{Question}", "{Reply}", None)
+    assert (file.model.base, file.job.n_epochs) == ("tiny-random", 3)
+
+
+@pytest.mark.parametrize(
+    ("columns", "question", "answer"),
+    [
+        (("id", "Soru", "Cevap"), "Soru", "Cevap"),
+        (("prompt", "completion", "question"), "question", "completion"),
+        (("Frage ", "Text"), "Frage ", "Text"),
+        (("left", "right"), "left", "right"),
+        (("text",), "text", None),
+        (("answer", "word"), "word", "answer"),
+    ],
+)
+def test_columns_are_proposed_by_name_and_else_by_place(
+    columns: tuple[str, ...], question: str, answer: str | None
+) -> None:
+    assert proposed(columns) == (question, answer)
 
 
 def test_init_lists_the_columns_when_one_is_not_there(desk: Path) -> None:

@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from ragtune import __version__
-from ragtune.cli.common import RUNNING, kept_quiet, warn_plainly
+from ragtune.cli.common import RUNNING, STOPPED, kept_quiet, warn_plainly
 
 __all__ = ["app", "main"]
 
@@ -82,6 +82,10 @@ def _known_as(command: Any) -> Any:
         token = RUNNING.set(command)
         try:
             return do(*args, **options)
+        except KeyboardInterrupt:
+            # Before a command had anything to lose; Typer would say `Aborted!` and end with 1.
+            typer.echo("stopped", err=True)
+            raise typer.Exit(STOPPED) from None
         finally:
             RUNNING.reset(token)
 

@@ -216,7 +216,7 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        _say(str(stop) or "stopped", stop)
+        _say(in_flags(str(stop)) or "stopped", stop)
         raise typer.Exit(STOPPED) from None
     except MissingKey as error:
         # The library's way out is Python; here it is the command line.

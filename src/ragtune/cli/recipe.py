@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,8 @@ import typer
 from ragtune.cli.common import AS_JSON, DRY_RUN, as_line, plain_errors, tell
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ragtune.recipe_file import Stages
 
 _TO = Annotated[
@@ -35,37 +38,71 @@ def init(
     assistant: Annotated[str | None, typer.Option(help="Column of the answer, or a template.")] = None,
     system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
     model: Annotated[str | None, typer.Option(help="Base model.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, max=50, help="Passes over the data; default: auto.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Sign between the fields of a CSV file; default: seen.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Encoding of a CSV file; default: utf-8.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
     dry_run: DRY_RUN = False,
 ) -> None:
-    """Write a recipe file; what no option says is asked, five questions at most."""
+    """Write a recipe file; what no option says is asked, six questions at most, with proposals by what lies there."""
     with plain_errors():
-        from ragtune.recipe_file.starter import Starter, columns_of, template_of
+        from ragtune.recipe_file.sections import DataSection
+        from ragtune.recipe_file.starter import Starter, proposed, read_as, tables_in, template_of
 
         given = {"--rows": rows, "--user": user, "--assistant": assistant, "--model": model}
         missing = [name for name, value in given.items() if value is None]
-        if missing and not sys.stdin.isatty():
+        asks = sys.stdin.isatty()
+        tables = tables_in(file.parent)
+        likely = rows or next(iter(tables), None)
+        if rows is None and asks:
+            rows = typer.prompt("File of rows", default=likely)
+        if rows is None and likely is None:
             raise typer.BadParameter(f"nobody is there to be asked; give {', '.join(missing)}")
-        rows = rows or typer.prompt("File of rows")
-        columns = columns_of(rows, folder=file.parent)
+        read = DataSection(rows=rows or str(likely), delimiter=delimiter, encoding=encoding)
+        data, columns = read_as(read, folder=file.parent)
+        question, answer = proposed(columns)
+        if missing and not asks:
+            fits = {"--rows": data.rows, "--user": question, "--assistant": answer}
+            raise typer.BadParameter(
+                f"nobody is there to be asked; give {', '.join(missing)}; the columns of {data.rows} are "
+                f"{', '.join(map(repr, columns))}, so perhaps {_command_line(fits)}"
+            )
         if user is None or assistant is None:
             typer.echo(f"Its columns are {', '.join(columns)}.", err=True)
-        user = user or typer.prompt("Column of the question")
-        assistant = assistant or typer.prompt("Column of the answer")
+        user = user or typer.prompt("Column of the question", default=question)
+        assistant = assistant or typer.prompt("Column of the answer", default=answer)
         if system is None and missing:
             system = typer.prompt("System prompt (empty for none)", default="", show_default=False) or None
+        base = model or typer.prompt("Base model", default=_DEMO_BASE)
+        if epochs is None and missing:
+            epochs = typer.prompt("Epochs, 1 to 50, or auto", default="auto", value_proc=_epochs)
         made = Starter(
-            rows=rows,
+            rows=str(data.rows),
             user=template_of("user", user, columns),
             assistant=template_of("assistant", assistant, columns),
             system=system,
-            base=model or typer.prompt("Base model", default=_DEMO_BASE),
+            base=base,
+            data={key: value for key in ("delimiter", "encoding") if (value := getattr(data, key)) is not None},
+            job={"n_epochs": epochs or "auto"},
         )
         if dry_run:
             typer.echo(made.text(file.suffix), nl=False)
             return
         made.write(file, overwrite=overwrite)
         typer.echo(f"wrote {file}; next: ragtune run {file}")
+
+
+def _command_line(options: Mapping[str, object]) -> str:
+    return " ".join(f"{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None)
+
+
+def _epochs(text: str) -> int | None:
+    """What was typed: a number, or None for auto."""
+    if text.strip() == "auto":
+        return None
+    if not (text.strip().isdecimal() and 1 <= int(text) <= 50):
+        raise typer.BadParameter(f"{text!r} is neither auto nor a number from 1 to 50")
+    return int(text)
 
 
 def run(

@@ -73,7 +73,11 @@ _WAYS = tuple(
         ),
         r"\bnew=True(?= makes)|rt\.FineTuneJob\.create\(client, dataset, spec, new=True\)": "`ragtune tune --new`",
         r"; rt\.Scorecard\.load\(log\) shows what is there": "",
-        r"The same call": "The same command",
+        r"([Tt])he same call": r"\1he same command",
+        r"[Cc]all create again": "give the command again",
+        r"the embedded backend stopped with its block, and (.*) with it, (.*): open \w+\(.*\) again and (.*)": (
+            r"this machine stopped \1 \2; with the next command on its folder \3"
+        ),
         r"drop such rows with \.filter\(lambda row: row\[('[^']*')\]\.strip\(\), reason=\.\.\.\)": (
             r"require=\1 drops such rows"
         ),

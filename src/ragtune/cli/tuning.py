@@ -28,6 +28,8 @@ from ragtune.cli.training_files import opened
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import openai
+
     from ragtune.job import FineTuneJob
     from ragtune.model import TunedModel
     from ragtune.monitor import JobEvent
@@ -187,8 +189,9 @@ def tune(
                 journal=noted,
             )
             on = again(f"watch {job.id}", folder=folder, base_url=base_url, key_file=key_file)
-            typer.echo(f"{'found' if job.reused else 'created'} {job.id}; {on}", err=True)
-            made = _waited(job, on) if wait else job
+            with _comes_back(job, on):
+                typer.echo(f"{'found' if job.reused else 'created'} {job.id}; {on}", err=True)
+                made = _waited(client, job) if wait else job
             if save is not None:
                 made.save(save)
             _tell_job(job, as_json=as_json)
@@ -231,14 +234,13 @@ def watch(
             _tell_job(found, as_json=False)
 
 
-def _waited(job: FineTuneJob, on: str) -> TunedModel:
+def _waited(client: openai.OpenAI, job: FineTuneJob) -> TunedModel:
     from ragtune.monitor import JobMonitor
+    from ragtune.recipe_file.stages import told_from_now
 
-    def show(event: JobEvent) -> None:
-        typer.echo(event.message, err=True)
-
-    with _comes_back(job, on):
-        return JobMonitor(job).wait(on_event=None if sys.stderr.isatty() else show)
+    at_terminal = sys.stderr.isatty()
+    show = None if at_terminal else told_from_now(client, job, lambda words: typer.echo(words, err=True))
+    return JobMonitor(job).wait(on_event=show)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ragtune.dataset import Dataset
     from ragtune.evaluation import Scorecard
+    from ragtune.job import FineTuneJob
     from ragtune.model import TunedModel
     from ragtune.monitor import JobEvent
     from ragtune.recipe_file.file import RecipeFile
@@ -50,6 +51,25 @@ class Done:
     anew: bool
     told: str
     result: Mapping[str, object] = field(default_factory=dict)
+
+
+def told_from_now(client: openai.OpenAI, job: FineTuneJob, say: Callable[[str], object]) -> Callable[[JobEvent], None]:
+    """For `JobMonitor.wait(on_event=)`: a job that was found again has told before what happened until now.
+
+    Args:
+        client: of the job's server.
+        job: the job, as `FineTuneJob.create` returned it.
+        say: told what happens, in the server's words.
+    """
+    from ragtune.maintenance import Maintenance
+
+    known = {event.id for event in Maintenance(client).events(job.id, limit=None)} if job.reused else set()
+
+    def tell(event: JobEvent) -> None:
+        if event.id not in known:
+            say(event.message)
+
+    return tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,16 +278,14 @@ class Stages:
         spec = self.file.job.spec(self.file.model.base)
         job = FineTuneJob.create(client, self.dataset, spec, max_cost_usd=self.file.budget.training_usd)
         job.save(self.folder / "job.json")
-        self.say(f"{job.id} {'goes on' if job.reused else 'is made'}")
+        found = "ended before" if job.details.is_final else "goes on"
+        self.say(f"{job.id} {found if job.reused else 'is made'}")
         # Where a bar is drawn, lines between would tear it.
-        model = JobMonitor(job).wait(on_event=None if visible() else self._event)
+        model = JobMonitor(job).wait(on_event=None if visible() else told_from_now(client, job, self.say))
         model.save(self.folder / "model.json")
         result = {"job": job.id, "model": model.name}
         self._state.note(self._of("tune"), self._tune_inputs(), result)
         return Done(stage="tune", anew=True, told=f"{model.name} is tuned", result=result)
-
-    def _event(self, event: JobEvent) -> None:
-        self.say(event.message)
 
     def _evaluate_inputs(self) -> str:
         assert self.file.evaluation is not None
@@ -363,5 +381,6 @@ class Stages:
             if isinstance(error, KeyboardInterrupt):
                 error.args = ("stopped",)
             if self.file.target.exists():
-                error.add_note(f"what is done stays in {self.file.target}; `ragtune run {self.file.path}` goes on")
+                to = "" if self.to is None else f" --to {self.to}"
+                error.add_note(f"what is done stays in {self.file.target}; `ragtune run {self.file.path}{to}` goes on")
             raise

@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING
 
 from ragtune._atomic import write_whole
 from ragtune.errors import DatasetError, SpecError
-from ragtune.recipe_file.sections import DataSection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Starter", "columns_of", "template_of", "write_demo"]
+    from ragtune.recipe_file.sections import DataSection
+
+__all__ = ["Starter", "proposed", "read_as", "tables_in", "template_of", "write_demo"]
 
 Settings = dict[str, object]
 _YAML = (".yaml", ".yml")
+_TABLES = (".csv", ".tsv", ".jsonl", ".parquet", ".xlsx")
+# Names that columns of questions and answers go by, the likeliest first.
+_QUESTIONS = ("question", "questions", "prompt", "query", "user", "instruction", "input", "q", "frage", "soru")
+_ANSWERS = ("answer", "answers", "response", "completion", "assistant", "output", "reply", "a", "antwort", "cevap")
 _HEAD = "# What `ragtune run` does, in order; `ragtune schema` describes every key. Keys of servers never stand here.\n"
 
 
@@ -80,14 +85,43 @@ class Starter:
         write_whole(path, self.text(path.suffix))
 
 
-def columns_of(rows: str, *, folder: Path) -> tuple[str, ...]:
-    """The columns of a file of rows, by its first row.
+def tables_in(folder: Path) -> list[str]:
+    """The files of a folder that rows can be read from, by name."""
+    names = (path.name for path in folder.glob("*") if path.is_file() and path.suffix.lower() in _TABLES)
+    return sorted(name for name in names if not name.startswith("."))
+
+
+def read_as(data: DataSection, *, folder: Path) -> tuple[DataSection, tuple[str, ...]]:
+    """How a file of rows is read, and its columns by its first row.
+
+    Returns:
+        `data`, for a CSV file with the delimiter that parts its first line, and the columns.
 
     Raises:
         DatasetError: it does not exist, cannot be read or has no rows.
     """
-    first = DataSection(rows=rows).first_row(folder)
-    return tuple(first)
+    ways = [data] if data.delimiter else [data, *(data.model_copy(update={"delimiter": sign}) for sign in ";\t|")]
+    first: DatasetError | None = None
+    for way in ways:
+        try:
+            columns = tuple(way.first_row(folder))
+        except DatasetError as error:
+            first = first or error
+            continue
+        if way is data or len(columns) > 1:
+            return way, columns
+    assert first is not None, "what is read as it was said has returned"
+    raise first
+
+
+def proposed(columns: Sequence[str]) -> tuple[str | None, str | None]:
+    """The columns that are most likely question and answer: by their names, else the first two; None for none."""
+    named = {column.strip().casefold(): column for column in reversed(columns)}
+    question = next((named[name] for name in _QUESTIONS if name in named), None)
+    answer = next((named[name] for name in _ANSWERS if name in named and named[name] != question), None)
+    left = [column for column in columns if column not in (question, answer)]
+    question = question or (left.pop(0) if left else None)
+    return question, answer or (left.pop(0) if left else None)
 
 
 def template_of(name: str, given: str, columns: Sequence[str]) -> str:
