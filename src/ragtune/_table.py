@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from numbers import Integral
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # Most characters of a sentence in a text table; data frames and HTML keep all of it.
 LONGEST = 60
+# Control signs, and those that turn the direction of what follows.
+_OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 Row = TypeVar("Row")
 
 
@@ -100,7 +103,8 @@ def _kind(cells: list[object]) -> str | None:
 
 def _short(value: object) -> str:
     """A cell of a line of text: an error message would make every line as long as itself, a name stays whole."""
-    text = _cell(value)
+    # What strangers wrote may hold signs that a terminal obeys, or that break a line.
+    text = _OBEYED.sub(lambda sign: sign[0].encode("unicode_escape").decode("ascii"), _cell(value))
     return shorten(text, LONGEST, placeholder=" ...") if " " in text and len(text) > LONGEST else text
 
 

@@ -21,6 +21,22 @@ def ragtune(*words: str | Path) -> Result:
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
+def test_one_model_is_shown_by_its_name_or_alias_and_an_answer_is_limited_in_dollars(tmp_path: Path) -> None:
+    place, log = ("--registry", tmp_path / "models"), tmp_path / "eval.jsonl"
+    rt.evaluate({"tuned": lambda question: f"{number_in(question)} metres"}, lakes(20), log=log)
+    assert ragtune("registry", "add", MODEL, "--offline", "--scorecard", log, *place).exit_code == 0
+    refused = ragtune("registry", "promote", "prod", MODEL, "--answer-usd-at-most", "0.002", *place)
+    assert "--answer-usd-at-most 0.002 not measured: no price of an answer is known" in refused.output
+    assert ragtune("registry", "promote", "prod", MODEL, "--reversed-at-least", "0.9", *place).exit_code == 1
+    assert ragtune("registry", "promote", "prod", MODEL, "--reworded-at-least", "0.5", *place).exit_code == 0
+    shown = ragtune("registry", "show", "prod", "--json", *place)
+    assert json.loads(shown.output) == json.loads(ragtune("registry", "show", MODEL, "--json", *place).output)
+    assert json.loads(shown.output)["aliases"] == ["prod"]
+    assert f"name: {MODEL}\n" in ragtune("registry", "show", MODEL, *place).output
+    lost = ragtune("registry", "show", "nobody", *place)
+    assert (lost.exit_code, "`ragtune registry add MODEL` registers it" in lost.output) == (1, True)
+
+
 def test_a_pipeline_stops_at_the_gate(tmp_path: Path) -> None:
     """Refused is exit code 1 and stands in the history, passed is 0; force needs who and why."""
     place, log = ("--registry", tmp_path / "models"), tmp_path / "eval.jsonl"

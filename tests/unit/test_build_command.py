@@ -127,6 +127,35 @@ def test_the_price_of_a_folder_and_of_a_file_is_the_same(faq: Path, tmp_path: Pa
     assert (told[0]["epochs"], told[0]["usd"] > 0) == (3, True)
 
 
+def test_the_price_of_rows_that_are_no_dataset_yet_is_answered_with_the_way_there(faq: Path, tmp_path: Path) -> None:
+    told = run("cost", faq, "--model", "gpt-4o-mini-2024-07-18")
+    assert (told.exit_code, f"`ragtune build {faq} --user" in told.stderr) == (1, True)
+    told = run("plan", tmp_path / "lost", "--model", "gpt-4o-mini-2024-07-18")
+    assert (told.exit_code, "there is no folder or file" in told.stderr) == (1, True)
+
+
+def test_a_plan_for_this_machine_tells_a_base_that_it_does_not_have(faq: Path, tmp_path: Path) -> None:
+    assert run("build", faq, *TEMPLATES, "--out", tmp_path / "data").exit_code == 0
+    told = run("plan", tmp_path / "data", "--model", "tiny-randm", "--folder", tmp_path / "be")
+    assert (
+        told.exit_code,
+        "has smollm2-135m-instruct, tiny-random; another one is added with `ragtune serve --base" in told.stderr,
+    ) == (1, True)
+
+
+def test_a_preview_takes_a_file_of_facts(tmp_path: Path) -> None:
+    rows = [{"question": f"How deep is lake {n}?", "answer": f"{n} metres"} for n in range(6)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    facts = rt.FactSet.from_rows(rows, question="question", answer="answer")
+    facts.to_jsonl(tmp_path / "facts.jsonl")
+    told = [
+        json.loads(run("recipes", "preview", tmp_path / name, "--recipe", "qa_multi:wordings=2", "--json").stdout)
+        for name in ("rows.jsonl", "facts.jsonl")
+    ]
+    assert (told[0]["rows"], told[0]["cost"]) == (told[1]["rows"], told[1]["cost"])
+    assert told[1]["rows"] > 6
+
+
 def test_verdicts_become_records_that_kto_learns_from(tmp_path: Path) -> None:
     rows = [{"q": f"What is {n} + {n}?", "a": str(n + n + n % 2), "good": n % 2 == 0} for n in range(12)]
     (tmp_path / "thumbs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

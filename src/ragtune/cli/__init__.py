@@ -11,6 +11,7 @@ that is called is loaded, and what that needs of the library is imported in its 
 from __future__ import annotations
 
 import io
+import os
 import sys
 from functools import wraps
 from importlib import import_module
@@ -128,6 +129,8 @@ def main() -> None:
     # A pipe on Windows has no letter for many a text (cp1252): a question mark is better than an end in the middle.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+    # Typer reads options by pydantic, which else looks for plugins in every package that is installed.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     warn_plainly()
     with kept_quiet():
         app()

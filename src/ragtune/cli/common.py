@@ -227,7 +227,8 @@ def plain_errors() -> Iterator[None]:
         _drop_output()
         raise typer.Exit(CLOSED) from None
     except OSError as error:
-        _fail(f"the disk is full ({error.filename})" if error.errno == errno.ENOSPC else str(error), error)
+        place = "" if error.filename is None else f" ({error.filename})"
+        _fail(f"the disk is full{place}" if error.errno == errno.ENOSPC else str(error), error)
     except RagtuneError as error:
         _fail(in_flags(str(error)), error)
     except Exception as error:

@@ -109,7 +109,7 @@ def list_feedback(
         kept = _store(store, folder)
         found = kept.unjudged(limit=limit) if unjudged else kept.rows(by=by, model=model)
         last = FeedbackTable(rows=found.rows[-limit:])
-        text = str(last) if len(last) else "nothing"
+        text = str(last) if len(last) else "no answer waits for a verdict" if unjudged else "no verdicts"
         tell(list(last), as_json=as_json, text=text)
 
 
@@ -192,7 +192,9 @@ def withdraw_feedback(
         from ragtune.journal import Journal
 
         found = _store(store, folder).withdraw(by=person, runs=Journal(journal).runs())
-        tell(found, as_json=as_json, text=str(found))
+        nothing = found.verdicts == found.answers == 0
+        said = f"nothing that is kept is by {person!r}; `ragtune feedback list` shows the names"
+        tell(found, as_json=as_json, text=said if nothing else str(found))
 
 
 @feedback_app.command("remove")
@@ -222,4 +224,8 @@ def export_feedback(
     """Write the verdicts into a file."""
     with plain_errors():
         count = _store(store, folder).export(out, by=by, model=model)
-        tell({"path": str(out), "verdicts": count}, as_json=as_json, text=f"{out}: {count:,} verdicts")
+        tell(
+            {"path": str(out), "verdicts": count},
+            as_json=as_json,
+            text=f"{out}: {count:,} verdict{'' if count == 1 else 's'}",
+        )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
-from pathlib import Path  # noqa: TC003 (Typer reads the annotations)
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -38,17 +39,23 @@ def list_recipes(context: typer.Context, as_json: AS_JSON = False) -> None:
 
 @recipes_app.command("preview")
 def preview(
-    rows: Annotated[str, typer.Argument(help="File of rows: csv, tsv, jsonl, json, parquet, xlsx.")],
+    rows: Annotated[
+        str,
+        typer.Argument(help="File of rows (csv, tsv, jsonl, json, parquet, xlsx), or of facts (JSONL of a FactSet)."),
+    ],
     recipe: Annotated[
         list[str],
         typer.Option(
             metavar="NAME", help="The recipe, with options qa_multi:wordings=4,cloze=false; several come in order."
         ),
     ],
-    question: Annotated[str, typer.Option(help="Column of the question.")] = "question",
+    question: Annotated[str, typer.Option(help="Column of the question; facts need no columns.")] = "question",
     answer: Annotated[str, typer.Option(help="Column of the answer.")] = "answer",
     context: Annotated[str | None, typer.Option(help="Column of the passage.")] = None,
     distractors: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Wrong answers; may repeat.")] = None,
+    repeats: Annotated[
+        Literal["refuse", "merge"], typer.Option(help="merge makes rows with one question one fact.")
+    ] = "refuse",
     require: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help="Drop rows without text in COLUMN; may repeat.")
     ] = None,
@@ -58,16 +65,21 @@ def preview(
     epochs: Annotated[int | None, typer.Option(min=1, max=50, help="Passes over the rows; default: auto.")] = None,
     as_json: AS_JSON = False,
 ) -> None:
-    """Print how many rows and tokens a recipe makes of the facts in rows, and what training on them costs."""
+    """Print how many rows and tokens a recipe makes of facts, and what training on them costs."""
     with plain_errors():
         from ragtune.facts import FactSet
         from ragtune.recipe_file.sections import DataSection
         from ragtune.recipe_file.teaching import FactsSection, Teaching, together
         from ragtune.recipes import Recipe
 
-        columns = FactsSection(question=question, answer=answer, context=context, distractors=distractors or [])
+        columns = FactsSection(
+            question=question, answer=answer, context=context, distractors=distractors or [], repeats=repeats
+        )
         teaching = Teaching(recipe=together(Recipe.from_dict(_told(one)) for one in recipe), facts=columns)
-        facts = teaching.taught(DataSection(rows=rows, require=require or []).kept())
+        if _holds_facts(Path(rows)):
+            facts = FactSet.from_jsonl(rows)
+        else:
+            facts = teaching.taught(DataSection(rows=rows, require=require or []).kept())
         shown = teaching.recipe.preview(
             facts,
             model=model,
@@ -77,6 +89,19 @@ def preview(
         )
         samples = "\n".join(f"  {row.wording}: {row.question} -> {row.answer}" for row in shown.samples)
         tell(shown, as_json=as_json, text=f"{shown}\n{samples}")
+
+
+def _holds_facts(path: Path) -> bool:
+    """Whether a file is what `FactSet.to_jsonl` writes, by its first line; rows have no list of wordings."""
+    if path.suffix.lower() != ".jsonl" or not path.is_file():
+        return False
+    with path.open(encoding="utf-8-sig", errors="replace") as lines:
+        first = next((line for line in lines if line.strip()), "")
+    try:
+        fact = json.loads(first)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(fact, dict) and isinstance(fact.get("wordings"), list) and "answers" in fact
 
 
 def _told(text: str) -> dict[str, object]:

@@ -16,6 +16,7 @@ from ragtune.cli.common import (
     NOT_WELL,
     REGISTRY,
     REGISTRY_FILE,
+    as_line,
     plain_errors,
     protecting,
     server,
@@ -101,31 +102,67 @@ def promote(
     model: Annotated[str, typer.Argument(help="The model's name; it was added before.")],
     verbatim_at_least: Annotated[float | None, typer.Option(help="Lower end on trained questions.")] = None,
     reworded_at_least: Annotated[float | None, typer.Option(help="Lower end on reworded questions.")] = None,
+    reversed_at_least: Annotated[
+        float | None, typer.Option(help="Lower end on questions from the answer back.")
+    ] = None,
     gain_at_least: Annotated[float | None, typer.Option(help="Lower end of the gain over the current model.")] = None,
     forgetting_at_most: Annotated[float | None, typer.Option(help="Upper end on control questions.")] = None,
     hallucination_at_most: Annotated[float | None, typer.Option(help="Upper end on unanswerable questions.")] = None,
     training_usd_at_most: Annotated[float | None, typer.Option(help="What training cost, in US dollars.")] = None,
+    answer_usd_at_most: Annotated[
+        float | None,
+        typer.Option(
+            metavar="USD", help="What one answer of the evaluation cost on average, in US dollars, for example 0.002."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Whatever stands against it; needs --by and --why.")] = False,
     by: _BY = None,
     why: _WHY = None,
     registry: _REGISTRY = REGISTRY_FILE,
     as_json: _JSON = False,
 ) -> None:
-    """Let an alias lead to a model, if it passes; exit code 1 where it does not."""
+    """Let an alias lead to a model, if it passes; exit code 1 where it does not.
+
+    Scores are shares, 0.7 for 70 %, and the worse end of the 95 % interval counts; amounts are US dollars.
+    """
     with plain_errors():
         from ragtune.registry import Gate, Registry
 
         limits = {
             "verbatim_at_least": verbatim_at_least,
             "reworded_at_least": reworded_at_least,
+            "reversed_at_least": reversed_at_least,
             "gain_at_least": gain_at_least,
             "forgetting_at_most": forgetting_at_most,
             "hallucination_at_most": hallucination_at_most,
             "training_usd_at_most": training_usd_at_most,
+            "answer_usd_at_most": answer_usd_at_most,
         }
         gate = Gate(**limits) if any(limit is not None for limit in limits.values()) else None
         decision = Registry(registry).promote(alias, model, gate=gate, force=force, by=by, why=why)
         typer.echo(json.dumps(decision.to_dict(), ensure_ascii=False) if as_json else str(decision))
+
+
+@registry_app.command("show")
+def show(
+    model: Annotated[str, typer.Argument(help="The model's name, or an alias.")],
+    registry: _REGISTRY = REGISTRY_FILE,
+    as_json: _JSON = False,
+) -> None:
+    """Print what is kept of one model: its scores, dataset, cost and end, and which aliases lead to it."""
+    with plain_errors():
+        from ragtune.registry import Registry
+
+        opened = Registry(registry)
+        aliases = opened.aliases()
+        version = opened.version(aliases.get(model, model))
+        told = version.to_dict() | {"aliases": [name for name, held in aliases.items() if held == version.name]}
+        if as_json:
+            typer.echo(json.dumps(told, ensure_ascii=False))
+            return
+        for name, value in told.items():
+            if value not in (None, [], {}):
+                typer.echo(f"{name}: {value if isinstance(value, str | int | float) else as_line(value)}")
 
 
 @registry_app.command("rollback")

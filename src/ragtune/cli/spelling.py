@@ -91,6 +91,12 @@ _WAYS = tuple(
         r", or skipinitialspace=True where a space stands before the quotes": "",
         r"\(repeats='merge'\)": "with repeats='merge'",
         r", for example held_out=facts\.select\('reworded'\)": "",
+        r"(?:open (?:finished files|it)|take the file as it is) with (?:rt\.)?Dataset\.from_files": (
+            "name the training file itself"
+        ),
+        r"\bcheck_file(?= lists)": "`ragtune check`",
+        r"; use FactSet\.from_rows(?: for such records)?": "; give facts=",
+        r"; rows (?:with other columns )?are read by (?:FactSet\.)?from_rows|, see FactSet\.to_jsonl": "",
         r"store\.remove\((\w+)\)": r"`ragtune feedback remove \1`",
         r"build the dataset with validation=0\.1, or pass validation=": "`ragtune build --validation 0.1` makes one",
         r"\.preference\(\.\.\.\)": "--preferred and --rejected",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ragtune.dataset import Dataset
 
 _REPAIRS = "--fix-by-name"
+_TABLES = (".csv", ".tsv", ".parquet", ".xlsx", ".xls", ".ods")
 
 
 def register(app: typer.Typer) -> None:
@@ -216,9 +217,21 @@ def cost(
 
 
 def opened(path: Path) -> Dataset:
-    """The dataset in a folder, or the one that a training file is."""
-    from ragtune.dataset import Dataset
+    """The dataset in a folder, or the one that a training file is.
 
+    Raises:
+        DatasetError: it is none, nothing is there, or it is a file of rows.
+    """
+    from ragtune.dataset import Dataset
+    from ragtune.errors import DatasetError
+
+    if not path.exists():
+        raise DatasetError(f"there is no folder or file {str(path)!r}; `ragtune build ROWS --out DIR` makes a dataset")
+    if path.is_file() and path.suffix.lower() in _TABLES:
+        raise DatasetError(
+            f"{path} holds rows, and no records yet; `ragtune build {path} --user ... --assistant ... --out DIR` makes "
+            "a dataset of them, whose folder goes here"
+        )
     return Dataset.from_files(path) if path.is_file() else Dataset.load(path)
 
 

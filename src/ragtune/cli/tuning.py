@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from contextlib import contextmanager
 from pathlib import Path  # typer reads the signatures
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -161,21 +162,26 @@ def tune(
         )
         spec, dataset = settings.spec(model), opened(data)
         with server(folder=folder, base_url=base_url, key_file=key_file, make=True) as client:
+            from ragtune.errors import ExpiryWarning
             from ragtune.job import FineTuneJob
             from ragtune.journal import Journal
 
             noted = Journal(journal)
             if dry_run:
-                planned = FineTuneJob.plan(
-                    client,
-                    dataset,
-                    spec,
-                    probe=probe,
-                    new=new,
-                    force=force,
-                    max_cost_usd=max_cost_usd,
-                    journal=noted,
-                )
+                with warnings.catch_warnings():
+                    # The plan tells the same among its own warnings.
+                    warnings.simplefilter("ignore", ExpiryWarning)
+                    planned = FineTuneJob.plan(
+                        client,
+                        dataset,
+                        spec,
+                        # To ask this machine sends nothing anywhere, and tells a base that it does not have.
+                        probe=probe or folder is not None,
+                        new=new,
+                        force=force,
+                        max_cost_usd=max_cost_usd,
+                        journal=noted,
+                    )
                 tell(planned, as_json=as_json, text=in_flags(str(planned)))
                 return
             job = FineTuneJob.create(

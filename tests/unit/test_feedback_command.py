@@ -1,0 +1,42 @@
+"""`ragtune feedback` tells what there is, and what strangers wrote stays text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from ragtune.cli import app
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAGTUNE_JOURNAL", str(tmp_path / "journal.sqlite3"))
+
+
+def feedback(*args: str) -> Result:
+    done = CliRunner().invoke(app, ["feedback", *args])
+    assert done.exit_code == 0, done.output
+    return done
+
+
+def test_a_store_that_is_not_there_holds_nothing_and_is_not_made_by_looking() -> None:
+    assert feedback("list").stdout == "no verdicts\n"
+    assert feedback("list", "--unjudged").stdout == "no answer waits for a verdict\n"
+    assert feedback("list", "--json").stdout == "[]\n"
+    assert not Path("feedback.sqlite3").exists()
+    assert "nothing that is kept is by 'anna'" in feedback("withdraw", "anna").stdout
+    assert json.loads(feedback("withdraw", "anna", "--json").stdout)["verdicts"] == 0
+
+
+def test_what_a_terminal_would_obey_is_shown_as_signs() -> None:
+    feedback("add", "Is it\x1b[2J red?", "Yes.\nRow 2\u202e", "--bad", "--by", "anna")
+    shown = feedback("list").stdout
+    assert len(shown.splitlines()) == 2
+    assert "Is it\\x1b[2J red?" in shown
+    assert "Yes.\\nRow 2\\u202e" in shown
+    assert json.loads(feedback("list", "--json").stdout)[0]["answer"] == "Yes.\nRow 2\u202e"
+    assert feedback("export", "out.jsonl").stdout == "out.jsonl: 1 verdict\n"
