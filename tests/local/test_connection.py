@@ -87,6 +87,20 @@ def test_a_second_server_on_a_folder_is_refused_with_the_address_of_the_first(se
         serve(served[0])
 
 
+def test_a_server_of_a_newer_version_is_found_and_keeps_its_folder(served: tuple[Path, str]) -> None:
+    """Its address stands beside words that this version does not know; whoever wants to serve there is told it."""
+    folder, url = served
+    before = (folder / "server.json").read_text()
+    (folder / "server.json").write_text(json.dumps({**json.loads(before), "replicas": ["of a later version"]}))
+    try:
+        with LocalBackend(folder) as backend:
+            assert (backend.is_connection, backend.base_url) == (True, url)
+        with pytest.raises(BackendError, match=f"already runs on this folder.*answers at {url}"):
+            serve(folder)
+    finally:
+        (folder / "server.json").write_text(before)
+
+
 def test_a_connection_insists_on_a_running_server(tmp_path: Path) -> None:
     """Also where one was killed and left its address behind; a folder that is not there is not made."""
     for folder in (tmp_path / "nothing", tmp_path / "left"):

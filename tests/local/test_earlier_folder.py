@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ragtune.errors import BackendError
 from ragtune.local import LocalBackend
 from tests.local.kit import rows, trainer, wait_for
 
@@ -39,6 +40,7 @@ def test_a_folder_of_an_earlier_version_is_the_same_account_with_all_that_it_kne
         assert (backend.api_key, backend.account) == ((folder / "api_key.txt").read_text().strip(), ACCOUNT)
         done = client.fine_tuning.jobs.retrieve(DONE)
         assert (done.status, done.metadata, done.trained_tokens) == ("succeeded", {"made": "before"}, 84)
+        assert [job.id for job in client.fine_tuning.jobs.list(metadata={"made": "before"})] == [DONE]
         assert done.fine_tuned_model in [model.id for model in client.models.list()]
         steps = [checkpoint.step_number for checkpoint in client.fine_tuning.jobs.checkpoints.list(DONE)]
         assert steps == [9, 6, 3]
@@ -62,3 +64,15 @@ def test_jobs_of_an_earlier_version_go_on_from_their_checkpoints(folder: Path) -
             steps = [int(event.data["step"]) for event in events if event.type == "metrics"]  # type: ignore[index]
             assert steps == [6, 5, 4, 3, 2, 1]
             assert any("Going on from the checkpoint at step 2" in event.message for event in events)
+
+
+def test_a_folder_of_a_newer_version_is_refused_and_left_as_it_is(folder: Path) -> None:
+    """The newer version goes on with it afterwards; nothing keeps the folder."""
+    with closing(sqlite3.connect(folder / "state.sqlite3")) as database, database:
+        database.execute("PRAGMA user_version = 999")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
+    for _ in range(2):
+        with pytest.raises(BackendError, match=r"newer version of ragtune \(schema 999, .*; update ragtune"):
+            LocalBackend(folder).start()
+    assert {path: path.read_bytes() for path in before} == before
+    assert not (folder / "server.json").exists()

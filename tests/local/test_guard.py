@@ -5,31 +5,37 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import subprocess
+import sys
 import time
 import urllib.parse
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from subprocess import PIPE
 
 import openai
 import pytest
 
-from ragtune.local import LocalBackend
+from ragtune.local import LocalBackend, services
+from ragtune.local.embedded_server import EmbeddedServer
 from ragtune.local.http import limits, protocol
-from tests.local.kit import trainer
+from ragtune.testing import ScriptedBackend
+from tests.local.kit import trainer, upload
 
 FORM = b"multipart/form-data; boundary=x"
 BEGIN = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
 
 
 @contextmanager
-def connection(backend: LocalBackend) -> Iterator[socket.socket]:
+def connection(backend: EmbeddedServer) -> Iterator[socket.socket]:
     place = urllib.parse.urlsplit(backend.base_url)
     with socket.create_connection((place.hostname or "", place.port or 0), timeout=30) as made:
         yield made
 
 
-def head(backend: LocalBackend, line: str = "GET /v1/models", host: str = "localhost", **headers: object) -> bytes:
+def head(backend: EmbeddedServer, line: str = "GET /v1/models", host: str = "localhost", **headers: object) -> bytes:
     given = {"host": host, "authorization": f"Bearer {backend.api_key}", **headers}
     lines = [f"{name.replace('_', '-')}: {value}" for name, value in given.items()]
     return "\r\n".join([f"{line} HTTP/1.1", *lines, "", ""]).encode("latin-1")
@@ -50,7 +56,7 @@ def answer(sock: socket.socket) -> tuple[int, dict[str, str], bytes]:
             return (int(top.split(b" ")[1]) if top else 0), headers, body
 
 
-def ask(backend: LocalBackend, raw: bytes) -> tuple[int, dict[str, str], bytes]:
+def ask(backend: EmbeddedServer, raw: bytes) -> tuple[int, dict[str, str], bytes]:
     with connection(backend) as sock:
         sock.sendall(raw)
         return answer(sock)
@@ -197,20 +203,45 @@ def test_connections_beyond_the_cap_are_told_to_come_back(
         assert ask(backend, head(backend))[0] == 200
 
 
-def test_uploads_beyond_the_places_are_told_to_come_back(backend: LocalBackend) -> None:
-    """Sixteen forms are half sent; the next hears 503; after one has left there is room again."""
+def test_an_upload_beyond_the_cap_is_answered_when_it_is_through(
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that is closed on bytes that nobody read is reset, and the answer is lost with it."""
+    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 1)
+    request = head(backend, "POST /v1/files", content_type=FORM.decode(), content_length=len(BEGIN))
+    with connection(backend), connection(backend) as sender:
+        sender.sendall(request)
+        sender.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            sender.recv(1)
+        sender.settimeout(30)
+        sender.sendall(BEGIN)
+        assert answer(sender)[0] == 503
+
+
+def test_uploads_beyond_the_places_wait_their_turn_and_are_then_told_to_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixteen forms are half sent; of two more one is taken when there is room, the other has waited long enough."""
+    monkeypatch.setattr(services, "_UPLOAD_WAIT_S", 1.0)
     whole = BEGIN + b'y\r\n--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nevals\r\n--x--\r\n'
-    request = head(backend, "POST /v1/files", content_type=FORM.decode(), content_length=len(whole))
     with ExitStack() as held:
+        backend = held.enter_context(ScriptedBackend(tmp_path / "backend"))
+        request = head(backend, "POST /v1/files", content_type=FORM.decode(), content_length=len(whole))
         senders = [held.enter_context(connection(backend)) for _ in range(16)]
         for sender in senders:
             sender.sendall(request + whole[:20])
         time.sleep(0.3)
-        status, headers, _ = ask(backend, request + whole)
-        assert (status, headers["x-should-retry"]) == (503, "true")
+        waiting = [held.enter_context(connection(backend)) for _ in range(2)]
+        for sender in waiting:
+            sender.sendall(request + whole)
+            time.sleep(0.1)
         senders[0].sendall(whole[20:])
-        assert answer(senders[0])[0] == 200
-        assert ask(backend, request + whole)[0] == 200
+        assert answer(senders[0])[0] == answer(waiting[0])[0] == answer(waiting[1])[0] == 200
+        senders[0].sendall(request + whole[:20])  # all places are taken again
+        time.sleep(0.3)
+        status, headers, _ = ask(backend, request + whole)
+        assert (status, headers["x-should-retry"], headers["retry-after"]) == (503, "true", "1")
 
 
 def test_many_small_bodies_that_are_half_sent_keep_nobody_waiting(backend: LocalBackend) -> None:
@@ -220,6 +251,51 @@ def test_many_small_bodies_that_are_half_sent_keep_nobody_waiting(backend: Local
             sender.sendall(head(backend, "POST /v1/uploads", content_length=100) + b"{")
         time.sleep(0.3)
         assert ask(backend, head(backend, "POST /v1/uploads", content_length=2) + b"{}")[0] == 400
+
+
+CROWDED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (300, int(sys.argv[2])))
+from ragtune.testing import ScriptedBackend
+with ScriptedBackend(sys.argv[1]) as backend:
+    print(backend.base_url, backend.api_key, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no such limit")
+@pytest.mark.parametrize(("most", "served"), [(300, 75), (4_096, 400)])
+def test_a_crowd_of_connections_leaves_the_server_the_files_that_it_needs(
+    tmp_path: Path, most: int, served: int
+) -> None:
+    """400 connections, while the system allows 300 open files: more are asked for, and where there are no more, those
+    who were first are served and the others told to come back or cut off."""
+    program = [sys.executable, "-c", CROWDED, str(tmp_path / "backend"), str(most)]
+    with ExitStack() as held:
+        process = held.enter_context(subprocess.Popen(program, stdin=PIPE, stdout=PIPE, text=True))
+        held.callback(process.kill)
+        assert process.stdout is not None
+        base_url, key = process.stdout.readline().split()
+        client = held.enter_context(openai.OpenAI(base_url=base_url, api_key=key, max_retries=0))
+        first = upload(client)
+        place = urllib.parse.urlsplit(base_url)
+        line = f"GET /v1/files/{first} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n\r\n".encode()
+        crowd = [
+            held.enter_context(socket.create_connection((place.hostname or "", place.port or 0))) for _ in range(399)
+        ]
+        assert [upload(client) for _ in range(3)]
+        statuses = Counter(said(sock, line) for sock in crowd)
+    assert statuses[200] == served - 1  # one connection is the client's
+    assert set(statuses) <= {200, 503, 0}
+
+
+def said(sock: socket.socket, line: bytes) -> int:
+    """The status of an answer, 0 where the connection was cut off."""
+    try:
+        sock.sendall(line)
+    except OSError:
+        return 0
+    return answer(sock)[0]
 
 
 @pytest.mark.slow

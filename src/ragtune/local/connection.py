@@ -136,7 +136,8 @@ def _listens(found: ServerFile) -> bool:
 
 def _ask(connection: Connection) -> tuple[int, str | None]:
     try:
-        answer = _request(connection.origin, "/v1/models", authorization=f"Bearer {connection.key}")
+        # A question whose answer stays short, however much the account holds.
+        answer = _request(connection.origin, "/v1/fine_tuning/jobs?limit=1", authorization=f"Bearer {connection.key}")
     except (OSError, http.client.HTTPException) as error:
         raise BackendError(f"{connection.origin}: the server of this folder does not answer ({error})") from error
     return answer.status, answer.getheader("openai-organization")

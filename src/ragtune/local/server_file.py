@@ -39,9 +39,10 @@ class ServerFile:
 
     @classmethod
     def read(cls, folder: Path) -> ServerFile | None:
-        """Read that of a folder; None where there is none that this version understands."""
+        """Read that of a folder; None where there is none. What a newer version tells besides is passed over."""
         try:
-            return cls(**json.loads((folder / NAME).read_text(encoding="utf-8")))
+            told = json.loads((folder / NAME).read_text(encoding="utf-8"))
+            return cls(**{name: told[name] for name in cls.__dataclass_fields__ if name in told})
         except (OSError, TypeError, ValueError):
             return None
 

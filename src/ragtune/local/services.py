@@ -25,6 +25,10 @@ __all__ = ["Services", "feedback_in", "services"]
 
 # A page that waits longer for another program's import looks as if it hung.
 _WAIT_S = 5.0
+# Whoever waits for a slot is not read meanwhile and costs a connection: a crowd of small files is through in less than
+# the first of these, while clients that hold all slots and send slowly are not waited for by everybody.
+_UPLOAD_WAIT_S = 10.0
+_BODY_WAIT_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +57,8 @@ class Services:
     runner: JobRunner
     bases: BaseModels
     inference: Inference
-    uploading: Slots = field(default_factory=lambda: Slots(16, "uploads"))
-    reading: Slots = field(default_factory=lambda: Slots(64, "large JSON bodies"))
+    uploading: Slots = field(default_factory=lambda: Slots(16, "uploads", wait_s=_UPLOAD_WAIT_S))
+    reading: Slots = field(default_factory=lambda: Slots(64, "large JSON bodies", wait_s=_BODY_WAIT_S))
     sessions: Sessions
     refusals: Refusals = field(default_factory=Refusals)
     many_stops: bool = False

@@ -50,7 +50,7 @@ async def create(request: Request) -> Response:
     return JSONResponse(job_body(job, own.account.id))
 
 
-async def list_(request: Request) -> Response:
+def list_(request: Request) -> Response:
     """One page of jobs; `metadata[key]=value` narrows it, `metadata=null` keeps jobs without any."""
     parameters, metadata = metadata_of(request, "after", "limit", "metadata")
     if parameters.get("metadata", "null") != "null":
@@ -97,7 +97,7 @@ async def resume(request: Request) -> Response:
     return await _move(request, own, target, come_from=("paused",), note=note)
 
 
-async def events(request: Request) -> Response:
+def events(request: Request) -> Response:
     """One page of a job's events, newest first."""
     parameters = query(request, "after", "limit")
     store = services(request).store

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ragtune.local.services import Services
 
 
-async def list_(request: Request) -> Response:
+def list_(request: Request) -> Response:
     """All base models, then the tuned ones and their checkpoints, newest first."""
     query(request)
     own = services(request)

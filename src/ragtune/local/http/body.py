@@ -45,7 +45,7 @@ async def parse(request: Request, kind: type[_Body], *, slots: Slots) -> _Body:
             # Taken when a body turns out to be large: nobody need tell a length beforehand.
             if len(body) > _SMALL_BYTES and not large:
                 large = True
-                await held.enter_async_context(slots.soon())
+                await held.enter_async_context(slots.one())
             if len(body) > MAX_JSON_BYTES:
                 message = f"The request body is larger than {MAX_JSON_BYTES} bytes; send files through /v1/files."
                 raise ApiError(413, message, code="request_too_large")

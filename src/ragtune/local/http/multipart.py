@@ -70,7 +70,7 @@ async def receive(request: Request, blobs: BlobStore, *, slots: Slots, file_fiel
     if kind != b"multipart/form-data" or not boundary:
         message = "The request must be multipart/form-data with a boundary."
         raise ApiError(415, message, code="unsupported_media_type")
-    with slots.one():
+    async with slots.one():
         return await _receive(request, boundary, Form(file_field=file_field, max_file_bytes=max_file_bytes), blobs)
 
 

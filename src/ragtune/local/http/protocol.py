@@ -7,6 +7,8 @@ was answered but goes on sending.
 from __future__ import annotations
 
 import logging
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import h11
@@ -15,6 +17,7 @@ from starlette.responses import JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ragtune.local.http.errors import ApiError, overloaded
+from ragtune.local.http.limits import timed
 from ragtune.local.ids import new_request_id
 
 if TYPE_CHECKING:
@@ -22,11 +25,14 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-__all__ = ["MAX_CONNECTIONS", "GuardedProtocol"]
+if sys.platform != "win32":
+    import resource
+
+__all__ = ["MAX_CONNECTIONS", "GuardedProtocol", "make_room"]
 
 logger = logging.getLogger("ragtune")
 
-MAX_CONNECTIONS = 512
+MAX_CONNECTIONS = 1_024
 """Most connections that are served; further ones are told to come back, and beyond twice as many they are cut off."""
 HEAD_S = 20.0
 """How long the head of a request may take to arrive, and what comes after an answer to a half-read request."""
@@ -34,6 +40,31 @@ STALL_S = 60.0
 """How long a client may read nothing of what it is sent."""
 KEEP_ALIVE_S = 15
 """How long an idle connection is kept; longer than the clients' pools, which would else use it as it closes."""
+_READ_AWAY_BYTES = 1024 * 1024
+_OWN_FILES = 256  # for the database, uploads, models, workers, and for the program around
+
+
+def make_room() -> None:
+    """Ask the system for as many open files as the connections and the server's own take."""
+    if sys.platform == "win32":
+        return
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * MAX_CONNECTIONS + _OWN_FILES
+    if most != resource.RLIM_INFINITY:
+        wanted = min(wanted, most)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        with suppress(ValueError, OSError):  # macOS knows a further limit
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+def most_connections() -> int:
+    """How many connections are served: no more than leave half of the open files, or what is needed, to the server."""
+    if sys.platform == "win32":
+        return MAX_CONNECTIONS
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return min(MAX_CONNECTIONS, max(files - _OWN_FILES, files // 2) // 2)
 
 
 class GuardedProtocol(H11Protocol):
@@ -48,10 +79,11 @@ class GuardedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Serve a new connection, or say that there are too many."""
         super().connection_made(transport)
-        if len(self.connections) > 2 * MAX_CONNECTIONS:
+        most = most_connections()
+        if len(self.connections) > 2 * most:
             transport.abort()
             return
-        if len(self.connections) > MAX_CONNECTIONS:
+        if len(self.connections) > most:
             self.app = _busy
         self._await_head()
 
@@ -152,6 +184,14 @@ class GuardedProtocol(H11Protocol):
 
 
 async def _busy(scope: Scope, receive: Receive, send: Send) -> None:
-    error = overloaded(f"The server holds {MAX_CONNECTIONS} connections, as many as it serves.")
+    # A connection that is closed on bytes that nobody read is reset, and the client never sees the answer.
+    receive, came = timed(receive), 0
+    with suppress(ApiError):
+        while came < _READ_AWAY_BYTES:
+            message = await receive()
+            came += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                break
+    error = overloaded(f"The server holds {most_connections()} connections, as many as it serves.")
     headers = {**error.headers, "x-request-id": new_request_id(), "connection": "close"}
     await JSONResponse(error.body(), status_code=error.status, headers=headers)(scope, receive, send)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from ragtune.errors import BackendError
-from ragtune.local.http.protocol import KEEP_ALIVE_S, GuardedProtocol
+from ragtune.local.http.protocol import KEEP_ALIVE_S, GuardedProtocol, make_room
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -45,6 +45,7 @@ class ServerThread:
     """
 
     def __init__(self, app: ASGIApp, *, host: str, port: int) -> None:
+        make_room()
         self._socket = _listen(host, port)
         name, self.port = self._socket.getsockname()[:2]
         self.origin = f"http://[{name}]:{self.port}" if ":" in name else f"http://{name}:{self.port}"

@@ -1,79 +1,47 @@
-"""How much is done at the same time: a number of slots, and a word to whoever finds none free."""
+"""How much is done at the same time: a number of slots, a queue before them, and a word to whoever waits too long."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from ragtune.local.http.errors import overloaded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-
-    from ragtune.local.http.errors import ApiError
+    from collections.abc import AsyncIterator
 
 __all__ = ["Slots"]
 
-_LOOK_S = 0.01
-
 
 class Slots:
-    """A number of slots; who finds none is told to come back.
+    """A number of slots, given in the order in which they are asked for; belongs to one event loop.
 
     Args:
         number: how many there are.
         what: what takes a slot, in the plural, for the message.
+        wait_s: how long somebody may wait for one, in seconds, before being told to come back.
     """
 
-    def __init__(self, number: int, what: str) -> None:
+    def __init__(self, number: int, what: str, *, wait_s: float) -> None:
         self._number = number
         self._what = what
-        self._taken = 0
-        self._lock = threading.Lock()
+        self._wait_s = wait_s
+        self._free = asyncio.Semaphore(number)
 
-    @contextmanager
-    def one(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
         """Hold a slot.
 
         Raises:
-            ApiError: 503, none is free.
+            ApiError: 503, none became free in time.
         """
-        if not self._take():
-            raise self._none_free()
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await self._free.acquire()
+        except TimeoutError:
+            raise overloaded(f"The server takes {self._number} {self._what} at a time.") from None
         try:
             yield
         finally:
-            self._leave()
-
-    @asynccontextmanager
-    async def soon(self, *, wait_s: float = 2.0) -> AsyncIterator[None]:
-        """Hold a slot, and wait a moment for it.
-
-        Raises:
-            ApiError: 503, none became free.
-        """
-        last = time.monotonic() + wait_s
-        while not self._take():
-            if time.monotonic() > last:
-                raise self._none_free()
-            await asyncio.sleep(_LOOK_S)
-        try:
-            yield
-        finally:
-            self._leave()
-
-    def _take(self) -> bool:
-        with self._lock:
-            free = self._taken < self._number
-            self._taken += free
-            return free
-
-    def _leave(self) -> None:
-        with self._lock:
-            self._taken -= 1
-
-    def _none_free(self) -> ApiError:
-        return overloaded(f"The server takes {self._number} {self._what} at a time.")
+            self._free.release()

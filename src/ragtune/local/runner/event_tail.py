@@ -44,7 +44,7 @@ class Follower:
         self._path = store.job_folder(job.id) / "events.jsonl"
         self._offset = job.read_offset
         self._pace = _Pace()
-        self.step = max((int(row["step"]) for row in store.jobs.metrics(job.id)), default=0)
+        self.step = store.jobs.last_step(job.id)
         # Read from the start: a server may have been killed between reading the end and acting on it.
         whole, _ = read_from(self._path, 0)
         self.end = _end_of(whole)

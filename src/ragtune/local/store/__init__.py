@@ -20,6 +20,7 @@ from ragtune.local.store.uploads import Uploads
 from ragtune.local.store.usage import UsageCounts
 
 if TYPE_CHECKING:
+    import sqlite3
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -85,7 +86,7 @@ class Store:
         self.completions = Completions(self._database)
         self.responses = Responses(self._database)
 
-    def transaction(self) -> AbstractContextManager[object]:
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """Join several writes to the tables into one that happens whole or not at all."""
         return self._database.transaction()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ragtune.local.ids import new_id
 from ragtune.local.store import paging
-from ragtune.local.store.schema import TERMINAL, FileRow, fields
+from ragtune.local.store.schema import UNFINISHED, FileRow, fields
 
 if TYPE_CHECKING:
     import sqlite3
@@ -98,13 +98,13 @@ class Files:
 
     def drop_unused(self, *hashes: str | None) -> None:
         """Delete blobs that no file, no part of an upload and no unfinished job needs."""
-        finished = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
         for sha256 in filter(None, hashes):
             with self._database.transaction() as connection:
                 used = connection.execute(
                     "SELECT 1 FROM file WHERE sha256 = :hash AND deleted_at IS NULL"
-                    " UNION ALL SELECT 1 FROM part WHERE sha256 = :hash UNION ALL SELECT 1 FROM job"
-                    f" WHERE status NOT IN ({finished}) AND :hash IN (training_sha256, validation_sha256) LIMIT 1",
+                    " UNION ALL SELECT 1 FROM part WHERE sha256 = :hash"
+                    f" UNION ALL SELECT 1 FROM job WHERE training_sha256 = :hash AND {UNFINISHED}"
+                    f" UNION ALL SELECT 1 FROM job WHERE validation_sha256 = :hash AND {UNFINISHED} LIMIT 1",
                     {"hash": sha256},
                 ).fetchone()
                 if used is None:

@@ -43,6 +43,10 @@ class Jobs:
                 f"INSERT INTO job ({', '.join(values)}, queued_at) VALUES ({', '.join('?' * len(values))}, ?)",
                 (*values.values(), time.time()),
             )
+            connection.executemany(
+                "INSERT INTO label (key, value, job) SELECT ?, ?, seq FROM job WHERE id = ?",
+                [(key, value, job.id) for key, value in (job.metadata or {}).items()],
+            )
             self.note(job.id, NewEvent(message=f"Created fine-tuning job: {job.id}"))
 
     def find(self, job_id: str) -> JobRow | None:
@@ -72,14 +76,24 @@ class Jobs:
         if status is not None:
             where.append("status = ?")
             parameters.append(status)
-        for key, value in (metadata or {}).items():
-            # Not by a path into the JSON: a key may hold dots and quotes, which are its syntax.
-            where.append("EXISTS (SELECT 1 FROM json_each(job.metadata) WHERE key = ? AND value = ?)")
+        pairs = list((metadata or {}).items())
+        for key, value in pairs[:1]:
+            where.append("label.key = ? AND label.value = ?")
+            parameters += [key, value]
+        for key, value in pairs[1:]:
+            where.append("EXISTS (SELECT 1 FROM label AS other WHERE (key, value, job) = (?, ?, job.seq))")
             parameters += [key, value]
         if without_metadata:
             where.append("(metadata IS NULL OR metadata = '{}')")
         rows, more = paging.page(
-            self._database, "job", where=" AND ".join(where), parameters=parameters, after=after, limit=limit
+            self._database,
+            "job",
+            where=" AND ".join(where),
+            parameters=parameters,
+            after=after,
+            limit=limit,
+            # Through the table, the search for a label that few jobs carry would read them all.
+            along="label" if pairs else None,
         )
         return [_job(row) for row in rows], more
 
@@ -91,7 +105,10 @@ class Jobs:
     def next(self, status: JobStatus, *, but_not: Collection[str]) -> JobRow | None:
         """The job that has waited longest in a state, leaving out those that somebody still works on."""
         # By `seq` as well: interrupted jobs all stand at 0.0, and the one that came first goes on first.
-        rows = self._database.rows("SELECT * FROM job WHERE status = ? ORDER BY queued_at, seq", (status,))
+        # One more than are left out: thousands may wait, and this is asked at each start and end of work.
+        rows = self._database.rows(
+            "SELECT * FROM job WHERE status = ? ORDER BY queued_at, seq LIMIT ?", (status, len(but_not) + 1)
+        )
         return next((_job(row) for row in rows if row["id"] not in but_not), None)
 
     def unfinished(self) -> tuple[str, ...]:
@@ -175,6 +192,11 @@ class Jobs:
             self._database, "event", where="job = ?", parameters=[job_id], after=after, limit=limit
         )
         return [EventRow(**fields(row, *EventRow.__dataclass_fields__)) for row in rows], more
+
+    def last_step(self, job_id: str) -> int:
+        """The highest step of a job whose metrics are known, 0 before the first."""
+        row = self._database.row("SELECT MAX(step) AS step FROM event WHERE job = ?", (job_id,))
+        return 0 if row is None else row["step"] or 0
 
     def metrics(self, job_id: str) -> list[JsonObject]:
         """The data of all metrics events of a job by step, each with when it was `created_at` (Unix seconds)."""

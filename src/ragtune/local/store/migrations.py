@@ -167,4 +167,24 @@ MIGRATIONS = (
     """
     ALTER TABLE job ADD COLUMN base_sha256 TEXT
     """,
+    # So that no question of a client reads more rows than it gives, however many there are.
+    """
+    CREATE TABLE label (
+        key TEXT NOT NULL,
+        value TEXT NOT NULL,
+        job INTEGER NOT NULL REFERENCES job (seq),
+        PRIMARY KEY (key, value, job)
+    ) WITHOUT ROWID;
+    INSERT INTO label (key, value, job)
+        SELECT pair.key, pair.value, job.seq FROM job, json_each(job.metadata) AS pair WHERE pair.type = 'text';
+    CREATE INDEX job_state ON job (status);
+    CREATE INDEX job_parent ON job (parent) WHERE parent IS NOT NULL;
+    CREATE INDEX job_training ON job (training_sha256)
+        WHERE status NOT IN ('cancelled', 'failed', 'succeeded');
+    CREATE INDEX job_validation ON job (validation_sha256)
+        WHERE status NOT IN ('cancelled', 'failed', 'succeeded');
+    CREATE INDEX file_purpose ON file (purpose) WHERE deleted_at IS NULL;
+    CREATE INDEX file_expiry ON file (expires_at) WHERE deleted_at IS NULL AND expires_at IS NOT NULL;
+    CREATE INDEX model_job ON model (job)
+    """,
 )

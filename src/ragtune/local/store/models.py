@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ragtune.local.ids import new_id
 from ragtune.local.store.paging import page
-from ragtune.local.store.schema import TERMINAL, CheckpointRow, ModelRow, fields
+from ragtune.local.store.schema import FINISHED, UNFINISHED, CheckpointRow, ModelRow, fields
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,7 +22,6 @@ __all__ = ["KEPT_CHECKPOINTS", "Models"]
 # OpenAI keeps the checkpoints of the last three epochs.
 KEPT_CHECKPOINTS = 3
 _MODEL = "SELECT model.*, job.base_sha256 FROM model JOIN job ON job.id = model.job"
-_FINISHED = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
 
 
 class Models:
@@ -58,7 +57,7 @@ class Models:
 
     def needed_by(self, name: str) -> str | None:
         """The job that has not ended and trains this model further; None when there is none."""
-        row = self._database.row(f"SELECT id FROM job WHERE parent = ? AND status NOT IN ({_FINISHED})", (name,))
+        row = self._database.row(f"SELECT id FROM job WHERE parent = ? AND {UNFINISHED}", (name,))
         return None if row is None else str(row["id"])
 
     def delete(self, name: str) -> bool:
@@ -79,7 +78,7 @@ class Models:
         """Remove the weights of a job's deleted models, once the job has ended."""
         rows = self._database.rows(
             "SELECT adapter FROM model JOIN job ON job.id = model.job"
-            f" WHERE job.id = ? AND model.deleted_at IS NOT NULL AND job.status IN ({_FINISHED})",
+            f" WHERE job.id = ? AND model.deleted_at IS NOT NULL AND {FINISHED}",
             (job,),
         )
         for row in rows:
@@ -117,7 +116,7 @@ class Models:
         rows, more = page(
             self._database,
             "checkpoint",
-            where="job = ? AND model IN (SELECT id FROM model WHERE deleted_at IS NULL)",
+            where="job = ? AND EXISTS (SELECT 1 FROM model WHERE id = checkpoint.model AND deleted_at IS NULL)",
             parameters=[job],
             after=after,
             limit=limit,

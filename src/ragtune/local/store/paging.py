@@ -26,6 +26,7 @@ def page(
     after: str | None,
     limit: int,
     newest_first: bool = True,
+    along: str | None = None,
 ) -> tuple[list[sqlite3.Row], bool]:
     """Read one page of a table.
 
@@ -37,6 +38,8 @@ def page(
         after: id of the last row of the page before, or None for the first page.
         limit: most rows to give.
         newest_first: the order of the pages.
+        along: a table whose rows name those of `table`, by `seq`, in a column called like it; its condition narrows
+            the rows first.
 
     Returns:
         The rows, and whether more follow.
@@ -45,14 +48,18 @@ def page(
         UnknownCursorError: `after` is no id of this table.
     """
     condition, values = f"({where})", [*parameters]
+    source, place = table, f"{table}.seq"
+    if along is not None:
+        # A cross join keeps its order: SQLite would sort the whole list to begin with the other table.
+        source, place = f"{along} CROSS JOIN {table} ON {along}.{table} = {place}", f"{along}.{table}"
     if after is not None:
         cursor = database.row(f"SELECT seq FROM {table} WHERE id = ?", (after,))
         if cursor is None:
             raise UnknownCursorError(after)
-        condition += " AND seq < ?" if newest_first else " AND seq > ?"
+        condition += f" AND {place} {'<' if newest_first else '>'} ?"
         values.append(cursor["seq"])
     order = "DESC" if newest_first else "ASC"
-    sql = f"SELECT * FROM {table} WHERE {condition} ORDER BY seq {order} LIMIT ?"
+    sql = f"SELECT {table}.* FROM {source} WHERE {condition} ORDER BY {place} {order} LIMIT ?"
     # One more than asked for tells whether another page follows.
     rows = database.rows(sql, (*values, limit + 1))
     return rows[:limit], len(rows) > limit

@@ -21,6 +21,10 @@ UploadStatus = Literal["pending", "completed", "cancelled", "expired"]
 
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 
+# As conditions of SQL; the first stands in two indexes, which SQLite takes only for the very same words.
+UNFINISHED = "status NOT IN ('cancelled', 'failed', 'succeeded')"
+FINISHED = "status IN ('cancelled', 'failed', 'succeeded')"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FileRow:
