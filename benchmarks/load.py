@@ -1,15 +1,12 @@
-"""What one server bears: clients that upload, list, poll and ask, and a folder with ten thousand jobs.
+"""What one server bears: clients that upload, list, poll and ask, a thousand of them at once.
 
-    python -m benchmarks.load --clients 1 10 100 1000 --folder
+    python -m benchmarks.load --clients 1 10 100 1000
 
 The server runs in a process of its own with `tiny-random`; the clients are the official asynchronous ones, each with
 connections of its own, over HTTP on loopback in this process. A time is that of one call as its caller sees it, with
 the client's own two retries in it; beside stand all answers that came over the wire, those included that a retry hid.
 Jobs are really made and stand in the queue; the first one's trainer waits, so that no training takes the processor
 (`--train` lets `ragtune.train` train them one after the other meanwhile).
-
-`--folder` fills a folder through the store's own code and compares one with 10 jobs and 100 events with one of 10,000
-jobs and 100,000 events: how long a start takes, and each list, page and look.
 """
 
 from __future__ import annotations
@@ -19,7 +16,6 @@ import asyncio
 import json
 import multiprocessing
 import random
-import statistics
 import sys
 import tempfile
 import time
@@ -29,7 +25,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 import httpx2
 import openai
@@ -39,13 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
     from multiprocessing.connection import Connection
 
-    from ragtune.local.store import Store
-
 BASE = "tiny-random"
 WAITING = (sys.executable, "-c", "import sys; sys.stdin.read()")
-ROUNDS = {1: 50, 10: 20, 100: 5, 1000: 1}
+ROUNDS = {1: 20, 10: 10, 100: 2, 1000: 1}
 LISTED = 20
-STARTS = 5
 ANSWER_TOKENS = 4
 QUESTION: Any = [{"role": "user", "content": "Hi"}]
 
@@ -265,134 +257,12 @@ def share(times: Sequence[float], percent: int) -> float:
     return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
 
 
-# The folder
-
-
-def fill(folder: Path, *, jobs: int, events: int) -> None:
-    """Write jobs, files, models and events through the store's own code; half of the events are of the first job.
-
-    One job in ten waits in the queue, the others have succeeded.
-    """
-    from ragtune.local.store import Store
-
-    folder.mkdir(mode=0o700, parents=True)
-    store = Store(folder)
-    try:
-        for begin in range(0, jobs, 500):
-            # What is thrown away in the end need not survive a power cut: ten thousand files are made in seconds.
-            with store.transaction(), mock.patch("os.fsync"):
-                for number in range(begin, min(begin + 500, jobs)):
-                    own = events // 2 if number == 0 else events // 2 // jobs
-                    add_job(store, number, events=own)
-    finally:
-        store.close()
-
-
-def add_job(store: Store, number: int, *, events: int) -> None:
-    """A job with a file of its own, and what became of it."""
-    from ragtune.local.store.schema import JobRow, NewEvent
-
-    file = store.files.add_bytes(training_file(str(number)), filename=f"{number}.jsonl", purpose="fine-tune")
-    job = JobRow(
-        id=f"ftjob-{number}", status="validating_files", model=BASE, base=BASE, parent=None, training_file=file.id,
-        validation_file=None, training_sha256=file.sha256, validation_sha256=None, suffix=None, seed=7,
-        tuned_name=f"ft:{BASE}:local::{number}", metadata={"all": "yes", "number": str(number)},
-        method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 1}}}, created_at=int(time.time()),
-    )  # fmt: skip
-    store.jobs.add(job)
-    settled = {"n_epochs": 1, "batch_size": 1, "learning_rate_multiplier": 1.0}
-    store.jobs.move(job.id, come_from=("validating_files",), to="queued", resolved=settled)
-    metrics: dict[str, float] = {"total_steps": events, "train_loss": 1.0, "train_mean_token_accuracy": 0.5}
-    notes = (
-        NewEvent(message=f"Step {step}", type="metrics", step=step, data={"step": step, **metrics})
-        for step in range(1, events)  # one event was written with the job
-    )
-    store.jobs.note(job.id, *notes)
-    if number % 10 != 9:
-        store.jobs.move(job.id, come_from=("queued",), to="running")
-        store.models.add(job.tuned_name, base=BASE, adapter=store.job_folder(job.id) / "adapter", job=job.id)
-        store.jobs.move(job.id, come_from=("running",), to="succeeded", trained_tokens=10)
-
-
-def looks(client: openai.OpenAI, jobs: int) -> dict[str, Callable[[], object]]:
-    """What is asked of both folders."""
-    tuning = client.fine_tuning.jobs
-    events = [event.id for event in tuning.list_events("ftjob-0", limit=1000)]
-    files = client.files.list(limit=1, order="asc").data[0]
-    return {
-        "first page of jobs": lambda: tuning.list(limit=LISTED),
-        "last page of jobs": lambda: tuning.list(limit=LISTED, after="ftjob-3"),
-        "jobs with one label": lambda: tuning.list(limit=LISTED, metadata={"number": "5"}),
-        "jobs with a label that none has": lambda: tuning.list(limit=LISTED, metadata={"number": "none"}),
-        "one job": lambda: tuning.retrieve(f"ftjob-{jobs - 2}"),
-        "first page of events": lambda: tuning.list_events("ftjob-0", limit=LISTED),
-        "events in the middle": lambda: tuning.list_events("ftjob-0", limit=LISTED, after=events[len(events) // 2]),
-        "last page of events": lambda: tuning.list_events("ftjob-0", limit=LISTED, after=events[-2]),
-        "checkpoints of a job": lambda: tuning.checkpoints.list(f"ftjob-{jobs - 2}"),
-        "first page of files": lambda: client.files.list(limit=LISTED),
-        "one file": lambda: client.files.retrieve(files.id),
-        "one tuned model": lambda: client.models.retrieve(f"ft:{BASE}:local::5"),
-        "upload and delete": lambda: client.files.delete(
-            client.files.create(file=("rows.jsonl", training_file("more")), purpose="fine-tune").id
-        ),
-        "create and cancel a job": lambda: tuning.cancel(tuning.create(model=BASE, training_file=files.id, seed=7).id),
-        "all models, which have no pages": lambda: client.models.list(),
-    }
-
-
-Times = tuple[float, float]  # milliseconds that passed, milliseconds of the server's processor time
-
-
-def timed(folder: Path, jobs: int, *, repeats: int) -> dict[str, Times]:
-    """What a start and each look take: the median of the time that passed, the mean of the processor time."""
-    starts = []
-    for _ in range(STARTS):
-        with served(folder) as server:
-            starts.append((1000 * server.start_s, 1000 * server.start_cpu_s))
-    found = {"start": (statistics.median(wall for wall, _ in starts), statistics.median(cpu for _, cpu in starts))}
-    with served(folder) as server, server.client(max_retries=0) as client:
-        for name, look in looks(client, jobs).items():
-            times, used = [], server.cpu_s()
-            for _ in range(repeats):
-                begin = time.perf_counter()
-                look()
-                times.append(time.perf_counter() - begin)
-            found[name] = (1000 * statistics.median(times), 1000 * (server.cpu_s() - used) / repeats)
-    return found
-
-
-def compare_folders(*, jobs: int, events: int, repeats: int) -> str:
-    """A small folder and a large one as Markdown."""
-    with tempfile.TemporaryDirectory() as place:
-        fill(Path(place) / "small", jobs=10, events=100)
-        fill(Path(place) / "large", jobs=jobs, events=events)
-        size = (Path(place) / "large" / "state.sqlite3").stat().st_size / 1e6
-        small = timed(Path(place) / "small", 10, repeats=repeats)
-        large = timed(Path(place) / "large", jobs, repeats=repeats)
-    lines = [
-        f"\n10 jobs and 100 events beside {jobs:,} jobs and {events:,} events ({size:.0f} MB of state); "
-        f"{repeats} looks each, {STARTS} starts\n",
-        "| | ms | ms in the large one | ratio | CPU-ms | CPU-ms in the large one | ratio |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, (wall, cpu) in small.items():
-        much, most = large[name]
-        lines.append(
-            f"| {name} | {wall:.1f} | {much:.1f} | {much / wall:.2f} | {cpu:.1f} | {most:.1f} | {most / cpu:.2f} |"
-        )
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Load, measure, print."""
     options = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     options.add_argument("--clients", type=int, nargs="*", default=[1, 10, 100, 1000])
     options.add_argument("--rounds", type=int, help="of each client; else fewer the more there are")
     options.add_argument("--train", action="store_true", help="let the jobs be trained meanwhile, one after the other")
-    options.add_argument("--folder", action="store_true", help="compare folders")
-    options.add_argument("--jobs", type=int, default=10_000)
-    options.add_argument("--events", type=int, default=100_000)
-    options.add_argument("--looks", type=int, default=100)
     asked = options.parse_args()
     print(f"load average before: {psutil.getloadavg()[0]:.1f} on {psutil.cpu_count()} cores")
     for clients in asked.clients:
@@ -403,8 +273,6 @@ def main() -> None:
         ):
             seen = asyncio.run(load(server, clients, rounds))
             print(told(seen, clients, server, lost(server, seen)), flush=True)
-    if asked.folder:
-        print(compare_folders(jobs=asked.jobs, events=asked.events, repeats=asked.looks))
 
 
 if __name__ == "__main__":

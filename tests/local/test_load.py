@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.load import BASE, fill, load, lost, served
+from benchmarks.large_folder import fill
+from benchmarks.load import BASE, load, lost, served
 from ragtune.local.store import Store
 
 SMALL, LARGE = 50, 500
