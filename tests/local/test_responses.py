@@ -254,10 +254,10 @@ def test_a_response_is_forgotten_thirty_days_after_its_last_use(tmp_path: Path) 
         for name in ("old", "used"):
             store.responses.add(body(name), items=[])
         with store.transaction() as connection:
-            connection.execute("UPDATE response SET used_at = ?", (int(time.time()) - KEPT_S + 60,))  # type: ignore[attr-defined]
+            connection.execute("UPDATE response SET used_at = ?", (int(time.time()) - KEPT_S + 60,))
         store.responses.add(body("next", "used"), items=[])
         with store.transaction() as connection:
-            connection.execute("UPDATE response SET used_at = used_at - 120")  # type: ignore[attr-defined]
+            connection.execute("UPDATE response SET used_at = used_at - 120")
         store.responses.add(body("last", "next"), items=[])
         assert store.responses.find("old") is store.responses.item("msg_old") is None
         assert [item["id"] for item in store.responses.conversation("last")] == ["msg_used", "msg_next", "msg_last"]
