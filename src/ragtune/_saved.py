@@ -46,7 +46,7 @@ def read_saved(path: str | os.PathLike[str], kind: str) -> Json:
     except OSError as error:
         message = f"cannot read the saved {kind} {name!r}: {error.strerror}; write one with .save({name!r})"
         raise RagtuneError(message) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         message = f"{name!r} is no saved {kind}: it is not JSON; write one with .save({name!r})"
         raise RagtuneError(message) from error
     found = body.get("kind") if isinstance(body, dict) else None

@@ -192,6 +192,15 @@ def test_prose_instead_of_rows_is_told_with_what_was_written(serve: Serve, tmp_p
     assert found.left_out == {"prose instead of rows": 1}
 
 
+@pytest.mark.parametrize("depth", [3, 1_000, 9_000])
+def test_a_list_inside_a_pair_is_no_answer(serve: Serve, tmp_path: Path, depth: int) -> None:
+    """Whatever a model writes, a pair of the same list is read."""
+    whole = '{"question": "Where does the night tram turn round?", "answer": "Pepper Quay"}'
+    reply = f'[{{"question": "Why?", "answer": {"[" * depth}{"]" * depth}}},\n{whole}]'
+    found = run(serve(Writer(lambda prompt: reply)), [TRAM], tmp_path)
+    assert [fact.answers[0] for fact in found.facts] == ["Pepper Quay"]
+
+
 def test_passages_without_facts_make_nothing(serve: Serve, tmp_path: Path) -> None:
     found = run(serve(Writer(lambda prompt: [])), ["Hello and welcome.", "See below."], tmp_path)
     assert (len(found.facts), found.left_out) == (0, {"no fact in the passage": 2})

@@ -288,7 +288,7 @@ def test_a_log_of_an_evaluation_is_no_recording(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ('{"type":"answer"}', "arm = None in an answer"),
+        ('{"type":"answer"}', "arm = None in a line of the type 'answer'"),
         (
             '{"type":"answer","arm":"recorded","fact":"q","kind":"verbatim","question":"Q","wording":0,"text":"A"}',
             "prompt",

@@ -18,6 +18,7 @@ import pytest
 import ragtune as rt
 from ragtune import aio
 from ragtune.evaluation import Answerer, ByLetter, Context, Price, WithPassages
+from ragtune.evaluation.log import fingerprint
 from ragtune.facts import FactSet
 from ragtune.testing import ScriptedBackend
 from tests.evaluation.conftest import lakes, number_in, scripted
@@ -538,6 +539,29 @@ def test_half_a_line_at_the_end_of_a_log_is_cut_off(tmp_path: Path) -> None:
     log.write_bytes(whole[:300] + b"\x00\x00\n" + whole[300:])
     with pytest.raises(rt.EvaluationError, match="no line of an evaluation's log"):
         rt.Scorecard.load(log)
+
+
+HEADER = json.dumps({"type": "evaluation", "version": 1, "facts": fingerprint(lakes(1))})
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (['{"type": "evaluation", "version": 1}'], "line 1: facts = None in a line of the type 'evaluation'"),
+        ([HEADER, '{"type": "arm", "arm": "model"}'], "line 2: identity = None in a line of the type 'arm'"),
+        ([HEADER, '{"type": "arm", "arm": "model", "identity": "me"}'], "line 2: identity = 'me' in a line"),
+        ([HEADER, '{"type": "arm", "arm": [1], "identity": {}}'], r"line 2: arm = \[1\] in a line"),
+        ([HEADER, '{"type": "probe"}'], "line 2: by = None in a line"),
+        ([HEADER, '{"type": "answer", "arm": "a", "fact": "1", "kind": "verbatim"}'], "line 2: wording = None in a"),
+        ([HEADER, '{"type": ["answer"]}'], "line 2: this is no line of an evaluation's log"),
+    ],
+)
+def test_a_line_of_a_log_that_lacks_what_it_must_say_is_named(tmp_path: Path, lines: list[str], message: str) -> None:
+    log = tmp_path / "eval.jsonl"
+    log.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    for call in (lambda: rt.Scorecard.load(log), lambda: rt.evaluate({"model": know_all}, lakes(1), log=log)):
+        with pytest.raises(rt.EvaluationError, match=message):
+            call()
 
 
 def test_answers_that_are_no_unicode_are_kept(tmp_path: Path) -> None:

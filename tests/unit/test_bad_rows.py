@@ -121,6 +121,10 @@ def test_damaged_parquet_is_the_files_fault(tmp_path: Path) -> None:
         rt.DatasetBuilder.from_parquet(path).chat(user="{q}", assistant="x").build(tmp_path / "out")
 
 
+# Not too deep for a parser, and too deep to be shown.
+NESTED = '{"manifest": 1, "format": "chat", "files": ' + "[" * 1_010 + "]" * 1_010 + "}"
+
+
 def damaged(folder: Path, **changes: Any) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, **changes}))
@@ -135,6 +139,7 @@ FACTS = {"name": "train.jsonl", "sha256": "0", "bytes": 1, "rows": 1}
         (lambda folder: (folder / "manifest.json").write_text("{}"), "'manifest' is None"),
         (lambda folder: (folder / "manifest.json").write_text("[]"), "holds list"),
         (lambda folder: (folder / "manifest.json").write_text('{"manif'), "is damaged"),
+        (lambda folder: (folder / "manifest.json").write_text(NESTED), "is damaged"),
         (lambda folder: damaged(folder, manifest=2), "'manifest' is 2"),
         (lambda folder: damaged(folder, format="banana"), "'format' is 'banana'"),
         (lambda folder: damaged(folder, files=[]), "'files' is"),

@@ -201,6 +201,7 @@ def test_a_file_gives_back_the_facts_that_were_written(tmp_path: Path) -> None:
     [
         ("{", r"facts\.jsonl line 2 is no JSON: .*; write one fact a line"),
         ("[]", r"line 2: \[\] is no object with id, answers, wordings"),
+        ("[" * 1_020 + "]" * 1_020, r"line 2 is no JSON: .*recursion"),
         (
             '{"id": "b", "question": "Why?"}',
             r"line 2: the key 'question' is unknown; the keys are id, answers, wordings",

@@ -235,6 +235,28 @@ def test_a_file_that_cannot_be_kept_leaves_nothing_behind(
     assert len(store.unjudged()) == len(store) == 0
 
 
+NESTED = {
+    "a list": "{deep}",
+    "a row": '{{"question": "Q?", "answer": "A", "passages": {deep}}}',
+    "a row in a list": '[{{"question": "Q?", "answer": "A", "comment": {deep}}}]',
+    "an object over lines": '{{"object": "list",\n "data": {deep}}}',
+    "a cell": '{{"question": "Q?", "answer": "A", "passages": "{deep}"}}',
+    "an answer in answers": '{{"id": "1", "run_type": "llm", "inputs": "Q?", "outputs": {objects}}}',
+}
+
+
+@pytest.mark.parametrize("depth", [600, 985, 1_000, 50_000])
+@pytest.mark.parametrize("text", NESTED.values(), ids=NESTED)
+def test_what_is_nested_too_deeply_is_told_and_nothing_is_kept(
+    store: rt.FeedbackStore, tmp_path: Path, text: str, depth: int
+) -> None:
+    objects = '{"kwargs": ' * depth + "1" + "}" * depth
+    (tmp_path / "a.json").write_text(text.format(deep="[" * depth + "]" * depth, objects=objects), encoding="utf-8")
+    with pytest.raises(rt.FeedbackError, match=r"a\.json"):
+        store.import_file(tmp_path / "a.json")
+    assert len(store.unjudged()) == len(store) == 0
+
+
 def test_a_file_that_is_not_utf_8_says_so(store: rt.FeedbackStore, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("question,answer\nGrün?,ja\n".encode("cp1252"))
     with pytest.raises(rt.FeedbackError, match="is not UTF-8"):

@@ -96,6 +96,8 @@ def test_kto_is_a_method_of_a_job(desk: Path) -> None:
         ("[" * 999 + "]" * 999, "r.yaml", "r.yaml is nested too deeply"),
         ("a = " + "[" * 9000, "r.toml", "r.toml is nested too deeply"),
         ("a = " + "1" * 9000, "r.toml", "r.toml is no TOML"),
+        (YAML + "# " + "x" * 250_000, "r.yaml", "r.yaml is larger than 250,000 bytes"),
+        (TOML + "# " + "x" * 250_000, "r.toml", "r.toml is larger than 250,000 bytes"),
         ("data: 2026-13-01\n", "r.yaml", "r.yaml cannot be read as YAML: month"),
         (YAML + "1: 2\n", "r.yaml", "r.yaml line 9, column 1 cannot be read as YAML: the key '1' is no text"),
         (YAML + "  n_epochs: 2\n", "r.yaml", "line 9, column 3 cannot be read as YAML: the key 'n_epochs' stands"),

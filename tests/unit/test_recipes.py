@@ -244,7 +244,10 @@ def test_a_file_of_general_rows(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("line", ["no json", "[1]", '{"question": "Why?"}', '{"question": "Why?", "answer": 3}', "{}"])
+@pytest.mark.parametrize(
+    "line",
+    ["no json", "[" * 1_020 + "]" * 1_020, "[1]", '{"question": "Why?"}', '{"question": "Why?", "answer": 3}', "{}"],
+)
 def test_a_bad_line_of_such_a_file_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "general.jsonl"
     path.write_text(f'{{"question": "Why?", "answer": "So."}}\n{line}\n', encoding="utf-8")

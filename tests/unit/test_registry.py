@@ -226,6 +226,9 @@ def test_a_half_merged_file_is_named(tmp_path: Path) -> None:
     file.write_text(f"<<<<<<< ours\n{whole}")
     with pytest.raises(rt.RegistryError, match="merge"):
         registry.models()
+    file.write_text("[" * 9_000)
+    with pytest.raises(rt.RegistryError, match=r"is no JSON .*recursion"):
+        registry.models()
     body = json.loads(whole)
     del body["base"]
     file.write_text(json.dumps(body))
@@ -296,7 +299,7 @@ def test_keys_and_halves_of_signs_do_not_get_into_the_registry(registry: rt.Regi
         registry.add("ft:\ud800")
 
 
-@pytest.mark.parametrize("body", ["{", "[]", "7"])
+@pytest.mark.parametrize("body", ["{", "[]", "7", "[" * 9_000])
 @pytest.mark.parametrize("table", ["registry_model", "registry_promotion"])
 def test_a_damaged_row_is_told(tmp_path: Path, table: str, body: str) -> None:
     """No raw error of a parser for what another program wrote."""

@@ -165,7 +165,7 @@ def _questions(file: Path) -> list[str]:
         if text and file.suffix == ".jsonl":
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise RagtuneError(f"{file} line {number} is no JSON: {error}") from None
             text = row.get("question") if isinstance(row, dict) else row
             if not isinstance(text, str):

@@ -31,9 +31,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """
     try:
         manifest = orjson.loads(path.read_bytes())
-    except orjson.JSONDecodeError as error:
+        faults = _faults(manifest)
+    except (orjson.JSONDecodeError, RecursionError) as error:
         raise DatasetError(f"{path} is damaged: {error}; build the dataset again") from error
-    for fault in _faults(manifest):
+    for fault in faults:
         raise DatasetError(f"{path} is damaged: {fault}; build the dataset again")
     found: dict[str, Any] = manifest
     return found

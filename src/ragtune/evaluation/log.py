@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import reprlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
     Line = dict[str, Any]
 
 VERSION = 1
+# What each reader of a log takes for granted, by the type of a line.
+_FIELDS: Mapping[str, Mapping[str, type]] = {
+    "evaluation": {"facts": str},
+    "arm": {"arm": str, "identity": dict},
+    "probe": {"by": str},
+    "answer": {"arm": str, "fact": str, "kind": str, "wording": int, "question": str},
+}
 # A power cut loses what came since; a killed program loses nothing.
 FLUSH_S = 10.0
 
@@ -55,10 +63,10 @@ def read_log(path: Path, *, start: int = 0) -> Iterator[tuple[int, Line]]:
             if not content.endswith(b"\n"):
                 return
             line = _decoded(content)
-            if line is None or "type" not in line:
+            if line is None or (fault := _fault(line)):
                 place = f"{path} line {number}" if start == 0 else f"{path} at byte {offset}"
-                message = f"{place}: this is no line of an evaluation's log; take another file, or mend the line"
-                raise EvaluationError(message)
+                told = "this is no line of an evaluation's log" if line is None else fault
+                raise EvaluationError(f"{place}: {told}; take another file, or mend the line")
             yield offset, line
             offset += len(content)
 
@@ -234,6 +242,17 @@ def _decoded(content: bytes) -> Line | None:
         except (ValueError, RecursionError):
             return None
     return line if isinstance(line, dict) else None
+
+
+def _fault(line: Line) -> str | None:
+    """What is wrong with a line, None where nothing is."""
+    kind = line.get("type")
+    if not isinstance(kind, str):
+        return "this is no line of an evaluation's log"
+    for name, wanted in _FIELDS.get(kind, {}).items():
+        if not isinstance(line.get(name), wanted):
+            return f"{name} = {reprlib.repr(line.get(name))} in a line of the type {kind!r}"
+    return None
 
 
 def _told(identity: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -115,10 +116,10 @@ def checked_limit(max_cost_usd: float | None) -> float | None:
     """Return how much may be spent.
 
     Raises:
-        EvaluationError: it is less than nothing.
+        EvaluationError: it is less than nothing, or no finite number.
     """
-    if max_cost_usd is not None and not max_cost_usd >= 0:
-        raise EvaluationError(f"max_cost_usd={max_cost_usd!r} must not be below 0; None sets no limit")
+    if max_cost_usd is not None and not 0 <= max_cost_usd < math.inf:
+        raise EvaluationError(f"max_cost_usd={max_cost_usd!r} must be a number from 0 on; None sets no limit")
     return None if max_cost_usd is None else float(max_cost_usd)
 
 

@@ -40,15 +40,16 @@ def read_facts(path: Path) -> Iterator[tuple[str, Fact]]:
             for number, line in enumerate(file, 1):
                 place = f"{path} line {number}"
                 if line.strip():
-                    yield place, _fact(_object(line.removeprefix(b"\xef\xbb\xbf"), place), place)
+                    yield place, _read(line.removeprefix(b"\xef\xbb\xbf"), place)
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}; check the path and its permissions") from error
 
 
-def _object(line: bytes, place: str) -> object:
+def _read(line: bytes, place: str) -> Fact:
     try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError as error:
+        return _fact(orjson.loads(line), place)
+    # What orjson reads may be too deep to be shown.
+    except (orjson.JSONDecodeError, RecursionError) as error:
         raise DatasetError(f"{place} is no JSON: {error}; write one fact a line, see FactSet.to_jsonl") from None
 
 

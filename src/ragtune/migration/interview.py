@@ -38,8 +38,6 @@ __all__ = ["AskSettings", "Interview", "PatientRespondent", "Turn", "answer_line
 TIMEOUT_S = 120.0
 MAX_TOKENS = 256
 _OF_ANSWERS: Mapping[str, Any] = {
-    **dict.fromkeys(("arm", "fact", "kind", "question"), str),
-    "wording": int,
     "text": str | None,
     "prompt": str | list | None,
     "answers": list | None,

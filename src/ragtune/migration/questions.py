@@ -228,7 +228,7 @@ def _split(line: bytes) -> tuple[tuple[Message, ...], str] | str:
             return "rows that do not end with a text of the assistant"
         # `weight` is a word of training; a server refuses it in a question.
         asked = tuple({key: value for key, value in message.items() if key != "weight"} for message in messages)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         return "lines that are no record"
     return (asked, said["content"]) if asked else "rows without a question"
 

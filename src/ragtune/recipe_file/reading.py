@@ -26,6 +26,8 @@ Places = Mapping[tuple[str, ...], tuple[int, int]]
 _YAML = (".yaml", ".yml")
 _YAML_KEYS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 _ALIASES = 8
+# YAML is read three times by a parser in Python: of this much within seconds.
+_MOST_BYTES = 250_000
 _TABLE = re.compile(r"\s*\[+\s*([\w.\- ]+?)\s*\]")
 _KEY = re.compile(r"""\s*([\w\-]+|"[^"]*")\s*=""")
 _LONG_TEXT = re.compile(r'(""".*?"""|\'\'\'.*?\'\'\')', re.DOTALL)
@@ -38,13 +40,21 @@ def parse(path: Path) -> tuple[dict[str, Any], Places]:
         Its values, and where each key stands.
 
     Raises:
-        SpecError: it cannot be read, is broken, is no table, or holds an API key.
+        SpecError: it cannot be read, is too large, is broken, is no table, or holds an API key.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror}; `ragtune init` writes a recipe file"
         raise SpecError(message) from error
+    if len(data) > _MOST_BYTES:
+        raise SpecError(
+            f"{path} is larger than {_MOST_BYTES:,} bytes, which is more than settings take; rows, facts and documents "
+            "stand in files of their own, which it names"
+        )
+    try:
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SpecError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
     for number, line in enumerate(text.splitlines(), 1):

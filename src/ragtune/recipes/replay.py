@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -96,7 +97,7 @@ def _pair(line: bytes, place: str) -> tuple[str, str]:
     pair = _of_keys(told) if isinstance(told, dict) else None
     if pair is None or not all(isinstance(text, str) and text.strip() for text in pair):
         raise DatasetError(
-            f"{place}: {told!r:.80} has no question and answer; give `question` and `answer`, `prompt` and "
+            f"{place}: {reprlib.repr(told)} has no question and answer; give `question` and `answer`, `prompt` and "
             f"`completion`, or `messages` of one user and one assistant, as text"
         )
     return str(pair[0]), str(pair[1])

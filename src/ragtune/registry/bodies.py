@@ -24,5 +24,5 @@ def reading(what: str) -> Iterator[None]:
         yield
     except RegistryError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise RegistryError(f"{what} is damaged ({type(error).__name__}: {error}); restore a copy of it") from error

@@ -51,7 +51,7 @@ class ScriptFile:
             found = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
         except OSError as error:
             raise BackendError(f"{path} cannot be read: {error.strerror}; check the path") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             kind = "JSON" if path.suffix == ".json" else "TOML (a script in JSON has a name that ends in .json)"
             raise BackendError(f"{path} is no {kind}: {error}") from None
         known = ("answers", "jobs", "faults", "failures")

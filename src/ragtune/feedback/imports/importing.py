@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from ragtune.feedback.imports.langfuse import LANGFUSE
 from ragtune.feedback.imports.langsmith import LANGSMITH
 from ragtune.feedback.imports.openai_stored import OPENAI
 from ragtune.feedback.imports.own import CONVERSATION, OWN
-from ragtune.feedback.imports.reading import placed_rows
+from ragtune.feedback.imports.reading import TOO_DEEP, placed_rows
 from ragtune.feedback.results import count
 
 if TYPE_CHECKING:
@@ -117,18 +118,25 @@ def _shape_of(place: str, row: Mapping[str, object]) -> Shape:
 def _entries(place: str, row: Mapping[str, object], shape: Shape, thumbs: Sequence[str]) -> Iterator[Entry]:
     if not shape.fits(row):
         raise FeedbackError(f"{place}: is no row of the shape {shape.name}, which holds {shape.expects}")
-    try:
+    with _told_with(place):
         yield from shape.read(row, thumbs)
+
+
+@contextmanager
+def _told_with(place: str) -> Iterator[None]:
+    """Say of whatever is wrong with a row where it stands."""
+    try:
+        yield
     except FeedbackError as error:
         raise FeedbackError(f"{place}: {error}") from None
+    except RecursionError:
+        raise FeedbackError(f"{place}: {TOO_DEEP}") from None
 
 
 def _write_answered(connection: sqlite3.Connection, place: str, entry: Answered) -> int:
     """Keep an answer; 1 where it came with a verdict, else 0."""
-    try:
+    with _told_with(place):
         values, passages, said = row_values(entry.row)
-    except FeedbackError as error:
-        raise FeedbackError(f"{place}: {error}") from None
     if entry.origin is not None:
         values["key"] = f"{entry.origin}{values['key']}"
     answer = write_answer(connection, values, passages)
@@ -141,10 +149,8 @@ def _write_answered(connection: sqlite3.Connection, place: str, entry: Answered)
 def _write_scored(connection: sqlite3.Connection, place: str, entry: Scored) -> str | None:
     """Keep a verdict; None, or why it finds no answer."""
     said: dict[str, Any] = {name: entry.said.get(name) for name in (*VERDICT, "by")}
-    try:
+    with _told_with(place):
         checked = checked_verdict(said)
-    except FeedbackError as error:
-        raise FeedbackError(f"{place}: {error}") from None
     for origin in entry.origins:
         # What an answer is called stands at the beginning of its key.
         found = connection.execute(

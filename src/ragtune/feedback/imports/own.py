@@ -38,7 +38,7 @@ def _own(row: Mapping[str, object], thumbs: Sequence[str]) -> Iterator[Entry]:
     if isinstance(passages := kept.get("passages"), str):
         try:
             kept["passages"] = json.loads(passages)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise FeedbackError(f"passages: {passages!r:.60} must be a list of texts as JSON") from None
     yield Answered(row=kept)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,9 @@ from ragtune.feedback.formulas import plain
 if TYPE_CHECKING:
     import os
 
-__all__ = ["placed_rows"]
+__all__ = ["TOO_DEEP", "placed_rows"]
+
+TOO_DEEP = "is nested too deeply to be read; leave it out"
 
 _PIECE = 1 << 16
 _ANY_LENGTH = 2**31 - 1
@@ -37,7 +40,8 @@ def placed_rows(path: str | os.PathLike[str]) -> Iterator[tuple[str, Mapping[str
             rows = _csv_rows(place, file) if ".csv" in place.suffixes[-2:] else _json_rows(place, file)
             for where, row in rows:
                 if not isinstance(row, Mapping):
-                    raise FeedbackError(f"{where}: {row!r:.60} is no row; each is an object with names and values")
+                    told = reprlib.repr(row)
+                    raise FeedbackError(f"{where}: {told} is no row; each is an object with names and values")
                 yield where, row
     except UnicodeDecodeError as error:
         raise FeedbackError(f"{place}: is not UTF-8 (byte {error.start}: {error.reason}); save it as UTF-8") from error
@@ -90,22 +94,25 @@ def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[str, object]]:
     if not first.strip():
         return
     try:
-        yield from _page(path, json.loads(first), number)
-    except ValueError:
+        row = json.loads(first)
+    except (ValueError, RecursionError):
         # One object over several lines, as a page of a list is often saved.
-        try:
-            whole = json.loads(first + file.read())
-        except ValueError as error:
-            raise FeedbackError(f"{path} line {number}: is no JSON ({error})") from None
-        yield from _page(path, whole, number)
+        yield from _page(path, _decoded(first + file.read(), f"{path} line {number}"), number)
         return
+    yield from _page(path, row, number)
     for number, line in enumerate(file, number + 1):  # noqa: B020
         if line.strip():
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise FeedbackError(f"{path} line {number}: is no JSON ({error})") from None
-            yield f"{path} line {number}", row
+            place = f"{path} line {number}"
+            yield place, _decoded(line, place)
+
+
+def _decoded(text: str, place: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise FeedbackError(f"{place}: is no JSON ({error})") from None
+    except RecursionError:
+        raise FeedbackError(f"{place}: {TOO_DEEP}") from None
 
 
 def _page(path: Path, row: object, number: int) -> Iterator[tuple[str, object]]:
@@ -132,6 +139,8 @@ def _list_items(path: Path, file: IO[str], first: str, number: int) -> Iterator[
                 rest += more
                 continue
             raise FeedbackError(f"{path} line {number}: the list is cut off or no JSON ({error})") from None
+        except RecursionError:
+            raise FeedbackError(f"{path} line {number}: {TOO_DEEP}") from None
         if end == len(rest) and (more := file.read(_PIECE)):
             rest += more
             continue

@@ -36,7 +36,9 @@ def pairs_in(reply: str) -> list[tuple[str, str]] | None:
         spoken = [(found["question"].strip(), found["answer"].strip()) for found in _spoken_pair.finditer(reply)]
         return spoken or None
     pairs = [(item.get("question"), item.get("answer")) for item in told if isinstance(item, dict)]
-    kept = [(str(asked).strip(), str(said).strip()) for asked, said in pairs if asked and said is not None]
+    # An answer may be a number; what is a list or an object inside a pair is none.
+    plain = [pair for pair in pairs if all(isinstance(part, str | int | float) for part in pair)]
+    kept = [(str(asked).strip(), str(said).strip()) for asked, said in plain if asked]
     return kept if kept or not told else None
 
 

@@ -130,7 +130,7 @@ def _read(path: Path) -> Body:
         body = json.loads(path.read_bytes())
     except OSError as error:
         raise RegistryError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RegistryError(f"{path}: is no JSON ({error}); was a merge left half done? git checkout it") from error
     if not isinstance(body, dict):
         raise RegistryError(f"{path}: holds {type(body).__name__}, not an object; git checkout it")
