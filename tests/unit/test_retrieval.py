@@ -83,7 +83,7 @@ def test_a_folder_of_texts_is_cut_into_passages(tmp_path: Path) -> None:
         ([{"a": "x"}], {}, r"row 0 has no column 'text'; its columns are 'a'; name one with text="),
         ([{"text": 5}], {}, r"row 0, column 'text': 5 is int, not text"),
         ([None], {}, r"row 0: None is neither a row nor a text nor a Passage"),
-        ("no/such/folder", {}, r"no/such/folder' does not exist; give a folder of text files"),
+        ("no/such/folder", {}, r"no/such/folder' does not exist; give a folder of documents"),
         ("a long text " * 99, {}, r"'a long text .* does not exist; .* or texts in a list"),
         ("two\0", {}, "does not exist"),
         ([LAKE], {"k": 0}, "k=0 must be at least 1 passage"),
@@ -96,8 +96,35 @@ def test_what_holds_no_passages_is_refused(source: Any, options: dict[str, Any],
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(rt.DatasetError, match=r"bad\.txt cannot be read as UTF-8 text"):
+    (tmp_path / "good.txt").write_text(TRAM, encoding="utf-8")
+    with pytest.raises(rt.DatasetError, match=r"bad\.txt is not UTF-8 .*\nunreadable='skip' passes over such files"):
         rt.BM25(tmp_path)
+    with pytest.warns(UserWarning, match=r"left out: .*bad\.txt"):
+        assert [passage.text for passage in rt.BM25(tmp_path, unreadable="skip").passages] == [TRAM]
+
+
+def test_a_folder_is_searched_as_it_is_read_for_training(tmp_path: Path) -> None:
+    """Pages of a PDF have their numbers, and what is hidden or leads out of the folder is passed over."""
+    from fpdf import FPDF
+
+    document = FPDF()
+    document.set_font("helvetica", size=12)
+    for text in (LAKE, TRAM):
+        document.add_page()
+        document.multi_cell(0, text=text)
+    folder = tmp_path / "docs"
+    (folder / ".git").mkdir(parents=True)
+    document.output(str(folder / "guide.pdf"))
+    (folder / ".git/notes.md").write_text("Not for searching.", encoding="utf-8")
+    (tmp_path / "secret.txt").write_text("The key is under the mat.", encoding="utf-8")
+    (folder / "link.txt").symlink_to(tmp_path / "secret.txt")
+    retriever = rt.BM25(folder)
+    assert [(passage.id, passage.text) for passage in retriever.passages] == [
+        ("guide.pdf#p1.1", LAKE),
+        ("guide.pdf#p2.1", TRAM),
+    ]
+    rows = rt.DatasetBuilder.from_documents(folder).rows()
+    assert [passage.text for passage in retriever.passages] == [row["text"] for row in rows]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ragtune._checked import checked
 from ragtune.errors import DatasetError
@@ -30,14 +30,17 @@ class BM25:
     one. Nothing is cut off or translated, so inflected languages find fewer passages than English.
 
     Args:
-        source: rows, texts, `Passage`s, a folder whose `.txt`, `.md` and `.rst` files are cut into passages of at most
-            200 words, or one such file.
+        source: rows, texts, `Passage`s, a folder of documents as `DatasetBuilder.from_documents` reads it, cut into
+            passages of at most 200 words, or one of them. PDF, Word and HTML need the extra `documents`.
         text: column of the passage, where rows are given.
         id: column of the passage's id; None numbers the rows, `row-0`.
         k: how many passages are found unless a call says otherwise.
+        unreadable: what becomes of files without a text (encrypted, damaged, scanned): `"refuse"` names all of them,
+            `"skip"` warns of each.
 
     Raises:
-        DatasetError: nothing to search in, a row without the column, or `k` below 1.
+        DatasetError: nothing to search in, a row without the column, documents that give no text, or `k` below 1.
+        MissingExtraError: the extra `documents` is not installed, and one of the files needs it.
 
     Example:
         ```python
@@ -55,7 +58,13 @@ class BM25:
     """
 
     def __init__(
-        self, source: str | Path | Iterable[object], *, text: str = "text", id: str | None = None, k: int = 5
+        self,
+        source: str | Path | Iterable[object],
+        *,
+        text: str = "text",
+        id: str | None = None,
+        k: int = 5,
+        unreadable: Literal["refuse", "skip"] = "refuse",
     ) -> None:
         if k < 1:
             raise DatasetError(f"k={k!r:.20} must be at least 1 passage")
@@ -64,7 +73,7 @@ class BM25:
         # It lets its own debugging through to every program that logs at all.
         logging.getLogger("bm25s").setLevel(logging.WARNING)
 
-        self.passages: tuple[Passage, ...] = tuple(read_passages(source, text, id))
+        self.passages: tuple[Passage, ...] = tuple(read_passages(source, text, id, unreadable))
         self.k = int(k)
         vocabulary: dict[str, int] = {}
         ids = []

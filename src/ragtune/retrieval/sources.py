@@ -1,4 +1,4 @@
-"""What is searched: rows, texts, or the text files of a folder, cut into passages."""
+"""What is searched: rows, texts, or the documents of a folder, cut into passages."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ragtune.documents import read_documents
 from ragtune.errors import DatasetError
 from ragtune.retrieval.passage import Passage
 from ragtune.text import count_words, normalise
@@ -15,22 +16,25 @@ from ragtune.text import count_words, normalise
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from ragtune.documents import Unreadable
+
 __all__ = ["read_passages"]
 
-_ENDINGS = (".txt", ".md", ".rst")
 _PASSAGE_WORDS = 200
 _paragraphs = re.compile(r"\n[ \t]*\n").split
 _sentences = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])").split
 
 
-def read_passages(source: str | Path | Iterable[object], text: str, id: str | None) -> list[Passage]:
+def read_passages(
+    source: str | Path | Iterable[object], text: str, id: str | None, unreadable: Unreadable
+) -> list[Passage]:
     """The different passages of a source, in order; blank ones and repetitions are left out.
 
     Raises:
         DatasetError: a path that is not there, a row without the column, a value that is no text, or no passage at all.
     """
     if isinstance(source, str | Path):
-        found = _passages_of_files(Path(source))
+        found = _passages_of_files(source, unreadable)
     elif isinstance(source, Mapping) or hasattr(source, "iterrows"):
         # Of both, a loop gives the names of columns.
         kind = "a mapping" if isinstance(source, Mapping) else "a data frame"
@@ -63,21 +67,18 @@ def _passage(item: object, number: int, text: str, id: str | None) -> Passage:
     return Passage(text=value or "", id=f"row-{number}" if id is None else str(item[id]))
 
 
-def _passages_of_files(path: Path) -> Iterator[Passage]:
+def _passages_of_files(path: str | Path, unreadable: Unreadable) -> Iterator[Passage]:
     # False as well for what no disk could have as a name, such as a whole text.
     if not os.path.exists(path):
         raise DatasetError(
-            f"{str(path)!r:.80} does not exist; give a folder of text files, a text file, rows, or texts in a list"
+            f"{str(path)!r:.80} does not exist; give a folder of documents, one of them, rows, or texts in a list"
         )
-    inside = sorted(item for item in path.rglob("*") if item.suffix.lower() in _ENDINGS and item.is_file())
-    for file in inside if path.is_dir() else [path]:
-        try:
-            whole = file.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DatasetError(f"{file} cannot be read as UTF-8 text: {error}; convert it or leave it out") from error
-        name = file.relative_to(path) if path.is_dir() else file.name
-        for number, passage in enumerate(_cut(whole), 1):
-            yield Passage(text=passage, id=f"{name}#{number}")
+    for document in read_documents(path, unreadable=unreadable):
+        place = document.source if document.page is None else f"{document.source}#p{document.page}"
+        mark = "#" if document.page is None else "."
+        # In words and not by the splitter of `documents`: it is an extra, which plain text does without.
+        for number, passage in enumerate(_cut(document.text), 1):
+            yield Passage(text=passage, id=f"{place}{mark}{number}")
 
 
 def _cut(text: str) -> Iterator[str]:
