@@ -95,6 +95,20 @@ def test_html_loses_its_menus_and_keeps_what_it_says(tmp_path: Path) -> None:
     assert not any(word in row["text"] for word in ("Home", "Imprint", "reserved", "let x"))
 
 
+@pytest.mark.parametrize("head", ["", "\ufeff  ", "<title>Ferries</title>", f"<!-- {'of the archive ' * 9}--><html>"])
+def test_a_page_may_leave_out_what_html_lets_it_leave_out(tmp_path: Path, head: str) -> None:
+    page = f"{head}<nav><a href='/'>Home</a></nav><main><h1>Ferries</h1><p>{FERRY}</p><p>{PRICE}</p></main>"
+    (tmp_path / "ferries.html").write_text(page, encoding="utf-8")
+    (row,) = rows(tmp_path)
+    assert (row["text"], row["title"]) == (f"# Ferries\n\n{FERRY}\n\n{PRICE}", "Ferries")
+
+
+def test_a_picture_called_html_is_no_page(tmp_path: Path) -> None:
+    (tmp_path / "ferries.html").write_bytes(b"\x89PNG\r\n\x1a\n\0")
+    with pytest.raises(DatasetError, match="is no HTML"):
+        rows(tmp_path)
+
+
 def test_what_a_page_hides_is_left_out(tmp_path: Path) -> None:
     hidden = '<p style="color: red; Display: none">Buy our hats at once.</p>'
     page = f'<body style="display:none"><main><h1>Ferries</h1><p>{FERRY}</p>{hidden}<p>{PRICE}</p></main></body>'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ENDINGS", "document_files", "read_file"]
 
 _heading = re.compile(r"^#{1,6}[ \t]+(.+?)(?:[ \t]+#+)?[ \t]*$", re.MULTILINE).search
+_begins_as_markup = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:[A-Za-z]|!--)").match
 _word_level = re.compile(r"Heading ([1-6])").fullmatch
 # Not the body itself, which pages hide until their scripts ran, nor what is `hidden`: tabs of manuals are.
 _HIDDEN = "//body//*[contains(translate(@style, 'DISPLAYNOE ', 'displaynoe'), 'display:none')]"
@@ -114,6 +116,9 @@ def _read_html(path: Path, source: str) -> Iterator[Document]:
     import trafilatura
 
     data = path.read_bytes()
+    if _begins_as_markup(data):
+        # A page may leave out its <html> or begin with a comment; trafilatura looks for the word at the very beginning.
+        data = b"<!doctype html>\n" + data.removeprefix(BOM_UTF8)
     with _parsing(path, "damaged or no HTML"):
         tree = trafilatura.load_html(data)
         if tree is None:
