@@ -96,6 +96,11 @@ def check_limit(limit: object) -> None:
         raise SpecError(f"limit: {limit!r} must be a whole number, 1 or more, or None for all")
 
 
+def in_one_line(text: str) -> str:
+    """What strangers wrote, without signs that a terminal obeys or that break a line: they are spelled out."""
+    return _OBEYED.sub(lambda sign: sign[0].encode("unicode_escape").decode("ascii"), text)
+
+
 def _kind(cells: list[object]) -> str | None:
     # Text columns stay plain objects: otherwise pandas makes NaN of a name that is None.
     return "object" if any(isinstance(cell, str) or cell is None for cell in cells) else None
@@ -103,8 +108,7 @@ def _kind(cells: list[object]) -> str | None:
 
 def _short(value: object) -> str:
     """A cell of a line of text: an error message would make every line as long as itself, a name stays whole."""
-    # What strangers wrote may hold signs that a terminal obeys, or that break a line.
-    text = _OBEYED.sub(lambda sign: sign[0].encode("unicode_escape").decode("ascii"), _cell(value))
+    text = in_one_line(_cell(value))
     return shorten(text, LONGEST, placeholder=" ...") if " " in text and len(text) > LONGEST else text
 
 

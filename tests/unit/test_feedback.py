@@ -460,6 +460,19 @@ def test_a_row_never_teaches_what_somebody_called_bad_alone(
         assert normalise(str(row["answer"])) != normalise(str(row["rejected"]))
 
 
+def test_what_people_write_cannot_steer_a_terminal(store: rt.FeedbackStore) -> None:
+    """Neither a command for the terminal nor a line break leaves the table's line; letters of any script stay."""
+    store.add(
+        "12 m\x1b]0;mine\x07", -1, question="Deep\nor not?", comment="\x1b[2J\u202e\x9b", by="می\u200cخواهم 👩\u200d🚀"
+    )
+    shown = str(store.rows())
+    assert len(shown.splitlines()) == 2
+    assert r"Deep\nor not?" in shown
+    assert r"12 m\x1b]0;mine\x07" in shown
+    assert r"\x1b[2J\u202e\x9b" in shown
+    assert "می\u200cخواهم 👩\u200d🚀" in shown
+
+
 def test_a_file_of_another_of_ragtunes_rooms_is_called_by_its_name(tmp_path: Path) -> None:
     journal = tmp_path / "journal.sqlite3"
     with rt.Journal(journal)._opened():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ragtune._table import in_one_line
 from ragtune.cli.common import AS_JSON, JOURNAL, plain_errors, tell
 
 if TYPE_CHECKING:
@@ -122,11 +123,12 @@ def suggest_method(store: _STORE = _DEFAULT, folder: _FOLDER = None, as_json: AS
         kept = _store(store, folder)
         found, compiled = kept.suggest(), compile_rows(kept.rows())
         quarrels = [
-            f"{one.question!r}: " + ", ".join(f"{person} says {word!r}" for person, word in one.said)
+            f"{one.question!r}: " + ", ".join(f"{in_one_line(person)} says {word!r}" for person, word in one.said)
             for one in compiled.disagreements
         ]
         doubts = [
-            f"{one.question!r}: {one.by or 'somebody'} says {one.correction!r}, and the passages {one.answer!r}"
+            f"{one.question!r}: {in_one_line(one.by or 'somebody')} says {one.correction!r}, "
+            f"and the passages {one.answer!r}"
             for one in compiled.doubts
         ]
         lines = [str(found), *(f"people disagree, left out: {one}" for one in quarrels)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 __all__ = ["plain", "protected"]
 
-_BEGIN = ("=", "+", "-", "@", "\t", "\r")
+# Where people write Chinese or Japanese, a spreadsheet takes the wide signs as well.
+_BEGIN = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def protected(text: str) -> str:
