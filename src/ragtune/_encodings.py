@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
-__all__ = ["LikelyEncoding", "Misreading", "likely_encoding"]
+__all__ = ["LikelyEncoding", "Misreading", "likely_encoding", "name_as_text"]
 
 _SAMPLE = 65_536
 _LATIN = ("cp1250", "cp1252", "cp1254", "cp1257", "cp1258")
@@ -35,6 +35,11 @@ _CYRILLIC = re.compile(f"[{_LETTERS_OF_1252}]{{4,}}")
 _HUNGARIAN = re.compile(r"\A[^ðþæ]*[õû][^ðþæ]*\Z", re.IGNORECASE)
 # What the two have in common, so that it tells nothing.
 _ALSO_TURKISH = frozenset("ÞþÝýÐðÇçÖöÜüÂâÎîÛû")
+
+
+def name_as_text(name: str) -> str:
+    """The name of a file as a text that can be written down: on many disks a name is bytes, which need be no UTF-8."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import tracemalloc
 import zipfile
 from dataclasses import asdict
@@ -347,6 +348,28 @@ def test_a_file_without_a_text_is_named_with_the_way_out(tmp_path: Path, name: s
     make(tmp_path / name)
     with pytest.raises(DatasetError, match=message):
         rows(tmp_path)
+
+
+def test_a_name_that_is_no_text_can_be_told_and_written(tmp_path: Path) -> None:
+    """On Linux a name is bytes; what is no UTF-8 must not stop the build at its last step."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    try:
+        (folder / os.fsdecode(b"caf\xe9.txt")).write_text(FERRY, encoding="utf-8")
+    except OSError:
+        pytest.skip("this disk takes names of text alone")
+    builder = rt.DatasetBuilder.from_documents(folder)
+    dataset = builder.completion(prompt="[Doc: {title}, {id}]", completion="{text}").build(tmp_path / "out")
+    assert [record.prompt for record in dataset.train] == [r"[Doc: caf\xe9, caf\xe9.txt#1]"]
+
+
+def test_a_pdf_that_is_mended_while_it_is_read_writes_nothing_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = pdf(tmp_path / "guide.pdf", FERRY)
+    path.write_bytes(b"junk\n" + path.read_bytes())
+    assert [row["text"] for row in rows(tmp_path)] == [FERRY]
+    assert (capsys.readouterr().err, caplog.records) == ("", [])
 
 
 def test_all_files_without_a_text_are_told_at_once_or_passed_over(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from codecs import BOM_UTF8
 from contextlib import contextmanager
@@ -92,13 +93,17 @@ def _parsing(path: Path, what: str) -> Iterator[None]:
 
 
 def _read_text(path: Path, source: str) -> Iterator[Document]:
-    yield Document(text=_decoded(path), source=source, title=path.stem)
+    yield Document(text=_decoded(path), source=source, title=_stem(source))
 
 
 def _read_markdown(path: Path, source: str) -> Iterator[Document]:
     text = _decoded(path)
     heading = _heading(text)
-    yield Document(text=text, source=source, title=heading[1] if heading else path.stem, markdown=True)
+    yield Document(text=text, source=source, title=heading[1] if heading else _stem(source), markdown=True)
+
+
+def _stem(source: str) -> str:
+    return Path(source).stem
 
 
 def _decoded(path: Path) -> str:
@@ -133,13 +138,15 @@ def _read_html(path: Path, source: str) -> Iterator[Document]:
         raise UnreadableDocument(f"{path} holds no text beside menus and scripts; leave it out")
     title = " ".join((named or "").split())
     heading = _heading(text)
-    yield Document(text=text, source=source, title=title or (heading[1] if heading else path.stem), markdown=True)
+    yield Document(text=text, source=source, title=title or (heading[1] if heading else _stem(source)), markdown=True)
 
 
 def _read_pdf(path: Path, source: str) -> Iterator[Document]:
     require("documents", "pypdf", reason=f"reading {path.name}")
     from pypdf import PasswordType, PdfReader
 
+    # It writes what it mended into every program that logs nothing itself; what it cannot mend is said by our error.
+    logging.getLogger("pypdf").setLevel(logging.ERROR)
     broken = "damaged or no PDF, or made in a way that cannot be read"
     with _parsing(path, broken):
         reader = PdfReader(path)
@@ -149,7 +156,7 @@ def _read_pdf(path: Path, source: str) -> Iterator[Document]:
             if reader.is_encrypted and reader.decrypt("") == PasswordType.NOT_DECRYPTED:
                 raise UnreadableDocument(f"{path} is encrypted; save it without its password, or leave it out")
             named = reader.metadata.title if reader.metadata is not None else None
-            title = " ".join((named or "").split()) or path.stem
+            title = " ".join((named or "").split()) or _stem(source)
             pages = len(reader.pages)
         some = False
         for number in range(pages):
@@ -180,7 +187,7 @@ def _read_word(path: Path, source: str) -> Iterator[Document]:
         raise UnreadableDocument(f"{path} holds no text; leave it out")
     heading = _heading(text)
     title = " ".join((named or "").split())
-    yield Document(text=text, source=source, title=title or (heading[1] if heading else path.stem), markdown=True)
+    yield Document(text=text, source=source, title=title or (heading[1] if heading else _stem(source)), markdown=True)
 
 
 def _paragraph(paragraph: Paragraph) -> str:

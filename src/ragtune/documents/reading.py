@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ragtune._checked import checked
+from ragtune._encodings import name_as_text
 from ragtune._warn import warn
 from ragtune.documents.document import Document, UnreadableDocument
 from ragtune.documents.files import document_files, read_file
@@ -54,7 +55,7 @@ def read_documents(source: str | Path | Iterable[object], *, unreadable: Unreada
 def _of_files(paths: tuple[Path, ...], folder: Path, unreadable: Unreadable) -> Iterator[Document]:
     bad: list[str] = []
     for path in paths:
-        source = path.relative_to(folder).as_posix() if path != folder else path.name
+        source = name_as_text(path.relative_to(folder).as_posix() if path != folder else path.name)
         try:
             yield from read_file(path, source)
         except UnreadableDocument as error:

@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from ragtune._encodings import name_as_text
 from ragtune.checks.binary import binary_kind, packed_with
 from ragtune.errors import DatasetError
 
@@ -59,7 +60,9 @@ def existing_files(given: Paths, *, ending: str) -> tuple[Path, ...]:
 def described_files(paths: Sequence[Path]) -> dict[str, object]:
     """Names, sizes and sha256 of files, for the manifest."""
     try:
-        facts = [{"file": path.name, "sha256": _sha256(path), "bytes": path.stat().st_size} for path in paths]
+        facts = [
+            {"file": name_as_text(path.name), "sha256": _sha256(path), "bytes": path.stat().st_size} for path in paths
+        ]
     except OSError as error:
         raise _unreadable(Path(error.filename), error) from error
     return dict(facts[0]) if len(facts) == 1 else {"files": facts}
