@@ -59,7 +59,7 @@ def hold_out(facts: FactSet, *, kind: Kind = "reworded", per_fact: int = 1, seed
             held.append(replace(fact, wordings=tuple(fact.wordings[place] for place in sorted(drawn))))
     if not held:
         raise DatasetError(
-            f"no fact has a {kind} wording to hold out; make some first: "
-            f"facts.with_wordings(kind='reworded', make='rules')"
+            f"no fact has a {kind} wording to hold out; make some first: facts.with_wordings(kind='reworded', "
+            f"make='rules'), or where the rules abstain recipes.generate(client, facts, what='wordings', ...)"
         )
     return FactSet(facts=tuple(kept)), FactSet(facts=tuple(held))
