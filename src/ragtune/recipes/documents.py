@@ -51,12 +51,12 @@ class DocumentRows:
     def rows(self, material: Material) -> Iterator[RecipeRow]:
         """The rows of one passage after the other."""
         told = [fact for fact in material.facts if fact.support]
-        seen: set[str] = set()
+        seen: set[int] = set()
         for fact, text in zip(told, without_boilerplate([fact.support or "" for fact in told]), strict=True):
             form = normalise(text)
-            if not form or form in seen:
+            if not form or hash(form) in seen:
                 continue
-            seen.add(form)
+            seen.add(hash(form))
             for number in range(1, self.copies + 1):
                 if (copy := self._copy(fact, text, number)) is not None:
                     yield RecipeRow(

@@ -48,15 +48,20 @@ def sentence_with(text: str, answer: str) -> str | None:
 
 def without_boilerplate(texts: Sequence[str]) -> Iterator[str]:
     """Each text without lines that many texts have, and without what pages say of themselves."""
-    parted = [[line for line in map(str.strip, _paragraphs(text)) if line] for text in texts]
-    stands = Counter(form for lines in parted for form in {normalise(line) for line in lines})
+    # Hashes, and each text is parted twice: to hold all lines would take twice the memory of the texts.
+    stands = Counter(form for text in texts for form in {hash(normalise(line)) for line in _lines(text)})
     least, share = _REPEATED
-    for lines in parted:
+    most = max(least, share * len(texts))
+    for text in texts:
+        lines = _lines(text)
         # The one line of a passage is the passage, however often it comes: it is a repetition, and those go later.
-        kept = lines if len(lines) == 1 else [line for line in lines if not _furniture(line)]
-        yield "\n".join(
-            line for line in kept if len(lines) == 1 or stands[normalise(line)] < max(least, share * len(texts))
-        )
+        if len(lines) > 1:
+            lines = [line for line in lines if not _furniture(line) and stands[hash(normalise(line))] < most]
+        yield "\n".join(lines)
+
+
+def _lines(text: str) -> list[str]:
+    return [line for line in map(str.strip, _paragraphs(text)) if line]
 
 
 @dataclass(frozen=True, kw_only=True)
