@@ -460,6 +460,40 @@ def test_a_row_never_teaches_what_somebody_called_bad_alone(
         assert normalise(str(row["answer"])) != normalise(str(row["rejected"]))
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "why"),
+    [
+        ("passages", "{", "Expecting property name"),
+        ("passages", "7", "not iterable"),
+        ("passages", "[7]", "a passage is no text"),
+        ("passages", "[" * 9_000, "recursion"),
+        ("created_at", 1e300, "out of range"),
+        ("question", b"\xff", "question holds bytes, not text"),
+    ],
+)
+def test_a_row_that_no_store_writes_is_named_and_can_be_taken_out(
+    store: rt.FeedbackStore, column: str, value: object, why: str
+) -> None:
+    import sqlite3
+
+    number = store.log("x", question="Which?", passages=["p"])
+    store.add("y", 1, question="Who?")
+    with sqlite3.connect(store.path) as connection:
+        connection.execute(f"UPDATE feedback_answer SET {column} = ? WHERE id = ?", (value, number))
+    connection.close()
+    with pytest.raises(
+        rt.FeedbackError, match=rf"feedback\.sqlite3: answer {number} is damaged .*{why}.*remove\({number}"
+    ):
+        store.unjudged()
+    store.remove(number)
+    assert (len(store.unjudged()), len(store.rows())) == (0, 1)
+
+
+def test_a_method_that_does_not_exist_is_refused(store: rt.FeedbackStore) -> None:
+    with pytest.raises(rt.FeedbackError, match="method='dpo' must be 'supervised', 'preference' or 'kto'"):
+        compile_rows(store.rows(), method="dpo")  # type: ignore[arg-type]
+
+
 def test_what_people_write_cannot_steer_a_terminal(store: rt.FeedbackStore) -> None:
     """Neither a command for the terminal nor a line break leaves the table's line; letters of any script stay."""
     store.add(

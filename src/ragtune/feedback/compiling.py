@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ragtune.errors import FeedbackError
 from ragtune.text import normalise
 
 if TYPE_CHECKING:
@@ -113,7 +114,12 @@ def compile_rows(said: Iterable[Feedback], *, method: Method = "supervised") -> 
         said: the verdicts.
         method: `supervised` rows have the right answer, `preference` rows a better and a worse one, `kto` rows an
             answer and in `label` whether it is good.
+
+    Raises:
+        FeedbackError: there is no such method.
     """
+    if method not in tuple(_MAKERS):
+        raise FeedbackError(f"method={method!r:.40} must be 'supervised', 'preference' or 'kto'")
     rows: list[dict[str, object]] = []
     disagreements: list[Disagreement] = []
     doubts: list[Doubt] = []

@@ -61,7 +61,13 @@ class FeedbackFile:
         most = "" if limit is None else f" LIMIT {_bounded(limit)}"
         with self._opened(read_only=True) as database:
             found = database.rows(_EACH.format(join=join, where=where) + most, tuple(map(_bounded, parameters)))
-        return map(Feedback.from_row, found)
+        return map(self._read, found)
+
+    def _read(self, row: sqlite3.Row) -> Feedback:
+        try:
+            return Feedback.from_row(row)
+        except FeedbackError as error:
+            raise FeedbackError(f"{self.path}: {error}") from error
 
     @contextmanager
     def _opened(self, *, read_only: bool = False) -> Iterator[Database]:

@@ -8,11 +8,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ragtune._table import Table
+from ragtune.errors import FeedbackError
 
 if TYPE_CHECKING:
     import sqlite3
 
 __all__ = ["Feedback", "FeedbackTable"]
+
+# What another program may write into a column of SQLite is not held to the column's kind.
+_TEXTS = ("question", "answer", "model", "system", "label", "correction", "comment", "judged_by", "asked_by")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +73,27 @@ class Feedback:
 
     @classmethod
     def from_row(cls, row: sqlite3.Row) -> Feedback:
-        """Read a row of the store."""
+        """Read a row of the store.
+
+        Raises:
+            FeedbackError: it holds what no store writes.
+        """
+        try:
+            return cls._read(row)
+        except (ValueError, TypeError, OverflowError, OSError, RecursionError) as error:
+            raise FeedbackError(
+                f"answer {row['id']} is damaged ({error}); remove({row['id']}) takes it out, a copy of the file may "
+                f"still have it whole"
+            ) from error
+
+    @classmethod
+    def _read(cls, row: sqlite3.Row) -> Feedback:
+        for name in _TEXTS:
+            if not isinstance(row[name], str | None):
+                raise TypeError(f"{name} holds {type(row[name]).__name__}, not text")
+        passages = () if row["passages"] == "[]" else tuple(json.loads(row["passages"]))
+        if not all(isinstance(passage, str) for passage in passages):
+            raise TypeError("a passage is no text")
         return cls(
             id=row["id"],
             question=row["question"],
@@ -77,7 +101,7 @@ class Feedback:
             created=datetime.fromtimestamp(row["created_at"], tz=UTC),
             model=row["model"],
             system=row["system"],
-            passages=() if row["passages"] == "[]" else tuple(json.loads(row["passages"])),
+            passages=passages,
             verdict=row["verdict"],
             rating=row["rating"],
             label=row["label"],
