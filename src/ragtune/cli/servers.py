@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from ragtune.cli.log_lines import LogFormat, speak
 if TYPE_CHECKING:
     from ragtune.local import LocalBackend
     from ragtune.local.embedded_server import EmbeddedServer
+    from ragtune.local.remote_engine import EngineAddress
 
 
 def register(app: typer.Typer) -> None:
@@ -73,6 +75,13 @@ def serve(
         typer.Option(metavar="NAME=BASE", help="Further name of a base, so that unchanged programs run; may repeat."),
     ] = None,
     base: Annotated[list[str] | None, BASE_OPTION] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND=URL", help="Engine that answers: vllm, sglang or llama.cpp; may repeat."),
+    ] = None,
+    engine_key_file: Annotated[
+        Path | None, typer.Option(help="File with the engines' key; else RAGTUNE_ENGINE_KEY, or none.")
+    ] = None,
     launcher: Annotated[
         str | None,
         typer.Option(
@@ -113,6 +122,7 @@ def serve(
             "launcher": launcher,
             "aliases": aliases,
             "bases": bases,
+            "engine": _engines(engine, engine_key_file),
         }
         run_backend(folder, host=host, port=port, key=key, webhook=webhook, on_start=show, warm=warm or (), **options)
 
@@ -184,6 +194,24 @@ def _key(folder: Path, *, host: str, key_file: Path | None, new_key: bool) -> st
         )
         raise typer.BadParameter(message, param_hint="--host")
     return key
+
+
+def _engines(given: list[str] | None, key_file: Path | None) -> list[EngineAddress] | None:
+    """The engines that answer, with their key; None for this program itself."""
+    from ragtune._keys import read_key
+    from ragtune.errors import BackendError
+    from ragtune.local.remote_engine import addresses_of
+
+    if not given:
+        if key_file is not None:
+            raise typer.BadParameter("is for an --engine, and there is none", param_hint="--engine-key-file")
+        return None
+    try:
+        found = addresses_of(given)
+    except BackendError as error:
+        raise typer.BadParameter(str(error), param_hint="--engine") from None
+    key = read_key(key_file) if key_file else os.environ.get("RAGTUNE_ENGINE_KEY")
+    return [replace(address, key=key) for address in found]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ragtune.local.backend import LocalBackend
+    from ragtune.local.remote_engine import EngineAddress
     from ragtune.local.serving import serve
 
-__all__ = ["LocalBackend", "serve"]
+__all__ = ["EngineAddress", "LocalBackend", "serve"]
 
 # Loaded on first use: the training worker imports this package's neighbours and needs no web server.
 if not TYPE_CHECKING:
@@ -24,9 +25,10 @@ if not TYPE_CHECKING:
 
         require("local", "starlette", "uvicorn", "python_multipart", reason="the embedded backend")
         from ragtune.local.backend import LocalBackend
+        from ragtune.local.remote_engine import EngineAddress
         from ragtune.local.serving import serve
 
-        globals().update(LocalBackend=LocalBackend, serve=serve)
+        globals().update(EngineAddress=EngineAddress, LocalBackend=LocalBackend, serve=serve)
         return globals()[name]
 
     def __dir__() -> list[str]:

@@ -18,12 +18,14 @@ from ragtune.local.auth.account import keeps_hash
 from ragtune.local.auth.sessions import checked_origin
 from ragtune.local.connection import Connection, answers, connect, reachable, refuse_unserved
 from ragtune.local.embedded_server import EmbeddedServer
+from ragtune.local.engine import Engine
 from ragtune.local.engine.memory import memory_bytes
 from ragtune.local.folder_lock import FolderTakenError
 from ragtune.local.http.errors import ApiError, model_not_found
 from ragtune.local.http.limits import LOOPBACK
 from ragtune.local.inference import AnsweringEngine, Inference
 from ragtune.local.models.registry import BaseModels, find_model, located
+from ragtune.local.remote_engine import EngineAddress, addresses_of
 from ragtune.local.runner.queue import Queue
 from ragtune.local.running import Address, JobsPart, ServerParts, Stopped
 from ragtune.local.server_file import ServerFile
@@ -31,7 +33,7 @@ from ragtune.local.webhook_sender import check_url
 from ragtune.modelling.hardware import check_wish, usable_cores
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ragtune.local.models.exported import Exported
     from ragtune.modelling.hardware import Device, Dtype
@@ -89,7 +91,9 @@ class LocalBackend(EmbeddedServer):
             trains on a Ray cluster. None is this Python. `-m ragtune.train` and the path of a job's spec are added.
         trainer: argv of another training program that keeps the worker's contract; None is the launcher's
             `-m ragtune.train`.
-        engine: what answers requests, see `AnsweringEngine`; None loads models with transformers on first use.
+        engine: what answers requests. None loads models with transformers on first use. `vllm=http://127.0.0.1:8001`,
+            an `EngineAddress` (with the engine's key), or several of them ask engines of their own, which hold the
+            adapters of this server's models; see [Engines](../rooms/engines.md). An object is an `AnsweringEngine`.
 
     Raises:
         BackendError: `threads`, `max_batch` or `max_running` is no count above 0, `origin` or `webhook` is no URL, a
@@ -134,7 +138,7 @@ class LocalBackend(EmbeddedServer):
         origin: str | None = None,
         launcher: str | Sequence[str] | None = None,
         trainer: Sequence[str] | None = None,
-        engine: AnsweringEngine | None = None,
+        engine: str | EngineAddress | Sequence[str | EngineAddress] | AnsweringEngine | None = None,
     ) -> None:
         place = Path(folder).expanduser().resolve()
         exposed = _is_exposed(place, host, key)
@@ -144,6 +148,7 @@ class LocalBackend(EmbeddedServer):
         weights_bytes = None if memory is None else memory_bytes(memory)
         if memory is not None and engine is not None:
             raise BackendError("memory=: an engine of your own keeps its own account; give one of memory= and engine=")
+        asks, engines = answering(engine)
         self._bases = BaseModels(
             extra={name: located(place) for name, place in (bases or {}).items()},
             aliases=dict(aliases or {}),
@@ -167,7 +172,7 @@ class LocalBackend(EmbeddedServer):
             "webhook": None if webhook is None else _fingerprint(webhook),
             "launcher": None if launcher is None else list(launcher_words(launcher)),
             "trainer": None if trainer is None else list(trainer),
-            "engine": None if engine is None else f"object {id(engine)} of process {os.getpid()}",
+            "engine": engines,
         }
         self._connection: Connection | None = None
         queue = partial(
@@ -179,15 +184,8 @@ class LocalBackend(EmbeddedServer):
             dtype=dtype,
             max_running=max_running,
         )
-        inference = partial(
-            Inference,
-            self._bases,
-            threads=threads,
-            device=device,
-            dtype=dtype,
-            memory_bytes=weights_bytes,
-            max_batch=max_batch,
-            engine=engine,
+        own_engine = partial(
+            Engine, threads=threads, device=device, dtype=dtype, memory_bytes=weights_bytes, max_batch=max_batch
         )
         super().__init__(
             ServerParts(
@@ -197,8 +195,8 @@ class LocalBackend(EmbeddedServer):
                 exposed=exposed,
                 webhook=None if webhook is None else check_url(webhook),
                 bases=self._bases,
-                jobs=lambda store: JobsPart(runner=queue(store)),
-                inference=inference,
+                jobs=lambda store, inference: JobsPart(runner=queue(store, made=inference.offer)),
+                inference=lambda: Inference(self._bases, engine=(asks or own_engine)()),
                 options=self._wanted,
                 many_stops=many_stops,
                 origin=None if origin is None else checked_origin(origin),
@@ -342,6 +340,32 @@ def _is_exposed(folder: Path, host: str, key: str | None) -> bool:
         message = f"host {host!r} can be reached from other machines; pass key=... to say who may come in"
         raise BackendError(message)
     return True
+
+
+def answering(
+    engine: str | EngineAddress | Sequence[str | EngineAddress] | AnsweringEngine | None,
+) -> tuple[Callable[[], AnsweringEngine] | None, object]:
+    """What makes the engine at each start, None for this program's own; and how it is written down, without keys.
+
+    Raises:
+        BackendError: an address is none.
+    """
+    if engine is None:
+        return None, None
+    if isinstance(engine, str | EngineAddress | list | tuple):
+        addresses = addresses_of(engine)
+        return partial(remote_engine, addresses), [str(address) for address in addresses]
+    if not isinstance(engine, AnsweringEngine):
+        message = f"engine: an object of type {type(engine).__name__} answers nothing; give KIND=URL"
+        raise BackendError(message)
+    return lambda: engine, f"object {id(engine)} of process {os.getpid()}"
+
+
+def remote_engine(addresses: Sequence[EngineAddress]) -> AnsweringEngine:
+    """What asks these engines."""
+    from ragtune.local.remote_engine.service import RemoteEngine  # which brings openai with it
+
+    return RemoteEngine(addresses)
 
 
 def _require_counts(**values: object) -> None:

@@ -1,11 +1,11 @@
-"""Asking models: one engine, made on first use, shared by all requests; no more at a time than it can bear."""
+"""Asking models: one engine, shared by all requests; no more at a time than it can bear."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ragtune.errors import BackendError, MissingExtraError
 from ragtune.local.http.errors import ApiError, invalid, model_not_found, overloaded
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
     from ragtune.local.engine import GenerateRequest, Generation
     from ragtune.local.models.registry import BaseModels, ServedModel
-    from ragtune.modelling.hardware import Device, Dtype
 
-__all__ = ["AnsweringEngine", "Inference"]
+__all__ = ["AnsweringEngine", "Inference", "KeepsAdapters"]
 
 logger = logging.getLogger("ragtune")
 
@@ -26,8 +25,12 @@ MAX_OPEN_CHOICES = 512
 """Most answers that are waited for at the same time; a request beyond them is told to come back."""
 
 
+@runtime_checkable
 class AnsweringEngine(Protocol):
-    """What the backend asks of an engine; `ragtune.local.engine.Engine` is one."""
+    """What the backend asks of an engine: `ragtune.local.engine.Engine` is one, and so is `RemoteEngine`.
+
+    One that `KeepsAdapters` too hears of models that were made and deleted.
+    """
 
     def submit(self, request: GenerateRequest) -> Generation:
         """Queue a request."""
@@ -38,40 +41,32 @@ class AnsweringEngine(Protocol):
         ...
 
 
+@runtime_checkable
+class KeepsAdapters(Protocol):
+    """An engine that keeps adapters at hand."""
+
+    def offer(self, base_path: Path, adapter_path: Path) -> None:
+        """Hear of an adapter that will be asked."""
+        ...
+
+    def forget(self, adapter_path: Path) -> None:
+        """Let go of an adapter whose model was deleted."""
+        ...
+
+
 class Inference:
     """Stands between the handlers and the engine.
 
     Args:
         bases: where the weights of base models are.
-        threads: CPU threads of the engine, None for its own choice.
-        device: where models answer, None for the best device.
-        dtype: number format of the bases, None for the right one.
-        memory_bytes: most bytes of weights in memory, None for its own choice.
-        max_batch: most answers of one base that are written together.
-        engine: what answers; None makes one on first use.
+        engine: what answers.
     """
 
-    def __init__(
-        self,
-        bases: BaseModels,
-        *,
-        threads: int | None = None,
-        device: Device | None = None,
-        dtype: Dtype | None = None,
-        memory_bytes: int | None = None,
-        max_batch: int = 16,
-        engine: AnsweringEngine | None = None,
-    ) -> None:
+    def __init__(self, bases: BaseModels, *, engine: AnsweringEngine) -> None:
         self._bases = bases
-        self._threads = threads
-        self._device = device
-        self._dtype = dtype
-        self._memory_bytes = memory_bytes
-        self._max_batch = max_batch
         self._engine = engine
         self._lock = threading.Lock()
         self._open = 0
-        self._closed = False
 
     @contextmanager
     def place(self, choices: int) -> Iterator[None]:
@@ -120,8 +115,8 @@ class Inference:
             ApiError: the server stops.
         """
         try:
-            return self._ready_engine().submit(request)
-        except BackendError as error:
+            return self._engine.submit(request)
+        except (BackendError, MissingExtraError) as error:
             raise refusal(error) from error
 
     def warm(self, model: ServedModel) -> None:
@@ -140,35 +135,20 @@ class Inference:
         except BackendError as error:
             raise refusal(error) from error
 
+    def offer(self, model: ServedModel) -> None:
+        """Tell the engine of a model that was made."""
+        if model.adapter is not None and isinstance(self._engine, KeepsAdapters):
+            with suppress(ApiError):  # of a base that is not here, which whoever asks the model is told
+                self._engine.offer(self.base_folder(model), model.adapter)
+
     def forget(self, adapter: Path) -> None:
         """Let the engine drop an adapter whose model was deleted."""
-        forget = getattr(self._engine, "forget", None)
-        if forget is not None:
-            forget(adapter)
+        if isinstance(self._engine, KeepsAdapters):
+            self._engine.forget(adapter)
 
     def close(self) -> None:
         """End what is being written."""
-        with self._lock:
-            self._closed = True
-            engine = self._engine
-        if engine is not None:
-            engine.close()
-
-    def _ready_engine(self) -> AnsweringEngine:
-        with self._lock:
-            if self._closed:
-                raise overloaded("The server is stopping.")
-            if self._engine is None:
-                from ragtune.local.engine import Engine
-
-                self._engine = Engine(
-                    threads=self._threads,
-                    max_batch=self._max_batch,
-                    device=self._device,
-                    dtype=self._dtype,
-                    memory_bytes=self._memory_bytes,
-                )
-            return self._engine
+        self._engine.close()
 
 
 def other_base(base: str) -> str:
@@ -181,7 +161,7 @@ def other_base(base: str) -> str:
 
 def refusal(error: Exception, *, param: str = "messages") -> ApiError:
     """What an engine's error says on the wire."""
-    from ragtune.local.engine import EngineClosedError, RequestError
+    from ragtune.local.engine import EngineClosedError, EngineFaultError, RequestError
 
     if isinstance(error, ApiError):
         return error
@@ -191,6 +171,9 @@ def refusal(error: Exception, *, param: str = "messages") -> ApiError:
         return invalid(f"{error}.", param=param, code="unsupported_parameter")
     if isinstance(error, EngineClosedError):
         return overloaded("The server is stopping.")
+    if isinstance(error, EngineFaultError):
+        again = {"x-should-retry": "true", "retry-after": "1"} if error.status == 503 else {"x-should-retry": "false"}
+        return ApiError(error.status, f"{error}.", type="server_error", code=error.code, headers=again)
     if isinstance(error, BackendError):
         # It may hold paths of this machine, which are for its owner alone.
         logger.error("answering failed: %s", error)

@@ -65,7 +65,7 @@ class ServerParts:
         exposed: whether other machines can reach the address.
         webhook: URL that is told when a job ends, None for nobody.
         bases: the base models that are served.
-        jobs: makes what lets the jobs of a store go on; called at each start.
+        jobs: makes what lets the jobs of a store go on, given what asks models; called at each start.
         inference: makes what asks models; called at each start.
         temporary: whether the folder goes with the stop.
         kind: what it says that it is in the header `ragtune-server`.
@@ -80,7 +80,7 @@ class ServerParts:
     exposed: bool
     webhook: str | None
     bases: BaseModels
-    jobs: Callable[[Store], JobsPart]
+    jobs: Callable[[Store, Inference], JobsPart]
     inference: Callable[[], Inference]
     temporary: bool = False
     kind: str = "embedded"
@@ -152,7 +152,9 @@ class RunningServer:
             account = open_account(parts.folder, key=parts.key, exposed=parts.exposed)
             store = Store(parts.folder)
             undo.callback(store.close)
-            jobs = parts.jobs(store)
+            inference = parts.inference()
+            undo.callback(inference.close)
+            jobs = parts.jobs(store, inference)
             services = Services(
                 account=account,
                 server=server_name(parts.kind),
@@ -160,7 +162,7 @@ class RunningServer:
                 store=store,
                 bases=parts.bases,
                 runner=jobs.runner,
-                inference=parts.inference(),
+                inference=inference,
                 sessions=Sessions(origin=parts.origin),
                 many_stops=parts.many_stops,
             )

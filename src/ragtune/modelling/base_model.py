@@ -9,6 +9,7 @@ import json
 import logging
 import os
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
     from ragtune.modelling.hardware import Dtype
     from ragtune.modelling.tokenizer import Tokenizer
 
-__all__ = ["context_length", "load_model", "load_tokenizer", "quiet", "saved_dtype", "share_the_processor"]
+__all__ = [
+    "Configuration",
+    "context_length",
+    "load_configuration",
+    "load_model",
+    "load_tokenizer",
+    "quiet",
+    "saved_dtype",
+    "share_the_processor",
+]
 
 
 def share_the_processor() -> None:
@@ -78,6 +88,48 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         )
         raise BackendError(message)
     return cast("Tokenizer", tokenizer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """What the files beside a model's weights say.
+
+    Attributes:
+        model: its configuration, as transformers has it.
+        vocabulary: how many token ids it knows, None where nothing says so.
+        eos: the tokens at which it ends, None where nothing says so.
+    """
+
+    model: object
+    vocabulary: int | None
+    eos: int | list[int] | None
+
+
+def load_configuration(folder: str | Path) -> Configuration:
+    """The configuration in a folder, without the weights.
+
+    Raises:
+        BackendError: the folder holds no configuration of a causal language model.
+    """
+    _require_causal(folder)
+    with quiet():
+        from transformers import AutoConfig, GenerationConfig
+
+        try:
+            config: Any = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        except (OSError, ValueError, KeyError) as error:
+            message = (
+                f"{folder}: its configuration cannot be read ({_first_line(error)}); give a folder with config.json"
+            )
+            raise BackendError(message) from error
+        try:
+            generation: Any = GenerationConfig.from_pretrained(str(folder), local_files_only=True)
+        except OSError:
+            generation = GenerationConfig.from_model_config(config)
+    text: Any = config.get_text_config()
+    return Configuration(
+        model=config, vocabulary=getattr(text, "vocab_size", None), eos=getattr(generation, "eos_token_id", None)
+    )
 
 
 def load_model(folder: str | Path, *, dtype: Dtype) -> PreTrainedModel:

@@ -223,7 +223,7 @@ class ScriptedBackend(EmbeddedServer):
         self._script.clear()
         self._lives.clear()
 
-    def _play_jobs(self, store: Store) -> JobsPart:
+    def _play_jobs(self, store: Store, _: Inference) -> JobsPart:
         runner = ScriptedRunner(store, bases=self._models, lives=self._lives, pace=self._pace)
         return JobsPart(runner=runner, around=lambda app: Stage(app, self._script, runner))
 

@@ -14,7 +14,13 @@ from ragtune.local.engine.generation import (
     Generation,
     TokenLogprob,
 )
-from ragtune.local.engine.request import ContextOverflowError, EngineClosedError, GenerateRequest, RequestError
+from ragtune.local.engine.request import (
+    ContextOverflowError,
+    EngineClosedError,
+    EngineFaultError,
+    GenerateRequest,
+    RequestError,
+)
 from ragtune.local.engine.service import Engine
 
 __all__ = [
@@ -22,6 +28,7 @@ __all__ = [
     "ContextOverflowError",
     "Engine",
     "EngineClosedError",
+    "EngineFaultError",
     "GenerateRequest",
     "GeneratedCall",
     "GeneratedChoice",

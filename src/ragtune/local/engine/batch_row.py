@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ragtune.local.engine.request import GenerateRequest
     from ragtune.modelling.tokenizer import Tokenizer
 
-__all__ = ["BatchRow", "Start", "told_token"]
+__all__ = ["BatchRow", "Start", "spelled", "told_token"]
 
 
 _BLANK = "\u2581"
@@ -190,21 +190,23 @@ def told_token(
         top: how many of the likeliest tokens to tell as well.
     """
 
-    def text_of(token_id: int) -> str:
-        alone = str(tokenizer.decode([token_id]))
-        # SentencePiece writes a blank as part of the word, and drops it where the word stands alone: without it
-        # " Paris" and "Paris" would be one token.
-        blank = str(tokenizer.convert_ids_to_tokens(token_id)).startswith(_BLANK) and not alone.startswith(" ")
-        return f" {alone}" if blank else alone
-
-    text = text_of(token)
-    known = _bytes_of(tokenizer, token, text)
+    text, known = spelled(tokenizer, token)
     if scores_V is None:
         return TokenLogprob(token=text, bytes=known, logprob=None, offset=offset)
     values, ids = scores_V.topk(top) if top else ((), ())
-    likeliest = [(int(i), text_of(int(i)), _finite(float(p))) for p, i in zip(values, ids, strict=True)]
-    others = tuple((other, logprob, _bytes_of(tokenizer, i, other)) for i, other, logprob in likeliest)
+    likeliest = [(*spelled(tokenizer, int(i)), _finite(float(p))) for p, i in zip(values, ids, strict=True)]
+    others = tuple((other, logprob, bytes_) for other, bytes_, logprob in likeliest)
     return TokenLogprob(token=text, bytes=known, logprob=_finite(float(scores_V[token])), offset=offset, top=others)
+
+
+def spelled(tokenizer: Tokenizer, token: int) -> tuple[str, tuple[int, ...] | None]:
+    """The text of a token, and its bytes where the tokenizer tells them."""
+    alone = str(tokenizer.decode([token]))
+    # SentencePiece writes a blank as part of the word, and drops it where the word stands alone: without it
+    # " Paris" and "Paris" would be one token.
+    blank = str(tokenizer.convert_ids_to_tokens(token)).startswith(_BLANK) and not alone.startswith(" ")
+    text = f" {alone}" if blank else alone
+    return text, _bytes_of(tokenizer, token, text)
 
 
 def _bytes_of(tokenizer: Tokenizer, token: int, text: str) -> tuple[int, ...] | None:

@@ -116,6 +116,7 @@ class Generation:
         self._pieces: queue.SimpleQueue[GeneratedPiece | BaseException] = queue.SimpleQueue()
         self._cancelled = threading.Event()
         self._wake: Callable[[], None] | None = None
+        self._stop: Callable[[], None] | None = None
         self.prompt_tokens = 0
         self.completion_tokens = 0
 
@@ -127,6 +128,15 @@ class Generation:
     def cancel(self) -> None:
         """Stop writing at the next token; what was written stays."""
         self._cancelled.set()
+        if self._stop is not None:
+            self._stop()
+
+    def on_cancel(self, stop: Callable[[], None]) -> None:
+        """Have a function called when nobody wants the rest, at once if that is so already (the engine's side)."""
+        # First noted, then looked: a cancel that comes in between is told twice rather than never.
+        self._stop = stop
+        if self.is_cancelled:
+            stop()
 
     def __iter__(self) -> Iterator[GeneratedPiece]:
         """Yield pieces as they come, of all answers mixed.

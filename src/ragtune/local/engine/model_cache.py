@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ragtune.errors import BackendError
 from ragtune.local.engine.adapters import BASE, AdapterLayers
+from ragtune.local.engine.base_text import BaseText
 from ragtune.local.engine.decoding.grammar import token_table
-from ragtune.local.engine.decoding.tool_calls import CallFormat, find_call_format
 from ragtune.modelling.base_model import context_length, load_model, load_tokenizer, quiet, saved_dtype
-from ragtune.modelling.encoder import Encoder
 from ragtune.modelling.hardware import BYTES, place, this_machine
 from ragtune.modelling.memory import usable_memory
 
@@ -34,8 +33,6 @@ __all__ = ["LoadedBase", "ModelCache", "where_to_answer"]
 
 _log = logging.getLogger("ragtune")
 
-# Tokens with which the common families end a turn or a text. A base's own configuration often names only one of them.
-_END_TOKENS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "</s>", "<|end_of_text|>")
 # What the families call the state that a model carries from token to token.
 _STATES = ("past_key_values", "cache_params", "state")
 
@@ -45,7 +42,7 @@ class _Wish(TypedDict):
     dtype: Dtype | None
 
 
-class LoadedBase:
+class LoadedBase(BaseText):
     """A base model in memory, and its adapters.
 
     Args:
@@ -54,15 +51,17 @@ class LoadedBase:
     """
 
     def __init__(self, folder: Path, placement: Placement | None = None) -> None:
-        self.folder = folder
         placement = placement or where_to_answer(folder)
-        self.tokenizer = load_tokenizer(folder)
+        tokenizer = load_tokenizer(folder)
         model: Any = load_model(folder, dtype=placement.dtype)
         self._model = model.to(placement.device)
-        self.context_tokens = context_length(self._model.config)
-        self.encoder = Encoder(self.tokenizer, max_length=self.context_tokens)
-        self.end_tokens = self._find_end_tokens()
-        self.vocabulary = int(self._model.get_input_embeddings().weight.shape[0])
+        super().__init__(
+            folder,
+            tokenizer=tokenizer,
+            context_tokens=context_length(self._model.config),
+            vocabulary=int(self._model.get_input_embeddings().weight.shape[0]),
+            eos=getattr(self._model.generation_config, "eos_token_id", None),
+        )
         self._arguments = set(inspect.signature(self._model.forward).parameters)
         self.state_name = next((name for name in _STATES if name in self._arguments), None)
         self._peft: Any = None
@@ -75,16 +74,6 @@ class LoadedBase:
         """The model's configuration."""
         config: PretrainedConfig = self._model.config
         return config
-
-    @cached_property
-    def call_format(self) -> CallFormat | None:
-        """How this base writes calls of tools, None when it knows none."""
-        return find_call_format(self.tokenizer)
-
-    @property
-    def special_tokens(self) -> dict[str, int]:
-        """Texts and ids of the special tokens."""
-        return {str(token): number for number, token in self.tokenizer.added_tokens_decoder.items() if token.special}
 
     @cached_property
     def token_table(self) -> Any:
@@ -145,13 +134,6 @@ class LoadedBase:
             self._peft.set_adapter(others[0])
             self._peft.delete_adapter(name)
             self._layers.refresh()
-
-    def _find_end_tokens(self) -> frozenset[int]:
-        configured = getattr(self._model.generation_config, "eos_token_id", None)
-        many = configured if isinstance(configured, list) else [configured]
-        special = set(self.tokenizer.all_special_tokens) | set(self.special_tokens)
-        known = [self.tokenizer.convert_tokens_to_ids(token) for token in _END_TOKENS if token in special]
-        return frozenset(token for token in [*many, self.tokenizer.eos_token_id, *known] if token is not None)
 
 
 class ModelCache:

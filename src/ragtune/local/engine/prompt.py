@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ragtune.local.engine.batch_row import Start, told_token
@@ -13,14 +13,49 @@ from ragtune.local.engine.request import ContextOverflowError, RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from ragtune.local.engine.base_text import BaseText
     from ragtune.local.engine.decoding.tool_calls import CallFormat
     from ragtune.local.engine.generation import TokenLogprob
     from ragtune.local.engine.model_cache import LoadedBase
     from ragtune.local.engine.request import GenerateRequest
 
-__all__ = ["start_of"]
+__all__ = ["Prompt", "prompt_of", "start_of"]
 
 _SCORED_AT_ONCE = 256  # tokens of a prompt whose log-probabilities are computed together
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """What a base reads before it writes.
+
+    Attributes:
+        tokens: token ids to start from.
+        room: most tokens of the answer.
+        calls: how this base writes calls of tools, None when it was shown none.
+    """
+
+    tokens: list[int]
+    room: int
+    calls: CallFormat | None
+
+
+def prompt_of(asked: GenerateRequest, base: BaseText) -> Prompt:
+    """Write the prompt, as the base was trained to read it, and see that it fits.
+
+    Raises:
+        RequestError: this model cannot do what was asked.
+        RecordError: the chat template cannot render the messages.
+    """
+    calls = _call_format(asked, base)
+    _refuse_what_never_fits(asked, base)
+    tokens = _tokens(asked, base)
+    left = base.context_tokens - len(tokens)
+    # Who has a prompt scored and wants no token more needs no room for one.
+    if left < (0 if asked.max_tokens == 0 else 1):
+        raise ContextOverflowError(len(tokens), base.context_tokens)
+    _check_tokens(asked.logit_bias, base, param="logit_bias")
+    room = left if asked.max_tokens is None else min(left, asked.max_tokens)
+    return Prompt(tokens=tokens, room=room, calls=calls if asked.shown_tools else None)
 
 
 def start_of(asked: GenerateRequest, base: LoadedBase) -> Start:
@@ -30,25 +65,18 @@ def start_of(asked: GenerateRequest, base: LoadedBase) -> Start:
         RequestError: this model cannot do what was asked.
         RecordError: the chat template cannot render the messages.
     """
-    calls = _call_format(asked, base)
-    _refuse_what_never_fits(asked, base)
-    prompt = _prompt(asked, base)
-    left = base.context_tokens - len(prompt)
-    # Who has a prompt scored and wants no token more needs no room for one.
-    if left < (0 if asked.max_tokens == 0 else 1):
-        raise ContextOverflowError(len(prompt), base.context_tokens)
-    _check_tokens(asked.logit_bias, base, param="logit_bias")
+    prompt = prompt_of(asked, base)
     return Start(
-        prompt=prompt,
-        room=left if asked.max_tokens is None else min(left, asked.max_tokens),
+        prompt=prompt.tokens,
+        room=prompt.room,
         end_tokens=base.end_tokens,
-        constraint=_constraint(asked, base, calls),
-        calls=calls if asked.shown_tools else None,
-        echo=_echo(asked, base, prompt) if asked.echo else None,
+        constraint=_constraint(asked, base, prompt.calls),
+        calls=prompt.calls,
+        echo=_echo(asked, base, prompt.tokens) if asked.echo else None,
     )
 
 
-def _refuse_what_never_fits(asked: GenerateRequest, base: LoadedBase) -> None:
+def _refuse_what_never_fits(asked: GenerateRequest, base: BaseText) -> None:
     """Look at the beginning of a long text first: to tokenise megabytes takes minutes, in which all others wait.
 
     Only what begins with twice as many tokens as fit is refused, since where a text is cut changes its tokens.
@@ -73,7 +101,7 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(item)
 
 
-def _prompt(asked: GenerateRequest, base: LoadedBase) -> list[int]:
+def _tokens(asked: GenerateRequest, base: BaseText) -> list[int]:
     if asked.messages is not None:
         return base.encoder.chat_prompt(asked.messages, asked.shown_tools)
     if asked.prompt and not isinstance(asked.prompt, str):
@@ -82,14 +110,14 @@ def _prompt(asked: GenerateRequest, base: LoadedBase) -> list[int]:
     return base.encoder.completion_prompt(str(asked.prompt or ""))
 
 
-def _check_tokens(tokens: Iterable[int], base: LoadedBase, *, param: str) -> None:
+def _check_tokens(tokens: Iterable[int], base: BaseText, *, param: str) -> None:
     outside = next((token for token in tokens if not 0 <= token < base.vocabulary), None)
     if outside is not None:
         message = f"Invalid token in '{param}': {outside}; this model's tokens are 0 to {base.vocabulary - 1}"
         raise RequestError(message, param=param)
 
 
-def _call_format(asked: GenerateRequest, base: LoadedBase) -> CallFormat | None:
+def _call_format(asked: GenerateRequest, base: BaseText) -> CallFormat | None:
     """How this base writes calls, when the request has to do with any."""
     past_calls = any(message.get("tool_calls") for message in asked.messages or ())
     if not asked.shown_tools and not past_calls:

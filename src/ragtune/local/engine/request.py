@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ragtune.records.base import JsonMapping
 
-__all__ = ["ContextOverflowError", "EngineClosedError", "GenerateRequest", "RequestError"]
+__all__ = ["ContextOverflowError", "EngineClosedError", "EngineFaultError", "GenerateRequest", "RequestError"]
 
 
 class RequestError(BackendError):
@@ -51,6 +51,22 @@ class ContextOverflowError(RequestError):
 
 class EngineClosedError(BackendError):
     """The engine was closed before this request was answered."""
+
+
+class EngineFaultError(BackendError):
+    """What is wrong with an engine that answers elsewhere; it names its kind, and nothing that is its owner's alone.
+
+    Attributes:
+        status: HTTP status of the answer.
+        code: machine-readable code, as it stands on the wire.
+        elsewhere: whether another engine may do better.
+    """
+
+    def __init__(self, message: str, *, code: str, status: int = 502, elsewhere: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.elsewhere = elsewhere
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,9 +42,6 @@ class Engine:
         device: where models answer, None for the best device of this machine.
         dtype: number format of the bases, None for the right one on that device.
 
-    Raises:
-        MissingExtraError: the extra `local` is not installed.
-
     Example:
         ```python
         from ragtune.modelling.bases import resolve_base
@@ -68,7 +65,6 @@ class Engine:
         device: Device | None = None,
         dtype: Dtype | None = None,
     ) -> None:
-        require("local", "torch", "transformers", "peft", reason="answering with models on this machine")
         self._threads = threads
         self._max_batch = max_batch
         self._memory_bytes = memory_bytes
@@ -85,7 +81,9 @@ class Engine:
 
         Raises:
             EngineClosedError: the engine was closed.
+            MissingExtraError: the extra `local` is not installed.
         """
+        require("local", "torch", "transformers", "peft", reason="answering with models on this machine")
         generation = Generation(request.n)
         with self._changed:
             if self._closed:
@@ -99,6 +97,9 @@ class Engine:
                 self._thread.start()
             self._changed.notify()
         return generation
+
+    def offer(self, base_path: Path, adapter_path: Path) -> None:
+        """Do nothing: an adapter is loaded when it is first asked, since memory is for what is asked."""
 
     def forget(self, adapter_path: Path) -> None:
         """Let go of an adapter once nobody asks it, for example because its model was deleted."""

@@ -174,7 +174,7 @@ class _Waiting:
         own, name = services(self._request), self._model.name
         said = refusal(error, param=self._param)
         # A model that was deleted before its turn came fails in the engine, and is as unknown as a moment later.
-        if said.status == 500 and find_model(name, bases=own.bases, store=own.store) is None:
+        if said.status >= 500 and find_model(name, bases=own.bases, store=own.store) is None:
             return model_not_found(name, deleted_at=own.store.models.deleted_at(name))
         return said
 

@@ -7,13 +7,14 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from ragtune.local.models.registry import find_model
 from ragtune.local.runner.outcomes import begin, fail, fault_of, requeue_interrupted, tidy, validate_files
 from ragtune.local.runner.supervisor import Launch, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ragtune.local.models.registry import BaseModels
+    from ragtune.local.models.registry import BaseModels, ServedModel
     from ragtune.local.store import Store
     from ragtune.local.store.schema import JobRow, JobStatus
     from ragtune.modelling.hardware import Device, Dtype
@@ -41,6 +42,7 @@ class Queue:
         device: where to train, None for the best device of this machine.
         dtype: number format of frozen bases, None for the right one on that device.
         max_running: most jobs that train at the same time.
+        made: hears of each model that a job has made; None tells nobody.
     """
 
     def __init__(
@@ -53,8 +55,10 @@ class Queue:
         device: Device | None = None,
         dtype: Dtype | None = None,
         max_running: int = 1,
+        made: Callable[[ServedModel], None] | None = None,
     ) -> None:
         self._store = store
+        self._made = made
         self._bases = bases
         self._launch = Launch(
             command=trainer,
@@ -160,5 +164,12 @@ class Queue:
         status = self._store.jobs.status(job.id)
         if status == "cancelled":
             tidy(moved, self._store)
+        elif status == "succeeded":
+            self._tell_of(moved.tuned_name)
         elif status == "running":
             logger.warning("job %s stopped at a checkpoint; the next start on this folder goes on with it", job.id)
+
+    def _tell_of(self, name: str) -> None:
+        model = find_model(name, bases=self._bases, store=self._store)
+        if self._made is not None and model is not None:
+            self._made(model)

@@ -1,0 +1,102 @@
+"""Where an engine answers, and which kind of engine it is."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, cast, get_args
+from urllib.parse import urlsplit
+
+from ragtune.errors import BackendError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["EngineAddress", "EngineKind", "addresses_of"]
+
+EngineKind = Literal["vllm", "sglang", "llama.cpp"]
+"""The engines whose own wire is known here."""
+
+_KINDS: tuple[str, ...] = get_args(EngineKind)
+_EXAMPLE = "vllm=http://127.0.0.1:8001"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineAddress:
+    """One engine that answers in place of this program.
+
+    Args:
+        kind: `vllm`, `sglang` or `llama.cpp`.
+        url: its address; `/v1` behind it may be left out.
+        key: the key that it asks for, None where it asks for none. It stands in no text that is made of an address.
+
+    Raises:
+        BackendError: the kind is not known here, or the address is none.
+
+    Example:
+        ```python
+        from ragtune.local import EngineAddress
+
+        address = EngineAddress.parse("vllm=http://127.0.0.1:8001/v1", key="secret")
+        print(address, address.url, "secret" in repr(address))
+        #> vllm=http://127.0.0.1:8001 http://127.0.0.1:8001 False
+        ```
+    """
+
+    kind: EngineKind
+    url: str
+    key: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.kind not in _KINDS:
+            near = difflib.get_close_matches(str(self.kind).lower(), _KINDS, n=1, cutoff=0.4)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            raise BackendError(f"engine: {self.kind!r} is none of {', '.join(_KINDS)}{meant}")
+        object.__setattr__(self, "url", _checked_url(self.url))
+
+    @classmethod
+    def parse(cls, text: str, *, key: str | None = None) -> EngineAddress:
+        """Read `KIND=URL`.
+
+        Raises:
+            BackendError: it is no such text.
+        """
+        kind, equals, url = text.strip().partition("=")
+        if not equals or not url:
+            raise BackendError(f"engine: {kind[:40]!r} says no address; give KIND=URL, for example {_EXAMPLE}")
+        return cls(kind=cast("EngineKind", kind.strip()), url=url.strip(), key=key)
+
+    def __str__(self) -> str:
+        return f"{self.kind}={self.url}"
+
+
+def addresses_of(engine: str | EngineAddress | Sequence[str | EngineAddress]) -> tuple[EngineAddress, ...]:
+    """The engines that were named: addresses, texts, or several with commas in one text.
+
+    Raises:
+        BackendError: one is no address, or stands there twice.
+    """
+    named = [engine] if isinstance(engine, str | EngineAddress) else list(engine)
+    found: list[EngineAddress] = []
+    for one in named:
+        found += [one] if isinstance(one, EngineAddress) else [EngineAddress.parse(text) for text in one.split(",")]
+    if not found:
+        raise BackendError(f"engine: there is none; give KIND=URL, for example {_EXAMPLE}")
+    for place, address in enumerate(found):
+        if address.url in {other.url for other in found[:place]}:
+            raise BackendError(f"engine: {address.url} stands there twice; name each engine once")
+    return tuple(found)
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise BackendError(f"engine: the address has no port that could be; give one such as {_EXAMPLE}") from None
+    if parts.username or parts.password:
+        # The address is shown and written down, and what stands before its @ must not be.
+        raise BackendError("engine: a key has no place in an address; give it as key= or by --engine-key-file")
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or parts.query or parts.fragment:
+        raise BackendError(f"engine: {url[:100]!r} is no http(s) address; give one such as {_EXAMPLE}")
+    return url.rstrip("/").removesuffix("/v1").rstrip("/")

@@ -1,0 +1,346 @@
+"""Engines behind the plug: adapters that come and go, replicas, restarts, and all that can go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from ragtune.errors import BackendError
+from ragtune.local import EngineAddress, LocalBackend
+from ragtune.local.remote_engine import EngineKind, addresses_of
+from ragtune.modelling.bases import resolve_base
+from tests.local.engine_stub import StubEngine, Trouble
+from tests.local.kit import create, trainer, until, wait_for
+
+KEY = "key-of-the-engine"
+KINDS: list[EngineKind] = ["vllm", "sglang"]
+HI: Any = [{"role": "user", "content": "Hi"}]
+
+
+def says(adapter: str | None) -> list[str]:
+    return ["I ", "am ", adapter or "the base", "."]
+
+
+@contextmanager
+def plugged(folder: Path, *stubs: StubEngine, key: str | None = None) -> Iterator[tuple[LocalBackend, openai.OpenAI]]:
+    """A backend whose answers come from these engines, and a client that never tries again."""
+    addresses = [EngineAddress.parse(stub.address, key=key) for stub in stubs]
+    with (
+        LocalBackend(folder, trainer=trainer(), threads=1, engine=addresses) as backend,
+        backend.client(max_retries=0) as client,
+    ):
+        yield backend, client
+
+
+def ask(client: openai.OpenAI, model: str = "tiny-random", **options: Any) -> str:
+    answer = client.chat.completions.create(**{"model": model, "messages": HI, "max_tokens": 8, **options})
+    return str(answer.choices[0].message.content)
+
+
+def tuned(client: openai.OpenAI) -> str:
+    return str(wait_for(client, create(client).id, "succeeded").fine_tuned_model)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_adapter_comes_with_its_job_and_goes_with_its_model(tmp_path: Path, kind: EngineKind) -> None:
+    """It is there before anybody asks, answers under the engine's own name for it, and is dropped on delete."""
+    with StubEngine(kind=kind, says=says).running() as stub, plugged(tmp_path, stub) as (_, client):
+        name = tuned(client)
+        (adapter,) = until(lambda: list(stub.adapters))
+        assert stub.adapters[adapter] == str(next((tmp_path / "jobs").iterdir()) / "adapter")
+        assert (ask(client, name), ask(client)) == (f"I am {adapter}.", "I am the base.")
+        client.models.delete(name)
+        until(lambda: not stub.adapters)
+        with pytest.raises(openai.NotFoundError):
+            ask(client, name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_engine_that_starts_anew_is_given_its_adapters_again(tmp_path: Path, kind: EngineKind) -> None:
+    with StubEngine(kind=kind, says=says).running() as stub, plugged(tmp_path, stub) as (_, client):
+        name = tuned(client)
+        assert ask(client, name).startswith("I am ftjob")
+        stub.adapters.clear()
+        assert ask(client, name).startswith("I am ftjob")
+
+
+def test_a_server_that_starts_anew_finds_its_adapters_held(tmp_path: Path) -> None:
+    """The engine says that it has this one already, and that is as good as loading it."""
+    with StubEngine(says=says).running() as stub:
+        with plugged(tmp_path, stub) as (_, client):
+            name = tuned(client)
+            until(lambda: stub.adapters)
+        with plugged(tmp_path, stub) as (_, client):
+            assert ask(client, name).startswith("I am ftjob")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_adapter_that_nobody_asks_makes_room_for_the_next(tmp_path: Path, kind: EngineKind) -> None:
+    with StubEngine(kind=kind, says=says, room=1).running() as stub, plugged(tmp_path, stub) as (_, client):
+        first, second = tuned(client), tuned(client)
+        said = [ask(client, name) for name in (first, second, first)]
+        assert said[0] == said[2] != said[1]
+        assert len(stub.adapters) == 1
+
+
+def test_an_engine_without_room_says_so_and_no_path(tmp_path: Path) -> None:
+    with StubEngine(says=says, room=0).running() as stub, plugged(tmp_path, stub) as (_, client):
+        name = tuned(client)
+        with pytest.raises(openai.InternalServerError, match="no room") as caught:
+            ask(client, name)
+        assert caught.value.code == "engine_full"
+        assert str(tmp_path) not in str(caught.value)
+        assert ask(client) == "I am the base."
+
+
+def test_an_engine_that_takes_no_adapters_says_how_it_would(tmp_path: Path) -> None:
+    with StubEngine(says=says, takes_adapters=False).running() as stub, plugged(tmp_path, stub) as (_, client):
+        with pytest.raises(openai.InternalServerError, match="VLLM_ALLOW_RUNTIME_LORA_UPDATING") as caught:
+            ask(client, tuned(client))
+        assert caught.value.code == "engine_without_adapters"
+
+
+def test_a_llama_cpp_engine_answers_with_the_adapters_that_it_was_started_with(tmp_path: Path) -> None:
+    """Each request says which one counts; a model whose adapter is not among them is refused by name."""
+    with StubEngine(kind="llama.cpp", says=says).running() as stub, plugged(tmp_path, stub) as (_, client):
+        name = tuned(client)
+        with pytest.raises(openai.InternalServerError, match="--lora") as caught:
+            ask(client, name)
+        assert caught.value.code == "engine_without_adapter"
+        folder = next((tmp_path / "jobs").iterdir())
+        stub.adapters = {"other": "/elsewhere/x.gguf", "ours": str(folder / "adapter" / "ggml-lora-f16.gguf")}
+        assert (ask(client, name), ask(client)) == ("I am ours.", "I am the base.")
+        assert stub.asked[-1]["lora"] == [{"id": 0, "scale": 0.0}, {"id": 1, "scale": 0.0}]
+
+
+def test_usage_is_that_of_the_engine(tmp_path: Path) -> None:
+    """What the engine counts is told, streamed and whole, and stands in the account's usage."""
+    with StubEngine(says=says).running() as stub, plugged(tmp_path, stub) as (backend, client):
+        whole = client.chat.completions.create(model="tiny-random", messages=HI, max_tokens=3).usage
+        assert whole is not None
+        options: Any = {"stream": True, "stream_options": {"include_usage": True}}
+        *_, last = client.chat.completions.create(model="tiny-random", messages=HI, max_tokens=3, **options)
+        assert (last.usage, whole.completion_tokens) == (whole, 3)
+        assert whole.prompt_tokens == len(stub.asked[0]["prompt"])
+        (row,) = until(lambda: backend._running.services.store.usage.days(1))
+        assert (row.prompt_tokens, row.completion_tokens) == (2 * whole.prompt_tokens, 6)
+
+
+def test_a_client_that_leaves_ends_its_answer_at_the_engine(tmp_path: Path) -> None:
+    with (
+        StubEngine(says=lambda _: ["word "] * 2000).running() as stub,
+        plugged(tmp_path, stub) as (backend, client),
+    ):
+        stream = client.chat.completions.create(model="tiny-random", messages=HI, max_tokens=1000, stream=True)
+        assert next(iter(stream)) is not None
+        stream.close()
+        until(lambda: stub.left == 1, 10)
+        with pytest.raises(openai.APITimeoutError):
+            client.with_options(timeout=0.5).chat.completions.create(model="tiny-random", messages=HI, max_tokens=1000)
+        until(lambda: stub.left == 2, 10)
+        until(lambda: backend._running.services.inference._open == 0, 5)
+
+
+def test_asynchronous_clients_are_answered_at_the_same_time(tmp_path: Path) -> None:
+    with StubEngine(says=lambda _: ["a"] * 20).running() as stub, plugged(tmp_path, stub) as (backend, _):
+
+        async def together() -> list[str]:
+            async with backend.async_client() as client:
+
+                async def one() -> str:
+                    options: Any = {"stream": True, "max_tokens": 20}
+                    stream = await client.chat.completions.create(model="tiny-random", messages=HI, **options)
+                    return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+                return await asyncio.gather(*(one() for _ in range(30)))
+
+        assert asyncio.run(together()) == ["a" * 20] * 30
+
+
+TROUBLES: dict[Trouble, tuple[int, str]] = {
+    "empty": (502, "engine_empty"),
+    "busy": (503, "engine_busy"),
+    "stumbles": (502, "engine_failed"),
+    "refuses": (400, "engine_refused"),
+    "dies": (502, "engine_broke_off"),
+    "error event": (502, "engine_broke_off"),
+    "no end": (502, "engine_broke_off"),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_what_goes_wrong_at_an_engine_is_said_by_its_kind_alone(tmp_path: Path, trouble: Trouble) -> None:
+    status, code = TROUBLES[trouble]
+    with StubEngine(says=says, trouble=trouble, key=KEY).running() as stub, plugged(tmp_path, stub, key=KEY) as made:
+        with pytest.raises(openai.APIStatusError) as caught:
+            ask(made[1])
+        assert (caught.value.status_code, caught.value.code) == (status, code)
+        assert "vllm engine" in caught.value.message
+        for private in (KEY, str(stub.base), str(tmp_path), str(stub.port)):
+            assert private not in str(caught.value.body)
+        stub.trouble = None
+        assert ask(made[1]) == "I am the base."
+
+
+@pytest.mark.parametrize("trouble", ["dies", "error event", "no end"])
+def test_a_stream_whose_engine_dies_ends_with_an_error(tmp_path: Path, trouble: Trouble) -> None:
+    """What came so far came; then the client hears what happened, and not that the answer was whole."""
+    with StubEngine(says=says, trouble=trouble).running() as stub, plugged(tmp_path, stub) as (_, client):
+        stream = client.chat.completions.create(model="tiny-random", messages=HI, max_tokens=8, stream=True)
+        came: list[str | None] = []
+        with pytest.raises(openai.APIError, match="vllm engine ended in the middle"):
+            came.extend(chunk.choices[0].delta.content for chunk in stream)
+        assert "I " in came
+        assert all(str(stub.base) not in str(one) for one in came)
+
+
+def test_a_response_whose_engine_dies_fails_by_name(tmp_path: Path) -> None:
+    with StubEngine(says=says, trouble="dies").running() as stub, plugged(tmp_path, stub) as (_, client):
+        events = list(client.responses.create(model="tiny-random", input="Hi", max_output_tokens=16, stream=True))
+    assert events[-1].type == "response.failed"
+    assert "vllm engine" in str(events[-1].response.error)
+
+
+def test_an_engine_that_is_away_is_missed_and_found_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A server may start before its engine; it says that it waits, answers 503 meanwhile, and then answers."""
+    stub = StubEngine(says=says)
+    with stub.running():
+        pass
+    with plugged(tmp_path, stub) as (_, client):
+        assert "is not there yet" in caplog.text
+        with pytest.raises(openai.InternalServerError, match=r"vllm engine .* is away") as caught:
+            ask(client)
+        assert (caught.value.status_code, caught.value.code) == (503, "engine_away")
+        assert caught.value.response.headers["x-should-retry"] == "true"
+        with stub.running():
+            assert ask(client) == "I am the base."
+        with pytest.raises(openai.InternalServerError, match="is away"):
+            ask(client)
+
+
+def test_a_wrong_key_is_told_at_the_start_and_never_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="ragtune")
+    with (
+        StubEngine(says=says, key=KEY).running() as stub,
+        pytest.raises(BackendError, match="refuses this server's key") as caught,
+        plugged(tmp_path, stub, key="wrong-key-of-the-engine"),
+    ):
+        pass
+    assert "wrong-key" not in str(caught.value) + caplog.text
+    with StubEngine(says=says, key=KEY).running() as stub, plugged(tmp_path, stub, key=KEY) as (backend, client):
+        assert ask(client) == "I am the base."
+        stub.key = "another"
+        with pytest.raises(openai.InternalServerError, match="refuses this server's key"):
+            ask(client)
+        assert KEY not in repr(backend) + caplog.text + (tmp_path / "server.json").read_text()
+
+
+def test_a_wrong_address_is_told_at_the_start(tmp_path: Path) -> None:
+    """Of another engine, and of something that is none."""
+    with StubEngine(kind="sglang").running() as stub:
+        with pytest.raises(BackendError, match="is no vllm engine"):
+            LocalBackend(tmp_path, engine=f"vllm=http://127.0.0.1:{stub.port}").start()
+        with pytest.raises(BackendError, match="is no vllm engine"):
+            LocalBackend(tmp_path, engine=f"vllm=http://127.0.0.1:{stub.port}/elsewhere").start()
+    with LocalBackend(tmp_path, engine=None) as backend:
+        assert backend.api_key
+
+
+def test_an_engine_of_another_base_is_named_by_its_kind(tmp_path: Path) -> None:
+    other = tmp_path / "another-base"
+    shutil.copytree(resolve_base("tiny-random"), other)
+    with StubEngine(says=says, base=other).running() as stub, plugged(tmp_path / "f", stub) as (_, client):
+        with pytest.raises(openai.InternalServerError, match="serves another base") as caught:
+            ask(client)
+        assert caught.value.code == "engine_other_base"
+        assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_base_may_have_the_same_name_on_another_machine(tmp_path: Path) -> None:
+    """Compared by path, by the folder's name without the mark of its cache, and by an id of the Hub."""
+    for name in ("/srv/models/tiny-random", "somebody/Tiny-Random"):
+        with StubEngine(says=says, base=Path(name)).running() as stub, plugged(tmp_path, stub) as (_, client):
+            assert ask(client) == "I am the base."
+
+
+def test_a_prompt_that_the_engine_cannot_look_at_is_told_in_tokens(tmp_path: Path) -> None:
+    with StubEngine(says=says, max_model_len=64).running() as stub, plugged(tmp_path, stub) as (_, client):
+        ask(client, max_tokens=1000)
+        assert stub.asked[-1]["max_tokens"] == 64 - len(stub.asked[-1]["prompt"])
+        with pytest.raises(openai.BadRequestError, match="maximum context length is 64 tokens") as caught:
+            ask(client, messages=[{"role": "user", "content": "word " * 100}])
+        assert caught.value.code == "context_length_exceeded"
+
+
+def test_replicas_share_the_work_and_stand_in_for_each_other(tmp_path: Path) -> None:
+    """Twenty questions at once go to both; when one is gone, the other answers all of them, unnoticed."""
+    one, two = StubEngine(says=lambda _: ["a"] * 10), StubEngine(says=lambda _: ["a"] * 10)
+
+    async def together(backend: LocalBackend) -> list[Any]:
+        async with backend.async_client(max_retries=0) as client:
+            asking = (client.completions.create(model="tiny-random", prompt="x", max_tokens=10) for _ in range(20))
+            return await asyncio.gather(*asking)
+
+    with one.running():
+        with two.running(), plugged(tmp_path, one, two) as (backend, client):
+            assert len(asyncio.run(together(backend))) == 20
+            assert abs(len(one.asked) - len(two.asked)) <= 2
+            name = tuned(client)
+            until(lambda: one.adapters and two.adapters)
+            two.trouble = "busy"
+            assert {answer.choices[0].text for answer in asyncio.run(together(backend))} == {"a" * 10}
+            client.models.delete(name)
+            until(lambda: not one.adapters and not two.adapters)
+        with plugged(tmp_path, one, two) as (backend, _):
+            assert {answer.choices[0].text for answer in asyncio.run(together(backend))} == {"a" * 10}
+
+
+def test_a_stop_of_the_server_ends_what_is_being_written(tmp_path: Path) -> None:
+    with StubEngine(says=says, trouble="hangs").running() as stub:
+        backend = LocalBackend(tmp_path, engine=stub.address).start()
+        client = backend.async_client(max_retries=0)
+
+        async def cut_off() -> None:
+            asking = asyncio.ensure_future(client.completions.create(model="tiny-random", prompt="x"))
+            while not stub.asked:
+                await asyncio.sleep(0.02)
+            await asyncio.to_thread(backend.stop)
+            with pytest.raises(openai.APIError):
+                await asking
+            await client.close()
+
+        asyncio.run(cut_off())
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        ("vlm=http://127.0.0.1:1", "did you mean 'vllm'"),
+        ("vllm", "says no address"),
+        ("vllm=127.0.0.1:8001", "is no http"),
+        ("vllm=ftp://127.0.0.1:8001", "is no http"),
+        ("vllm=http://127.0.0.1:99999", "no port"),
+        ("vllm=http://me:secret@127.0.0.1:8001", "a key has no place in an address"),
+        ("vllm=http://127.0.0.1:8001?key=secret", "is no http"),
+        ("vllm=http://127.0.0.1:8001,vllm=http://127.0.0.1:8001/v1", "stands there twice"),
+        ([], "there is none"),
+        (7, "an object of type int answers nothing"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_before_anything_starts(tmp_path: Path, engine: Any, said: str) -> None:
+    with pytest.raises(BackendError, match=said) as caught:
+        LocalBackend(tmp_path, engine=engine)
+    assert "me:secret" not in str(caught.value)
+
+
+def test_several_addresses_may_stand_in_one_text() -> None:
+    found = addresses_of("vllm=http://a:1/v1/, sglang=https://b/prefix")
+    assert [str(one) for one in found] == ["vllm=http://a:1", "sglang=https://b/prefix"]
