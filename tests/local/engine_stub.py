@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -300,3 +303,16 @@ def _id(stub: StubEngine, text: str, known: tuple[int, ...] | None) -> int:
 
 def _event(body: dict[str, Any]) -> bytes:
     return f"data: {json.dumps(body)}\n\n".encode()
+
+
+def main() -> None:
+    """Play `vllm serve FOLDER --port N` as a program, with the key that its environment holds."""
+    base, port = Path(sys.argv[2]), int(sys.argv[sys.argv.index("--port") + 1])
+    stub = StubEngine(base=base, port=port, key=os.environ["VLLM_API_KEY"], says=lambda adapter: [adapter or "base"])
+    print("the stub of an engine listens", flush=True)
+    with stub.running():
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main()

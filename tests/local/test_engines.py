@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +14,12 @@ from typing import Any
 
 import openai
 import pytest
+from typer.testing import CliRunner
 
+from ragtune.cli import app
 from ragtune.errors import BackendError
 from ragtune.local import EngineAddress, LocalBackend
-from ragtune.local.remote_engine import EngineKind, addresses_of
+from ragtune.local.remote_engine import EngineKind, engines_of
 from ragtune.modelling.bases import resolve_base
 from tests.local.engine_stub import StubEngine, Trouble
 from tests.local.kit import create, trainer, until, wait_for
@@ -324,7 +328,7 @@ def test_a_stop_of_the_server_ends_what_is_being_written(tmp_path: Path) -> None
     ("engine", "said"),
     [
         ("vlm=http://127.0.0.1:1", "did you mean 'vllm'"),
-        ("vllm", "says no address"),
+        ("vllm=colibri", "there is no base 'colibri'"),
         ("vllm=127.0.0.1:8001", "is no http"),
         ("vllm=ftp://127.0.0.1:8001", "is no http"),
         ("vllm=http://127.0.0.1:99999", "no port"),
@@ -342,5 +346,74 @@ def test_an_address_that_is_none_is_refused_before_anything_starts(tmp_path: Pat
 
 
 def test_several_addresses_may_stand_in_one_text() -> None:
-    found = addresses_of("vllm=http://a:1/v1/, sglang=https://b/prefix")
+    found = engines_of("vllm=http://a:1/v1/, sglang=https://b/prefix")
     assert [str(one) for one in found] == ["vllm=http://a:1", "sglang=https://b/prefix"]
+
+
+@pytest.fixture
+def own_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in front of the path with a command `vllm` that starts the stub; each start adds a line to its file."""
+    command = tmp_path / "bin" / "vllm"
+    command.parent.mkdir()
+    root = Path(__file__).resolve().parents[2]
+    command.write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/starts\ncd {root}\nexec {sys.executable} -m tests.local.engine_stub "$@"\n'
+    )
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
+    return tmp_path / "starts"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the command is a shell script")
+def test_an_engine_of_ones_own_is_started_watched_and_stopped(tmp_path: Path, own_vllm: Path) -> None:
+    """It answers with a key that only this server knows, comes back when it is killed, and goes with the server."""
+
+    def starts() -> str:
+        return own_vllm.read_text(encoding="utf-8")
+
+    with LocalBackend(tmp_path / "f", engine="vllm=tiny-random") as backend, backend.client(max_retries=0) as client:
+        until(lambda: answers(client), 60)
+        (process,) = backend._running.services.inference._engine._processes
+        with (
+            pytest.raises(openai.AuthenticationError),
+            openai.OpenAI(base_url=f"{process.address.url}/v1", api_key="guessed") as stranger,
+        ):
+            stranger.models.list()
+        assert process.address.key not in (tmp_path / "f" / "server.json").read_text(encoding="utf-8") + starts()
+        os.kill(process._process.pid, 9)
+        until(lambda: len(starts().splitlines()) == 2)
+        until(lambda: answers(client), 60)
+        last = process._process
+    assert last.poll() is not None
+    assert "--enable-lora" in starts()
+    assert (tmp_path / "f" / "engine-0.log").read_text(encoding="utf-8").count("listens") == 2
+
+
+def answers(client: openai.OpenAI) -> bool:
+    try:
+        return ask(client) == "base"
+    except openai.InternalServerError:
+        return False
+
+
+def test_an_engine_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BackendError, match="no command 'sglang'"):
+        LocalBackend(tmp_path / "f", engine="sglang=tiny-random").start()
+    with pytest.raises(BackendError, match="start it yourself"):
+        LocalBackend(tmp_path / "f", engine="llama.cpp=tiny-random").start()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--engine", "vlm=http://a:1"], "did you mean 'vllm'"),
+        (["--engine-key-file", "key.txt"], "for an --engine"),
+        (["--engine", "vllm=http://me:hidden@a:1"], "a key has no place in an address"),
+    ],
+)
+def test_the_command_line_refuses_what_is_no_engine(options: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, ["serve", "runs", *options])
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.replace("│", " ").split())
+    assert "hidden" not in result.output

@@ -77,7 +77,7 @@ def serve(
     base: Annotated[list[str] | None, BASE_OPTION] = None,
     engine: Annotated[
         list[str] | None,
-        typer.Option(metavar="KIND=URL", help="Engine that answers: vllm, sglang or llama.cpp; may repeat."),
+        typer.Option(metavar="KIND=URL", help="Engine that answers; KIND alone, or KIND=BASE, starts one; may repeat."),
     ] = None,
     engine_key_file: Annotated[
         Path | None, typer.Option(help="File with the engines' key; else RAGTUNE_ENGINE_KEY, or none.")
@@ -196,22 +196,22 @@ def _key(folder: Path, *, host: str, key_file: Path | None, new_key: bool) -> st
     return key
 
 
-def _engines(given: list[str] | None, key_file: Path | None) -> list[EngineAddress] | None:
+def _engines(given: list[str] | None, key_file: Path | None) -> list[str | EngineAddress] | None:
     """The engines that answer, with their key; None for this program itself."""
     from ragtune._keys import read_key
     from ragtune.errors import BackendError
-    from ragtune.local.remote_engine import addresses_of
+    from ragtune.local.remote_engine import EngineAddress, engines_of
 
     if not given:
         if key_file is not None:
             raise typer.BadParameter("is for an --engine, and there is none", param_hint="--engine-key-file")
         return None
     try:
-        found = addresses_of(given)
+        found = engines_of(given)
     except BackendError as error:
         raise typer.BadParameter(str(error), param_hint="--engine") from None
     key = read_key(key_file) if key_file else os.environ.get("RAGTUNE_ENGINE_KEY")
-    return [replace(address, key=key) for address in found]
+    return [replace(one, key=key) if isinstance(one, EngineAddress) else str(one) for one in found]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -25,7 +26,7 @@ from ragtune.local.http.errors import ApiError, model_not_found
 from ragtune.local.http.limits import LOOPBACK
 from ragtune.local.inference import AnsweringEngine, Inference
 from ragtune.local.models.registry import BaseModels, find_model, located
-from ragtune.local.remote_engine import EngineAddress, addresses_of
+from ragtune.local.remote_engine import EngineAddress, EngineCommand, engines_of
 from ragtune.local.runner.queue import Queue
 from ragtune.local.running import Address, JobsPart, ServerParts, Stopped
 from ragtune.local.server_file import ServerFile
@@ -44,6 +45,7 @@ logger = logging.getLogger("ragtune")
 
 
 _MAX_BATCH = 16
+_SHIPPED_BASE = "smollm2-135m-instruct"
 
 
 @checked("threads", "max_running", "max_batch", "memory", "device", "dtype", "engine")
@@ -93,7 +95,7 @@ class LocalBackend(EmbeddedServer):
             `-m ragtune.train`.
         engine: what answers requests. None loads models with transformers on first use. `vllm=http://127.0.0.1:8001`,
             an `EngineAddress` (with the engine's key), or several of them ask engines of their own, which hold the
-            adapters of this server's models; see [Engines](../rooms/engines.md). An object is an `AnsweringEngine`.
+            adapters of this server's models; `vllm` or `vllm=BASE` starts one. An object is an `AnsweringEngine`.
 
     Raises:
         BackendError: `threads`, `max_batch` or `max_running` is no count above 0, `origin` or `webhook` is no URL, a
@@ -148,12 +150,12 @@ class LocalBackend(EmbeddedServer):
         weights_bytes = None if memory is None else memory_bytes(memory)
         if memory is not None and engine is not None:
             raise BackendError("memory=: an engine of your own keeps its own account; give one of memory= and engine=")
-        asks, engines = answering(engine)
         self._bases = BaseModels(
             extra={name: located(place) for name, place in (bases or {}).items()},
             aliases=dict(aliases or {}),
             cache_dir=None if cache_dir is None else Path(cache_dir).expanduser().absolute(),
         )
+        asks, engines = answering(engine, bases=self._bases, folder=place)
         self._wanted = {
             "port": port or None,
             "host": None if host == "127.0.0.1" else host,
@@ -344,6 +346,9 @@ def _is_exposed(folder: Path, host: str, key: str | None) -> bool:
 
 def answering(
     engine: str | EngineAddress | Sequence[str | EngineAddress] | AnsweringEngine | None,
+    *,
+    bases: BaseModels,
+    folder: Path,
 ) -> tuple[Callable[[], AnsweringEngine] | None, object]:
     """What makes the engine at each start, None for this program's own; and how it is written down, without keys.
 
@@ -353,19 +358,51 @@ def answering(
     if engine is None:
         return None, None
     if isinstance(engine, str | EngineAddress | list | tuple):
-        addresses = addresses_of(engine)
-        return partial(remote_engine, addresses), [str(address) for address in addresses]
+        engines = engines_of(engine)
+        for one in engines:
+            if isinstance(one, EngineCommand) and bases.real_name(base_of(one, bases)) is None:
+                message = f"engine: {str(one)!r} is no address, and there is no base {one.base!r} that it could serve"
+                raise BackendError(f"{message}; give {one.kind}=URL, or one of {', '.join(bases.names())}")
+        return partial(remote_engine, engines, bases=bases, folder=folder), [str(one) for one in engines]
     if not isinstance(engine, AnsweringEngine):
         message = f"engine: an object of type {type(engine).__name__} answers nothing; give KIND=URL"
         raise BackendError(message)
     return lambda: engine, f"object {id(engine)} of process {os.getpid()}"
 
 
-def remote_engine(addresses: Sequence[EngineAddress]) -> AnsweringEngine:
-    """What asks these engines."""
-    from ragtune.local.remote_engine.service import RemoteEngine  # which brings openai with it
+def base_of(command: EngineCommand, bases: BaseModels) -> str:
+    """The base that an engine is started for: the owner's own, if there is one alone, else the one that ships."""
+    if command.base is not None:
+        return bases.aliases.get(command.base, command.base)
+    return next(iter(bases.extra)) if len(bases.extra) == 1 else _SHIPPED_BASE
 
-    return RemoteEngine(addresses)
+
+def remote_engine(
+    engines: Sequence[EngineAddress | EngineCommand], *, bases: BaseModels, folder: Path
+) -> AnsweringEngine:
+    """What asks these engines; those that are to be started are started.
+
+    Raises:
+        BackendError: one cannot be started, asks for another key, or is no such engine.
+    """
+    # Which bring openai with them.
+    from ragtune.local.remote_engine.process import EngineProcess
+    from ragtune.local.remote_engine.service import RemoteEngine
+
+    addresses: list[EngineAddress] = []
+    with ExitStack() as undo:
+        processes: list[EngineProcess] = []
+        for number, one in enumerate(engines):
+            if isinstance(one, EngineCommand):
+                log = folder / f"engine-{number}.log"
+                processes.append(EngineProcess(one, base=bases.folder(base_of(one, bases)), log=log))
+                undo.callback(processes[-1].stop)
+                addresses.append(processes[-1].address)
+            else:
+                addresses.append(one)
+        made = RemoteEngine(addresses, processes=processes)
+        undo.pop_all()
+    return made
 
 
 def _require_counts(**values: object) -> None:

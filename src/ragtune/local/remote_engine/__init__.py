@@ -6,6 +6,6 @@ reads their streams and counts. Nobody above `service.RemoteEngine` knows that a
 
 from __future__ import annotations
 
-from ragtune.local.remote_engine.address import EngineAddress, EngineKind, addresses_of
+from ragtune.local.remote_engine.address import EngineAddress, EngineCommand, EngineKind, engines_of
 
-__all__ = ["EngineAddress", "EngineKind", "addresses_of"]
+__all__ = ["EngineAddress", "EngineCommand", "EngineKind", "engines_of"]

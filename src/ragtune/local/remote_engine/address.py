@@ -12,7 +12,7 @@ from ragtune.errors import BackendError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["EngineAddress", "EngineKind", "addresses_of"]
+__all__ = ["EngineAddress", "EngineCommand", "EngineKind", "engines_of"]
 
 EngineKind = Literal["vllm", "sglang", "llama.cpp"]
 """The engines whose own wire is known here."""
@@ -48,10 +48,7 @@ class EngineAddress:
     key: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if self.kind not in _KINDS:
-            near = difflib.get_close_matches(str(self.kind).lower(), _KINDS, n=1, cutoff=0.4)
-            meant = f"; did you mean {near[0]!r}?" if near else ""
-            raise BackendError(f"engine: {self.kind!r} is none of {', '.join(_KINDS)}{meant}")
+        _check_kind(self.kind)
         object.__setattr__(self, "url", _checked_url(self.url))
 
     @classmethod
@@ -70,22 +67,60 @@ class EngineAddress:
         return f"{self.kind}={self.url}"
 
 
-def addresses_of(engine: str | EngineAddress | Sequence[str | EngineAddress]) -> tuple[EngineAddress, ...]:
-    """The engines that were named: addresses, texts, or several with commas in one text.
+@dataclass(frozen=True, kw_only=True)
+class EngineCommand:
+    """One engine that this program starts itself.
+
+    Args:
+        kind: `vllm` or `sglang`.
+        base: name of the base that it serves, None for the one that there is.
 
     Raises:
-        BackendError: one is no address, or stands there twice.
+        BackendError: the kind is not known here.
+    """
+
+    kind: EngineKind
+    base: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_kind(self.kind)
+
+    def __str__(self) -> str:
+        return self.kind if self.base is None else f"{self.kind}={self.base}"
+
+
+def engines_of(
+    engine: str | EngineAddress | Sequence[str | EngineAddress],
+) -> tuple[EngineAddress | EngineCommand, ...]:
+    """The engines that were named: addresses, texts (`KIND=URL`, `KIND=BASE`, `KIND`), several with commas in one text.
+
+    Raises:
+        BackendError: one is none of these, or stands there twice.
     """
     named = [engine] if isinstance(engine, str | EngineAddress) else list(engine)
-    found: list[EngineAddress] = []
+    found: list[EngineAddress | EngineCommand] = []
     for one in named:
-        found += [one] if isinstance(one, EngineAddress) else [EngineAddress.parse(text) for text in one.split(",")]
+        found += [one] if isinstance(one, EngineAddress) else [_read(text.strip()) for text in one.split(",")]
     if not found:
         raise BackendError(f"engine: there is none; give KIND=URL, for example {_EXAMPLE}")
-    for place, address in enumerate(found):
-        if address.url in {other.url for other in found[:place]}:
-            raise BackendError(f"engine: {address.url} stands there twice; name each engine once")
+    for place, named_one in enumerate(map(str, found)):
+        if named_one in map(str, found[:place]):
+            raise BackendError(f"engine: {named_one} stands there twice; name each engine once")
     return tuple(found)
+
+
+def _read(text: str) -> EngineAddress | EngineCommand:
+    kind, _, place = text.partition("=")
+    if any(mark in place for mark in ":/@"):
+        return EngineAddress.parse(text)
+    return EngineCommand(kind=cast("EngineKind", kind.strip()), base=place.strip() or None)
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in _KINDS:
+        near = difflib.get_close_matches(kind.lower(), _KINDS, n=1, cutoff=0.4)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise BackendError(f"engine: {kind[:40]!r} is none of {', '.join(_KINDS)}{meant}")
 
 
 def _checked_url(url: str) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ragtune.local.engine.prompt import Prompt
     from ragtune.local.engine.request import GenerateRequest
     from ragtune.local.remote_engine.address import EngineAddress
+    from ragtune.local.remote_engine.process import EngineProcess
 
 __all__ = ["RemoteEngine"]
 
@@ -44,12 +45,14 @@ class RemoteEngine:
 
     Args:
         addresses: of the engines.
+        processes: those of them that were started for this, and stop with it.
 
     Raises:
         BackendError: at one address answers no such engine, or one that asks for another key.
     """
 
-    def __init__(self, addresses: Sequence[EngineAddress]) -> None:
+    def __init__(self, addresses: Sequence[EngineAddress], *, processes: Sequence[EngineProcess] = ()) -> None:
+        self._processes = processes
         self._loop = asyncio.new_event_loop()
         self._replicas = [Replica(address) for address in addresses]
         self._bases: dict[Path, BaseText] = {}
@@ -98,6 +101,8 @@ class RemoteEngine:
         if not self._thread.is_alive():
             self._loop.close()
         self._writers.shutdown(wait=False, cancel_futures=True)
+        for process in self._processes:
+            process.stop()
 
     def _begin(self, request: GenerateRequest, generation: Generation) -> None:
         task = self._loop.create_task(self._answer(request, generation))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Self
+
+from ragtune.local.processes import OWN_GROUP, kill_with_children, last_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,11 +53,6 @@ _ENVIRONMENT = frozenset(
 )
 # Launchers and what carries tensors between processes are set up this way; none of it is a key.
 _ENVIRONMENT_OF_LAUNCHERS = ("ACCELERATE_", "GLOO_", "MASTER_", "NCCL_", "SLURM_", "TORCH_")
-# A group of its own (a session on POSIX): a Ctrl-C in the terminal reaches the server alone, which stops this in order.
-if sys.platform == "win32":
-    _OWN_GROUP = subprocess.CREATE_NEW_PROCESS_GROUP
-else:
-    _OWN_GROUP = 0
 
 
 class Worker:
@@ -98,7 +93,7 @@ class Worker:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                creationflags=_OWN_GROUP,
+                creationflags=OWN_GROUP,
                 env={name: value for name, value in os.environ.items() if _may_see(name)},
             )
 
@@ -125,17 +120,11 @@ class Worker:
     def kill(self) -> None:
         """End the process and all that it started, at once."""
         if self._process.poll() is None:
-            _kill_with_children(self._process.pid)
+            kill_with_children(self._process.pid)
 
     def last_words(self) -> str:
         """The last line that the process printed, or an empty string."""
-        try:
-            with self._log.open("rb") as log:
-                log.seek(max(0, log.seek(0, os.SEEK_END) - 4096))
-                lines = log.read().decode("utf-8", "replace").strip().splitlines()
-        except OSError:
-            return ""
-        return lines[-1].strip() if lines else ""
+        return last_line(self._log)
 
     def __enter__(self) -> Self:
         return self
@@ -147,14 +136,6 @@ class Worker:
         self._process.wait()
         # Only now the pipe: closed before, it would ask for one more checkpoint.
         self.ask_to_stop()
-
-
-def _kill_with_children(pid: int) -> None:
-    if sys.platform == "win32":
-        subprocess.run(["taskkill", "/T", "/F", "/PID", str(pid)], capture_output=True, check=False)
-    else:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
 
 
 def _may_see(name: str) -> bool:
