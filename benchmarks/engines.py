@@ -2,9 +2,9 @@
 
     python benchmarks/engines.py vllm --path /path/to/venv/bin [--base smollm2-135m-instruct] [--out report.md]
 
-Starts the engine as `ragtune serve --engine vllm` does, trains a small adapter with the embedded backend, asks base and
-tuned model through the engine and then through transformers, and prints what was equal, what was not, and how long each
-took. Nothing is asserted: the report says what happened.
+Starts the engine as `ragtune serve --engine vllm` does (or takes the one at `--url`, which is not killed), trains a
+small adapter with the embedded backend, asks base and tuned model through transformers, then through the engine, and
+prints what was equal, what was not, and how long each took. Nothing is asserted: the report says what happened.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def listed(backend: LocalBackend) -> list[str]:
     import openai
 
     engine: Any = backend._running.services.inference._engine  # type: ignore[union-attr]
-    address = engine._processes[0].address
+    address = engine._replicas[0].address
     with openai.OpenAI(base_url=f"{address.url}/v1", api_key=address.key or "none") as client:
         return [Path(model.id).name for model in client.models.list()]
 
@@ -229,6 +229,7 @@ def main() -> None:
     """Do all of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=("vllm", "sglang"))
+    parser.add_argument("--url", help="address of an engine that runs already")
     parser.add_argument("--path", type=Path, help="folder of the engine's command")
     parser.add_argument("--base", default="smollm2-135m-instruct")
     parser.add_argument("--epochs", type=int, default=6)
@@ -251,7 +252,7 @@ def main() -> None:
                 ours = all_answers(client, (given.base, tuned))
                 spent = time.monotonic() - begin
                 report.note("asked through transformers", f"{len(ours)} questions in {spent:.1f} s")
-            engine = f"{given.kind}={given.base}"
+            engine = f"{given.kind}={given.url or given.base}"
             with LocalBackend(folder, engine=engine) as backend, backend.client(timeout=600, max_retries=0) as client:
                 report.note(
                     "engine started", f"answers after {wait_for_engine(client, given.base, given.minutes):.0f} s"
@@ -259,16 +260,11 @@ def main() -> None:
                 theirs = through_engine(report, backend, client, given.base, tuned)
                 compare(report, ours, theirs)
                 report.note("the engine lists", ", ".join(listed(backend)))
-                restart(report, backend, client, given.base, tuned)
+                if given.url is None:
+                    restart(report, backend, client, given.base, tuned)
                 client.models.delete(tuned)
                 time.sleep(2)
                 report.note("after the delete it lists", ", ".join(listed(backend)))
-            log = (
-                (Path(folder) / "engine-0.log").read_text(encoding="utf-8", errors="replace")
-                if given.out is None
-                else ""
-            )
-            print(log[-2000:])
     finally:
         if given.out is not None:
             given.out.write_text(report.markdown(), encoding="utf-8")

@@ -417,3 +417,17 @@ def test_the_command_line_refuses_what_is_no_engine(options: list[str], said: st
     assert result.exit_code == 2
     assert said in " ".join(result.output.replace("│", " ").split())
     assert "hidden" not in result.output
+
+
+def test_the_engines_key_comes_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file wins; an engine that this program starts gets a key of its own."""
+    seen: list[Any] = []
+    monkeypatch.setattr("ragtune.local.serve", lambda folder, **options: seen.append(options["engine"]))
+    monkeypatch.setenv("RAGTUNE_ENGINE_KEY", "of-the-environment")
+    file = tmp_path / "key.txt"
+    file.write_text("of-the-file\n", encoding="utf-8")
+    line = ["serve", str(tmp_path), "--engine", "vllm=http://a:1", "--engine", "sglang=tiny-random"]
+    for more in ([], ["--engine-key-file", str(file)]):
+        assert CliRunner().invoke(app, [*line, *more]).exit_code == 0
+    assert [one[0].key for one in seen] == ["of-the-environment", "of-the-file"]
+    assert {one[1] for one in seen} == {"sglang=tiny-random"}

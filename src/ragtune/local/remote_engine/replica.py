@@ -95,7 +95,8 @@ class Replica:
                 served = await self._models()
         except Exception as error:
             self._lose()
-            raise self._fault(error) from error
+            # Said once by who looks: it is looked for every few seconds.
+            raise self._fault(error, level=logging.DEBUG) from error
         self._served, self.is_there = served, True
 
     def serves(self, base: Path) -> bool:
@@ -298,13 +299,13 @@ class Replica:
         self.is_there = False
         self._loaded.clear()
 
-    def _fault(self, error: Exception, *, begun: bool = False) -> Exception:
+    def _fault(self, error: Exception, *, begun: bool = False, level: int = logging.WARNING) -> Exception:
         """What went wrong at the engine, in words that anyone may read; the log gets the engine's own."""
         if isinstance(error, EngineFaultError | RequestError):
             return error
         if isinstance(error, openai.APIStatusError):
-            return self._refused(error)
-        logger.warning("engine %s: %s: %s", self.address, type(error).__name__, error)
+            return self._refused(error, level)
+        logger.log(level, "engine %s: %s: %s", self.address, type(error).__name__, error)
         if _is_lost(error):
             self._lose()
         if begun:
@@ -314,9 +315,9 @@ class Replica:
             return EngineFaultError(message, status=503, code="engine_away", elsewhere=True)
         return self._failed()
 
-    def _refused(self, error: openai.APIStatusError) -> Exception:
+    def _refused(self, error: openai.APIStatusError, level: int) -> Exception:
         said, status = _said(error), error.status_code
-        logger.warning("engine %s answers %s: %s", self.address, status, said)
+        logger.log(level, "engine %s answers %s: %s", self.address, status, said)
         if status in (401, 403):
             message = f"The {self.kind} engine refuses this server's key; its owner gives the right one to the server"
             return EngineFaultError(message, code="engine_key_refused", elsewhere=True)

@@ -173,24 +173,23 @@ class RemoteEngine:
             if isinstance(fault, EngineFaultError) and fault.code in _MENDED_BY_OWNER:
                 raise BackendError(f"engine {replica.address}: {fault}")
             if fault is not None:
-                logger.warning("engine %s is not there yet; it is looked for every %g s", replica.address, _WATCH_S)
+                logger.warning("engine %s is not there yet; it is looked for until it is: %s", replica.address, fault)
             else:
                 logger.info("engine %s serves %s", replica.address, ", ".join(replica.bases))
 
     async def _keep_looking(self) -> None:
         while True:
             await asyncio.sleep(_WATCH_S)
-            for replica in self._replicas:
-                before = replica.is_there
-                with suppress(EngineFaultError):
-                    await replica.look()
-                if replica.is_there != before:
+            before = [replica.is_there for replica in self._replicas]
+            await asyncio.gather(*(replica.look() for replica in self._replicas), return_exceptions=True)
+            for replica, was_there in zip(self._replicas, before, strict=True):
+                if replica.is_there != was_there:
                     logger.warning("engine %s is %s", replica.address, "there again" if replica.is_there else "away")
 
     async def _offer(self, base: Path, adapter: Path) -> None:
         for replica in self._replicas:
             if replica.is_there and replica.serves(base):
-                with suppress(EngineFaultError):  # in the log by now, and told to who asks the model
+                with suppress(BackendError):  # in the log by now, and told to who asks the model
                     await replica.offer(adapter)
 
     async def _forget(self, adapter: Path) -> None:
