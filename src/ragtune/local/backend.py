@@ -8,7 +8,6 @@ import os
 import shlex
 import sys
 import time
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -26,7 +25,8 @@ from ragtune.local.http.errors import ApiError, model_not_found
 from ragtune.local.http.limits import LOOPBACK
 from ragtune.local.inference import AnsweringEngine, Inference
 from ragtune.local.models.registry import BaseModels, find_model, located
-from ragtune.local.remote_engine import EngineAddress, EngineCommand, engines_of
+from ragtune.local.remote_engine import EngineAddress, engines_of
+from ragtune.local.remote_engine.starting import check_bases, start_engines
 from ragtune.local.runner.queue import Queue
 from ragtune.local.running import Address, JobsPart, ServerParts, Stopped
 from ragtune.local.server_file import ServerFile
@@ -45,7 +45,6 @@ logger = logging.getLogger("ragtune")
 
 
 _MAX_BATCH = 16
-_SHIPPED_BASE = "smollm2-135m-instruct"
 
 
 @checked("threads", "max_running", "max_batch", "memory", "device", "dtype", "engine")
@@ -359,50 +358,12 @@ def answering(
         return None, None
     if isinstance(engine, str | EngineAddress | list | tuple):
         engines = engines_of(engine)
-        for one in engines:
-            if isinstance(one, EngineCommand) and bases.real_name(base_of(one, bases)) is None:
-                message = f"engine: {str(one)!r} is no address, and there is no base {one.base!r} that it could serve"
-                raise BackendError(f"{message}; give {one.kind}=URL, or one of {', '.join(bases.names())}")
-        return partial(remote_engine, engines, bases=bases, folder=folder), [str(one) for one in engines]
+        check_bases(engines, bases)
+        return partial(start_engines, engines, bases=bases, folder=folder), [str(one) for one in engines]
     if not isinstance(engine, AnsweringEngine):
         message = f"engine: an object of type {type(engine).__name__} answers nothing; give KIND=URL"
         raise BackendError(message)
     return lambda: engine, f"object {id(engine)} of process {os.getpid()}"
-
-
-def base_of(command: EngineCommand, bases: BaseModels) -> str:
-    """The base that an engine is started for: the owner's own, if there is one alone, else the one that ships."""
-    if command.base is not None:
-        return bases.aliases.get(command.base, command.base)
-    return next(iter(bases.extra)) if len(bases.extra) == 1 else _SHIPPED_BASE
-
-
-def remote_engine(
-    engines: Sequence[EngineAddress | EngineCommand], *, bases: BaseModels, folder: Path
-) -> AnsweringEngine:
-    """What asks these engines; those that are to be started are started.
-
-    Raises:
-        BackendError: one cannot be started, asks for another key, or is no such engine.
-    """
-    # Which bring openai with them.
-    from ragtune.local.remote_engine.process import EngineProcess
-    from ragtune.local.remote_engine.service import RemoteEngine
-
-    addresses: list[EngineAddress] = []
-    with ExitStack() as undo:
-        processes: list[EngineProcess] = []
-        for number, one in enumerate(engines):
-            if isinstance(one, EngineCommand):
-                log = folder / f"engine-{number}.log"
-                processes.append(EngineProcess(one, base=bases.folder(base_of(one, bases)), log=log))
-                undo.callback(processes[-1].stop)
-                addresses.append(processes[-1].address)
-            else:
-                addresses.append(one)
-        made = RemoteEngine(addresses, processes=processes)
-        undo.pop_all()
-    return made
 
 
 def _require_counts(**values: object) -> None:

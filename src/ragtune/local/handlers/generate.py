@@ -164,9 +164,10 @@ class _Waiting:
         finally:
             watch.cancel()
 
-    def _ready(self, generation: Generation) -> list[GeneratedPiece]:
+    def _ready(self, generation: Generation) -> Iterator[GeneratedPiece]:
+        # One by one: what came before an error is told before it.
         try:
-            return list(generation.ready())
+            yield from generation.ready()
         except Exception as error:
             raise self._refusal(error) from error
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import openai
 
 from ragtune.local.engine.request import ContextOverflowError, EngineFaultError, RequestError
+from ragtune.local.remote_engine.names import name_of, names_of
 from ragtune.local.remote_engine.wire import WIRES, body_of, lora_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ragtune.local.engine.base_text import BaseText
     from ragtune.local.engine.prompt import Prompt
     from ragtune.local.engine.request import GenerateRequest
@@ -34,8 +31,6 @@ _LOOK_S = 10.0
 # A prompt may stand in an engine's queue for minutes before its first token.
 _SILENCE_S = 600.0
 _LOAD_S = 120.0
-_HUB_FOLDER = re.compile(r"models--(.+)")
-_CACHE_MARK = re.compile(r"-[0-9a-f]{8}$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -367,30 +362,6 @@ class _Busy:
     def _count(self, number: int) -> None:
         if self._name is not None and self._name in self._loaded:
             self._loaded[self._name] += number
-
-
-def name_of(adapter: Path) -> str:
-    """What an engine calls an adapter: its job and place there, and a mark of the whole path, which it does not tell.
-
-    A folder that was moved gets new names, since an engine may read an adapter again from where it first found it.
-    """
-    parts = adapter.parts
-    at = next((place for place, part in enumerate(parts) if part.startswith("ftjob-")), len(parts) - 1)
-    return "-".join([*parts[at:], hashlib.sha256(str(adapter).encode()).hexdigest()[:8]])
-
-
-def names_of(base: Path) -> frozenset[str]:
-    """What a base is known by: its folder, the folder's name, an id of the Hub without its owner; small letters."""
-
-    def found() -> Iterator[str]:
-        yield str(base)
-        name = base.name.removesuffix(base.suffix) if base.suffix == ".gguf" else base.name
-        yield _CACHE_MARK.sub("", name)
-        for part in base.parts:
-            if hub := _HUB_FOLDER.fullmatch(part):
-                yield hub[1].rpartition("--")[2]
-
-    return frozenset(one.lower() for one in found() if one)
 
 
 def _is_lost(error: Exception) -> bool:
