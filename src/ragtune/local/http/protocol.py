@@ -46,25 +46,29 @@ _OWN_FILES = 256  # for the database, uploads, models, workers, and for the prog
 
 def make_room() -> None:
     """Ask the system for as many open files as the connections and the server's own take."""
-    if sys.platform == "win32":
-        return
-    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * MAX_CONNECTIONS + _OWN_FILES
-    if most != resource.RLIM_INFINITY:
-        wanted = min(wanted, most)
-    if now != resource.RLIM_INFINITY and now < wanted:
-        with suppress(ValueError, OSError):  # macOS knows a further limit
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    if sys.platform != "win32":
+        now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = 2 * MAX_CONNECTIONS + _OWN_FILES
+        if most != resource.RLIM_INFINITY:
+            wanted = min(wanted, most)
+        if now != resource.RLIM_INFINITY and now < wanted:
+            with suppress(ValueError, OSError):  # macOS knows a further limit
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def most_connections() -> int:
     """How many connections are served: no more than leave half of the open files, or what is needed, to the server."""
-    if sys.platform == "win32":
-        return MAX_CONNECTIONS
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files == resource.RLIM_INFINITY:
-        return MAX_CONNECTIONS
-    return min(MAX_CONNECTIONS, max(files - _OWN_FILES, files // 2) // 2)
+    files = _most_files()
+    return MAX_CONNECTIONS if files is None else min(MAX_CONNECTIONS, max(files - _OWN_FILES, files // 2) // 2)
+
+
+def _most_files() -> int | None:
+    """How many files this process may hold open; None where nothing limits them."""
+    if sys.platform != "win32":
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if files != resource.RLIM_INFINITY:
+            return files
+    return None
 
 
 class GuardedProtocol(H11Protocol):
