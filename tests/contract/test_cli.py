@@ -49,6 +49,10 @@ def test_a_command_line_that_makes_no_sense_is_exit_code_2() -> None:
         ("--device", "gpu", "'gpu' is not one of cuda"),
         ("--dtype", "int8", "'int8' is not one of float32"),
         ("--launcher", "torchrun '", "is no command line"),
+        ("--launcher", "", "give a command such as 'accelerate launch' "),
+        ("--launcher", "ray --workers 0", "--workers is 1 or more"),
+        ("--launcher", "ray --nope 3", "unrecognized arguments: --nope 3"),
+        ("--launcher", "ray --workers x", "invalid int value: 'x'"),
         ("--origin", "tunes.example.com", "is no scheme and host"),
         ("--max-batch", "0", "greater than or equal to 1"),
     ],
@@ -83,6 +87,33 @@ def test_output_that_has_no_letter_for_a_text_goes_on_without_it(tmp_path: Path)
     done = subprocess.run([*RAGTUNE, "check", str(path)], env=env, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert "? ?zmir…jsonl: chat, 12 examples" in done.stdout.decode("cp1252")
+
+
+def test_an_output_that_was_closed_ends_no_command(tmp_path: Path) -> None:
+    """`>&-` gives a command no output at all; the next file that it opens would take its number."""
+    shell = ["sh", "-c", '"$@" >&-', "sh", *RAGTUNE, "schema"]
+    done = subprocess.run(shell, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_package_runs_as_the_command_does() -> None:
+    done = subprocess.run([sys.executable, "-m", "ragtune", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"ragtune {rt.__version__}\n"
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_folder_is_no_name_on_a_server(name: str) -> None:
+    """The client refuses such a path with an error of its own, which names no argument."""
+    code, out, err = run("jobs", "show", name, key="sk-test", base_url="http://127.0.0.1:9/v1")
+    assert (code, out) == (1, "")
+    assert err == f"error: fine_tuning_job_id: {name!r} means a folder and is no name on a server; nothing was sent\n"
+
+
+def test_a_folder_of_a_server_that_is_a_file_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, _, err = run("serve", tmp_path / "file")
+    assert (code, "Errno" in err) == (1, False)
+    assert err.endswith("cannot be used as a backend's folder (File exists); choose one that can be written\n")
 
 
 def test_check_tells_good_files_from_bad_ones(tmp_path: Path) -> None:

@@ -85,3 +85,56 @@ def test_a_run_looks_before_it_begins(desk: Path) -> None:
     with pytest.raises(SpecError, match="there is no 'contain'"):
         list(Stages(file=RecipeFile.load("ragtune.toml")).run(until="build"))
     assert not Path("ragtune-out").exists()
+
+
+@pytest.mark.parametrize("place", ["", "here", "ftp://llm.example.org/v1"])
+def test_a_place_that_is_none_is_told_before_anything_is_done(desk: Path, place: str) -> None:
+    told = dry(GOOD, "--to", place)
+    assert (told.exit_code, told.output.startswith(f"error: to: {place!r} is neither local, openai nor")) == (1, True)
+
+
+def test_a_stage_that_is_none_is_a_mistake_of_the_command_line(desk: Path) -> None:
+    assert dry(GOOD, "--until", "bake").exit_code == 2
+
+
+def test_a_run_without_a_key_names_what_a_recipe_file_has(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    Path("ragtune.toml").write_text(GOOD, encoding="utf-8")
+    told = CliRunner().invoke(app, ["run", "--to", "http://127.0.0.1:9/v1"])
+    assert told.exit_code == 3
+    assert "key_file in [server] of the recipe file; or train on this machine with --to local" in told.output
+    assert "--key-file" not in told.output
+
+
+def init(*options: str) -> Result:
+    return CliRunner().invoke(app, ["init", "--rows", "odd.csv", "--model", "tiny-random", *options])
+
+
+@pytest.mark.parametrize("column", ["{Question}", "Ques}tion", "q.1", "q[1]", "q!r", "q:x"])
+def test_a_column_that_no_template_can_name_is_told_before_a_file_is_written(desk: Path, column: str) -> None:
+    Path("odd.csv").write_text(f"{column},Answer\nHow deep?,7 metres\n", encoding="utf-8")
+    told = init("--user", column, "--assistant", "Answer")
+    assert told.exit_code == 1
+    assert f"error: user: column {column!r} cannot stand in a template" in told.output
+    assert not Path("ragtune.toml").exists()
+
+
+def test_a_template_that_cannot_be_read_is_told_before_a_file_is_written(desk: Path) -> None:
+    Path("odd.csv").write_text("Question,Answer\nHow deep?,7 metres\n", encoding="utf-8")
+    told = init("--user", "Question", "--assistant", "{Answer")
+    assert (told.exit_code, "has unmatched braces" in told.output) == (1, True)
+    assert not Path("ragtune.toml").exists()
+
+
+def test_empty_options_ask_nobody_where_nobody_is(desk: Path) -> None:
+    Path("odd.csv").write_text("Question,Answer\nHow deep?,7 metres\n", encoding="utf-8")
+    told = init("--user", "", "--assistant", "Answer")
+    assert (told.exit_code, "nobody is there to be asked; give --user;" in told.output) == (2, True)
+
+
+def test_a_recipe_file_that_cannot_be_written_is_told_in_words(desk: Path) -> None:
+    rows = desk / "faq.csv"
+    columns = ("--user", "Question", "--assistant", "Answer", "--model", "tiny-random")
+    told = CliRunner().invoke(app, ["init", str(rows / "x.toml"), "--rows", str(rows), *columns])
+    assert (told.exit_code, "Errno" in told.output) == (1, False)
+    assert f"{rows / 'x.toml'} cannot be written: " in told.output

@@ -330,6 +330,11 @@ def test_a_share_is_no_percentage(limit: dict[str, float]) -> None:
         rt.Gate(**limit)
 
 
+def test_a_limit_in_dollars_below_nothing_is_told() -> None:
+    with pytest.raises(rt.RegistryError, match=r"answer_usd_at_most=-1 is below 0"):
+        rt.Gate(answer_usd_at_most=-1)
+
+
 def test_numbers_beyond_all_numbers_are_told(registry: rt.Registry) -> None:
     """An int that no float holds is no price and no limit."""
     with pytest.raises(rt.RegistryError, match="cost_usd=inf must be a number of US dollars"):

@@ -92,6 +92,9 @@ def test_every_argument_that_a_text_of_the_library_names_is_a_flag_of_some_comma
         ("run", "or pass force=True", "or pass `ragtune tune --force`"),
         ("registry promote", "reworded_at_least: 0.4 (n=12)", "--reworded-at-least: 0.4 (n=12)"),
         ("check", "read it with ragtune.DatasetBuilder.from_csv('x').chat(user='{a}').build(...), with", None),
+        ("tune", "give a limit, for suffix=None names nothing", "give a limit, for no --suffix names nothing"),
+        ("run", "suffix=None names nothing", "no suffix in [job] names nothing"),
+        ("build", "what to do: print(dataset.report.checks['train']), or .to_html()", "what to do: `ragtune check`"),
         ("ask", "stop=[it]", f"stop=[it]{IN_PYTHON}"),
     ],
 )
@@ -107,6 +110,9 @@ def test_an_argument_is_said_as_the_commands_own_flag(command: str, text: str, s
         "say `ragtune tune seed=7`, or --fix=seed",
         "OpenAI's own, Intel(R) and ragtune.toml line 3",
         "https://x.example.org/?seed=7",
+        "seed=7.csv line 3: it is empty",
+        "year=2026.jsonl, overwrite=True.csv and C:\\data\\seed=7.csv do not exist",
+        "validation=0.1.csv: no row",
         "Fehler(" * 3000,
     ],
 )

@@ -59,7 +59,10 @@ def explaining(
         message = f"{_address(client)} answered {call} with a body that is not JSON: {error}"
         raise UnreadableReplyError(message) from error
     except ValueError as error:
-        # What the client says of an empty part of a path; sent, it would ask for the list of all of them.
+        # What the client says of a part of a path that is empty or dots; sent, it would ask for all of them.
+        if "contains dot-segment" in str(error):
+            dots = next((f"{name}: {value!r}" for name, value in arguments.items() if value in (".", "..")), "a name")
+            raise SpecError(f"{dots} means a folder and is no name on a server; nothing was sent") from error
         if not str(error).startswith("Expected a non-empty value"):
             raise
         empty = next((name for name, value in arguments.items() if value == ""), "a name")

@@ -124,8 +124,16 @@ def _root(
     """Take static knowledge through the whole life of a fine-tune."""
 
 
+def _open_what_is_closed() -> None:
+    """Give outputs that were closed, as `>&-` does, to nobody: the next file that is opened would take their number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115
+
+
 def main() -> None:
     """Run the command."""
+    _open_what_is_closed()
     # A pipe on Windows has no letter for many a text (cp1252): a question mark is better than an end in the middle.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")

@@ -30,6 +30,10 @@ _HOW_TO_GIVE_A_KEY = (
     "set OPENAI_API_KEY in the environment, or name a file that holds the key with --key-file FILE; or train on this "
     "machine with --folder DIR; `ragtune serve` does so for other programs and prints where its own key is"
 )
+_KEYS_OF_RUNS = (
+    "set OPENAI_API_KEY in the environment, or name a file that holds the key as key_file in [server] of the recipe "
+    "file; or train on this machine with --to local"
+)
 
 ALIAS_EXAMPLE = "gpt-4o-mini-2024-07-18=smollm2-135m-instruct"
 BASE_EXAMPLE = "qwen=Qwen/Qwen3-0.6B or mine=/models/mine"
@@ -196,7 +200,7 @@ def check_options(**given: str | None) -> None:
             if name in checks:
                 checks[name](value)
         except BackendError as error:
-            raise typer.BadParameter(str(error), param_hint=f"--{name}") from None
+            raise typer.BadParameter(in_flags(str(error)), param_hint=f"--{name}") from None
 
 
 def protecting(registry: Path | None) -> Path | None:
@@ -221,14 +225,15 @@ def plain_errors() -> Iterator[None]:
     except MissingKey as error:
         # The library's way out is Python; here it is the command line.
         problem = str(error).removesuffix(HOW_TO_GIVE_A_KEY)
-        typer.echo(f"error: {problem}{_HOW_TO_GIVE_A_KEY}", err=True)
+        typer.echo(f"error: {problem}{_ways_to_a_key()}", err=True)
         raise typer.Exit(NO_KEY) from None
     except BrokenPipeError:
         _drop_output()
         raise typer.Exit(CLOSED) from None
     except OSError as error:
         place = "" if error.filename is None else f" ({error.filename})"
-        _fail(f"the disk is full{place}" if error.errno == errno.ENOSPC else str(error), error)
+        words = f"{error.strerror}{place}" if error.strerror else str(error)
+        _fail(f"the disk is full{place}" if error.errno == errno.ENOSPC else words, error)
     except RagtuneError as error:
         _fail(in_flags(str(error)), error)
     except Exception as error:
@@ -263,6 +268,11 @@ def kept_quiet() -> Iterator[None]:
         _drop_output()
         typer.echo(f"error: the output cannot be written: {error.strerror or error}", err=True)
         sys.exit(NOT_WELL)
+
+
+def _ways_to_a_key() -> str:
+    command = RUNNING.get()
+    return _KEYS_OF_RUNS if command is not None and command.name == "run" else _HOW_TO_GIVE_A_KEY
 
 
 def _drop_output() -> None:

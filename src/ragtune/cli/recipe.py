@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ragtune.cli.common import AS_JSON, DRY_RUN, as_line, plain_errors, tell
+from ragtune.cli.common import AS_JSON, DRY_RUN, as_line, in_flags, plain_errors, tell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +50,7 @@ def init(
         from ragtune.recipe_file.starter import Starter, proposed, read_as, tables_in, template_of
 
         given = {"--rows": rows, "--user": user, "--assistant": assistant, "--model": model}
-        missing = [name for name, value in given.items() if value is None]
+        missing = [name for name, value in given.items() if not value]
         asks = sys.stdin.isatty()
         tables = tables_in(file.parent)
         likely = rows or next(iter(tables), None)
@@ -109,7 +109,8 @@ def run(
     file: Annotated[Path, typer.Argument(help="Recipe file.")] = Path("ragtune.toml"),
     to: _TO = None,
     until: Annotated[
-        str | None, typer.Option(metavar="STAGE", help="Last stage that is wanted: build, tune, evaluate or promote.")
+        Literal["build", "tune", "evaluate", "promote"] | None,
+        typer.Option(metavar="STAGE", help="Last stage that is wanted: build, tune, evaluate or promote."),
     ] = None,
     dry_run: DRY_RUN = False,
     as_json: Annotated[bool, typer.Option("--json", help="An object a line for each stage.")] = False,
@@ -163,4 +164,4 @@ def _run(stages: Stages, until: str | None, *, as_json: bool) -> None:
         if as_json:
             typer.echo(as_line({"stage": done.stage, "anew": done.anew, **done.result}))
         else:
-            typer.echo(f"{done.stage}: {done.told}")
+            typer.echo(f"{done.stage}: {in_flags(done.told)}")

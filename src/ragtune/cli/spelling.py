@@ -56,10 +56,14 @@ _CALL = (
     rf"(?<![\w.'\"/])(?:(?:rt|ragtune|openai)\.(?:[a-zA-Z]\w*(?:\.\w+)*(?=\()|(?:{_KNOWN})\b(?:\.\w+)*)"
     rf"|(?:{_KNOWN}|TuneSpec|TunedModel|Maintenance)(?=\())(?:{_ROUND}(?:\.\w+)*)*"
 )
+_FILE = (
+    r"(?<![\w.-])[\w.=%+-]*=[\w.=%+-]*\.(?:csv|tsv|jsonl?|parquet|xlsx?|xlsb|ods|toml|ya?ml|sqlite3?|db|html?|txt|md|pdf|docx)"
+    r"(?!\w)"
+)
 # What is quoted, a path or an address is somebody's own text; what stands between backticks or behind dashes is a
 # command line already.
 _WORDS = re.compile(
-    rf"(?P<theirs>{_QUOTED}|`[^`\n]*`|[^\s()'\"=]*/\S*|(?<!\w)--?[a-z][\w-]*(?:=\S+)?)"
+    rf"(?P<theirs>{_QUOTED}|`[^`\n]*`|[^\s()'\"=]*/\S*|{_FILE}|(?<!\w)--?[a-z][\w-]*(?:=\S+)?)"
     rf"|(?P<call>{_CALL})"
     rf"|(?<![\w.\]-])(?P<name>[a-z]\w+)=(?![=\s]*=)(?P<value>{_VALUE})?"
     r"|(?<![\w./-])(?P<bare>[a-z]+(?:_[a-z]+)+)(?![\w(.=/-])"
@@ -97,12 +101,14 @@ _WAYS = tuple(
         r"\bcheck_file(?= lists)": "`ragtune check`",
         r"; use FactSet\.from_rows(?: for such records)?": "; give facts=",
         r"; rows (?:with other columns )?are read by (?:FactSet\.)?from_rows|, see FactSet\.to_jsonl": "",
+        r"print\(dataset\.report\.checks\['train'\]\), or \.to_html\(\)": "`ragtune check`",
         r"store\.remove\((\w+)\)": r"`ragtune feedback remove \1`",
         r"build the dataset with validation=0\.1, or pass validation=": "`ragtune build --validation 0.1` makes one",
         r"\.preference\(\.\.\.\)": "--preferred and --rejected",
         r", or pass probe=False|; probe=False compares them all the same": "",
         r"give prices?=(?:\{[^}]*\}|[\w.]+\(\.\.\.\))": "leave the limit out",
         r", or None(?: to leave it out| for no limit| for all)?(?=[;,.]|$)|, or gate=None": "",
+        r"; it takes int$": "; it takes a whole number",
         r"None sets no limit": "leave it out for none",
         r"give add\(\.\.\., cost_usd=\.\.\.\)": "`ragtune registry add MODEL --cost-usd USD` tells it",
         r"rollback\('([^']*)'\)": r"`ragtune registry rollback \1`",
@@ -143,12 +149,16 @@ class _Option:
     def given(self, value: str | None) -> str:
         """With the value that a program would give."""
         plain = _plain(value)
+        if self.table is not None and plain is None:
+            return f"no {self.flag} in [{self.table}]"
         if self.table is not None:
             return (
                 f"{self.flag} of [{self.table}]" if plain is ... else f"{self.flag} = {_toml(plain)} in [{self.table}]"
             )
         if isinstance(plain, bool):
             return self.flag if plain else self.no or f"no {self.flag}"
+        if plain is None:
+            return f"no {self.flag}"
         if isinstance(plain, list | tuple):
             return " ".join(f"{self.flag} {shlex.quote(str(one))}" for one in plain)
         return self.flag if plain is ... else f"{self.flag} {plain if isinstance(plain, int | float) else value}"

@@ -201,7 +201,8 @@ def build(
         if report is not None:
             dataset.report.save_html(report)
         told = {"folder": str(out), **dataset.report.to_dict()}
-        tell(told, as_json=as_json, text=f"{dataset.report}\nin {out}; next: ragtune cost {out} --model MODEL")
+        words = in_flags(str(dataset.report))
+        tell(told, as_json=as_json, text=f"{words}\nin {out}; next: ragtune cost {out} --model MODEL")
 
 
 def cost(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ragtune._checked import checked
-from ragtune.errors import BackendError
+from ragtune.errors import BackendError, SpecError
 from ragtune.local.auth.account import keeps_hash
 from ragtune.local.auth.sessions import checked_origin
 from ragtune.local.connection import Connection, answers, connect, reachable, refuse_unserved
@@ -381,7 +381,7 @@ def launcher_words(launcher: str | Sequence[str] | None) -> list[str]:
     """The words of a launcher; this Python where there is none, and our program for `ray`.
 
     Raises:
-        BackendError: it is no command line.
+        BackendError: it is no command line, or one of Ray's options is none.
     """
     try:
         words = shlex.split(launcher) if isinstance(launcher, str) else list(launcher or [sys.executable])
@@ -390,4 +390,13 @@ def launcher_words(launcher: str | Sequence[str] | None) -> list[str]:
         raise BackendError(message) from error
     if not words:
         raise BackendError("launcher: it is empty; give a command such as 'accelerate launch', or None")
-    return [sys.executable, "-m", "ragtune.train.on_ray", *words[1:]] if words[0] == "ray" else words
+    if words[0] != "ray":
+        return words
+    from ragtune.train.ray_options import check_options
+
+    try:
+        check_options(words[1:])
+    except SpecError as error:
+        message = f"launcher: {error}"
+        raise BackendError(message) from error
+    return [sys.executable, "-m", "ragtune.train.on_ray", *words[1:]]

@@ -41,7 +41,8 @@ class FolderLock:
             message = f"{folder}: another backend already runs on this folder; stop it first, or use another folder"
             raise FolderTakenError(message) from error
         except OSError as error:
-            message = f"{folder}: cannot be used as a backend's folder ({error}); choose one that can be written"
+            why = error.strerror or error
+            message = f"{folder}: cannot be used as a backend's folder ({why}); choose one that can be written"
             raise BackendError(message) from error
 
     def release(self) -> None:

@@ -98,10 +98,7 @@ def checked_name(name: str) -> str:
         ModelNotReady: it is empty, or that of a job.
     """
     if not isinstance(name, str) or not name.strip():
-        message = (
-            f"{name!r} is no model's name: a job has none until it succeeded; wait with rt.JobMonitor(job).wait(), "
-            "or look at job.refresh().status"
-        )
+        message = f"{name!r} is no model's name: a job has none until it succeeded; wait with rt.JobMonitor(job).wait()"
         raise ModelNotReady(message)
     if name.startswith("ftjob-"):
         message = (

@@ -171,6 +171,7 @@ class Stages:
         Raises:
             SpecError: something is not there, or could not be done; all of it is told.
         """
+        _ = self.folder
         inspect(self.file, backend_folder=self.backend_folder if self.place == LOCAL else None)
 
     def _before(self, stage: Stage) -> Done | None:
@@ -194,13 +195,14 @@ class Stages:
     @property
     def place(self) -> str:
         """Who trains and answers: `local`, `openai` or a URL."""
-        return self.to or self.file.server.to
+        return self.file.server.to if self.to is None else self.to
 
     @property
     def folder(self) -> Path:
         """Where this server's job, model and evaluation are kept."""
-        name = self.place if self.place in (LOCAL, OPENAI) else urlsplit(self.place).netloc.replace(":", "-")
-        if not name:
+        url = urlsplit(self.place)
+        name = self.place if self.place in (LOCAL, OPENAI) else url.netloc.replace(":", "-")
+        if not name or url.scheme not in ("", "http", "https"):
             raise SpecError(f"to: {self.place!r} is neither local, openai nor a URL such as https://llm.example.org/v1")
         return self.file.target / name
 

@@ -77,12 +77,15 @@ class Starter:
         """Write the file.
 
         Raises:
-            SpecError: it is there already.
+            SpecError: it is there already, or cannot be written.
         """
         if path.exists() and not overwrite:
             raise SpecError(f"{path} is there already; give another name, or --overwrite")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, self.text(path.suffix))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, self.text(path.suffix))
+        except OSError as error:
+            raise SpecError(f"{path} cannot be written: {error.strerror}; give a path in a folder of yours") from error
 
 
 def tables_in(folder: Path) -> list[str]:
@@ -131,9 +134,16 @@ def template_of(name: str, given: str, columns: Sequence[str]) -> str:
         DatasetError: it is neither.
     """
     if given in columns:
+        if signs := [sign for sign in "{}[].!:" if sign in given]:
+            raise DatasetError(
+                f"{name}: column {given!r} cannot stand in a template, for it holds {' '.join(signs)}; rename it in "
+                "the file"
+            )
         return "{" + given + "}"
     if "{" in given:
-        return given
+        from ragtune.dataset.render.templates import text
+
+        return text(name, given).source
     raise DatasetError(
         f"{name}: there is no column {given!r}; the columns are {', '.join(map(repr, columns))}, and a template holds "
         "them in braces: '{Answer} (see {Source})'"

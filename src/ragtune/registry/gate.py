@@ -74,6 +74,8 @@ class Gate:
         for name, limit in given.items():
             if isinstance(limit, bool) or not isinstance(limit, Real) or not _finite(limit):
                 raise RegistryError(f"Gate: {name}={limit!r:.60} is no number; give a limit, or None to leave it out")
+            if name in _DOLLARS and limit < 0:
+                raise RegistryError(f"Gate: {name}={limit!r:.60} is below 0, which nothing costs; give US dollars")
             if name not in _DOLLARS and not (-1.0 if name in _DIFFERENCES else 0.0) <= float(limit) <= 1.0:
                 span = "-1 to 1" if name in _DIFFERENCES else "0 to 1"
                 raise RegistryError(f"Gate: {name}={limit!r:.60} is a share, from {span}; 70 % is 0.7")

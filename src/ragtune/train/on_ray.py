@@ -9,7 +9,6 @@ checkpoints and the way to go on after a lost node. Files named in the spec must
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import shutil
@@ -21,10 +20,12 @@ from typing import TYPE_CHECKING
 from ragtune._extras import require
 from ragtune.errors import MissingExtraError, SpecError
 from ragtune.train import events
+from ragtune.train.ray_options import ray_options
 from ragtune.train.spec import EXIT_FAILED, EXIT_HELD, EXIT_LOST, EXIT_OK, TrainSpec
 from ragtune.train.stop import StopRequest
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 __all__ = ["main"]
@@ -42,9 +43,9 @@ class _WorkerEndedError(Exception):
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one spec on Ray; the exit codes are those of `ragtune.train.spec`."""
-    options = _options(words)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
+        options = ray_options(words)
         spec = TrainSpec.load(options.spec)
         require("ray", "ray", reason="training on a Ray cluster")
     except (SpecError, MissingExtraError) as error:
@@ -65,21 +66,6 @@ def main(words: Sequence[str] | None = None) -> int:
     past, _ = events.read_from(spec.output_dir / "events.jsonl")
     last = past[-1] if past else {}
     return EXIT_OK if last.get("type") == "end" and last.get("state") != "failed" else EXIT_FAILED
-
-
-def _options(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="ray", description="Train as a spec says, in the workers of a Ray cluster.")
-    parser.add_argument("--workers", type=int, default=1, help="processes that train together (default 1)")
-    parser.add_argument("--gpu", action="store_true", help="a GPU for each worker")
-    parser.add_argument("--cpus", type=float, default=1.0, help="CPUs that Ray reserves for each worker (default 1)")
-    parser.add_argument("--address", help="the cluster's address (default RAY_ADDRESS, else a Ray on this machine)")
-    parser.add_argument("--retries", type=int, default=3, help="how often lost workers are started again (default 3)")
-    parser.add_argument("-m", dest="module", required=True, choices=["ragtune.train"], help=argparse.SUPPRESS)
-    parser.add_argument("spec", help="JSON file that ragtune.train.spec.TrainSpec.save wrote")
-    options = parser.parse_args(words)
-    if options.workers < 1 or options.retries < 0 or options.cpus <= 0:
-        parser.error("--workers is 1 or more, --retries 0 or more, --cpus above 0")
-    return options
 
 
 def _hand_on(stop: StopRequest, mark: Path) -> None:

@@ -65,8 +65,8 @@ def text(name: str, template: str, *, may_be_empty: bool = False) -> Text:
         if column is not None and (not column or spec or conversion or any(sign in column for sign in ".[]")):
             raise DatasetError(
                 f"the {name} template {template!r} holds {{{column}}} with more than a plain column name; double "
-                f"literal braces ({{{{ and }}}}), as in JSON; else prepare the value as a column of its own, or use "
-                f".records() with a Python function"
+                f"literal braces ({{{{ and }}}}), as in JSON; else rename the column, or make one of the "
+                f"value as it shall be"
             )
         parts.append((constant, column))
     parsed = Text(name=name, source=template, parts=tuple(parts), may_be_empty=may_be_empty)
