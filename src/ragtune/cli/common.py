@@ -78,6 +78,7 @@ def server(
     key_file: Path | None,
     timeout_s: float | None = None,
     make: bool = False,
+    keyless: bool = False,
 ) -> Iterator[openai.OpenAI]:
     """A client of the server that the options mean.
 
@@ -87,12 +88,11 @@ def server(
         key_file: its key.
         timeout_s: seconds to wait for an answer; None leaves it to the client.
         make: make the folder where it is missing; else that is a mistake.
+        keyless: whether no key is a key, too, for what sends nothing.
     """
     options = {} if timeout_s is None else {"timeout": timeout_s}
     if folder is None:
-        from ragtune._keys import client_from_anywhere
-
-        with client_from_anywhere(key_file=key_file, base_url=base_url, **options) as client:
+        with _client(key_file=key_file, base_url=base_url, keyless=keyless, **options) as client:
             yield client
         return
     if base_url or key_file:
@@ -105,6 +105,20 @@ def server(
 
     with LocalBackend(folder) as backend, backend.client(**options) as client:
         yield client
+
+
+def _client(*, key_file: Path | None, base_url: str | None, keyless: bool, **options: Any) -> openai.OpenAI:
+    from ragtune._keys import client_from_anywhere
+    from ragtune.errors import MissingKey
+
+    try:
+        return client_from_anywhere(key_file=key_file, base_url=base_url, **options)
+    except MissingKey:
+        if not keyless or key_file is not None:
+            raise
+        import openai
+
+        return openai.OpenAI(api_key="none, since nothing is sent", base_url=base_url, **options)
 
 
 def again(command: str, *, folder: Path | None, base_url: str | None, key_file: Path | None) -> str:

@@ -99,7 +99,7 @@ def add(
 @registry_app.command("promote")
 def promote(
     alias: _ALIAS,
-    model: Annotated[str, typer.Argument(help="The model's name; it was added before.")],
+    model: Annotated[str, typer.Argument(help="Its name, which was added before; 'latest' is the one added last.")],
     verbatim_at_least: Annotated[float | None, typer.Option(help="Lower end on trained questions.")] = None,
     reworded_at_least: Annotated[float | None, typer.Option(help="Lower end on reworded questions.")] = None,
     reversed_at_least: Annotated[
@@ -139,7 +139,11 @@ def promote(
             "answer_usd_at_most": answer_usd_at_most,
         }
         gate = Gate(**limits) if any(limit is not None for limit in limits.values()) else None
-        decision = Registry(registry).promote(alias, model, gate=gate, force=force, by=by, why=why)
+        opened = Registry(registry)
+        if model == "latest" and (added := opened.models()):
+            model = added[-1].name
+            typer.echo(f"the latest is {model}", err=True)
+        decision = opened.promote(alias, model, gate=gate, force=force, by=by, why=why)
         typer.echo(json.dumps(decision.to_dict(), ensure_ascii=False) if as_json else str(decision))
 
 

@@ -161,7 +161,8 @@ def tune(
             suffix=suffix,
         )
         spec, dataset = settings.spec(model), opened(data)
-        with server(folder=folder, base_url=base_url, key_file=key_file, make=True) as client:
+        keyless = dry_run and not probe  # such a plan sends nothing
+        with server(folder=folder, base_url=base_url, key_file=key_file, make=True, keyless=keyless) as client:
             from ragtune.errors import ExpiryWarning
             from ragtune.job import FineTuneJob
             from ragtune.journal import Journal
@@ -255,7 +256,7 @@ def _comes_back(job: FineTuneJob, on: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        stop.args = (f"waiting ended; {job.id} goes on as long as its server runs: {on}",)
+        stop.args = (f"waiting ended; {on} follows {job.id} as long as its server runs",)
         raise
 
 
