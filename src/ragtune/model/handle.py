@@ -264,7 +264,8 @@ class TunedModel:
 
         Args:
             prompt: the text to go on with.
-            parameters: any other parameter of a completion, for example `max_tokens`, `temperature` or `stop`.
+            parameters: any other parameter of a completion, for example `max_tokens`, `temperature` or `stop`. Without
+                `temperature` the server takes its own, most likely 1, where `ask` sends 0.
         """
         return run(self._model.complete(prompt, **parameters))
 
