@@ -1,7 +1,12 @@
-"""The reference: a page for each room, with every name of its `__all__`, made when the site is built."""
+"""The reference: a page for each room and for each of its classes that does something, made when the site is built.
+
+Every name of a room's `__all__` is there. Functions, values and errors stand on the room's own page; a class with
+methods of its own has a page to itself, which a menu and a search find by its name.
+"""
 
 from __future__ import annotations
 
+import inspect
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -45,6 +50,9 @@ PAGES = {
 }
 
 
+FEWEST_METHODS = 2
+
+
 def address(title: str) -> str:
     return f"reference/{title.lower().replace(' ', '-')}.md"
 
@@ -66,11 +74,47 @@ def pages() -> dict[str, list[str]]:
     return found
 
 
+def class_address(title: str, name: str) -> str:
+    return f"{address(title).removesuffix('.md')}/{name.rpartition('.')[2].lower()}.md"
+
+
+def stands_alone(name: str) -> bool:
+    """Whether a name is a class with public methods: a value that only holds fields reads best beside its function."""
+    place, _, last = name.rpartition(".")
+    value = getattr(import_module(place), last)
+    if not inspect.isclass(value) or issubclass(value, BaseException):
+        return False
+    own = [part for part in value.__mro__ if part.__module__.startswith("ragtune")]
+    methods = {key for part in own for key, found in vars(part).items() if _is_method(key, found)}
+    return len(methods) >= FEWEST_METHODS
+
+
+def _is_method(name: str, found: object) -> bool:
+    return not name.startswith("_") and (inspect.isfunction(found) or isinstance(found, classmethod | staticmethod))
+
+
+def first_line(name: str) -> str:
+    place, _, last = name.rpartition(".")
+    return (inspect.getdoc(getattr(import_module(place), last)) or "").strip().split("\n\n")[0].replace("\n", " ")
+
+
 def text(title: str, held: list[str]) -> str:
     first = (import_module(f"ragtune.{PAGES[title][0]}").__doc__ or "").strip().splitlines()[0]
-    return (
-        "\n\n".join(["---\nsearch:\n  boost: 0.3\n---", f"# {title}", first, *(f"::: {name}" for name in held)]) + "\n"
-    )
+    alone = [name for name in held if stands_alone(name)]
+    listed = [f"- [`{name.rpartition('.')[2]}`][{name}]: {first_line(name)}" for name in alone]
+    parts = [f"# {title}", first, *(["\n".join(listed)] if listed else ())]
+    return whole([*parts, *(f"::: {name}" for name in held if name not in alone)])
+
+
+def whole(parts: list[str]) -> str:
+    return "\n\n".join(["---\nsearch:\n  boost: 0.3\n---", *parts]) + "\n"
+
+
+def menu(title: str, held: list[str]) -> dict[str, object]:
+    alone = sorted(name for name in held if stands_alone(name))
+    if not alone:
+        return {title: address(title)}
+    return {title: [address(title), *({name.rpartition(".")[2]: class_address(title, name)} for name in alone)]}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -78,7 +122,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     for entry in config.nav or []:
         for part in entry.get("Look up", ()) if isinstance(entry, dict) else ():
             if isinstance(part, dict) and part.get("Reference") == "reference/index.md":
-                part["Reference"] = ["reference/index.md", *({title: address(title)} for title in PAGES)]
+                part["Reference"] = ["reference/index.md", *(menu(title, held) for title, held in pages().items())]
     return config
 
 
@@ -86,6 +130,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     for title, held in pages().items():
         files.append(File.generated(config, address(title), content=text(title, held)))
+        for name in filter(stands_alone, held):
+            content = whole([f"::: {name}\n    options:\n      heading_level: 1"])
+            files.append(File.generated(config, class_address(title, name), content=content))
     return files
 
 
