@@ -7,7 +7,8 @@ A cell is an arm, a rank of the adapter and a seed: a dataset is built, the base
 backend, and asked. All arms see about as many training tokens as `qa_single` sees in `--tokens` passes: each makes as
 many whole passes over its rows as come nearest, and the table says how many tokens that were. Asked are the taught
 questions (verbatim), one rewording and the reversed question of each fact, which no arm ever trains, half of the
-questions that nothing answers, and the controls; with `RAG` the passage that BM25 finds stands before them.
+questions that nothing answers, and the controls; some arms are asked once more with `RAG`: the passage that BM25 finds
+stands before the question.
 
 Without `--sciq` the facts are those that ship, with wordings written by hand; with it they are the first rows of SciQ
 whose passage holds the answer, with wordings by rules. Everything finished is kept in the folder: run it again and it
@@ -56,6 +57,8 @@ ARMS: dict[str, rt.Recipe] = {
     "5 + abstain": FIVE + rt.Recipe("abstain"),
     "5 + replay": FIVE + rt.Recipe("replay"),
 }
+RETRIEVED = ("qa_single", "5 wordings", "raft", "5 + raft")
+"""Arms that are asked with passages as well: those that are trained with passages, and what they are held against."""
 KINDS = ("verbatim", "reworded", "reversed", "unanswerable", "control")
 SYSTEM = "Answer the question."
 MOST_EPOCHS = 50
@@ -165,7 +168,7 @@ class Experiment:
         model = rt.JobMonitor(job).wait(progress=False)
         texts = [fact.support for fact in self.to_teach if fact.support]
         every = rt.arms(base=(client, self.options.base), tuned=model, retriever=rt.BM25(texts, k=1))
-        chosen = {name: every[name] for name in ("tuned", "tuned+RAG")}
+        chosen = {name: every[name] for name in ("tuned", "tuned+RAG")[: 1 + (arm in RETRIEVED)]}
         log = place / "evaluation.jsonl"
         card = rt.evaluate(chosen, self.asked, log=log, concurrency=16, max_tokens=48, progress=False)
         scores = {
@@ -200,7 +203,7 @@ class Experiment:
         head = "".join(f"{kind:>21}" for kind in KINDS)
         print(f"\n{'rank':>4} {'arm':<18}{'':<5}{'seeds':>5}{'tokens':>9}{'epochs':>7}{head}{'gap':>8}")
         for (rank, arm), cells in found.items():
-            for name in ("tuned", "tuned+RAG"):
+            for name in cells[0]["scores"]:  # type: ignore[attr-defined]
                 shares = [self.share(cells, name, kind) for kind in KINDS]
                 said = "".join(
                     f"{'-':>21}" if one is None else f"{one[0]:>8.2f} ({one[1]:.2f}-{one[2]:.2f})" for one in shares
