@@ -163,7 +163,7 @@ class Experiment:
         method = rt.Supervised(n_epochs=epochs, batch_size=self.options.batch_size)
         spec = rt.TuneSpec(model=self.options.base, method=method, seed=seed + 1)
         job = rt.FineTuneJob.create(
-            client, dataset, spec, key=f"{arm} {seed}", journal=self.folder / f"rank-{rank}" / "journal.sqlite3"
+            client, dataset, spec, key=place.name, journal=self.folder / f"rank-{rank}" / "journal.sqlite3"
         )
         model = rt.JobMonitor(job).wait(progress=False)
         texts = [fact.support for fact in self.to_teach if fact.support]
