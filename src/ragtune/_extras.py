@@ -44,7 +44,9 @@ EXTRAS: Mapping[str, Extra] = {
     ),
     "ray": Extra(purpose="makes records on a cluster", modules=("ray",)),
     "evaluation": Extra(purpose="scores answers by ROUGE-L and chrF", modules=("rouge_score", "sacrebleu")),
-    "docs": Extra(purpose="builds the documentation", modules=("material", "mkdocstrings", "mkdocs_llmstxt")),
+    "docs": Extra(
+        purpose="builds the documentation", modules=("material", "mkdocstrings", "mkdocs_llmstxt", "nbformat")
+    ),
     "mutation": Extra(purpose="changes ragtune a little to see whether its tests notice", modules=("cosmic_ray",)),
     "dev": Extra(
         purpose="checks and tests ragtune itself",

@@ -108,8 +108,9 @@ def _kind(cells: list[object]) -> str | None:
 
 def _short(value: object) -> str:
     """A cell of a line of text: an error message would make every line as long as itself, a name stays whole."""
-    text = in_one_line(_cell(value))
-    return shorten(text, LONGEST, placeholder=" ...") if " " in text and len(text) > LONGEST else text
+    text = _cell(value)
+    # A sentence is cut between its words, wherever its lines end; in what is left each sign is spelled out.
+    return in_one_line(shorten(text, LONGEST, placeholder=" ...") if " " in text and len(text) > LONGEST else text)
 
 
 def _cell(value: object) -> str:

@@ -22,6 +22,7 @@ from .test_run import losses, read, run
 pytestmark = [
     pytest.mark.train,
     pytest.mark.slow,
+    pytest.mark.timeout(900),  # a Ray takes its time to start where others are at work
     # transformers 5 announces the renaming of one of its own attributes while peft still reads the old one
     pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning"),
 ]
@@ -42,9 +43,10 @@ def begin(spec: TrainSpec, launcher: list[str]) -> subprocess.Popen[bytes]:
 
 def finish(worker: subprocess.Popen[bytes], spec: TrainSpec) -> None:
     try:
-        assert worker.wait(240) == EXIT_OK, spec.output_dir.with_suffix(".log").read_text()[-3000:]
+        assert worker.wait(480) == EXIT_OK, spec.output_dir.with_suffix(".log").read_text()[-3000:]
     finally:
         worker.kill()
+        worker.wait()
         if worker.stdin is not None:
             worker.stdin.close()
 

@@ -240,9 +240,9 @@ def test_a_dry_run_says_what_is_due_and_writes_nothing(desk: Path) -> None:
 
 def test_a_stage_that_the_file_does_not_speak_of_is_refused(desk: Path) -> None:
     path = written(desk, TOML)
-    for until, says in (("evaluate", "has no table [evaluation]"), ("train", "'train' is no stage")):
+    for until, code, says in (("evaluate", 1, "has no table [evaluation]"), ("train", 2, "'train' is not one of")):
         done = CliRunner().invoke(app, ["run", str(path), "--until", until])
-        assert (done.exit_code, says in done.stderr) == (1, True), done.stderr
+        assert (done.exit_code, says in done.stderr) == (code, True), done.stderr
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,8 @@ def _hand_on(stop: StopRequest, mark: Path) -> None:
 
 def _train(spec: TrainSpec, options: argparse.Namespace) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else a run reports itself to Ray's makers
+    # A Ray that is started here would let its workers give way to everything else (15); no other launcher does.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer

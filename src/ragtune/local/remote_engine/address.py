@@ -50,6 +50,8 @@ class EngineAddress:
     def __post_init__(self) -> None:
         _check_kind(self.kind)
         object.__setattr__(self, "url", _checked_url(self.url))
+        if not isinstance(self.key, str | None):
+            raise BackendError("engine: its key is no text")
 
     @classmethod
     def parse(cls, text: str, *, key: str | None = None) -> EngineAddress:
@@ -58,6 +60,8 @@ class EngineAddress:
         Raises:
             BackendError: it is no such text.
         """
+        if not isinstance(text, str):
+            raise BackendError(f"engine: {text!r:.60} is no text; give KIND=URL, for example {_EXAMPLE}")
         kind, equals, url = text.strip().partition("=")
         if not equals or not url:
             raise BackendError(f"engine: {kind[:40]!r} says no address; give KIND=URL, for example {_EXAMPLE}")
@@ -116,14 +120,17 @@ def _read(text: str) -> EngineAddress | EngineCommand:
     return EngineCommand(kind=cast("EngineKind", kind.strip()), base=place.strip() or None)
 
 
-def _check_kind(kind: str) -> None:
-    if kind not in _KINDS:
+def _check_kind(kind: object) -> None:
+    if not isinstance(kind, str) or kind not in _KINDS:
+        kind = str(kind)
         near = difflib.get_close_matches(kind.lower(), _KINDS, n=1, cutoff=0.4)
         meant = f"; did you mean {near[0]!r}?" if near else ""
         raise BackendError(f"engine: {kind[:40]!r} is none of {', '.join(_KINDS)}{meant}")
 
 
-def _checked_url(url: str) -> str:
+def _checked_url(url: object) -> str:
+    if not isinstance(url, str):
+        raise BackendError(f"engine: {url!r:.60} is no address; give one such as {_EXAMPLE}")
     try:
         parts = urlsplit(url)
         port = parts.port
