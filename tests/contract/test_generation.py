@@ -235,7 +235,8 @@ def test_a_budget_ends_it_in_the_middle_without_loss(serve: Serve, tmp_path: Pat
     assert found.stopped is not None
     whole = run(client, texts, tmp_path)
     assert (whole.made, whole.remembered) == (12, found.calls)
-    assert whole.facts.facts[: found.made] == found.facts.facts
+    # Two are asked at a time, so that the one behind a call that the budget stops may have been answered.
+    assert [fact for fact in whole.facts.facts if fact in found.facts.facts] == list(found.facts.facts)
 
 
 def test_a_cache_in_a_new_folder_has_its_place_before_anything_is_paid_for(serve: Serve, tmp_path: Path) -> None:

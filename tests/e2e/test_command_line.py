@@ -54,7 +54,8 @@ def test_a_recipe_that_is_killed_again_and_again_ends_and_makes_one_job(desk: Pa
     given = ("--rows", "faq.csv", "--user", "Question", "--assistant", "Answer", "--model", "tiny-random")
     run("init", "ragtune.toml", *given, cwd=desk)
     recipe = (desk / "ragtune.toml").read_text()
-    (desk / "ragtune.toml").write_text(recipe + "\n[job]\nn_epochs = 2\nseed = 7\n")
+    assert 'n_epochs = "auto"' in recipe
+    (desk / "ragtune.toml").write_text(recipe.replace('n_epochs = "auto"', "n_epochs = 2\nseed = 7"))
     moments = random.Random(int(os.environ.get("RAGTUNE_KILL_SEED", "17")))
     for _ in range(5):
         with subprocess.Popen(

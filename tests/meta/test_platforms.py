@@ -59,9 +59,12 @@ assert rt.runs(journal=rt.Journal("runs.sqlite3")) is not None
 """
 
 
-# So that the packages of others are loaded, which choose their way by the platform: it is still this one.
+# So that the packages of others are loaded, which choose their way by the platform; ours are loaded anew and told Windows.
 FORGET = """
-import sys
+import socket, subprocess, sys
+sys.platform = "win32"
+socket.SO_EXCLUSIVEADDRUSE = -5
+subprocess.CREATE_NEW_PROCESS_GROUP = 0x200
 for name in [name for name in sys.modules if name.split(".")[0] == "ragtune"]:
     del sys.modules[name]
 """
