@@ -79,6 +79,7 @@ def test_ends_ages_and_costs_say_where_they_are_from_and_stay_unknown_where_nobo
     assert model.days_left == (dt.date(2027, 1, 14) - dt.date(2025, 11, 13)).days
     assert (model.age_days, model.asked) == (11, "the help desk")
     assert (stray.ends, stray.days_left, stray.cost_usd) == (None, None, None)
+    assert [job.asked for job in found.of("job")].count("the help desk") == 1
     job, lost = found.of("job")[0], found.of("job")[2]
     assert (job.cost_usd, job.cost_source) == (6.0, "trained tokens x catalogue")
     assert (lost.cost_usd, lost.cost_source) == (None, None)

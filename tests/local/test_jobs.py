@@ -270,6 +270,8 @@ def test_a_succeeded_job_cannot_be_moved(client: openai.OpenAI) -> None:
     for verb in ("cancel", "pause", "resume"):
         with pytest.raises(openai.BadRequestError, match="is succeeded and cannot be"):
             getattr(client.fine_tuning.jobs, verb)(done.id)
+        with pytest.raises(openai.BadRequestError, match="'dry_run'"):
+            getattr(client.fine_tuning.jobs, verb)(done.id, extra_query={"dry_run": "true"})
 
 
 def test_a_broken_training_file_fails_the_job_with_its_line(client: openai.OpenAI) -> None:

@@ -21,6 +21,7 @@ import pytest
 from ragtune.errors import BackendError
 from ragtune.local import LocalBackend
 from ragtune.local.folder_lock import FolderLock
+from ragtune.testing import ScriptedBackend
 from tests.local.kit import create, messages, trainer, until, upload, wait_for
 
 SERVER = """
@@ -374,3 +375,17 @@ def test_a_moved_folder_still_holds_its_models(tmp_path: Path) -> None:
     with LocalBackend(tmp_path / "new", trainer=trainer()) as backend, backend.client() as client:
         assert client.models.delete(name).deleted
     assert list((tmp_path / "new" / "jobs").glob("*/adapter")) == []
+
+
+def test_a_server_that_stumbles_says_so_in_openais_shape_and_names_its_log(
+    backend: ScriptedBackend, client: openai.OpenAI, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its books were damaged behind its back: 500 with an id, the log has the reason, and the next one is answered."""
+    with sqlite3.connect(backend.folder / "state.sqlite3") as books:
+        books.execute("ALTER TABLE upload RENAME TO lost")
+    with pytest.raises(openai.InternalServerError) as caught:
+        client.uploads.create(filename="a.jsonl", purpose="fine-tune", bytes=10, mime_type="application/jsonl")
+    assert (caught.value.type, caught.value.code) == ("server_error", "server_error")
+    assert until(lambda: f"request {caught.value.request_id} POST '/v1/uploads' stumbled" in caplog.text)
+    assert "no such table: upload" in caplog.text
+    assert client.models.list().data

@@ -59,7 +59,7 @@ assert rt.runs(journal=rt.Journal("runs.sqlite3")) is not None
 """
 
 
-# So that the packages of others are loaded, which choose their way by the platform; ours are loaded anew and told Windows.
+# So that the packages of others are loaded, which choose their way by the platform; ours are told Windows.
 FORGET = """
 import socket, subprocess, sys
 sys.platform = "win32"

@@ -78,18 +78,19 @@ def test_given_numbers_are_taken_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "words"),
     [
-        {"n_examples": 0},
-        {"n_epochs": 0},
-        {"n_epochs": 51},
-        {"batch_size": 257},
-        {"learning_rate_multiplier": 0},
-        {"learning_rate_multiplier": float("nan")},
-        {"method": "magic"},
+        ({"n_examples": 0}, "0 is not 1 or more"),
+        ({"n_epochs": 0}, "0 is not between 1 and 50"),
+        ({"n_epochs": 51}, "51 is not between 1 and 50"),
+        ({"batch_size": 257}, "257 is not between 1 and 256"),
+        ({"batch_size": 1, "method": "kto"}, "1 is not between 2 and 256"),
+        ({"learning_rate_multiplier": 0}, "0.0 is not above 0"),
+        ({"learning_rate_multiplier": float("nan")}, "nan is not above 0"),
+        ({"method": "magic"}, "'magic' is not one of supervised, dpo, kto"),
     ],
 )
-def test_a_number_out_of_range_is_refused_with_its_name(wrong: dict[str, object]) -> None:
+def test_a_number_out_of_range_is_refused_with_its_name(wrong: dict[str, object], words: str) -> None:
     values: dict[str, object] = {"n_examples": 60, "method": "supervised", **wrong}
-    with pytest.raises(SpecError, match=next(iter(wrong))):
+    with pytest.raises(SpecError, match=f"{next(iter(wrong))}: {words}"):
         resolve_hyperparameters(**values)  # type: ignore[arg-type]

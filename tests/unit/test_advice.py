@@ -360,6 +360,7 @@ def test_every_number_has_a_source_and_a_changed_one_is_yours() -> None:
     number: dict[str, Any] = {"question_tokens": np.int64(33)}
     advice = rt.advise(["text"], queries_per_month=1, assumptions=Assumptions(**number))
     assert all(row.source for row in advice.assumptions)
+    assert [*advice.assumptions.columns()] == ["assumption", "value", "source", "read"]
     own = [row for row in advice.assumptions if row.source == "given by you"]
     assert [(row.name, row.value, row.as_of) for row in own] == [("question_tokens", 33.0, None)]
 

@@ -413,7 +413,9 @@ def test_a_layout_of_facts_gives_rows_for_a_template(tmp_path: Path) -> None:
     path = tmp_path / "squad.json"
     path.write_text(json.dumps({"version": "1.1", "data": [article]}))
     builder = rt.DatasetBuilder.from_json(path).layout("squad").chat(user="{question}", assistant="{answer}")
-    assert len(builder.build(tmp_path / "out").train) == 12
+    dataset = builder.build(tmp_path / "out")
+    assert len(dataset.train) == 12
+    assert dataset.manifest["source"]["layout"] == "squad"
 
 
 def test_an_unknown_layout_and_a_row_of_another_one_are_named(tmp_path: Path) -> None:

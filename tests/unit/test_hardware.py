@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -172,6 +173,16 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def processor() -> Machine:
     """This machine's processor, as a new process would see it: `this_machine` asks once in a process."""
     return hardware._processor(version("torch"))
+
+
+def test_the_processor_is_called_by_its_name() -> None:
+    """Linux tells it in a file; elsewhere the platform's own word has to do."""
+    file = Path("/proc/cpuinfo")
+    told = file.read_text(encoding="utf-8") if file.exists() else ""
+    names = re.findall(r"^model name\s*: (.+)$", told, flags=re.MULTILINE)
+    called = hardware._processor_name()
+    assert called.strip() == called != ""
+    assert not names or called == names[0].strip()
 
 
 @pytest.mark.slow
