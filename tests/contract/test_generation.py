@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import openai
@@ -199,6 +200,21 @@ def test_a_list_inside_a_pair_is_no_answer(serve: Serve, tmp_path: Path, depth: 
     reply = f'[{{"question": "Why?", "answer": {"[" * depth}{"]" * depth}}},\n{whole}]'
     found = run(serve(Writer(lambda prompt: reply)), [TRAM], tmp_path)
     assert [fact.answers[0] for fact in found.facts] == ["Pepper Quay"]
+
+
+@pytest.mark.parametrize("reply", [{"choices": None}, {"choices": []}, {"choices": ["x"]}, {}])
+def test_what_is_no_chat_completion_is_told(tmp_path: Path, reply: dict[str, Any]) -> None:
+    """A client of another library with the same verbs may give back what it likes."""
+    completions = SimpleNamespace(create=lambda **_: SimpleNamespace(**reply, usage=None))
+    client: Any = SimpleNamespace(chat=SimpleNamespace(completions=completions), base_url="http://127.0.0.1:9/v1")
+    with pytest.raises(rt.DatasetError, match="which is no chat completion"):
+        run(client, [MILL], tmp_path)
+
+
+def test_a_question_to_the_model_ends_with_the_shape_of_the_list(serve: Serve, tmp_path: Path) -> None:
+    writer = Writer(pairs)
+    run(serve(writer), [MILL], tmp_path)
+    assert '. Write a JSON list and nothing else: [{"question": "...", "answer": "..."}]\n' in writer.asked[0]
 
 
 def test_passages_without_facts_make_nothing(serve: Serve, tmp_path: Path) -> None:

@@ -223,6 +223,7 @@ def test_a_worse_model_is_told_with_where_and_by_how_much(
     assert "It is 77." in page
     assert "<script" not in page
     said = json.loads(found.to_json())
+    assert said["sentence"] == found.sentence
     assert (said["verdict"], said["old"], said["new"]) == ("worse", "old", "worse")
     assert next(iter(found.to_pandas()["verdict"])) == "worse"
 
