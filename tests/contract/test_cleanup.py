@@ -86,6 +86,7 @@ def test_a_plan_for_three_hundred_jobs(
         assert set(models[2:-20]) <= gone
         assert not young & gone
         assert set(orphans) - gone == {orphans[7]}
+        assert {item.why for item in plan.going if item.kind == "model"} == {"100 days old"}
         # The files of the two models that stay, and of the young ones, stay.
         living = {files[0], files[1]} | {files[n % FILES] for n in range(JOBS) if n >= 278 and n % 10 != 9}
         assert not living & gone

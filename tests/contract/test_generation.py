@@ -327,6 +327,16 @@ def test_an_answer_with_half_of_a_surrogate_pair_is_kept_and_its_row_left_out(se
     assert len(wordings.facts[0].wordings) == len(demo_facts().facts[0].wordings)
 
 
+def test_a_model_that_rewords_is_told_the_answer_that_comes_first(serve: Serve, tmp_path: Path) -> None:
+    fact = Fact(id="mill", answers=("1871", "the year 1871"), wordings=(Wording(question="When did the mill burn?"),))
+    writer = Writer(lambda prompt: "In which year did the mill burn?")
+    rt.FactSet(facts=(fact,)).with_wordings(
+        kind="reworded", make=serve(writer), model=MODEL, cache=tmp_path / "cache.jsonl", per_fact=1
+    )
+    assert re.search(r"1871$|1871\n", writer.asked[0])
+    assert "the year 1871" not in writer.asked[0]
+
+
 PROGRAM = """
 import sys, openai
 from ragtune.recipes import generate

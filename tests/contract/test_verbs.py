@@ -169,9 +169,22 @@ def test_the_questions_of_a_file_are_answered_in_its_order(tuned: Any, tmp_path:
     for name in ("questions.txt", "questions.jsonl"):
         done = run("ask", tuned["fine_tuned_model"], "--file", tmp_path / name, "--json")
         assert [json.loads(line)["answer"] for line in done.stdout.splitlines()] == ["6", "4"]
+        assert (done.exit_code, done.stderr) == (0, "")
     (tmp_path / "questions.jsonl").write_text('{"ask": 3}\n')
     done = run("ask", tuned["fine_tuned_model"], "--file", tmp_path / "questions.jsonl")
     assert (done.exit_code, "line 1 has no text under 'question'" in done.stderr) == (1, True)
+
+
+def test_a_question_that_is_refused_is_told_beside_the_answers_of_the_others(
+    tuned: Any, backend: ScriptedBackend, tmp_path: Path
+) -> None:
+    (tmp_path / "questions.txt").write_text("What is 3 + 3?\nWhat is 2 + 2?\n")
+    backend.fail_next("chat.completions.create", status=400, message="No sums on Fridays.")
+    done = run("ask", tuned["fine_tuned_model"], "--file", tmp_path / "questions.txt")
+    assert done.exit_code == 1
+    assert "No sums on Fridays." in done.stderr
+    assert "1 of 2 questions have no answer" in done.stderr
+    assert ("A: 6" in done.stdout) != ("A: 4" in done.stdout)
 
 
 def test_a_chat_goes_on_with_what_was_said_until_it_is_told_to_forget(tuned: Any, backend: ScriptedBackend) -> None:

@@ -377,6 +377,14 @@ def test_a_moved_folder_still_holds_its_models(tmp_path: Path) -> None:
     assert list((tmp_path / "new" / "jobs").glob("*/adapter")) == []
 
 
+def test_nobody_is_answered_any_more_once_the_backend_is_closed(tmp_path: Path) -> None:
+    with LocalBackend(tmp_path, trainer=trainer()) as backend:
+        client = backend.client(max_retries=0)
+        assert client.models.list().data
+    with client, pytest.raises(openai.APIConnectionError):
+        client.models.list()
+
+
 def test_a_server_that_stumbles_says_so_in_openais_shape_and_names_its_log(
     backend: ScriptedBackend, client: openai.OpenAI, caplog: pytest.LogCaptureFixture
 ) -> None:
