@@ -216,12 +216,14 @@ def test_an_argument_of_a_wrong_type_is_told_in_words(name: str, argument: str) 
 
 
 def test_an_argument_that_is_missing_or_unknown_is_named_before_the_others_are_judged() -> None:
-    """Else `from_rows(7, colour=1)` would send its reader to the rows first and to the slip afterwards."""
-    make: Any = rt.DatasetBuilder.from_rows
+    """Else a slip in a name would be told after all that stands beside it."""
+    answer: Any = rt.Answer
+    with pytest.raises(TypeError, match="Answer: id is 7; it takes a text"):
+        answer(choices=(), id=7)
     with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
-        make(7, colour=1)
-    with pytest.raises(TypeError, match="missing 1 required positional argument: 'rows'"):
-        make(query=7)
+        answer(choices=(), id=7, colour=1)
+    with pytest.raises(TypeError, match="missing .* required keyword-only argument: 'choices'"):
+        answer(id=7)
 
 
 def test_every_argument_is_tried() -> None:
