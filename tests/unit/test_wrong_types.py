@@ -217,13 +217,13 @@ def test_an_argument_of_a_wrong_type_is_told_in_words(name: str, argument: str) 
 
 def test_an_argument_that_is_missing_or_unknown_is_named_before_the_others_are_judged() -> None:
     """Else a slip in a name would be told after all that stands beside it."""
-    answer: Any = rt.Answer
-    with pytest.raises(TypeError, match="Answer: id is 7; it takes a text"):
-        answer(choices=(), id=7)
+    wait: Any = rt.JobMonitor.wait
+    with pytest.raises(TypeError, match="timeout_s is 'long'; it takes a number or None"):
+        wait(None, timeout_s="long")
     with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
-        answer(choices=(), id=7, colour=1)
-    with pytest.raises(TypeError, match="missing .* required keyword-only argument: 'choices'"):
-        answer(id=7)
+        wait(None, timeout_s="long", colour=1)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'self'"):
+        wait(timeout_s="long")
 
 
 def test_every_argument_is_tried() -> None:
