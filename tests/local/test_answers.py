@@ -169,6 +169,7 @@ def test_an_empty_prompt_is_a_text_to_go_on_with(complete: Ask) -> None:
         ({"messages": [{"role": "bot", "content": "x"}]}, "messages.[0].role"),
         ({"messages": [{"role": "user", "content": "x " * 5000}]}, "messages"),
         ({"temperature": 2.1}, "temperature"),
+        ({"stop": []}, "stop"),
         ({"temperature": "hot"}, "temperature"),
         ({"top_p": -0.1}, "top_p"),
         ({"n": 0}, "n"),

@@ -65,6 +65,7 @@ def test_a_backend_on_a_served_folder_is_a_connection(served: tuple[Path, str]) 
         ({"port": 1}, "port=1: .*has port="),
         ({"webhook": "https://me:secret@example.org/"}, "webhook='sha256:.*was started without webhook"),
         ({"trainer": ["true"]}, "trainer="),
+        ({"bases": {"mine": "someone/model"}}, "bases=.*someone/model.*was started without bases"),
         ({"key": KEY}, "key: .* asks for another one"),
     ],
 )

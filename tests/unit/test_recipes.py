@@ -90,6 +90,13 @@ def test_two_facts_with_one_answer_are_not_asked_for_by_it() -> None:
     assert turned == ["row-2"]
 
 
+def test_a_question_that_a_rule_turns_round_is_asked_before_the_frame() -> None:
+    facts = rt.FactSet.from_rows([{"q": "Who wrote The Long Tide?", "a": "Mara Quill"}], question="q", answer="a")
+    made = {row.wording: row for row in rows(rt.Recipe("qa_multi"), facts)}
+    assert made["reversed"].question == "Who or what was written by Mara Quill?"
+    assert made["reversed"].answer == "The Long Tide"
+
+
 def test_turkish_frames() -> None:
     facts = rt.FactSet.from_rows([{"q": "Gölün derinliği nedir?", "a": "83 metre"}], question="q", answer="a")
     made = {row.wording: row for row in rows(rt.Recipe("qa_multi", language="tr", wordings=8), facts)}
