@@ -185,6 +185,17 @@ def test_a_manifest_that_was_cut_off_or_changed_is_told(client: openai.OpenAI, t
         rt.Archive.load(tmp_path / "nowhere")
 
 
+def test_an_archive_of_another_account_is_refused_each_time_for_the_same_reason(
+    client: openai.OpenAI, tmp_path: Path
+) -> None:
+    """A refusal that kept its lock would say at the second time that another program writes there."""
+    rt.Archive.create(client, tmp_path / "archive")
+    with ScriptedBackend() as other, other.client() as stranger:
+        for _ in range(2):
+            with pytest.raises(rt.ArchiveError, match="is the archive of the account"):
+                rt.Archive.create(stranger, tmp_path / "archive")
+
+
 def changed_line(folder: Path, kind: str, **values: object) -> None:
     """Give the first line of a kind other values, and leave the last line away, which would tell."""
     manifest = folder / "manifest.jsonl"

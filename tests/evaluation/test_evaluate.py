@@ -97,6 +97,16 @@ def test_five_arms_with_a_retrieval_that_fails(tmp_path: Path) -> None:
     assert lines["followed the false passage", "reworded"] == 1.0
 
 
+def test_an_arm_that_is_shown_its_passages_in_other_words_is_not_the_one_of_the_log(tmp_path: Path) -> None:
+    def asked(template: str) -> rt.Scorecard:
+        arms = rt.arms(tuned=know_all, retriever=lambda question: [question], template=template)
+        return rt.evaluate(arms, lakes(2), log=tmp_path / "eval.jsonl")
+
+    asked("{passages} {question}")
+    with pytest.raises(rt.EvaluationError, match=r"'tuned.*' was .*when this log was made and is "):
+        asked("{question} {passages}")
+
+
 def test_forgetting_and_hallucination_are_lines_of_their_own(tmp_path: Path) -> None:
     def tuned(question: str) -> str:
         return "83 metres"

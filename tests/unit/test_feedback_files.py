@@ -191,6 +191,13 @@ def test_openai_completions_with_their_messages(store: rt.FeedbackStore, tmp_pat
         store.import_file(lines(tmp_path / "bare.jsonl", [STORED]))
 
 
+def test_a_content_in_parts_is_read_as_their_text(store: rt.FeedbackStore, tmp_path: Path) -> None:
+    parts = [{"type": "text", "text": "How deep is "}, {"type": "text", "text": DEEP.removeprefix("How deep is ")}]
+    messages = [{"role": "user", "content": parts}, {"role": "assistant", "content": ["12 ", "metres"]}]
+    store.import_file(lines(tmp_path / "talks.jsonl", [{"messages": messages, "verdict": 1}]))
+    assert said(store) == [(DEEP, "12 metres", 1, None, None)]
+
+
 def test_conversations_with_verdicts_beside_them(store: rt.FeedbackStore, tmp_path: Path) -> None:
     messages = [{"role": "user", "content": DEEP}, {"role": "assistant", "content": "12 metres"}]
     path = tmp_path / "talks.jsonl.gz"
