@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -303,6 +304,41 @@ def test_a_job_that_went_missing_between_two_runs_is_found_again(recipe: Path, b
     # What the job said was told when it was made.
     job = told("jobs")[0]["id"]
     assert [line for line in again.stderr.splitlines() if "asking" not in line] == [f"{job} ended before"]
+
+
+def test_an_evaluation_that_the_server_did_not_answer_is_no_result(recipe: Path, backend: ScriptedBackend) -> None:
+    """Neither for the next run nor for a gate: the questions without an answer are asked again, and only they."""
+    gate = '[gate]\nalias = "sums"\nregistry = "models.sqlite3"\nby = "ci"\nverbatim_at_least = 0.7\n'
+    # A base beside it would be told apart from it first, by a question that must be answered.
+    asked = recipe.read_text(encoding="utf-8").replace("[evaluation]", "[evaluation]\nbase = false")
+    recipe.write_text(asked + gate, encoding="utf-8")
+    backend.fail_next("chat.completions.create", status=503, message="Overloaded.", times=None)
+    ended = run("run", recipe, "--to", backend.base_url, "--json")
+    assert ended.exit_code == 1
+    assert [json.loads(line)["stage"] for line in ended.stdout.splitlines()] == ["build", "tune"]
+    assert re.search(
+        r"\d+ questions have no answer, the last because of InternalServerError: .*Overloaded", ended.stderr
+    )
+    assert "goes on" in ended.stderr
+    backend.reset()
+    assert stages(recipe, "--to", backend.base_url)[2:] == [("evaluate", True), ("promote", True)]
+
+
+def test_a_question_that_is_refused_for_what_it_says_counts_as_wrong(recipe: Path, backend: ScriptedBackend) -> None:
+    """It would be refused each time: a run that waited for its answer would never end."""
+    assert stages(recipe, "--to", backend.base_url, "--until", "tune")[1] == ("tune", True)
+    backend.fail_next("chat.completions.create", status=400, message="That is not to be asked.")
+    assert stages(recipe, "--to", backend.base_url)[2] == ("evaluate", True)
+
+
+def test_other_passages_are_asked_with_anew(recipe: Path, backend: ScriptedBackend) -> None:
+    asked = recipe.read_text(encoding="utf-8").replace("[evaluation]", '[evaluation]\npassages = "Passage"')
+    recipe.write_text(asked, encoding="utf-8")
+    for passage in ("a sum", "no sum"):
+        lines = [f"What is {n} + {n}?,{n + n},{passage} {n}" for n in range(12)]
+        (recipe.parent / "sums.csv").write_text("\n".join(["Question,Answer,Passage", *lines]) + "\n")
+        told = dict(stages(recipe, "--to", backend.base_url))
+        assert (told["tune"], told["evaluate"]) == (passage == "a sum", True)
 
 
 @pytest.mark.slow

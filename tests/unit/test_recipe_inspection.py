@@ -87,10 +87,18 @@ def test_a_run_looks_before_it_begins(desk: Path) -> None:
     assert not Path("ragtune-out").exists()
 
 
-@pytest.mark.parametrize("place", ["", "here", "ftp://llm.example.org/v1"])
+@pytest.mark.parametrize("place", ["", "here", "ftp://llm.example.org/v1", "http://[::1/v1", "http://host:port/v1"])
 def test_a_place_that_is_none_is_told_before_anything_is_done(desk: Path, place: str) -> None:
     told = dry(GOOD, "--to", place)
     assert (told.exit_code, told.output.startswith(f"error: to: {place!r} is neither local, openai nor")) == (1, True)
+
+
+def test_a_password_in_the_address_is_refused_unread(desk: Path) -> None:
+    """The folder of a server's run is called by its address, and so would be what lies in it."""
+    told = dry(GOOD, "--to", "https://anna:hunter2@llm.example.org/v1")
+    assert (told.exit_code, "a user or a password stands in the URL" in told.output) == (1, True)
+    assert "hunter2" not in told.output
+    assert not Path("ragtune-out").exists()
 
 
 def test_a_stage_that_is_none_is_a_mistake_of_the_command_line(desk: Path) -> None:

@@ -6,13 +6,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
 
 from ragtune._atomic import write_whole
 from ragtune._keys import client_from_anywhere
 from ragtune._progress import visible
-from ragtune.errors import RegistryError, SpecError
+from ragtune.errors import EvaluationError, RegistryError, SpecError
 from ragtune.recipe_file.inspection import inspect
+from ragtune.recipe_file.place import LOCAL, OPENAI, folder_name
 from ragtune.recipe_file.promotion import refuse
 from ragtune.recipe_file.state import State, fingerprint
 
@@ -33,7 +33,8 @@ __all__ = ["STAGES", "Done", "Stage", "Stages"]
 
 Stage = Literal["build", "tune", "evaluate", "promote"]
 STAGES: tuple[Stage, ...] = ("build", "tune", "evaluate", "promote")
-LOCAL, OPENAI = "local", "openai"
+# What will be refused for the same words again: such a question stays wrong. All else may have been the server's day.
+_FOR_GOOD = ("BadRequestError:", "UnprocessableEntityError:", "EmptyAnswer:")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,11 +201,7 @@ class Stages:
     @property
     def folder(self) -> Path:
         """Where this server's job, model and evaluation are kept."""
-        url = urlsplit(self.place)
-        name = self.place if self.place in (LOCAL, OPENAI) else url.netloc.replace(":", "-")
-        if not name or url.scheme not in ("", "http", "https"):
-            raise SpecError(f"to: {self.place!r} is neither local, openai nor a URL such as https://llm.example.org/v1")
-        return self.file.target / name
+        return self.file.target / folder_name(self.place)
 
     @property
     def backend_folder(self) -> Path:
@@ -294,7 +291,11 @@ class Stages:
         tuned = self._state.result(self._of("tune"), self._tune_inputs())
         model = None if tuned is None else tuned["model"]
         settings = self.file.evaluation.model_dump()
-        return fingerprint("evaluate", model, self.dataset.fingerprint, settings, self.file.asked_text())
+        parts = [model, self.dataset.fingerprint, settings, self.file.asked_text()]
+        if self.file.evaluation.passages is not None:
+            # The dataset knows nothing of a column that no template names.
+            parts.append(self.file.data.described(self.file.folder))
+        return fingerprint("evaluate", *parts)
 
     def _evaluate(self, client: openai.OpenAI) -> Done:
         from ragtune.model import TunedModel
@@ -304,6 +305,11 @@ class Stages:
         # A log of its own for other inputs: answers to other questions do not belong together.
         log = self.folder / f"evaluation-{inputs[:8]}.jsonl"
         card = self._card(client, model, log)
+        again = [one for one in card.errors if not one.error.startswith(_FOR_GOOD)]
+        if again:
+            said = again[-1].error.splitlines()[0][:200]
+            message = f"{len(again)} questions have no answer, the last because of {said}; only these are asked again"
+            raise EvaluationError(message)
         page = card.to_html(self.folder / "card.html")
         write_whole(self.folder / "card.json", card.to_json() + "\n")
         result = {"sentence": card.sentence, "log": str(log), "page": str(page)}
