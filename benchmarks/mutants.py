@@ -296,7 +296,8 @@ def changes(house: Path, rooms: Sequence[str]) -> dict[tuple[str, int], list[Mut
                 spec = MutationSpec(
                     module_path=name, operator_name=kind, occurrence=occurrence, start_pos=start, end_pos=end
                 )
-                if "TYPE_CHECKING" not in lines[start[0] - 1]:
+                # A lone star among parameters is no product.
+                if "TYPE_CHECKING" not in lines[start[0] - 1] and lines[start[0] - 1].strip() != "*,":
                     found[name, start[0]].append(spec)
     return found
 

@@ -53,3 +53,16 @@ def test_the_sizes_are_those_of_the_reference_on_files() -> None:
     """Its words: 512 MB a file, 8 GB an upload, 64 MB a part of it; counted in powers of two."""
     sizes = (limits.MAX_FILE_BYTES, limits.MAX_UPLOAD_BYTES, limits.MAX_PART_BYTES)
     assert sizes == (536_870_912, 8_589_934_592, 67_108_864)
+
+
+def test_the_numbers_of_a_question_are_the_schemas(schemas: Any) -> None:
+    asked = schemas["CreateCompletionRequest"]["properties"]
+    assert asked["temperature"]["maximum"] == limits.MAX_TEMPERATURE
+    assert asked["presence_penalty"]["maximum"] == asked["frequency_penalty"]["maximum"] == limits.MAX_PENALTY
+    assert asked["n"]["maximum"] == limits.MAX_CHOICES
+    assert asked["max_tokens"]["default"] == limits.DEFAULT_COMPLETION_TOKENS
+    assert f"from -{limits.MAX_LOGIT_BIAS} to {limits.MAX_LOGIT_BIAS}" in asked["logit_bias"]["description"]
+    chat = json.dumps(schemas["CreateChatCompletionRequest"])
+    assert f'"maximum": {limits.MAX_TOP_LOGPROBS}' in chat
+    assert f'"maxItems": {limits.MAX_TOOLS}' in chat
+    assert schemas["StopConfiguration"]["oneOf"][1]["maxItems"] == limits.MAX_STOPS
