@@ -240,6 +240,8 @@ def test_togethers_wire_sends_flat_settings_and_no_key_to_where_files_go(
         "training_method": {"method": "sft"},
         "training_type": {"type": "Lora"},
     }
+    form = stub.sent("POST", "/files")[0].json
+    assert (form["purpose"], form["file_type"], form["file_name"][-6:]) == ("fine-tune", "jsonl", ".jsonl")
     put = stub.sent("PUT", "/storage/1")[0]
     assert dataset.train.path is not None
     assert put.body == Path(dataset.train.path).read_bytes()
