@@ -90,6 +90,29 @@ def test_other_programs_ask_an_exported_model_as_it_was_trained(name: str) -> No
     assert asked == tokenizer.decode(prompt)
 
 
+@pytest.mark.parametrize("name", TEXT)
+def test_an_exported_template_asks_elsewhere_as_here(name: str) -> None:
+    """Rendered by transformers alone: Gemma's has no place for a system text, and Llama 3.2's tells today's date.
+
+    Whatever llama.cpp's server says of thoughts by itself.
+    """
+    tokenizer = tokenizer_of(name)
+    source = ChatTemplate(tokenizer).source
+    llama_cpp = {
+        "enable_thinking": True,
+        "preserve_thinking": True,
+        "clear_thinking": False,
+        "truncate_history_thinking": False,
+        "drop_thinking": False,
+    }
+    for messages in (CONVERSATION[:2], CONVERSATION[1:2], CONVERSATION[:4]):
+        for switches in ({}, llama_cpp):
+            there = tokenizer.apply_chat_template(
+                messages, chat_template=source, add_generation_prompt=True, return_dict=True, **switches
+            )
+            assert there["input_ids"] == Encoder(tokenizer, max_length=100_000).chat_prompt(messages)
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_calls_are_learned_and_their_results_are_not(name: str) -> None:
     tokenizer = tokenizer_of(name)

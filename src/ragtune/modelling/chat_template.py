@@ -8,6 +8,7 @@ list of model families.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -30,11 +31,26 @@ PLAIN_TEMPLATE = (
 )
 """The chat template for bases that have none."""
 
+# For programs that render the template alone: here `Encoder` does it.
+_SYSTEM_TO_USER = (
+    "{%- if messages[0]['role'] == 'system' and messages | length > 1 and messages[1]['role'] == 'user' -%}"
+    "{%- set messages = [{'role': 'user', 'content': messages[0]['content'] + '\n\n' + messages[1]['content']}]"
+    " + messages[2:] -%}{%- endif -%}"
+)
+
 Turns = list["JsonObject"]
 
 # Llama's templates tell this day where there is no clock; with today's a run could not be repeated tomorrow.
 _DAY = "26 Jul 2024"
 _NO_THOUGHT = {"enable_thinking": False}
+# llama.cpp's server sets each of them, to think and to keep all thoughts.
+_THOUGHT_SWITCHES = (
+    "enable_thinking",
+    "preserve_thinking",
+    "clear_thinking",
+    "truncate_history_thinking",
+    "drop_thinking",
+)
 # Qwen, DeepSeek and most servers; newer servers; gpt-oss.
 _THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking")
 PROBE_NAME = "ragtune_probe"
@@ -146,8 +162,35 @@ class ChatTemplate:
     def source(self) -> str:
         """The template as text, for other programs: it asks as here."""
         own = self._tokenizer.chat_template or PLAIN_TEMPLATE
-        fixed = "".join(f"{{%- set {name} = {json.dumps(value)} %}}" for name, value in self.settings.items())
-        return f"{fixed}{own}"
+        variables = {**self._spelled_out, **({"date_string": _DAY} if "date_string" in own else {})}
+        fixed = "".join(f"{{%- set {name} = {json.dumps(value)} %}}" for name, value in variables.items())
+        return f"{fixed}{'' if self._takes_system else _SYSTEM_TO_USER}{own}"
+
+    @cached_property
+    def _spelled_out(self) -> dict[str, bool]:
+        """The settings, with what the template itself takes for switches that are left open."""
+        found = dict(self.settings)
+        asked = {"role": "user", "content": "Probe."}
+        answer = {"role": "assistant", "content": "Found.", (self.thought_key or _THOUGHT_KEYS[0]): PROBE_NAME}
+        turns: Turns = [asked, answer, asked]
+        for name in _THOUGHT_SWITCHES:
+            if name not in (self._tokenizer.chat_template or "") or name in found:
+                continue
+            with suppress(RecordError):  # a template that refuses the probe
+                open_left = self._render(turns, None, open_turn=True, settings=found)
+                for value in (True, False):
+                    if self._render(turns, None, open_turn=True, settings={**found, name: value}) == open_left:
+                        found[name] = value
+        return found
+
+    @cached_property
+    def _takes_system(self) -> bool:
+        """Whether a system message reaches the model; some templates refuse it and some leave it out without a word."""
+        asked = [{"role": "system", "content": PROBE_NAME}, {"role": "user", "content": "Probe."}]
+        try:
+            return PROBE_NAME in self.render(asked, None)
+        except RecordError:
+            return False
 
     @cached_property
     def _arguments_as_text(self) -> bool | None:
