@@ -123,6 +123,8 @@ def test_a_llama_cpp_engine_answers_with_the_adapters_that_it_was_started_with(t
         stub.adapters = {"other": "/elsewhere/x.gguf", "ours": str(folder / "adapter" / "ggml-lora-f16.gguf")}
         assert (ask(client, name), ask(client)) == ("I am ours.", "I am the base.")
         assert stub.asked[-1]["lora"] == [{"id": 0, "scale": 0.0}, {"id": 1, "scale": 0.0}]
+        # What it has read with one adapter it would use for another, too.
+        assert stub.asked[-1]["cache_prompt"] is False
 
 
 def test_usage_is_that_of_the_engine(tmp_path: Path) -> None:

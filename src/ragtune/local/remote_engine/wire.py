@@ -160,5 +160,7 @@ def lora_of(kind: EngineKind, name: str | None, *, known: Sequence[tuple[int, st
     if kind == "sglang":
         return {} if name is None else {"lora_path": name}
     if kind == "llama.cpp":
-        return {"lora": [{"id": number, "scale": float(one == name)} for number, one in known]}
+        told: dict[str, object] = {"lora": [{"id": number, "scale": float(one == name)} for number, one in known]}
+        # It takes a prompt for read whichever adapter was on then: https://github.com/ggml-org/llama.cpp/issues/26207
+        return {**told, "cache_prompt": False} if known else told
     return {}
