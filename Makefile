@@ -46,7 +46,7 @@ $(VENV)/installed-demo: $(SETUP) | $(VENV)/bin/python
 
 $(VENV)/installed-test: $(SETUP) | $(VENV)/bin/python
 	@echo "Installing ragtune with its test tools into $(VENV)"
-	$(PIP) --editable '.[local,plots,privacy,dedup,excel,documents,evaluation,ray,docs,dev]'
+	$(PIP) --editable '.[local,gguf,plots,privacy,dedup,excel,documents,evaluation,ray,docs,dev]'
 	$(BIN)/ragtune fetch $(BASE)
 	@touch $@
 

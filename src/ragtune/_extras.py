@@ -31,6 +31,9 @@ EXTRAS: Mapping[str, Extra] = {
         purpose="trains and serves models on this machine",
         modules=("torch", "transformers", "peft", "accelerate", "trl", "gguf", *_SERVER, "llguidance", "psutil"),
     ),
+    "gguf": Extra(
+        purpose="runs llama.cpp's converter (`ragtune export --gguf`)", modules=("gguf", "google", "sentencepiece")
+    ),
     "testing": Extra(purpose="tests programs against a scripted server", modules=_SERVER),
     "plots": Extra(purpose="draws loss curves (`make demo` does)", modules=("matplotlib",)),
     "privacy": Extra(

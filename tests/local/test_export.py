@@ -60,12 +60,12 @@ def conversations(tokenizer: Any) -> list[list[int]]:
     return [tokenizer.apply_chat_template(pair, return_dict=True)["input_ids"] for pair in turns]
 
 
-def said_by_the_backend(client: openai.OpenAI, model: str) -> list[float]:
+def said_by_the_backend(client: openai.OpenAI, model: str, *, base: str | Path = "tiny-random") -> list[float]:
     """The log-probabilities of the facts' tokens, all in a row."""
     from transformers import AutoTokenizer
 
     found: list[float] = []
-    for tokens in conversations(AutoTokenizer.from_pretrained(resolve_base("tiny-random"))):
+    for tokens in conversations(AutoTokenizer.from_pretrained(resolve_base(base))):
         answer = client.completions.create(model=model, prompt=tokens, echo=True, logprobs=1, max_tokens=0)
         found += answer.choices[0].logprobs.token_logprobs[1:]  # type: ignore[index]
     return found

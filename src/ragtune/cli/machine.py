@@ -71,11 +71,18 @@ def export(
     merged: Annotated[
         bool, typer.Option("--merged", help="One whole model instead of the adapter alone, which needs its base.")
     ] = False,
+    gguf: Annotated[
+        bool, typer.Option("--gguf", help="A whole model, and one GGUF file with a Modelfile for llama.cpp and Ollama.")
+    ] = False,
+    converter: Annotated[
+        Path | None,
+        typer.Option(help="llama.cpp's convert_hf_to_gguf.py or the folder that has it; default: that on the PATH."),
+    ] = None,
     base: Annotated[list[str] | None, BASE_OPTION] = None,
     dry_run: DRY_RUN = False,
     as_json: AS_JSON = False,
 ) -> None:
-    """Write a tuned model to a folder that vLLM, SGLang, llama.cpp and transformers can serve."""
+    """Write a tuned model to a folder that vLLM, SGLang, llama.cpp, Ollama and transformers can serve."""
     with plain_errors():
         from ragtune.local import LocalBackend
 
@@ -83,11 +90,11 @@ def export(
         check_names(bases, {})
         backend = LocalBackend(folder, bases=bases)
         if dry_run:
-            told = {"model": model, "folder": target, "merged": merged, "is_there": target.exists()}
+            told = {"model": model, "folder": target, "merged": merged or gguf, "is_there": target.exists()}
             hint = ", which is there already: give another one" if target.exists() else ""
             tell(told, as_json=as_json, text=f"{model} would be written to {target}{hint}")
             return
-        made = backend.export(model, target, merged=merged)
+        made = backend.export(model, target, merged=merged, gguf=gguf, converter=converter)
         if as_json:
             tell(made, as_json=True)
             return

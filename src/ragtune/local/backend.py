@@ -309,7 +309,15 @@ class LocalBackend(EmbeddedServer):
     def _address(self) -> Address | None:
         return self._connection or super()._address()
 
-    def export(self, model: str, folder: str | Path, *, merged: bool = False) -> Exported:
+    def export(
+        self,
+        model: str,
+        folder: str | Path,
+        *,
+        merged: bool = False,
+        gguf: bool = False,
+        converter: str | Path | None = None,
+    ) -> Exported:
         """Write a tuned model to a folder of its own, for other servers; the backend need not be started.
 
         The folder gets the weights as safetensors, tokenizer, chat template, and a README.md that says what the
@@ -320,13 +328,25 @@ class LocalBackend(EmbeddedServer):
             folder: the folder to make; must not be there yet.
             merged: one whole model, twice the bytes of its number of parameters; False is the adapter alone, a few
                 megabytes that need the base beside them.
+            gguf: a merged model, with one GGUF file and a Modelfile for Ollama beside it, made by llama.cpp's
+                converter and read back.
+            converter: its `convert_hf_to_gguf.py`, or the folder of its source; None looks for it on the `PATH`.
 
         Raises:
-            BackendError: there is no such model, the folder is there already, or the disk is full.
+            BackendError: there is no such model, the folder is there already, the disk is full, or the converter
+                is not there or fails.
+            MissingExtraError: a package that the converter needs is not installed.
         """
         from ragtune.local.models.export import export_model
+        from ragtune.local.models.gguf_file import find_converter
 
-        return export_model(model, Path(folder).resolve(), folder=self.folder, bases=self._bases, merged=merged)
+        if converter is not None and not gguf:
+            raise BackendError("converter: it is for gguf=True; set that too, or leave the converter out")
+        words = find_converter(converter) if gguf else []
+        target = Path(folder).resolve()
+        return export_model(
+            model, target, folder=self.folder, bases=self._bases, merged=merged or gguf, converter=words
+        )
 
 
 def _is_exposed(folder: Path, host: str, key: str | None) -> bool:

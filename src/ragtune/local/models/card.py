@@ -50,9 +50,10 @@ def model_card(
         metrics: figures of its last step.
     """
     kind = "base and adapter merged into one model" if exported.merged else "a LoRA adapter for its base"
+    file = "" if exported.gguf is None else f" `{exported.gguf.name}` is the same as one file."
     parts = [
         _front_matter(exported, origin),
-        f"# {name}\n\nTuned with ragtune: {kind}, as safetensors, with tokenizer and chat template.",
+        f"# {name}\n\nTuned with ragtune: {kind}, as safetensors, with tokenizer and chat template.{file}",
         "## Base\n\n"
         + _table({"base": origin.name, "from": origin.location, "revision": origin.revision})
         + (f"\n\nIts weights: {origin.source}." if origin.source else ""),

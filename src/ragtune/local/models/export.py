@@ -14,18 +14,27 @@ from typing import TYPE_CHECKING, Any
 
 from ragtune._atomic import draft_folder_of
 from ragtune._sqlite import Database
-from ragtune.errors import BackendError
+from ragtune.errors import BackendError, RecordError
 from ragtune.local.models.card import model_card, system_prompt
 from ragtune.local.models.exported import Exported, Origin
+from ragtune.local.models.gguf_file import GGUF_TYPES, read_back, write_gguf
+from ragtune.local.models.ollama import modelfile
 from ragtune.local.models.registry import weights_sha256
 from ragtune.local.store.migrations import MIGRATIONS
 from ragtune.local.store.schema import JobRow, ModelRow, fields
-from ragtune.modelling.base_model import load_model, load_tokenizer, quiet, saved_dtype
+from ragtune.modelling.base_model import (
+    context_length,
+    load_configuration,
+    load_model,
+    load_tokenizer,
+    quiet,
+    saved_dtype,
+)
 from ragtune.modelling.bases import BASES
 from ragtune.modelling.chat_template import ChatTemplate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ragtune.local.models.registry import BaseModels
@@ -36,11 +45,12 @@ __all__ = ["export_model"]
 # Where the Hugging Face cache keeps a model: the id and the commit stand in the path.
 _SNAPSHOT = re.compile(r"models--(?P<id>[^/]+)/snapshots/(?P<commit>[0-9a-f]{40})$")
 
-# What llama.cpp's converters call the number formats.
-_GGUF_TYPES: Mapping[Dtype, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+_GGUF = "model.gguf"
 
 
-def export_model(name: str, target: Path, *, folder: Path, bases: BaseModels, merged: bool) -> Exported:
+def export_model(
+    name: str, target: Path, *, folder: Path, bases: BaseModels, merged: bool, converter: Sequence[str] = ()
+) -> Exported:
     """Write a tuned model or checkpoint to a folder that must not be there yet.
 
     The backend's state is read alone, so that a running server is not disturbed.
@@ -51,9 +61,10 @@ def export_model(name: str, target: Path, *, folder: Path, bases: BaseModels, me
         folder: the backend's folder.
         bases: its base models.
         merged: one model with the adapter merged in, instead of the adapter alone.
+        converter: the words that start llama.cpp's converter, which makes one file of the merged model, too.
 
     Raises:
-        BackendError: there is no such model, the folder is there already, or the disk is full.
+        BackendError: there is no such model, the folder is there already, the disk is full, or the converter fails.
     """
     model, job, metrics = _look_up(name, folder)
     if target.exists():
@@ -61,32 +72,23 @@ def export_model(name: str, target: Path, *, folder: Path, bases: BaseModels, me
     base_folder = bases.folder(model.base)
     origin, dtype = _origin(model.base, base_folder), saved_dtype(base_folder)
     try:
-        commands = partial(
-            _commands,
-            name,
-            title=target.name,
-            base=origin.location,
-            merged=merged,
-            rank=_rank(model.adapter),
-            dtype=dtype,
-        )
+        commands = partial(_commands, name, base=origin.location, merged=merged, rank=_rank(model.adapter), dtype=dtype)
         exported = Exported(
-            folder=target,
-            merged=merged,
-            base=origin.location,
-            dtype=dtype,
-            commands=commands(place=shlex.quote(str(target))),
-            system=system_prompt(job),
+            folder=target, merged=merged, base=origin.location, dtype=dtype, commands={}, system=system_prompt(job)
         )
-        # The card goes with the folder wherever it is taken, so that its commands name no place.
-        inside = replace(exported, commands=commands(place='"$PWD"'))
-        card = model_card(name, exported=inside, origin=origin, job=job, metrics=metrics)
         with draft_folder_of(target) as draft:
             if merged:
                 _merge(base_folder, model.adapter, draft)
             else:
                 _copy_adapter(model.adapter, origin, draft)
             _save_tokenizer(base_folder, draft)
+            if converter:
+                ollama = _write_gguf(draft, exported, converter=converter)
+                commands, exported = partial(commands, ollama=ollama), replace(exported, gguf=target / _GGUF)
+            exported = replace(exported, commands=commands(title=target.name, place=shlex.quote(str(target))))
+            # The card goes with the folder wherever it is taken, so that its commands name no place.
+            inside = replace(exported, commands=commands(title=target.name, place='"$PWD"'))
+            card = model_card(name, exported=inside, origin=origin, job=job, metrics=metrics)
             (draft / "README.md").write_text(card, encoding="utf-8")
             _share(draft, like=draft / "README.md")
             os.replace(draft, target)
@@ -180,9 +182,39 @@ def _save_tokenizer(base: Path, target: Path) -> None:
     tokenizer.save_pretrained(target)
 
 
-def _commands(name: str, *, place: str, title: str, base: str, merged: bool, rank: int, dtype: Dtype) -> dict[str, str]:
+def _write_gguf(draft: Path, exported: Exported, *, converter: Sequence[str]) -> str:
+    """One file of the merged model, with what Ollama needs beside it; gives why it does not take it, if so."""
+    file = draft / _GGUF
+    write_gguf(draft, file, converter=converter, dtype=exported.dtype, title=exported.folder.name)
+    tokenizer = load_tokenizer(draft)
+    begin = read_back(file, tokenizer=tokenizer)
+    try:
+        text = modelfile(
+            ChatTemplate(tokenizer),
+            model=_GGUF,
+            context_tokens=context_length(load_configuration(draft).model),
+            begin_token=begin,
+            system=exported.system,
+        )
+    except (BackendError, RecordError) as error:
+        return str(error)
+    (draft / "Modelfile").write_text(text, encoding="utf-8")
+    return ""
+
+
+def _commands(
+    name: str, *, place: str, title: str, base: str, merged: bool, rank: int, dtype: Dtype, ollama: str | None = None
+) -> dict[str, str]:
+    """How each server serves it; `ollama` is why that one cannot, empty where it can, None where no file was made."""
     called, below, gguf = (shlex.quote(word) for word in (name.replace(":", "-"), base, f"{title}.gguf"))
-    sglang, outtype = "python -m sglang.launch_server --model-path", _GGUF_TYPES[dtype]
+    sglang, outtype = "python -m sglang.launch_server --model-path", GGUF_TYPES[dtype]
+    if ollama is not None:
+        create = f"ollama create {called} --file {place}/Modelfile\nollama run {called}"
+        return {
+            **_commands(name, place=place, title=title, base=base, merged=True, rank=rank, dtype=dtype),
+            "llama.cpp": f"llama-server --model {place}/{_GGUF} --alias {called}",
+            "Ollama": f"# no Modelfile: {ollama}" if ollama else create,
+        }
     if merged:
         return {
             "vLLM": f"vllm serve {place} --served-model-name {called} --dtype {dtype}",

@@ -25,6 +25,7 @@ class Exported:
         dtype: number format of the weights, as the base was saved; loading them in it loses nothing.
         commands: how other servers serve it, by the server's name.
         system: the system prompt that it was trained with; None when there was none, or none that its job knows.
+        gguf: the one file that llama.cpp and Ollama load, where it was asked for.
     """
 
     folder: Path
@@ -33,6 +34,7 @@ class Exported:
     dtype: Dtype
     commands: Mapping[str, str]
     system: str | None = None
+    gguf: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
