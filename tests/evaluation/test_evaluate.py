@@ -76,6 +76,19 @@ def test_the_sentence_claims_what_can_be_told_and_nothing_else(tmp_path: Path) -
     assert "facts would show a difference as small as this one" in card.sentence
 
 
+def test_the_sentence_compares_in_other_words_where_there_are_some(tmp_path: Path) -> None:
+    """In the trained words tuned knows all and base nothing; in others both know nothing."""
+
+    def tuned(question: str) -> str:
+        return know_all(question) if question.startswith("How deep") else "No."
+
+    card = rt.evaluate({"tuned": tuned, "base": lambda question: "No."}, lakes(20), log=tmp_path / "eval.jsonl")
+    assert card["tuned"]["verbatim"].mean == 1.0
+    assert "asked in other words, tuned is right on 0%" in card.sentence
+    assert "Whether tuned or base (0%) is better cannot be told from 20 facts" in card.sentence
+    assert "tuned is ahead of" not in card.sentence
+
+
 def test_five_arms_with_a_retrieval_that_fails(tmp_path: Path) -> None:
     """A model that believes its passages and else its memory: it recites without any, and follows a false one."""
 
