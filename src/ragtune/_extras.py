@@ -45,7 +45,7 @@ EXTRAS: Mapping[str, Extra] = {
         purpose="reads PDF, Word and HTML files and cuts them into chunks",
         modules=("pypdf", "docx", "trafilatura", "lxml_html_clean", "semantic_text_splitter"),
     ),
-    "ray": Extra(purpose="makes records on a cluster", modules=("ray",)),
+    "ray": Extra(purpose="makes records and trains on a cluster", modules=("ray",)),
     "evaluation": Extra(purpose="scores answers by ROUGE-L and chrF", modules=("rouge_score", "sacrebleu")),
     "docs": Extra(
         purpose="builds the documentation", modules=("material", "mkdocstrings", "mkdocs_llmstxt", "nbformat")

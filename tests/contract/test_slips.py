@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
+from typer.testing import CliRunner
 
 import ragtune as rt
 from ragtune import aio
-from ragtune.errors import BackendError
+from ragtune.cli import app
+from ragtune.errors import BackendError, MissingExtraError
 from ragtune.local import LocalBackend
 
 if TYPE_CHECKING:
@@ -109,6 +111,17 @@ def test_a_limit_that_is_no_amount_is_refused(limit: Any, tmp_path: Path) -> Non
 def test_a_number_of_threads_or_jobs_is_one_or_more(wish: Any, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="must be a whole number, 1 or more"):
         LocalBackend(tmp_path, **wish)
+
+
+def test_a_launcher_whose_extra_is_missing_is_refused_before_a_job_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ragtune._extras.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"launcher 'ray' needs ray.*ragtune\[ray\]"):
+        LocalBackend(tmp_path / "server", launcher="ray --workers 2")
+    done = CliRunner().invoke(app, ["serve", str(tmp_path / "server"), "--port", "0", "--launcher", "ray"])
+    assert (done.exit_code, "pip install 'ragtune[ray]'" in done.stderr) == (1, True), done.output
+    assert not (tmp_path / "server").exists()
 
 
 def test_a_launcher_that_is_no_command_line_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ragtune.local.backend import launcher_words
+from ragtune.local.runner.launcher import launcher_words
 from ragtune.train.spec import EXIT_OK, TrainSpec
 
 from .conftest import MakeSpec, chat_lines, write_lines

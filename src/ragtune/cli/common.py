@@ -198,8 +198,8 @@ def check_options(**given: str | None) -> None:
 
     from ragtune.errors import BackendError
     from ragtune.local.auth.sessions import checked_origin
-    from ragtune.local.backend import launcher_words
     from ragtune.local.engine.memory import memory_bytes
+    from ragtune.local.runner.launcher import launcher_words
     from ragtune.local.webhook_sender import check_url
     from ragtune.modelling.hardware import Device, Dtype
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shlex
-import sys
 import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ragtune._checked import checked
-from ragtune.errors import BackendError, SpecError
+from ragtune.errors import BackendError
 from ragtune.local.auth.account import keeps_hash
 from ragtune.local.auth.sessions import checked_origin
 from ragtune.local.connection import Connection, answers, connect, reachable, refuse_unserved
@@ -27,6 +25,7 @@ from ragtune.local.inference import AnsweringEngine, Inference
 from ragtune.local.models.registry import BaseModels, find_model, located
 from ragtune.local.remote_engine import EngineAddress, engines_of
 from ragtune.local.remote_engine.starting import check_bases, start_engines
+from ragtune.local.runner.launcher import launcher_words
 from ragtune.local.runner.queue import Queue
 from ragtune.local.running import Address, JobsPart, ServerParts, Stopped
 from ragtune.local.server_file import ServerFile
@@ -101,7 +100,7 @@ class LocalBackend(EmbeddedServer):
             name in `bases` or `aliases` has a colon or leads nowhere, this machine has no such `device` or `dtype`; or
             (on start) the port is taken, the folder cannot be used, or the server that runs on it has other options
             than those that are given here.
-        MissingExtraError: (on import) the extra `local` is not installed.
+        MissingExtraError: (on import) the extra `local` is not installed; or `ray`, which `launcher=` asks for, is not.
 
     Example:
         ```python
@@ -395,28 +394,3 @@ def _require_counts(**values: object) -> None:
 def _fingerprint(url: str) -> str:
     # Itself it may hold a password, and what a server was started with is written down.
     return f"sha256:{hashlib.sha256(url.encode()).hexdigest()}"
-
-
-def launcher_words(launcher: str | Sequence[str] | None) -> list[str]:
-    """The words of a launcher; this Python where there is none, and our program for `ray`.
-
-    Raises:
-        BackendError: it is no command line, or one of Ray's options is none.
-    """
-    try:
-        words = shlex.split(launcher) if isinstance(launcher, str) else list(launcher or [sys.executable])
-    except ValueError as error:  # a quotation that does not end
-        message = f"launcher: {launcher!r} is no command line ({error}); give one such as 'accelerate launch'"
-        raise BackendError(message) from error
-    if not words:
-        raise BackendError("launcher: it is empty; give a command such as 'accelerate launch', or None")
-    if words[0] != "ray":
-        return words
-    from ragtune.train.ray_options import check_options
-
-    try:
-        check_options(words[1:])
-    except SpecError as error:
-        message = f"launcher: {error}"
-        raise BackendError(message) from error
-    return [sys.executable, "-m", "ragtune.train.on_ray", *words[1:]]
