@@ -50,9 +50,8 @@ def test_an_alias_is_asked_with_the_prompt_of_its_model_which_is_told(tuned: str
 def test_a_base_is_no_alias_and_a_name_that_is_neither_goes_to_the_server(tuned: str) -> None:
     assert json.loads(run("ask", MODEL, "Hi", "--json").stdout)["model"] == MODEL
     assert run("ask", tuned, "What is 3 + 3?").stderr == ""
-    lost = run("ask", "faq-test", "Hi")
-    assert lost.exit_code == 1
-    assert "`faq-test` does not exist" in lost.stderr
+    lost = run("ask", "tiny-randm", "Hi")
+    assert (lost.exit_code, "did you mean 'tiny-random'?" in lost.stderr) == (1, True)
 
 
 def test_another_registry_is_named_and_must_be_there(tuned: str, tmp_path: Path) -> None:
@@ -74,3 +73,48 @@ def test_whatever_takes_a_models_name_takes_an_alias(tuned: str) -> None:
     planned = run("replay", "faq-prod", "--archive", "kept", "--to", "local", "--base", "tiny-random", "--dry-run")
     assert (planned.exit_code, planned.stderr) == (0, told), planned.output
     assert run("compare", "golden.jsonl", "faq-prod").stderr == told
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ask faq-prd Hi",
+        "ask faq-prd --file questions.txt",
+        "evaluate faq-prd --dataset data",
+        "evaluate faq-prod --base faq-prd --dataset data",
+        "record faq-prd --questions questions.txt",
+        "models show faq-prd",
+        "models delete faq-prd --yes",
+        "delete faq-prd --yes",
+    ],
+)
+def test_a_name_that_nobody_knows_ends_with_the_alias_that_is_nearly_it(tuned: str, command: str) -> None:
+    """Also where each question would have failed alike, and an evaluation would have counted that as 0 %."""
+    Path("questions.txt").write_text("What is 1 + 1?\nWhat is 2 + 2?\n", encoding="utf-8")
+    lost = run(*command.split())
+    assert (lost.exit_code, lost.stdout) == (1, "")
+    assert f"no alias of models.sqlite3 (its aliases are faq-prod, {MODEL}); did you mean 'faq-prod'?\n" in lost.stderr
+    assert "`ragtune models`" in lost.stderr
+    assert not Path("evaluation.jsonl").exists()
+
+
+def test_without_a_registry_a_name_that_nobody_knows_says_that_none_is_there(tuned: str) -> None:
+    Path("models.sqlite3").unlink()
+    assert "no registry lies here that could know it as an alias (--registry" in run("ask", "faq-prod", "Hi").stderr
+    assert "alias" not in run("ask", "ft:nobody:x::y", "Hi").stderr
+
+
+def test_a_model_is_shown_and_deleted_by_its_alias_which_protects_it(tuned: str) -> None:
+    told = f"faq-prod leads to {tuned}\n"
+    shown = run("models", "show", "faq-prod", "--json")
+    assert (shown.stderr, json.loads(shown.stdout)["model"]) == (told, tuned)
+    assert json.loads(shown.stdout)["system"] == "Be short."
+    planned = run("models", "delete", "faq-prod", "--dry-run")
+    assert (planned.exit_code, f"DELETE /models/{tuned}" in planned.stdout) == (0, True), planned.output
+    for verb in (("delete",), ("models", "delete")):
+        kept = run(*verb, "faq-prod", "--yes")
+        assert (kept.exit_code, f"the aliases faq-prod and {MODEL} lead to it" in kept.stderr) == (1, True), kept.output
+        assert tuned in run("models").stdout
+    gone = run("models", "delete", "faq-prod", "--yes", "--force")
+    assert gone.exit_code == 0, gone.output
+    assert tuned not in run("models").stdout

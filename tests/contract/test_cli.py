@@ -101,6 +101,41 @@ def test_the_package_runs_as_the_command_does() -> None:
     assert done.stdout == f"ragtune {rt.__version__}\n"
 
 
+# Sends Ctrl-C at the moment at which Python begins to load a module: the same moment on every machine.
+INTERRUPTED = """
+import os, runpy, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+
+module = sys.argv.pop(1)
+sys.meta_path.insert(0, Interrupting())
+runpy.run_module("ragtune", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("ragtune.cli.application", "jobs"),
+        ("typer", "jobs"),
+        ("ragtune.cli.verbs.account", "jobs"),
+        ("ragtune.cli.verbs.machine", "--help"),
+        ("ragtune.journal", "runs"),
+        ("openai", "jobs"),
+    ],
+)
+def test_ctrl_c_while_python_loads_what_a_command_needs_ends_it_in_a_word(module: str, words: str) -> None:
+    """Whatever is loaded at that moment: the application, a verb, what the verb needs."""
+    command = [sys.executable, "-c", INTERRUPTED, module, words]
+    env = os.environ | {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
+
+
 @pytest.mark.parametrize("name", [".", ".."])
 def test_a_folder_is_no_name_on_a_server(name: str) -> None:
     """The client refuses such a path with an error of its own, which names no argument."""

@@ -38,11 +38,23 @@ def test_one_model_is_shown_by_its_name_or_alias_and_an_answer_is_limited_in_dol
     assert (lost.exit_code, "`ragtune registry add MODEL` registers it" in lost.output) == (1, True)
 
 
+@pytest.mark.parametrize("words", [("show", MODEL), ("promote", "prod", MODEL), ("rollback", "prod")])
+def test_a_registry_that_is_not_there_is_told_and_not_made(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """A model that it does not hold would be said of one that is misspelt; `list` of none is an empty list."""
+    place = tmp_path / "nope"
+    done = ragtune("registry", *words, "--registry", place)
+    begins = f"`ragtune registry add MODEL --registry {place}` begins one"
+    assert (done.exit_code, done.output) == (1, f"error: there is no registry at {place}; {begins}\n")
+    listed = ragtune("registry", "list", "--registry", place)
+    assert (listed.exit_code, listed.stderr) == (0, f"there is no registry at {place} yet\n")
+    assert not place.exists()
+
+
 def test_a_pipeline_stops_at_the_gate(tmp_path: Path) -> None:
     """Refused is exit code 1 and stands in the history, passed is 0; force needs who and why."""
     place, log = ("--registry", tmp_path / "models"), tmp_path / "eval.jsonl"
     rt.evaluate({"tuned": lambda question: f"{number_in(question)} metres"}, lakes(20), log=log)
-    assert ragtune("registry", "list", *place).output == "no models\n"
+    assert ragtune("registry", "list", *place).stdout == "no models\n"
     added = ragtune("registry", "add", MODEL, "--offline", "--scorecard", log, "--cost-usd", "3", "--json", *place)
     assert json.loads(added.output)["cost_usd"] == 3.0
     refused = ragtune("registry", "promote", "prod", MODEL, "--reworded-at-least", "0.9", "--by", "ci", *place)

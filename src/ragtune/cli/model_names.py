@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,12 +13,18 @@ import typer
 from ragtune.cli.common import REGISTRY_FILE, protecting
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import openai
 
     from ragtune.model import TunedModel
     from ragtune.registry import Registry
 
-__all__ = ["ALIASES", "MODEL", "model_behind", "named_model"]
+__all__ = ["ALIASES", "MODEL", "NAME_OR_ALIAS", "explaining", "look_for", "model_behind", "named_model"]
+
+_NO_MODEL = "model_not_found"
+# What servers call models and jobs; an alias has no colon, and is no job.
+_NO_ALIASES = ("ft:", "ftjob-")
 
 MODEL = Annotated[
     str,
@@ -23,6 +32,7 @@ MODEL = Annotated[
         metavar="MODEL", help="Its name, an alias of the registry, a file that holds a saved model, or 'latest'."
     ),
 ]
+NAME_OR_ALIAS = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name, or an alias of the registry.")]
 ALIASES = Annotated[
     Path | None,
     typer.Option(
@@ -59,10 +69,79 @@ def model_behind(name: str, registry: Path | None) -> str:
     return model
 
 
+@contextmanager
+def explaining(client: openai.OpenAI, name: str, registry: Path | None) -> Iterator[None]:
+    """Let a name that neither the server nor the registry knows end with what may have been meant.
+
+    Raises:
+        RagtuneError: the server has no model of that name.
+    """
+    try:
+        yield
+    except Exception as error:
+        # Only if it was loaded can the error be one of its own; loading it takes half a second.
+        loaded = sys.modules.get("openai")
+        if loaded is None or not isinstance(error, loaded.NotFoundError):
+            raise
+        # A server without such a route answers 404 as well, and names no model then.
+        if error.code != _NO_MODEL and name not in str(error):
+            raise
+        from ragtune.errors import RagtuneError
+
+        told = RagtuneError(_nobody_of(name, client, registry))
+        for note in getattr(error, "__notes__", ("`ragtune models` lists the models that there are",)):
+            told.add_note(note)
+        raise told from error
+
+
+def look_for(client: openai.OpenAI, name: str) -> None:
+    """Look for a model before it is asked much: its errors would be counted as wrong answers.
+
+    Raises:
+        openai.NotFoundError: the server says that it has none of that name.
+    """
+    import openai
+
+    try:
+        client.models.retrieve(name)
+    except openai.NotFoundError as error:
+        # Not every server that answers questions tells of single models.
+        if error.code == _NO_MODEL:
+            raise
+    except openai.OpenAIError:
+        return
+
+
+def _nobody_of(name: str, client: openai.OpenAI, registry: Path | None) -> str:
+    """That a name leads nowhere, and what is called nearly so."""
+    from ragtune.registry import Registry
+
+    path = None if name.startswith(_NO_ALIASES) else protecting(registry)
+    aliases = {} if path is None else Registry(path).aliases()
+    near = difflib.get_close_matches(name, [*aliases, *_models_of(client)], n=1, cutoff=0.6)
+    nowhere = f"the server has no model {name!r}"
+    if path is None and not name.startswith(_NO_ALIASES):
+        nowhere += ", and no registry lies here that could know it as an alias (--registry names another place)"
+    elif path is not None:
+        known = f"its aliases are {', '.join(sorted(aliases))}" if aliases else "which has no aliases"
+        nowhere += f", and it is no alias of {path} ({known})"
+    return f"{nowhere}; did you mean {near[0]!r}?" if near else nowhere
+
+
+def _models_of(client: openai.OpenAI) -> list[str]:
+    """The models of a server; none where it lists none, since another fault is told already."""
+    import openai
+
+    try:
+        return [model.id for model in client.models.list()]
+    except openai.OpenAIError:
+        return []
+
+
 def _registry_of(name: str, registry: Path | None) -> Registry | None:
     """The registry in which a name is an alias; None where it is the name of a model, for all that can be told."""
     path = protecting(registry)
-    if path is None or name.startswith(("ft:", "ftjob-")):
+    if path is None or name.startswith(_NO_ALIASES):
         return None
     from ragtune.catalog import load
     from ragtune.errors import RegistryError

@@ -45,7 +45,9 @@ class Needs:
     def of_model(self, name: str) -> str | None:
         """Why a model must stay, None where nothing says so."""
         led = [alias for alias, model in sorted(self.aliases.items()) if model == name]
-        return f"the alias {' and '.join(led)} leads to it" if led else None
+        if len(led) > 1:
+            return f"the aliases {' and '.join(led)} lead to it"
+        return f"the alias {led[0]} leads to it" if led else None
 
     def of_file(self, file: str, account: AccountListing, *, going: Collection[str] = ()) -> str | None:
         """Why a file must stay, None where nothing says so.

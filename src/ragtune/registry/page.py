@@ -42,7 +42,8 @@ class Page:
         """
         if name in self.versions:
             return self.versions[name]
-        near = difflib.get_close_matches(name, self.versions, n=1, cutoff=0.6)
+        aliases = [alias for held in self.names().values() for alias in held]
+        near = difflib.get_close_matches(name, [*aliases, *self.versions], n=1, cutoff=0.6)
         hint = f"did you mean {near[0]!r}?" if near else "registry.add(model) registers it"
         raise RegistryError(f"{name!r:.80} is not in the registry; {hint}")
 

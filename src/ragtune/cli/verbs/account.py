@@ -23,6 +23,7 @@ from ragtune.cli.common import (
     server,
     tell,
 )
+from ragtune.cli.model_names import ALIASES, MODEL, NAME_OR_ALIAS, explaining, look_for, model_behind, named_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 _LIMIT = Annotated[int, typer.Option(min=1, help="How many to list at most.")]
 _TIMEOUT = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the server.")]
 _JOB = Annotated[str, typer.Argument(metavar="JOB", help="The job, ftjob-...")]
-_MODEL = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
 _FILE = Annotated[str, typer.Argument(metavar="FILE", help="The file, file-...")]
 _RUN = Annotated[int, typer.Argument(help="The run's number, as `ragtune runs` lists it.")]
 
@@ -142,18 +142,24 @@ def list_models(
 
 @models_app.command("show")
 def show_model(
-    model: _MODEL,
+    model: MODEL,
+    registry: ALIASES = None,
     folder: FOLDER = None,
     base_url: BASE_URL = None,
     key_file: KEY_FILE = None,
     as_json: AS_JSON = False,
 ) -> None:
     """Print what is known of a model: its base, its system prompt, when it stops answering."""
-    with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
-        from ragtune.model import TunedModel
-
-        found = TunedModel(client, model)
+    with (
+        plain_errors(),
+        server(folder=folder, base_url=base_url, key_file=key_file) as client,
+        explaining(client, model, registry),
+    ):
+        found = named_model(client, model, registry)
         system, expiry = found.system(), found.expiry()
+        if expiry.kind == "unknown":
+            # Nothing is known of it: it may not be there at all.
+            look_for(client, found.name)
         told: dict[str, object] = {"model": found.name, "base": found.base, "system": system}
         told |= {"fingerprint": found.fingerprint, "answers_until": expiry.date or expiry.kind}
         tell(told, as_json=True) if as_json else _show(told)
@@ -161,7 +167,7 @@ def show_model(
 
 @models_app.command("delete")
 def delete_model(
-    model: _MODEL,
+    model: NAME_OR_ALIAS,
     checkpoints: Annotated[bool, typer.Option(help="Its checkpoints, too.")] = True,
     yes: YES = False,
     dry_run: DRY_RUN = False,
@@ -173,13 +179,18 @@ def delete_model(
     as_json: AS_JSON = False,
 ) -> None:
     """Delete a tuned model for good."""
-    with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
+    with (
+        plain_errors(),
+        server(folder=folder, base_url=base_url, key_file=key_file) as client,
+        explaining(client, model, registry),
+    ):
         from ragtune.maintenance import Maintenance
 
+        name = model_behind(model, registry)
         maintenance = Maintenance(client, enabled=True, registry=protecting(registry))
         _deletion(
-            lambda: maintenance.delete_model(model, checkpoints=checkpoints, dry_run=True, force=force),
-            lambda: maintenance.delete_model(model, checkpoints=checkpoints, force=force),
+            lambda: maintenance.delete_model(name, checkpoints=checkpoints, dry_run=True, force=force),
+            lambda: maintenance.delete_model(name, checkpoints=checkpoints, force=force),
             yes=yes,
             dry_run=dry_run,
             as_json=as_json,
@@ -251,7 +262,7 @@ def delete_file(
 
 
 def delete(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A model, or a file by its id, file-...")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model, its alias, or a file by its id, file-...")],
     yes: YES = False,
     dry_run: DRY_RUN = False,
     force: FORCE = False,

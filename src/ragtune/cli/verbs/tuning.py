@@ -24,7 +24,7 @@ from ragtune.cli.common import (
     server,
     tell,
 )
-from ragtune.cli.training_files import opened
+from ragtune.cli.verbs.training_files import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

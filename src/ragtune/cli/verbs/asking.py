@@ -21,8 +21,8 @@ from ragtune.cli.common import (
     server,
     tell,
 )
-from ragtune.cli.model_names import ALIASES, MODEL, model_behind, named_model
-from ragtune.cli.training_files import opened
+from ragtune.cli.model_names import ALIASES, MODEL, explaining, look_for, model_behind, named_model
+from ragtune.cli.verbs.training_files import opened
 
 if TYPE_CHECKING:
     from ragtune.model import Answer, TunedModel
@@ -65,7 +65,10 @@ def ask(
         raise typer.BadParameter("says the opposite of --system; leave one of them out", param_hint="--no-system")
     with plain_errors():
         questions = [] if file is None else _questions(file)
-        with server(folder=folder, base_url=base_url, key_file=key_file) as client:
+        with (
+            server(folder=folder, base_url=base_url, key_file=key_file) as client,
+            explaining(client, model, registry),
+        ):
             from ragtune.model import TRAINED
 
             # A dry run asks nobody, not even whether the model is there.
@@ -126,15 +129,21 @@ def evaluate(
         if dry_run:
             tell(asked.counts, as_json=as_json, text=f"{asked}; nothing was asked, the answers would go to {log}")
             return
-        with server(folder=folder, base_url=base_url, key_file=key_file) as client:
+        with (
+            server(folder=folder, base_url=base_url, key_file=key_file) as client,
+            explaining(client, model, registry),
+        ):
             from ragtune.evaluation import arms
             from ragtune.evaluation import evaluate as score
 
+            tuned = named_model(client, model, registry)
+            look_for(client, tuned.name)
+            compared = None if base is None else model_behind(base, registry)
+            if compared is not None:
+                with explaining(client, compared, registry):
+                    look_for(client, compared)
             card = score(
-                arms(
-                    base=None if base is None else (client, model_behind(base, registry)),
-                    tuned=named_model(client, model, registry),
-                ),
+                arms(base=None if compared is None else (client, compared), tuned=tuned),
                 asked,
                 tuple(scorer or ("contains", "f1")),
                 log=log,
@@ -192,6 +201,9 @@ def _ask_all(
 ) -> None:
     failed = 0
     answers = model.ask_many(questions, concurrency=concurrency, **parameters)  # type: ignore[arg-type]
+    if isinstance(answers[0], Exception) and getattr(answers[0], "status_code", None) == 404:
+        # A model that is not there fails all questions alike: it is told once.
+        raise answers[0]
     for question, answer in zip(questions, answers, strict=True):
         if isinstance(answer, Exception):
             failed += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +25,7 @@ from ragtune.cli.common import (
 
 if TYPE_CHECKING:
     from ragtune._table import Row, Table
+    from ragtune.registry import Registry
 
 registry_app = typer.Typer(no_args_is_help=True)
 
@@ -53,6 +55,7 @@ def list_models(registry: _REGISTRY = REGISTRY_FILE, as_json: _JSON = False) -> 
     with plain_errors():
         from ragtune.registry import Registry
 
+        _tell_of_none(registry)
         table = Registry(registry).models()
         _print(table, [version.to_dict() for version in table], as_json=as_json, nothing="no models")
 
@@ -126,7 +129,7 @@ def promote(
     Scores are shares, 0.7 for 70 %, and the worse end of the 95 % interval counts; amounts are US dollars.
     """
     with plain_errors():
-        from ragtune.registry import Gate, Registry
+        from ragtune.registry import Gate
 
         limits = {
             "verbatim_at_least": verbatim_at_least,
@@ -139,7 +142,7 @@ def promote(
             "answer_usd_at_most": answer_usd_at_most,
         }
         gate = Gate(**limits) if any(limit is not None for limit in limits.values()) else None
-        opened = Registry(registry)
+        opened = _there(registry)
         if model == "latest" and (added := opened.models()):
             model = added[-1].name
             typer.echo(f"the latest is {model}", err=True)
@@ -155,9 +158,7 @@ def show(
 ) -> None:
     """Print what is kept of one model: its scores, dataset, cost and end, and which aliases lead to it."""
     with plain_errors():
-        from ragtune.registry import Registry
-
-        opened = Registry(registry)
+        opened = _there(registry)
         aliases = opened.aliases()
         version = opened.version(aliases.get(model, model))
         told = version.to_dict() | {"aliases": [name for name, held in aliases.items() if held == version.name]}
@@ -175,9 +176,7 @@ def rollback(
 ) -> None:
     """Let an alias lead to the model before the current one again."""
     with plain_errors():
-        from ragtune.registry import Registry
-
-        decision = Registry(registry).rollback(alias, by=by, why=why)
+        decision = _there(registry).rollback(alias, by=by, why=why)
         typer.echo(json.dumps(decision.to_dict(), ensure_ascii=False) if as_json else str(decision))
 
 
@@ -191,6 +190,7 @@ def history(
     with plain_errors():
         from ragtune.registry import Registry
 
+        _tell_of_none(registry)
         table = Registry(registry).history(alias)
         _print(table, [decision.to_dict() for decision in table], as_json=as_json, nothing="nothing was decided yet")
 
@@ -230,6 +230,27 @@ def cleanup(
         typer.echo(json.dumps(rows, ensure_ascii=False) if as_json else f"{result}\n{result.sentence}")
         if result.failed:
             raise typer.Exit(NOT_WELL)
+
+
+def _there(path: Path) -> Registry:
+    """The registry of a path, for what needs one that somebody began.
+
+    Raises:
+        RegistryError: nothing is there.
+    """
+    from ragtune.errors import RegistryError
+    from ragtune.registry import Registry
+
+    if not path.exists():
+        begins = "" if path == REGISTRY_FILE else f" --registry {shlex.quote(str(path))}"
+        raise RegistryError(f"there is no registry at {path}; `ragtune registry add MODEL{begins}` begins one")
+    return Registry(path)
+
+
+def _tell_of_none(path: Path) -> None:
+    # An empty list is no mistake, a name that was misspelt is one.
+    if not path.exists():
+        typer.echo(f"there is no registry at {path} yet", err=True)
 
 
 def _print(table: Table[Row], told: list[dict[str, object]], *, as_json: bool, nothing: str) -> None:
