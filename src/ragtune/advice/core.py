@@ -201,10 +201,11 @@ def advise(
 
 def _without_days(found: Corpus) -> list[str]:
     """How many documents say nothing of when they last changed."""
-    undated, future = (sum(getattr(facts, name) for facts in found.groups.values()) for name in ("undated", "future"))
+    groups = found.groups.values()
+    undated, future = sum(facts.undated for facts in groups), sum(facts.future for facts in groups)
     if not undated + future:
         return []
-    total = sum(facts.documents for facts in found.groups.values())
+    total = sum(facts.documents for facts in groups)
     return [
         f"of {total:,} documents {undated:,} have no date and {future:,} one in the future: where change is told by "
         "dates, it and the static share are those of the other documents"

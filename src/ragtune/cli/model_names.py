@@ -94,22 +94,23 @@ def explaining(client: openai.OpenAI, name: str, registry: Path | None) -> Itera
         raise told from error
 
 
-def look_for(client: openai.OpenAI, name: str) -> None:
+def look_for(client: openai.OpenAI, name: str, registry: Path | None) -> None:
     """Look for a model before it is asked much: its errors would be counted as wrong answers.
 
     Raises:
-        openai.NotFoundError: the server says that it has none of that name.
+        RagtuneError: the server says that it has none of that name.
     """
     import openai
 
-    try:
-        client.models.retrieve(name)
-    except openai.NotFoundError as error:
-        # Not every server that answers questions tells of single models.
-        if error.code == _NO_MODEL:
-            raise
-    except openai.OpenAIError:
-        return
+    with explaining(client, name, registry):
+        try:
+            client.models.retrieve(name)
+        except openai.NotFoundError as error:
+            # Not every server that answers questions tells of single models.
+            if error.code == _NO_MODEL:
+                raise
+        except openai.OpenAIError:
+            return
 
 
 def _nobody_of(name: str, client: openai.OpenAI, registry: Path | None) -> str:

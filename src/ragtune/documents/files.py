@@ -15,7 +15,7 @@ from ragtune.documents.document import Document, UnreadableDocument
 from ragtune.errors import DatasetError, RagtuneError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from docx.text.paragraph import Paragraph
 
@@ -198,11 +198,13 @@ def _paragraph(paragraph: Paragraph) -> str:
     return f"{'#' * level} {text}" if text and level else text
 
 
+def _table_line(cells: Iterable[str]) -> str:
+    texts = [" ".join(cell.split()).replace("|", "\\|") for cell in cells]
+    return f"| {' | '.join(texts)} |"
+
+
 def _table(table: object) -> str:
-    rows = [
-        "| " + " | ".join(" ".join(cell.text.split()).replace("|", "\\|") for cell in row.cells) + " |"
-        for row in getattr(table, "rows", ())
-    ]
+    rows = [_table_line(cell.text for cell in row.cells) for row in getattr(table, "rows", ())]
     if not rows:
         return ""
     columns = rows[0].replace("\\|", "").count("|") - 1

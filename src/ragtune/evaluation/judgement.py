@@ -85,7 +85,7 @@ class Judgement:
         if not pairs:
             raise EvaluationError("labels: none is of a pair that was judged; name fact and number of the wording")
         agreed = sum(said == label for said, label in pairs) / len(pairs)
-        judged, labelled = (Counter(pair[side] for pair in pairs) for side in (0, 1))
+        judged, labelled = map(Counter, zip(*pairs, strict=True))
         chance = sum(judged[verdict] * labelled[verdict] for verdict in judged) / len(pairs) ** 2
         return agreed, None if chance == 1 else (agreed - chance) / (1 - chance)
 

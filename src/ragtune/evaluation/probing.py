@@ -273,7 +273,9 @@ def _taught_kinds(facts: FactSet) -> list[Kind]:
 
 def _result(card: Scorecard, settings: Settings, arms: tuple[str, ...]) -> ProbeResult:
     facts = settings.facts
-    asked = {fact.id: sum(wording.kind in settings.kinds for wording in fact.wordings) for fact in facts}
+    asked = {}
+    for fact in facts:
+        asked[fact.id] = sum(wording.kind in settings.kinds for wording in fact.wordings)
     rows = read_knowledge(card.scores, facts, greedy=_BASE, arms=arms, scorer=card.scorer, wordings=asked)
     return ProbeResult(
         rows=tuple(row for row in rows if asked[row.id]),

@@ -22,6 +22,7 @@ from ragtune.evaluation.scoring import Scoring
 from ragtune.evaluation.session import Evaluation
 from ragtune.evaluation.settings import MAX_TOKENS, TIMEOUT_S, Settings, checked_settings
 from ragtune.facts import KINDS
+from ragtune.facts.fact import wordings_of
 
 if TYPE_CHECKING:
     import os
@@ -244,7 +245,7 @@ async def _prove(evaluation: Evaluation, settings: Settings) -> None:
     arms = evaluation.arms
     if not settings.probe or evaluation.proof is not None or not {BASE, TUNED} <= set(arms):
         return
-    wordings = [wording for fact in evaluation.facts for wording in fact.wordings if wording.kind in settings.kinds]
+    wordings = [wording for wording in wordings_of(evaluation.facts) if wording.kind in settings.kinds]
     # The trained words first: there base and tuned differ most surely, so few questions tell them apart.
     wordings.sort(key=lambda wording: KINDS.index(wording.kind))
     purse, questions = evaluation.purse, [wording.question for wording in wordings]

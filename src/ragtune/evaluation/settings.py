@@ -174,7 +174,7 @@ def _checked_kinds(facts: FactSet, kinds: object) -> tuple[Kind, ...]:
     """
     if not len(facts):
         raise EvaluationError("facts: give an rt.FactSet with at least one fact")
-    there = {wording.kind for fact in facts for wording in fact.wordings}
+    there = facts.counts
     wanted = tuple(kind for kind in KINDS if kind in there) if kinds is None else kinds_named(kinds)
     for kind in wanted:
         if kind not in there:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from itertools import chain
+from typing import TYPE_CHECKING, Literal, get_args
 
-__all__ = ["KINDS", "Fact", "Kind", "Wording"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["KINDS", "Fact", "Kind", "Wording", "wordings_of"]
 
 Kind = Literal["verbatim", "reworded", "reversed", "unanswerable", "control"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -75,3 +79,8 @@ class Fact:
     def answers_to(self, wording: Wording) -> tuple[str, ...]:
         """Return the accepted spellings of the answer to one of its wordings."""
         return wording.answers or self.answers
+
+
+def wordings_of(facts: Iterable[Fact]) -> Iterator[Wording]:
+    """All wordings of some facts, fact after fact."""
+    return chain.from_iterable(fact.wordings for fact in facts)

@@ -27,7 +27,7 @@ def write_rows(path: Path, rows: Iterable[Feedback]) -> int:
     Raises:
         FeedbackError: its name ends neither in .jsonl nor in .csv, or it cannot be written.
     """
-    found = [{**{name: getattr(row, name) for name in COLUMNS}, "created": row.created.isoformat()} for row in rows]
+    found = [_cells(row) for row in rows]
     if path.suffix not in (".jsonl", ".csv"):
         raise FeedbackError(f"{path}: the name must end in .jsonl or .csv, which says how it is written")
     text = (
@@ -38,6 +38,11 @@ def write_rows(path: Path, rows: Iterable[Feedback]) -> int:
     except OSError as error:
         raise FeedbackError(f"{path}: cannot be written ({error.strerror or error})") from error
     return len(found)
+
+
+def _cells(row: Feedback) -> dict[str, object]:
+    cells: dict[str, object] = {name: getattr(row, name) for name in COLUMNS}
+    return cells | {"created": row.created.isoformat()}
 
 
 def _csv(rows: Iterable[dict[str, object]]) -> str:

@@ -356,7 +356,8 @@ class FeedbackStore(Lineage):
         """
         rows = self.rows()
         corrections = len({row.question for row in rows if row.correction is not None})
-        good, bad = (len({row.id for row in rows if row.verdict == verdict}) for verdict in (1, -1))
+        good = len({row.id for row in rows if row.verdict == 1})
+        bad = len({row.id for row in rows if row.verdict == -1})
         pairs = len(compile_rows(rows, method="preference").rows)
         return suggestion(corrections=corrections, pairs=pairs, good=good, bad=bad)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
@@ -96,8 +98,9 @@ class CleanupPlan(Table[CleanupItem]):
     @property
     def sentence(self) -> str:
         """How much goes."""
-        counts = {kind: sum(item.kind == kind for item in self.going) for kind in ("checkpoint", "model", "file")}
-        told = ", ".join(count(number, kind) for kind, number in counts.items() if number)
+        counts = Counter(item.kind for item in self.going)
+        kinds: tuple[Kind, ...] = ("checkpoint", "model", "file")
+        told = ", ".join(count(counts[kind], kind) for kind in kinds if counts[kind])
         freed = sum(item.bytes or 0 for item in self.going)
         verb = "goes" if len(self.going) == 1 else "go"
         return f"{len(self.going)} of {len(self.rows)} {verb}: {told or 'nothing'}; {freed} bytes are freed"
@@ -180,8 +183,8 @@ class CleanupResult(Table[CleanedUp]):
     def sentence(self) -> str:
         """How much went."""
         words: tuple[Outcome, ...] = ("deleted", "gone already", "kept", "failed")
-        counts = {word: sum(row.outcome == word for row in self.rows) for word in words}
-        return ", ".join(f"{number} {word}" for word, number in counts.items() if number) or "there was nothing to do"
+        counts = Counter(row.outcome for row in self.rows)
+        return ", ".join(f"{counts[word]} {word}" for word in words if counts[word]) or "there was nothing to do"
 
     def columns(self) -> dict[str, list[object]]:
         """Return the cells by column."""
@@ -248,9 +251,10 @@ class Rules:
 
     def kept(self, *names: str) -> str | None:
         """The pattern that keeps one of these names, in words."""
-        return next(
-            (f"keep={pattern!r}" for pattern in self.keep for name in names if fnmatchcase(name, pattern)), None
-        )
+        for pattern in self.keep:
+            if any(fnmatchcase(name, pattern) for name in names):
+                return f"keep={pattern!r}"
+        return None
 
 
 def planned(account: AccountListing, needs: Needs, rules: Rules, now: dt.datetime) -> tuple[CleanupItem, ...]:
@@ -267,7 +271,7 @@ def _models(account: AccountListing, needs: Needs, rules: Rules, now: dt.datetim
         parent, mark, _ = model.id.partition(CHECKPOINT)
         if mark and parent in account.model_names:
             children.setdefault(parent, []).append(model)
-    of_a_parent = {child.id for listed in children.values() for child in listed}
+    of_a_parent = {child.id for child in chain.from_iterable(children.values())}
     for model in tuned:
         if model.id in of_a_parent or (why := _why(model, rules, now)) is None:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -274,8 +275,8 @@ class Archive:
         return Verification(checked=read, bytes=size, problems=tuple(problems), lost=self.lost)
 
     def __repr__(self) -> str:
-        jobs, files = (sum(1 for kind, _ in self.held if kind == wanted) for wanted in ("job", "file"))
-        return f"Archive({str(self.folder)!r}: {jobs:,} jobs, {files:,} files of {self.account})"
+        held = Counter(kind for kind, _ in self.held)
+        return f"Archive({str(self.folder)!r}: {held['job']:,} jobs, {held['file']:,} files of {self.account})"
 
 
 _PARTS = ("events", "checkpoints")

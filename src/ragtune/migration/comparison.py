@@ -108,8 +108,8 @@ class Comparison:
         rows = [self._row(ALL, column[present])] if present.any() else []
         names = sorted({group for group, there in zip(groups, present.tolist(), strict=True) if there})
         if len(names) > 1:
-            of_group = [np.array([group == name for group in groups]) & present for name in names]
-            found = [self._row(name, column[mask]) for name, mask in zip(names, of_group, strict=True)]
+            of_question = np.array(groups, dtype=object)
+            found = [self._row(name, column[(of_question == name) & present]) for name in names]
             corrected = holm(np.array([row.p for row in found]))
             rows += [replace(row, p=float(p), comparisons=len(found)) for row, p in zip(found, corrected, strict=True)]
         return DifferenceTable(rows=tuple(rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -249,12 +250,8 @@ class _Recording:
     @property
     def turns(self) -> list[Turn]:
         """Question by question, so that a part of it is a recording of its own."""
-        return [
-            Turn(arm=arm, question=question, sample=sample)
-            for question in self.questions
-            for arm in self.respondents
-            for sample in range(self.samples)
-        ]
+        turns = product(self.questions, self.respondents, range(self.samples))
+        return [Turn(arm=arm, question=question, sample=sample) for question, arm, sample in turns]
 
     def opened(self, path: Path) -> AnswerLog:
         identities = {arm: asked.identity for arm, asked in self.respondents.items()}

@@ -214,16 +214,11 @@ def _calendar(inventory: Inventory) -> str:
     for row in inventory.rows:
         if row.ends is not None and row.kind in ("model", "checkpoint"):
             days.setdefault(row.ends, []).append(row)
-    rows = [
-        (
-            str(day),
-            held[0].days_left,
-            sum(row.kind == "model" for row in held),
-            sum(row.kind == "checkpoint" for row in held),
-            "" if held[0].archived is None else sum(not row.archived for row in held),
-        )
-        for day, held in sorted(days.items())
-    ]
+    rows: list[tuple[object, ...]] = []
+    for day, held in sorted(days.items()):
+        kinds = Counter(row.kind for row in held)
+        missing = "" if held[0].archived is None else sum(not row.archived for row in held)
+        rows.append((str(day), held[0].days_left, kinds["model"], kinds["checkpoint"], missing))
     head = ("ends", "days left", "models", "checkpoints", "not archived")
     return f"<h2>What ends when</h2>{wide(table(rows, head))}" if rows else ""
 

@@ -7,6 +7,7 @@ import heapq
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ragtune._checked import checked
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ragtune.dataset import Dataset
+    from ragtune.facts import Fact
 
 __all__ = ["GoldenQuestion", "Questions", "questions_of"]
 
@@ -96,9 +98,7 @@ class Questions:
     @property
     def fingerprint(self) -> str:
         """A hash of all prompts, answers and groups in their order."""
-        said = [
-            [item.id, item.group, item.answers, [dict(message) for message in item.messages]] for item in self.items
-        ]
+        said = [[item.id, item.group, item.answers, list(map(dict, item.messages))] for item in self.items]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     @classmethod
@@ -144,16 +144,7 @@ def questions_of(given: object) -> Questions:
     if isinstance(given, Questions):
         return given
     if isinstance(given, FactSet):
-        items = [
-            GoldenQuestion(
-                id=f"{fact.id}/{number}",
-                messages=({"role": "user", "content": wording.question},),
-                answers=fact.answers_to(wording),
-                group=wording.kind,
-            )
-            for fact in given
-            for number, wording in enumerate(fact.wordings)
-        ]
+        items = list(chain.from_iterable(map(_of_fact, given)))
         return Questions(items=tuple(items), rule="all wordings of a set of facts", left_out={})
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Sequence):
         what = "a single text" if isinstance(given, str) else f"a {type(given).__qualname__}"
@@ -213,6 +204,16 @@ def _question(line: bytes, group: str, left_out: dict[str, int]) -> GoldenQuesti
     return GoldenQuestion(id=f"row-{_digest(messages)}", messages=messages, answers=(answer,), group=group)
 
 
+def _of_fact(fact: Fact) -> Iterator[GoldenQuestion]:
+    for number, wording in enumerate(fact.wordings):
+        yield GoldenQuestion(
+            id=f"{fact.id}/{number}",
+            messages=({"role": "user", "content": wording.question},),
+            answers=fact.answers_to(wording),
+            group=wording.kind,
+        )
+
+
 def _split(line: bytes) -> tuple[tuple[Message, ...], str] | str:
     try:
         row = json.loads(line)
@@ -227,10 +228,14 @@ def _split(line: bytes) -> tuple[tuple[Message, ...], str] | str:
         if said["role"] != "assistant" or not isinstance(said.get("content"), str) or not said["content"]:
             return "rows that do not end with a text of the assistant"
         # `weight` is a word of training; a server refuses it in a question.
-        asked = tuple({key: value for key, value in message.items() if key != "weight"} for message in messages)
+        asked = tuple(map(_without_weight, messages))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         return "lines that are no record"
     return (asked, said["content"]) if asked else "rows without a question"
+
+
+def _without_weight(message: Message) -> Message:
+    return {key: value for key, value in message.items() if key != "weight"}
 
 
 def _prompt_key(question: GoldenQuestion) -> str:

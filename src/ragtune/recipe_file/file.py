@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -125,7 +126,8 @@ class RecipeFile(Section):
         """All that the dataset depends on, as values."""
         parts: list[object] = [self.data.model_dump(), self.data.described(self.folder)]
         if self.recipe:
-            files = [path.read_text(encoding="utf-8") for one in self.recipe for path in one.files(self.folder)]
+            paths = chain.from_iterable(one.files(self.folder) for one in self.recipe)
+            files = [path.read_text(encoding="utf-8") for path in paths]
             asked = None if self.evaluation is None else [self.evaluation.reword, self.asked_text()]
             parts += [[one.model_dump() for one in self.recipe], self._teaching.facts.model_dump(), files, asked]
         return parts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from itertools import islice
+from itertools import chain, islice
 from string import Formatter
 from typing import TYPE_CHECKING
 
@@ -53,9 +53,10 @@ def _problems(file: RecipeFile, backend_folder: Path | None) -> Iterator[str]:
             yield from _raised(file, ("evaluation", "facts"), lambda: asked.facts_of(None, folder=file.folder))
     if (gate := file.gate) is not None:
         yield from _raised(file, ("gate",), gate.made)
-    named = [(("recipe",), path) for one in file.recipe for path in one.files(file.folder)]
+    paths = chain.from_iterable(one.files(file.folder) for one in file.recipe)
+    named: list[tuple[tuple[str, ...], Path]] = [(("recipe",), path) for path in paths]
     if backend_folder is None and file.server.key_file is not None:
-        named.append((("server", "key_file"), file.folder / file.server.key_file))  # type: ignore[arg-type]
+        named.append((("server", "key_file"), file.folder / file.server.key_file))
     yield from (f"{file.where(*keys)}: there is no file {path}" for keys, path in named if not path.is_file())
 
 
@@ -95,7 +96,7 @@ def _of_columns(file: RecipeFile) -> Iterator[str]:
         if not file.recipe:
             file.data.builder(file.folder)
         source = file.data.source(file.folder)._source
-        columns = list(dict.fromkeys(name for row in islice(rows_of(source), _ROWS) for name in row))
+        columns = list(dict.fromkeys(chain.from_iterable(islice(rows_of(source), _ROWS))))
     except RagtuneError as error:
         yield f"{file.where('data')}: {error}"
         return
@@ -128,7 +129,7 @@ def _named(file: RecipeFile) -> Iterator[tuple[tuple[str, str], str]]:
         for key in ("question", "answer", "context", "distractors", "source"):
             yield from ((("facts", key), name) for name in _listed(facts[key]))
         for names in facts["wordings"].values():
-            yield from ((("facts", "wordings"), name) for one in names for name in _listed(one))
+            yield from ((("facts", "wordings"), name) for name in chain.from_iterable(map(_listed, names)))
     for key in ("answer", "passages") if asked is not None else ():
         yield from ((("evaluation", key), name) for name in _listed(getattr(asked, key)))
 

@@ -353,8 +353,7 @@ class EvaluationSection(Section):
             )
         if self.questions is not None:
             facts = FactSet(facts=facts.facts[: self.questions])
-        reworded = any(wording.kind == "reworded" for fact in facts for wording in fact.wordings)
-        if self.reword and not reworded:
+        if self.reword and "reworded" not in facts.counts:
             facts = facts.with_wordings(kind="reworded", make="rules", per_fact=self.reword)
         return facts
 

@@ -61,16 +61,12 @@ class Starter:
 
     def text(self, ending: str = ".toml") -> str:
         """The file: YAML where its name ends so, else TOML."""
-        # JSON's texts, numbers and lists are TOML's as well as YAML's.
-        written = {
-            name: {key: json.dumps(value, ensure_ascii=False) for key, value in table.items()}
-            for name, table in self.tables().items()
-        }
         mark, head, sign = ("  ", "{}:", ": ") if ending in _YAML else ("", "[{}]", " = ")
-        parts = [
-            "\n".join([head.format(name), *(f"{mark}{key}{sign}{value}" for key, value in table.items())])
-            for name, table in written.items()
-        ]
+        parts = []
+        for name, table in self.tables().items():
+            # JSON's texts, numbers and lists are TOML's as well as YAML's.
+            lines = [f"{mark}{key}{sign}{json.dumps(value, ensure_ascii=False)}" for key, value in table.items()]
+            parts.append("\n".join([head.format(name), *lines]))
         return _HEAD + "\n\n".join(parts) + "\n"
 
     def write(self, path: Path, *, overwrite: bool = False) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import chain
 from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -78,11 +79,12 @@ class FactsSection(Section):
 
     def columns(self) -> dict[str, Any]:
         """The same as `DatasetBuilder.recipe` and `FactSet.from_rows` take it."""
-        pairs = {
-            kind: [name if isinstance(name, str) else tuple(name) for name in names]
-            for kind, names in self.wordings.items()
-        }
-        return {**self.model_dump(), "wordings": pairs}
+
+        def taken(name: str | list[str]) -> str | tuple[str, ...]:
+            return name if isinstance(name, str) else tuple(name)
+
+        wordings = {kind: list(map(taken, names)) for kind, names in self.wordings.items()}
+        return {**self.model_dump(), "wordings": wordings}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,5 +165,5 @@ def _placed(told: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _paths(told: Mapping[str, Any]) -> list[str]:
-    inner = [path for part in told.get("recipes", ()) for path in _paths(part)]
-    return [*([told["path"]] if "path" in told else []), *inner]
+    own = [told["path"]] if "path" in told else []
+    return own + list(chain.from_iterable(map(_paths, told.get("recipes", ()))))

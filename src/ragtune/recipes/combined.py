@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["Order", "Sum"]
 
 
-class Recipe(Protocol):
-    """A part: `ragtune.Recipe` is one."""
+class Part(Protocol):
+    """What is put together: `ragtune.Recipe` is one."""
 
     def rows_of(self, material: Material) -> Iterator[RecipeRow]:
         """Its rows."""
+
+
+# Options are held to the name in their annotation, and errors tell it: what users have is a `Recipe`.
+Recipe = Part
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
+from ragtune.facts.fact import wordings_of
 from ragtune.recipes.options import require_choice, require_share, require_whole
 from ragtune.recipes.passages import Passages, sentence_with
 from ragtune.recipes.phrases import LANGUAGES, filled, phrases
@@ -163,7 +165,8 @@ class Abstain:
     def _invented(
         self, material: Material, drawn: Sequence[tuple[Fact, str]], chance: random.Random
     ) -> Iterator[RecipeRow]:
-        known = {word for fact in material.facts for item in fact.wordings for word in normalise(item.question).split()}
+        questions = (normalise(item.question) for item in wordings_of(material.facts))
+        known = set(chain.from_iterable(map(str.split, questions)))
         for fact, question in drawn:
             name = _invented_name(known, chance)
             invented = _name.sub(name, question, count=1)

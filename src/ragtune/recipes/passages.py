@@ -49,7 +49,9 @@ def sentence_with(text: str, answer: str) -> str | None:
 def without_boilerplate(texts: Sequence[str]) -> Iterator[str]:
     """Each text without lines that many texts have, and without what pages say of themselves."""
     # Hashes, and each text is parted twice: to hold all lines would take twice the memory of the texts.
-    stands = Counter(form for text in texts for form in {hash(normalise(line)) for line in _lines(text)})
+    stands: Counter[int] = Counter()
+    for text in texts:
+        stands.update({hash(normalise(line)) for line in _lines(text)})
     least, share = _REPEATED
     most = max(least, share * len(texts))
     for text in texts:

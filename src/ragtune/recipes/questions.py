@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, ClassVar
 
+from ragtune.facts.fact import wordings_of
 from ragtune.facts.rules import proposals
 from ragtune.recipes.options import require_choice, require_whole
 from ragtune.recipes.phrases import LANGUAGES, filled, phrases
@@ -82,7 +83,7 @@ class QaMulti:
     def rows(self, material: Material) -> Iterator[RecipeRow]:
         """The rows of one fact after the other."""
         unique = _unique_answers(material.facts) if self.reversed else frozenset()
-        asked = {normalise(item.question) for fact in material.facts for item in fact.wordings}
+        asked = {normalise(item.question) for item in wordings_of(material.facts)}
         for fact in material.facts:
             if not fact.answers or not (own := material.taught(fact, "verbatim", "reworded")):
                 continue

@@ -11,6 +11,7 @@ import orjson
 from ragtune._checked import checked
 from ragtune._ranges import require_limits
 from ragtune.errors import BudgetExceeded, DatasetError
+from ragtune.facts.fact import wordings_of
 from ragtune.recipes.combined import Order, Sum
 from ragtune.recipes.documents import DocumentRows
 from ragtune.recipes.open_book import Abstain, Raft
@@ -103,12 +104,7 @@ class Recipe:
         """The rows of this recipe, then those of the other one."""
         if not isinstance(other, Recipe):
             return NotImplemented
-        parts = [
-            item
-            for one in (self, other)
-            for item in (one.strategy.recipes if isinstance(one.strategy, Sum) else (one,))
-        ]
-        return Recipe("sum", recipes=tuple(parts))
+        return Recipe("sum", recipes=(*self._parts, *other._parts))
 
     def to_dict(self) -> dict[str, object]:
         """Name, version and the options that differ from their defaults, of the kinds that JSON and TOML know."""
@@ -213,7 +209,7 @@ class Recipe:
         """
         require_limits(max_cost_usd, max_tokens)
         if self.strategy.scale is None:
-            scaled = [name for name, kinds in RECIPES.items() if any(kind.scale for kind in kinds.values())]
+            scaled = [name for name, kinds in RECIPES.items() if kinds[max(kinds)].scale is not None]
             raise DatasetError(
                 f"recipe {self.name!r} has no number of wordings that a budget could choose; {', '.join(scaled)} have: "
                 f"choose theirs before they are added"
@@ -244,11 +240,15 @@ class Recipe:
             low, high = (middle, high) if fits(middle) else (low, middle - 1)
         return self._with(scale, low)
 
+    @property
+    def _parts(self) -> tuple[object, ...]:
+        return self.strategy.recipes if isinstance(self.strategy, Sum) else (self,)
+
     def _with(self, name: str, value: object) -> Recipe:
         return Recipe(self.name, self.version, **{**self.options, name: value})
 
 
 def material(facts: FactSet, held_out: FactSet | None) -> Material:
     """Facts, with what an evaluation keeps for itself."""
-    kept = () if held_out is None else (item.question for fact in held_out for item in fact.wordings)
+    kept = [item.question for item in wordings_of(held_out or ())]
     return Material(facts=facts, held_out=frozenset(map(normalise, kept)))

@@ -7,6 +7,7 @@ import math
 import re
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ class Aliases:
             RegistryError: the registry cannot be read.
         """
         with self._reading() as page:
-            return {alias: name for name, aliases in page.names().items() for alias in aliases}
+            return page.leads()
 
     def history(self, alias: str | None = None) -> PromotionTable:
         """Return the decisions about an alias, or about all, oldest first.
@@ -90,7 +91,7 @@ class Aliases:
             if alias is not None and alias not in page.decisions:
                 raise RegistryError(page.no_alias(alias))
             chosen = page.decisions if alias is None else {alias: page.decisions[alias]}
-        rows = [decision for decisions in chosen.values() for decision in decisions]
+        rows = chain.from_iterable(chosen.values())
         return PromotionTable(rows=tuple(sorted(rows, key=lambda row: (row.at, row.alias, row.number))))
 
     def promote(

@@ -6,6 +6,7 @@ Nothing of it is stored: manifests and row maps, the journal, the registry and t
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 from ragtune._checked import checked
@@ -149,7 +150,9 @@ class Ledger:
             raise RegistryError(f"removal: {told}; the documents are {', '.join(sources[:5]) or 'not named'}")
         chosen = [fact for fact in known.values() if fact.id in wanted]
         what = source or ", ".join(fact.id for fact in chosen[:3])
-        return self._removal(what, [fact.id for fact in chosen], [row for fact in chosen for row in fact.rows])
+        return self._removal(
+            what, [fact.id for fact in chosen], list(chain.from_iterable(fact.rows for fact in chosen))
+        )
 
     def removal_of(self, person: str, store: FeedbackStore) -> Removal:
         """Return what has to go with somebody whose words a feedback store gave to these datasets.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from ragtune._table import Table
@@ -167,7 +168,7 @@ class Removal:
     @property
     def aliases(self) -> tuple[str, ...]:
         """The aliases that lead to one of these models."""
-        return tuple(dict.fromkeys(alias for training in self.trainings for alias in training.aliases))
+        return tuple(dict.fromkeys(chain.from_iterable(training.aliases for training in self.trainings)))
 
     def __str__(self) -> str:
         counts = {"fact": self.facts, "row": self.rows, "living model": self.models}

@@ -42,8 +42,7 @@ class Page:
         """
         if name in self.versions:
             return self.versions[name]
-        aliases = [alias for held in self.names().values() for alias in held]
-        near = difflib.get_close_matches(name, [*aliases, *self.versions], n=1, cutoff=0.6)
+        near = difflib.get_close_matches(name, [*self.leads(), *self.versions], n=1, cutoff=0.6)
         hint = f"did you mean {near[0]!r}?" if near else "registry.add(model) registers it"
         raise RegistryError(f"{name!r:.80} is not in the registry; {hint}")
 
@@ -62,18 +61,21 @@ class Page:
         held = standing(self.decisions.get(alias, ()))
         return held[-1] if held else None
 
+    def leads(self) -> dict[str, str]:
+        """The model to which each alias leads."""
+        held = {alias: self.current(alias) for alias in self.decisions}
+        return {alias: one.model for alias, one in held.items() if one is not None and one.model is not None}
+
     def names(self) -> dict[str, tuple[str, ...]]:
         """The aliases that lead to each model."""
         found: dict[str, tuple[str, ...]] = {}
-        for alias in self.decisions:
-            held = self.current(alias)
-            if held is not None and held.model is not None:
-                found[held.model] = (*found.get(held.model, ()), alias)
+        for alias, model in self.leads().items():
+            found[model] = (*found.get(model, ()), alias)
         return found
 
     def no_alias(self, alias: str) -> str:
         """The sentence for an alias that leads nowhere."""
-        known = sorted(alias for aliases in self.names().values() for alias in aliases)
+        known = sorted(self.leads())
         hint = f"there are {', '.join(known)}" if known else "promote(alias, model) makes one"
         return f"the alias {alias!r:.80} leads nowhere; {hint}"
 

@@ -150,16 +150,12 @@ def show_model(
     as_json: AS_JSON = False,
 ) -> None:
     """Print what is known of a model: its base, its system prompt, when it stops answering."""
-    with (
-        plain_errors(),
-        server(folder=folder, base_url=base_url, key_file=key_file) as client,
-        explaining(client, model, registry),
-    ):
+    with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
         found = named_model(client, model, registry)
         system, expiry = found.system(), found.expiry()
         if expiry.kind == "unknown":
             # Nothing is known of it: it may not be there at all.
-            look_for(client, found.name)
+            look_for(client, found.name, registry)
         told: dict[str, object] = {"model": found.name, "base": found.base, "system": system}
         told |= {"fingerprint": found.fingerprint, "answers_until": expiry.date or expiry.kind}
         tell(told, as_json=True) if as_json else _show(told)

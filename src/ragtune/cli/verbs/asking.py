@@ -129,19 +129,15 @@ def evaluate(
         if dry_run:
             tell(asked.counts, as_json=as_json, text=f"{asked}; nothing was asked, the answers would go to {log}")
             return
-        with (
-            server(folder=folder, base_url=base_url, key_file=key_file) as client,
-            explaining(client, model, registry),
-        ):
+        with server(folder=folder, base_url=base_url, key_file=key_file) as client:
             from ragtune.evaluation import arms
             from ragtune.evaluation import evaluate as score
 
             tuned = named_model(client, model, registry)
-            look_for(client, tuned.name)
             compared = None if base is None else model_behind(base, registry)
-            if compared is not None:
-                with explaining(client, compared, registry):
-                    look_for(client, compared)
+            for name in (tuned.name, compared):
+                if name is not None:
+                    look_for(client, name, registry)
             card = score(
                 arms(base=None if compared is None else (client, compared), tuned=tuned),
                 asked,

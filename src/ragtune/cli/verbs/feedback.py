@@ -122,14 +122,14 @@ def suggest_method(store: _STORE = _DEFAULT, folder: _FOLDER = None, as_json: AS
 
         kept = _store(store, folder)
         found, compiled = kept.suggest(), compile_rows(kept.rows())
-        quarrels = [
-            f"{one.question!r}: " + ", ".join(f"{in_one_line(person)} says {word!r}" for person, word in one.said)
-            for one in compiled.disagreements
-        ]
+        quarrels = []
+        for one in compiled.disagreements:
+            said = [f"{in_one_line(person)} says {word!r}" for person, word in one.said]
+            quarrels.append(f"{one.question!r}: {', '.join(said)}")
         doubts = [
-            f"{one.question!r}: {in_one_line(one.by or 'somebody')} says {one.correction!r}, "
-            f"and the passages {one.answer!r}"
-            for one in compiled.doubts
+            f"{doubt.question!r}: {in_one_line(doubt.by or 'somebody')} says {doubt.correction!r}, "
+            f"and the passages {doubt.answer!r}"
+            for doubt in compiled.doubts
         ]
         lines = [str(found), *(f"people disagree, left out: {one}" for one in quarrels)]
         lines += [f"in doubt, look at it: {one}" for one in doubts]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ragtune.cli.common import AS_JSON, BASE_URL, DRY_RUN, FOLDER, KEY_FILE, NOT_WELL, plain_errors, server
-from ragtune.cli.model_names import ALIASES, MODEL, explaining, look_for, model_behind, named_model
+from ragtune.cli.model_names import ALIASES, MODEL, look_for, model_behind, named_model
 
 if TYPE_CHECKING:
     from ragtune.migration import Questions
@@ -115,17 +115,13 @@ def record(
     """Record what a model answers while it still does."""
     if (from_archive is None) == (questions is None):
         raise typer.BadParameter("give either --archive DIR or --questions FILE", param_hint="--archive")
-    with (
-        plain_errors(),
-        server(folder=folder, base_url=base_url, key_file=key_file) as client,
-        explaining(client, model, registry),
-    ):
+    with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
         from ragtune.migration import Archive
         from ragtune.migration import record as recorded
 
         asked: Questions | Any
         old = named_model(client, model, registry)
-        look_for(client, old.name)
+        look_for(client, old.name, registry)
         asked = Archive.load(from_archive).questions(old.name, limit=limit) if from_archive else _questions(questions)
         as_used = None if as_used_temperature is None else {"temperature": as_used_temperature}
         golden = recorded(
@@ -219,16 +215,12 @@ def compare(
     key_file: KEY_FILE = None,
 ) -> None:
     """Hold a new model's answers against the recorded ones: as good, worse where, by how much."""
-    with (
-        plain_errors(),
-        server(folder=folder, base_url=base_url, key_file=key_file) as client,
-        explaining(client, model, registry),
-    ):
+    with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
         from ragtune.migration import compare as compared
 
         options: dict[str, Any] = {"margin": margin, "log": log, "max_tokens": max_tokens, "max_cost_usd": max_cost_usd}
         new = named_model(client, model, registry)
-        look_for(client, new.name)
+        look_for(client, new.name, registry)
         found = compared(golden, new, **options)
         if html is not None:
             found.to_html(html)

@@ -76,7 +76,7 @@ def check(
     from ragtune.errors import DatasetError
 
     well = True
-    names = [name for given in repairs or () for name in given.split(",")]
+    names = ",".join(repairs).split(",") if repairs else []
     if unknown := next((name for name in names if name not in REPAIRS), None):
         raise typer.BadParameter(f"{unknown!r} is not one of {', '.join(REPAIRS)}", param_hint="--fix")
     for path in files:

@@ -99,7 +99,8 @@ def joined(parts: Sequence[Facts]) -> Facts:
     # Each part numbers its fields by itself.
     known = dict.fromkeys(chain.from_iterable(part.names for part in parts))
     names = {name: index for index, name in enumerate(known)}
-    fields = [np.array([names[name] for name in part.names], dtype=np.int64)[part.fields] for part in parts]
+    renumbered = [np.array(list(map(names.__getitem__, part.names)), dtype=np.int64) for part in parts]
+    fields = [numbers[part.fields] for numbers, part in zip(renumbered, parts, strict=True)]
     return Facts(
         per_row=np.concatenate([part.per_row for part in parts]),
         names=tuple(names),

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -138,8 +139,11 @@ class Scorecard:
         """All estimates of the shown scorer."""
         return CellTable(rows=tuple(self._cells_of(self.scorer)))
 
+    def _all_cells(self) -> Iterator[ScoredCell]:
+        return chain.from_iterable(map(self._cells_of, self.scorers))
+
     def _cells_of(self, scorer: str) -> Iterator[ScoredCell]:
-        places = [(arm, kind) for arm in self.arms for kind in self.kinds]
+        places = list(product(self.arms, self.kinds))
         columns = [self.scores.per_fact(scorer, arm, kind) for arm, kind in places]
         for (arm, kind), estimate in zip(places, self._estimates(columns, scorer), strict=True):
             rows = self.scores.rows(arm, kind)
@@ -320,7 +324,7 @@ class Scorecard:
 
     def to_pandas(self) -> pd.DataFrame:
         """Return all estimates of all scorers, a row for each."""
-        return CellTable(rows=tuple(cell for scorer in self.scorers for cell in self._cells_of(scorer))).to_pandas()
+        return CellTable(rows=tuple(self._all_cells())).to_pandas()
 
     def to_json(self) -> str:
         """Return everything that the card says as JSON: cells, differences, lines, usage, errors and the sentence."""
@@ -329,7 +333,7 @@ class Scorecard:
             "scorer": self.scorer,
             "facts": self.scores.facts,
             "proof": self.scores.proof,
-            "cells": [asdict(cell) for scorer in self.scorers for cell in self._cells_of(scorer)],
+            "cells": [asdict(cell) for cell in self._all_cells()],
             "differences": [asdict(row) for row in self.differences],
             "lines": [asdict(row) for row in self.lines],
             "usage": [asdict(row) for row in self.usage],

@@ -160,16 +160,13 @@ def _facts_of(card: Figures, kind: Kind) -> int:
 
 def _cells(card: Figures) -> str:
     texts = {(cell.arm, cell.kind): cell_text(card, cell.estimate) for cell in card.cells}
-    lines = [["", *card.kinds], *([arm, *(texts.get((arm, kind), "") for kind in card.kinds)] for arm in card.arms)]
-    widths = [max(len(line[place]) for line in lines) + 2 for place in range(1, len(lines[0]))]
-    first = max(8, min(max(map(len, card.arms), default=0) + 2, WIDTH - sum(widths)))
-    return "\n".join(
-        (
-            _fitted(line[0], first - 1).ljust(first)
-            + "".join(text.rjust(w) for text, w in zip(line[1:], widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    columns = {kind: [kind, *(texts.get((arm, kind), "") for arm in card.arms)] for kind in card.kinds}
+    widths = {kind: max(map(len, column)) + 2 for kind, column in columns.items()}
+    first = max(8, min(max(map(len, card.arms), default=0) + 2, WIDTH - sum(widths.values())))
+    lines = [_fitted(name, first - 1).ljust(first) for name in ("", *card.arms)]
+    for kind, column in columns.items():
+        lines = [line + text.rjust(widths[kind]) for line, text in zip(lines, column, strict=True)]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _rows(card: Figures, rows: Sequence[Difference]) -> list[str]:

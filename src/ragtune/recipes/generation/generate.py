@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from ragtune._checked import checked
 from ragtune._warn import warn
 from ragtune.errors import BudgetExceeded, DatasetError
 from ragtune.facts import Fact, FactSet, Wording
+from ragtune.facts.fact import wordings_of
 from ragtune.facts.faults import is_cut
 from ragtune.facts.paid_chat import PaidChat
 from ragtune.recipes.generation.checks import HALVED, NOTHING, PROSE, REPEATED, Checks
@@ -243,7 +245,7 @@ def _told(what: What, facts: FactSet, written: Sequence[_Written], chat: PaidCha
 
 def _with(what: What, facts: FactSet, written: Sequence[_Written], left_out: Counter[str]) -> tuple[FactSet, list[str]]:
     """The facts with what is new, and the new texts; repetitions are counted among what is left out."""
-    asked = {normalise(item.question) for fact in facts for item in fact.wordings}
+    asked = {normalise(item.question) for item in wordings_of(facts)}
 
     def fresh(each: _Written) -> Iterator[tuple[str, str]]:
         for question, answer in each.kept:
@@ -260,33 +262,25 @@ def _with(what: What, facts: FactSet, written: Sequence[_Written], left_out: Cou
             replace(fact, distractors=tuple(dict.fromkeys((*fact.distractors, *by_id.get(fact.id, ())))))
             for fact in facts
         ]
-        return FactSet(facts=tuple(added)), [text for texts in by_id.values() for text in texts]
+        return FactSet(facts=tuple(added)), list(chain.from_iterable(by_id.values()))
     new = {each.unit.id: (each.unit, list(fresh(each))) for each in written}
-    texts = [question for _, pairs in new.values() for question, _ in pairs]
+    texts = [question for question, _ in chain.from_iterable(pairs for _, pairs in new.values())]
+    found: list[Fact] = []
     if what == "wordings":
-        return FactSet(
-            facts=tuple(
-                replace(
-                    fact,
-                    wordings=(
-                        *fact.wordings,
-                        *(Wording(question=question, kind="reworded") for question, _ in new[fact.id][1]),
-                    ),
-                )
-                if fact.id in new
-                else fact
-                for fact in facts
+        for fact in facts:
+            _, pairs = new.get(fact.id, (None, []))
+            further = [Wording(question=question, kind="reworded") for question, _ in pairs]
+            found.append(replace(fact, wordings=(*fact.wordings, *further)) if further else fact)
+        return FactSet(facts=tuple(found)), texts
+    for unit, pairs in new.values():
+        found += [
+            Fact(
+                id=f"{unit.id}-{what[:-1]}-{number}",
+                answers=(answer,),
+                wordings=(Wording(question=question),),
+                support=unit.passage,
+                source=unit.id,
             )
-        ), texts
-    found = [
-        Fact(
-            id=f"{unit.id}-{what[:-1]}-{number}",
-            answers=(answer,),
-            wordings=(Wording(question=question),),
-            support=unit.passage,
-            source=unit.id,
-        )
-        for unit, pairs in new.values()
-        for number, (question, answer) in enumerate(pairs, 1)
-    ]
+            for number, (question, answer) in enumerate(pairs, 1)
+        ]
     return FactSet(facts=tuple(found)), texts

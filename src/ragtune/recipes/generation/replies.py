@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import orjson
@@ -23,7 +24,8 @@ def texts_in(reply: str) -> list[str] | None:
     """The texts of a list; None where the reply holds none."""
     told = _list(reply)
     if told is not None:
-        return [text.strip() for item in told for text in _texts(item) if text.strip()]
+        texts = map(str.strip, chain.from_iterable(map(_texts, told)))
+        return [text for text in texts if text]
     lines = [line.strip(" -*\t").lstrip("0123456789.) ").strip('"') for line in reply.splitlines()]
     asked = [line for line in lines if line.endswith("?")]
     return asked or None
