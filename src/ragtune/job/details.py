@@ -135,6 +135,7 @@ class JobDetails:
             learning_rate=setting(values.get("learning_rate")),
             early_stop=whole(values.get("early_stop")),
             seed=whole(body.get("seed")),
+            # OpenAI's answer has another name for it than its request; others keep the request's.
             suffix=text(body.get("user_provided_suffix")) or text(body.get("suffix")),
             training_file=text(body.get("training_file")),
             validation_file=text(body.get("validation_file")),

@@ -30,6 +30,8 @@ async def planned(
     """Return what `create` would do; see `FineTuneJob.plan`."""
     api = api.speaking(options.dialect)
     port = PlanPort(api.port, probe=probe)
+    # The steps of `create` themselves run over it: a plan that was written beside them would one day say something
+    # else.
     api = api.over(port)
     order = await prepare(api, data, spec, options, sealed=True)
     buyer = Buyer(api=api, recorder=order.recorder)
@@ -38,6 +40,7 @@ async def planned(
     try:
         details, reused = await buyer.submit(order, account)
         existing = details if reused else None
+    # Here `create` would wait for a job whose answer was lost; what comes after a wait cannot be foretold.
     except PlanEnd:
         pass
     calls = tuple(port.calls)
@@ -49,6 +52,7 @@ async def planned(
 
 
 def _duplicates(runs: list[Run], existing: JobDetails | None, *, probed: bool) -> list[str]:
+    # Only these are open: an intent that was never sent bought nothing, and the others have an outcome.
     found = [
         f"run {run.id} of {run.begun_at:%Y-%m-%d} went out and its outcome is unknown: create would look for its job "
         f"before anything else; `ragtune runs resolve {run.id}` finds out"
@@ -56,6 +60,7 @@ def _duplicates(runs: list[Run], existing: JobDetails | None, *, probed: bool) -
         if run.state in ("sent", "uncertain")
     ]
     if existing is not None:
+        # Without a probe nobody was asked: the journal's word may be old, so the text says whose it is.
         by_journal = {run.job_id: f"{run.status} by the journal" for run in runs}
         status = existing.status if probed else by_journal.get(existing.id, "not looked at")
         found.append(f"{existing.id} ({status}) has the same key: create would hand it back")

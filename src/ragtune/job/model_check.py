@@ -42,6 +42,7 @@ async def is_gone(api: Api, job: JobDetails) -> bool:
         return False
     try:
         await api.model(job.fine_tuned_model)
+    # Its maker shut it down: it will not come back, however young the job is.
     except ModelExpired:
         return True
     except openai.NotFoundError as error:
@@ -111,6 +112,7 @@ def _names_model(error: openai.NotFoundError) -> bool:
 def _too_late(error: openai.NotFoundError, job: JobDetails, *, now: float) -> bool:
     if DELETED_HEADER in error.response.headers:
         return True
+    # Without an end nobody can say how old the model is, so it may still come.
     if job.finished_at is None:
         return False
     age_s = _server_time(error, now) - job.finished_at.timestamp()

@@ -66,6 +66,7 @@ class JobState:
     @property
     def key(self) -> str | None:
         """What makes two orders the same; None for a job that was not made with ragtune."""
+        # A server that keeps no metadata tells no key; it is known from the order, the journal or a saved file then.
         return self.details.metadata.get(KEY) or self.order_key
 
     async def refresh(self) -> None:
@@ -89,6 +90,7 @@ class JobState:
 
     async def saw(self, body: Json) -> None:
         """Take over what was read of the job."""
+        # An answer that was asked for by id may leave the id out, which is no reason to lose the job.
         self.details = JobDetails.from_wire(body if text(body.get("id")) else body | {"id": self.id})
         await self.note_seen()
 

@@ -72,6 +72,7 @@ async def create(api: Api, data: Dataset | UploadedFile | str, spec: TuneSpec, o
         reused=reused,
         order_key=order.key,
     )
+    # The purchase notes id and status only: how a job ended is news of its own.
     if details.is_final:
         await state.note_seen()
     return state
@@ -83,6 +84,7 @@ async def attach(
     """Return the job of a run in the journal; see `FineTuneJob.attach`."""
     recorder = Recorder(journal, heard=api.port.heard)
     run = await api.port.work(recorder.run, run_id)
+    # A client says nothing of its server's quirks; the run knows in which dialect it was sent.
     if api.given is None:
         api = api.speaking(run.dialect)
     details = await Buyer(api=api, recorder=recorder).come_back(run, job_id)
@@ -129,6 +131,7 @@ class Buyer:
             if begun.state != "intent":
                 # The journal did not take our intent: an earlier request for the same order is without an outcome. Even
                 # `new` does not go past it, since the job that it made is the further one that was wanted then.
+                # With a live job at hand nothing depends on it: one look, and no waiting.
                 found = await self.settle(begun, order.request, wait=live is None)
                 if found is not None:
                     known.append(found)
@@ -175,6 +178,7 @@ class Buyer:
             # Its end may have been written while the lock was waited for.
             run = await work(self.recorder.run, run_id)
             job: JobDetails | None = None
+            # What the journal knows stands above what a user says.
             if known_id := run.job_id or job_id:
                 job = JobDetails.from_wire(await self.api.job(known_id))
                 await self._note_created(run, job)
@@ -205,6 +209,7 @@ class Buyer:
         Raises:
             CreateUncertain: it is not known yet.
         """
+        # A run without a moment counts as sent long ago: one look settles it, and nobody waits for ever.
         sent = left.sent_at.timestamp() if left.sent_at else 0.0
         found = await self._search.find(left, request, until=sent + SEARCH_S if wait else 0.0)
         if found is not None:
@@ -243,6 +248,8 @@ class Buyer:
             budget=budget,
             allow_unknown=allow_unknown,
         )
+        # On disk before the request leaves: a kill in between leaves a run that is looked for, not a job that nobody
+        # knows of.
         run = await work(going_out)
         try:
             job = JobDetails.from_wire(await self.api.create_job(request))
@@ -309,6 +316,7 @@ class Buyer:
         return uploaded.id
 
     async def _note_created(self, run: Run, job: JobDetails) -> None:
+        # For a run that sent nothing itself: budgets count the job on the day on which it was made.
         sent = job.created_at.timestamp() if job.created_at else self.api.port.now()
         created = partial(self.recorder.created, run, job_id=job.id, status=job.status, sent=sent)
         await self._note(f"job {job.id} exists", created)

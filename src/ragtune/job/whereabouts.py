@@ -24,6 +24,7 @@ logger = logging.getLogger("ragtune")
 
 async def recalled(api: Api, journal: JournalArgument, *, job: str | None = None, model: str = "") -> Run | None:
     """Return the run that made a job or a model, as far as the journal knows; one that fails must stop no look."""
+    # Sealed: a look writes nothing, and makes no journal where there is none.
     recorder = Recorder(journal, sealed=True, heard=api.port.heard)
     try:
         if job is not None:
@@ -41,6 +42,7 @@ async def remembering(api: Api, journal: JournalArgument) -> tuple[Api, Mapping[
     except JournalError as error:
         logger.info("the journal cannot be asked: %s", error)
         return api, {}
+    # What the caller says of a server stands above what the journal remembers.
     if api.given is not None:
         return api, runs
     return api.remembering({job: run.dialect for job, run in runs.items() if run.dialect is not None}), runs

@@ -122,6 +122,7 @@ async def candidates(state: JobState) -> dict[str, tuple[str, int | None]]:
 async def asked(state: JobState, name: str) -> AsyncTunedModel:
     """The checkpoint of that name, with the system prompt that it was trained with."""
     model = AsyncTunedModel(state.api, name, journal=state.journal)
+    # Without its system prompt a checkpoint would be judged by questions that it never saw in this form.
     model._trained_with.learn_from(state.details)
     return model
 

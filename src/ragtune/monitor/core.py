@@ -149,6 +149,7 @@ class AsyncJobMonitor:
     ) -> BestCheckpoint:
         """Ask the checkpoints and return the best; see `JobMonitor.best_checkpoint`."""
         chosen = kind_to_ask(facts, kind)
+        # A handle from before the end knows of no finished model and of no early stop.
         await self._state.refresh()
         models = await candidates(self._state)
         answerers = {arm: await asked(self._state, name) for arm, (name, _) in models.items()}
@@ -190,6 +191,7 @@ class AsyncJobMonitor:
             if final and (not live or (ended and not fresh) or poller.left_s <= 0):
                 return
             live, ended = live or not final, final
+            # Only stragglers come now: the long pauses that a server asks for are meant for a job that runs.
             if ended:
                 asked_s = min(asked_s or SHORTEST_PAUSE_S, SHORTEST_PAUSE_S)
             await poller.pause(news=bool(fresh) or ended, asked_s=asked_s)
@@ -249,6 +251,7 @@ class AsyncJobMonitor:
         lines, shown = place.numbers, None
         if file is not None and lines:
             line, shown = await self._api.port.work(excerpt, file, place)
+            # A server may count examples; an editor counts lines.
             lines = lines if line is None else (line, *lines[1:])
         message = f"{job.id} failed: {said or 'the server gives no reason'}" + (f" [{code}]" if code else "")
         if lines:

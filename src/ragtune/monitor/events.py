@@ -103,6 +103,7 @@ class EventReader:
         known = ids.index(self._after) + 1 if self._after in ids else 0
         if self._after is not None and not known:
             logger.warning("%s has no event %s, so all its events are handed out", self._job_id, self._after)
+        # Once is enough: from now on `_seen` holds what lies behind it.
         self._after = None
         return [event for event in fresh[known:] if event.id not in self._known]
 
@@ -120,6 +121,7 @@ class EventReader:
                 stale += 1
                 for body in objects(page.get("data")):
                     name = identity(body)
+                    # Pages shift while events are added, so that one comes twice.
                     if name in met:
                         continue
                     met.add(name)
@@ -138,6 +140,7 @@ def in_order(newest_first: list[JobEvent]) -> list[JobEvent]:
     """Return events oldest first; those of one second keep the server's order."""
     events = newest_first[::-1]
     times = [event.created_at for event in events if event.created_at is not None]
+    # One without a time could stand anywhere among the others: the server's order is the better guess then.
     if len(times) == len(events):
         events.sort(key=lambda event: event.created_at or times[0])
     return events

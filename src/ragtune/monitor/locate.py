@@ -50,6 +50,7 @@ def blame(error: JobError | None) -> Blame:
         return Blame(file=None)
     said = error.message or ""
     unit, numbers = _numbers_in(said)
+    # A number without any other sign counts, too: nothing of a job but its files has lines.
     in_data = error.code in _DATA_FAULTS or error.param in ("training_file", "validation_file") or bool(numbers)
     about_validation = "validation_file" in (error.param, (error.code or "").removeprefix("invalid_"))
     if error.param is None and "training" not in said.lower() and "validation file" in said.lower():

@@ -38,6 +38,7 @@ async def follow_many(
     while True:
         asked_s = await round_.look(going)
         news = False
+        # A copy, since jobs that have ended leave the dictionary on the way.
         for job in list(going.values()):
             unknown.tell(job.id, job.details.status)
             if job.details.is_final:
@@ -62,6 +63,7 @@ class _Round:
     async def look(self, going: dict[str, JobState]) -> float | None:
         """Look at each job; returns the seconds after which the server wants to be asked again."""
         missing, asked_s = dict(going), None
+        # The list pays only while it takes fewer requests than asking for each job would.
         if len(going) > self._cost:
             asked_s = await self._poller.look(partial(self._list, missing))
         for job in missing.values():

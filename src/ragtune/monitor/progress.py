@@ -49,6 +49,7 @@ class ProgressBar:
         loss = number(event.data.get("train_loss"))
         if loss is not None:
             self._bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+        # A resumed job steps from its last checkpoint again, and a bar must not run backwards.
         self._bar.update(max(0, step - self._bar.n))
 
     def _begin(self, event: JobEvent, step: float) -> None:

@@ -38,13 +38,17 @@ async def inherited_prompt(api: Api, recorder: Recorder, model: str) -> Inherite
 
     The journal is asked first, which keeps prompts of any length; then the metadata of the job that made the model.
     """
+    # A checkpoint comes from the job of its model, and jobs are known by the name of the finished one.
     name = model.partition(":ckpt-step-")[0]
     if not name.startswith("ft:"):
         return Inherited()
     run = await api.port.work(recorder.maker_of, name, None)
+    # A run without a fingerprint had files that ragtune did not make: no prompt there says nothing, so the server is
+    # asked.
     if run is not None and run.fingerprint is not None:
         return Inherited(system=run.system, notes=system_notes(run.system))
     metadata = await _metadata_of(api, name)
+    # Handed on as they are, so that a job that goes on from this one finds the prompt in its metadata in turn.
     told = {key: value for key, value in metadata.items() if key in (SYSTEM, SYSTEM_TOO_LONG)}
     return Inherited(system=told.get(SYSTEM), notes=told)
 
@@ -58,6 +62,7 @@ async def _metadata_of(api: Api, model: str) -> dict[str, str]:
                 if body.get("fine_tuned_model") == model:
                     found = object_of(body.get("metadata"))
                     return {key: value for key, value in found.items() if isinstance(value, str)}
+    # The prompt is a help and no condition: a key that may not list jobs may still train.
     except openai.APIStatusError as error:
         logger.info("the jobs of this account cannot be listed: %s", error.status_code)
     return {}

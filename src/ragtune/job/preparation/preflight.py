@@ -51,6 +51,7 @@ def check_base(spec: TuneSpec, dialect: Dialect, *, today: dt.date, force: bool)
         return []
     info = catalog.load().find(spec.model)
     if info is None:
+        # A warning only: it may be newer than the catalogue, and the server will say.
         return [f"{spec.model!r} is not in the catalogue: its price and its dates are unknown"]
     if force:
         return []
@@ -130,8 +131,10 @@ async def _told(
     if isinstance(seen, openai.NotFoundError):
         if past is not None and not force:
             raise ModelExpired(past) from seen
+        # A tuned model is none of the bases that a server lists.
         if seen.code == "model_not_found" and not force and not model.startswith("ft:"):
             await _refuse_absent(api, model)
+        # `create` goes on and hears from the server itself; a plan sends no request that could be refused.
         if isinstance(api.port, PlanPort):
             said.append(f"the server does not show {model}: {seen}")
     elif seen is not None:

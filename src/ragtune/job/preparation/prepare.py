@@ -105,6 +105,7 @@ async def prepare(
         raise SpecError("budget: it counts the jobs of a journal, and journal=None keeps none; name a journal")
     today = dt.datetime.fromtimestamp(api.port.now(), tz=dt.UTC).date()
     fit = partial(_fit, api, spec, today=today, force=options.force)
+    # Where the server is known, a wrong spec is told before a large file is read.
     fitted = fit() if api.is_known else None
     training, validation = await _check_data(api, data, spec, options.validation)
     # An unknown address is asked before anything is priced: a server of one's own bills nothing, whatever a name says.
@@ -261,6 +262,7 @@ async def _check_data(
 
 
 async def _check_records(api: Api, data: Dataset, spec: TuneSpec) -> None:
+    # A server would say so only when everything is uploaded.
     if data.format not in FORMATS_OF_METHOD[spec.method.type]:
         raise SpecError(
             f"method: {spec.method.type} trains on {' or '.join(FORMATS_OF_METHOD[spec.method.type])} records, "
@@ -328,6 +330,7 @@ def _identity(data: Dataset | UploadedFile | str | None) -> str | None:
     if data is None or isinstance(data, str):
         return data
     if isinstance(data, UploadedFile):
+        # By content where it is known: the same rows under another id are the same order.
         return data.sha256 or data.id
     return data.fingerprint
 
