@@ -300,7 +300,9 @@ async def _judged(asked: _Comparison, calls: Calls, drive: Drive) -> Judgement:
     }
     with AnswerLog.reopened(asked.log) as log:
         known = list(_verdicts(asked.log, by))
+        # Who said nothing that can be read is asked again.
         said = {line["pair"] for line in known if line["verdict"] != "neither"}
+        # The limit is for all verdicts of this judge in the log, those of earlier calls included.
         spent = sum(line.get("cost_usd") or 0.0 for line in known)
         judging = _Judging(respondent=respondent, log=log, by=by, purse=Purse(asked.max_cost_usd, spent_usd=spent))
         shown = drive(
@@ -339,9 +341,11 @@ def _pairs(asked: _Comparison) -> Iterator[_Pair]:
         place = line["fact"], line["wording"]
         answers = waiting.setdefault(place, {})
         answers[line["arm"]] = line["text"]
+        # A pair is let go as soon as it is whole: a log may hold more than fits into memory.
         if len(answers) == 2:
             del waiting[place]
             parts = {"question": line["question"], "reference": " or ".join(line["answers"])}
+            # In both orders: many a judge favours what stands first.
             for turned in (False, True):
                 a, b = (second, first) if turned else (first, second)
                 filled = _filled(asked.prompt, parts | {"a": answers[a], "b": answers[b]})

@@ -189,6 +189,7 @@ def read_knowledge(
         wordings: how many wordings of each fact were asked.
     """
     number_of = {fact_id: number for number, fact_id in enumerate(scores.fact_ids)}
+    # -1 is nobody's number: an arm may not have answered at all.
     first = scores.arms.index(greedy) if greedy in scores.arms else -1
     ours = np.isin(scores.arm, [scores.arms.index(arm) for arm in arms if arm in scores.arms])
     values = scores.columns[scorer] if len(scores.arm) else np.zeros(0)

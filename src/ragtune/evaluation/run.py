@@ -180,6 +180,7 @@ async def ask_arms(
     """
     scoring = Scoring(scorers)
     with _begun(arms, settings, scoring, calls) as evaluation:
+        # Before anything is paid: were both names one model, no answer would be worth its price.
         await _prove(evaluation, settings)
         asked = drive(
             evaluation.questions(),

@@ -97,5 +97,6 @@ class Scores:
         places = self.fact[rows][scored]
         counts = np.bincount(places, minlength=facts)
         sums = np.bincount(places, weights=values[scored], minlength=facts)
+        # Nothing by nothing is meant: NaN is a fact that was not asked so.
         with np.errstate(invalid="ignore"):
             return np.where(counts > 0, sums / counts, np.nan)

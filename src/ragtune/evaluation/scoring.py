@@ -77,6 +77,7 @@ class Scoring:
                 # Asked again, it may have been answered.
                 self._errors.pop((arm, fact, line["wording"]), None)
                 if missing:
+                    # A missing answer is wrong, whoever scores.
                     self._numbers.extend([0.0] * (len(_ALWAYS) + len(self.scorers)))
                     if len(self._errors) < MAX_LISTED:
                         self._errors[arm, fact, line["wording"]] = _unanswered(line)
@@ -84,6 +85,7 @@ class Scoring:
                     self._numbers.extend(self._scored(context_of(line), line))
 
     def _scored(self, context: Context, line: Line) -> list[float]:
+        # Where retrieval found nothing or something false, a right answer comes out of the weights.
         failing = line["arm"] in (TUNED_NOTHING, TUNED_FALSE) and bool(context.answers)
         planted = line.get("planted")
         always = [
@@ -188,6 +190,8 @@ class Scoring:
         for name, labels in self._labels.items():
             codes = columns.pop(name)
             for label, code in sorted(labels.items()):
+                # A missing answer has none of the labels and counts among all: else shares would rise where a server
+                # fails.
                 columns[f"{name}={label}"] = np.where(missing, 0.0, np.where(np.isnan(codes), np.nan, codes == code))
                 binary.add(f"{name}={label}")
         return columns, frozenset(binary)
@@ -249,6 +253,7 @@ def _unanswered(line: Line) -> Unanswered:
 
 
 def _are_shares(values: npt.NDArray[np.float64]) -> bool:
+    # A user's scorer does not say what it gives; its numbers do, and intervals of shares end at 0 and 1.
     known = values[~np.isnan(values)]
     return len(known) > 0 and bool(known.min() >= 0 and known.max() <= 1)
 

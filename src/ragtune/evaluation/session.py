@@ -62,6 +62,7 @@ class Evaluation:
             self.take(line, offset)
             if line["type"] == "probe":
                 self.proof = line["by"]
+                # A limit counts what was paid before a kill, too.
                 self.purse.spent_usd += line.get("cost_usd") or 0.0
             if line["type"] != "answer":
                 continue
@@ -114,6 +115,7 @@ class Evaluation:
             prompt = await arm.respondent.prompt(shown)
             key = _content_key(arm, prompt, shown)
             known = self._claim(key, question)
+        # A retriever that fails costs one answer and must not end an evaluation that is paid.
         except Exception as error:
             self._write(question, shown, prompt=prompt, reply=Returned(text=None, fault=fault_of(error)), key=key)
             return True
@@ -170,6 +172,7 @@ class Evaluation:
     def _write(self, question: Question, shown: Shown, *, prompt: Prompt | None, reply: Returned, key: bytes) -> None:
         line = _place(question) | reply.line(prompt)
         line |= {"key": key.hex(), "options": shown.options, "planted": shown.planted}
+        # Absent fields are read as these values anyhow, and a log has a line for each answer.
         kept = {name: value for name, value in line.items() if not (value is None or value is False or value == ())}
         self._append(question, kept, key)
 

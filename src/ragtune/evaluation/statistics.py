@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 LEVEL = 0.95
 POWER = 0.8
+# Fifty of them lie beyond each end of a 95 % interval.
 RESAMPLES = 2000
+# The smallest p that can come out is 1 in 10,001.
 FLIPS = 10_000
 # Differences that are not zero up to which every pattern of signs is looked at: 65,536 of them.
 MAX_ENUMERATED = 16

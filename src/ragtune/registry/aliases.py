@@ -69,6 +69,7 @@ class Aliases:
             RegistryError: there is none of that name, or the registry cannot be read.
         """
         with self._reading() as page:
+            # An alias comes first: people who ask by that name mean what it leads to.
             leads = page.current(name)
             return page.version(name if leads is None or leads.model is None else leads.model)
 
@@ -92,6 +93,7 @@ class Aliases:
                 raise RegistryError(page.no_alias(alias))
             chosen = page.decisions if alias is None else {alias: page.decisions[alias]}
         rows = chain.from_iterable(chosen.values())
+        # Decisions of one moment stay in the order of their numbers.
         return PromotionTable(rows=tuple(sorted(rows, key=lambda row: (row.at, row.alias, row.number))))
 
     def promote(
@@ -132,9 +134,11 @@ class Aliases:
             raise RegistryError(f"notice_days={notice_days} must be 0 or more")
         with self._writing() as page:
             version = page.version(name)
+            # Not even by force: the alias would lead to nothing.
             if version.deleted_at is not None:
                 raise RegistryError(f"{name} was deleted on {version.deleted_at:%Y-%m-%d}; promote a model that lives")
             held = page.current(alias)
+            # A model that is promoted again is not held against itself: it would gain nothing.
             compared = page.versions.get(held.model or "") if held is not None and held.model != name else None
             checks = () if gate is None else gate.checks(version, compared)
             obstacle = _obstacle(version, checks)
@@ -148,6 +152,7 @@ class Aliases:
                 by=_said(by),
                 why=_said(why),
                 at=now(),
+                # With the decision and not only with the model: a rollback brings back the prompt of its time.
                 system=version.system,
                 system_known=version.system_known,
                 notice_days=_notice(notice_days, held),
@@ -177,6 +182,7 @@ class Aliases:
                 raise RegistryError(
                     f"{before.model}, to which {alias} would go back, was deleted; promote another model instead"
                 )
+            # Whole, its prompt and its notice included, as it was when the model was promoted.
             decision = replace(
                 before,
                 number=page.next_number(alias),
@@ -254,6 +260,7 @@ class Aliases:
     def _lose(self, name: str) -> None:
         """Write down that a model was deleted."""
         with self._writing() as page:
+            # Who deletes it a second time finds nothing, and the first date is the true one.
             if name in page.versions and page.versions[name].lives:
                 page.records.put_version(replace(page.versions[name], deleted_at=now()).to_dict())
 
@@ -266,6 +273,7 @@ class Aliases:
             if held is None or held.model is None:
                 raise RegistryError(page.no_alias(alias))
             version = page.version(held.model)
+        # What nobody knew at the promotion may be known by now: the default looks again.
         system = held.system if held.system_known else TRAINED
         model = AsyncTunedModel(client, held.model, system=system, fingerprint=version.fingerprint, journal=journal)
         try:
@@ -325,6 +333,7 @@ def _completed(version: ModelVersion, known: ModelVersion) -> ModelVersion:
         )
     told = {one.name: getattr(version, one.name) for one in fields(version)}
     kept = {name: getattr(known, name) for name, value in told.items() if value is None or name in _KEPT}
+    # A prompt that is not known must not take the place of one that is, and neither must an end.
     if not version.system_known:
         kept |= {"system": known.system, "system_known": known.system_known}
     if version.expiry.kind == "unknown":

@@ -38,6 +38,7 @@ class _TellsItself(Protocol):
 async def described(model: AsyncTunedModel) -> ModelVersion:
     """Return what server and journal know of a model."""
     api = model._api
+    # The journal knows a job by its finished model, whose checkpoint this may be.
     run = await recalled(api, model._journal, model=final_name(model.name))
     system = await model.system()
     version = ModelVersion(
@@ -66,6 +67,7 @@ async def _expiry(model: AsyncTunedModel) -> Expiry:
         return await model.expiry()
     except (openai.APIError, UnreadableReplyError) as error:
         logger.info("when %s ends cannot be asked: %s", model.name, type(error).__name__)
+        # The catalogue's dates are OpenAI's and bind no other server.
         return from_catalog(model.name) if model._api.dialect.catalog_dates else Expiry(kind="unknown")
 
 

@@ -72,10 +72,12 @@ class Gate:
     def __post_init__(self) -> None:
         given: dict[str, object] = dict(self.conditions)
         for name, limit in given.items():
+            # To Python `True` is a number; as a limit it would be a slip for a switch.
             if isinstance(limit, bool) or not isinstance(limit, Real) or not _finite(limit):
                 raise RegistryError(f"Gate: {name}={limit!r:.60} is no number; give a limit, or None to leave it out")
             if name in _DOLLARS and limit < 0:
                 raise RegistryError(f"Gate: {name}={limit!r:.60} is below 0, which nothing costs; give US dollars")
+            # A difference may be below 0: so much worse is still borne.
             if name not in _DOLLARS and not (-1.0 if name in _DIFFERENCES else 0.0) <= float(limit) <= 1.0:
                 span = "-1 to 1" if name in _DIFFERENCES else "0 to 1"
                 raise RegistryError(f"Gate: {name}={limit!r:.60} is a share, from {span}; 70 % is 0.7")
@@ -174,11 +176,14 @@ def _paired(new: ScoreSummary, old: ScoreSummary) -> tuple[float, int] | None:
         first, second = (dict(_per_fact(card, arm)) for card, arm in cards)
     except (EvaluationError, KeyError, ValueError):
         return None
+    # A fact that only one of the two was asked says nothing of a difference.
     shared = [fact for fact in first if fact in second]
     if not shared:
         return None
     differences_F: npt.NDArray[np.float64] = np.array([first[fact] - second[fact] for fact in shared])
+    # A score that is no share has no ends that anybody knows.
     span = (-1.0, 1.0) if all(card.is_share for card, _ in cards) else None
+    # The card's own seed: the same two logs pass or fail the same gate every time.
     low, _ = intervals(differences_F[:, None], seed=cards[0][0].seed, span=span)
     return float(low[0]), len(shared)
 

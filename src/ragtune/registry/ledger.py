@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ledger"]
 
+# A fact's score is the mean over its wordings: known is what is right in at least half of them.
 _RIGHT = 0.5
 _CHECKPOINT = ":ckpt-step-"
 
@@ -102,8 +103,10 @@ class Ledger:
         if given is None:
             found = {version.dataset: _there(version) for version in self._versions if version.dataset is not None}
             given = [dataset for dataset in found.values() if dataset is not None]
+            # A folder that was moved or deleted since is told and stops nothing: the registry outlives its datasets.
             self.missing = tuple(folder for folder, dataset in found.items() if dataset is None)
         self._closed: dict[frozenset[str], tuple[Training, ...]] = {}
+        # One dataset in two folders is one dataset: its rows would count twice.
         self._datasets = tuple({dataset.fingerprint: dataset for dataset in given}.values())
 
     @property
@@ -205,10 +208,12 @@ class Ledger:
                 aliases=self._led(run.fine_tuned_model),
                 lives=run.model_deleted_at is None,
             )
+            # A job without a model, as one that failed, is told by its id.
             found[run.fingerprint, run.fine_tuned_model or run.job_id] = _whole(run.model), made
         by_name = {training.model: key for key, (_, training) in found.items()}
         for version in self._versions:
             key = version.fingerprint, version.name
+            # It was added by its name alone; the journal may know what it learned from.
             if version.fingerprint is None:
                 key = by_name.get(version.name, key)  # type: ignore[assignment]  # a training with a model has its name
             parent, known = found.get(key, (None, None))
@@ -218,6 +223,7 @@ class Ledger:
                 job_id=version.job_id or (known.job_id if known else None),
                 model=version.name,
                 aliases=self._led(version.name),
+                # Either of the two may have been the one that saw it deleted.
                 lives=version.lives and (known is None or known.lives),
             )
             found[key] = whole if whole != version.name else parent or _whole(version.base), made
@@ -240,6 +246,7 @@ class Ledger:
         )
 
     def _stale(self, fact: Fact) -> bool | None:
+        # The passage says more than the answer: a number or a name may stand in a text for another reason.
         said = (fact.support,) if fact.support else fact.answers
         if fact.source is None or fact.source not in self._texts or not said:
             return None
@@ -271,6 +278,7 @@ class Ledger:
             return {}
         try:
             card = Scorecard.load(scores.log, scorers=(scores.scorer,))
+        # Without its log a fact is not measured, which is something else than not known.
         except EvaluationError:
             return {}
         kinds = {kind: dict(_right(card, scores.arm, kind)) for kind in ("verbatim", "reworded")}
@@ -315,6 +323,7 @@ def _there(version: ModelVersion) -> Dataset | None:
         dataset = Dataset.load(version.dataset or "")
     except (DatasetError, OSError):
         return None
+    # Another dataset may have been built into the folder since, and that one taught this model nothing.
     return dataset if dataset.fingerprint == version.fingerprint else None
 
 
@@ -329,6 +338,7 @@ def _right(card: Scorecard, arm: str, kind: Literal["verbatim", "reworded"]) -> 
 def _rows_of(person: str, dataset: Dataset, store: FeedbackStore) -> Iterator[TaughtRow]:
     people = store.people_of(dataset.fingerprint)
     lines = {digest for digest, names in people.items() if person in names}
+    # Every line is read and hashed: not for a dataset that holds none of this person's words.
     for split in dataset.splits if lines else ():
         numbers = row_map(dataset, split.name)
         for line, (_, content) in enumerate(split.lines(), 1):

@@ -139,6 +139,7 @@ def standing(decisions: Iterable[Promotion]) -> list[Promotion]:
         if decision.outcome == "alias deleted":
             held = []
         elif decision.outcome == "rolled back":
+            # It stands for the decision that it went back to, so that the next rollback goes one further.
             held = [*held[:-2], decision]
         elif decision.applied:
             # A model that is promoted again takes its own place, so that a rollback leaves it.

@@ -124,6 +124,7 @@ class ModelRespondent:
         self.max_tokens = max_tokens
         self.price = known_price(model.name) if price is None else price
         limit = {} if max_tokens is None else {"max_tokens": max_tokens}
+        # What the caller gives comes last and stands above ours.
         self.parameters = {"temperature": 0.0, **limit, **parameters}
         self.identity = {"server": _server(model._api.port), "model": model.name}
         self._system_of = system_of or model
@@ -132,6 +133,7 @@ class ModelRespondent:
         """Return the messages, the trained system prompt first."""
         system = await self._system_of.system()
         question = {"role": "user", "content": shown.text}
+        # No empty message: a model that learned without a system prompt saw none.
         return [{"role": "system", "content": system}, question] if system else [question]
 
     async def answer(self, prompt: Prompt, shown: Shown) -> Returned:
@@ -145,6 +147,7 @@ class ModelRespondent:
 
     async def complete(self, text: str) -> Answer:
         """Have a text echoed with the log-probabilities of its tokens."""
+        # Nothing is written: the server only reads the text and tells how likely each of its tokens was.
         return await self.model.complete(text, max_tokens=0, echo=True, logprobs=0, temperature=0.0)
 
 
@@ -196,6 +199,7 @@ class LikelihoodRespondent:
             raise ValueError("the fact has no distractors, so there is nothing to choose from")
         begin, found, tokens = len(str(prompt)), {}, 0
         for option in shown.options:
+            # With a space, as a text goes on: most vocabularies hold it in the word that follows.
             said = await self._behind.complete(f"{prompt} {option}")
             tokens += (said.usage.prompt_tokens or 0) if said.usage else 0
             found[option] = _log_likelihood(said, begin, self._behind.model.name)
@@ -266,6 +270,7 @@ def reply_of(answer: Answer) -> Returned:
         completion_tokens=None if usage is None else usage.completion_tokens,
     )
     refusal = answer.choices[0].refusal if answer.choices else None
+    # Some servers say only by the reason of its end that they withheld a text.
     if refusal is not None or answer.finish_reason == "content_filter":
         said = refusal or (answer.choices[0].text or "")
         return replace(counted, text=said, refused=True)
@@ -332,6 +337,7 @@ def arm_of(name: str, answerer: object, asking: Asking) -> Arm:
     around: list[Around] = []
     system_of = None
     while (inner := getattr(answerer, "answerer", None)) is not None:
+        # The innermost comes first: each layer stands around what those within it show.
         around.insert(0, answerer)  # type: ignore[arg-type]  # whatever has an answerer stands around it
         system_of = getattr(answerer, "system_of", system_of)
         answerer = inner

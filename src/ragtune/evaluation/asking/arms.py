@@ -82,6 +82,7 @@ class WithPassages:
     def identity(self) -> dict[str, str]:
         """What tells its prompts from others."""
         shown = f"{self.k} passages, {self.max_tokens} tokens"
+        # What it would find is not known; its name is all that tells it from another one.
         retriever = getattr(self.retriever, "__qualname__", type(self.retriever).__name__)
         return {"template": self.template, "retriever": retriever, "shown": shown}
 
@@ -150,6 +151,7 @@ class ByLetter:
             return shown
         lines = "\n".join(f"{LETTERS[place]}) {option}" for place, option in enumerate(options))
         parts = {"{options}": lines, "{question}": shown.text}
+        # In one step: a question may hold braces of its own.
         text = re.sub(r"\{(?:options|question)\}", lambda part: parts[part[0]], self.template)
         return Shown(text=text, options=options, planted=shown.planted)
 
@@ -199,9 +201,11 @@ def _check_template(template: str, *parts: str) -> None:
 def shuffled_options(question: Question, seed: int) -> tuple[str, ...]:
     """The preferred answer among the distractors, in an order that depends on seed and fact; () without any."""
     answers = question.fact.answers_to(question.wording)
+    # A reversed question has answers of its own, among which the fact's wrong ones would stand out.
     if not answers or not question.fact.distractors or question.wording.answers:
         return ()
     options = [answers[0], *question.fact.distractors[: len(LETTERS) - 1]]
+    # By the fact: all arms see one order, and so does a run that goes on later.
     random.Random(f"{seed} {question.fact.id}").shuffle(options)
     return tuple(options)
 
@@ -255,6 +259,8 @@ def arms(
         raise EvaluationError("arms: give base=, tuned= or both")
     made: dict[str, Answerer] = {}
     if base is not None:
+        # A bare base knows no prompt. It is asked with that of the tuned model, so that the two differ in their
+        # weights alone.
         made[BASE] = _SystemOf(answerer=base, system_of=tuned) if isinstance(base, tuple) else base  # type: ignore[assignment]
     if tuned is not None:
         made[TUNED] = tuned

@@ -41,6 +41,8 @@ class SyncCalls:
         return self._wait(result) if inspect.isawaitable(result) else result
 
     def _wait(self, awaitable: Awaitable[Any]) -> Any:
+        # Two threads that come first at once must not make two loops: an asynchronous client belongs to the loop that
+        # used it.
         with self._lock:
             if self._turning is None:
                 self._turning = _TurningLoop()
@@ -82,6 +84,7 @@ class AsyncCalls:
 
     async def __call__(self, function: Callable[..., Any], *arguments: object) -> Any:
         """Return what it returns."""
+        # An object whose `__call__` is asynchronous is no coroutine function itself.
         if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
             return await function(*arguments)
         result = await _in_thread(lambda: function(*arguments))
@@ -97,6 +100,7 @@ def _in_thread(work: Callable[[], Any]) -> Coroutine[Any, Any, Any]:
     future: asyncio.Future[Any] = loop.create_future()
 
     def deliver(result: object, error: BaseException | None) -> None:
+        # It was given up while the function ran on.
         if future.done():
             return
         if error is None:
@@ -108,6 +112,7 @@ def _in_thread(work: Callable[[], Any]) -> Coroutine[Any, Any, Any]:
         result, error = None, None
         try:
             result = work()
+        # Whatever it is: in this thread it would vanish, and who waits would wait for ever.
         except BaseException as raised:
             error = raised
         # The loop may be gone by the time a hanging function comes back.

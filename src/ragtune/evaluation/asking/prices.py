@@ -61,6 +61,7 @@ class Price:
         if max_tokens is None and self.output_usd_per_million:
             return None
         messages = 1 if isinstance(prompt, str) else len(prompt)
+        # In bytes: a token stands for at least one of them, so that there are never more tokens.
         size = len(json.dumps(prompt, ensure_ascii=False).encode(errors="replace"))
         return self.of(size + _FRAME_TOKENS * messages, max_tokens or 0)
 

@@ -57,6 +57,7 @@ async def _paid(respondent: ModelRespondent, prompt: Prompt, purse: Purse) -> An
             "they are compared; raise it, or pass probe=False"
         )
         raise BudgetExceeded(message)
+    # An error, or a server that counts no tokens: it may have cost the most that it could.
     spent = reserved
     try:
         answer = await _probed(respondent, prompt)

@@ -38,4 +38,5 @@ def _chosen(text: str, options: tuple[str, ...]) -> str | None:
     if 0 <= place < len(options):
         return options[place]
     named = [option for option in options if found_in(text, (option,))]
+    # Who names several has chosen none.
     return named[0] if len(named) == 1 else None

@@ -26,6 +26,7 @@ __all__ = ["JsonFolder"]
 
 VERSION = 1
 _MARK, _MODELS, _PROMOTIONS = "registry.json", "models", "promotions"
+# Of the 255 bytes that most file systems give a name; the rest is for the hash, the ending and a temporary file.
 _LONGEST = 120
 
 
@@ -84,6 +85,7 @@ class JsonFolder:
 
     def _begin(self) -> None:
         if not (self.path / _MARK).exists():
+            # A lock and a file that is half written belong to one machine and one moment.
             write_whole(self.path / ".gitignore", ".lock\n*.tmp\n")
             write_whole(self.path / _MARK, json.dumps({"registry": VERSION}) + "\n")
 
@@ -97,6 +99,7 @@ class _Files:
     def versions(self) -> list[Body]:
         """Return all models."""
         found = [_read(path) for path in sorted((self._path / _MODELS).glob("*.json"))]
+        # Files come in the order of their names, models in that in which they were added.
         return sorted(found, key=lambda body: str(body.get("added_at")))
 
     def put_version(self, body: Mapping[str, Any]) -> None:
@@ -114,6 +117,7 @@ class _Files:
 
 
 def _file_name(name: str) -> str:
+    # Names of tuned models hold colons, which no file on Windows may have.
     quoted = quote(name, safe="")
     if len(quoted) <= _LONGEST:
         return quoted
@@ -122,6 +126,7 @@ def _file_name(name: str) -> str:
 
 def _write(path: Path, body: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    # A key a line, in one order: what git shows as changed is what changed.
     write_whole(path, json.dumps(body, ensure_ascii=False, indent=1, sort_keys=True) + "\n", flush=True)
 
 
