@@ -169,6 +169,7 @@ class Archive:
 
     def _job_entries(self) -> Iterator[ArchiveEntry]:
         found = (entry for entry in lines_of(self._manifest.entries, "job") if entry.sha256 is not None)
+        # As text: servers write seconds since 1970 or ISO times, and within one account either sorts so.
         return iter(sorted(found, key=lambda entry: str(entry.about.get("created_at") or ""), reverse=True))
 
     def job(self, about: str) -> ArchivedJob:
@@ -177,6 +178,7 @@ class Archive:
         Raises:
             ArchiveError: the archive holds no such job.
         """
+        # A checkpoint was made by the job of its model.
         model = about.partition(":ckpt-step-")[0]
         for entry in self._job_entries():
             if entry.id == about or entry.about.get("fine_tuned_model") == model:
@@ -202,6 +204,7 @@ class Archive:
             details=details,
             events=told[0],
             checkpoints=told[1],
+            # What the archive wrote down comes first: metadata hold no prompt beyond 512 characters.
             system=text(said.get("system")) or details.metadata.get(SYSTEM),
             lost=tuple(lost),
         )
@@ -239,6 +242,7 @@ class Archive:
         details = self.job(about).details
         if details.training_file is None:
             raise ArchiveError(f"{details.id} names no training file, so there is nothing to train on")
+        # A validation file that was lost must not keep anybody from training again.
         held = details.validation_file is not None and ("file", details.validation_file) in self.held
         validation = self.path(str(details.validation_file)) if held else None
         return Dataset.from_files(self.path(details.training_file), validation)
@@ -266,6 +270,7 @@ class Archive:
         for entry in self._manifest.entries.values():
             if entry.sha256 is None:
                 continue
+            # Equal contents lie there once and are read once.
             if entry.sha256 not in known:
                 known[entry.sha256] = contents.digest(entry.sha256)
                 read, size = read + 1, size + (entry.bytes or 0)

@@ -168,6 +168,7 @@ class Comparison:
 
         As good is who is at most `margin` worse with 97.5 % certainty: the lower end of the interval says so.
         """
+        # As good is what an interval shows that lies above the margin: that no difference was found shows nothing.
         if row.low >= -self.margin:
             return "better" if row.told and row.value > 0 else "as good"
         return "worse" if row.told and row.value < 0 else "cannot be told"
@@ -206,6 +207,7 @@ class Comparison:
             return [f"About {row.needed:,} questions would tell a difference as small as this one."]
         if self.margin == 0:
             return []
+        # Clopper and Pearson's limit for n of n, as in the intervals, solved for n.
         alike = math.ceil(math.log(0.025) / math.log(1 - self.margin))
         return [f"So few questions cannot exclude a loss of {percent(self.margin)} points; {alike:,} alike would."]
 

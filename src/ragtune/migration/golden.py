@@ -98,6 +98,7 @@ class Golden:
         read_header(place)
         about: dict[str, Any] | None = None
         for _, line in read_log(place):
+            # The last one: a call that went on may have asked for more.
             about = line if line["type"] == "golden" else about
         if about is None:
             raise EvaluationError(f"{place} is the log of an evaluation and no recording; rt.record(...) makes one")
@@ -129,6 +130,7 @@ class Golden:
         Args:
             arm: `recorded` (temperature 0), `as used`, or None for both.
         """
+        # Offsets and not answers: memory holds numbers alone.
         places = {
             (line["arm"], line["fact"], line["wording"]): offset
             for offset, line in answer_lines(self.path)

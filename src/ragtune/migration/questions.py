@@ -185,6 +185,7 @@ def _sampled(path: Path, group: str, *, limit: int, seed: int, left_out: dict[st
             question = _question(line, group, left_out)
             if question is None:
                 continue
+            # By the line's content: the same rows are picked on every machine, in whatever order the file has them.
             rank = int.from_bytes(hashlib.sha256(b"%d " % seed + line.strip()).digest()[:8], "big")
             entry = (-rank, -number, question)
             if len(held) < limit:

@@ -111,7 +111,9 @@ class _Stock:
         """Tuned models, then their checkpoints."""
         bodies = self.models
         if bodies is None:
+            # The jobs tell then which models there were.
             bodies = [{"id": name, "created": job.raw.get("finished_at")} for name, job in self._maker.items()]
+        # Not every server begins such names with `ft:`; that a job made it is a sign as well.
         tuned = [body for body in bodies if identity(body).startswith("ft:") or identity(body) in self._maker]
         rows = [self._model(identity(body), moment(body.get("created"))) for body in tuned]
         return sorted(rows, key=lambda row: row.kind == "checkpoint")
@@ -186,6 +188,7 @@ class _Stock:
         return [self._file(UploadedFile.from_wire(body), named) for body in self.files or () if text(body.get("id"))]
 
     def _file(self, file: UploadedFile, named: Mapping[str, str]) -> Holding:
+        # Files for other purposes are named by no job anyhow.
         trains = (file.purpose or "").startswith("fine-tune")
         return self._held(
             "file",
@@ -227,6 +230,7 @@ class _Stock:
         return Holding(**values | known)  # type: ignore[arg-type]  # every key is a field of its type
 
     def _end(self, name: str, base: str | None) -> tuple[dt.date | None, str | None]:
+        # The server's own word before the catalogue's, and of a checkpoint that on its model.
         for asked in (name, name.partition(CHECKPOINT)[0], base):
             if asked in self._ends:
                 return self._ends[asked], "server"

@@ -55,6 +55,7 @@ class Contents:
         draft = self.folder / f"{_DRAFT}{secrets.token_hex(8)}"
         digest, size = hashlib.sha256(), 0
         try:
+            # Training data may be private: readable by its owner alone, from the first byte.
             with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 async for chunk in chunks:
                     digest.update(chunk)

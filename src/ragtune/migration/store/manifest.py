@@ -199,6 +199,7 @@ class ManifestWriter:
     def __init__(self, folder: Path, *, head: Mapping[str, str]) -> None:
         self._path = folder / MANIFEST
         self._writing = threading.Lock()
+        # Not bound to a thread: whoever closes the archive lets it go.
         self._lock = FileLock(folder / ".lock", timeout=0, thread_local=False)
         try:
             self._lock.acquire()
@@ -222,10 +223,12 @@ class ManifestWriter:
                 f"{head['account']!r}; give another folder"
             )
             raise ArchiveError(message)
+        # Windows would write other ends of lines in text mode, and the hash of all lines would not fit.
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
         if found is None:
             self._append({"type": "archive", "version": VERSION, "ragtune": __version__, **head})
             return {}
+        # Half a line that a kill left: what is added must begin a line of its own.
         os.ftruncate(self._file, found.whole_bytes)
         return dict(found.entries)
 

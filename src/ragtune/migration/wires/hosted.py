@@ -137,6 +137,7 @@ class Together(HostedWire):
         form = {"purpose": "fine-tune", "file_name": _named(split), "file_type": "jsonl"}
         try:
             await raw.send("POST", "/files", body=form)
+        # The redirect is the answer: its headers say where the file goes, and its id.
         except openai.APIStatusError as told:
             if not 300 <= told.status_code < 400:
                 raise
@@ -150,6 +151,7 @@ class Together(HostedWire):
 
     def _body(self, spec: TuneSpec, training: str, validation: str | None) -> Json:
         method = spec.method
+        # As OpenAI trains: on what the assistant says.
         body: Json = {"model": spec.model, "training_file": training, "train_on_inputs": False}
         body |= _given(n_epochs=method.n_epochs, learning_rate=_rate(spec), suffix=spec.suffix)
         body["batch_size"] = "max" if method.batch_size == "auto" else method.batch_size
