@@ -12,6 +12,7 @@ _OTHERS = {
     ),
     b"PAR1": ("a Parquet file", "read it with ragtune.DatasetBuilder.from_parquet"),
     b"ARROW1": ("an Arrow file", "read it with datasets.Dataset.from_file and ragtune.DatasetBuilder.from_dataset"),
+    # Word and PowerPoint of that age begin so as well; where rows are expected, a workbook is the likely one.
     b"\xd0\xcf\x11\xe0": (
         "an old Excel workbook",
         "read it with ragtune.DatasetBuilder.from_excel(...)",

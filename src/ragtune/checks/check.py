@@ -315,6 +315,7 @@ class _Pass:
             self._report(fault)
         for fault in doubled_key_faults(line, record):
             self._report(fault)
+        # Misread text shows in letters beyond ASCII, which JSON may write as \u00 and two digits.
         if not self.letters.is_enough and (not line.isascii() or b"\\u00" in line):
             for _, text in texts_with_paths(record):
                 self.letters.add(text)
@@ -332,6 +333,7 @@ class _Pass:
         if self.counter is not None:
             (tokens,) = self.counter.count((record,))
             self.tokens += tokens
+            # Training reads each answer of a pair with the prompt by itself: the longer of the two must fit.
             longest = max(self.counter.count(conversations(record))) if self.format == "preference" else tokens
             self.longest = max(self.longest, longest)
             limit = self.info.training_context if self.info else None

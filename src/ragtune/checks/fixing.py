@@ -94,6 +94,7 @@ def write_fixed(
         # The file may hold what only its owner is to read.
         with draft_of(target, private=True) as draft, draft_of(target, private=True) as again:
             _write(draft, path, format=format, steps=(), mask=mask)
+            # First the form alone: what it makes of the file is what each further step is held against.
             form = check(draft, target)
             # Masked answers may all be the same; who asks for them wants them even so.
             if mask is None and _errors(form) > _errors(counts):
@@ -108,6 +109,7 @@ def write_fixed(
                 return filecmp.cmp(draft, again, shallow=False) and not _worse(check(draft, target), form)
 
             chosen = steps
+            # All at once is the usual case; one after the other, a step that harms costs only itself.
             if not is_good(chosen):
                 chosen = ()
                 for step in steps:
@@ -209,6 +211,7 @@ def _pairs(path: Path, steps: Sequence[str]) -> Iterator[bytes]:
 
 def _pair_of(line: bytes) -> dict[str, str] | None:
     """Prompt and completion, whatever the case of their keys; None where something of the line would get lost."""
+    # Each sees what the other passes over: orjson refuses NaN, json shows keys that stand there twice.
     try:
         orjson.loads(line)
         items = json.loads(line, object_pairs_hook=list)

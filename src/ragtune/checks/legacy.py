@@ -152,6 +152,7 @@ class Profile:
         """The separator to add to every prompt; None when they have one or need none."""
         if self.task == "open-ended" or self.prompts.suffix.strip(" "):
             return None
+        # The old tool, too, has arrows for prompts of one line only.
         free = [item for item in self.prompts.candidates if not (self.newline_in_prompt and item == " ->")]
         return free[0] if free else LAST_SEPARATOR
 
@@ -229,6 +230,7 @@ class Profile:
                 text = f"more than a third of the letters in {key}s are capitals"
                 yield self._offered(f"{key}-case", text)
         if self.task == "classification" and self.rows >= FEW_EXAMPLES:
+            # The old tool's share: a fifth, and 1,000 at most.
             kept = max(self.rows - 1000, int(self.rows * 0.8))
             text = f"{len(self.completions.distinct)} distinct completions: this looks like classification"
             yield _said("classification", text, f"hold some rows back for validation, for example {self.rows - kept:,}")

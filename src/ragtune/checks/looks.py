@@ -71,6 +71,7 @@ def _first_object(text: str) -> JsonObject | None:
 
 def _table(text: str, path: Path, *, encoding: str | None) -> tuple[str, str] | None:
     lines = text.splitlines()[:3]
+    # One line alone may be any sentence with a comma.
     if len(lines) < 2:
         return None
     for delimiter in _DELIMITERS:

@@ -104,6 +104,7 @@ def _question_and_answer(record: JsonObject, format: RecordFormat) -> tuple[int,
     """Hashes of a single-turn record's question and answer; `_NO_QUESTION` where there is no such pair."""
     if format == "chat":
         messages = record["messages"]
+        # Single turns only: the answer of a later turn hangs on what was said before.
         if 2 <= len(messages) <= 3 and messages[-2]["role"] == "user" and messages[-1]["role"] == "assistant":
             system = messages[0].get("content") if len(messages) == 3 else ""
             question, answer = messages[-2].get("content"), messages[-1].get("content")

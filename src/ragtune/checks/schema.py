@@ -146,6 +146,7 @@ def _lower(key: object) -> str:
 def format_of(data: JsonObject) -> tuple[RecordFormat | None, list[RecordFault]]:
     """The record kind of an object, or a fault that lists its keys."""
     found = detect_format(data)
+    # `Prompt` with a capital is meant for one of these; a fault of the record names the key.
     if found is None and set(map(_lower, data)) >= _PAIR:
         found = "completion"
     if found is not None:

@@ -323,6 +323,7 @@ class DatasetBuilder(Steps):
             if unknown and (names := names_behind(later, rows.names)) is not None:
                 seen.update(dict.fromkeys(names))
                 unknown -= seen.keys()
+                # In a table every row has the same columns: none comes later.
                 if unknown and rows.are_columns and not self._parts:
                     break
             yield rows

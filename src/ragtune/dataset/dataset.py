@@ -241,6 +241,7 @@ class Dataset:
 
     def _checked(self, split: Split, *, model: str | None = None, privacy: bool = False) -> CheckReport:
         assert split.path is not None
+        # A job needs so many to train on; nobody trains on the other files.
         least = MIN_EXAMPLES if split is self.train else 1
         return check_file(split.path, format=self.format, model=model, min_examples=least, privacy=privacy)
 
@@ -283,6 +284,7 @@ class Dataset:
             DatasetError: the folder holds no whole dataset, its manifest is damaged, or a file was changed since.
         """
         folder = arguments.path("folder", folder)
+        # A replacement that was cut off is finished first: what is opened is the old dataset or the new one.
         settle(folder)
         try:
             manifest = read_manifest(folder / MANIFEST)
@@ -391,5 +393,6 @@ def _count_line(line: bytes, counter: RecordCounter, of: _Counting) -> int:
 
 def fingerprint(format: RecordFormat, splits: Mapping[str, Split]) -> str:
     """One sha256 over the content and order of all splits."""
+    # Contents alone, neither folder nor time: the same dataset has the same name on every machine.
     lines = [f"{name} {splits[name].rows} {splits[name].sha256}" for name in SPLIT_NAMES if splits[name].rows]
     return hashlib.sha256("\n".join([format, *lines]).encode()).hexdigest()

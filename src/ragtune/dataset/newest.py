@@ -59,6 +59,7 @@ class KeepNewest:
                     continue
                 row = rows.number(index)
                 known = newest.get(key)
+                # Of two as new the later row: tables grow at their end.
                 if known is None or age >= known[0]:
                     newest[key] = age, row
                     row = row if known is None else known[1]
@@ -128,6 +129,7 @@ def _time_or_number(value: object) -> Age:
     if value is None or value != value or (isinstance(value, str) and not value.strip()):
         return _UNKNOWN
     if isinstance(value, str):
+        # Before times: `20260131` is a number here, which compares as the day does.
         try:
             number = float(value)
             return (1, number) if math.isfinite(number) else _UNKNOWN

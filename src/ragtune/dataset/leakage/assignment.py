@@ -215,6 +215,7 @@ def _share_notes(
     count, notes = sum(numbers), []
     for split, share in asked:
         wanted, rows = share * count, numbers[split]
+        # Whole groups meet a share roughly; a tenth of it off is what was asked for.
         if rows and abs(rows - wanted) <= max(1, 0.1 * wanted):
             continue
         part = f"{largest / count:.2%} ({largest:,} rows)"

@@ -78,6 +78,7 @@ def of_made(made: Made, first: int) -> pa.Table:
         made.classes or repeat(None),
         made.fact_ids or repeat(None),
         made.origins or repeat(None),
+        # What is repeated has no end.
         strict=False,
     )
     rows: list[dict[str, object]] = [{"row": first, "counts": pickle.dumps(made.counts)}]

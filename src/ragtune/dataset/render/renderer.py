@@ -46,6 +46,7 @@ class Renderer:
         filled = [_filled(item, needed) for item in self._holes]
         try:
             encoded = [_encoded(texts) for texts in filled]
+        # Only half a surrogate pair cannot be written; who holds it is looked for now that something is wrong.
         except orjson.JSONEncodeError:
             faults = _Faults(rows)
             faults.surrogates(needed)

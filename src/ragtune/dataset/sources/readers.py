@@ -205,6 +205,7 @@ def laid_out(source: Source, name: str, ignore: Sequence[str]) -> Source:
         for number, row in enumerate(rows_of(source)):
             try:
                 for made in layout.convert(row, number=number, ignore=ignore):
+                    # Behind a bad row the others are only looked at for further ones.
                     if not bad:
                         yield made
             except DatasetError as error:

@@ -92,6 +92,7 @@ def new_folder(folder: Path, names: Sequence[str], *, overwrite: bool, sources: 
         DatasetError: the target is a file, holds something and `overwrite` is false, would lose what is not its own,
             cannot be written, or another build is at work there.
     """
+    # Before anything is made: a target that is refused stays as it was. Again below, where nobody else can write.
     refuse_occupied(folder, overwrite=overwrite)
     made = _missing_parents(folder)
     try:
@@ -103,6 +104,7 @@ def new_folder(folder: Path, names: Sequence[str], *, overwrite: bool, sources: 
             old = listed(folder)
             refuse_losses(folder, names, old, sources)
             workshop = folder / BUILDING
+            # What a build that died left there is gone: `settle_held` took it.
             workshop.mkdir()
             try:
                 yield workshop

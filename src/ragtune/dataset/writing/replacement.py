@@ -148,6 +148,7 @@ def replace_files(building: Path, folder: Path, old: Mapping[str, str]) -> None:
     names = [name for name in OWN_FILES if (building / name).exists()]
     leaving = [name for name in old if _is(folder / name, old[name])]
     (building / _OLD).mkdir()
+    # Before the folder gets the name that makes it count: who finds that name finds a whole plan.
     (building / _PLAN).write_bytes(orjson.dumps({"new": names, "old": {name: old[name] for name in leaving}}))
     finished = folder / _FINISHED
     building.rename(finished)
@@ -155,6 +156,7 @@ def replace_files(building: Path, folder: Path, old: Mapping[str, str]) -> None:
         _move_forward(finished, folder, names, leaving)
     except OSError:
         _move_back(finished, folder, names, leaving)
+        # Under its first name nobody takes it for a replacement that must be finished.
         finished.rename(building)
         raise
     # The new dataset stands; leavings go with the next opening.

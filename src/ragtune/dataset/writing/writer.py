@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["build_folder"]
 
+# What every build writes. The files of other splits are looked at when they have been written.
 _CERTAIN = (MANIFEST, REPORT, "train.jsonl", "train.rows.txt")
 
 
@@ -183,6 +184,7 @@ def _facts(facts: FileFacts) -> dict[str, object]:
 
 def _versions() -> dict[str, str]:
     versions = {"python": sys.version.split()[0], "ragtune": __version__}
+    # What was not loaded had no part in it.
     for name in ("datasets", "orjson", "pyarrow", "rensa"):
         if (module := sys.modules.get(name)) is not None:
             # To read a package's metadata takes a twentieth of a build of ten thousand rows.
