@@ -135,6 +135,7 @@ class Api:
             for item in items:
                 self._understood(name, item)
             yield page
+            # A server that says nothing of further pages is read until one is empty.
             last = text(items[-1].get("id")) if items else None
             if last is None or page.get("has_more") is False:
                 return
@@ -160,6 +161,7 @@ class Api:
 
     async def cancel_upload(self, upload_id: str) -> Json:
         """Give up a file whose parts are not all there."""
+        # Somebody may wait for the end of a program, and what is not cancelled expires by itself.
         return await self.port.call("uploads.cancel", retries=0, timeout_s=10.0, upload_id=upload_id)
 
     async def file(self, file_id: str) -> Json:

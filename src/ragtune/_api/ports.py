@@ -142,6 +142,7 @@ class SyncPort:
     async def items(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Iterate a list to its end."""
         with explaining(name, arguments, client=self._client, heard=self.heard):
+            # With its headers: they say which server this is.
             response = _raw_method(self._client, name)(**arguments)
             self.heard.note(response.headers, well=True)
             with reading_pages(name):
@@ -203,6 +204,7 @@ class SyncPort:
                     raise error
                 yield index, result  # type: ignore[misc]  # without an error there is a result
         finally:
+            # Nobody waits for the rest: each thread ends after what it is at.
             while not todo.empty():
                 todo.get_nowait()
 

@@ -47,6 +47,7 @@ def document_files(source: str | Path) -> tuple[Path, ...]:
         return (path,)
     inside = (item for item in path.rglob("*") if item.suffix.lower() in ENDINGS and item.is_file())
     seen = (item for item in inside if not _is_hidden(item.relative_to(path)))
+    # A link may lead out of the folder, to what nobody meant to show.
     home = path.resolve()
     found = tuple(sorted(item for item in seen if item.resolve().is_relative_to(home)))
     if not found:

@@ -49,6 +49,7 @@ def keep_answer(
     """
     try:
         keep(answer, question=question, model=model, system=system, passages=passages, asked_by=asked_by)
+    # Without a text there is nothing that anybody could judge.
     except EmptyAnswer:
         return
     except FeedbackError as error:
@@ -102,6 +103,7 @@ def keeping(
             import asyncio
 
             result = await function(*given, **named)
+            # The file may be held by another writer, and the event loop must not wait for that.
             await asyncio.to_thread(note, given, named, result)
             return result
 

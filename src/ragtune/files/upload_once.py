@@ -242,6 +242,7 @@ async def _find(api: Api, file: LocalFile, recorder: Recorder, account: str) -> 
                 sha256=file.sha256,
                 reused=True,
             )
+        # It is gone, or was refused: the next upload need not ask for it again.
         await api.port.work(recorder.lose_upload, account, known)
     async with aclosing(api.files(purpose="fine-tune")) as files:
         async for body in files:

@@ -32,6 +32,7 @@ logger = logging.getLogger("ragtune")
 T = TypeVar("T")
 
 OPEN = ("intent", "sent", "uncertain")
+# What counts against a budget: a request whose outcome nobody knows may have bought.
 SENT = ("sent", "uncertain", "created")
 
 

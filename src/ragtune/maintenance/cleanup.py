@@ -269,6 +269,7 @@ def _models(account: AccountListing, needs: Needs, rules: Rules, now: dt.datetim
     children: dict[str, list[ListedModel]] = {}
     for model in tuned:
         parent, mark, _ = model.id.partition(CHECKPOINT)
+        # A checkpoint whose model is gone stands for itself.
         if mark and parent in account.model_names:
             children.setdefault(parent, []).append(model)
     of_a_parent = {child.id for child in chain.from_iterable(children.values())}
@@ -321,6 +322,7 @@ def _why_file(
     if not rules.chooses_models or not rules.old(file.created_at, now):
         return None
     names = {job.fine_tuned_model for job in jobs}
+    # Its checkpoints learned from the file as well.
     made = {name for name in account.model_names if name in names or name.partition(CHECKPOINT)[0] in names}
     # A file stays as long as any model that learned from it: it is what the model could be made of again.
     if made - set(going) or not all(job.is_final for job in jobs):

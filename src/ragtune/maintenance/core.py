@@ -187,6 +187,7 @@ class AsyncMaintenance:
     async def delete_file(self, file_id: str, *, force: bool = False, dry_run: bool = False) -> Deleted | Plan:
         """Delete a file; see `Maintenance.delete_file`."""
         reasons = []
+        # Reading an account takes long: not for somebody who insists. A plan tells the reasons even so.
         if self._registry is not None and not (force and not dry_run):
             needed = (await self._needs()).of_file(file_id, await read_account(self._open))
             reasons = [f"{file_id}: {needed}"] if needed else []
@@ -300,4 +301,5 @@ def _refuse(reasons: list[str], *, force: bool) -> None:
 
 
 def _deleted(name: str, body: Json) -> Deleted:
+    # Some servers write the flag as a text.
     return Deleted(id=text(body.get("id")) or name, deleted=body.get("deleted") in (True, "true", "True", "TRUE"))

@@ -135,6 +135,7 @@ class Answer:
             created=moment(body.get("created")),
             object=text(body.get("object")),
             raw=body,
+            # A whole answer ends with a reason, whichever server gives it.
             broken_off=streamed and (not choices or choices[0].finish_reason is None),
         )
 
@@ -206,6 +207,7 @@ class Answer:
         """A word to the reader about how the answer ended, or None when it simply ended."""
         if self.broken_off:
             return "the stream broke off before the answer had ended; ask again"
+        # Not every server has OpenAI's word for it.
         if self.finish_reason in ("length", "model_length", "max_tokens"):
             limit = "max_output_tokens" if self.object == "response" else "max_tokens"
             return f"cut off at {limit}; raise it for the rest"

@@ -21,6 +21,7 @@ async def kept(
 ) -> Answer:
     """The answer with what was asked, once the store has it; the request's `user` is who asked."""
     told = replace(answer, sent=tuple(sent))
+    # Half an answer is nothing that people should judge.
     if log is not None and not told.broken_off:
         user = parameters.get("user")
         await api.port.work(_keep, log, told, user if isinstance(user, str) else None)

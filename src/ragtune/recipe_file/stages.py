@@ -128,12 +128,14 @@ class Stages:
                 if (before := self._before(stage)) is not None:
                     yield before
                     continue
+                # Only where something will be done: what is finished needs neither its rows nor its base any more.
                 if not inspected:
                     self.inspect()
                     inspected = True
                 if stage == "build":
                     yield self._build()
                 else:
+                    # Not before a stage needs a server: to build takes no key.
                     client = client or opened.enter_context(self._client())
                     yield todo[stage](client)
 
@@ -230,6 +232,7 @@ class Stages:
         found = self._state.result("build", self._build_inputs())
         if found is None or not (self.file.target / "data").is_dir():
             return None
+        # Another dataset may have been put into the folder since.
         return found if found["fingerprint"] == self.dataset.fingerprint else None
 
     def _build(self) -> Done:
@@ -238,6 +241,7 @@ class Stages:
             self.say("the rows or what is made of them changed since: the dataset is built anew")
         inputs = self._build_inputs()
         dataset = self.file.build(overwrite=True)
+        # In the place of what `dataset` would read: opening it hashes every file once more.
         vars(self)["dataset"] = dataset
         report = dataset.report
         report.save_html(self.file.target / "report.html")
@@ -276,6 +280,7 @@ class Stages:
             self.say("the dataset or the job's settings changed since: a new job is made")
         spec = self.file.job.spec(self.file.model.base)
         job = FineTuneJob.create(client, self.dataset, spec, max_cost_usd=self.file.budget.training_usd)
+        # Before it is waited for: who is interrupted meanwhile finds it there.
         job.save(self.folder / "job.json")
         found = "ended before" if job.details.is_final else "goes on"
         self.say(f"{job.id} {found if job.reused else 'is made'}")
@@ -335,6 +340,7 @@ class Stages:
             facts,
             tuple(asked.scorers),
             log=log,
+            # This machine bills nothing, and its answers have no price that a limit could be held against.
             max_cost_usd=None if self.place == LOCAL else budget,
             concurrency=asked.concurrency,
             max_tokens=asked.max_tokens,

@@ -54,6 +54,7 @@ class State:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         stages = self._read() | {stage: {"inputs": inputs, "result": dict(result)}}
         text = json.dumps({"ragtune": _VERSION, "stages": stages}, indent=1, ensure_ascii=False)
+        # On disk before the next stage spends anything.
         write_whole(self.path, text + "\n", flush=True)
 
     def _read(self) -> dict[str, Any]:

@@ -106,6 +106,7 @@ class BM25:
             return ()
         least = np.partition(scores, -count)[-count]
         likely = np.flatnonzero(scores >= least)
+        # Of equal ones the first: the same question finds the same passages on every machine.
         best = likely[np.argsort(-scores[likely], kind="stable")][:count].tolist()
         return tuple(replace(self.passages[place], score=float(scores[place])) for place in best)
 

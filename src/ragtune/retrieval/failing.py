@@ -90,6 +90,7 @@ def false_passage(fact: Fact, wording: Wording, facts: FactSet, *, seed: int) ->
 
 def _wrong_answer(fact: Fact, wording: Wording, facts: FactSet, chance: random.Random) -> str | None:
     """A wrong answer of the right sort."""
+    # A reversed question has answers of its own, to which the fact's wrong ones are no alternative.
     if fact.distractors and not wording.answers:
         return chance.choice(fact.distractors)
     right = [f" {_form(answer)} " for answer in fact.answers_to(wording)]
@@ -105,7 +106,9 @@ def _wrong_answer(fact: Fact, wording: Wording, facts: FactSet, chance: random.R
 def _said_otherwise(fact: Fact, wording: Wording, wrong: str) -> str:
     """The fact's passage with a wrong answer in the place of the right one."""
     support = fact.support or ""
+    # The longest spelling first: a shorter one may stand inside it.
     for right in sorted(fact.answers_to(wording), key=len, reverse=True):
+        # A wrong answer that brings an article takes the place of the right one with its article.
         article = "(?:an? |the )?" if wrong.startswith(_ARTICLES) else ""
         pattern = re.compile(rf"(?<!\w){article}{re.escape(right)}(?!\w)", re.IGNORECASE)
         if pattern.search(support):

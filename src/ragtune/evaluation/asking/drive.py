@@ -51,6 +51,7 @@ class _Feed(Generic[T]):
         if self._held:
             if running:
                 return None
+            # By itself it can be told whether there is money for it at all: nobody else can give any back.
             self._alone = True
             return (self._held.popleft(),)
         if self._alone and running:
@@ -102,6 +103,7 @@ async def in_threads(
             if ended is None:
                 if left <= 0:
                     del running[first]
+                    # Its thread hangs; the next question gets another one.
                     crew.usable -= 1
                     late(item)
                     yield item

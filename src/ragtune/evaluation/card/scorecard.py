@@ -241,6 +241,7 @@ class Scorecard:
                 (f"{first} - {second}", kind, self._of(first, kind) - self._of(second, kind))
                 for first, second in self._pairs()
             ]
+            # Within a kind: each kind of wording is a question of its own.
             found += _corrected(self._differences(wanted))
         return DifferenceTable(rows=tuple(found))
 
@@ -248,6 +249,7 @@ class Scorecard:
         return self.scores.per_fact(self.scorer, arm, kind)
 
     def _pairs(self) -> list[tuple[str, str]]:
+        # Arms whose retrieval fails on purpose have lines of their own: beside the base they would look like a loss.
         compared = [arm for arm in self.arms if arm not in (TUNED_NOTHING, TUNED_FALSE)]
         if not compared:
             return []

@@ -76,6 +76,7 @@ def _sheet(path: Path, workbook: CalamineWorkbook, sheet: str | int | None) -> C
     """The sheet of this name or number, counted from 1; the first that is not hidden where none is named."""
     from python_calamine import SheetTypeEnum, SheetVisibleEnum
 
+    # Charts and macros stand among the sheets of a workbook, too.
     tables = [about for about in workbook.sheets_metadata if about.typ == SheetTypeEnum.WorkSheet]
     known = ", ".join(repr(about.name) for about in tables) or "none"
     shown = [about.name for about in tables if about.visible == SheetVisibleEnum.Visible]
