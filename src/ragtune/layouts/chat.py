@@ -68,6 +68,7 @@ def _sharegpt(turns_key: str) -> KeySet:
     return KeySet(
         required=frozenset({turns_key}),
         optional=frozenset({"system", "tools"}),
+        # Where a row comes from is nothing to train on.
         ignored=frozenset({"id", "source", "category", "model", "lang", "language"}),
         convert=partial(_sharegpt_row, turns_key),
     )
@@ -96,6 +97,7 @@ ALPACA = Layout(
         KeySet(
             required=frozenset({"instruction", "output"}),
             optional=frozenset({"input", "system", "history"}),
+            # `text` is the same row written out, as the first Alpaca file has it.
             ignored=frozenset({"id", "text"}),
             convert=_alpaca,
         ),

@@ -122,6 +122,7 @@ SQUAD = Layout(
         KeySet(
             required=frozenset({"context", "question", "answers"}),
             optional=frozenset({"id", "title"}),
+            # SQuAD 2.0 has answers there that look right and are not, for questions that have none.
             ignored=frozenset({"is_impossible", "plausible_answers"}),
             convert=_squad_flat,
         ),

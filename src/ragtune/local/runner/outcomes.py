@@ -49,6 +49,7 @@ def validate_files(job: JobRow, *, store: Store, bases: BaseModels) -> None:
     jobs.note(job.id, NewEvent(message=f"Validating training file: {job.training_file}"))
     if job.model != job.base and job.parent is None:
         jobs.note(job.id, NewEvent(message=f"{job.model} stands for {job.base} here: that is what is trained"))
+    # For its refusal: a base that is not there is told now and not after hours in the queue.
     bases.folder(job.base)
     weights = bases.weights_sha256(job.base)
     parent = None if job.parent is None else store.models.find(job.parent)

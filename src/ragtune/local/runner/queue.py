@@ -23,6 +23,7 @@ __all__ = ["Queue"]
 
 logger = logging.getLogger("ragtune")
 
+# Changes are told; this is for one that was not.
 _IDLE_S = 60.0
 _KILL_WAIT_S = 10.0
 _WRITE_AGAIN_S = 2.0

@@ -42,6 +42,7 @@ class Responses:
         now = int(time.time())
         made, previous = answer["id"], answer["previous_response_id"]
         with self._database.transaction() as connection:
+            # Who goes on from a response keeps its whole chain: without its first link the last one says nothing.
             if previous is not None:
                 sql = _CHAIN + "UPDATE response SET used_at = ? WHERE id IN (SELECT id FROM chain)"
                 connection.execute(sql, (previous, now))
