@@ -117,8 +117,7 @@ def check_file(
     asked = _Asked(format=format, model=model, info=info, max_problems=max_problems, min_examples=min_examples)
     check = asked.passed(path, path, scanner)
     fixed = Fixed(path=None)
-    is_text = ("error", "not-text") not in check.problems.counts
-    if (fix or mask) and is_text:
+    if (fix or mask) and ("error", "not-text") not in check.problems.counts:
         fixed = write_fixed(
             path,
             check.format,

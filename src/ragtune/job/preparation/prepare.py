@@ -112,12 +112,8 @@ async def prepare(
     seen = None if api.is_known else await look_at_base(api, spec.model)
     request, warnings = fitted or fit()
     dialect = api.dialect
-    if validation is None and spec.method.type in dialect.needs_validation:
-        message = f"the method {spec.method.type} without a validation file"
-        raise Unsupported(dialect.name, message, "build the dataset with validation=0.1, or pass validation=")
-    if validation is None and isinstance(spec.method, Supervised) and spec.method.asks_while_training:
-        message = "evaluate_every, early_stop: the questions come from a validation file, and there is none; "
-        raise SpecError(message + "build the dataset with validation=0.1, or pass validation=")
+    if validation is None:
+        _refuse_without_validation(spec, dialect)
     origin = await _origin(api, recorder, data)
     dataset = origin.dataset
     inherited = await _inherited(api, recorder, origin, spec)
@@ -152,6 +148,16 @@ def _check_spec(spec: object) -> None:
     if not isinstance(spec, TuneSpec):
         example = f"rt.TuneSpec(model={spec!r})" if isinstance(spec, str) else "rt.TuneSpec(model=...)"
         raise SpecError(f"spec: a {type(spec).__qualname__} says no model and method; pass {example}")
+
+
+def _refuse_without_validation(spec: TuneSpec, dialect: Dialect) -> None:
+    """Refuse a job without a validation file whose method, or whose settings, cannot do without one."""
+    if spec.method.type in dialect.needs_validation:
+        message = f"the method {spec.method.type} without a validation file"
+        raise Unsupported(dialect.name, message, "build the dataset with validation=0.1, or pass validation=")
+    if isinstance(spec.method, Supervised) and spec.method.asks_while_training:
+        message = "evaluate_every, early_stop: the questions come from a validation file, and there is none; "
+        raise SpecError(message + "build the dataset with validation=0.1, or pass validation=")
 
 
 def _fit(api: Api, spec: TuneSpec, *, today: dt.date, force: bool) -> tuple[Json, list[str]]:
