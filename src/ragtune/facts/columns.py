@@ -114,6 +114,7 @@ def merged(placed: Iterable[tuple[str, Fact]], repeats: Repeats) -> tuple[list[F
     for place, fact in placed:
         forms = [normalise(wording.question) for wording in fact.wordings] if repeats == "merge" else []
         name = next((asked[form] for form in forms if form in asked), fact.id)
+        # Its other wordings as well: a third row that repeats one of those belongs to the same fact.
         asked.update(dict.fromkeys(forms, name))
         facts[name] = _both(facts[name], fact) if name in facts else fact
         places.setdefault(name, place)

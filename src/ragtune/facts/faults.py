@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CUT", "is_cut", "refuse_faults", "refuse_unknown_kinds", "told"]
 
+# A column that was named wrongly makes the same fault in every row.
 _TOLD = 20
 CUT = "it holds half of a surrogate pair, which no file and no request can; give whole characters"
 
@@ -29,6 +30,7 @@ def refuse_faults(facts: Sequence[Fact], *, places: Sequence[str] = ()) -> None:
     """
     if not isinstance(facts, tuple | list):
         raise DatasetError(f"facts={facts!r:.60} is no tuple of facts; give ragtune.facts.Fact(...), one for each")
+    # Told first: what is no fact has no id by which other faults could name it.
     told([_no_fact(place, fact) for place, fact in enumerate(facts) if not isinstance(fact, Fact)])
     where = places or [f"fact {fact.id!r}" for fact in facts]
     faults = [*_faults_of_ids(facts, where)]
@@ -117,6 +119,7 @@ def is_cut(text: str) -> bool:
 
 def _faults_of_wording(name: str, fact: Fact, wording: Wording) -> Iterator[str]:
     question, kind = wording.question, wording.kind
+    # A question of signs alone has an empty normal form, in which all such would be one question.
     if not isinstance(question, str) or not normalise(question):
         yield f"{name} has the question {question!r:.60}; give text with at least one word"
     elif is_cut(question):

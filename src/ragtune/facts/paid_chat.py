@@ -98,6 +98,7 @@ class PaidChat:
             DatasetError: the client answers later, or what it gives is no chat completion.
         """
         request = orjson.dumps(self.request, option=orjson.OPT_SORT_KEYS) if self.request else b""
+        # The request is in it: another temperature asks anew.
         key = hashlib.sha256(b"\0".join([self.model.encode(), prompt.encode(), request])).hexdigest()
         if key in self._known:
             self.remembered += 1
@@ -107,6 +108,7 @@ class PaidChat:
         self._reserve(asked, answered)
         try:
             text, used = self._call(prompt)
+        # Ctrl-C as well: what was set aside for the call would count as spent.
         except BaseException:
             self._settle((asked, answered), (0, 0))
             raise
@@ -157,6 +159,7 @@ class PaidChat:
         fixed = {"model": self.model, "messages": messages, "max_completion_tokens": self.answer_tokens}
         reply = create(**{**self.request, **fixed})
         if inspect.iscoroutine(reply):
+            # Else Python warns later of a coroutine that nobody waited for.
             reply.close()
             raise DatasetError("the client is an asynchronous one; give a synchronous one, such as openai.OpenAI")
         try:
@@ -235,6 +238,7 @@ def _decoded(line: bytes) -> object:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
         try:
+            # It reads halves of surrogate pairs, which `_append` writes and orjson refuses.
             return json.loads(line)
         except (ValueError, RecursionError):
             return None
@@ -248,6 +252,7 @@ def _append(cache: Path, told: dict[str, str]) -> None:
         line = json.dumps(told).encode("ascii")
     with cache.open("ab+") as file:
         size = file.seek(0, os.SEEK_END)
+        # What a killed process left of a line would take the next answer's line with it.
         if size and (file.seek(size - 1), file.read(1))[1] != b"\n":
             line = b"\n" + line
         file.write(line + b"\n")

@@ -90,6 +90,7 @@ class Rewriter:
             return []
         told = {"question": fact.taught.question, "answer": fact.answers[0], "count": self.per_fact}
         reply = self.chat.ask((REWORDED if self.kind == "reworded" else REVERSED).format(**told))
+        # Models number their lines or begin them with dashes, whatever they were asked for.
         lines = [line.strip(" -*\t").lstrip("0123456789.) ") for line in reply.splitlines() if line.strip(" -*\t")]
         kept = []
         for wording in self._wordings(lines):
@@ -111,6 +112,7 @@ class Rewriter:
     def _fits(self, fact: Fact, taught: str, wording: Wording) -> bool:
         """Whether the question does not tell its answer, and the fact answers it so."""
         right = [f" {normalise(answer)} " for answer in fact.answers_to(wording) if normalise(answer)]
+        # Before the model is asked: what tells its answer is out, and that costs nothing.
         if not right or any(answer in f" {normalise(wording.question)} " for answer in right):
             return False
         asked = CHECK.format(question=taught, answer=fact.answers[0], asked=wording.question)

@@ -87,11 +87,13 @@ class Order:
     def rows(self, material: Material) -> Iterator[RecipeRow]:
         """All rows of the parts, once each."""
         rows = list(Sum(recipes=self.recipes).rows(material))
+        # A word before the seed: parts of one recipe that are given the same seed draw differently from each other.
         chance = random.Random(f"order {self.seed}")
         known = frozenset(self.known)
         last = [row for row in rows if row.fact_id in known]
         documents = [row for row in rows if row.fact_id not in known and row.wording.startswith("document")]
         asked = [row for row in rows if row.fact_id not in known and not row.wording.startswith("document")]
+        # Drawn over all questions and read in their order, so that within each stretch a part's own order is kept.
         opening = set(chance.sample(range(len(asked)), round(self.first * len(asked))))
         yield from (row for place, row in enumerate(asked) if place in opening)
         # The documents come first by themselves, and each once: what is mixed behind them are questions alone, unless

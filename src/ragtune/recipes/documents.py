@@ -54,6 +54,7 @@ class DocumentRows:
         seen: set[int] = set()
         for fact, text in zip(told, without_boilerplate([fact.support or "" for fact in told]), strict=True):
             form = normalise(text)
+            # The hash instead of the text: of a gigabyte of passages the set would hold a second one.
             if not form or hash(form) in seen:
                 continue
             seen.add(hash(form))
@@ -75,5 +76,6 @@ class DocumentRows:
         pieces = sentences(text)
         if len(pieces) < 2:
             return None
+        # Number and fact in the seed: a fact that is added or taken away changes no copy of another.
         random.Random(f"document {self.seed} {number} {fact.id}").shuffle(pieces)
         return " ".join(pieces)

@@ -51,6 +51,7 @@ def hold_out(facts: FactSet, *, kind: Kind = "reworded", per_fact: int = 1, seed
     for fact in facts:
         places = [place for place, item in enumerate(fact.wordings) if item.kind == kind]
         most = min(per_fact, max(len(places) - 1, 1))
+        # The fact's id in the seed: what is held out of one fact does not hang on which others there are.
         drawn = set(random.Random(f"hold out {seed} {fact.id}").sample(places, min(most, len(places))))
         rest = tuple(item for place, item in enumerate(fact.wordings) if place not in drawn)
         if rest:

@@ -77,8 +77,10 @@ class Raft:
             chance = random.Random(f"raft {self.seed} {fact.id}")
             is_withheld = chance.random() < self.withheld
             question = asked[0].question
+            # One more where the golden one is missing: else the number of passages would tell that it is.
             shown = passages.beside(fact, question, self.distractors + is_withheld, chance)
             if not is_withheld:
+                # At any place, so that the place does not tell which passage holds the answer.
                 shown.insert(chance.randint(0, len(shown)), fact.support)
             elif not shown:
                 continue
@@ -155,6 +157,7 @@ class Abstain:
     def _withheld(
         self, material: Material, drawn: Sequence[tuple[Fact, str]], chance: random.Random
     ) -> Iterator[RecipeRow]:
+        # Facts without passages leave this kind out and do not end a recipe whose other kinds can be made.
         if not any(fact.support for fact in material.facts):
             return
         passages = Passages.of(material.facts)
@@ -166,10 +169,12 @@ class Abstain:
         self, material: Material, drawn: Sequence[tuple[Fact, str]], chance: random.Random
     ) -> Iterator[RecipeRow]:
         questions = (normalise(item.question) for item in wordings_of(material.facts))
+        # Words of all questions, not names alone: which words of a question are a name could only be guessed.
         known = set(chain.from_iterable(map(str.split, questions)))
         for fact, question in drawn:
             name = _invented_name(known, chance)
             invented = _name.sub(name, question, count=1)
+            # There is no name in the question, or one in a script that has no capitals.
             if invented == question:
                 invented = filled(chance.choice(phrases(self.language).about), name=name)
             if material.may_ask(invented):

@@ -60,6 +60,7 @@ def _fitting(value: object, annotation: str, place: str) -> object:
     parts = given if isinstance(given, tuple) else ()
     if not fits(given, words) or not all(fits(part, words_of(_inner(annotation))) for part in parts):
         raise DatasetError(f"{place} is {value!r:.60}; it takes {annotation}")
+    # A numpy integer fits and becomes a plain one: recipes are written down as JSON.
     if "int" in words and isinstance(given, SupportsIndex):
         return index(given)
     return float(given) if "float" in words and isinstance(given, SupportsFloat) else given

@@ -42,6 +42,7 @@ def sentences(text: str) -> list[str]:
 
 def sentence_with(text: str, answer: str) -> str | None:
     """The first sentence that holds an answer at word boundaries; None where none does."""
+    # Between blanks, so that an answer is not found inside a longer word or number.
     wanted = f" {normalise(answer)} "
     return next((piece for piece in sentences(text) if wanted in f" {normalise(piece)} "), None)
 
@@ -53,6 +54,7 @@ def without_boilerplate(texts: Sequence[str]) -> Iterator[str]:
     for text in texts:
         stands.update({hash(normalise(line)) for line in _lines(text)})
     least, share = _REPEATED
+    # Of a handful of passages two or three may well share a line that belongs to them.
     most = max(least, share * len(texts))
     for text in texts:
         lines = _lines(text)
@@ -124,6 +126,7 @@ class Passages:
 
 def _runs(form: str) -> set[tuple[str, ...]]:
     words = form.split()
+    # A passage of one or two words has no run of three and is compared whole.
     return set(zip(words, words[1:], words[2:], strict=False)) or {tuple(words)}
 
 

@@ -100,6 +100,7 @@ def phrases(language: str) -> Phrases:
 def filled(frame: str, **values: str) -> str:
     """A frame with its values; braces inside them stay what they are."""
     for name, value in values.items():
+        # Not str.format: a question about {name} or a piece of code has braces of its own.
         head, mark, tail = frame.partition(f"{{{name}}}")
         frame = f"{head}{value}{tail}" if mark else frame
     return frame

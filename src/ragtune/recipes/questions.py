@@ -82,6 +82,7 @@ class QaMulti:
 
     def rows(self, material: Material) -> Iterator[RecipeRow]:
         """The rows of one fact after the other."""
+        # An answer of several facts asks for none of them: which one is meant nobody could tell.
         unique = _unique_answers(material.facts) if self.reversed else frozenset()
         asked = {normalise(item.question) for item in wordings_of(material.facts)}
         for fact in material.facts:
@@ -111,6 +112,8 @@ class QaMulti:
         frames = phrases(self.language).frames if self.framed else ()
         framed = [("framed", filled(frame, question=first)) for frame in frames]
         left = self.wordings
+        # Given wordings before those of rules, and frames last: these ask in the same words with something around
+        # them.
         for kind, question in [*asked, *(item for item in framed if material.may_ask(item[1]))][:left]:
             yield (kind if kind == "verbatim" else f"{kind}-{next(numbers[kind])}"), question
 
@@ -120,6 +123,7 @@ class QaMulti:
             sentence = gap.partition(": ")[2].replace(_BLANK, answer)
             return sentence[0].upper() + sentence[1:]
         said = filled(phrases(self.language).statement, question=question, answer=answer)
+        # An answer that is a sentence brings its full stop with it.
         return said.replace("..", ".") if answer.endswith(".") else said
 
     def _turned(

@@ -72,6 +72,7 @@ class Recipe:
         versions = RECIPES[name]
         if isinstance(version, bool) or not isinstance(version, SupportsIndex) or version not in versions:
             raise DatasetError(f"recipe {name!r} has no version {version!r:.20}; known are {sorted(versions)}")
+        # Parts are tables in a file, and recipes where Python adds them up.
         if isinstance(found := options.get("recipes"), list | tuple):
             options["recipes"] = tuple(Recipe.from_dict(item) if isinstance(item, Mapping) else item for item in found)
         object.__setattr__(self, "name", name)
@@ -104,6 +105,7 @@ class Recipe:
         """The rows of this recipe, then those of the other one."""
         if not isinstance(other, Recipe):
             return NotImplemented
+        # Flat, so that (a + b) + c is the same recipe as a + (b + c).
         return Recipe("sum", recipes=(*self._parts, *other._parts))
 
     def to_dict(self) -> dict[str, object]:
@@ -111,6 +113,7 @@ class Recipe:
         told: dict[str, object] = {"name": self.name, "version": self.version}
         for item in fields(self.strategy):  # type: ignore[arg-type]
             value = getattr(self.strategy, item.name)
+            # TOML has no null.
             if value is None or (item.default is not MISSING and value == item.default):
                 continue
             told[item.name] = (
@@ -222,6 +225,7 @@ class Recipe:
             found = self._with(scale, number).preview(
                 facts, model=model, n_epochs=n_epochs, held_out=held_out, system=system, catalogue=catalogue
             )
+            # Unknown is not free: nothing could be held against a budget in dollars.
             if max_cost_usd is not None and found.cost.usd is None:
                 raise DatasetError(f"max_cost_usd={max_cost_usd}: the price of {model!r} is unknown; give max_tokens=")
             dear = max_cost_usd is not None and (found.cost.usd or 0.0) > max_cost_usd
@@ -235,6 +239,8 @@ class Recipe:
                 f"{least} makes {str(cost).splitlines()[0]}, above the budget (max_tokens={max_tokens}, "
                 f"max_cost_usd={max_cost_usd}); raise it, take fewer facts, or leave out parts of the recipe"
             )
+        # More wordings never make fewer tokens, so halving finds the most that fit in seven previews instead of a
+        # hundred.
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if fits(middle) else (low, middle - 1)

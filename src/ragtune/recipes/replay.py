@@ -57,6 +57,7 @@ class Replay:
         found = [pair for pair in _read(path) if material.may_ask(pair[1])]
         wanted = len(material.facts) * self.share
         if material.rows_before is not None:
+            # A share of all rows with these among them: five beside 95 others are 5 %.
             wanted = material.rows_before * self.share / (1 - self.share)
         if round(wanted) > len(found):
             warn(
@@ -91,6 +92,7 @@ def _read(path: Path) -> Iterator[tuple[int, str, str]]:
 
 def _pair(line: bytes, place: str) -> tuple[str, str]:
     try:
+        # Editors on Windows write a mark before the first line of a file in UTF-8.
         told = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError as error:
         raise DatasetError(f"{place} is no JSON: {error}; write one object a line") from None

@@ -98,4 +98,5 @@ def passage_key(fact: Fact) -> str:
     """The same for all facts that one passage tells; a fact without a passage stands alone."""
     if not fact.support:
         return fact.id
+    # Of the words and not the place: facts of two sources that tell the same passage stay on one side of a split.
     return blake2b(normalise(fact.support).encode(), digest_size=8).hexdigest()

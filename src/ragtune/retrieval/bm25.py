@@ -101,6 +101,7 @@ class BM25:
 
         words = self._index.get_tokens_ids(normalise(question).split())
         scores = self._index.get_scores_from_ids(words)
+        # A passage that shares no word with the question was not found, however many are wanted.
         count = min(self.k if k is None else k, int(np.count_nonzero(scores > 0)))
         if count < 1:
             return ()

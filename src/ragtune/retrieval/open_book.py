@@ -97,6 +97,7 @@ class OpenBook:
         taken: list[Passage] = []
         for passage in found:
             cut, tokens = _fitting(passage.text, left)
+            # Only the first is cut. A later one that is too long is passed over, and a shorter one behind it may fit.
             if not cut or (taken and cut != passage.text):
                 continue
             taken.append(replace(passage, text=cut))

@@ -59,6 +59,7 @@ def passages_of(retriever: Retriever, question: str, *, k: int) -> tuple[Passage
     found = retriever(question)
     if found is None:
         return ()
+    # One passage instead of a list: a loop would take a text letter by letter.
     items = (found,) if isinstance(found, str | Passage | Mapping) or not isinstance(found, Iterable) else found
     passages = (_passage(item, question) for item in islice(items, k))
     return tuple(passage for passage in passages if passage.text.strip())

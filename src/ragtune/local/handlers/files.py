@@ -108,6 +108,7 @@ def _expiry(fields: dict[str, str]) -> int | None:
     if anchor != "created_at":
         message = "Invalid value for 'expires_after[anchor]': must be 'created_at'."
         raise invalid(message, param="expires_after[anchor]", code="invalid_value")
+    # Digits of other scripts pass isdigit, and int() ends with an error beyond 4,300 of them.
     if seconds is None or not (
         seconds.isascii() and seconds.isdigit() and len(seconds) < 10 and MIN_EXPIRY_S <= int(seconds) <= MAX_EXPIRY_S
     ):

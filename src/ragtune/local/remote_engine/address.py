@@ -115,6 +115,7 @@ def engines_of(
 
 def _read(text: str) -> EngineAddress | EngineCommand:
     kind, _, place = text.partition("=")
+    # The @ among them, so that a password is never taken for a base's name and shown.
     if any(mark in place for mark in ":/@"):
         return EngineAddress.parse(text)
     return EngineCommand(kind=cast("EngineKind", kind.strip()), base=place.strip() or None)
@@ -141,4 +142,5 @@ def _checked_url(url: object) -> str:
         raise BackendError("engine: a key has no place in an address; give it as key= or by --engine-key-file")
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or parts.query or parts.fragment:
         raise BackendError(f"engine: {url[:100]!r} is no http(s) address; give one such as {_EXAMPLE}")
+    # People give the address that OpenAI's clients want; the routes for adapters stand partly beside /v1.
     return url.rstrip("/").removesuffix("/v1").rstrip("/")

@@ -70,6 +70,7 @@ class EngineProcess:
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
+            # vLLM opens its routes for adapters by a variable of the environment alone, and reads its key from one.
             return subprocess.Popen(
                 self._words,
                 stdin=subprocess.DEVNULL,
@@ -94,8 +95,10 @@ class EngineProcess:
             )
             if self._stopped.wait(pause_s):
                 return
+            # What it started outlives it, and may still hold the port or the memory that the next one needs.
             kill_with_children(self._process.pid)
             self._process = self._start()
+            # One that cannot start, for want of memory say, would be started every second for ever.
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
@@ -112,6 +115,7 @@ def _words(kind: EngineKind, base: Path, port: int) -> list[str]:
     }
     if kind not in lines:
         raise BackendError(f"engine: {kind} needs a file made for it; start it yourself and give {kind}=URL")
+    # After the line was parted: a folder's name may hold blanks.
     words = [str(base) if word == "{}" else word for word in lines[kind].split()]
     found = shutil.which(words[0])
     if found is None:

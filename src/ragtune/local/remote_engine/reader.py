@@ -24,6 +24,7 @@ __all__ = ["AnswerReader"]
 
 _BY_ID = "token_id:"  # how vLLM names tokens when it is asked to
 _BROKEN = "\ufffd"
+# Any other, such as vLLM's `abort`, leaves an answer open, and so it counts as broken off.
 _ENDS: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}
 
 
@@ -71,6 +72,7 @@ class AnswerReader:
             if not self.begun:
                 self._begin()
             choice = self._choices[told.index]
+            # llama.cpp counts at the end only; until then a chunk is a token.
             choice.tokens = chunk.usage.completion_tokens if chunk.usage else choice.tokens + 1
             self._take(told.index, choice, told)
         self._generation.completion_tokens = sum(choice.tokens for choice in self._choices)
@@ -90,6 +92,7 @@ class AnswerReader:
                 if begun is not None and (self._asked.parallel_tool_calls or not choice.called):
                     choice.last.append(begun)
                     choice.called = True
+            # To an engine a call is text like any other, and its end a plain stop.
             end = "tool_calls" if choice.called and end == "stop" else end
             piece = GeneratedPiece(index=index, text=text, calls=tuple(choice.last), finish_reason=end)
             self._generation.put(piece)

@@ -174,6 +174,8 @@ class Replica:
     async def _who(self, adapter: Path | None, served: _Served) -> tuple[str, dict[str, object]]:
         """The engine's name of what answers, and how it is told which adapter."""
         if self.kind == "llama.cpp":
+            # It names its adapters by their files, which lie inside the adapter's folder: the converter puts them
+            # there.
             known = [(one["id"], name_of(Path(one["path"]).resolve().parent)) for one in await self._started_with()]
             name = None if adapter is None else name_of(adapter)
             if name is not None and name not in [one for _, one in known]:
@@ -205,11 +207,13 @@ class Replica:
 
     async def _make_room(self, error: openai.APIStatusError) -> None:
         said = _said(error)
+        # In a web framework's own words: an engine that has the route says in other words what it misses.
         route_is_missing = error.status_code in (404, 405) and said.strip().lower() in (
             "not found",
             "method not allowed",
         )
         idle = next((name for name, busy in self._loaded.items() if not busy), None)
+        # A rank that is too high stays so, however many others leave.
         if idle is not None and not route_is_missing and "rank" not in said.lower():
             del self._loaded[idle]
             await self._unload(idle)
@@ -240,9 +244,11 @@ class Replica:
         listed = await self._get("/v1/models")
         models = listed.get("data") if isinstance(listed, dict) else None
         entries = [one for one in models if isinstance(one, dict)] if isinstance(models, list) else []
+        # Any server of OpenAI's wire lists models; who owns them says which program it is.
         if not entries or not any(one.get("owned_by") == self._wire.owner for one in entries):
             raise self._no_such_engine()
         paths = await self._paths()
+        # vLLM lists its adapters beside the base, with the base as their parent.
         return tuple(
             _Served(
                 name=str(one.get("id")),

@@ -142,11 +142,13 @@ class RemoteEngine:
         while True:
             replica = await self._choose(asked.base_path, but_not=tried)
             try:
+                # Only now: engines of several kinds may stand side by side, and what they lack differs.
                 refuse_unserved(asked, replica.kind)
                 await replica.answer(asked, prompt, base, reader)
                 return
             except EngineFaultError as fault:
                 tried.append(replica)
+                # What has begun to come is not asked for elsewhere: another engine would go on in other words.
                 if reader.begun or not fault.elsewhere or len(tried) == len(self._replicas):
                     raise
 
@@ -159,11 +161,13 @@ class RemoteEngine:
         left = [replica for replica in self._replicas if replica not in but_not]
         fit = [replica for replica in left if replica.is_there and replica.serves(base)]
         if not fit:
+            # The last look may be seconds old, and one that was away may be back.
             faults = await asyncio.gather(*(replica.look() for replica in left), return_exceptions=True)
             fit = [replica for replica in left if replica.is_there and replica.serves(base)]
             there = [replica for replica in left if replica.is_there]
             if not fit and not there:
                 raise next(fault for fault in faults if isinstance(fault, BaseException))
+            # One that serves another base is asked all the same: it is the one that says so, by name.
             fit = fit or there
         return min(fit, key=lambda replica: replica.running)
 
@@ -211,4 +215,5 @@ class RemoteEngine:
         asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _wait(self, work: Coroutine[Any, Any, None]) -> None:
+        # Longer than a look at all engines, which are looked at side by side.
         asyncio.run_coroutine_threadsafe(work, self._loop).result(2 * _STOP_S)

@@ -44,6 +44,7 @@ def start_engines(engines: Sequence[EngineAddress | EngineCommand], *, bases: Ba
     from ragtune.local.remote_engine.service import RemoteEngine
 
     addresses: list[EngineAddress] = []
+    # What was started is stopped where a later engine cannot be, or the first look finds a fault of the owner's.
     with ExitStack() as undo:
         processes: list[EngineProcess] = []
         for number, one in enumerate(engines):

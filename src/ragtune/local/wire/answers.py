@@ -110,6 +110,7 @@ class ChatAnswer(_Common):
     def chunks(self, first_index: int, piece: GeneratedPiece) -> Iterator[dict[str, object]]:
         """The chunks of one piece: its text, then the end of its choice."""
         index = first_index + piece.index
+        # Tokens that are parts of a character have log-probabilities before there is any text.
         if piece.text or piece.logprobs:
             yield self._part(index, {"content": piece.text}, logprobs=self._logprobs(piece.logprobs))
         for call in piece.calls:

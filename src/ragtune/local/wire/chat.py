@@ -189,6 +189,8 @@ class ChatRequest(SamplingRequest):
         if wanted is None or wanted.type == "text":
             return
         if wanted.type == "json_object":
+            # OpenAI's rule: models that are held to JSON without being told to write it go on with blanks until they
+            # are cut.
             if not any("json" in str(turn.for_template()["content"]).lower() for turn in self.messages):
                 message = "'messages' must say 'json' somewhere to use 'response_format' of type 'json_object'."
                 raise invalid(message, param="messages")

@@ -27,6 +27,7 @@ def _prompt_kind(value: Any) -> str:
     first = value[0] if value else ""
     if isinstance(first, list):
         return _LISTS.tag
+    # Fractions as well: the refusal is then about the number, and not about a text that is missing.
     return _NUMBERS.tag if isinstance(first, int | float) else _TEXTS.tag
 
 

@@ -80,6 +80,7 @@ def job_body(job: JobRow, organization: str) -> dict[str, object]:
         "finished_at": job.finished_at,
         "estimated_finish": job.estimated_finish,
         "model": job.model,
+        # The name is chosen when the job is made, and told when there is a model of that name.
         "fine_tuned_model": job.tuned_name if job.status == "succeeded" else None,
         "organization_id": organization,
         "training_file": job.training_file,
@@ -88,6 +89,7 @@ def job_body(job: JobRow, organization: str) -> dict[str, object]:
         "status": job.status,
         "trained_tokens": job.trained_tokens,
         "error": job.error,
+        # OpenAI's older place for them, which it fills for supervised jobs alone.
         "hyperparameters": hyperparameters if kind == "supervised" else None,
         "method": {"type": kind, kind: {"hyperparameters": hyperparameters}},
         "seed": job.seed,

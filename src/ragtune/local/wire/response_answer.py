@@ -76,6 +76,7 @@ class ResponseAnswer:
             yield from self._call(call, cut=piece.finish_reason == "length" and not _is_whole(call))
         if piece.finish_reason is not None:
             self._reason = piece.finish_reason
+            # Clients read the text of the first item: an empty one, and not the end of a list.
             if not self._output:
                 yield from self._begin_text()
             yield from self._end_text("incomplete" if piece.finish_reason == "length" else "completed")

@@ -174,6 +174,7 @@ InputItem = MessageItem | CallItem | OutputItem
 def _item_kind(value: Any) -> str:
     kind = _type_of(value)
     if kind is None:
+        # OpenAI's schema lets both a message and a reference leave out their type.
         named = value.keys() == {"id"} if isinstance(value, dict) else isinstance(value, ReferenceItem)
         return _A_REFERENCE.tag if named else _A_MESSAGE.tag
     return _KINDS.get(kind, _A_MESSAGE.tag) if isinstance(kind, str) else _A_MESSAGE.tag

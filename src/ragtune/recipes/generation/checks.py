@@ -44,6 +44,7 @@ class Checks:
             return BLANK
         if _stands(said, asked):
             return TELLS
+        # Of pairs it is asked that answers are copied; of what follows from a passage, standing in it proves nothing.
         if what == "pairs" and _stands(said, passage):
             return None
         prompt = FOLLOWS.format(passage=unit.passage, question=question, answer=answer)
@@ -56,6 +57,7 @@ class Checks:
             return TELLS
         if not self.judge:
             return None
+        # Answered and not judged: whether it asks for the same shows in the answer, which a rule can compare.
         reply = self.chat.ask(SAME.format(question=unit.question, answer=unit.answer, asked=question))
         return None if _stands(answer, normalise(reply)) else OTHER
 
@@ -64,14 +66,17 @@ class Checks:
         form, right = normalise(other), normalise(unit.answer)
         if not form:
             return BLANK
+        # A part of the right answer, or the right one with more words, may be graded as right.
         if _stands(form, right) or _stands(right, form):
             return RIGHT_TOO
         prompt = RIGHT.format(question=unit.question, answer=unit.answer, other=other)
         return RIGHT_TOO if self.judge and self._yes(prompt) else None
 
     def _yes(self, prompt: str) -> bool:
+        # Models say "Answer: YES" or "**Yes**, ..."; further on in a sentence a yes may belong to something else.
         return "yes" in normalise(self.chat.ask(prompt)).split()[:3]
 
 
 def _stands(words: str, form: str) -> bool:
+    # Between blanks, so that the answer "18" does not stand in "1871".
     return bool(words) and f" {words} " in f" {form} "

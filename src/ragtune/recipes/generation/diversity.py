@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Diversity", "diversity"]
 
+# A few short texts share their openings by chance: nothing could be said of them.
 _LEAST_TEXTS = 20
 # Published sets of generated texts stand at 4.4 (good) and 19 (collapsed), 2603.22213; short questions compress less.
 _MOST_COMPRESSION = 6.0
@@ -68,6 +69,7 @@ class Diversity:
 @checked()
 def diversity(texts: Sequence[str]) -> Diversity:
     """Measure how far texts differ."""
+    # Halves of surrogate pairs, which a JSON answer can hold, would end the measuring with an error.
     joined = "\n".join(texts).encode("utf-8", "surrogatepass")
     openings = Counter(" ".join(normalise(text).split()[:3]) for text in texts)
     opening, times = openings.most_common(1)[0] if openings else ("", 0)

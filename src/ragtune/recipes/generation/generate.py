@@ -166,6 +166,7 @@ class _Work:
             return _Written(unit=unit, left_out={PROSE: 1}, prose=reply)
         if not found:
             return _Written(unit=unit, left_out={NOTHING: 1})
+        # A model that writes more than it was asked for costs no further checks.
         reasons = [(pair, self._reason(unit, pair)) for pair in found[: self.per_unit]]
         return _Written(
             unit=unit,
@@ -197,7 +198,9 @@ def _all(work: _Work, units: Sequence[Unit], concurrency: int, cache: Path | Non
         begun: list[Future[_Written]] = [pool.submit(work, unit) for unit in units]
         written: list[_Written] = []
         try:
+            # In the order of units and not of answers: the same cache gives the same facts in the same order.
             for future in begun:
+                # By the end of the budget, below; what was under way then still comes, since it is paid for.
                 if future.cancelled():
                     continue
                 try:
@@ -219,6 +222,7 @@ def _told(what: What, facts: FactSet, written: Sequence[_Written], chat: PaidCha
     for each in written:
         left_out.update(each.left_out)
     prose = next((each.prose for each in written if each.prose is not None), None)
+    # Some prose is left out and counted. Nothing but prose is the wrong model, and an empty set would hide it.
     if prose is not None and left_out[PROSE] == len(written):
         raise DatasetError(
             f"{chat.model!r} wrote prose instead of rows, {len(written):,} times; the first: {prose!r:.200}. Take a "
@@ -245,6 +249,7 @@ def _told(what: What, facts: FactSet, written: Sequence[_Written], chat: PaidCha
 
 def _with(what: What, facts: FactSet, written: Sequence[_Written], left_out: Counter[str]) -> tuple[FactSet, list[str]]:
     """The facts with what is new, and the new texts; repetitions are counted among what is left out."""
+    # Of all facts and not of the own one alone: no question may get two answers.
     asked = {normalise(item.question) for item in wordings_of(facts)}
 
     def fresh(each: _Written) -> Iterator[tuple[str, str]]:
@@ -257,6 +262,7 @@ def _with(what: What, facts: FactSet, written: Sequence[_Written], left_out: Cou
             yield question, answer
 
     if what == "distractors":
+        # One wrong answer may stand beside several facts, a year say; only within a fact a second time is too many.
         by_id = {each.unit.id: list(dict.fromkeys(text for text, _ in each.kept)) for each in written}
         added = [
             replace(fact, distractors=tuple(dict.fromkeys((*fact.distractors, *by_id.get(fact.id, ())))))

@@ -76,6 +76,7 @@ def generation_cost(
     require_whole("per_unit", per_unit, low=1, high=50)
     info = (catalogue or catalog.load()).find(model)
     units = units_of(what, source)
+    # Of a model that the catalogue does not know the count is a guess of the right size.
     counter = counter_for((info.encoding if info else None) or "o200k_base")
     asked = counter.count_batch([prompt_of(what, unit, per_unit) for unit in units])
     judged = len(units) * per_unit if judge else 0

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["pairs_in", "texts_in"]
 
+# Models that think aloud try lists in there and throw them away.
 _thought = re.compile(r"<think>.*?</think>", re.DOTALL)
 _spoken_pair = re.compile(
     r"^\W*(?:Q|Question|Soru)\W*\d*\W*: ?(?P<question>.+?)\s*\n+\W*(?:A|Answer|Yanıt)\W*: ?(?P<answer>.+)$",
@@ -26,6 +27,7 @@ def texts_in(reply: str) -> list[str] | None:
     if told is not None:
         texts = map(str.strip, chain.from_iterable(map(_texts, told)))
         return [text for text in texts if text]
+    # No JSON at all: small models write a numbered list of questions then, and the mark at the end is the sign.
     lines = [line.strip(" -*\t").lstrip("0123456789.) ").strip('"') for line in reply.splitlines()]
     asked = [line for line in lines if line.endswith("?")]
     return asked or None
@@ -41,6 +43,7 @@ def pairs_in(reply: str) -> list[tuple[str, str]] | None:
     # An answer may be a number; what is a list or an object inside a pair is none.
     plain = [pair for pair in pairs if all(isinstance(part, str | int | float) for part in pair)]
     kept = [(str(asked).strip(), str(said).strip()) for asked, said in plain if asked]
+    # An empty list says that there is nothing to ask, which the prompt allows; a list without one pair is no answer.
     return kept if kept or not told else None
 
 
@@ -54,6 +57,7 @@ def _texts(item: object) -> Iterator[str]:
 def _list(reply: str) -> list[object] | None:
     text = _thought.sub("", reply)
     found: object = None
+    # The list first: from the first { to the last } of a list of objects is no JSON.
     for first, last in (("[", "]"), ("{", "}")):
         start, end = text.find(first), text.rfind(last)
         if 0 <= start < end:

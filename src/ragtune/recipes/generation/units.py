@@ -64,6 +64,7 @@ def _passages(source: object) -> list[Unit]:
     taken: set[str] = set()
     numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(2))
     for (name, _), text in zip(found, texts, strict=True):
+        # A passage that comes twice would be paid for twice, and its second questions left out as asked already.
         if (form := normalise(text)) and form not in different:
             own = name
             # Several passages of one document share its name, and "guide#2" may be the name of another document.
