@@ -162,6 +162,7 @@ class Assumptions:
 def _refuse_wrong_numbers(own: Prices | Assumptions) -> None:
     for item in fields(own):
         value = getattr(own, item.name)
+        # Where a price is unknown, what depends on it stays unknown; every other number has to be there.
         optional = item.default is None or "usd_per_million" in item.name or "usd_per_gb" in item.name
         if value is None and not optional and "accuracy" not in item.name:
             raise SpecError(f"{item.name}=None: give a number; {item.default} unless you say otherwise")

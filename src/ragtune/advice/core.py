@@ -182,6 +182,7 @@ def advise(
     shares, how = _shares(found, queries)
     notes.append(how)
     measured = _measured(scorecard)
+    # What was measured goes before what was published, and before what was given by hand.
     assumed = replace(assumed, **{name: value for name, (value, _) in measured.items()})
     left, told = _months_left(tuned_model, today)
     notes.append(told)
@@ -247,6 +248,7 @@ def _shares(found: Corpus, queries: Sequence[str] | None) -> tuple[dict[str, flo
 def _measured(scorecard: Scorecard | None) -> dict[str, tuple[float, str]]:
     if scorecard is None:
         return {}
+    # People do not ask in the words of the training, so other words decide where they were asked.
     kind: Kind = "reworded" if "reworded" in scorecard.kinds else "verbatim"
     found: dict[str, tuple[float, str]] = {}
     for name, arm in _ARMS.items():

@@ -130,9 +130,11 @@ def _figures(
     months_to_shutdown: float | None,
 ) -> GroupAdvice:
     length = facts.tokens / facts.documents
+    # A document that is shorter than a chunk is a passage by itself.
     context = assumed.passages * min(length, assumed.chunk_tokens)
     changed = facts.changed_per_month if assumed.changed_per_month is None else assumed.changed_per_month
     embedded = None if changed is None else (changed * facts.documents + max(facts.growth_per_month or 0, 0)) * length
+    # Four bytes a number: vectors are kept as float32.
     vectors = facts.documents * math.ceil(max(length, 1) / assumed.chunk_tokens) * assumed.vector_dimensions * 4
     stored = vectors + facts.characters
     upkeep = _upkeep(embedded, stored, prices)
@@ -140,6 +142,7 @@ def _figures(
     tuned = tuned_question_usd(retrieval, prices, assumed)
     both = tuned_question_usd(retrieval, prices, _all_with_passages(assumed), context=context)
     refresh = refresh_usd(facts.tokens, prices, assumed)
+    # A training is due when the share of documents that changed since the last one has grown to what may be stale.
     refreshes = None if changed is None else changed / assumed.stale_share
     fixed = _total(_times(refresh, refreshes), assumed.hosting_usd_per_month)
     saved = None if retrieval is None or tuned is None else retrieval - tuned

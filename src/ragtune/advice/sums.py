@@ -21,6 +21,7 @@ def question_usd(context: float, prices: Prices, assumed: Assumptions) -> float 
     """One question of the model that reads `context` tokens of passages."""
     if prices.input_usd_per_million is None or prices.output_usd_per_million is None:
         return None
+    # Only the instructions are the same in every prompt, so nothing else of it can be cached.
     cached = assumed.system_tokens * assumed.cached_share
     if cached and prices.cached_input_usd_per_million is None:
         return None
@@ -32,6 +33,7 @@ def question_usd(context: float, prices: Prices, assumed: Assumptions) -> float 
         + (prices.cached_input_usd_per_million or 0.0) * cached
         + prices.output_usd_per_million * (assumed.answer_tokens + assumed.reasoning_tokens)
     )
+    # The discount is the model's: a search is not made cheaper by sending questions in a batch.
     return assumed.retrieval_usd_per_question + tokens / _MILLION * (1 - assumed.batch_discount)
 
 

@@ -146,7 +146,9 @@ def convert_rows(name: str, rows: Iterable[Row], *, ignore: Collection[str] = ()
     if not isinstance(rows, Iterable):
         raise DatasetError(f"rows={rows!r:.60} must be an iterable of mappings, not {type(rows).__name__}")
     for number, row in enumerate(rows, start=1):
+        # With the first row, so that a name that is none is answered with the layouts that its keys fit.
         layout = layout or get_layout(name, row)
         yield from layout.convert(row, number=number, ignore=ignore)
+    # Without any row a wrong name would go unnoticed.
     if layout is None:
         get_layout(name)

@@ -187,6 +187,7 @@ def without_none(row: Row) -> dict[str, object]:
     """
     if not isinstance(row, Mapping):
         raise DatasetError(f"a row is a mapping of keys to values, got {type(row).__name__} {short(row)}")
+    # Tables give every row every column: None is their word for a key that is not there.
     return {key: value for key, value in row.items() if value is not None}
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Messages = list[JsonObject]
+# `prompter` is OpenAssistant's word; collections of shared chats have `gpt`, `chatgpt`, `bing` and `bard`.
 ROLE_OF = {
     "system": "system",
     "developer": "developer",
@@ -131,6 +132,7 @@ def _read_calls(source: str, place: str) -> Iterator[dict[str, str]]:
         name = call.get("name")
         if not isinstance(name, str):
             raise MisfitError(place, f"a tool call needs 'name' and 'arguments', got {short(item)}")
+        # Llama's own way of calling says `parameters`.
         arguments = call.get("arguments", call.get("parameters", {}))
         # The wire keeps arguments as JSON text; data keeps them as an object or as such a text.
         yield {
@@ -150,6 +152,7 @@ def _results(text: str, open_calls: deque[str], place: str) -> Iterator[JsonObje
 def read_tools(value: object, path: str) -> Messages | None:
     """Tools in their usual spellings: a list, or its JSON text, of tools or of bare function definitions."""
     if isinstance(value, str):
+        # The empty cell of a table that has tools in other rows.
         if not value.strip():
             return None
         value = _from_json(value, path, "the list of tools")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # `label` is TRL's word, `kto_tag` LLaMA-Factory's.
 _LABELS = ("label", "kto_tag")
+# A column of numbers with gaps makes 1.0 of 1.
 _WORDS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False, "-1": False, "-1.0": False}
 
 

@@ -222,6 +222,7 @@ class Rules:
         try:
             age = older_than if isinstance(older_than, dt.timedelta | None) else dt.timedelta(days=float(older_than))
         except (ValueError, OverflowError):
+            # What is no number is refused below, in the words for one below 0.
             age = dt.timedelta(days=-1)
         if age is not None and age < dt.timedelta():
             most = f"0 or more, at most {dt.timedelta.max.days}"

@@ -128,6 +128,7 @@ class RecipeFile(Section):
         if self.recipe:
             paths = chain.from_iterable(one.files(self.folder) for one in self.recipe)
             files = [path.read_text(encoding="utf-8") for path in paths]
+            # What is asked decides which wordings become no row.
             asked = None if self.evaluation is None else [self.evaluation.reword, self.asked_text()]
             parts += [[one.model_dump() for one in self.recipe], self._teaching.facts.model_dump(), files, asked]
         return parts
@@ -148,6 +149,7 @@ class RecipeFile(Section):
 
         if self.evaluation is None or not self.recipe:
             return None
+        # Questions in the words of the training are asked because they are trained: they stay.
         held = self._asked.select([kind for kind in KINDS if kind != "verbatim"])
         return held if len(held) else None
 

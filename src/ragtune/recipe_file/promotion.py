@@ -90,6 +90,7 @@ class GateSection(Section):
             decision = registry.promote(self.alias, model, gate=self.made(), by=self.by, why=self.why)
         except RegistryError as error:
             last = registry.history(self.alias)[-1]
+            # Nothing was decided: the registry cannot be written, say.
             if last.outcome != "refused":
                 raise
             return result | {

@@ -99,6 +99,7 @@ def read_as(data: DataSection, *, folder: Path) -> tuple[DataSection, tuple[str,
     Raises:
         DatasetError: it does not exist, cannot be read or has no rows.
     """
+    # Where the comma is the decimal sign, spreadsheets write CSV with semicolons.
     ways = [data] if data.delimiter else [data, *(data.model_copy(update={"delimiter": sign}) for sign in ";\t|")]
     first: DatasetError | None = None
     for way in ways:
@@ -115,6 +116,7 @@ def read_as(data: DataSection, *, folder: Path) -> tuple[DataSection, tuple[str,
 
 def proposed(columns: Sequence[str]) -> tuple[str | None, str | None]:
     """The columns that are most likely question and answer: by their names, else the first two; None for none."""
+    # Reversed, so that of several names that are one in small letters the first column is meant.
     named = {column.strip().casefold(): column for column in reversed(columns)}
     question = next((named[name] for name in _QUESTIONS if name in named), None)
     answer = next((named[name] for name in _ANSWERS if name in named and named[name] != question), None)

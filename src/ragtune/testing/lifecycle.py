@@ -282,7 +282,9 @@ class _Training:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "model.txt").write_text(model, encoding="utf-8")
         learned = folder / "training.jsonl"
+        # A link of an earlier training is the same file, which cannot be copied onto itself.
         learned.unlink(missing_ok=True)
+        # Not every file system has links.
         try:
             os.link(self._data, learned)
         except OSError:

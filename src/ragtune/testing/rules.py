@@ -75,6 +75,7 @@ class AnswerRule:
             if found is None:
                 return None
             groups |= {name: value or "" for name, value in found.groupdict().items()}
+        # Not str.format: what is said may be JSON, with braces of its own.
         return _NAMED.sub(lambda place: groups.get(place[1], place[0]), self.say)
 
 

@@ -69,6 +69,7 @@ def list_jobs(
         from ragtune.job.details import KNOWN_STATUSES
         from ragtune.job.metadata import KEY
 
+        # Told and not refused: servers that copied the wire have statuses of their own.
         if status is not None and status not in KNOWN_STATUSES:
             known = ", ".join(KNOWN_STATUSES)
             typer.echo(f"warning: {status!r} is no status of OpenAI's, which are {known}", err=True)

@@ -149,6 +149,7 @@ def evaluate(
             )
         if report is not None:
             typer.echo(f"the page with every answer: {card.to_html(report)}", err=True)
+        # On the other output, so that with --json the card stands alone.
         typer.echo(f"the log: {log} (for `ragtune registry add MODEL --scorecard {log}`)", err=True)
         typer.echo(card.to_json() if as_json else str(card))
 
@@ -164,6 +165,7 @@ def _questions(file: Path) -> list[str]:
     from ragtune.errors import RagtuneError
 
     found = []
+    # Editors on Windows write a mark before the first line of a file in UTF-8.
     lines = sys.stdin if str(file) == "-" else file.read_text(encoding="utf-8-sig").splitlines()
     for number, line in enumerate(lines, 1):
         text: object = line.strip()
@@ -245,6 +247,7 @@ def _turn(
         answer = model.chat(messages, **parameters)  # type: ignore[arg-type]
         typer.echo(as_line(_said(str(messages[-1]["content"]), answer)))
         return answer
+    # An answer that goes on and on ends without the chat.
     except KeyboardInterrupt:
         typer.echo("\n[stopped]", err=True)
         return None

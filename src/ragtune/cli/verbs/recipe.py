@@ -51,6 +51,7 @@ def init(
 
         given = {"--rows": rows, "--user": user, "--assistant": assistant, "--model": model}
         missing = [name for name, value in given.items() if not value]
+        # A script must not hang at a question that nobody sees.
         asks = sys.stdin.isatty()
         tables = tables_in(file.parent)
         likely = rows or next(iter(tables), None)
@@ -71,6 +72,7 @@ def init(
             typer.echo(f"Its columns are {', '.join(columns)}.", err=True)
         user = user or typer.prompt("Column of the question", default=question)
         assistant = assistant or typer.prompt("Column of the answer", default=answer)
+        # Who named all that is needed is asked nothing more.
         if system is None and missing:
             system = typer.prompt("System prompt (empty for none)", default="", show_default=False) or None
         base = model or typer.prompt("Base model", default=_DEMO_BASE)

@@ -27,6 +27,7 @@ def list_recipes(context: typer.Context, as_json: AS_JSON = False) -> None:
     with plain_errors():
         from ragtune.recipes import RECIPES
 
+        # Older versions stay for recipes that were saved; a new one should not be begun with them.
         newest = [(name, max(versions)) for name, versions in RECIPES.items()]
         told = [
             {"name": name, "version": version, "about": RECIPES[name][version].about}

@@ -162,6 +162,7 @@ def mock(
                 port=port,
                 webhook=webhook,
             )
+        # Of float(), or of the backend about a number that is no pace.
         except ValueError:
             message = f"{pace!r} is not immediate, poll, or a number of seconds above 0"
             raise typer.BadParameter(message, param_hint="--pace") from None

@@ -123,6 +123,7 @@ def _changed(card: Figures, first: str, second: str) -> list[tuple[bool, int, in
     """Whether the second alone was right (or the first alone), and where both answers stand in the log."""
     scores = card.scores
     values = scores.columns[card.scorer]
+    # What no scorer could judge counts as wrong here.
     right = np.nan_to_num(values) >= 0.5
     places: dict[str, dict[tuple[int, int, int], int]] = {}
     for arm in (first, second):
@@ -137,6 +138,7 @@ def _changed(card: Figures, first: str, second: str) -> list[tuple[bool, int, in
 
 
 def _flip(card: Figures, first: int, second: int) -> list[str]:
+    # By its place in the log: the answers of a long evaluation are not held in memory.
     left, right = (next(read_log(card.path, start=offset))[1] for offset in (first, second))
     accepted = ", ".join(left.get("answers", ())) or "(says that it does not know)"
     return [left["question"], left["kind"], accepted, _said(left), _said(right)]

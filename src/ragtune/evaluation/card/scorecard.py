@@ -111,6 +111,7 @@ class Scorecard:
     @property
     def scorers(self) -> tuple[str, ...]:
         """The scorers; each label of one that gives labels counts as a scorer, `scorer=label`."""
+        # What is counted for the card's own lines stands among the columns under names that begin with a blank.
         return tuple(name for name in self.scores.columns if not name.startswith(" "))
 
     @property
@@ -293,6 +294,7 @@ class Scorecard:
                 ("followed the false passage", kind, self.scores.per_fact(PLANTED, TUNED_FALSE, kind))
                 for kind in taught
             ]
+        # All of these are shares, whatever the shown scorer is; the name tells only that.
         for (name, kind, _), found in zip(shares, self._estimates([s for *_, s in shares], REFUSED), strict=True):
             if found.n:
                 yield Difference(
