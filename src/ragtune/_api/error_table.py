@@ -97,6 +97,7 @@ def _family(status: Status) -> Status:
     return "5xx" if status >= 500 else "other"
 
 
+# The first that fits speaks, so rows with a code or with words stand before the bare status.
 TROUBLES: tuple[Trouble, ...] = (
     Trouble(
         status=403,

@@ -128,6 +128,7 @@ def refused(error: BaseException) -> bool:
     import openai
 
     status = error.status_code if isinstance(error, openai.APIStatusError) else None
+    # What timed out on the server (408) may have been done all the same.
     return status is not None and 400 <= status < 500 and status != 408
 
 
@@ -159,10 +160,12 @@ def retry_after_s(error: BaseException | None) -> float:
     headers = {} if response is None else response.headers
     try:
         if "retry-after-ms" in headers:
+            # OpenAI's own header, which its client reads first as well.
             seconds = float(headers["retry-after-ms"]) / 1000
         else:
             seconds = float(headers.get("retry-after", 0))
     except ValueError:
+        # By the server's clock where it tells it: this machine's may be wrong.
         asked, answered = http_date(headers.get("retry-after")), http_date(headers.get("date"))
         seconds = 0.0 if asked is None else (asked - (answered or datetime.now(UTC))).total_seconds()
     return min(max(0.0, seconds), LONGEST_WAIT_S)

@@ -367,6 +367,7 @@ def _with(client: Client, retries: int | None, *, timeout_s: float | None) -> Cl
     options: dict[str, Any] = {} if retries is None else {"max_retries": retries}
     if timeout_s is not None:
         own = client.timeout.read if isinstance(client.timeout, openai.Timeout) else client.timeout
+        # A caller who gives up sooner still does.
         seconds = timeout_s if own is None else min(own, timeout_s)
         # One number would also be the time to connect: a server that is off is noticed within seconds and not minutes.
         options["timeout"] = openai.Timeout(seconds, connect=min(CONNECT_S, seconds))

@@ -43,6 +43,7 @@ def _read(row: Mapping[str, object], thumbs: Sequence[str]) -> Iterator[Entry]:
     if not (question and question.strip() and answer and answer.strip()):
         yield PassedOver(reason="a trace or generation without a question and an answer that are texts")
         return
+    # The blank ends the name: a key that begins with run/1 may otherwise be one of run/10.
     origin = f"langfuse:{row['id']}/ " if trace is None else f"langfuse:{trace}/{row['id']} "
     model = _get(row, "provided_model_name") or _get(row, "model")
     yield Answered(
@@ -71,6 +72,7 @@ def _score(row: Mapping[str, object], thumbs: Sequence[str]) -> Entry:
     if said is None:
         return PassedOver(reason="a score without a value")
     by = _get(row, "author_user_id")
+    # A score of a whole trace means the trace's own answer, else the one generation in it that was kept.
     origins = [f"langfuse:{trace}/{observation} "] if observation else [f"langfuse:{trace}/ ", f"langfuse:{trace}/"]
     return Scored(origins=origins, said={"comment": _get(row, "comment"), "by": by, **said})
 

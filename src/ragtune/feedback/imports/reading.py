@@ -66,6 +66,7 @@ def _csv_rows(path: Path, file: IO[str]) -> Iterator[tuple[str, object]]:
     reader = csv.DictReader(file, strict=True)
     while True:
         begins = reader.line_num + 1
+        # The limit is one for the whole process, so it is raised for this row alone.
         before = csv.field_size_limit(_ANY_LENGTH)
         try:
             row = next(reader)
@@ -141,6 +142,7 @@ def _list_items(path: Path, file: IO[str], first: str, number: int) -> Iterator[
             raise FeedbackError(f"{path} line {number}: the list is cut off or no JSON ({error})") from None
         except RecursionError:
             raise FeedbackError(f"{path} line {number}: {TOO_DEEP}") from None
+        # What ends where the piece ends may go on in the next one, as a number does.
         if end == len(rest) and (more := file.read(_PIECE)):
             rest += more
             continue

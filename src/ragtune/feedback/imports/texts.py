@@ -98,5 +98,6 @@ def _by_key(value: object, keys: Sequence[str]) -> str | None:
     for key in keys:
         if isinstance(found := value.get(key), str):
             return found
+    # Under a name that a program chose itself a single text can only be what is looked for.
     texts = [one for one in value.values() if isinstance(one, str)]
     return texts[0] if len(texts) == 1 else None
