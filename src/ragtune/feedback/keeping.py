@@ -72,13 +72,7 @@ def keeping(
         FeedbackError: it has no parameter of a name that was given.
     """
     signature = inspect.signature(function)
-    names = list(signature.parameters)
-    asked = question or next((name for name in names if name not in ("self", "cls")), None)
-    for what, name in (("question", asked), ("asked_by", asked_by)):
-        if name not in names and (what == "question" or name is not None):
-            raise FeedbackError(
-                f"{what}: {function.__qualname__} has no parameter {name!r}; it has {', '.join(names) or 'none'}"
-            )
+    asked = _asked(function, tuple(signature.parameters), question=question, asked_by=asked_by)
 
     def note(given: tuple[object, ...], named: dict[str, object], result: object) -> None:
         bound = signature.bind(*given, **named)
@@ -89,7 +83,7 @@ def keeping(
             keep,
             path,
             answer,
-            question=bound.arguments[str(asked)],
+            question=bound.arguments[asked],
             model=model,
             system=system,
             passages=passages,
@@ -116,6 +110,22 @@ def keeping(
         return result
 
     return called  # type: ignore[return-value]
+
+
+def _asked(function: Callable[..., Any], names: Sequence[str], *, question: str | None, asked_by: str | None) -> str:
+    """The parameter that holds the question: the one that is named, else the first.
+
+    Raises:
+        FeedbackError: there is no parameter of a name that was given, or none at all.
+    """
+    asked = question or next((name for name in names if name not in ("self", "cls")), None)
+    for what, name in (("question", asked), ("asked_by", asked_by)):
+        if name not in names and (what == "question" or name is not None):
+            raise FeedbackError(
+                f"{what}: {function.__qualname__} has no parameter {name!r}; it has {', '.join(names) or 'none'}"
+            )
+    assert asked is not None, "a question that is no parameter was refused"
+    return asked
 
 
 def _parted(result: object) -> tuple[Any, Iterable[object]]:

@@ -128,6 +128,7 @@ def _key(folder: Path, key: str | None) -> str:
 
 def _listens(found: ServerFile) -> bool:
     try:
+        # A page that takes no key: which one is right is not known yet.
         _request(reachable(found.origin), "/login")
     except (OSError, http.client.HTTPException):
         return False

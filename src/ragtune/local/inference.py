@@ -76,10 +76,12 @@ class Inference:
             ApiError: 429, too many are waited for already.
         """
         with self._lock:
+            # One that asks for more than all places is let in when it is alone; else it would never be.
             if self._open + choices > MAX_OPEN_CHOICES and self._open > 0:
                 message = (
                     f"The server has {self._open} answers to write and takes at most {MAX_OPEN_CHOICES} at a time."
                 )
+                # OpenAI's clients go by this header before they look at the status.
                 headers = {"x-should-retry": "true", "retry-after": "1"}
                 raise ApiError(429, message, type="requests", code="rate_limit_exceeded", headers=headers)
             self._open += choices

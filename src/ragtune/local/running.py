@@ -174,6 +174,7 @@ class RunningServer:
             if parts.webhook is not None:
                 webhooks = WebhookSender(store.outbox, url=parts.webhook, secret=webhook_secret(parts.folder))
                 webhooks.start()
+            # Last: of a job that ends before there is a sender, the outbox would keep nothing.
             services.runner.start()
             undo.pop_all()
         return cls(lock=lock, store=store, services=services, server=server, webhooks=webhooks)

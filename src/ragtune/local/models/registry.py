@@ -45,6 +45,7 @@ class BaseModels:
             BackendError: a name is empty or has a colon, a base is a path without a folder, or an alias names no base.
         """
         for name, place in self.extra.items():
+            # The base stands between colons in the names of its tuned models.
             if not name or ":" in name:
                 message = f"base {name!r}: the name of a base must not be empty nor hold a colon; choose another name"
                 raise BackendError(message)
