@@ -118,3 +118,16 @@ def test_a_model_is_shown_and_deleted_by_its_alias_which_protects_it(tuned: str)
     gone = run("models", "delete", "faq-prod", "--yes", "--force")
     assert gone.exit_code == 0, gone.output
     assert tuned not in run("models").stdout
+
+
+def test_a_misspelt_model_is_not_registered(tuned: str) -> None:
+    lost = run("registry", "add", f"{tuned}x")
+    assert (lost.exit_code, f"did you mean {tuned!r}?" in lost.stderr, "--offline" in lost.stderr) == (1, True, True)
+    assert [version.name for version in rt.Registry("models.sqlite3").models()] == [tuned]
+    assert run("registry", "add", tuned, "--recipe", "by hand").exit_code == 0
+    assert run("registry", "add", f"{tuned}x", "--offline").exit_code == 0
+
+
+def test_nothing_is_made_for_a_misspelt_model(tuned: str) -> None:
+    assert run("registry", "add", "faq-prd", "--registry", "new.sqlite3").exit_code == 1
+    assert not Path("new.sqlite3").exists()

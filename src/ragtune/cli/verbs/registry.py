@@ -22,9 +22,13 @@ from ragtune.cli.common import (
     protecting,
     server,
 )
+from ragtune.cli.model_names import look_for
 
 if TYPE_CHECKING:
+    import openai
+
     from ragtune._table import Row, Table
+    from ragtune.model import TunedModel
     from ragtune.registry import Registry
 
 registry_app = typer.Typer(no_args_is_help=True)
@@ -84,7 +88,7 @@ def add(
         given: TunedModel | str = model
         if ask or model == "latest":
             client = opened.enter_context(server(folder=folder, base_url=base_url, key_file=key_file))
-            given = TunedModel.latest(client) if model == "latest" else TunedModel(client, model)
+            given = TunedModel.latest(client) if model == "latest" else _on_server(client, model, registry)
         version = Registry(registry).add(
             given,
             dataset=None if dataset is None else Dataset.load(dataset),
@@ -97,6 +101,19 @@ def add(
         typer.echo(
             json.dumps(told, ensure_ascii=False) if as_json else f"{version.name}: {version.scores or 'no card'}"
         )
+
+
+def _on_server(client: openai.OpenAI, name: str, registry: Path) -> TunedModel:
+    """The model, once the server has said that it has it: a name that was misspelt would be registered as well."""
+    from ragtune.errors import RagtuneError
+    from ragtune.model import TunedModel
+
+    try:
+        look_for(client, name, registry)
+    except RagtuneError as error:
+        error.add_note("--offline registers a model that the server has no longer")
+        raise
+    return TunedModel(client, name)
 
 
 @registry_app.command("promote")
