@@ -137,8 +137,10 @@ def test_errors_of_commands_name_flags(tmp_path: Path) -> None:
     assert "pass --delimiter ';'" in run(*build).output
     assert run(*build, "--delimiter", ";").exit_code == 0
     assert "choose another folder or pass --overwrite" in run(*build, "--delimiter", ";").output
+    registry = ("--registry", tmp_path / "r.sqlite3")
+    assert run("registry", "add", "m", "--offline", *registry).exit_code == 0
     assert "--force is kept on record with who and why; give --by and --why" in (
-        run("registry", "promote", "prod", "m", "--force", "--registry", tmp_path / "r.sqlite3").output
+        run("registry", "promote", "prod", "m", "--force", *registry).output
     )
     (tmp_path / "ragtune.toml").write_text(
         f"[data]\nrows = {str(rows)!r}\nuser = '{{Q}}'\nassistant = '{{A}}'\n[model]\nbase = 'tiny-random'\n"
