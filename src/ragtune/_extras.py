@@ -46,6 +46,7 @@ EXTRAS: Mapping[str, Extra] = {
         modules=("pypdf", "docx", "trafilatura", "lxml_html_clean", "semantic_text_splitter"),
     ),
     "ray": Extra(purpose="makes records and trains on a cluster", modules=("ray",)),
+    "qlora": Extra(purpose="trains on bases that are held in 4 bits", modules=("bitsandbytes",)),
     "evaluation": Extra(purpose="scores answers by ROUGE-L and chrF", modules=("rouge_score", "sacrebleu")),
     "docs": Extra(
         purpose="builds the documentation", modules=("material", "mkdocstrings", "mkdocs_llmstxt", "nbformat")

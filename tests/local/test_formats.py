@@ -11,6 +11,8 @@ import pytest
 
 import ragtune as rt
 from ragtune.local import LocalBackend
+from ragtune.local.engine.model_cache import where_to_answer
+from ragtune.modelling.bases import resolve_base
 from tests.local.kit import create, messages, wait_for
 
 pytestmark = [pytest.mark.train, pytest.mark.slow]
@@ -40,6 +42,7 @@ def everything(folder: Path, dtype: Any) -> dict[str, Any]:
             "metrics": rt.JobMonitor(rt.FineTuneJob.get(client, job.id)).metrics(),
             "page": page(backend, f"/jobs/{job.id}"),
             "card": (backend.export(job.fine_tuned_model, folder / "model").folder / "README.md").read_text(),
+            "adapter": json.loads((folder / "model" / "adapter_config.json").read_text()),
             "logprobs": [logprobs(client, name) for name in ("tiny-random", job.fine_tuned_model)],
             "spec": json.loads(next((folder / "backend").rglob(f"{job.id}/**/spec.json")).read_text()),
         }
@@ -89,3 +92,21 @@ def test_answers_are_computed_in_the_format_that_was_asked_for(told: dict[str, d
     full, half = (told[dtype]["logprobs"][model == "tuned"] for dtype in FORMATS)
     assert half != full
     assert half == pytest.approx(full, abs=0.05)
+
+
+def test_a_job_on_four_bits_is_told_so_and_answers_in_the_right_format(
+    told: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    """The base answers as it would without the wish, and the export names it as it was saved."""
+    pytest.importorskip("bitsandbytes", reason="needs the extra qlora")
+    job = everything(tmp_path, "nf4")
+    assert (job["spec"]["device"], job["spec"]["dtype"]) == ("cpu", "nf4")
+    assert any(said.startswith("Training on cpu with 1 thread, nf4 (as asked for, comp") for said in job["messages"])
+    losses = [row.train_loss for row in job["metrics"].rows]
+    assert losses[-1] < losses[0] / 2
+    assert "<dt>Trained on</dt><dd>cpu, nf4</dd>" in job["page"]
+    assert "| dtype | nf4 |" in job["card"]
+    assert '"4bit"' not in json.dumps(job["adapter"])
+    assert job["adapter"] == {**told["float32"]["adapter"], "target_modules": job["adapter"]["target_modules"]}
+    right = where_to_answer(resolve_base("tiny-random"), device="cpu").dtype
+    assert job["logprobs"][0] == told[right]["logprobs"][0]

@@ -91,7 +91,7 @@ def test_a_run_that_was_begun_on_a_gpu_goes_on_here_with_a_warning(make_spec: Ma
 def test_a_format_that_the_device_cannot_hold_fails_with_what_it_can(make_spec: MakeSpec) -> None:
     error = failure(make_spec(device="cpu", dtype="float16"))
     assert error["code"] == "hardware_not_available"
-    assert error["message"] == "dtype 'float16': not on cpu; there it can be float32 or bfloat16"
+    assert error["message"] == "dtype 'float16': not on cpu; there it can be float32 or bfloat16 or nf4"
 
 
 def test_a_run_that_cannot_fit_is_refused_before_it_starts_with_what_to_lower(make_spec: MakeSpec) -> None:
@@ -106,5 +106,5 @@ def test_a_run_that_cannot_fit_is_refused_before_it_starts_with_what_to_lower(ma
         "the run needs up to 0.9 GB of memory on cpu and there are 0.5 GB; lower batch_size (now 4)"
     )
     assert "shorten the longest example (now " in words
-    assert words.endswith("or take a smaller base")
+    assert words.endswith("or take a smaller base, or one held in 4 bits (dtype 'nf4')")
     assert read(spec) == []

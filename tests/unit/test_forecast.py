@@ -138,6 +138,10 @@ def test_memory_grows_with_weights_and_with_what_a_batch_keeps() -> None:
     assert 28e9 < full < 31e9
     assert 14e9 < full - half < 14.5e9  # half of what a batch keeps is in the base's format, too
     assert forecast(large, eight, on()).memory_bytes > full
+    # 6.6 billion of them in 4 bits and scales, the vocabulary's 0.4 in the format that is computed in.
+    small = forecast(large, one, on(dtype="nf4", computes_in="bfloat16", gflops=None))
+    assert half - small.memory_bytes == pytest.approx(6_600_000_000 * (2 - 0.516), abs=10)
+    assert small.seconds is None
 
 
 def test_memory_stops_growing_where_a_batch_is_split() -> None:

@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,9 @@ GB = 10**9
 SEVEN_BILLION = 7 * 10**9
 
 
-def gpu(name: str, memory: int, *, bfloat16: bool, device: Any = "cuda") -> Machine:
+def gpu(name: str, memory: int, *, bfloat16: bool, device: Any = "cuda", **more: Any) -> Machine:
     """A GPU about which torch knows whether it computes bfloat16 itself."""
-    return Machine(device=device, name=name, memory_bytes=memory * GB, cores=16, native_bfloat16=bfloat16)
+    return Machine(device=device, name=name, memory_bytes=memory * GB, cores=16, native_bfloat16=bfloat16, **more)
 
 
 def measured(name: str, float32: float, bfloat16: float, *, memory: int = 16, device: Any = "cpu") -> Machine:
@@ -38,6 +39,7 @@ def measured(name: str, float32: float, bfloat16: float, *, memory: int = 16, de
 H100 = gpu("NVIDIA H100 80GB HBM3", 85, bfloat16=True)
 T4 = gpu("Tesla T4", 16, bfloat16=False)
 DESKTOP = measured("a desktop with AVX2", 63.0, 7.6)
+APPLE = measured("Apple M3", 3300.0, 6100.0, device="mps")
 
 MACHINES = [
     (H100, 0, "cuda", "bfloat16", "NVIDIA H100 80GB HBM3 computes bfloat16 itself"),
@@ -52,7 +54,7 @@ MACHINES = [
     (gpu("Intel(R) Arc(TM) A770", 16, bfloat16=True, device="xpu"), 0, "xpu", "bfloat16", "bfloat16 itself"),
     (gpu("Intel(R) Data Center GPU Max 1550", 68, bfloat16=True, device="xpu"), 0, "xpu", "bfloat16", "itself"),
     (measured("Apple M1", 2100.0, 900.0, device="mps"), 0, "mps", "float32", "bfloat16 is emulated here"),
-    (measured("Apple M3", 3300.0, 6100.0, device="mps"), 0, "mps", "bfloat16", "bfloat16 is native here"),
+    (APPLE, 0, "mps", "bfloat16", "bfloat16 is native here"),
     (DESKTOP, 0, "cpu", "float32", "bfloat16 is emulated here: measured 7.6 GFLOP/s a thread, float32 63"),
     (measured("AMD EPYC 7763 (Zen 3)", 70.0, 6.1), 0, "cpu", "float32", "emulated"),
     (
@@ -117,8 +119,27 @@ def test_half_of_the_cores_work_unless_told_otherwise() -> None:
             {"device": "gpu"},
             "device 'gpu': this machine has no such (torch knows cuda, xpu, mps, cpu); it has cuda and cpu",
         ),
-        (DESKTOP, {"dtype": "float16"}, "dtype 'float16': not on cpu; there it can be float32 or bfloat16"),
-        (T4, {"dtype": "float8"}, "dtype 'float8': not on cuda; there it can be float32 or bfloat16 or float16"),
+        (DESKTOP, {"dtype": "float16"}, "dtype 'float16': not on cpu; there it can be float32 or bfloat16 or nf4"),
+        (T4, {"dtype": "float8"}, "dtype 'float8': not on cuda; there it can be float32 or bfloat16 or float16 or nf4"),
+        (
+            replace(APPLE, bitsandbytes=True),
+            {"dtype": "nf4"},
+            "dtype 'nf4': not on mps; there it can be float32 or bfloat16 or float16",
+        ),
+        (
+            gpu("Tesla M40", 12, bfloat16=False, capability=(5, 2), bitsandbytes=True),
+            {"dtype": "nf4"},
+            "dtype 'nf4': Tesla M40 has compute capability 5.2, and 4-bit bases need 6.0 or more; "
+            "there it can be float32 or bfloat16 or float16",
+        ),
+        *[
+            (
+                machine,
+                {"dtype": "nf4"},
+                "dtype 'nf4' needs bitsandbytes, which is not installed; run: python -m pip install 'ragtune[qlora]'",
+            )
+            for machine in (H100, T4, DESKTOP)
+        ],
     ],
 )
 def test_a_wish_that_cannot_be_granted_is_answered_with_what_there_is(machine: Machine, wish: Any, words: str) -> None:
@@ -134,6 +155,33 @@ def test_a_format_that_the_device_can_hold_is_granted(machine: Machine, dtype: A
     """Also the slow one: whoever asks may want equal losses on two machines."""
     placement = place(machine, dtype=dtype)
     assert (placement.device, placement.dtype, placement.why) == (machine.device, dtype, "as asked for")
+
+
+@pytest.mark.parametrize(
+    ("machine", "computes_in"),
+    [
+        pytest.param(gpu("NVIDIA A100", 42, bfloat16=True, capability=(8, 0)), "bfloat16", id="A100"),
+        pytest.param(gpu("Tesla T4", 16, bfloat16=False, capability=(7, 5)), "float32", id="T4"),
+        pytest.param(gpu("Tesla P100-PCIE-16GB", 17, bfloat16=False, capability=(6, 0)), "float32", id="P100"),
+        pytest.param(gpu("AMD Instinct MI300X", 206, bfloat16=True), "bfloat16", id="MI300X"),
+        pytest.param(gpu("Intel(R) Arc(TM) A770", 16, bfloat16=True, device="xpu"), "bfloat16", id="A770"),
+        pytest.param(DESKTOP, "float32", id="AVX2"),
+        pytest.param(measured("Xeon with AMX", 160.3, 545.4), "bfloat16", id="AMX"),
+    ],
+)
+def test_four_bits_are_granted_and_computed_in_the_right_format_of_the_machine(
+    machine: Machine, computes_in: str
+) -> None:
+    placement = place(replace(machine, bitsandbytes=True), dtype="nf4")
+    assert (placement.device, placement.dtype, placement.number_format) == (machine.device, "nf4", computes_in)
+    assert placement.why == f"as asked for, computed in {computes_in}"
+    assert placement.gflops is None
+
+
+def test_four_bits_are_never_chosen_unasked() -> None:
+    """Also where nothing else fits: a base that answers in another format than it was trained on is nobody's guess."""
+    for machine, parameters, _, dtype, _ in MACHINES:
+        assert place(replace(machine, bitsandbytes=True), parameters=parameters).dtype == dtype
 
 
 def test_the_processor_beside_a_gpu_can_be_asked_for() -> None:

@@ -72,7 +72,8 @@ class LocalBackend(EmbeddedServer):
             may use, so that the machine stays usable meanwhile, and leaves the number for answering to torch.
         device: where to train and answer: `cuda` (also AMD's GPUs), `xpu`, `mps` or `cpu`. None is the best one here.
         dtype: number format of frozen bases: `float32`, `bfloat16` or `float16`. None is the right one on that device,
-            which `ragtune doctor` explains. A job keeps the format that it was begun in.
+            which `ragtune doctor` explains. A job keeps the format that it was begun in. `nf4` trains on bases that are
+            held in 4 bits (QLoRA; extra `qlora`) and answers in the right format of the device.
         memory: most bytes of weights that answering keeps in memory, as a number or as a text such as `4GB`; the model
             that was asked longest ago leaves first. One model alone may be larger. None means 80 % of the memory of
             the GPU, without one of this machine or container.
@@ -185,7 +186,12 @@ class LocalBackend(EmbeddedServer):
             max_running=max_running,
         )
         own_engine = partial(
-            Engine, threads=threads, device=device, dtype=dtype, memory_bytes=weights_bytes, max_batch=max_batch
+            Engine,
+            threads=threads,
+            device=device,
+            dtype=None if dtype == "nf4" else dtype,
+            memory_bytes=weights_bytes,
+            max_batch=max_batch,
         )
         super().__init__(
             ServerParts(

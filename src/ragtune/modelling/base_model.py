@@ -132,8 +132,13 @@ def load_configuration(folder: str | Path) -> Configuration:
     )
 
 
-def load_model(folder: str | Path, *, dtype: Dtype) -> PreTrainedModel:
+def load_model(folder: str | Path, *, dtype: Dtype, **how: object) -> PreTrainedModel:
     """The causal language model in a folder, in evaluation mode.
+
+    Args:
+        folder: where it lies.
+        dtype: number format of the weights, other than `nf4` (`ragtune.modelling.four_bit` loads that).
+        how: further arguments of transformers' `from_pretrained`.
 
     Raises:
         BackendError: the folder holds no causal language model as safetensors.
@@ -150,6 +155,7 @@ def load_model(folder: str | Path, *, dtype: Dtype) -> PreTrainedModel:
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
+                **how,
             )
         except (OSError, ValueError, KeyError) as error:
             message = (

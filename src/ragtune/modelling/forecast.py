@@ -19,7 +19,7 @@ from ragtune.modelling.hardware import BYTES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ragtune.modelling.hardware import Dtype, Placement
+    from ragtune.modelling.hardware import Placement
     from ragtune.records.base import JsonObject
 
 __all__ = ["Forecast", "ModelSize", "Workload", "duration", "forecast"]
@@ -179,7 +179,7 @@ class Forecast:
 
 def forecast(model: ModelSize, work: Workload, placement: Placement) -> Forecast:
     """Foretell a run on one device."""
-    return Forecast(seconds=_seconds(model, work, placement), memory_bytes=_memory(model, work, placement.dtype))
+    return Forecast(seconds=_seconds(model, work, placement), memory_bytes=_memory(model, work, placement))
 
 
 def _seconds(model: ModelSize, work: Workload, placement: Placement) -> float | None:
@@ -192,8 +192,14 @@ def _seconds(model: ModelSize, work: Workload, placement: Placement) -> float | 
     return _START_S + (products + passes * numbers * _OVERHEAD_S) / (1 + _PARALLEL * (placement.threads - 1))
 
 
-def _memory(model: ModelSize, work: Workload, dtype: Dtype) -> int:
-    size = BYTES[dtype]
+def _weights(model: ModelSize, placement: Placement) -> float:
+    # Only the matrices between the vocabulary's two sides are held in 4 bits.
+    linear = model.linear if placement.dtype == "nf4" else 0
+    return linear * BYTES["nf4"] + (model.parameters - linear) * BYTES[placement.number_format]
+
+
+def _memory(model: ModelSize, work: Workload, placement: Placement) -> int:
+    size = BYTES[placement.number_format]
     # A single example is never cut, however long it is.
     tokens = max(work.longest, min(work.batch_size * work.longest, _MICRO_BATCH_TOKENS))
     adapter = work.lora_r * model.sides * 4 * BYTES["float32"]  # weights, gradients and Adam's two moments
@@ -203,7 +209,7 @@ def _memory(model: ModelSize, work: Workload, dtype: Dtype) -> int:
     # A kto run makes them piece by piece.
     wide = min(model.vocabulary, _KTO_PIECE) if work.method == "kto" else model.vocabulary
     logits = 3 * labelled * wide * BYTES["float32"]
-    return int(_PROCESS_BYTES + model.parameters * size + adapter + tokens * kept * (size + 4) / 2 + logits)
+    return int(_PROCESS_BYTES + _weights(model, placement) + adapter + tokens * kept * (size + 4) / 2 + logits)
 
 
 def duration(seconds: float) -> str:

@@ -17,6 +17,7 @@ import platform
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
@@ -34,11 +35,11 @@ __all__ += ["check_wish", "usable_cores"]
 
 Device = Literal["cuda", "xpu", "mps", "cpu"]
 """What torch calls the kinds of processor: AMD's GPUs (ROCm) go by `cuda`, Intel's by `xpu`, Apple's by `mps`."""
-Dtype = Literal["float32", "bfloat16", "float16"]
-"""Number formats of a frozen base; adapters are float32 on each of them."""
+Dtype = Literal["float32", "bfloat16", "float16", "nf4"]
+"""Number formats of a frozen base; adapters are float32 on each of them. `nf4` is QLoRA's 4-bit format."""
 
-BYTES: Mapping[Dtype, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
-"""Bytes of one number."""
+BYTES: Mapping[Dtype, float] = {"float32": 4, "bfloat16": 2, "float16": 2, "nf4": 0.516}
+"""Bytes of one number; those of nf4 have a scale of one byte for each 64 beside them, and a scale of these for 256."""
 
 _DEVICES = ", ".join(get_args(Device))
 
@@ -47,6 +48,10 @@ _NAMES: Mapping[Device, str] = {"cuda": "CUDA GPU", "xpu": "Intel GPU", "mps": "
 # Between those kinds lies room enough that no noise of a busy machine carries one over to the other.
 _CLEARLY_FASTER = 1.1
 _MEASURED: tuple[Dtype, ...] = ("float32", "bfloat16")
+# A processor computes float16 by emulation alone; bitsandbytes' way to an Apple GPU was never tried by us.
+_NOT_THERE: Mapping[Device, tuple[Dtype, ...]] = {"cpu": ("float16",), "mps": ("nf4",)}
+# Of NVIDIA's GPUs, by the installation guide of bitsandbytes 0.50.
+_LEAST_CAPABILITY = (6, 0)
 # Weights that take more than this leave no room for what is computed with them.
 _SHARE_OF_WEIGHTS = 0.8
 _FEWEST_ROUNDS = 3
@@ -71,6 +76,8 @@ class Machine:
         gflops: measured speed of one thread in 10^9 operations per CPU-second, by number format: a linear layer
             forward and backward through frozen weights. Empty where nothing was measured.
         torch: version of torch.
+        capability: compute capability of an NVIDIA GPU; None for every other device.
+        bitsandbytes: whether bitsandbytes is installed, which 4-bit bases need.
 
     Example:
         ```python
@@ -90,6 +97,8 @@ class Machine:
     native_bfloat16: bool | None = None
     gflops: Mapping[Dtype, float] = field(default_factory=dict)
     torch: str = ""
+    capability: tuple[int, int] | None = None
+    bitsandbytes: bool = False
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -114,6 +123,7 @@ class Placement:
         why: the reason for the format, for people.
         memory_bytes: memory of the device; None when unknown.
         gflops: measured speed of one thread in this format (10^9 operations per CPU-second); None when not measured.
+        computes_in: the format that is computed in, where the base is held in 4 bits; None is `dtype`.
     """
 
     device: Device
@@ -122,6 +132,12 @@ class Placement:
     why: str
     memory_bytes: int | None = None
     gflops: float | None = None
+    computes_in: Dtype | None = None
+
+    @property
+    def number_format(self) -> Dtype:
+        """The format of the numbers that are computed with."""
+        return self.computes_in or self.dtype
 
     def __str__(self) -> str:
         plural = "" if self.threads == 1 else "s"
@@ -155,11 +171,11 @@ def place(
         message = f"device {device!r}: this machine has {known}; it has {' and '.join(machine.devices)}"
         raise HardwareError(message)
     used = machine.on(device or machine.device)
-    able: tuple[Dtype, ...] = ("float32", "bfloat16") if used.device == "cpu" else get_args(Dtype)
-    if dtype is not None and dtype not in able:
-        message = f"dtype {dtype!r}: not on {used.device}; there it can be {' or '.join(able)}"
-        raise HardwareError(message)
-    chosen, why = (dtype, "as asked for") if dtype is not None else _format(used, parameters)
+    if dtype is not None:
+        _require_format(used, dtype)
+    computes_in = _right_format(used)[0] if dtype == "nf4" else None
+    asked = "as asked for" if computes_in is None else f"as asked for, computed in {computes_in}"
+    chosen, why = (dtype, asked) if dtype is not None else _format(used, parameters)
     return Placement(
         device=used.device,
         dtype=chosen,
@@ -167,7 +183,24 @@ def place(
         why=why,
         memory_bytes=used.memory_bytes,
         gflops=used.gflops.get(chosen),
+        computes_in=computes_in,
     )
+
+
+def _require_format(machine: Machine, dtype: Dtype) -> None:
+    able = " or ".join(one for one in get_args(Dtype) if one not in _NOT_THERE.get(machine.device, ()))
+    if dtype not in able.split(" or "):
+        raise HardwareError(f"dtype {dtype!r}: not on {machine.device}; there it can be {able}")
+    if dtype != "nf4":
+        return
+    if machine.capability is not None and machine.capability < _LEAST_CAPABILITY:
+        has, least = (".".join(map(str, one)) for one in (machine.capability, _LEAST_CAPABILITY))
+        others = able.removesuffix(" or nf4")
+        message = f"dtype 'nf4': {machine.name} has compute capability {has}, and 4-bit bases need {least} or more"
+        raise HardwareError(f"{message}; there it can be {others}")
+    if not machine.bitsandbytes:
+        message = "dtype 'nf4' needs bitsandbytes, which is not installed; run: python -m pip install 'ragtune[qlora]'"
+        raise HardwareError(message)
 
 
 def _format(machine: Machine, parameters: int) -> tuple[Dtype, str]:
@@ -238,6 +271,9 @@ def this_machine() -> Machine:
             # Without the argument the answer is yes also where bfloat16 is emulated.
             native_bfloat16=torch.cuda.is_bf16_supported(including_emulation=False),
             torch=version,
+            # AMD's GPUs have numbers of another kind there.
+            capability=None if torch.version.hip else (properties.major, properties.minor),
+            bitsandbytes=_has_bitsandbytes(),
         )
     if hasattr(torch, "xpu") and torch.xpu.is_available():
         graphics = torch.xpu.get_device_properties(0)
@@ -248,6 +284,7 @@ def this_machine() -> Machine:
             cores=usable_cores(),
             native_bfloat16=torch.xpu.is_bf16_supported(including_emulation=False),
             torch=version,
+            bitsandbytes=_has_bitsandbytes(),
         )
     if torch.backends.mps.is_available():
         return Machine(
@@ -269,7 +306,13 @@ def _processor(version: str) -> Machine:
         cores=usable_cores(),
         gflops=_speeds("cpu", version),
         torch=version,
+        bitsandbytes=_has_bitsandbytes(),
     )
+
+
+def _has_bitsandbytes() -> bool:
+    # Looked for and not imported: it takes a second, and few ask for it.
+    return find_spec("bitsandbytes") is not None
 
 
 def _processor_name() -> str:

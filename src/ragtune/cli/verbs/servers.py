@@ -51,7 +51,7 @@ def serve(
     ] = None,
     dtype: Annotated[
         str | None,
-        typer.Option(help="Number format of bases: float32, bfloat16 or float16; default: the right one there."),
+        typer.Option(help="Format of bases: float32, bfloat16, float16; nf4 trains in 4 bits; default: the right one."),
     ] = None,
     memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Most weights of models in memory, for example 4GB.")

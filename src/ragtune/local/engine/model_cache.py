@@ -252,8 +252,8 @@ def _file_bytes(folder: Path) -> int:
 
 def _base_bytes(folder: Path, placement: Placement) -> int:
     """What the weights of a base take in memory, where they may have another format than on disk."""
-    return _file_bytes(folder) * BYTES[placement.dtype] // BYTES[saved_dtype(folder)]
+    return int(_file_bytes(folder) * BYTES[placement.dtype] / BYTES[saved_dtype(folder)])
 
 
 def _parameters(folder: Path) -> int:
-    return _file_bytes(folder) // BYTES[saved_dtype(folder)]
+    return int(_file_bytes(folder) / BYTES[saved_dtype(folder)])
