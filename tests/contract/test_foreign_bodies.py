@@ -80,6 +80,12 @@ def server(stub: Any, wire: Any) -> Any:
     said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "hi"}]}
     stub.on("POST", "/responses", {"id": "r", "object": "response", "status": "completed", "output": [said]})
     stub.on("STREAM", "/chat/completions", [streamed({"content": "h"}), streamed({"content": "i"}, "stop")])
+    place = {"item_id": "m", "output_index": 0, "content_index": 0}
+    begun = {"type": "response.created", "response": {"id": "r", "object": "response", "status": "in_progress"}}
+    ended = {"type": "response.completed", "response": {"id": "r", "status": "completed", "output": [said]}}
+    piece = {"type": "response.output_text.delta", **place, "delta": "hi"}
+    done = {"type": "response.output_item.done", "output_index": 0, "item": said}
+    stub.on("STREAM", "/responses", [begun, piece, done, ended])
     return stub.on(*CHAT, answered("hi"))
 
 
@@ -275,6 +281,9 @@ class Visit:
         stream = model.stream("x")
         await self.call("stream", lambda: stream)
         await self.call("stream.answer", lambda: stream.answer)
+        events = model.stream_response("x")
+        await self.call("stream_response", lambda: events)
+        await self.call("stream_response.answer", lambda: events.answer)
         if await self.call("save", model.save, self.folder / "model.json"):
             await self.call("load", self.face.TunedModel.load, self.api, self.folder / "model.json")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import openai
 import pytest
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 from pydantic import TypeAdapter
@@ -126,4 +127,132 @@ def test_a_parameter_of_chat_completions_is_told_its_name_here(
 ) -> None:
     with pytest.raises(TypeError, match=way_out):
         rt.TunedModel(api, "m", journal=None).respond("Hi", **given)
+    assert stub.requests == []
+
+
+def told(kind: str, **more: Any) -> dict[str, Any]:
+    return {"type": f"response.{kind}", "sequence_number": 0, **more}
+
+
+def said(piece: str, *, item: int = 0) -> dict[str, Any]:
+    place = {"item_id": f"msg_{item}", "output_index": item, "content_index": 0}
+    return told("output_text.delta", **place, delta=piece, logprobs=[])
+
+
+def opened(**more: Any) -> dict[str, Any]:
+    return told("created", response=response(status="in_progress") | {"usage": None} | more)
+
+
+def model_of(api: Api) -> rt.TunedModel:
+    model = rt.TunedModel(api, "m", system="", journal=None)
+    model._model._warned_of_end = True
+    return model
+
+
+def test_a_stream_gives_the_answer_that_respond_gives() -> None:
+    """Piece by piece, from one server; an earlier answer can be gone on from."""
+    with ScriptedBackend(answer="Pressure and heat.") as backend, backend.client() as client:
+        model = rt.TunedModel(client, "tiny-random", system="Answer briefly.")
+        whole = model.respond("Why do winds turn?")
+        with model.stream_response("Why do winds turn?", max_output_tokens=9) as stream:
+            pieces = list(stream)
+        answer = stream.answer
+        assert len(pieces) > 1
+        assert "".join(pieces) == stream.text == answer.text == whole.text
+        assert (answer.finish_reason, answer.usage, answer.object) == ("stop", whole.usage, "response")
+        assert (answer.broken_off, answer.hint) == (False, None)
+        assert (answer.question, answer.system) == ("Why do winds turn?", "Answer briefly.")
+        sent = backend.requests[-1].body
+        assert (sent["stream"], sent["instructions"], sent["max_output_tokens"]) == (True, "Answer briefly.", 9)
+        cut = model.stream_response("And?", previous_response_id=answer.id, max_output_tokens=1)
+        assert "".join(cut) == cut.answer.text
+        assert cut.answer.hint == "cut off at max_output_tokens; raise it for the rest"
+
+
+def test_the_async_model_streams_responses_too() -> None:
+    async def run() -> None:
+        async with backend.async_client() as client:
+            model = rt.AsyncTunedModel(client, "tiny-random", system=None)
+            async with model.stream_response([{"role": "user", "content": "Hi"}]) as stream:
+                pieces = [piece async for piece in stream]
+        assert "".join(pieces) == stream.answer.text == "one two three"
+        assert stream.answer.id is not None
+        assert stream.answer.id.startswith("resp_")
+
+    with ScriptedBackend(answer="one two three") as backend:
+        asyncio.run(run())
+
+
+def test_a_stream_that_is_left_early_keeps_what_came() -> None:
+    with ScriptedBackend(answer="one two three") as backend, backend.client() as client:
+        stream = rt.TunedModel(client, "tiny-random", system=None).stream_response("Hi")
+        for _ in stream:
+            break
+        assert stream.text
+        assert stream.text != "one two three"
+        with pytest.raises(rt.EmptyAnswer, match=r"not been read to its end.*use respond\(\)"):
+            print(stream.answer)
+
+
+def test_a_stream_of_events_that_just_ends_says_so(api: Api, stub: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """What came is the answer so far: the items that ended, and the text of the one that did not."""
+    first = message(text_part("One. "))
+    events = [opened(), said("One. "), told("output_item.done", output_index=0, item=first), said("Two", item=1)]
+    stub.on("STREAM", RESPONSES[1], events)
+    stream = model_of(api).stream_response("Hi")
+    assert list(stream) == ["One. ", "Two"]
+    assert (stream.answer.text, stream.answer.broken_off, stream.answer.finish_reason) == ("One. Two", True, None)
+    assert "broke off" in stream.answer.wrapped(80)
+    assert "broke off" in caplog.text
+    assert stream.answer.id == "resp_1"
+
+
+def test_a_stream_that_the_server_gives_up_says_why(api: Api, stub: Any, caplog: pytest.LogCaptureFixture) -> None:
+    error = {"code": "server_error", "message": "out of memory"}
+    stub.on("STREAM", RESPONSES[1], [opened(), told("failed", response=response(status="failed", error=error))])
+    stream = model_of(api).stream_response("Hi")
+    assert list(stream) == []
+    assert "out of memory" in caplog.text
+    assert stream.answer.broken_off
+    with pytest.raises(rt.EmptyAnswer, match="out of memory"):
+        print(stream.answer.text)
+
+
+def test_an_error_in_the_middle_of_events_is_the_clients_own(api: Api, stub: Any) -> None:
+    stub.on("STREAM", RESPONSES[1], [opened(), said("One "), {"error": {"message": "the engine died", "code": "x"}}])
+    stream = model_of(api).stream_response("Hi")
+    with pytest.raises(openai.APIError, match="the engine died") as broken:
+        list(stream)
+    assert "broke off" in " ".join(broken.value.__notes__)
+    assert (stream.answer.text, stream.answer.broken_off) == ("One ", True)
+
+
+def test_calls_refusals_and_odd_events_are_read_from_a_stream(api: Api, stub: Any) -> None:
+    """A last event without its output, as some servers send it, is filled from the events before."""
+    call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "look", "arguments": "{}"}
+    odd = [told("reasoning.delta", delta="hm"), told("something.new", x=[1]), told("output_text.delta", delta=None)]
+    events = [
+        opened(),
+        *odd,
+        told("output_item.done", output_index=0, item=call),
+        told("completed", response=response()),
+    ]
+    stub.on("STREAM", RESPONSES[1], events)
+    stream = model_of(api).stream_response("Hi")
+    assert list(stream) == []
+    assert (stream.answer.finish_reason, stream.answer.broken_off) == ("tool_calls", False)
+    assert stream.answer.choices[0].tool_calls[0]["function"]["name"] == "look"
+    stub.on("STREAM", RESPONSES[1], [])
+    nothing = model_of(api).stream_response("Hi")
+    assert list(nothing) == []
+    with pytest.raises(rt.EmptyAnswer, match=r"without a single piece.*respond\(\.\.\.\) shows"):
+        print(nothing.answer)
+
+
+@pytest.mark.parametrize("given", [{"max_tokens": 5}, {"stream": False}, {"messages": []}])
+def test_slips_of_a_streamed_response_are_told_before_anything_is_sent(
+    api: Api, stub: Any, given: dict[str, Any]
+) -> None:
+    with pytest.raises(TypeError, match="stream_response takes no"):
+        model_of(api).stream_response("Hi", **given)
     assert stub.requests == []

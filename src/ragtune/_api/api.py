@@ -252,6 +252,10 @@ class Api:
         """Ask for a response."""
         return await self.port.call("responses.create", **request)
 
+    def respond_stream(self, request: Json) -> AsyncGenerator[Json, None]:
+        """Ask for a response, event by event."""
+        return self.port.stream("responses.create", **request)
+
     def map(
         self, function: Callable[[A], Coroutine[object, None, B]], values: Sequence[A], *, concurrency: int
     ) -> AsyncGenerator[tuple[int, B], None]:

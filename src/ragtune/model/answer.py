@@ -11,7 +11,7 @@ from ragtune._api.times import moment
 from ragtune._checked import checked
 from ragtune._html import Markup, markup
 from ragtune.errors import EmptyAnswer
-from ragtune.model.response import as_completion
+from ragtune.model.response import as_completion, has_ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -140,13 +140,15 @@ class Answer:
         )
 
     @classmethod
-    def from_response(cls, body: Json) -> Answer:
+    def from_response(cls, body: Json, *, streamed: bool = False) -> Answer:
         """Read an answer of the Responses API; its output items become one choice.
 
         Args:
             body: the server's answer.
+            streamed: whether it came as events, which `body` adds up; only such an answer can break off.
         """
-        return replace(cls.from_wire(as_completion(body)), raw=body)
+        broken_off = streamed and not has_ended(body)
+        return replace(cls.from_wire(as_completion(body)), raw=body, broken_off=broken_off)
 
     @property
     def question(self) -> str | None:

@@ -35,8 +35,8 @@ from ragtune.model.arguments import (
 from ragtune.model.expiry import Expiry, expiry_of, warn_of_end
 from ragtune.model.keeping import kept
 from ragtune.model.origin import newest, not_ready, telling_where
-from ragtune.model.response import refuse_slips
-from ragtune.model.stream import AsyncAnswerStream
+from ragtune.model.response import conversation_of, refuse_slips
+from ragtune.model.stream import RESPONSES, AsyncAnswerStream
 from ragtune.model.system_prompt import TRAINED, SystemPrompt
 from ragtune.model.trained_prompt import TrainedPrompt
 from ragtune.plan import Plan, plan_of
@@ -328,22 +328,38 @@ class AsyncTunedModel:
         **parameters: object,
     ) -> Answer | Plan:
         """Ask through the Responses API; see `TunedModel.respond`."""
-        refuse_slips(prompt, parameters)
+        refuse_slips("respond", prompt, parameters)
         given = prompt if isinstance(prompt, str) else list(prompt)
-        if system is TRAINED and brings_system_prompt(given):
-            system = None
-        if dry_run and system is TRAINED:
-            system = self._trained_with.text
-        if not dry_run:
-            await self._before_use()
-        told = await self.system() if system is TRAINED else system
-        request = self._request(input=given, instructions=told or None, temperature=temperature, **parameters)
         if dry_run:
-            return await plan_of(self._api, lambda api: api.respond(request))
-        messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
-        prompt_of_its_own = [{"role": "system", "content": told}] if told else []
+            told = self._trained_with.text if system is TRAINED and not brings_system_prompt(given) else system
+            planned = await self._response_request(given, told, temperature=temperature, **parameters)
+            return await plan_of(self._api, lambda api: api.respond(planned))
+        await self._before_use()
+        request = await self._response_request(given, system, temperature=temperature, **parameters)
         answer = Answer.from_response(await self._api.respond(request))
-        return await kept(self._api, log, answer, parameters, sent=[*prompt_of_its_own, *messages])
+        return await kept(self._api, log, answer, parameters, sent=conversation_of(request))
+
+    def stream_response(
+        self,
+        prompt: str | Sequence[Json],
+        *,
+        system: SystemPrompt = TRAINED,
+        temperature: float | None = 0.0,
+        log: FeedbackStore | None = None,
+        **parameters: object,
+    ) -> AsyncAnswerStream:
+        """Ask through the Responses API, and get the answer in pieces; see `TunedModel.stream_response`."""
+        refuse_slips("stream_response", prompt, parameters)
+        given = prompt if isinstance(prompt, str) else list(prompt)
+
+        async def request() -> Json:
+            await self._before_use()
+            return await self._response_request(given, system, temperature=temperature, **parameters)
+
+        async def ended(answer: Answer) -> None:
+            await kept(self._api, log, answer, parameters, sent=answer.sent)
+
+        return AsyncAnswerStream(self._api, request, ended, RESPONSES)
 
     async def expiry(self) -> Expiry:
         """Return when the model stops answering; see `TunedModel.expiry`."""
@@ -391,6 +407,11 @@ class AsyncTunedModel:
         asked = self._request(messages=messages, **parameters)
         answer = Answer.from_wire(await telling_where(self._api, self._journal, self._name, self._api.chat(asked)))
         return await kept(self._api, log, answer, parameters, sent=messages)
+
+    async def _response_request(self, given: str | list[Json], system: SystemPrompt, **parameters: object) -> Json:
+        if system is TRAINED:
+            system = None if brings_system_prompt(given) else await self.system()
+        return self._request(input=given, instructions=system or None, **parameters)
 
     def _request(self, **parameters: object) -> Json:
         return request_body(self._name, parameters)

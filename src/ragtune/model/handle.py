@@ -327,6 +327,31 @@ class TunedModel:
         )
         return answer
 
+    def stream_response(
+        self,
+        prompt: str | Sequence[Json],
+        *,
+        system: SystemPrompt = TRAINED,
+        temperature: float | None = 0.0,
+        log: FeedbackStore | None = None,
+        **parameters: object,
+    ) -> AnswerStream:
+        """Ask through the Responses API, and get the answer in pieces as they come.
+
+        Args:
+            prompt: as in `respond`.
+            system: as in `respond`.
+            temperature: as in `ask`.
+            log: as in `ask`; an answer that was not read to its end is not kept.
+            parameters: as in `respond`.
+
+        Raises:
+            TypeError: as in `respond`.
+        """
+        return AnswerStream(
+            self._model.stream_response(prompt, system=system, temperature=temperature, log=log, **parameters)
+        )
+
     def expiry(self) -> Expiry:
         """Return when the model stops answering: by the server if it says, else by the catalogue.
 

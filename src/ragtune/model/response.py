@@ -5,12 +5,14 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from ragtune._api.fields import object_of, objects, text, words
+from ragtune._api.fields import object_of, objects, text, whole, words
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ragtune._api.calls import Json
 
-__all__ = ["as_completion", "refuse_slips"]
+__all__ = ["as_completion", "assembled_response", "conversation_of", "has_ended", "refuse_slips", "text_of_event"]
 
 _REASONS = {"max_output_tokens": "length", "max_tokens": "length"}
 _OTHER_NAMES = {
@@ -19,22 +21,63 @@ _OTHER_NAMES = {
     "messages": "what is asked, also a list of messages, is the first argument",
     "instructions": 'give them as system="..."',
     "response_format": 'it is called text={"format": ...} here',
-    "stream": "an answer in pieces comes from stream(...)",
+    "stream": "an answer in pieces comes from stream_response(...), and a whole one from respond(...)",
 }
+_ENDED = {"completed", "incomplete", "failed", "cancelled"}
 
 
-def refuse_slips(prompt: object, parameters: Json) -> None:
+def refuse_slips(call: str, prompt: object, parameters: Json) -> None:
     """Tell what a parameter of other calls is called in this one.
 
     Raises:
         TypeError: one of them was given, or the prompt is neither a text nor a list.
     """
     if not isinstance(prompt, str | list | tuple):
-        message = f"respond takes a text or a list of messages and other items, not a {type(prompt).__qualname__}"
+        message = f"{call} takes a text or a list of messages and other items, not a {type(prompt).__qualname__}"
         raise TypeError(message)
     for name in parameters.keys() & _OTHER_NAMES.keys():
-        message = f"respond takes no {name!r}: {_OTHER_NAMES[name]}"
+        message = f"{call} takes no {name!r}: {_OTHER_NAMES[name]}"
         raise TypeError(message)
+
+
+def conversation_of(asked: Json) -> list[Json]:
+    """The messages that a request of this API stands for, as far as they are known here."""
+    given, told = asked["input"], asked.get("instructions")
+    messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    return [*([{"role": "system", "content": told}] if told else []), *messages]
+
+
+def text_of_event(event: Json) -> str | None:
+    """The piece of text that an event of a stream brings; None where it brings none."""
+    return words(event.get("delta")) if event.get("type") == "response.output_text.delta" else None
+
+
+def assembled_response(events: Iterable[Json]) -> Json:
+    """Return the response that a stream's events tell; of one that broke off what came until then."""
+    body: Json = {}
+    items: dict[int, Json] = {}
+    said: dict[int, list[str]] = {}
+    for event in events:
+        body |= object_of(event.get("response"))
+        place = whole(event.get("output_index")) or 0
+        if event.get("type") == "response.output_item.done":
+            items[place] = object_of(event.get("item"))
+        elif (piece := text_of_event(event)) is not None:
+            said.setdefault(place, []).append(piece)
+    if text(body.get("status")) in _ENDED and body.get("output"):
+        return body
+    open_ones = {place: _message("".join(pieces)) for place, pieces in said.items()}
+    together = open_ones | items
+    return body | {"output": [together[place] for place in sorted(together)]}
+
+
+def has_ended(body: Json) -> bool:
+    """Whether a response says of itself that it came to its end."""
+    return text(body.get("status")) in _ENDED - {"failed"}
+
+
+def _message(said: str) -> Json:
+    return {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": said}]}
 
 
 def as_completion(body: Json) -> Json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ragtune._api.fields import object_of, objects, whole, words
@@ -12,17 +12,61 @@ from ragtune._checked import checked
 from ragtune._sync import iterate, run
 from ragtune.errors import EmptyAnswer
 from ragtune.model.answer import Answer, assembled
+from ragtune.model.response import assembled_response, conversation_of, text_of_event
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
     from types import TracebackType
 
     from ragtune._api import Api
     from ragtune._api.calls import Json
 
-__all__ = ["AnswerStream", "AsyncAnswerStream"]
+__all__ = ["CHAT", "RESPONSES", "AnswerStream", "AsyncAnswerStream", "StreamKind"]
 
 logger = logging.getLogger("ragtune")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamKind:
+    """How a streamed answer is asked for and read.
+
+    Attributes:
+        chunks: asks, and gives what comes.
+        sent: the messages of a request.
+        pieces: the text in one chunk.
+        answer: what all chunks add up to.
+        whole: the call that gives the same answer in one piece.
+    """
+
+    chunks: Callable[[Api, Json], AsyncGenerator[Json, None]]
+    sent: Callable[[Json], Iterable[Json]]
+    pieces: Callable[[Json], Iterable[str]]
+    answer: Callable[[Iterable[Json]], Answer]
+    whole: str
+
+
+def _pieces_of(chunk: Json) -> Iterator[str]:
+    for choice in objects(chunk.get("choices")):
+        piece = words(object_of(choice.get("delta")).get("content"))
+        # One reader reads one answer: further choices (`n`) stand in `answer.choices`.
+        if piece and not whole(choice.get("index")):
+            yield piece
+
+
+CHAT = StreamKind(
+    chunks=lambda api, request: api.chat_stream(request),
+    sent=lambda request: request["messages"],
+    pieces=_pieces_of,
+    answer=lambda chunks: Answer.from_wire(assembled(chunks), streamed=True),
+    whole="ask",
+)
+RESPONSES = StreamKind(
+    chunks=lambda api, request: api.respond_stream(request),
+    sent=conversation_of,
+    pieces=lambda event: filter(None, [text_of_event(event)]),
+    answer=lambda events: Answer.from_response(assembled_response(events), streamed=True),
+    whole="respond",
+)
 
 
 class AsyncAnswerStream:
@@ -53,7 +97,9 @@ class AsyncAnswerStream:
         api: Api,
         request: Callable[[], Awaitable[Json]],
         ended: Callable[[Answer], Awaitable[None]] | None = None,
+        kind: StreamKind = CHAT,
     ) -> None:
+        self._kind = kind
         self._when_ended = ended
         self._chunks: list[Json] = []
         self._said: list[str] = []
@@ -65,11 +111,11 @@ class AsyncAnswerStream:
     async def _run(self, api: Api, request: Callable[[], Awaitable[Json]]) -> AsyncGenerator[str, None]:
         try:
             asked = await request()
-            self._sent = tuple(asked["messages"])
-            async with aclosing(api.chat_stream(asked)) as chunks:
+            self._sent = tuple(self._kind.sent(asked))
+            async with aclosing(self._kind.chunks(api, asked)) as chunks:
                 async for chunk in chunks:
                     self._chunks.append(chunk)
-                    for piece in _pieces_of(chunk):
+                    for piece in self._kind.pieces(chunk):
                         self._said.append(piece)
                         yield piece
         except Exception as error:
@@ -80,9 +126,13 @@ class AsyncAnswerStream:
             raise
         self._ended = True
         if not self._chunks:
-            logger.warning("the stream ended without a single piece of an answer; ask(...) shows what the server says")
+            logger.warning("%s", self._nothing_came)
         elif self.answer.broken_off:
-            logger.warning("the stream broke off before the answer had ended; what came is not all of it")
+            why = words(object_of(self.answer.raw.get("error")).get("message"))
+            logger.warning(
+                "the stream broke off before the answer had ended%s; what came is not all of it",
+                f" (the server says: {why})" if why else "",
+            )
         elif self._when_ended is not None:
             await self._when_ended(self.answer)
 
@@ -101,15 +151,17 @@ class AsyncAnswerStream:
         if not self._ended:
             message = (
                 "the stream has not been read to its end, so there is no whole answer: stream.text has what came so "
-                "far; read on, or use ask()"
+                f"far; read on, or use {self._kind.whole}()"
             )
             raise EmptyAnswer(message)
         if not self._chunks:
-            message = (
-                "the stream ended without a single piece of an answer; ask(...) shows what the server says instead"
-            )
-            raise EmptyAnswer(message)
-        return replace(Answer.from_wire(assembled(self._chunks), streamed=True), sent=self._sent)
+            raise EmptyAnswer(self._nothing_came)
+        return replace(self._kind.answer(self._chunks), sent=self._sent)
+
+    @property
+    def _nothing_came(self) -> str:
+        call = self._kind.whole
+        return f"the stream ended without a single piece of an answer; {call}(...) shows what the server says instead"
 
     async def close(self) -> None:
         """Close the connection; the server then stops answering."""
@@ -182,11 +234,3 @@ class AnswerStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _pieces_of(chunk: Json) -> Iterator[str]:
-    for choice in objects(chunk.get("choices")):
-        piece = words(object_of(choice.get("delta")).get("content"))
-        # One reader reads one answer: further choices (`n`) stand in `answer.choices`.
-        if piece and not whole(choice.get("index")):
-            yield piece
