@@ -55,8 +55,8 @@ _MICRO_BATCH_TOKENS = 4096
 # Plain attention keeps a table of tokens x tokens for each layer and head, which is little up to here.
 _SHORT = 256
 _SLOW = (
-    "The base is held in 4 bits on a processor, which saves memory and costs time: a step was measured to take 1.3 "
-    "times as long, and loading a small base 12 seconds"
+    "The base is held in 4 bits on a processor, which saves memory and costs time: a step was measured to take 1.2 "
+    "times as long, and loading a small base some seconds"
 )
 # Folder of the adapters that answered best so far, for a run that may end early.
 _BEST = "best"
