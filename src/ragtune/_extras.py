@@ -29,7 +29,18 @@ _SERVER = ("starlette", "uvicorn", "h11", "python_multipart", "jinja2")
 EXTRAS: Mapping[str, Extra] = {
     "local": Extra(
         purpose="trains and serves models on this machine",
-        modules=("torch", "transformers", "peft", "accelerate", "trl", "gguf", *_SERVER, "llguidance", "psutil"),
+        modules=(
+            "torch",
+            "transformers",
+            "peft",
+            "accelerate",
+            "fsspec",
+            "trl",
+            "gguf",
+            *_SERVER,
+            "llguidance",
+            "psutil",
+        ),
     ),
     "gguf": Extra(
         purpose="runs llama.cpp's converter (`ragtune export --gguf`)", modules=("gguf", "google", "sentencepiece")

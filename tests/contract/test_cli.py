@@ -65,6 +65,14 @@ def test_an_option_of_serve_that_makes_no_sense_is_exit_code_2(
     assert not (tmp_path / "backend").exists()
 
 
+def test_an_address_of_checkpoints_that_no_store_takes_is_exit_code_1(tmp_path: Path) -> None:
+    code, _, err = run("serve", tmp_path / "backend", "--checkpoints", "nope://x")
+    assert code == 1
+    assert "nope://x" in err
+    assert "Protocol not known: nope" in err
+    assert not (tmp_path / "backend").exists()
+
+
 def test_a_repair_that_is_none_is_exit_code_2(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text(f"{LINE}\n" * 12)
     code, _, err = run("check", "--fix=nope", tmp_path / "x.jsonl")

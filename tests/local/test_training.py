@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,23 @@ def test_a_kill_a_pause_and_a_restart_end_with_the_same_losses(tmp_path: Path) -
         assert wait_for(client, job.id, timeout_s=300).status == "succeeded"
         assert losses(client, job.id) == expected
     assert len(expected) == 60
+
+
+def test_a_job_whose_checkpoints_are_gone_goes_on_from_their_copies(tmp_path: Path) -> None:
+    """Its server was stopped in the middle; none is left when it has succeeded."""
+    copies, folder = tmp_path / "copies", tmp_path / "backend"
+    with LocalBackend(folder, threads=1, checkpoints=str(copies)) as backend, backend.client() as client:
+        job = create(client, n_epochs=40, seed=3)
+        until(lambda: len(losses(client, job.id)) > 4, 120)
+    assert list((copies / job.id).glob("checkpoint-*.json"))
+    shutil.rmtree(folder / "jobs" / job.id / "checkpoints")
+    with LocalBackend(folder, threads=1, checkpoints=str(copies)) as backend, backend.client() as client:
+        told = losses(client, job.id)
+        assert wait_for(client, job.id, timeout_s=300).status == "succeeded"
+        assert any(f"was brought back from {copies}/{job.id}" in said for said in messages(client, job.id))
+        assert told.items() <= losses(client, job.id).items()
+        assert len(losses(client, job.id)) == 120
+    assert not (copies / job.id).exists()
 
 
 def worker_of(folder: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -154,17 +155,20 @@ def test_the_end_of_standard_input_reaches_the_workers_of_ray(make_spec: MakeSpe
     assert not list(spec.output_dir.glob("stop")) + list(spec.output_dir.glob("ray"))
 
 
-@pytest.mark.parametrize("name", ["torchrun", "ray"])
-def test_a_process_that_is_killed_costs_no_step(make_spec: MakeSpec, name: str) -> None:
+@pytest.mark.parametrize("name", ["torchrun", "torchrun, its folder gone", "ray"])
+def test_a_process_that_is_killed_costs_no_step(make_spec: MakeSpec, tmp_path: Path, name: str) -> None:
     """Ray starts its workers again by itself, torchrun's are started by the server; and nobody says that it failed."""
+    copies = f"file://{tmp_path}/copies" if "gone" in name else None
+    name = name.partition(",")[0]
     if name == "ray":
         pytest.importorskip("ray", reason="needs the extra ray")
     launcher = {"torchrun": TORCHRUN, "ray": RAY}[name]
     settings = {"examples": 16, "batch_size": 4, "n_epochs": 20, "dtype": "float32"}
-    straight, cut = make_spec("straight", **settings), make_spec("cut", **settings)
+    straight, cut = make_spec("straight", **settings), make_spec("cut", **settings, checkpoints=copies)
     worker = begin(cut, launcher)
     deadline = time.monotonic() + 600
-    while not list(cut.output_dir.glob("checkpoints/*/whole")):
+    kept = "copies/cut/checkpoint-*.json" if copies else "cut/checkpoints/*/whole"
+    while not list(tmp_path.glob(kept)):
         assert worker.poll() is None, cut.output_dir.with_suffix(".log").read_text()[-3000:]
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -174,6 +178,8 @@ def test_a_process_that_is_killed_costs_no_step(make_spec: MakeSpec, name: str) 
         assert read(cut, "end") == []
         assert worker.stdin is not None
         worker.stdin.close()
+        if copies is not None:
+            shutil.rmtree(cut.output_dir)
         worker = begin(cut, launcher)
     finish(worker, cut)
     assert [event["state"] for event in read(cut, "end")] == ["succeeded"]

@@ -31,6 +31,7 @@ from ragtune.local.running import Address, JobsPart, ServerParts, Stopped
 from ragtune.local.server_file import ServerFile
 from ragtune.local.webhook_sender import check_url
 from ragtune.modelling.hardware import check_wish, usable_cores
+from ragtune.train.copies import checked_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +47,7 @@ logger = logging.getLogger("ragtune")
 _MAX_BATCH = 16
 
 
-@checked("threads", "max_running", "max_batch", "memory", "device", "dtype", "engine")
+@checked("threads", "max_running", "max_batch", "memory", "device", "dtype", "checkpoints", "engine")
 class LocalBackend(EmbeddedServer):
     """A server on this machine that speaks OpenAI's wire and really fine-tunes open models.
 
@@ -90,6 +91,8 @@ class LocalBackend(EmbeddedServer):
         launcher: what starts the training program in place of the Python interpreter, as a command line or as words,
             for example `accelerate launch --config_file gpus.yaml` or `torchrun --nproc_per_node 4`; `ray --workers 4`
             trains on a Ray cluster. None is this Python. `-m ragtune.train` and the path of a job's spec are added.
+        checkpoints: where each whole checkpoint of a job is copied to, for example `s3://bucket/runs`: an address of
+            fsspec or a folder. A job whose own are gone goes on from there. None copies nothing.
         trainer: argv of another training program that keeps the worker's contract; None is the launcher's
             `-m ragtune.train`.
         engine: what answers requests. None loads models with transformers on first use. `vllm=http://127.0.0.1:8001`,
@@ -138,6 +141,7 @@ class LocalBackend(EmbeddedServer):
         many_stops: bool = False,
         origin: str | None = None,
         launcher: str | Sequence[str] | None = None,
+        checkpoints: str | None = None,
         trainer: Sequence[str] | None = None,
         engine: str | EngineAddress | Sequence[str | EngineAddress] | AnsweringEngine | None = None,
     ) -> None:
@@ -145,6 +149,7 @@ class LocalBackend(EmbeddedServer):
         exposed = _is_exposed(place, host, key)
         if device is not None or dtype is not None:
             check_wish(device, dtype)
+        copied_to = None if checkpoints is None else checked_address(checkpoints)
         _require_counts(threads=1 if threads is None else threads, max_running=max_running, max_batch=max_batch)
         weights_bytes = None if memory is None else memory_bytes(memory)
         if memory is not None and engine is not None:
@@ -173,6 +178,7 @@ class LocalBackend(EmbeddedServer):
             "webhook": None if webhook is None else _fingerprint(webhook),
             "launcher": None if launcher is None else list(launcher_words(launcher)),
             "trainer": None if trainer is None else list(trainer),
+            "checkpoints": None if copied_to is None else _fingerprint(copied_to),
             "engine": engines,
         }
         self._connection: Connection | None = None
@@ -184,6 +190,7 @@ class LocalBackend(EmbeddedServer):
             device=device,
             dtype=dtype,
             max_running=max_running,
+            checkpoints=copied_to,
         )
         own_engine = partial(
             Engine,

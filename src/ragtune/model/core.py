@@ -359,7 +359,7 @@ class AsyncTunedModel:
         async def ended(answer: Answer) -> None:
             await kept(self._api, log, answer, parameters, sent=answer.sent)
 
-        return AsyncAnswerStream(self._api, request, ended, RESPONSES)
+        return AsyncAnswerStream(self._api, request, ended, kind=RESPONSES)
 
     async def expiry(self) -> Expiry:
         """Return when the model stops answering; see `TunedModel.expiry`."""

@@ -97,6 +97,7 @@ class AsyncAnswerStream:
         api: Api,
         request: Callable[[], Awaitable[Json]],
         ended: Callable[[Answer], Awaitable[None]] | None = None,
+        *,
         kind: StreamKind = CHAT,
     ) -> None:
         self._kind = kind

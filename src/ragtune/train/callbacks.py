@@ -11,6 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from ragtune.train import events
 from ragtune.train.checkpoints import keep_newest, mark_whole, save_adapter
+from ragtune.train.copies import Copies, CopiesError
 from ragtune.train.distributed import is_main, process_count, process_number, summed
 from ragtune.train.methods.loss import Meter
 from ragtune.train.recall import ACCURACY
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from ragtune.train.recall import Best, HeldOutQuestions
     from ragtune.train.stop import StopRequest
 
-__all__ = ["DivergedError", "EventsCallback", "Recall", "StopCallback", "Validation", "WholeCheckpointCallback"]
+__all__ = ["CopiesCallback", "DivergedError", "EventsCallback", "Recall", "StopCallback", "Validation"]
+__all__ += ["WholeCheckpointCallback"]
 
 # OpenAI keeps the checkpoints of the last three epochs; the server's list (`local.store.models`) forgets the same ones.
 KEPT_EPOCHS = 3
@@ -224,6 +226,29 @@ class WholeCheckpointCallback(TrainerCallback):
         summed([0.0])
         if is_main():
             mark_whole(self._folder / f"checkpoint-{state.global_step}")
+
+
+class CopiesCallback(TrainerCallback):
+    """Copies each whole checkpoint to an address; one that cannot be copied is told, and costs the run nothing.
+
+    Args:
+        copies: where to.
+        output_dir: folder of the run.
+    """
+
+    def __init__(self, copies: Copies, output_dir: Path) -> None:
+        self._copies = copies
+        self._output_dir = output_dir
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: object) -> None:
+        """Copy the checkpoint of this step, which was marked whole before."""
+        if not is_main():
+            return
+        try:
+            self._copies.keep(self._output_dir, state.global_step)
+        except CopiesError as error:
+            text = f"The checkpoint of step {state.global_step} was not copied: {error}; the training goes on"
+            events.append(self._output_dir / "events.jsonl", {"type": "message", "level": "warn", "message": text})
 
 
 def _named(prefix: str, figures: dict[str, float]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from ragtune.modelling.four_bit import adapters_in_float32, load_four_bit
 from ragtune.train import events
 from ragtune.train.advice import labels_advice, thoughts_advice
 from ragtune.train.callbacks import (
+    CopiesCallback,
     DivergedError,
     EventsCallback,
     Recall,
@@ -27,6 +28,7 @@ from ragtune.train.callbacks import (
     WholeCheckpointCallback,
 )
 from ragtune.train.checkpoints import last_whole_checkpoint, save_adapter
+from ragtune.train.copies import Copies
 from ragtune.train.data import LoadedFile, TrainingFileError, load_examples, load_judged, load_pairs
 from ragtune.train.distributed import is_main, process_count
 from ragtune.train.methods.trainer import MaskedTrainer, settings
@@ -166,6 +168,8 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
         # In this order: a loss that is no number raises before a stop could save the state that it came from.
         for callback in (told, StopCallback(stop), WholeCheckpointCallback(checkpoints)):
             trainer.add_callback(callback)
+        if spec.checkpoints is not None:
+            trainer.add_callback(CopiesCallback(Copies(spec.checkpoints, spec.job_id), spec.output_dir))
         trainer.train(resume_from_checkpoint=str(found[1]) if found else None)
     ended = Outcome(
         state="succeeded" if _is_over(trainer, recall, total_steps=total_steps) else "stopped",

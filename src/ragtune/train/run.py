@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from ragtune.errors import BackendError, RagtuneError
 from ragtune.modelling.hardware import HardwareError
 from ragtune.train import events
-from ragtune.train.checkpoints import remove_torn
+from ragtune.train.checkpoints import last_whole_checkpoint, remove_torn
+from ragtune.train.copies import Copies, CopiesError
 from ragtune.train.data import TrainingFileError
 from ragtune.train.distributed import is_lost_process, is_main
 from ragtune.train.placement import SPEC_FILE, where_to_train
@@ -66,9 +67,11 @@ def run(spec: TrainSpec, stop: StopRequest | None = None) -> int:
                 return EXIT_OK
             if is_main():
                 remove_torn(spec.output_dir)
+            failure = _bring_back(spec)
+            past, _ = events.read_from(events_file)
             # The clock of a process begins at zero, and a run may take several.
             cpu_before = next((e["cpu_seconds"] for e in reversed(past) if "cpu_seconds" in e), 0.0)
-            outcome = _guarded(spec, stop or StopRequest(), cpu_before=cpu_before)
+            outcome = failure or _guarded(spec, stop or StopRequest(), cpu_before=cpu_before)
             spent = {
                 "cpu_seconds": round(cpu_before + time.process_time(), 3),
                 "wall_seconds": round(time.monotonic() - began, 3),
@@ -95,8 +98,33 @@ def run(spec: TrainSpec, stop: StopRequest | None = None) -> int:
 
 def _drop_checkpoints(spec: TrainSpec) -> None:
     """Nothing is left to resume."""
-    if is_main():
-        shutil.rmtree(spec.output_dir / "checkpoints", ignore_errors=True)
+    if not is_main():
+        return
+    shutil.rmtree(spec.output_dir / "checkpoints", ignore_errors=True)
+    if spec.checkpoints is not None:
+        try:
+            Copies(spec.checkpoints, spec.job_id).drop()
+        except CopiesError as error:
+            logger.warning("%s; what lies there is needed no more and can be removed", error)
+
+
+def _bring_back(spec: TrainSpec) -> _Failure | None:
+    """Take up a run whose checkpoints are gone from here, where copies of them were kept."""
+    if spec.checkpoints is None:
+        return None
+    try:
+        copies = Copies(spec.checkpoints, spec.job_id)
+        step = copies.restore(spec.output_dir)
+    except CopiesError as error:
+        if last_whole_checkpoint(spec.output_dir / "checkpoints") is not None:
+            logger.warning("%s; the run goes on from its own checkpoint", error)
+            return None
+        message = f"{error}; correct the address or the rights to it, or train without one"
+        return _Failure(code="checkpoints_not_reachable", message=message)
+    if step is not None and is_main():
+        text = f"The checkpoint of step {step} was brought back from {copies.address}"
+        events.append(spec.output_dir / "events.jsonl", {"type": "message", "level": "info", "message": text})
+    return None
 
 
 def _as_event(outcome: Outcome | _Failure) -> events.Event:

@@ -86,6 +86,8 @@ class TrainSpec(BaseModel):
             of the best time as its result; None trains all epochs and keeps the last.
         max_length: tokens per example before the end is cut off, or None for the context of the base.
         save_every_steps: steps between resumable checkpoints, or None for about ten per run.
+        checkpoints: address of fsspec, for example `s3://bucket/runs`, that each whole checkpoint is copied to; a run
+            whose folder has none goes on from there. None copies nothing.
         lifeline: `stdin` stops the run at end-of-file on standard input (the parent is gone); None leaves it alone.
 
     Example:
@@ -129,6 +131,7 @@ class TrainSpec(BaseModel):
     early_stop: Annotated[int, Field(ge=1, le=MAX_EPOCHS)] | None = None
     max_length: Annotated[int, Field(ge=2)] | None = None
     save_every_steps: Annotated[int, Field(ge=1)] | None = None
+    checkpoints: str | None = None
     lifeline: Literal["stdin"] | None = None
 
     @classmethod

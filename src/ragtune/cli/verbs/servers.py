@@ -88,6 +88,10 @@ def serve(
             help="What starts training in place of Python: 'torchrun --nproc_per_node 4', 'ray --workers 4 --gpu'."
         ),
     ] = None,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Where checkpoints are copied to: a folder, or s3://bucket/runs."),
+    ] = None,
     quiet: _QUIET = False,
     log_format: _LOG_FORMAT = LogFormat.text,
 ) -> None:
@@ -120,6 +124,7 @@ def serve(
             "many_stops": many_stops,
             "origin": origin,
             "launcher": launcher,
+            "checkpoints": checkpoints,
             "aliases": aliases,
             "bases": bases,
             "engine": _engines(engine, engine_key_file),

@@ -43,6 +43,7 @@ class Queue:
         device: where to train, None for the best device of this machine.
         dtype: number format of frozen bases, None for the right one on that device.
         max_running: most jobs that train at the same time.
+        checkpoints: address that checkpoints are copied to, None for none.
         made: hears of each model that a job has made; None tells nobody.
     """
 
@@ -56,6 +57,7 @@ class Queue:
         device: Device | None = None,
         dtype: Dtype | None = None,
         max_running: int = 1,
+        checkpoints: str | None = None,
         made: Callable[[ServedModel], None] | None = None,
     ) -> None:
         self._store = store
@@ -66,6 +68,7 @@ class Queue:
             threads=threads,
             device=device,
             dtype=dtype,
+            checkpoints=checkpoints,
             closing=threading.Event(),
             hurry=threading.Event(),
         )

@@ -41,6 +41,7 @@ class Launch:
         threads: CPU threads of a worker, None for its own choice.
         device: where workers train, None for the best device of their machine.
         dtype: number format of frozen bases, None for the right one on that device.
+        checkpoints: address that checkpoints are copied to, None for none.
         closing: set when the server stops: workers are asked to write a checkpoint and end.
         hurry: set when the server cannot wait any longer: workers are killed.
     """
@@ -49,6 +50,7 @@ class Launch:
     threads: int | None
     device: Device | None = None
     dtype: Dtype | None = None
+    checkpoints: str | None = None
     closing: threading.Event
     hurry: threading.Event
 
@@ -129,6 +131,7 @@ def _write_spec(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch)
         threads=launch.threads,
         device=launch.device if before is None else before.device,
         dtype=launch.dtype if before is None else before.dtype,
+        checkpoints=launch.checkpoints,
         # A pipe that only the server holds: it closes however the server ends, and the worker then ends as well.
         lifeline="stdin",
     )

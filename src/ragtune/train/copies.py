@@ -1,0 +1,270 @@
+"""Copies of checkpoints at an fsspec address: a run whose machine is gone goes on from them on another one.
+
+Below `ADDRESS/JOB_ID` lie `blobs/SHA256`, the files of a run's folder, each once, and `checkpoint-N.json`, which names
+the files of one checkpoint. The latter is written last: what it names is there, and is whole when it has that hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+import tenacity
+
+from ragtune._atomic import draft_folder_of
+from ragtune.errors import BackendError
+from ragtune.train.checkpoints import last_whole_checkpoint
+from ragtune.train.placement import SPEC_FILE, settled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Copies", "CopiesError", "checked_address"]
+
+logger = logging.getLogger("ragtune")
+
+# The checkpoint itself, and what a run that goes on looks at beside it.
+_BESIDE = (SPEC_FILE, "events.jsonl", "best", "epochs")
+_KEPT = 2
+# A start waits about a minute for a store that is started again; a run that trains 3.5 s, since each checkpoint is
+# copied with all that the one before would have brought.
+_ATTEMPTS, _ATTEMPTS_WHILE_TRAINING = 8, 4
+_FIRST_WAIT_S = 0.5
+# What is refused now is refused in a minute.
+_LASTING = (PermissionError, NotADirectoryError, FileExistsError, NotImplementedError)
+_MANIFEST = re.compile(r"checkpoint-(\d+)\.json")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+Found = TypeVar("Found")
+
+
+class CopiesError(BackendError):
+    """The address of checkpoints cannot be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Manifest:
+    step: int
+    files: dict[str, str]  # path below the run's folder, and the content's sha256
+
+
+def checked_address(address: str) -> str:
+    """The address, once a file system of fsspec takes it; a path of this machine is made absolute.
+
+    Raises:
+        CopiesError: no file system knows it, or the package for it is missing.
+    """
+    _file_system(address)
+    return address if "://" in address else str(Path(address).expanduser().absolute())
+
+
+def _file_system(address: str) -> tuple[Any, str]:
+    import fsspec
+
+    try:
+        found: tuple[Any, str] = fsspec.core.url_to_fs(address)
+    except ImportError as error:
+        message = f"checkpoints {_shown(address)!r}: {error}; run: python -m pip install with the package that it names"
+        raise CopiesError(message) from error
+    except (ValueError, TypeError, OSError) as error:
+        message = (
+            f"checkpoints {_shown(address)!r}: {error}; give a folder, or an address of fsspec such as s3://bucket/runs"
+        )
+        raise CopiesError(message) from error
+    return found
+
+
+def _shown(address: str) -> str:
+    """The address without a password that it may hold."""
+    parts = urlsplit(address)
+    return address.replace(f"{parts.username}:{parts.password}@", "") if parts.password else address
+
+
+class Copies:
+    """The copies of one run's checkpoints.
+
+    Args:
+        address: where those of all runs lie.
+        job_id: the run.
+
+    Raises:
+        CopiesError: no file system knows the address.
+    """
+
+    def __init__(self, address: str, job_id: str) -> None:
+        self._files, root = _file_system(address)
+        self._root = f"{root.rstrip('/')}/{job_id}"
+        self.address = f"{_shown(address).rstrip('/')}/{job_id}"
+
+    def keep(self, output_dir: Path, step: int) -> None:
+        """Copy the whole checkpoint of a step, and forget those before the last two.
+
+        Raises:
+            CopiesError: it could not be copied, also not after some seconds.
+        """
+        found = dict(_contents(output_dir, step))
+        upload = partial(self._upload, output_dir, _Manifest(step=step, files=found))
+        self._insist(upload, attempts=_ATTEMPTS_WHILE_TRAINING)
+
+    def restore(self, output_dir: Path) -> int | None:
+        """Bring back the newest whole checkpoint into a run's folder that has none, or an older one.
+
+        Every process of a run may call it at the same time, on one disk or each on its own.
+
+        Args:
+            output_dir: the run's folder; files that are there stay.
+
+        Returns:
+            The step; None where there is nothing to bring back.
+
+        Raises:
+            CopiesError: the address cannot be read and written, also not after a minute.
+        """
+        newest = last_whole_checkpoint(output_dir / "checkpoints")
+        here = -1 if newest is None else newest[0]
+        # Told before the first step and not at the first checkpoint: what can only be read, and what is no folder.
+        self._insist(partial(self._files.makedirs, f"{self._root}/blobs", exist_ok=True))
+        for step in reversed(self._insist(self._steps)):
+            if step <= here:
+                break
+            if self._insist(partial(self._bring_back, step, output_dir)):
+                return step
+            logger.warning("the copy of checkpoint %d at %s is damaged and passed over", step, self.address)
+        return None
+
+    def drop(self) -> None:
+        """Remove all copies of the run; nothing is left to go on from.
+
+        Raises:
+            CopiesError: they cannot be removed.
+        """
+        self._insist(self._remove, attempts=_ATTEMPTS_WHILE_TRAINING)
+
+    def _remove(self) -> None:
+        if self._files.exists(self._root):
+            self._files.rm(self._root, recursive=True)
+
+    def _insist(self, act: Callable[[], Found], *, attempts: int = _ATTEMPTS) -> Found:
+        """Do it again a few times: an address that is away for a moment comes back."""
+        # Stores may have kept a listing from before.
+        self._files.invalidate_cache()
+        try:
+            return tenacity.Retrying(
+                stop=tenacity.stop_after_attempt(attempts),
+                wait=tenacity.wait_exponential(multiplier=_FIRST_WAIT_S),
+                retry=tenacity.retry_if_not_exception_type(_LASTING),
+                reraise=True,
+            )(act)
+        # Packages of the stores have errors of their own beside OSError.
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise CopiesError(f"checkpoints at {self.address} cannot be reached ({told})") from error
+
+    def _upload(self, output_dir: Path, manifest: _Manifest) -> None:
+        self._files.makedirs(f"{self._root}/blobs", exist_ok=True)
+        there = set(self._names(f"{self._root}/blobs"))
+        for path, sha256 in manifest.files.items():
+            if sha256 not in there:
+                # An upload that breaks off must not leave half a blob under a whole one's name.
+                draft = f"{self._root}/blobs/{sha256}.part"
+                self._files.put_file(str(output_dir / path), draft)
+                self._files.mv(draft, f"{self._root}/blobs/{sha256}")
+                there.add(sha256)
+        told = json.dumps({"step": manifest.step, "files": manifest.files}, indent=1)
+        self._files.pipe_file(f"{self._root}/checkpoint-{manifest.step}.json", told.encode())
+        self._forget_old(there)
+
+    def _forget_old(self, blobs: set[str]) -> None:
+        steps = self._steps()
+        for step in steps[:-_KEPT]:
+            self._files.rm_file(f"{self._root}/checkpoint-{step}.json")
+        kept = [manifest for step in steps[-_KEPT:] if (manifest := self._manifest(step)) is not None]
+        for name in blobs.difference(*(manifest.files.values() for manifest in kept)):
+            self._files.rm_file(f"{self._root}/blobs/{name}")
+
+    def _steps(self) -> list[int]:
+        return sorted(int(match[1]) for match in map(_MANIFEST.fullmatch, self._names(self._root)) if match)
+
+    def _names(self, folder: str) -> list[str]:
+        try:
+            return [PurePosixPath(path).name for path in self._files.ls(folder, detail=False)]
+        except FileNotFoundError:  # object stores have no folder before there is something in it
+            return []
+
+    def _manifest(self, step: int) -> _Manifest | None:
+        """What a manifest says; None where it is damaged or would lead out of the run's folder."""
+        try:
+            told = json.loads(self._files.cat_file(f"{self._root}/checkpoint-{step}.json"))
+            files = {str(path): str(sha256) for path, sha256 in told["files"].items()}
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        sound = all(_is_below(path) and _SHA256.fullmatch(sha256) for path, sha256 in files.items())
+        return _Manifest(step=step, files=files) if sound else None
+
+    def _bring_back(self, step: int, output_dir: Path) -> bool:
+        """Bring a checkpoint's files back; False where one is gone or is not what it was."""
+        manifest = self._manifest(step)
+        if manifest is None:
+            return False
+        # Not beside the events, where the first process tidies up while another may already be here.
+        with draft_folder_of(output_dir / "checkpoints" / "restored") as draft:
+            for path, sha256 in manifest.files.items():
+                (draft / path).parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    self._files.get_file(f"{self._root}/blobs/{sha256}", str(draft / path))
+                except FileNotFoundError:
+                    return False
+                if _sha256(draft / path) != sha256:
+                    return False
+            _take_beside(draft, output_dir)
+            # Last, with its mark inside: from here on the run has a checkpoint.
+            _take(draft / "checkpoints" / f"checkpoint-{step}", output_dir / "checkpoints" / f"checkpoint-{step}")
+        return True
+
+
+def _contents(output_dir: Path, step: int) -> Iterator[tuple[str, str]]:
+    for name in (f"checkpoints/checkpoint-{step}", *_BESIDE):
+        place = output_dir / name
+        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+            if path.is_file():
+                yield path.relative_to(output_dir).as_posix(), _sha256(path)
+
+
+def _take_beside(draft: Path, output_dir: Path) -> None:
+    for name in ("best", "epochs"):
+        for folder in (draft / name).glob("*"):
+            _take(folder, output_dir / name / folder.name)
+    # Linked: in one step, and never over events that are there by now.
+    with suppress(FileExistsError, FileNotFoundError):
+        os.link(draft / "events.jsonl", output_dir / "events.jsonl")
+    here, there = settled(output_dir), settled(draft)
+    if there is not None and (here is None or here.dtype is None):
+        there.save(output_dir / SPEC_FILE)
+
+
+def _take(folder: Path, target: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    try:
+        os.replace(folder, target)
+    except OSError:
+        if not target.is_dir():  # else another process of the run was quicker
+            raise
+
+
+def _is_below(path: str) -> bool:
+    parts = PurePosixPath(path).parts
+    return bool(parts) and ".." not in parts and not PurePosixPath(path).is_absolute() and "\\" not in path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
