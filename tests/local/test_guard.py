@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from subprocess import PIPE
 import openai
 import pytest
 
-from ragtune.local import LocalBackend, services
+from ragtune.local import LocalBackend, app, services
 from ragtune.local.embedded_server import EmbeddedServer
 from ragtune.local.http import limits, protocol
 from ragtune.testing import ScriptedBackend
@@ -344,3 +345,16 @@ def test_a_body_that_breaks_its_framing_is_refused(backend: LocalBackend, client
     else:
         pytest.fail("the partial upload is still there")
     assert client.models.list().data
+
+
+def test_every_route_refuses_what_it_does_not_know_before_it_looks_for_anything() -> None:
+    """A misspelt `limit` must not be passed over, nor be told as a job that is not there."""
+    with ScriptedBackend() as backend:
+        for method, path in [
+            (method, re.sub(r"\{[^}]*\}", "x", route.path))
+            for route in app._ROUTES
+            for method in (route.methods or set()) - {"HEAD"}
+        ]:
+            code, _, body = ask(backend, head(backend, f"{method} {path}?limitt=1", content_length=0))
+            message = json.loads(body)["error"]["message"]
+            assert (code, "'limitt'" in message) == (400, True), (method, path, message)

@@ -195,7 +195,7 @@ def test_a_job_shows_its_figures_events_files_and_curves(browser: httpx.Client, 
         "4711",
         done.fine_tuned_model,
         f"{done.trained_tokens:,}",
-        job.training_file,
+        f'<td>training</td><td><a href="/v1/files/{job.training_file}/content"',
         "Created fine-tuning job",
     ):
         assert shown in text

@@ -105,6 +105,14 @@ def test_the_queue_is_worked_off_and_one_step_can_be_taken_back(
     assert "4 answers, 2 of them wait for a verdict; 0 good, 1 bad, 1 corrected" in browser.get("/feedback").text
 
 
+def test_of_two_who_judged_an_answer_each_sees_what_they_said(backend: ScriptedBackend, browser: httpx.Client) -> None:
+    for by, verdict in (("anna", 1), ("ben", -1)):
+        backend.feedback.add("83 m", verdict, question="How deep is Lake Sorrel?", by=by)
+    (number,) = {row.id for row in backend.feedback.rows()}
+    for by, said in (("anna", "good"), ("ben", "bad")):
+        assert f"judged by {by}: {said}" in browser.get("/feedback", params={"id": number, "by": by}).text
+
+
 @pytest.mark.parametrize(
     ("path", "status", "words"),
     [

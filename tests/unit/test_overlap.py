@@ -191,6 +191,12 @@ def test_dropped_duplicates_are_counted_exactly_and_normalised(tmp_path: Path) -
         ).preview()
 
 
+def test_an_audit_counts_a_row_that_stands_there_twice() -> None:
+    rows = [{"q": "A?", "a": "x", "s": "p"}, {"q": "B?", "a": "y", "s": "p"}, {"q": "A?", "a": "X", "s": "p"}]
+    audit = rt.DatasetBuilder.from_rows([*rows, rows[0]]).audit(question="q", answer="a", context="s")
+    assert (audit.exact.duplicates, audit.normalised.duplicates) == (1, 2)
+
+
 @pytest.mark.slow
 def test_sciqs_train_file_loses_its_duplicates(shared: Path, tmp_path: Path) -> None:
     """As many as the audit counts."""

@@ -90,6 +90,7 @@ async def pause(request: Request) -> Response:
 
 async def resume(request: Request) -> Response:
     """Let a paused job go on."""
+    query(request)
     note = NewEvent(message="Fine-tuning job resumed")
     own = services(request)
     # Files that were not looked at before the pause are looked at now.
