@@ -111,6 +111,44 @@ def test_a_text_is_asked_with_the_trained_system_prompt(
     assert asked(backend)[-1]["messages"][0] == {"role": "system", "content": "Add up."}
 
 
+def test_facts_are_asked_with_the_trained_system_prompt_in_all_their_wordings(
+    backend: ScriptedBackend, client: openai.OpenAI, tmp_path: Path
+) -> None:
+    facts = rt.FactSet.from_rows(
+        [{"q": "What is 1 + 1?", "r": "What is 1 + 1, please?", "a": "2"}],
+        question="q",
+        answer="a",
+        wordings={"reworded": "r"},
+    )
+    rt.record(rt.TunedModel(client, "old", system="Add up."), facts, tmp_path / "golden.jsonl")
+    assert [body["messages"][0]["content"] for body in asked(backend)] == ["Add up."] * 2
+
+
+def test_rows_are_asked_with_the_system_prompt_that_they_bring_along(
+    backend: ScriptedBackend, client: openai.OpenAI, tmp_path: Path
+) -> None:
+    builder = rt.DatasetBuilder.from_rows([{"q": f"What is {n} + {n}?", "a": str(n + n)} for n in range(12)])
+    plain = builder.chat(user="{q}", assistant="{a}").build(tmp_path / "plain")
+    model = rt.TunedModel(client, "old", system="Add up.")
+    rt.record(model, Questions.from_dataset(plain, limit=3), tmp_path / "golden.jsonl")
+    assert [[message["role"] for message in body["messages"]] for body in asked(backend)] == [["user"]] * 3
+
+
+def test_a_recording_with_another_system_prompt_is_another_one(client: openai.OpenAI, tmp_path: Path) -> None:
+    path = tmp_path / "golden.jsonl"
+    rt.record(rt.TunedModel(client, "old", system="Add up."), ["What is 1 + 1?"], path)
+    with pytest.raises(rt.EvaluationError, match=r"was system 'Add up\.' .* is system 'Subtract\.' now"):
+        rt.record(rt.TunedModel(client, "old", system="Subtract."), ["What is 1 + 1?"], path)
+
+
+def test_several_right_answers_to_one_prompt_are_all_right(tmp_path: Path) -> None:
+    rows = [{"q": f"What is {n} + {n}?", "a": answer} for n in range(12) for answer in (f"{n + n}.", f"It is {n + n}.")]
+    dataset = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}").build(tmp_path / "twice")
+    questions = {question.text: set(question.answers) for question in Questions.from_dataset(dataset)}
+    assert questions == {f"What is {n} + {n}?": {f"{n + n}.", f"It is {n + n}."} for n in range(12)}
+    assert len(Questions.from_dataset(dataset, limit=5)) == 5
+
+
 def test_a_recording_goes_on_where_it_was_stopped(
     backend: ScriptedBackend, client: openai.OpenAI, sums: rt.Dataset, tmp_path: Path
 ) -> None:
@@ -168,7 +206,7 @@ def test_another_recording_under_the_same_name_is_refused(client: openai.OpenAI,
     rt.record((client, "old"), ["What is 1 + 1?"], path)
     with pytest.raises(rt.EvaluationError, match="other facts"):
         rt.record((client, "old"), ["What is 2 + 2?"], path)
-    with pytest.raises(rt.EvaluationError, match="was server"):
+    with pytest.raises(rt.EvaluationError, match="was model old when this log was made and is model same now"):
         rt.record((client, "same"), ["What is 1 + 1?"], path)
 
 

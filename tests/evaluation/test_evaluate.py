@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,6 +169,82 @@ def test_a_log_of_other_facts_or_of_another_model_is_refused(backend: ScriptedBa
     (tmp_path / "notes.txt").write_text("hello\n", encoding="utf-8")
     with pytest.raises(rt.EvaluationError, match=r"notes\.txt"):
         rt.evaluate({"x": know_all}, lakes(2), log=tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize(
+    ("system", "settings", "says"),
+    [
+        ("Answer as a pirate.", {}, "'model' was system '' when this log was made and is system 'Answer as a pirate.'"),
+        ("", {"max_tokens": 200}, r'"max_tokens": 256.* when this log was made and is .*"max_tokens": 200'),
+        ("", {"temperature": 1.5}, r'"temperature": 0.0.* when this log was made and is .*"temperature": 1.5'),
+    ],
+)
+def test_an_arm_that_is_asked_in_another_way_is_not_the_one_of_the_log(
+    backend: ScriptedBackend, tmp_path: Path, system: str, settings: dict[str, Any], says: str
+) -> None:
+    log = tmp_path / "eval.jsonl"
+    with backend.client() as client:
+        rt.evaluate({"model": rt.TunedModel(client, BASE, system="")}, lakes(2), log=log)
+        with pytest.raises(rt.EvaluationError, match=says):
+            rt.evaluate({"model": rt.TunedModel(client, BASE, system=system)}, lakes(2), log=log, **settings)
+
+
+def test_long_system_prompts_are_told_by_where_they_part(backend: ScriptedBackend, tmp_path: Path) -> None:
+    log, long = tmp_path / "eval.jsonl", "You know all lakes of the hills. " * 20
+    with backend.client() as client:
+        rt.evaluate({"model": rt.TunedModel(client, BASE, system=long + "Be brief.")}, lakes(1), log=log)
+        with pytest.raises(
+            rt.EvaluationError, match=r"was system '\.\.\..*Be brief\.' .* is system '\.\.\..*Be kind\.' now"
+        ):
+            rt.evaluate({"model": rt.TunedModel(client, BASE, system=long + "Be kind.")}, lakes(1), log=log)
+
+
+def test_another_index_of_the_same_class_is_not_the_one_of_the_log(tmp_path: Path) -> None:
+    def asked(*texts: str, k: int = 5) -> rt.Scorecard:
+        arm = WithPassages(answerer=know_all, retriever=rt.BM25(texts, k=k))
+        return rt.evaluate({"rag": arm}, lakes(2), log=tmp_path / "eval.jsonl")
+
+    asked("lake 1 is deep", "lake 2 is shallow")
+    assert asked("lake 1 is deep", "lake 2 is shallow")["rag"]["verbatim"].mean == 1.0
+    with pytest.raises(rt.EvaluationError, match=r"'rag' was finds .* and is finds"):
+        asked("lake 1 is deep", "lake 2 is unknown")
+    with pytest.raises(rt.EvaluationError, match=r"'rag' was finds .* and is finds"):
+        asked("lake 1 is deep", "lake 2 is shallow", k=1)
+
+
+def test_wrong_passages_of_another_seed_are_not_those_of_the_log(tmp_path: Path) -> None:
+    def asked(seed: int) -> rt.Scorecard:
+        arms = rt.arms(tuned=know_all, retriever=rt.BM25(["a lake"]), seed=seed)
+        return rt.evaluate(arms, lakes(2), log=tmp_path / "eval.jsonl")
+
+    asked(7)
+    with pytest.raises(rt.EvaluationError, match="was finds seed 7 when this log was made and is finds seed 8 now"):
+        asked(8)
+
+
+def test_a_log_that_does_not_say_how_was_asked_goes_on(backend: ScriptedBackend, tmp_path: Path) -> None:
+    """Logs of earlier versions name server and model alone."""
+    log = tmp_path / "eval.jsonl"
+    with backend.client() as client:
+        model = rt.TunedModel(client, BASE, system="Be brief.")
+        card = rt.evaluate({"model": model}, lakes(2), log=log)
+        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        for line in lines:
+            if line["type"] == "arm":
+                del line["identity"]["parameters"], line["identity"]["system"]
+        log.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        before = len(backend.requests)
+        again = rt.evaluate({"model": model}, lakes(2), log=log, max_tokens=99)
+        assert not [one for one in backend.requests[before:] if one.call == "chat.completions.create"]
+    assert str(again) == str(card)
+
+
+def test_an_answered_log_needs_no_server(tmp_path: Path) -> None:
+    log = tmp_path / "eval.jsonl"
+    with ScriptedBackend(answer=scripted) as backend, backend.client(max_retries=0) as client:
+        card = rt.evaluate({"model": (client, BASE)}, lakes(2), log=log)
+        gone = client.copy()
+    assert str(rt.evaluate({"model": (gone, BASE)}, lakes(2), log=log)) == str(card)
 
 
 def test_an_old_log_is_scored_again_and_nobody_is_asked(tmp_path: Path) -> None:

@@ -116,6 +116,17 @@ def test_verdicts_are_in_the_log_with_their_prompts_and_not_asked_for_twice(log:
     assert rt.Scorecard.load(log)["tuned"] == before
 
 
+def test_what_a_judge_said_in_another_role_is_asked_anew(log: Path) -> None:
+    with ScriptedBackend(answer="tie") as backend, backend.client() as client:
+
+        def asked(system: str) -> int:
+            before = len(backend.requests)
+            judge(log, rt.TunedModel(client, "gpt-4.1-2025-04-14", system=system))
+            return sum(one.call == "chat.completions.create" for one in backend.requests[before:])
+
+        assert [asked("Be fair."), asked("Be fair."), asked("Be strict.")] == [24, 0, 24]
+
+
 def test_arms_without_a_common_question_cannot_be_judged(log: Path) -> None:
     with pytest.raises(rt.EvaluationError, match="'tuned' and 'nobody' answered no question in common"):
         judge(log, fair, second="nobody")

@@ -73,6 +73,14 @@ def test_a_probe_goes_on_and_asks_again_only_what_was_not_answered(tmp_path: Pat
     assert len(again.known) == 3
 
 
+def test_samples_of_another_temperature_are_not_those_of_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "probe.jsonl"
+    with ScriptedBackend(answer="No.") as backend, backend.client() as client:
+        rt.probe((client, BASE), lakes(1), samples=2, log=log)
+        with pytest.raises(rt.EvaluationError, match=r"'base, sample 2' was .*0\.5.* and is .*0\.9"):
+            rt.probe((client, BASE), lakes(1), samples=2, temperature=0.9, log=log)
+
+
 def test_controls_are_not_asked(tmp_path: Path) -> None:
     """General knowledge and what nothing answers are no facts to teach."""
     found = rt.probe(lambda question: "I do not know.", lakes(3, control=True), samples=1)

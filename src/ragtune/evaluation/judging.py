@@ -6,7 +6,7 @@ import re
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ragtune._checked import checked
 from ragtune._sync import run
@@ -18,7 +18,7 @@ from ragtune.evaluation.asking.paying import fault_of, paid_answer
 from ragtune.evaluation.asking.prices import Purse, check_payable, check_prices
 from ragtune.evaluation.asking.question import Failure, Returned, Shown
 from ragtune.evaluation.judgement import judgement_of
-from ragtune.evaluation.log import AnswerLog, read_log
+from ragtune.evaluation.log import AnswerLog, differing, read_log
 from ragtune.evaluation.settings import TIMEOUT_S, at_least, checked_limit, checked_seconds, kinds_named
 
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ async def _judged(asked: _Comparison, calls: Calls, drive: Drive) -> Judgement:
         )
         raise EvaluationError(message)
     by = {
-        "judge": dict(respondent.identity),
+        "judge": {**respondent.identity, **await respondent.conditions()},
         "template": asked.prompt,
         "first": asked.first,
         "second": asked.second,
@@ -365,7 +365,9 @@ def _verdict(said: str, *, turned: bool) -> str:
     return shown.get(word, "neither")
 
 
-def _verdicts(path: Path, by: Mapping[str, object]) -> Iterator[Line]:
+def _verdicts(path: Path, by: Mapping[str, Any]) -> Iterator[Line]:
     for _, line in read_log(path):
-        if line["type"] == "verdict" and all(line[name] == value for name, value in by.items()):
+        if line["type"] != "verdict" or differing(line["judge"], by["judge"]):
+            continue
+        if all(line[name] == value for name, value in by.items() if name != "judge"):
             yield line

@@ -17,7 +17,7 @@ from ragtune._version import __version__
 from ragtune.errors import EvaluationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -33,6 +33,10 @@ _FIELDS: Mapping[str, Mapping[str, type]] = {
     "probe": {"by": str},
     "answer": {"arm": str, "fact": str, "kind": str, "wording": int, "question": str},
 }
+# What is not known of a server that is away, and what older logs do not say.
+_NOT_ALWAYS = frozenset(("parameters", "system", "finds"))
+_TEXTS = frozenset(("system", "template", "options_template"))
+_SHOWN = 80
 # A power cut loses what came since; a killed program loses nothing.
 FLUSH_S = 10.0
 
@@ -162,10 +166,11 @@ class AnswerLog:
             raise EvaluationError(message)
         known = {line["arm"]: line["identity"] for _, line in read_log(self.path) if line["type"] == "arm"}
         for name in known.keys() & arms.keys():
-            if known[name] != dict(arms[name]):
+            if other := differing(known[name], arms[name]):
+                was, now = _told(known[name], arms[name], other), _told(arms[name], known[name], other)
                 message = (
-                    f"{self.path}: {name!r} was {_told(known[name])} when this log was made and is {_told(arms[name])} "
-                    "now; give another path, or another name to the new one"
+                    f"{self.path}: {name!r} was {was} when this log was made and is {now} now; give another path, or "
+                    "another name to the new one"
                 )
                 raise EvaluationError(message)
         return known
@@ -255,5 +260,24 @@ def _fault(line: Line) -> str | None:
     return None
 
 
-def _told(identity: Mapping[str, str]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in identity.items())
+def differing(known: Mapping[str, object], now: Mapping[str, object]) -> tuple[str, ...]:
+    """Return in what somebody who is asked differs from whom a log knows by that name."""
+    there = [key for key in {**known, **now} if key not in _NOT_ALWAYS or (key in known and key in now)]
+    return tuple(key for key in there if known.get(key) != now.get(key))
+
+
+def _told(identity: Mapping[str, object], other: Mapping[str, object], keys: Iterable[str]) -> str:
+    return ", ".join(_shown(key, identity.get(key), other.get(key)) for key in keys)
+
+
+def _shown(key: str, value: object, other: object) -> str:
+    """A value with its name; of long ones what stands around the place where both part."""
+    if value is None:
+        return f"without {key}"
+    text = str(value)
+    parts = (place for place, pair in enumerate(zip(text, str(other), strict=False)) if pair[0] != pair[1])
+    begin = 0 if len(text) <= _SHOWN else max(0, next(parts, _SHOWN) - _SHOWN // 4)
+    part = text[begin : begin + _SHOWN]
+    cut = ("..." if begin else "") + part + ("..." if begin + len(part) < len(text) else "")
+    # Texts of the user's own have quotes, so that an empty one is seen.
+    return f"{key} {cut!r}" if key in _TEXTS else f"{key} {cut}"

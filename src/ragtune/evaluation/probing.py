@@ -225,6 +225,10 @@ class _Sample:
         """Most tokens of an answer."""
         return self._behind.max_tokens
 
+    async def conditions(self) -> Mapping[str, str]:
+        """Return what else its answers depend on."""
+        return await self._behind.conditions()
+
     async def prompt(self, shown: Shown) -> Prompt:
         """Return what is sent."""
         return await self._behind.prompt(shown)

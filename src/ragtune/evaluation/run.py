@@ -179,7 +179,8 @@ async def ask_arms(
         BudgetExceeded: the money is spent; the log keeps what was answered.
     """
     scoring = Scoring(scorers)
-    with _begun(arms, settings, scoring, calls) as evaluation:
+    identities = {name: await arm.identity() for name, arm in arms.items()}
+    with _begun(arms, identities, settings, scoring, calls) as evaluation:
         # Before anything is paid: were both names one model, no answer would be worth its price.
         await _prove(evaluation, settings)
         asked = drive(
@@ -199,9 +200,14 @@ async def ask_arms(
 
 
 @contextmanager
-def _begun(arms: Mapping[str, Arm], settings: Settings, scoring: Scoring, calls: Calls) -> Iterator[Evaluation]:
+def _begun(
+    arms: Mapping[str, Arm],
+    identities: Mapping[str, Mapping[str, str]],
+    settings: Settings,
+    scoring: Scoring,
+    calls: Calls,
+) -> Iterator[Evaluation]:
     """An evaluation with its log open; what interrupts it is told how to go on."""
-    identities = {name: arm.identity for name, arm in arms.items()}
     with AnswerLog(settings.log, facts=fingerprint(settings.facts), arms=identities) as log:
         evaluation = Evaluation(
             arms=arms,

@@ -168,7 +168,7 @@ def record(
     Args:
         model: an `rt.TunedModel`, or a pair (client, "model").
         questions: `archive.questions("ftjob-...")`, an `rt.FactSet`, or a list of texts or conversations. Rows of an
-            archive go as they were trained, their system prompt among them; a text gets the trained one.
+            archive go as they were trained, their system prompt among them; texts and facts get the trained one.
         path: JSONL file; made where it is not there.
         samples: how often each question is asked, at least 1: at temperature 0, and as often with `as_used`.
         as_used: the parameters that your application sends, for example `{"temperature": 0.7}`; None records at
@@ -188,7 +188,7 @@ def record(
     asked = questions_of(questions)
     recording = _Recording.begun(asked_model(model, asynchronous=False), asked, samples, as_used, max_tokens, price)
     settings = AskSettings(concurrency=concurrency, timeout_s=timeout_s, progress=progress)
-    with recording.opened(Path(path)) as log:
+    with recording.opened(Path(path), run(recording.identities())) as log:
         interview = recording.interview(log, max_cost_usd)
         run(interview.ask_all(recording.turns, settings, in_threads))
     return Golden.load(path)
@@ -213,7 +213,7 @@ async def record_async(
     asked = questions_of(questions)
     recording = _Recording.begun(asked_model(model, asynchronous=True), asked, samples, as_used, max_tokens, price)
     settings = AskSettings(concurrency=concurrency, timeout_s=timeout_s, progress=progress)
-    with recording.opened(Path(path)) as log:
+    with recording.opened(Path(path), await recording.identities()) as log:
         interview = recording.interview(log, max_cost_usd)
         await interview.ask_all(recording.turns, settings, in_tasks)
     return Golden.load(path)
@@ -255,8 +255,13 @@ class _Recording:
         turns = product(self.questions, self.respondents, range(self.samples))
         return [Turn(arm=arm, question=question, sample=sample) for question, arm, sample in turns]
 
-    def opened(self, path: Path) -> AnswerLog:
-        identities = {arm: asked.identity for arm, asked in self.respondents.items()}
+    async def identities(self) -> dict[str, Mapping[str, str]]:
+        """Who is asked, by arm, with the system prompt where questions get it."""
+        if not any(question.takes_system for question in self.questions):
+            return {arm: asked.identity for arm, asked in self.respondents.items()}
+        return {arm: {**await asked.conditions(), **asked.identity} for arm, asked in self.respondents.items()}
+
+    def opened(self, path: Path, identities: Mapping[str, Mapping[str, str]]) -> AnswerLog:
         log = AnswerLog(path, facts=self.questions.fingerprint, arms=identities)
         about = {
             "type": "golden",

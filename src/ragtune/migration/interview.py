@@ -18,7 +18,6 @@ from ragtune.errors import BudgetExceeded, EvaluationError, ModelExpired, NoTune
 from ragtune.evaluation.asking.answerers import ModelRespondent, reply_of, timed, usable_model
 from ragtune.evaluation.asking.question import Failure, Returned, Shown
 from ragtune.evaluation.log import read_log
-from ragtune.migration.questions import GIVEN
 from ragtune.model import AsyncTunedModel, TunedModel
 
 if TYPE_CHECKING:
@@ -235,12 +234,10 @@ class Interview:
     async def _prompt(self, turn: Turn) -> Prompt:
         if turn.prompt is not None:
             return turn.prompt
-        messages: Any = [dict(message) for message in turn.question.messages]
-        # Rows of a training file bring their system prompt along; a text that somebody typed does not.
-        if turn.question.group == GIVEN and len(messages) == 1 and isinstance(messages[0].get("content"), str):
-            return await self.respondents[turn.arm].prompt(Shown(text=messages[0]["content"]))
-        prompt: Prompt = messages
-        return prompt
+        if turn.question.takes_system:
+            return await self.respondents[turn.arm].prompt(Shown(text=turn.question.text))
+        prompt: Any = [dict(message) for message in turn.question.messages]
+        return prompt  # type: ignore[no-any-return]  # a conversation may hold more than texts
 
     def _late(self, turn: Turn, timeout_s: float) -> None:
         self._write(turn, turn.prompt, Returned.late(timeout_s))

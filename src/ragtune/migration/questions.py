@@ -6,7 +6,7 @@ import hashlib
 import heapq
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,8 @@ class GoldenQuestion:
 
     Attributes:
         id: tells it from others; the same row has the same id everywhere.
-        messages: what is sent; a single user message gets the model's trained system prompt.
+        messages: what is sent; a single user message that is no row of a training file gets the model's trained system
+            prompt.
         answers: what would be right, the preferred spelling first; empty where nobody knows.
         group: `held out`, `trained` or `given`.
 
@@ -53,6 +54,13 @@ class GoldenQuestion:
     messages: tuple[Message, ...]
     answers: tuple[str, ...] = ()
     group: str = GIVEN
+
+    @property
+    def takes_system(self) -> bool:
+        """Whether the model's trained system prompt goes with it; rows of a training file bring theirs along."""
+        alone = self.messages[0] if len(self.messages) == 1 else {}
+        is_text = alone.get("role") == "user" and isinstance(alone.get("content"), str)
+        return is_text and self.group not in (HELD_OUT, TRAINED)
 
     @property
     def text(self) -> str:
@@ -123,7 +131,8 @@ class Questions:
         for split, group in ((dataset.validation, HELD_OUT), (dataset.test, HELD_OUT), (dataset.train, TRAINED)):
             if split.path is not None and len(picked) < limit:
                 for question in _sampled(split.path, group, limit=limit, seed=seed, left_out=left_out):
-                    picked.setdefault(_prompt_key(question), question)
+                    key = _prompt_key(question)
+                    picked[key] = _also(picked[key], question) if key in picked else question
         items = tuple(picked.values())[:limit]
         if not items:
             reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "there are no rows"
@@ -237,6 +246,11 @@ def _split(line: bytes) -> tuple[tuple[Message, ...], str] | str:
 
 def _without_weight(message: Message) -> Message:
     return {key: value for key, value in message.items() if key != "weight"}
+
+
+def _also(known: GoldenQuestion, again: GoldenQuestion) -> GoldenQuestion:
+    """A question with what another row of the same prompt answers: either is right."""
+    return replace(known, answers=tuple(dict.fromkeys((*known.answers, *again.answers))))
 
 
 def _prompt_key(question: GoldenQuestion) -> str:

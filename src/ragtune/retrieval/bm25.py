@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from ragtune._checked import checked
@@ -84,6 +86,16 @@ class BM25:
             raise DatasetError(f"no passage of {source!r:.80} holds a word; give texts")
         self._index = bm25s.BM25()
         self._index.index((ids, vocabulary), create_empty_token=False, show_progress=False)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of what it finds passages in, and of how many it finds."""
+        found = hashlib.sha256(b"%d" % self.k)
+        for passage in self.passages:
+            for part in (passage.id or "", passage.text):
+                content = part.encode("utf-8", "surrogatepass")
+                found.update(b"%d " % len(content) + content)
+        return found.hexdigest()
 
     def __len__(self) -> int:
         return len(self.passages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 
 from ragtune._api.fields import number, object_of
 from ragtune._sync import run
-from ragtune.errors import EmptyAnswer, EvaluationError, Unsupported
+from ragtune.errors import EmptyAnswer, EvaluationError, RagtuneError, Unsupported
 from ragtune.evaluation.asking.prices import Price, known_price
 from ragtune.evaluation.asking.question import Returned, Shown
 from ragtune.model import Answer, AsyncTunedModel, Choice, TunedModel
@@ -50,6 +51,9 @@ class Respondent(Protocol):
     def max_tokens(self) -> int | None:
         """Most tokens of an answer, None where there is no limit."""
 
+    async def conditions(self) -> Mapping[str, str]:
+        """Return what else its answers depend on, beside the prompt."""
+
     async def prompt(self, shown: Shown) -> Prompt:
         """Return what is sent."""
 
@@ -86,10 +90,9 @@ class Arm:
     respondent: Respondent
     around: tuple[Around, ...] = ()
 
-    @property
-    def identity(self) -> dict[str, str]:
-        """What tells it from another arm of the same name."""
-        merged = dict(self.respondent.identity)
+    async def identity(self) -> dict[str, str]:
+        """Return what tells it from another arm of the same name."""
+        merged = {**self.respondent.identity, **await self.respondent.conditions()}
         for layer in self.around:
             merged |= layer.identity
         return merged
@@ -129,9 +132,24 @@ class ModelRespondent:
         self.identity = {"server": _server(model._api.port), "model": model.name}
         self._system_of = system_of or model
 
+    async def conditions(self) -> dict[str, str]:
+        """Return the parameters, and the system prompt where it can be told."""
+        import openai
+
+        parameters = json.dumps(self.parameters, sort_keys=True, ensure_ascii=False, default=str)
+        try:
+            return {"parameters": parameters, "system": await self.system() or ""}
+        except (openai.OpenAIError, RagtuneError):
+            # Whoever asks hears of it; a log with all its answers is read without a server.
+            return {"parameters": parameters}
+
+    async def system(self) -> str | None:
+        """Return the system prompt that goes with each question."""
+        return await self._system_of.system()
+
     async def prompt(self, shown: Shown) -> Prompt:
         """Return the messages, the trained system prompt first."""
-        system = await self._system_of.system()
+        system = await self.system()
         question = {"role": "user", "content": shown.text}
         # No empty message: a model that learned without a system prompt saw none.
         return [{"role": "system", "content": system}, question] if system else [question]
@@ -158,10 +176,10 @@ class BlockingModelRespondent(ModelRespondent):
         super().__init__(model, **settings)
         self._call = call
 
-    async def prompt(self, shown: Shown) -> Prompt:
-        """Return the messages."""
-        messages: Prompt = await self._call(lambda: run(super(BlockingModelRespondent, self).prompt(shown)))
-        return messages
+    async def system(self) -> str | None:
+        """Return the system prompt that goes with each question."""
+        system: str | None = await self._call(lambda: run(super(BlockingModelRespondent, self).system()))
+        return system
 
     async def chat(self, prompt: Prompt, **parameters: object) -> Answer:
         """Send messages with parameters of their own."""
@@ -183,6 +201,10 @@ class LikelihoodRespondent:
         self._behind = behind
         self.identity: Mapping[str, str] = behind.identity
         self.price: Price | None = behind.price
+
+    async def conditions(self) -> dict[str, str]:
+        """Return nothing: an echo takes neither parameters nor a system prompt."""
+        return {}
 
     async def prompt(self, shown: Shown) -> Prompt:
         """Return what stands before the options."""
@@ -236,6 +258,10 @@ class FunctionRespondent:
         self._call = call
         self.price = price
         self.identity = {"function": name}
+
+    async def conditions(self) -> dict[str, str]:
+        """Return nothing: what a function does cannot be told."""
+        return {}
 
     async def prompt(self, shown: Shown) -> Prompt:
         """Return the text."""

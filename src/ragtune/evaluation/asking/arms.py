@@ -35,7 +35,8 @@ class WithPassages:
     Args:
         answerer: who is asked.
         retriever: a function of the question that returns passages, see `ragtune.retrieval.passages_of`; synchronous or
-            not. Where it finds nothing the prompt says so.
+            not. Where it finds nothing the prompt says so. One with a text as its `fingerprint`, as `rt.BM25` has, is
+            told in the log from another of its class.
         k: at most so many passages.
         max_tokens: budget of the passages together; what does not fit is left out, see `ragtune.retrieval.OpenBook`.
         template: what is sent, with `{passages}` and `{question}`.
@@ -84,7 +85,9 @@ class WithPassages:
         shown = f"{self.k} passages, {self.max_tokens} tokens"
         # What it would find is not known; its name is all that tells it from another one.
         retriever = getattr(self.retriever, "__qualname__", type(self.retriever).__name__)
-        return {"template": self.template, "retriever": retriever, "shown": shown}
+        told = {"template": self.template, "retriever": retriever, "shown": shown}
+        found: object = getattr(self.retriever, "fingerprint", None)
+        return told | ({"finds": found} if isinstance(found, str) else {})
 
     async def show(self, shown: Shown, question: Question, call: Calls) -> Shown:
         """Put the passages before the question.
@@ -110,6 +113,11 @@ class FalsePassage:
     """
 
     seed: int = 7
+
+    @property
+    def fingerprint(self) -> str:
+        """What its wrong answers depend on."""
+        return f"seed {self.seed}"
 
     def passages(self, question: Question) -> tuple[tuple[str, ...], str | None]:
         """Return the passage and the wrong answer in it; nothing for questions without an answer, and for controls."""
