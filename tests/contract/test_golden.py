@@ -315,6 +315,15 @@ def test_the_asynchronous_faces_do_the_same(backend: ScriptedBackend, sums: rt.D
     assert asyncio.run(both()).verdict in ("as good", "cannot be told")
 
 
+def test_texts_that_hold_nan_stay_as_they_are(client: openai.OpenAI, tmp_path: Path) -> None:
+    """A number that is none becomes null; a question about NaN stays one."""
+    golden = rt.record((client, "old"), ["What is 3 + NaN?"], tmp_path / "golden.jsonl")
+    with ScriptedBackend(tmp_path / "other", models=["same"]) as refusing, refusing.client(max_retries=0) as other:
+        refusing.fail_next("chat.completions.create", status=400, message="bad", times=None)
+        said = json.loads(rt.compare(golden, (other, "same")).to_json())
+    assert [one["question"] for one in said["unanswered"]] == ["What is 3 + NaN?"]
+
+
 def test_a_log_of_an_evaluation_is_no_recording(tmp_path: Path) -> None:
     from ragtune.facts import Fact, FactSet, Wording
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import ragtune as rt
-from ragtune.registry import ModelVersion, Promotion
+from ragtune.registry import Ledger, ModelVersion, Promotion
+from ragtune.testing import ScriptedBackend
 from tests.evaluation.conftest import lakes, number_in
 
 OLD, NEW = "ft:gpt-4o-mini-2024-07-18:acme::old00000", "ft:gpt-4o-mini-2024-07-18:acme::new00000"
@@ -80,6 +83,27 @@ def test_a_gain_is_paired_fact_by_fact(registry: rt.Registry, tmp_path: Path) ->
     alone = registry.promote("prod", OLD, force=True, by="ben", why="test", gate=gate)
     assert "cannot be paired" in alone.checks[0].basis
     assert (alone.checks[0].value or 0) < -0.4
+
+
+@pytest.mark.parametrize("by_name", [True, False], ids=["models", "functions"])
+def test_a_log_in_which_another_evaluation_stands_by_now_is_not_compared_with(
+    registry: rt.Registry, tmp_path: Path, by_name: bool
+) -> None:
+    """36 of 40 before, 24 now, both in one path: compared with itself the worse model would lose nothing."""
+    shares, path = {OLD: 0.9, NEW: 0.6}, tmp_path / "eval.jsonl"
+
+    def answer(model: str, messages: Sequence[Mapping[str, Any]]) -> str:
+        return knows(shares[model])(str(messages[-1]["content"]))
+
+    with ScriptedBackend(answer=answer, models=[OLD, NEW]) as backend, backend.client() as client:
+        for name in (OLD, NEW):
+            path.unlink(missing_ok=True)
+            asked = rt.TunedModel(client, name, system="") if by_name else knows(shares[name])
+            registry.add(name, scorecard=rt.evaluate({"tuned": asked}, FACTS, log=path))
+    registry.promote("prod", OLD)
+    with pytest.raises(rt.GateRefused, match=r"distance of the intervals .* by now"):
+        registry.promote("prod", NEW, gate=rt.Gate(gain_at_least=-0.1))
+    assert {fact.knowledge for fact in Ledger(FACTS, registry=registry, journal=None, model=OLD).facts} == {None}
 
 
 def test_a_gate_over_what_was_not_measured_says_so(registry: rt.Registry, tmp_path: Path) -> None:
@@ -174,6 +198,18 @@ def test_an_alias_is_a_plain_name(registry: rt.Registry, alias: str) -> None:
     registry.add(NEW)
     with pytest.raises(rt.RegistryError, match="alias: "):
         registry.promote(alias, NEW)
+
+
+def test_an_alias_does_not_take_the_name_of_a_model(registry: rt.Registry) -> None:
+    """Neither could be named beside the other."""
+    for name in ("alpha", "beta"):
+        registry.add(name)
+    with pytest.raises(rt.RegistryError, match="alias: 'alpha' is the name of a model"):
+        registry.promote("alpha", "beta", force=True, by="anna", why="first")
+    registry.promote("prod", "beta", force=True, by="anna", why="first")
+    with pytest.raises(rt.RegistryError, match="'prod' is an alias in this registry, which leads to beta"):
+        registry.add("prod")
+    assert [registry.version(name).name for name in ("alpha", "prod")] == ["alpha", "beta"]
 
 
 def test_a_model_that_is_not_there_is_named_with_the_nearest(registry: rt.Registry) -> None:
@@ -283,6 +319,35 @@ def test_what_is_kept_reads_back_as_it_was(registry: rt.Registry, tmp_path: Path
     assert version.scores.hallucination is not None
 
 
+DAMAGED = [
+    ("models", {"name": {}}),
+    ("models", {"name": None}),
+    ("models", {"fingerprint": 3}),
+    ("models", {"expiry": []}),
+    ("models", {"added_at": 7}),
+    ("models", {"cost_usd": "dear"}),
+    ("promotions", {"number": None}),
+    ("promotions", {"number": "x"}),
+    ("promotions", {"alias": []}),
+    ("promotions", {"model": {}}),
+    ("promotions", {"checks": [3]}),
+    ("promotions", {"notice_days": "x"}),
+]
+
+
+@pytest.mark.parametrize(("folder", "value"), DAMAGED, ids=[str(value) for _, value in DAMAGED])
+def test_a_value_of_a_wrong_kind_is_told_with_its_file(tmp_path: Path, folder: str, value: dict[str, object]) -> None:
+    registry = rt.Registry(tmp_path / "models")
+    for name in (OLD, NEW):
+        registry.add(name)
+        registry.promote("prod", name, force=True, by="anna", why="first")
+    path = sorted((registry.path / folder).rglob("*.json"))[0]
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | value), encoding="utf-8")
+    for look in (registry.models, registry.aliases, registry.history):
+        with pytest.raises(rt.RegistryError, match=rf"{re.escape(str(path))}.* is damaged"):
+            look()
+
+
 def test_keys_and_halves_of_signs_do_not_get_into_the_registry(registry: rt.Registry) -> None:
     """Who decides may paste a key by mistake; nobody who reads the registry sees it."""
     key = "sk-proj-abcdefghijklmnop1234"
@@ -291,6 +356,7 @@ def test_keys_and_halves_of_signs_do_not_get_into_the_registry(registry: rt.Regi
         "prod", "ft:gpt-4o-mini-2024-07-18:acme::abc12345", force=True, by=f"anna {key}", why=f"with {key} \ud800"
     )
     gone = registry.delete_alias("prod", by="ben", why=key)
+    registry.add("ft:gpt-4o-mini-2024-07-18:acme::abc12345", recipe={"name": key})
     assert key not in repr(done) + repr(gone) + repr(registry.history())
     assert done.why == r"with [key hidden] \ud800"
     files = [registry.path] if registry.path.is_file() else list(registry.path.rglob("*.json"))

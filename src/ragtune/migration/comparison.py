@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ragtune._atomic import write_whole
-from ragtune.evaluation.card.figures import Difference, DifferenceTable, Estimate, p_text, percent
+from ragtune.evaluation.card.figures import Difference, DifferenceTable, Estimate, p_text, percent, without_nan
 from ragtune.evaluation.scorers import Context
 from ragtune.evaluation.scorers.words import f1
 from ragtune.evaluation.statistics import facts_needed, holm, intervals, paired_p
@@ -233,7 +233,7 @@ class Comparison:
             "usage": [asdict(row) for row in self.card.usage],
             "unanswered": [asdict(row) for row in self.card.errors],
         }
-        return json.dumps(said, ensure_ascii=False, indent=1).replace("NaN", "null")
+        return json.dumps(without_nan(said), ensure_ascii=False, indent=1)
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write one self-contained page and return its path: no script, no network. Missing folders are made."""

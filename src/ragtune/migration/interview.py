@@ -15,7 +15,8 @@ from ragtune._api.fields import number, object_of, objects
 from ragtune._api.identity import is_loopback
 from ragtune._progress import NoBar, bar, visible
 from ragtune.errors import BudgetExceeded, EvaluationError, ModelExpired, NoTunedModel
-from ragtune.evaluation.asking.answerers import ModelRespondent, reply_of, timed, usable_model
+from ragtune.evaluation.asking.answerers import ModelRespondent, reply_of, usable_model
+from ragtune.evaluation.asking.paying import timed
 from ragtune.evaluation.asking.question import Failure, Returned, Shown
 from ragtune.evaluation.log import read_log
 from ragtune.model import AsyncTunedModel, TunedModel

@@ -133,6 +133,11 @@ class Aliases:
         if notice_days is not None and notice_days < 0:
             raise RegistryError(f"notice_days={notice_days} must be 0 or more")
         with self._writing() as page:
+            if alias != name and alias in page.versions:
+                raise RegistryError(
+                    f"alias: {alias!r:.80} is the name of a model in this registry, which nobody could name any more; "
+                    "take another alias"
+                )
             version = page.version(name)
             # Not even by force: the alias would lead to nothing.
             if version.deleted_at is not None:
@@ -254,6 +259,11 @@ class Aliases:
             known = page.versions.get(version.name)
             if known is not None:
                 version = _completed(version, known)
+            elif (led := page.current(version.name)) is not None:
+                raise RegistryError(
+                    f"{version.name!r:.80} is an alias in this registry, which leads to {led.model}; promote another "
+                    f"alias and delete_alias({version.name!r:.80}) before"
+                )
             page.records.put_version(version.to_dict())
         return version
 
@@ -294,12 +304,12 @@ class Aliases:
     @contextmanager
     def _reading(self) -> Iterator[Page]:
         with self._storage.reading() as records:
-            yield Page(records, self.path)
+            yield Page(records)
 
     @contextmanager
     def _writing(self) -> Iterator[Page]:
         with self._storage.writing() as records:
-            yield Page(records, self.path)
+            yield Page(records)
 
     def __len__(self) -> int:
         return len(self.models())

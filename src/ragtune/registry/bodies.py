@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import fields
+from typing import TYPE_CHECKING, TypeVar
 
+from ragtune._checked import fits, words_of
 from ragtune.errors import RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["reading"]
+    from _typeshed import DataclassInstance
+
+__all__ = ["held", "reading"]
+
+T = TypeVar("T", bound="DataclassInstance")
+
+
+def held(thing: T) -> T:
+    """Return a dataclass whose values are of the kinds that its fields name.
+
+    Raises:
+        TypeError: one is not.
+    """
+    for one in fields(thing):
+        value = getattr(thing, one.name)
+        if not fits(value, words_of(str(one.type))):
+            raise TypeError(f"{one.name} is {value!r:.60}, not {one.type}")
+    return thing
 
 
 @contextmanager

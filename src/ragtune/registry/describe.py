@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ragtune import catalog
 from ragtune._api.errors import UnreadableReplyError
+from ragtune._keys import redact
 from ragtune.errors import RegistryError
 from ragtune.job.whereabouts import recalled
 from ragtune.model import Expiry
@@ -89,8 +90,8 @@ def told_recipe(recipe: object) -> str:
         RegistryError: it is no name, no mapping and nothing with a `to_dict`.
     """
     if isinstance(recipe, str) and recipe:
-        return recipe
+        return redact(recipe)
     plain = recipe.to_dict() if isinstance(recipe, _TellsItself) else recipe
     if not isinstance(plain, Mapping) or not plain:
         raise RegistryError(f"recipe={recipe!r:.60} is none; give an rt.Recipe, its name, or a dict")
-    return json.dumps(dict(plain), default=str, ensure_ascii=False, sort_keys=True)
+    return redact(json.dumps(dict(plain), default=str, ensure_ascii=False, sort_keys=True))

@@ -11,15 +11,16 @@ import numpy as np
 
 from ragtune._checked import checked
 from ragtune.errors import EvaluationError, RegistryError
-from ragtune.evaluation import Scorecard
 from ragtune.evaluation.statistics import intervals
 from ragtune.registry.promotion import Check
+from ragtune.registry.scores import card_again
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy.typing as npt
 
+    from ragtune.evaluation import Scorecard
     from ragtune.registry.scores import Interval, ScoreSummary
     from ragtune.registry.version import ModelVersion
 
@@ -157,29 +158,31 @@ def _gain(version: ModelVersion, current: ModelVersion) -> tuple[float | None, s
     here, there = new.kinds.get(_COMPARED), old.kinds.get(_COMPARED)
     if here is None or there is None:
         return None, f"not both were asked {_COMPARED} questions"
-    paired = _paired(new, old)
-    if paired is not None:
-        low, facts = paired
+    try:
+        low, facts = _paired((version.name, new), (current.name, old))
         return low, f"lower end of the difference to {current.name} on {_COMPARED} questions, fact by fact, n={facts}"
+    except (EvaluationError, KeyError, ValueError) as error:
+        why = str(error).partition(";")[0] if isinstance(error, EvaluationError) else "a log is of another scorer"
     # Stricter than the paired difference, never more lenient: what cannot be paired must be clearer to pass.
     return here.low - there.high, (
-        f"distance of the intervals of both on {_COMPARED} questions; a log is not there any more, so facts cannot be "
-        f"paired: {here} against {there} of {current.name}"
+        f"distance of the intervals of both on {_COMPARED} questions, for facts cannot be paired ({why}): {here} "
+        f"against {there} of {current.name}"
     )
 
 
-def _paired(new: ScoreSummary, old: ScoreSummary) -> tuple[float, int] | None:
-    """The lower end of the facts' differences and how many facts there are; None where a log cannot be read."""
-    try:
-        # From the logs: a summary holds no single facts, and fact by fact a difference shows with fewer of them.
-        cards = [(Scorecard.load(summary.log, scorers=(summary.scorer,)), summary.arm) for summary in (new, old)]
-        first, second = (dict(_per_fact(card, arm)) for card, arm in cards)
-    except (EvaluationError, KeyError, ValueError):
-        return None
+def _paired(new: tuple[str, ScoreSummary], old: tuple[str, ScoreSummary]) -> tuple[float, int]:
+    """The lower end of the facts' differences and how many facts there are.
+
+    Raises:
+        EvaluationError: a log is not there any more, or no log of that model.
+    """
+    # From the logs: a summary holds no single facts, and fact by fact a difference shows with fewer of them.
+    cards = [(card_again(summary, model=name), summary.arm) for name, summary in (new, old)]
+    first, second = (dict(_per_fact(card, arm)) for card, arm in cards)
     # A fact that only one of the two was asked says nothing of a difference.
     shared = [fact for fact in first if fact in second]
     if not shared:
-        return None
+        raise EvaluationError("no fact is in both logs")
     differences_F: npt.NDArray[np.float64] = np.array([first[fact] - second[fact] for fact in shared])
     # A score that is no share has no ends that anybody knows.
     span = (-1.0, 1.0) if all(card.is_share for card, _ in cards) else None

@@ -13,7 +13,6 @@ from ragtune._checked import checked
 from ragtune.dataset import Dataset
 from ragtune.dataset.sources.feedback_rows import digest_of_line
 from ragtune.errors import DatasetError, EvaluationError, RegistryError
-from ragtune.evaluation import Scorecard
 from ragtune.evaluation.scorers.words import found_in
 from ragtune.facts.taught import row_map
 from ragtune.journal import USERS
@@ -27,12 +26,14 @@ from ragtune.registry.lineage import (
     TaughtRow,
     Training,
 )
+from ragtune.registry.scores import card_again
 from ragtune.text import normalise, unspaced
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
+    from ragtune.evaluation import Scorecard
     from ragtune.facts import Fact, FactSet
     from ragtune.feedback import FeedbackStore
     from ragtune.journal import JournalArgument
@@ -273,11 +274,10 @@ class Ledger:
 
     @cached_property
     def _measured(self) -> dict[str, Knowledge]:
-        scores = None if self._model is None else self._model.scores
-        if scores is None:
+        if self._model is None or (scores := self._model.scores) is None:
             return {}
         try:
-            card = Scorecard.load(scores.log, scorers=(scores.scorer,))
+            card = card_again(scores, model=self._model.name)
         # Without its log a fact is not measured, which is something else than not known.
         except EvaluationError:
             return {}

@@ -22,13 +22,13 @@ T = TypeVar("T", ModelVersion, Promotion)
 class Page:
     """What a registry holds, read once while it is open."""
 
-    def __init__(self, records: Records, path: Path) -> None:
+    def __init__(self, records: Records) -> None:
         self.records = records
-        found = [_parsed(ModelVersion, body, path) for body in records.versions()]
+        found = [_parsed(ModelVersion, body, place) for place, body in records.versions()]
         self.versions = {version.name: version for version in found}
         self.decisions: dict[str, list[Promotion]] = {}
-        for body in records.promotions():
-            decision = _parsed(Promotion, body, path)
+        for place, body in records.promotions():
+            decision = _parsed(Promotion, body, place)
             self.decisions.setdefault(decision.alias, []).append(decision)
         for decisions in self.decisions.values():
             # Clocks of several machines differ; the number does not.

@@ -7,14 +7,12 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ragtune._table import Table
-from ragtune.registry.bodies import reading
+from ragtune.registry.bodies import held, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 __all__ = ["Check", "Promotion", "PromotionTable", "standing"]
-
-Outcome = Literal["promoted", "forced", "refused", "rolled back", "alias deleted"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +74,7 @@ class Promotion:
 
     number: int
     alias: str
-    outcome: Outcome
+    outcome: Literal["promoted", "forced", "refused", "rolled back", "alias deleted"]
     model: str | None
     previous: str | None = None
     by: str | None = None
@@ -110,8 +108,8 @@ class Promotion:
             RegistryError: it is something else.
         """
         with reading("a decision"):
-            checks = tuple(Check(**check) for check in body["checks"])
-            return cls(**{**body, "at": dt.datetime.fromisoformat(body["at"]), "checks": checks})
+            checks = tuple(held(Check(**check)) for check in body["checks"])
+            return held(cls(**{**body, "at": dt.datetime.fromisoformat(body["at"]), "checks": checks}))
 
 
 @dataclass(frozen=True, kw_only=True)

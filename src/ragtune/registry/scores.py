@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ragtune._checked import checked
 from ragtune.errors import EvaluationError, RegistryError
 from ragtune.evaluation.log import read_log
-from ragtune.registry.bodies import reading
+from ragtune.registry.bodies import held, reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ragtune.evaluation import Scorecard
     from ragtune.evaluation.card.figures import Difference, Estimate
 
-__all__ = ["Interval", "ScoreSummary"]
+__all__ = ["Interval", "ScoreSummary", "card_again"]
 
 _BASE, _TUNED = "base", "tuned"
 
@@ -113,9 +113,34 @@ class ScoreSummary:
             RegistryError: it is something else.
         """
         with reading("a model's scores"):
-            kinds = {kind: Interval(**interval) for kind, interval in body["kinds"].items()}
-            further = {name: Interval(**body[name]) for name in ("forgetting", "hallucination") if body[name]}
-            return cls(**{**body, "kinds": kinds, **further})
+            kinds = {kind: held(Interval(**interval)) for kind, interval in body["kinds"].items()}
+            further = {name: held(Interval(**body[name])) for name in ("forgetting", "hallucination") if body[name]}
+            return held(cls(**{**body, "kinds": kinds, **further}))
+
+
+def card_again(scores: ScoreSummary, *, model: str) -> Scorecard:
+    """Read the card of some figures from its log again.
+
+    Args:
+        scores: the figures.
+        model: whose they are.
+
+    Raises:
+        EvaluationError: the log is not there any more, or another evaluation stands in it by now.
+    """
+    from ragtune.evaluation import Scorecard
+
+    card = Scorecard.load(scores.log, scorers=(scores.scorer,))
+    told = _models(card).get(scores.arm)
+    if card.scores.facts != scores.facts:
+        raise EvaluationError(f"{scores.log} is the log of other facts by now")
+    if scores.arm not in card.arms or told not in (None, model):
+        raise EvaluationError(f"{scores.log} is the log of {told or 'others'} by now, not of {model}")
+    # A function has no model's name; another one is told by its figures.
+    means = {str(kind): found.mean for kind, found in card[scores.arm].items()}
+    if told is None and any(means.get(kind) != was.mean for kind, was in scores.kinds.items()):
+        raise EvaluationError(f"{scores.log} holds other figures by now than those of {model}")
+    return card
 
 
 def _arm(card: Scorecard, model: str, *, arm: str | None) -> str:
@@ -124,7 +149,7 @@ def _arm(card: Scorecard, model: str, *, arm: str | None) -> str:
     Raises:
         RegistryError: there is none.
     """
-    told = {line["arm"]: line["identity"].get("model") for _, line in read_log(card.path) if line["type"] == "arm"}
+    told = _models(card)
     if arm is None:
         # Alone before with passages: what is promoted is the model, not the retrieval around it.
         alone = [name for name in card.arms if told.get(name) == model]
@@ -139,6 +164,11 @@ def _arm(card: Scorecard, model: str, *, arm: str | None) -> str:
             "its arm with arm="
         )
     return arm
+
+
+def _models(card: Scorecard) -> dict[str, str | None]:
+    """The model behind each arm, None for a function."""
+    return {line["arm"]: line["identity"].get("model") for _, line in read_log(card.path) if line["type"] == "arm"}
 
 
 def _interval(found: Estimate) -> Interval:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ragtune._table import Table
 from ragtune.model import Expiry
-from ragtune.registry.bodies import reading
+from ragtune.registry.bodies import held, reading
 from ragtune.registry.scores import ScoreSummary
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ class ModelVersion:
             days = {name: _day(body["expiry"][name]) for name in ("date", "as_of")}
             times = {name: _moment(body[name]) for name in ("added_at", "deleted_at")}
             scores = None if body["scores"] is None else ScoreSummary.from_dict(body["scores"])
-            return cls(**{**body, **times, "expiry": Expiry(**{**body["expiry"], **days}), "scores": scores})
+            expiry = held(Expiry(**{**body["expiry"], **days}))
+            return held(cls(**{**body, **times, "expiry": expiry, "scores": scores}))
 
 
 @dataclass(frozen=True, kw_only=True)

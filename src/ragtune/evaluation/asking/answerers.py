@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, Union
@@ -311,17 +310,6 @@ def _text(answer: Answer) -> str:
         if answer.choices and answer.finish_reason in ("stop", "length") and not answer.choices[0].tool_calls:
             return ""
         raise
-
-
-async def timed(respondent: Respondent, prompt: Prompt, shown: Shown) -> Returned:
-    """Ask, and note how long it took and what it cost."""
-    begun = time.perf_counter()
-    reply = await respondent.answer(prompt, shown)
-    latency_s = time.perf_counter() - begun
-    cost_usd = reply.cost_usd
-    if respondent.price is not None and cost_usd is None:
-        cost_usd = respondent.price.charged(reply.prompt_tokens, reply.completion_tokens)
-    return replace(reply, latency_s=latency_s, cost_usd=cost_usd)
 
 
 def usable_model(answerer: object) -> TunedModel | AsyncTunedModel | None:

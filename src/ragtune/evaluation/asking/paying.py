@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ragtune.evaluation.asking.answerers import timed
 from ragtune.evaluation.asking.question import Failure, Returned
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from ragtune.evaluation.asking.prices import Purse
     from ragtune.evaluation.asking.question import Prompt, Shown
 
-__all__ = ["fault_of", "paid_answer"]
+__all__ = ["fault_of", "paid_answer", "timed"]
 
 
 async def paid_answer(respondent: Respondent, prompt: Prompt, shown: Shown, purse: Purse) -> Returned | None:
@@ -38,3 +39,14 @@ async def paid_answer(respondent: Respondent, prompt: Prompt, shown: Shown, purs
 def fault_of(error: Exception) -> Failure:
     """Return an error as data."""
     return Failure(type=type(error).__name__, message=str(error)[:2000])
+
+
+async def timed(respondent: Respondent, prompt: Prompt, shown: Shown) -> Returned:
+    """Ask, and note how long it took and what it cost."""
+    begun = time.perf_counter()
+    reply = await respondent.answer(prompt, shown)
+    latency_s = time.perf_counter() - begun
+    cost_usd = reply.cost_usd
+    if respondent.price is not None and cost_usd is None:
+        cost_usd = respondent.price.charged(reply.prompt_tokens, reply.completion_tokens)
+    return replace(reply, latency_s=latency_s, cost_usd=cost_usd)

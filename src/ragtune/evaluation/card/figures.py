@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +24,7 @@ __all__ = [
     "ScoredCell",
     "p_text",
     "percent",
+    "without_nan",
 ]
 
 ALPHA = 0.05
@@ -245,3 +247,12 @@ def percent(share: float, *, sign: bool = False) -> str:
 def p_text(p: float) -> str:
     """Return a p-value as a person reads it."""
     return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def without_nan(value: object) -> object:
+    """Return what JSON can hold: no number in the place of one that is none, texts as they are."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: without_nan(inner) for key, inner in value.items()}
+    return [without_nan(inner) for inner in value] if isinstance(value, list | tuple) else value

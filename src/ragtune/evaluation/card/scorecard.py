@@ -17,7 +17,15 @@ from ragtune._checked import checked
 from ragtune.errors import EvaluationError
 from ragtune.evaluation.asking.arms import BASE, BASE_RAG, TUNED, TUNED_FALSE, TUNED_NOTHING, TUNED_RAG
 from ragtune.evaluation.card import words
-from ragtune.evaluation.card.figures import ArmUsage, CellTable, Difference, DifferenceTable, Estimate, ScoredCell
+from ragtune.evaluation.card.figures import (
+    ArmUsage,
+    CellTable,
+    Difference,
+    DifferenceTable,
+    Estimate,
+    ScoredCell,
+    without_nan,
+)
 from ragtune.evaluation.card.page import card_page
 from ragtune.evaluation.scorers import scorers_named
 from ragtune.evaluation.scores import PLANTED, RECITED, REFUSED, Scores
@@ -344,7 +352,7 @@ class Scorecard:
             "errors": [asdict(row) for row in self.errors],
             "failures": [asdict(row) for row in self.failures],
         }
-        return json.dumps(_without_nan(said), ensure_ascii=False, indent=1)
+        return json.dumps(without_nan(said), ensure_ascii=False, indent=1)
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write one self-contained page and return its path: no script, no network. Missing folders are made."""
@@ -385,11 +393,3 @@ def _same_gaps(columns: Sequence[Values]) -> Iterator[tuple[Values, list[int]]]:
 def _corrected(found: Sequence[Difference]) -> list[Difference]:
     p = holm(np.array([row.p for row in found])) if found else ()
     return [replace(row, p=float(one), comparisons=len(found)) for row, one in zip(found, p, strict=True)]
-
-
-def _without_nan(value: object) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    return [_without_nan(inner) for inner in value] if isinstance(value, list | tuple) else value

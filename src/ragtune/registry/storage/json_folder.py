@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from ragtune.registry.storage.records import Body
+    from ragtune.registry.storage.records import Body, Found
 
 __all__ = ["JsonFolder"]
 
@@ -96,20 +96,21 @@ class _Files:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def versions(self) -> list[Body]:
+    def versions(self) -> list[Found]:
         """Return all models."""
-        found = [_read(path) for path in sorted((self._path / _MODELS).glob("*.json"))]
+        found = [(path, _read(path)) for path in sorted((self._path / _MODELS).glob("*.json"))]
         # Files come in the order of their names, models in that in which they were added.
-        return sorted(found, key=lambda body: str(body.get("added_at")))
+        return sorted(found, key=lambda one: str(one[1].get("added_at")))
 
     def put_version(self, body: Mapping[str, Any]) -> None:
         """Keep a model."""
         _write(self._path / _MODELS / f"{_file_name(body['name'])}.json", body)
 
-    def promotions(self) -> list[Body]:
+    def promotions(self) -> list[Found]:
         """Return all decisions."""
-        found = [_read(path) for path in sorted((self._path / _PROMOTIONS).glob("*/*.json"))]
-        return sorted(found, key=lambda body: (str(body.get("at")), body.get("number", 0)))
+        found = [(path, _read(path)) for path in sorted((self._path / _PROMOTIONS).glob("*/*.json"))]
+        # The number is looked at when it is known to be one.
+        return sorted(found, key=lambda one: str(one[1].get("at")))
 
     def add_promotion(self, body: Mapping[str, Any]) -> None:
         """Keep a decision."""

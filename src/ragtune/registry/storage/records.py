@@ -9,21 +9,23 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-__all__ = ["Body", "Records", "Storage"]
+__all__ = ["Body", "Found", "Records", "Storage"]
 
 Body = dict[str, Any]
+# What was read, behind the file that it stands in.
+Found = tuple["Path", Body]
 
 
 class Records(Protocol):
     """The contents of a registry for as long as it is open."""
 
-    def versions(self) -> list[Body]:
+    def versions(self) -> list[Found]:
         """Return all models, in the order in which they were added."""
 
     def put_version(self, body: Mapping[str, Any]) -> None:
         """Keep a model in the place of the one of its name."""
 
-    def promotions(self) -> list[Body]:
+    def promotions(self) -> list[Found]:
         """Return all decisions, oldest first."""
 
     def add_promotion(self, body: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from ragtune.registry.storage.records import Body
+    from ragtune.registry.storage.records import Body, Found
 
 __all__ = ["SqliteFile"]
 
@@ -54,7 +54,7 @@ class SqliteFile:
     def reading(self) -> Iterator[_RegistryTables]:
         """Open it to read."""
         with self._opened(read_only=True) as database:
-            yield _RegistryTables(lambda sql: database.rows(sql), what=f"{self.path}: a row")
+            yield _RegistryTables(lambda sql: database.rows(sql), path=self.path)
 
     @contextmanager
     def writing(self) -> Iterator[_RegistryTables]:
@@ -64,7 +64,7 @@ class SqliteFile:
         except OSError as error:
             raise RegistryError(f"{self.path}: cannot be written ({error.strerror}); name another file") from error
         with self._opened() as database, database.transaction() as connection:
-            yield _RegistryTables(lambda sql: database.rows(sql), connection=connection, what=f"{self.path}: a row")
+            yield _RegistryTables(lambda sql: database.rows(sql), connection=connection, path=self.path)
 
     @contextmanager
     def _opened(self, *, read_only: bool = False) -> Iterator[Database]:
@@ -86,14 +86,14 @@ class SqliteFile:
 class _RegistryTables:
     """The tables while they are open."""
 
-    def __init__(self, rows: Any, *, connection: sqlite3.Connection | None = None, what: str) -> None:
+    def __init__(self, rows: Any, *, connection: sqlite3.Connection | None = None, path: Path) -> None:
         self._rows = rows
-        self._what = what
+        self._path = path
         self._connection = connection
 
-    def versions(self) -> list[Body]:
+    def versions(self) -> list[Found]:
         """Return all models."""
-        return [_body(row["body"], self._what) for row in self._rows("SELECT body FROM registry_model ORDER BY id")]
+        return self._found("SELECT body FROM registry_model ORDER BY id")
 
     def put_version(self, body: Mapping[str, Any]) -> None:
         """Keep a model."""
@@ -103,9 +103,9 @@ class _RegistryTables:
             (body["name"], json.dumps(body, ensure_ascii=False)),
         )
 
-    def promotions(self) -> list[Body]:
+    def promotions(self) -> list[Found]:
         """Return all decisions."""
-        return [_body(row["body"], self._what) for row in self._rows("SELECT body FROM registry_promotion ORDER BY id")]
+        return self._found("SELECT body FROM registry_promotion ORDER BY id")
 
     def add_promotion(self, body: Mapping[str, Any]) -> None:
         """Keep a decision."""
@@ -113,6 +113,9 @@ class _RegistryTables:
             "INSERT INTO registry_promotion (alias, number, body) VALUES (?, ?, ?)",
             (body["alias"], body["number"], json.dumps(body, ensure_ascii=False)),
         )
+
+    def _found(self, sql: str) -> list[Found]:
+        return [(self._path, _body(row["body"], f"{self._path}: a row")) for row in self._rows(sql)]
 
     def _write(self, sql: str, values: tuple[object, ...]) -> None:
         assert self._connection is not None
