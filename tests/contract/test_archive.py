@@ -118,6 +118,27 @@ def test_what_failed_once_is_asked_for_again(backend: ScriptedBackend, client: o
     assert rt.Archive.create(client, tmp_path / "archive").lost == ()
 
 
+@pytest.mark.parametrize("call", ["fine_tuning.jobs.list_events", "fine_tuning.jobs.checkpoints.list"])
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_events_and_checkpoints_that_were_refused_are_lost_and_asked_for_again(
+    backend: ScriptedBackend, client: openai.OpenAI, tmp_path: Path, call: str, status: int
+) -> None:
+    job, part = only_job(client), "checkpoints" if "checkpoints" in call else "events"
+    backend.fail_next(call, status=status, message="not now")
+    first = rt.Archive.create(client, tmp_path / "archive", concurrency=1)
+    assert first.lost[0].startswith(f"job {job.id}: {part}: {status}")
+    assert len(first.lost) == 1
+    assert first.job(job.id).lost[0].startswith(f"{part}: {status}")
+    told = first.verify()
+    assert (told.ok, told.lost) == (True, first.lost)
+    again = rt.Archive.create(client, tmp_path / "archive")
+    assert (again.lost, again.job(job.id).lost) == ((), ())
+    assert again.job(job.id).events
+    before = len(backend.requests)
+    rt.Archive.create(client, tmp_path / "archive")
+    assert not [one for one in backend.requests[before:] if one.call == call]
+
+
 def test_a_dropped_connection_is_tried_again(backend: ScriptedBackend, client: openai.OpenAI, tmp_path: Path) -> None:
     backend.fail_next("files.content", drop=True)
     backend.fail_next("files.content", status=503)

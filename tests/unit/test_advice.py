@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -118,6 +118,15 @@ def test_an_unknown_price_is_never_zero(name: str) -> None:
     assert "unknown" in group.why
     assert {row.name: row.value for row in advice.assumptions}[name] is None
     assert json.loads(advice.to_json())["groups"][0]["break_even_questions"] is None
+
+
+@pytest.mark.parametrize("name", [one.name for one in fields(Prices)])
+def test_with_any_price_unknown_there_is_a_verdict(name: str) -> None:
+    """Also where retrieval cannot be added up, as without a price of storage."""
+    group = rt.advise(long_rows(), queries_per_month=10, updated="updated", prices=Prices(**{name: None})).groups[0]
+    assert group.why
+    if group.keep_usd_per_month is None:
+        assert (group.verdict, "unknown" in group.why) == ("keep", True)
 
 
 def long_rows(updated: str = "2019-01-01", count: int = 20) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,40 @@ def test_a_document_that_must_go_names_rows_models_and_aliases(registry: rt.Regi
     assert all(int(number_in(text.partition("deep is lake ")[2].partition("?")[0])) % 2 for text in texts)
     assert dataset.fingerprint == removal.trainings[0].fingerprint
     assert f"made {MODEL}, to which prod leads" in str(removal)
+    assert removal.by_question == ()
+
+
+@pytest.mark.parametrize("form", ["chat", "completion", "preference"])
+def test_without_ids_of_facts_lines_are_found_by_their_questions(tmp_path: Path, form: str) -> None:
+    """Nine lines ask as the facts do, one in other words: it is missed, and the removal says that it may be."""
+    rows = [{"q": fact.wordings[0].question.upper() + " ", "a": fact.answers[0]} for fact in facts(9)]
+    builder = rt.DatasetBuilder.from_rows([*rows, {"q": "And lake 3, how far down?", "a": "3 metres"}])
+    shaped = {
+        "chat": lambda: builder.chat(user="{q}", assistant="{a}"),
+        "completion": lambda: builder.completion(prompt="{q}", completion="{a}"),
+        "preference": lambda: builder.preference(prompt="{q}", preferred="{a}", rejected="no"),
+    }
+    dataset = shaped[form]().build(tmp_path / "lakes")
+    removal = Ledger(facts(), datasets=[dataset], journal=None).removal(source="odd.md")
+    assert [row.line for row in removal.rows] == [1, 3, 5, 7, 9]
+    assert removal.by_question == (str(tmp_path / "lakes"),)
+    assert "found by the facts' questions alone, in other words they may be missed" in str(removal)
+
+
+def test_numbers_of_other_rows_are_no_ids_of_facts(tmp_path: Path) -> None:
+    """Neither side names its facts, and the rows stand in another order."""
+    rows = [{"q": f"How deep is lake {n}?", "a": f"{n} metres"} for n in range(12)]
+    turned = rt.DatasetBuilder.from_rows(rows[::-1]).chat(user="{q}", assistant="{a}").build(tmp_path / "turned")
+    ledger = Ledger(rt.FactSet.from_rows(rows, question="q", answer="a"), datasets=[turned], journal=None)
+    assert [row.line for row in ledger.facts.rows[0].rows] == [12]
+
+
+def test_files_made_elsewhere_are_looked_through_too(tmp_path: Path) -> None:
+    line = {"messages": [{"role": "user", "content": "How deep is lake 1?"}, {"role": "assistant", "content": "1 m"}]}
+    path = tmp_path / "train.jsonl"
+    path.write_text((json.dumps(line) + "\n") * 10, encoding="utf-8")
+    ledger = Ledger(facts(), datasets=[rt.Dataset.from_files(path)], journal=None)
+    assert len(ledger.removal(facts=["lake-1"]).rows) == 10
 
 
 def test_what_nobody_could_look_into_is_said(registry: rt.Registry, tmp_path: Path) -> None:

@@ -233,8 +233,10 @@ def _verdict(own: GroupAdvice, assumed: Assumptions) -> tuple[Verdict, str]:
             f"{assumed.stale_share:.0%} stale takes {own.refreshes_per_month:,.1f} trainings a month",
         )
     known = {name: usd for name, usd in ways.items() if usd is not None}
+    if "keep" not in known:
+        return "keep", "what retrieval costs in a month is unknown, so nothing speaks for a training yet"
     best = min(known, key=lambda name: known[name])
-    if best == "keep" or "keep" not in known:
+    if best == "keep":
         return "keep", _why_cheapest("retrieval", "keep", known)
     recovered = (own.refresh_usd or 0.0) / (known["keep"] - known[best]) if known["keep"] > known[best] else math.inf
     if own.months_to_shutdown is not None and recovered >= own.months_to_shutdown:

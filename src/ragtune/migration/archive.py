@@ -21,7 +21,7 @@ from ragtune.job import Checkpoint, JobDetails
 from ragtune.job.metadata import SYSTEM
 from ragtune.journal import USERS
 from ragtune.migration.questions import LIMIT, Questions
-from ragtune.migration.store.archived import ArchivedJob, Verification
+from ragtune.migration.store.archived import PARTS, ArchivedJob, Verification, lost_parts
 from ragtune.migration.store.collect import collect
 from ragtune.migration.store.contents import Contents
 from ragtune.migration.store.manifest import lines_of, read_manifest
@@ -98,9 +98,9 @@ class Archive:
     ) -> Archive:
         """Fetch an account's jobs and files into a folder, or fetch what is not there yet.
 
-        Each thing is there whole or not at all, so that a run which was killed goes on with the same call. A file that
-        the server does not give any more is written down with the server's reason (`lost`), and asked for again by the
-        next call.
+        Each thing is there whole or not at all, so that a run which was killed goes on with the same call. What the
+        server does not give (any more), a file or a job's events or checkpoints, is written down with the server's
+        reason (`lost`), and asked for again by the next call.
 
         Args:
             client: an `openai.OpenAI`.
@@ -193,20 +193,18 @@ class Archive:
         try:
             said = object_of(json.loads(place.read_bytes()))
             details = JobDetails.from_wire(object_of(said.get("job")))
-            events, checkpoints = (objects(said.get(part)) for part in _PARTS)
+            events, checkpoints = (objects(said.get(part)) for part in PARTS)
             told = tuple(map(JobEvent.from_wire, events)), tuple(map(Checkpoint.from_wire, checkpoints))
         except (ValueError, RecursionError) as error:
             message = f"{place} of job {entry.id} is no job; the archive was changed or damaged: {str(error)[:200]}"
             raise ArchiveError(message) from error
-        # A reason stands in the place of a list that the server did not give; see `collect`.
-        lost = [f"{part}: {said[part]}" for part in _PARTS if isinstance(said.get(part), str)]
         return ArchivedJob(
             details=details,
             events=told[0],
             checkpoints=told[1],
             # What the archive wrote down comes first: metadata hold no prompt beyond 512 characters.
             system=text(said.get("system")) or details.metadata.get(SYSTEM),
-            lost=tuple(lost),
+            lost=lost_parts(said),
         )
 
     def path(self, file_id: str) -> Path:
@@ -282,9 +280,6 @@ class Archive:
     def __repr__(self) -> str:
         held = Counter(kind for kind, _ in self.held)
         return f"Archive({str(self.folder)!r}: {held['job']:,} jobs, {held['file']:,} files of {self.account})"
-
-
-_PARTS = ("events", "checkpoints")
 
 
 @checked()

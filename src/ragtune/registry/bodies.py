@@ -12,11 +12,9 @@ from ragtune.errors import RegistryError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from _typeshed import DataclassInstance
-
 __all__ = ["held", "reading"]
 
-T = TypeVar("T", bound="DataclassInstance")
+T = TypeVar("T")
 
 
 def held(thing: T) -> T:
@@ -25,7 +23,7 @@ def held(thing: T) -> T:
     Raises:
         TypeError: one is not.
     """
-    for one in fields(thing):
+    for one in fields(thing):  # type: ignore[arg-type]  # whoever calls it gives a dataclass
         value = getattr(thing, one.name)
         if not fits(value, words_of(str(one.type))):
             raise TypeError(f"{one.name} is {value!r:.60}, not {one.type}")

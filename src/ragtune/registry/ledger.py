@@ -27,6 +27,7 @@ from ragtune.registry.lineage import (
     Training,
 )
 from ragtune.registry.scores import card_again
+from ragtune.registry.teaching import taught_by
 from ragtune.text import normalise, unspaced
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from ragtune.journal import JournalArgument
     from ragtune.registry.lineage import Knowledge
     from ragtune.registry.registry import Registry
+    from ragtune.registry.teaching import Taught
     from ragtune.registry.version import ModelVersion
 
 __all__ = ["Ledger"]
@@ -55,6 +57,7 @@ class Ledger:
     Args:
         facts: the facts, with the document that each comes from as its `source`.
         datasets: the datasets that teach them, or their folders; None takes those of the registry that are there.
+            Rows that name no fact of these, as without `build(fact_id=)`, are found by the facts' questions alone.
         registry: the registry; without it no aliases and no measurements are known.
         journal: as in `FineTuneJob.create`: which jobs learned from which dataset.
         documents: what the documents say now, by the facts' sources; "" for one that is gone.
@@ -171,7 +174,7 @@ class Ledger:
         rows = [row for dataset in self._datasets for row in _rows_of(person, dataset, store)]
         return self._removal(person, [], rows)
 
-    def _removal(self, what: str, facts: Iterable[str], rows: Collection[TaughtRow]) -> Removal:
+    def _removal(self, what: str, facts: Collection[str], rows: Collection[TaughtRow]) -> Removal:
         # Held-out lines taught no model anything.
         learned = {row.fingerprint for row in rows if row.split == "train"}
         return Removal(
@@ -180,6 +183,7 @@ class Ledger:
             rows=tuple(rows),
             trainings=self._learned(learned),
             missing=self.missing,
+            by_question=self._taught.by_question if facts else (),
         )
 
     def _learned(self, fingerprints: Collection[str]) -> tuple[Training, ...]:
@@ -234,7 +238,7 @@ class Ledger:
         return tuple(sorted(alias for alias, leads in self._aliases.items() if leads == model))
 
     def _fact(self, fact: Fact) -> LedgerFact:
-        rows = self._taught.get(fact.id, ())
+        rows = self._taught.rows.get(fact.id, ())
         learned = {row.fingerprint for row in rows if row.split == "train"}
         models = [training.model for training in self._learned(learned) if training.model]
         return LedgerFact(
@@ -257,20 +261,8 @@ class Ledger:
         return not whole and not found_in(text, said)
 
     @cached_property
-    def _taught(self) -> dict[str, tuple[TaughtRow, ...]]:
-        found: dict[str, list[TaughtRow]] = {}
-        for dataset in self._datasets:
-            for split in dataset.splits:
-                for line, (number, fact_id, _) in enumerate(row_map(dataset, split.name), 1):
-                    row = TaughtRow(
-                        fingerprint=dataset.fingerprint,
-                        folder=str(dataset.folder),
-                        split=split.name,
-                        line=line,
-                        row=number,
-                    )
-                    found.setdefault(fact_id, []).append(row)
-        return {fact_id: tuple(rows) for fact_id, rows in found.items()}
+    def _taught(self) -> Taught:
+        return taught_by(self._datasets, self._facts)
 
     @cached_property
     def _measured(self) -> dict[str, Knowledge]:

@@ -151,6 +151,8 @@ class Removal:
         trainings: the jobs and models that learned from these datasets' training files, and what was trained further
             from these models; their checkpoints are here where the registry knows them.
         missing: folders of datasets that the registry names and that are not there: nobody looked into them.
+        by_question: folders of datasets with lines that name none of the ledger's facts: these were found by the facts'
+            questions alone, and in other words they may teach them all the same.
     """
 
     what: str
@@ -158,6 +160,7 @@ class Removal:
     rows: tuple[TaughtRow, ...]
     trainings: tuple[Training, ...]
     missing: tuple[str, ...] = ()
+    by_question: tuple[str, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -183,6 +186,8 @@ class Removal:
             lines.append(f"  {training.job_id or 'a job'} made {training.model or 'no model'}{gone}{led}")
         if any(training.model for training in self.trainings):
             lines.append("  not looked at: checkpoints of these models that are not in the registry")
+        by = "lines without a known fact_id were found by the facts' questions alone, in other words they may be missed"
+        lines += [f"  {by}: {folder}" for folder in self.by_question]
         lines += [f"  not looked into, for it is not there: {folder}" for folder in self.missing]
         return "\n".join(lines)
 

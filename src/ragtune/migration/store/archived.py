@@ -6,10 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ragtune.job import Checkpoint, JobDetails
     from ragtune.monitor import JobEvent
 
-__all__ = ["ArchivedJob", "Verification"]
+__all__ = ["PARTS", "ArchivedJob", "Verification", "lost_parts"]
+
+# What a job's content holds beside the job, each a list of its own on the server.
+PARTS = ("events", "checkpoints")
+
+
+def lost_parts(said: Mapping[str, object]) -> tuple[str, ...]:
+    """Which parts of a job's content the server did not give: a reason stands in the place of the list."""
+    return tuple(f"{part}: {said[part]}" for part in PARTS if isinstance(said.get(part), str))
 
 
 @dataclass(frozen=True, kw_only=True)

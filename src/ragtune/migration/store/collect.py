@@ -21,6 +21,7 @@ from ragtune._retry import patiently
 from ragtune.errors import ModelExpired, RagtuneError, TuningClosed
 from ragtune.job import JobDetails
 from ragtune.job.whereabouts import remembering
+from ragtune.migration.store.archived import lost_parts
 from ragtune.migration.store.contents import Contents
 from ragtune.migration.store.manifest import ArchiveEntry, ManifestWriter, make_folder
 
@@ -129,6 +130,8 @@ class _Fetcher:
         entry = self.manifest.known.get((item.kind, item.id))
         if entry is None or entry.sha256 is None or not self.contents.has(entry.sha256, entry.bytes):
             return False
+        if entry.lost is not None:
+            return False
         # A job that went on since may have a model, further events and a bill by now.
         return item.kind == "file" or entry.about.get("status") == text(item.body.get("status"))
 
@@ -137,7 +140,7 @@ class _Fetcher:
         import openai
 
         try:
-            sha256, size = await patiently(
+            sha256, size, lost = await patiently(
                 self.api, lambda: self._content(item), window_s=PATIENCE_S, retry_on=transient
             )
         # A key that is refused is no loss of this one thing: all that follows would be written down as lost.
@@ -148,15 +151,25 @@ class _Fetcher:
             logger.warning("%s %s is not given any more: %s", item.kind, item.id, reason)
             self.manifest.add(ArchiveEntry(kind=item.kind, id=item.id, lost=reason, about=_about(item)))
             return
-        self.manifest.add(ArchiveEntry(kind=item.kind, id=item.id, sha256=sha256, bytes=size, about=_about(item)))
+        entry = ArchiveEntry(
+            kind=item.kind, id=item.id, sha256=sha256, bytes=size, lost="; ".join(lost) or None, about=_about(item)
+        )
+        self.manifest.add(entry)
 
-    async def _content(self, item: _Item) -> tuple[str, int]:
+    async def _content(self, item: _Item) -> tuple[str, int, tuple[str, ...]]:
+        """Hash and size of what is kept now, and which parts of it the server did not give."""
         if item.kind == "file":
             async with aclosing(self.api.file_chunks(item.id)) as chunks:
-                return await self.contents.keep(chunks)
-        return self.contents.put(await self._job(item))
+                return *await self.contents.keep(chunks), ()
+        said = await self._job(item)
+        lost = lost_parts(said)
+        for part in lost:
+            logger.warning("job %s is not given whole: %s", item.id, part)
+        # Servers keep no keys in these; a user may have written one into metadata, a suffix or a file's name.
+        content = redact(json.dumps(said, ensure_ascii=False)).encode("utf-8", "backslashreplace")
+        return *self.contents.put(content), lost
 
-    async def _job(self, item: _Item) -> bytes:
+    async def _job(self, item: _Item) -> Json:
         """A job with its events and checkpoints, and the system prompt that only the journal may know."""
         run = self.runs.get(item.id)
         said: Json = {"job": item.body, "events": await self._all(self.api.events(item.id))}
@@ -164,8 +177,7 @@ class _Fetcher:
             said["checkpoints"] = await self._all(self.api.checkpoints(item.id))
         if run is not None and run.system is not None:
             said["system"] = run.system
-        # Servers keep no keys in these; a user may have written one into metadata, a suffix or a file's name.
-        return redact(json.dumps(said, ensure_ascii=False)).encode("utf-8", "backslashreplace")
+        return said
 
     async def _all(self, items: AsyncGenerator[Json, None]) -> list[Json] | str:
         """What a list says, the oldest first; the reason where the server does not give it."""

@@ -41,7 +41,7 @@ class ArchiveEntry:
         id: the server's name for it.
         sha256: of its content, in hex; None where the server did not give it.
         bytes: size of its content.
-        lost: why the server did not give it, None where it did.
+        lost: why the server did not give it, or a part of it; None where it gave all.
         about: what the account's list says of it.
     """
 
