@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -240,6 +241,12 @@ def test_what_nobody_asked_in_other_words_is_not_called_memorised(tmp_path: Path
     states = [fact.state for fact in ledger.facts]
     assert (states.count("not asked in other words"), states.count("unknown"), states.count("memorised")) == (8, 4, 0)
     assert [(row.not_reworded, row.memorised, row.unknown) for row in ledger.coverage()] == [(4, 0, 2), (4, 0, 2)]
+
+
+def test_a_document_that_is_no_text_is_named() -> None:
+    documents: dict[str, Any] = {"odd.md": None}
+    with pytest.raises(rt.RegistryError, match=r"documents\['odd\.md'\] is NoneType, not a text"):
+        Ledger(facts(), datasets=[], journal=None, documents=documents)
 
 
 def test_wrong_names_are_refused(registry: rt.Registry, tmp_path: Path) -> None:

@@ -282,6 +282,12 @@ def test_an_alias_to_a_model_whose_file_was_removed(tmp_path: Path) -> None:
         registry.version("prod")
 
 
+def test_a_link_to_nothing_is_told(tmp_path: Path) -> None:
+    (tmp_path / "models").symlink_to(tmp_path / "away")
+    with pytest.raises(rt.RegistryError, match=r"models: is a link to .*away, which is not there"):
+        rt.Registry(tmp_path / "models")
+
+
 def test_other_files_and_folders_are_no_registry(tmp_path: Path) -> None:
     """A folder of something else and a database of another program stay as they are."""
     (tmp_path / "full").mkdir()

@@ -102,6 +102,11 @@ class Ledger:
         self._model = _looked_at(registry, self._versions, model=model)
         self._journal = journal_of(journal)
         self._texts = dict(documents or {})
+        given_texts: Mapping[str, object] = self._texts
+        for source, text in given_texts.items():
+            if not isinstance(text, str):
+                kind = type(text).__name__
+                raise RegistryError(f"documents[{source!r:.80}] is {kind}, not a text; give '' for one that is gone")
         given = None if datasets is None else [one if isinstance(one, Dataset) else _loaded(one) for one in datasets]
         self.missing: tuple[str, ...] = ()
         if given is None:
