@@ -41,10 +41,20 @@ def test_a_thumb_and_a_correction_under_an_answer_are_kept(backend: ScriptedBack
     ]
 
 
+def test_a_verdict_on_a_longer_talk_keeps_the_turns_before_and_the_queue_shows_them(
+    backend: ScriptedBackend, browser: httpx.Client
+) -> None:
+    history = [{"role": "user", "content": "Tell me of lakes."}, {"role": "assistant", "content": "Sorrel is one."}]
+    reply = browser.post("/playground/feedback", json={**SAID, "history": history, "verdict": -1})
+    assert backend.feedback.rows()[0].history == tuple(history)
+    assert "assistant: Sorrel is one." in browser.get(reply.json()["path"]).text
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({}, "nothing is said"),
+        ({"verdict": 1, "history": [{"role": "tool", "content": "7"}]}, "history.[0].role': Input should be"),
         ({"verdict": 2}, "Input should be"),
         ({"verdict": 1, "answer": " "}, "says nothing"),
         ({"verdict": 1, "stars": 5}, "Unrecognized request argument supplied: stars"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ragtune as rt
+from ragtune._sqlite import Database
 from ragtune.feedback import Feedback, FeedbackTable, compile_rows
+from ragtune.feedback.checking import answer_values
+from ragtune.feedback.schema import MIGRATIONS
 from ragtune.testing import ScriptedBackend
 from ragtune.text import normalise
 
@@ -230,6 +234,89 @@ def test_what_people_said_becomes_the_next_dataset(store: rt.FeedbackStore, tmp_
     assert texts(next_one)["Which colour have post boxes?"] == "Violet"
     # Ben's row came over with its owner.
     assert [folder for _, folder in store.withdraw(by="ben").datasets] == [str(new.folder), str(next_one.folder)]
+
+
+def warm(planet: str) -> list[dict[str, str]]:
+    """The turns before a question that says nothing alone."""
+    return [
+        {"role": "user", "content": f"Tell me of {planet}."},
+        {"role": "assistant", "content": f"{planet} is a planet."},
+    ]
+
+
+@pytest.mark.parametrize("method", ["supervised", "preference", "kto"])
+def test_a_verdict_about_a_longer_talk_is_learned_with_the_talk(
+    store: rt.FeedbackStore, tmp_path: Path, method: Any
+) -> None:
+    """Two talks that end alike are two; what the model said earlier, which nobody judged, is read and not learned."""
+    for planet, right in (("Mars", "-60"), ("Venus", "460")):
+        store.add("warm", question="How hot is it?", history=warm(planet), correction=right, by="anna")
+    assert [(row.history[0]["content"], row.correction) for row in store.rows()] == [
+        ("Tell me of Mars.", "-60"),
+        ("Tell me of Venus.", "460"),
+    ]
+    assert [row["history"] for row in compile_rows(store.rows()).rows] == [tuple(warm("Mars")), tuple(warm("Venus"))]
+    made = rt.DatasetBuilder.from_feedback(store, method=method).build(tmp_path / "made")
+    first = json.loads(next(made.train.lines())[1])
+    talk = first.get("messages") or first.get("prompt") or first["input"]["messages"]
+    assert [turn["content"] for turn in talk][:3] == ["Tell me of Mars.", "Mars is a planet.", "How hot is it?"]
+    assert talk[1].get("weight") == (0 if method == "supervised" else None)
+
+
+def test_a_record_gives_way_only_to_what_is_said_of_its_own_talk(store: rt.FeedbackStore, tmp_path: Path) -> None:
+    """Of twelve talks that end with one question one is corrected; texts may be in parts, or hold signs alone."""
+    asked = {"role": "user", "content": [{"type": "text", "text": "How hot "}, {"type": "text", "text": "is it?"}]}
+    rows: list[dict[str, Any]] = [
+        {"messages": [*warm(f"P{n}"), asked, {"role": "assistant", "content": f"{n} degrees"}]} for n in range(12)
+    ]
+    rows.append({"messages": [{"role": "user", "content": "?!"}, {"role": "assistant", "content": "What?"}]})
+    (tmp_path / "old.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    old = rt.Dataset.from_files(tmp_path / "old.jsonl")
+    store.add("3 degrees", question="How hot is it?", history=warm("P3"), correction="hot", by="anna")
+    store.add("Pardon?", 1, question="???", by="anna")
+    new = rt.DatasetBuilder.from_feedback(store, previous=old).build(tmp_path / "new")
+    told = new.manifest["source"]
+    assert (told["feedback_rows"], told["previous_rows"], told["previous_rows_given_way"]) == (2, 12, 1)
+    assert len(new.train) == 14
+    assert "  dropped 1: in the dataset before, and what people said takes its place" in str(new.report).splitlines()
+
+
+def test_a_talk_that_no_row_could_hold_is_refused_and_can_be_told(store: rt.FeedbackStore) -> None:
+    """What the server alone knows, or a tool said, is not left out in silence."""
+    with ScriptedBackend(answer="warm") as backend, backend.client() as client:
+        model = rt.TunedModel(client, "tiny-random", journal=None)
+        first = model.respond("Tell me of Mars.")
+        later = model.respond("How hot is it?", previous_response_id=first.id)
+        picture = {"type": "image_url", "image_url": {"url": "https://example.org/mars.png"}}
+        parts = [{"type": "text", "text": "How hot "}, {"type": "text", "text": "is it?"}]
+        told = model.chat([*warm("Mars"), {"role": "user", "content": parts}])
+    with pytest.raises(rt.FeedbackError, match=r"the server alone knows the talk before it \(previous_response_id\)"):
+        store.add(later, -1)
+    store.add(later, -1, question="How hot is it?", history=warm("Venus"))
+    seen = replace(told, sent=({"role": "user", "content": [*parts, picture]},))
+    with pytest.raises(rt.FeedbackError, match=r"is not all text .*picture.* give question= and history="):
+        store.add(seen, -1)
+    store.add(told, -1)
+    assert [(row.question, row.history) for row in store.rows()] == [
+        ("How hot is it?", tuple(warm("Venus"))),
+        ("How hot is it?", tuple(warm("Mars"))),
+    ]
+    for wrong in ("Mars", [{"role": "tool", "content": "7"}], [{"role": "user"}], [7], 7):
+        with pytest.raises(rt.FeedbackError, match=r"history: .* must be messages, each with role"):
+            store.add("warm", 1, question="How hot is it?", history=wrong)  # type: ignore[arg-type]
+
+
+def test_a_store_from_before_there_were_talks_is_lifted(store: rt.FeedbackStore) -> None:
+    """Its answers keep their numbers: a verdict about one finds it."""
+    store.path.parent.mkdir()
+    before = Database(store.path, migrations=MIGRATIONS[:1])
+    key = answer_values("12 m", question=DEEP, model=None, system=None, history=None, asked_by=None)["key"]
+    with before.transaction() as connection:
+        columns = "INSERT INTO feedback_answer (key, question, answer, created_at) VALUES (?, ?, '12 m', 1.0)"
+        connection.execute(columns, (key, DEEP))
+    before.close()
+    assert store.unjudged()[0].history == ()
+    assert store.add("12 m", 1, question=DEEP) == 1
 
 
 def test_people_stay_behind_rows_whose_map_names_their_facts(store: rt.FeedbackStore, tmp_path: Path) -> None:

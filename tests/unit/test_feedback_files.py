@@ -206,6 +206,101 @@ def test_conversations_with_verdicts_beside_them(store: rt.FeedbackStore, tmp_pa
     assert said(store) == [(DEEP, "12 metres", None, "83 metres", None)]
 
 
+def planets(change: Any) -> list[dict[str, Any]]:
+    """One row each for two talks that end alike."""
+    asked = "How hot is it?"
+    return [
+        change(
+            planet,
+            [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": f"Tell me of {planet}."},
+                {"role": "assistant", "content": f"{planet} is a planet."},
+                {"role": "user", "content": asked},
+            ],
+            right,
+        )
+        for planet, right in (("Mars", "-60"), ("Venus", "460"))
+    ]
+
+
+WARM = {"role": "assistant", "content": "warm"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda planet, talk, right: {"messages": [*talk, WARM], "correction": right, "by": "anna"},
+        lambda planet, talk, right: {
+            **STORED,
+            "id": planet,
+            "choices": [{"index": 0, "message": WARM}],
+            "messages": talk,
+            "metadata": {"correction": right, "by": "anna"},
+        },
+        lambda planet, talk, right: {
+            **OBSERVATION,
+            "id": planet,
+            "trace_id": planet,
+            "output": WARM,
+            "input": {"messages": talk},
+            "scores": [
+                score(trace_id=planet, observation_id=planet, data_type="CORRECTION", string_value=right, value=0)
+            ],
+        },
+        lambda planet, talk, right: {
+            **RUN,
+            "id": planet,
+            "inputs": {"messages": [talk]},
+            "outputs": {"content": "warm"},
+            "feedback": [{"key": "user_score", "score": 1, "correction": {"a": right}}],
+        },
+        lambda planet, talk, right: {
+            **RUN,
+            "id": planet,
+            "outputs": {"content": "warm"},
+            "inputs": {"input": talk[-1]["content"], "chat_history": talk[:-1]},
+            "feedback": [{"key": "user_score", "score": 1, "correction": {"a": right}}],
+        },
+    ],
+    ids=["messages", "openai", "langfuse", "langsmith", "chat_history"],
+)
+def test_a_talk_is_kept_with_the_answer_that_ends_it(store: rt.FeedbackStore, tmp_path: Path, change: Any) -> None:
+    found = store.import_file(lines(tmp_path / "said.jsonl", planets(change)))
+    assert (found.answers, found.verdicts) == (2, 2)
+    assert [(row.question, row.answer, row.system, row.history, row.correction) for row in store.rows()] == [
+        (
+            "How hot is it?",
+            "warm",
+            "Be brief.",
+            (
+                {"role": "user", "content": f"Tell me of {planet}."},
+                {"role": "assistant", "content": f"{planet} is a planet."},
+            ),
+            right,
+        )
+        for planet, right in (("Mars", "-60"), ("Venus", "460"))
+    ]
+    for name in ("out.jsonl", "out.csv"):
+        store.export(tmp_path / name)
+        again = rt.FeedbackStore(tmp_path / f"{name}.sqlite3")
+        again.import_file(tmp_path / name)
+        assert [row.history for row in again.rows()] == [row.history for row in store.rows()]
+
+
+def test_a_talk_that_is_not_all_text_is_passed_over_by_name(store: rt.FeedbackStore, tmp_path: Path) -> None:
+    called = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function"}]}
+    told = {"role": "tool", "content": "7", "tool_call_id": "1"}
+    picture = [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": "x"}}]
+    asked = {"role": "user", "content": DEEP}
+    talks = [[asked, WARM], [asked, called, told, WARM], [{"role": "user", "content": picture}, WARM]]
+    found = store.import_file(lines(tmp_path / "talks.jsonl", [{"messages": talk, "verdict": 1} for talk in talks]))
+    assert (found.answers, list(found.passed_over.values())) == (1, [2])
+    assert "a tool call, a picture" in str(found)
+    with pytest.raises(rt.FeedbackError, match="line 1: messages: the last one must be the assistant's"):
+        store.import_file(lines(tmp_path / "open.jsonl", [{"messages": [asked, WARM, asked], "verdict": 1}]))
+
+
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [

@@ -54,6 +54,20 @@ def test_every_way_to_ask_keeps_the_answer(server: ScriptedBackend, store: rt.Fe
         assert (len(store), len(store.unjudged())) == (5, 0)
 
 
+def test_talks_that_end_alike_are_kept_apart(server: ScriptedBackend, store: rt.FeedbackStore) -> None:
+    """A talk that the server alone knows is kept by nobody, and said so; its reader gets the answer."""
+    with server.client() as client:
+        model = rt.TunedModel(client, "tiny-random", journal=None)
+        for begin in ("Hi", "Good day"):
+            model.chat([{"role": "user", "content": begin}, *TALK[1:]], log=store)
+            model.respond([{"role": "user", "content": begin}, *TALK[1:]], log=store)
+        assert [row.history[0]["content"] for row in store.unjudged()] == ["Hi", "Hi", "Good day", "Good day"]
+        first = model.respond("Hi")
+        with pytest.warns(UserWarning, match="the server alone knows the talk before it"):
+            answer = model.respond(DEEP, previous_response_id=first.id, log=store)
+        assert (answer.text, len(store.unjudged())) == ("12 metres", 4)
+
+
 def test_the_async_twin_keeps_them_as_well(server: ScriptedBackend, store: rt.FeedbackStore) -> None:
     async def main() -> None:
         async with server.async_client() as client:

@@ -21,7 +21,7 @@ from ragtune.dataset.leakage.overlap import Overlap, constants, find_overlap
 from ragtune.dataset.manifest import read_manifest, refuse_changed, refuse_changed_row_maps
 from ragtune.dataset.render.functions import system_of
 from ragtune.dataset.report.personal_data import PrivateText, private_texts
-from ragtune.dataset.report.report import DatasetReport, source_text
+from ragtune.dataset.report.report import DatasetReport, given_way, source_text
 from ragtune.dataset.report.samples import contradictions_of, samples_of
 from ragtune.dataset.split import Split, format_of_file, read_split
 from ragtune.dataset.writing.replacement import MANIFEST, settle
@@ -113,7 +113,7 @@ class Dataset:
             fingerprint=self.fingerprint,
             format=self.format,
             read=built.get("read"),
-            dropped=built.get("dropped", {}),
+            dropped={**given_way(self.manifest.get("source", {})), **built.get("dropped", {})},
             gaps=self.manifest.get("gaps", {}),
             rows={split.name: split.rows for split in (self.train, self.validation, self.test)},
             tokens=sum(counts),

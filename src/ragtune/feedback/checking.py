@@ -10,6 +10,7 @@ from operator import index
 from typing import Protocol, SupportsFloat, SupportsIndex
 
 from ragtune.errors import FeedbackError
+from ragtune.feedback.talk import NO_TALK, Talk, checked_history, talk_of
 
 __all__ = [
     "COLUMNS",
@@ -24,7 +25,7 @@ __all__ = [
 
 # What a verdict may consist of; `by` alone says nothing.
 VERDICT = ("verdict", "rating", "label", "correction", "comment")
-COLUMNS = ("question", "answer", *VERDICT, "by", "model", "system", "passages", "asked_by")
+COLUMNS = ("question", "answer", *VERDICT, "by", "model", "system", "history", "passages", "asked_by")
 _TEXTS = ("question", "answer", "model", "system", "label", "correction", "comment", "by", "asked_by")
 
 
@@ -53,27 +54,36 @@ class Said(Protocol):
 
 
 def answer_values(
-    answer: Said | str, *, question: str | None, model: str | None, system: str | None, asked_by: str | None
+    answer: Said | str,
+    *,
+    question: str | None,
+    model: str | None,
+    system: str | None,
+    history: Iterable[Mapping[str, object]] | None,
+    asked_by: str | None,
 ) -> dict[str, object]:
     """What is kept of an answer, with the key that makes two of them the same.
 
     Raises:
-        FeedbackError: no question or no text, or a value that must be text.
+        FeedbackError: no question or no text, a value that must be text, or earlier turns that no row could hold.
     """
     if isinstance(answer, str):
         values: dict[str, object] = {"question": question, "answer": answer, "model": model, "system": system}
-        key = None
+        key, before = None, checked_history(history)
     else:
         for name in ("id", "text", "model", "question", "system"):
             if not hasattr(answer, name):
                 raise FeedbackError(f"answer: {answer!r:.60} is neither an Answer, a text, nor the number of an answer")
+        text = answer.text
+        talk = _talk_before(answer, is_told=question is not None and history is not None)
         values = {
-            "question": question or answer.question,
-            "answer": answer.text,
+            "question": question or (talk.question if talk else answer.question),
+            "answer": text,
             "model": model or answer.model,
-            "system": system or answer.system,
+            "system": system or (talk.system if talk else answer.system),
         }
         key = answer.id
+        before = checked_history(talk.history if talk and history is None else history)
     for name in ("question", "answer"):
         if not isinstance(values[name], str) or not str(values[name]).strip():
             raise FeedbackError(
@@ -81,9 +91,30 @@ def answer_values(
             )
     _check_texts({**values, "asked_by": asked_by})
     parts = [values["question"], values["answer"], values["model"], values["system"]]
+    # Only a longer talk has them: answers that were kept before there were any keep their key.
+    parts += [] if before == "[]" else [before]
     content = hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogatepass")).hexdigest()
     # Some servers begin their ids anew after a thousand answers: equal ids alone make no equal answers.
-    return {**values, "asked_by": asked_by, "key": content if key is None else f"{key} {content}"}
+    return {**values, "history": before, "asked_by": asked_by, "key": content if key is None else f"{key} {content}"}
+
+
+def _talk_before(answer: Said, *, is_told: bool) -> Talk | None:
+    """What was said before an answer that knows it.
+
+    Raises:
+        FeedbackError: it cannot be kept whole, and nobody told it.
+    """
+    way_out = "; give question= and history= (the earlier turns, each with role and content), or history=[] for none"
+    raw = getattr(answer, "raw", None)
+    elsewhere = ("previous_response_id", "conversation")
+    kept_there = next((name for name in elsewhere if isinstance(raw, Mapping) and raw.get(name)), None)
+    if kept_there and not is_told:
+        raise FeedbackError(f"answer: the server alone knows the talk before it ({kept_there}){way_out}")
+    sent = getattr(answer, "sent", ())
+    talk = talk_of(sent)
+    if sent and talk is None and not is_told:
+        raise FeedbackError(f"answer: {NO_TALK}{way_out}")
+    return talk
 
 
 def row_values(row: Mapping[str, object]) -> tuple[dict[str, object], str, dict[str, object] | None]:
@@ -101,7 +132,7 @@ def row_values(row: Mapping[str, object]) -> tuple[dict[str, object], str, dict[
         raise FeedbackError(f"{unknown[0]!r} is no column of a verdict; there are {', '.join(COLUMNS)}")
     # What a data frame has for an empty cell.
     row = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
-    about = {name: row.get(name) for name in ("question", "model", "system", "asked_by")}
+    about = {name: row.get(name) for name in ("question", "model", "system", "history", "asked_by")}
     values = answer_values(row.get("answer"), **about)  # type: ignore[arg-type]
     names = ("verdict", "rating", "label", "correction", "comment", "by")
     said = {name: row.get(name) for name in names}

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ragtune.errors import FeedbackError
+from ragtune.feedback.talk import form_of, same_form
 from ragtune.text import normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 
     from ragtune.feedback.rows import Feedback
 
@@ -79,8 +80,9 @@ class Compiled:
     """Rows for the next dataset, and what was left out.
 
     Attributes:
-        rows: `question`, `answer` (for pairs also `rejected`, for single thumbs `label`), `system`, `context` (the
-            passages, or ""), `source` (`feedback:` and the numbers of the answers) and `by` (the people behind it).
+        rows: `question`, `answer` (for pairs also `rejected`, for single thumbs `label`), `system`, `history` (the
+            turns before the question), `context` (the passages, or ""), `source` (`feedback:` and the numbers of the
+            answers) and `by` (the people behind it).
         disagreements: what people disagree about; in no row.
         doubts: corrections that their passages do not bear out; they are in the rows, for a person to look at.
 
@@ -104,11 +106,11 @@ class Compiled:
 def compile_rows(said: Iterable[Feedback], *, method: Method = "supervised") -> Compiled:
     """Make rows of verdicts.
 
-    Questions are the same when their normal forms, system prompts and passages are; answers when their normal forms
-    are. Of one question a correction wins over good answers; good answers are those that somebody called good and
-    nobody bad. Who corrects an answer calls their correction good, and the answer bad unless they called it good. Where
-    corrections differ, or one is part of a quarrel, nothing of the question is used; of an answer that is called good
-    and bad, nothing of the answer.
+    Questions are the same when their normal forms, the turns before them, system prompts and passages are; answers when
+    their normal forms are. Of one question a correction wins over good answers; good answers are those that somebody
+    called good and nobody bad. Who corrects an answer calls their correction good, and the answer bad unless they
+    called it good. Where corrections differ, or one is part of a quarrel, nothing of the question is used; of an answer
+    that is called good and bad, nothing of the answer.
 
     Args:
         said: the verdicts.
@@ -190,9 +192,10 @@ class _Question:
 
 
 def _questions(said: Iterable[Feedback]) -> Iterator[_Question]:
-    asked: dict[tuple[str, str | None, tuple[str, ...]], list[Feedback]] = {}
+    asked: dict[Hashable, list[Feedback]] = {}
     for one in said:
-        asked.setdefault((normalise(one.question), one.system, one.passages), []).append(one)
+        talk = form_of(one.history) if one.history else ()
+        asked.setdefault((same_form(one.question), talk, one.system, one.passages), []).append(one)
     return map(_question, asked.values())
 
 
@@ -207,10 +210,10 @@ def _question(verdicts: Sequence[Feedback]) -> _Question:
         called[is_good].add(normal)
 
     for one in verdicts:
-        answer = normalise(one.answer)
+        answer = same_form(one.answer)
         is_good = None if one.verdict is None else one.verdict == 1
         if one.correction is not None:
-            right = normalise(one.correction)
+            right = same_form(one.correction)
             corrections.setdefault(right, []).append(one)
             corrected.add(answer)
             note(right, one.correction, True, one)
@@ -267,6 +270,7 @@ def _row(answer: str, behind: Sequence[Feedback]) -> dict[str, object]:
         "question": last.question,
         "answer": answer,
         "system": last.system,
+        "history": last.history,
         "context": "\n\n".join(last.passages),
         "source": "feedback:" + ",".join(map(str, numbers)),
         "by": sorted(people),

@@ -50,6 +50,7 @@ def _csv(rows: Iterable[dict[str, object]]) -> str:
     writer = csv.DictWriter(written, fieldnames=(*COLUMNS, "created"))
     writer.writeheader()
     for row in rows:
-        row["passages"] = json.dumps(row["passages"], ensure_ascii=False) if row["passages"] else ""
+        for name in ("history", "passages"):
+            row[name] = json.dumps(row[name], ensure_ascii=False) if row[name] else ""
         writer.writerow({name: protected(cell) if isinstance(cell, str) else cell for name, cell in row.items()})
     return written.getvalue()

@@ -22,14 +22,14 @@ __all__ = ["FeedbackFile", "write_answer", "write_verdict"]
 
 _MOST = 2**63 - 1
 _EACH = """
-    SELECT a.id, a.question, a.answer, a.model, a.system, a.passages, a.asked_by,
+    SELECT a.id, a.question, a.answer, a.model, a.system, a.history, a.passages, a.asked_by,
            v.verdict, v.rating, v.label, v.correction, v.comment, v.judged_by,
            coalesce(v.created_at, a.created_at) AS created_at
     FROM feedback_answer a {join} JOIN feedback_verdict v ON v.answer = a.id {where} ORDER BY created_at, v.id, a.id
 """
 _ANSWER = """
-    INSERT INTO feedback_answer (key, question, answer, model, system, passages, asked_by, created_at)
-    VALUES (:key, :question, :answer, :model, :system, :passages, :asked_by, :created_at)
+    INSERT INTO feedback_answer (key, question, answer, model, system, history, passages, asked_by, created_at)
+    VALUES (:key, :question, :answer, :model, :system, :history, :passages, :asked_by, :created_at)
     ON CONFLICT (key) DO NOTHING
 """
 # Who says more about an answer later keeps what they said before.

@@ -12,6 +12,7 @@ from ragtune.errors import FeedbackError
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Mapping
 
 __all__ = ["Feedback", "FeedbackTable"]
 
@@ -29,6 +30,7 @@ class Feedback:
         answer: what the model said.
         model: which model, None when unknown.
         system: its system prompt, None for none.
+        history: the turns of the talk before the question, each with `role` and `content`.
         passages: what it was given to read, in order.
         verdict: 1 for good, -1 for bad, None for neither.
         rating: a mark on a scale of the user's own, or None.
@@ -57,6 +59,7 @@ class Feedback:
     created: datetime
     model: str | None = None
     system: str | None = None
+    history: tuple[Mapping[str, str], ...] = ()
     passages: tuple[str, ...] = ()
     verdict: int | None = None
     rating: float | None = None
@@ -94,6 +97,9 @@ class Feedback:
         passages = () if row["passages"] == "[]" else tuple(json.loads(row["passages"]))
         if not all(isinstance(passage, str) for passage in passages):
             raise TypeError("a passage is no text")
+        history = () if row["history"] == "[]" else tuple(json.loads(row["history"]))
+        if not all(isinstance(turn, dict) and {"role", "content"} == turn.keys() for turn in history):
+            raise TypeError("a turn of the talk before it is no message")
         return cls(
             id=row["id"],
             question=row["question"],
@@ -101,6 +107,7 @@ class Feedback:
             created=datetime.fromtimestamp(row["created_at"], tz=UTC),
             model=row["model"],
             system=row["system"],
+            history=history,
             passages=passages,
             verdict=row["verdict"],
             rating=row["rating"],

@@ -48,4 +48,5 @@ MIGRATIONS = (
     CREATE INDEX feedback_used_person ON feedback_used (person);
     CREATE TABLE feedback_withdrawn (line TEXT PRIMARY KEY) WITHOUT ROWID
     """,
+    "ALTER TABLE feedback_answer ADD COLUMN history TEXT NOT NULL DEFAULT '[]'",
 )

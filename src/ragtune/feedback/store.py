@@ -47,9 +47,9 @@ F = TypeVar("F", bound="Callable[..., Any]")
 class FeedbackStore(Lineage):
     """Answers, and what people said about them, in one SQLite file.
 
-    An answer is kept once, by its id or by question, text and model. One person has one verdict about an answer: a
-    later one takes its place, field by field. Several processes may use one file at the same time. It holds texts as
-    they were said; only its owner can read it.
+    An answer is kept once, by its id or by question, earlier turns, text and model. One person has one verdict about an
+    answer: a later one takes its place, field by field. Several processes may use one file at the same time. It holds
+    texts as they were said; only its owner can read it.
 
     Args:
         path: the file, made when something is first written.
@@ -75,6 +75,7 @@ class FeedbackStore(Lineage):
         question: str | None = None,
         model: str | None = None,
         system: str | None = None,
+        history: Iterable[Mapping[str, object]] | None = None,
         passages: Iterable[object] = (),
         asked_by: str | None = None,
     ) -> int:
@@ -85,13 +86,15 @@ class FeedbackStore(Lineage):
             question: what was asked; needed beside a text.
             model: which model answered; of an `Answer` its own.
             system: the system prompt; of an `Answer` its own.
+            history: the turns before the question, each with `role` and `content`; of an `Answer` its own.
             passages: what the model was given to read: texts, or objects with a `text` as retrievers give them.
             asked_by: who asked.
 
         Raises:
-            FeedbackError: no question or no text, or the file cannot be written.
+            FeedbackError: no question or no text, a talk before it that is not all text, or the file cannot be written.
         """
-        values = answer_values(answer, question=question, model=model, system=system, asked_by=asked_by)
+        about = {"question": question, "model": model, "system": system, "asked_by": asked_by}
+        values = answer_values(answer, history=history, **about)
         with self._opened() as database, database.transaction() as connection:
             return write_answer(connection, values, checked_passages(passages))
 
@@ -177,6 +180,7 @@ class FeedbackStore(Lineage):
         by: str | None = None,
         model: str | None = None,
         system: str | None = None,
+        history: Iterable[Mapping[str, object]] | None = None,
         passages: Iterable[object] = (),
     ) -> int:
         """Keep what somebody says about an answer, and return the answer's number.
@@ -192,11 +196,12 @@ class FeedbackStore(Lineage):
             by: who judged.
             model: which model answered; of an `Answer` its own.
             system: the system prompt; of an `Answer` its own.
+            history: the turns before the question, each with `role` and `content`; of an `Answer` its own.
             passages: what the model was given to read: texts, or objects with a `text` as retrievers give them.
 
         Raises:
-            FeedbackError: nothing is said, a value of the wrong kind, no question, no answer of that number, or the
-                file cannot be written.
+            FeedbackError: nothing is said, a value of the wrong kind, no question, a talk before it that is not all
+                text, no answer of that number, or the file cannot be written.
         """
         said = checked_verdict(
             {
@@ -209,7 +214,7 @@ class FeedbackStore(Lineage):
             }
         )
         about = {"question": question, "model": model, "system": system, "asked_by": None}
-        values = None if isinstance(answer, int) else answer_values(answer, **about)
+        values = None if isinstance(answer, int) else answer_values(answer, history=history, **about)
         read = checked_passages(passages)
         with self._opened() as database, database.transaction() as connection:
             if isinstance(answer, int):
@@ -224,7 +229,7 @@ class FeedbackStore(Lineage):
 
         Args:
             rows: each with `question` and `answer` and whichever of `verdict`, `correction`, `rating`, `label`,
-                `comment`, `by`, `model`, `system`, `passages` and `asked_by` there are.
+                `comment`, `by`, `model`, `system`, `history`, `passages` and `asked_by` there are.
 
         Raises:
             FeedbackError: a row lacks its question or answer or has a value of the wrong kind; the message says which.

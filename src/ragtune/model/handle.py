@@ -231,7 +231,7 @@ class TunedModel:
             messages: dicts with `role` and `content`, as OpenAI's chat completions take them.
             system: the system prompt before them; default: the one it was trained with, unless the messages hold one
                 of their own; None or "" for none.
-            log: as in `ask`; of the messages the last question and the system prompt are kept.
+            log: as in `ask`; the question is kept with the system prompt and the turns before it.
             parameters: any other parameter of a chat completion.
 
         Raises:

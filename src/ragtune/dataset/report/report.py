@@ -213,6 +213,13 @@ def source_text(source: Mapping[str, Any], file: Path) -> str:
     return ", ".join(filter(None, named)) or (f"{source['kind']} in memory" if "kind" in source else file.name)
 
 
+def given_way(source: Mapping[str, Any]) -> dict[str, int]:
+    """How many records of a dataset before what people said took the place of, with the reason; {} for none."""
+    found = [source, *(part["source"] for part in source.get("parts", ()))]
+    number = sum(one.get("previous_rows_given_way", 0) for one in found)
+    return {"in the dataset before, and what people said takes its place": number} if number else {}
+
+
 def figures(report: DatasetReport) -> str:
     """Rows read, dropped and kept, splits, and what the splits share."""
     rows = [("records", f"{report.kept:,} ({report.format})")]

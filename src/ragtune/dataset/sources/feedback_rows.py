@@ -15,10 +15,10 @@ from ragtune.dataset.sources.readers import Source, batched_rows
 from ragtune.errors import DatasetError
 from ragtune.feedback import FeedbackStore
 from ragtune.feedback.compiling import Compiled, Method, compile_rows
-from ragtune.text import normalise
+from ragtune.feedback.talk import form_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ragtune.facts import FactSet
@@ -95,7 +95,13 @@ def feedback_source(
         _Row(record=_record(row, method), people=tuple(row["by"]))  # type: ignore[arg-type]
         for row in compiled.rows
     ]
-    kept = list(_kept(store, previous, {_asked(row.record) for row in rows})) if previous is not None else []
+    kept: list[_Row] = []
+    given_way = 0
+    if previous is not None:
+        spoken_about = {_asked(row.record) for row in rows}
+        before = list(_staying(store, previous))
+        kept = [row for row in before if _asked(row.record) not in spoken_about]
+        given_way = len(before) - len(kept)
     every = [*rows, *kept]
 
     def built(dataset: Finished) -> None:
@@ -103,7 +109,7 @@ def feedback_source(
 
     return Source(
         name=str(store.path),
-        details=_details(store, compiled, method, previous, kept=len(kept)),
+        details=_details(store, compiled, method, previous, kept=len(kept), given_way=given_way),
         read=lambda: batched_rows(({"record": row.record} for row in every), str(store.path)),
         paths=(store.path,) if store.path.exists() else (),
         built=built,
@@ -121,14 +127,13 @@ def as_record(row: Mapping[str, Any]) -> object:
     return row["record"]
 
 
-def _kept(store: FeedbackStore, previous: Finished, corrected: set[str]) -> Iterator[_Row]:
-    """The training records of the dataset before, but for questions that people spoke about and people who left."""
+def _staying(store: FeedbackStore, previous: Finished) -> Iterator[_Row]:
+    """The training records of the dataset before, but for those of people who left."""
     gone, people = store.withdrawn(), store.people_of(previous.fingerprint)
     for _, line in previous.train.lines():
         digest = digest_of_line(line)
-        record = orjson.loads(line)
-        if digest not in gone and _asked(record) not in corrected:
-            yield _Row(record=record, people=people.get(digest, ()))
+        if digest not in gone:
+            yield _Row(record=orjson.loads(line), people=people.get(digest, ()))
 
 
 def _refuse_held_out(compiled: Compiled, held_out: HeldOut) -> None:
@@ -139,8 +144,10 @@ def _refuse_held_out(compiled: Compiled, held_out: HeldOut) -> None:
     """
     bad = BadRows()
     for row in compiled.rows:
-        for name in ("question", "answer", "rejected"):
-            for told in held_out.found(str(row.get(name) or "")):
+        said = [(name, str(row.get(name) or "")) for name in ("question", "answer", "rejected")]
+        turns: Any = row["history"]
+        for name, text in [*said, *(("history", turn["content"]) for turn in turns)]:
+            for told in held_out.found(text):
                 bad.add(
                     f"{row['source']}, {name}: it holds {told}; take the answer out with store.remove(number), or hold "
                     f"out other wordings, for example held_out=facts.select('reworded')"
@@ -150,7 +157,10 @@ def _refuse_held_out(compiled: Compiled, held_out: HeldOut) -> None:
 
 def _record(row: Mapping[str, Any], method: Method) -> dict[str, Any]:
     system = [{"role": "system", "content": row["system"]}] if row["system"] else []
-    asked = [*system, {"role": "user", "content": row["question"]}]
+    # Nobody judged what the model said earlier: it is read, not learned.
+    unjudged = {"weight": 0} if method == "supervised" else {}
+    before = [turn | (unjudged if turn["role"] == "assistant" else {}) for turn in row["history"]]
+    asked = [*system, *before, {"role": "user", "content": row["question"]}]
     right = {"role": "assistant", "content": row["answer"]}
     if method == "supervised":
         return {"messages": [*asked, right]}
@@ -160,11 +170,11 @@ def _record(row: Mapping[str, Any], method: Method) -> dict[str, Any]:
     return {"input": {"messages": asked}, "preferred_output": [right], "non_preferred_output": [wrong]}
 
 
-def _asked(record: Mapping[str, Any]) -> str:
-    """The last question of a record, in normal form."""
+def _asked(record: Mapping[str, Any]) -> Hashable:
+    """The talk before the last answer of a record, in normal form."""
     messages = record.get("messages") or record.get("prompt") or record.get("input", {}).get("messages") or []
-    asked = [message.get("content") for message in messages if message.get("role") == "user"]
-    return normalise(asked[-1]) if asked and isinstance(asked[-1], str) else ""
+    last = max((place for place, one in enumerate(messages) if one.get("role") == "user"), default=-1)
+    return form_of(messages[: last + 1])
 
 
 def _lines_of(dataset: Finished, rows: Sequence[_Row]) -> Iterator[tuple[str, str]]:
@@ -183,9 +193,13 @@ def digest_of_line(line: bytes) -> str:
 
 
 def _details(
-    store: FeedbackStore, compiled: Compiled, method: Method, previous: Finished | None, *, kept: int
+    store: FeedbackStore, compiled: Compiled, method: Method, previous: Finished | None, *, kept: int, given_way: int
 ) -> dict[str, object]:
-    before = {} if previous is None else {"previous": previous.fingerprint, "previous_rows": kept}
+    before = (
+        {}
+        if previous is None
+        else {"previous": previous.fingerprint, "previous_rows": kept, "previous_rows_given_way": given_way}
+    )
     return {
         "kind": "feedback",
         "file": store.path.name,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from ragtune.feedback.imports.entries import Answered, Entry, PassedOver, Scored, Shape
-from ragtune.feedback.imports.texts import answer_in, question_in, system_in
+from ragtune.feedback.imports.texts import NO_QUESTION, answer_in, asked_in
 
 __all__ = ["LANGFUSE"]
 
@@ -39,18 +39,18 @@ def _read(row: Mapping[str, object], thumbs: Sequence[str]) -> Iterator[Entry]:
     if trace is not None and kind not in (None, "GENERATION"):
         yield PassedOver(reason=f"an observation of type {kind}, which is no answer of a model")
         return
-    question, answer = question_in(row.get("input")), answer_in(row.get("output"))
-    if not (question and question.strip() and answer and answer.strip()):
-        yield PassedOver(reason="a trace or generation without a question and an answer that are texts")
+    answer = answer_in(row.get("output"))
+    asked = asked_in(row.get("input"), answer)
+    if isinstance(asked, str) or not (answer and answer.strip()):
+        yield PassedOver(reason=f"a trace or generation with {asked if isinstance(asked, str) else NO_QUESTION}")
         return
     # The blank ends the name: a key that begins with run/1 may otherwise be one of run/10.
     origin = f"langfuse:{row['id']}/ " if trace is None else f"langfuse:{trace}/{row['id']} "
     model = _get(row, "provided_model_name") or _get(row, "model")
     yield Answered(
         row={
-            "question": question,
+            **asked,
             "answer": answer,
-            "system": system_in(row.get("input")),
             "model": model,
             "asked_by": _get(row, "user_id"),
         },

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from ragtune.feedback.imports.entries import Answered, Entry, PassedOver, Scored, Shape
-from ragtune.feedback.imports.texts import answer_in, question_in, read_json, system_in
+from ragtune.feedback.imports.texts import NO_QUESTION, answer_in, asked_in, read_json
 
 __all__ = ["LANGSMITH"]
 
@@ -31,12 +31,12 @@ def _read(row: Mapping[str, object], thumbs: Sequence[str]) -> Iterator[Entry]:
     if kind != "llm" and row.get("parent_run_id"):
         yield PassedOver(reason=f"a run of type {kind} inside another one")
         return
-    question, answer = question_in(row.get("inputs")), answer_in(row.get("outputs"))
-    if not (question and question.strip() and answer and answer.strip()):
-        yield PassedOver(reason="a run without a question and an answer that are texts")
+    answer = answer_in(row.get("outputs"))
+    asked = asked_in(row.get("inputs"), answer)
+    if isinstance(asked, str) or not (answer and answer.strip()):
+        yield PassedOver(reason=f"a run with {asked if isinstance(asked, str) else NO_QUESTION}")
         return
-    told = {"question": question, "answer": answer, "system": system_in(row.get("inputs")), "model": _model(row)}
-    yield Answered(row=told, origin=f"langsmith:{row['id']} ")
+    yield Answered(row={**asked, "answer": answer, "model": _model(row)}, origin=f"langsmith:{row['id']} ")
     given = row.get("feedback")
     for one in given if isinstance(given, list) else []:
         if isinstance(one, Mapping) and "key" in one:

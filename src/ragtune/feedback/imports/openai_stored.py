@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ragtune.errors import FeedbackError
 from ragtune.feedback.checking import VERDICT
 from ragtune.feedback.imports.entries import Answered, Entry, PassedOver, Shape
-from ragtune.feedback.imports.texts import answer_in, question_in, system_in
+from ragtune.feedback.imports.texts import NO_QUESTION, answer_in, asked_in
 
 __all__ = ["OPENAI"]
 
@@ -27,9 +27,10 @@ def _read(row: Mapping[str, object], thumbs: Sequence[str]) -> Iterator[Entry]:
             "a stored completion without its messages does not tell what was asked; write each as {**completion, "
             "'messages': [...]} with what client.chat.completions.messages.list(completion.id) gives"
         )
-    question, answer = question_in(messages), answer_in({"choices": row.get("choices")})
-    if not (question and question.strip() and answer and answer.strip()):
-        yield PassedOver(reason="a completion without a question and an answer that are texts")
+    answer = answer_in({"choices": row.get("choices")})
+    asked = asked_in(messages, answer)
+    if isinstance(asked, str) or not (answer and answer.strip()):
+        yield PassedOver(reason=f"a completion with {asked if isinstance(asked, str) else NO_QUESTION}")
         return
     told = row.get("metadata")
     noted = told if isinstance(told, Mapping) else {}
@@ -42,7 +43,7 @@ def _read(row: Mapping[str, object], thumbs: Sequence[str]) -> Iterator[Entry]:
             except ValueError:
                 raise FeedbackError(f"metadata.{name}: {said[name]!r:.60} is no number; a thumb is 1 or -1") from None
     yield Answered(
-        row={"question": question, "answer": answer, "system": system_in(messages), "model": row.get("model"), **said},
+        row={**asked, "answer": answer, "model": row.get("model"), **said},
         origin=f"openai:{row.get('id')} ",
     )
 

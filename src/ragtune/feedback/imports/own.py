@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ragtune.errors import FeedbackError
-from ragtune.feedback.checking import COLUMNS
-from ragtune.feedback.imports.entries import Answered, Entry, Shape
-from ragtune.feedback.imports.texts import answer_in, question_in, system_in
+from ragtune.feedback.checking import COLUMNS, VERDICT
+from ragtune.feedback.imports.entries import Answered, Entry, PassedOver, Shape
+from ragtune.feedback.imports.texts import answer_in, asked_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,11 +35,12 @@ def _own(row: Mapping[str, object], thumbs: Sequence[str]) -> Iterator[Entry]:
                 kept[name] = number(text)
             except ValueError:
                 raise FeedbackError(f"{name}: {text!r:.60} is no number; a thumb is 1 or -1") from None
-    if isinstance(passages := kept.get("passages"), str):
-        try:
-            kept["passages"] = json.loads(passages)
-        except (ValueError, RecursionError):
-            raise FeedbackError(f"passages: {passages!r:.60} must be a list of texts as JSON") from None
+    for name, what in (("passages", "texts"), ("history", "messages")):
+        if isinstance(cell := kept.get(name), str):
+            try:
+                kept[name] = json.loads(cell)
+            except (ValueError, RecursionError):
+                raise FeedbackError(f"{name}: {cell!r:.60} must be a list of {what} as JSON") from None
     yield Answered(row=kept)
 
 
@@ -48,10 +49,16 @@ def _is_conversation(row: Mapping[str, object]) -> bool:
 
 
 def _conversation(row: Mapping[str, object], thumbs: Sequence[str]) -> Iterator[Entry]:
-    messages = row["messages"]
-    answer, question = answer_in(messages), question_in(messages)
-    said = {name: row[name] for name in COLUMNS if name in row and name not in ("question", "answer", "system")}
-    yield Answered(row={"question": question, "answer": answer, "system": system_in(messages), **said})
+    messages: Any = row["messages"]
+    answer = answer_in(messages[-1:])
+    if answer is None:
+        raise FeedbackError("messages: the last one must be the assistant's and a text, for it is what was judged")
+    asked = asked_in(messages[:-1], None)
+    if isinstance(asked, str):
+        yield PassedOver(reason=asked)
+        return
+    said = {name: row[name] for name in (*VERDICT, "by", "model", "passages", "asked_by") if name in row}
+    yield Answered(row={**asked, "answer": answer, **said})
 
 
 OWN = Shape(

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-__all__ = ["answer_in", "question_in", "read_json", "system_in", "text_of"]
+from ragtune.feedback.talk import NO_TALK, talk_of, turn_text
+
+__all__ = ["NO_QUESTION", "answer_in", "asked_in", "read_json", "text_of"]
+
+NO_QUESTION = "a question or an answer that is no text"
 
 _QUESTION_KEYS = ("question", "input", "query", "prompt", "text", "content", "user_input")
 _ANSWER_KEYS = ("answer", "output", "response", "content", "text", "result", "completion")
-_USERS, _ASSISTANTS, _SYSTEMS = ("user", "human"), ("assistant", "ai"), ("system", "developer")
+_ASSISTANTS = ("assistant", "ai")
+# Where chains of LangChain have the turns before a question that stands beside them.
+_HISTORY_KEYS = ("chat_history", "history")
+_ROLES = {"human": "user", "ai": "assistant"}
 
 
 def read_json(value: object) -> object:
@@ -33,16 +41,38 @@ def text_of(value: object) -> str | None:
     return None
 
 
-def question_in(value: object) -> str | None:
-    """The last thing that the user said."""
+def asked_in(value: object, answer: str | None) -> dict[str, object] | str:
+    """The columns `question`, `system` and `history` of what a model was asked, or why no row could hold it.
+
+    Args:
+        value: messages, or a question in one of the many ways to write one down.
+        answer: what the model said, which stands behind the question where a program wrote the whole talk down.
+    """
     value = read_json(value)
-    said = _last_of(value, _USERS)
-    return said if said is not None else _by_key(value, _QUESTION_KEYS)
-
-
-def system_in(value: object) -> str | None:
-    """The system prompt."""
-    return _last_of(read_json(value), _SYSTEMS)
+    messages = _messages(value)
+    if messages:
+        turns = [_turn(message) for message in messages]
+        if len(turns) > 1 and turns[-1]["role"] == "assistant" and turn_text(turns[-1]["content"]) == answer:
+            turns.pop()
+    else:
+        question = _by_key(value, _QUESTION_KEYS)
+        if question is None:
+            return NO_QUESTION
+        turns = [{"role": "user", "content": question}]
+        for key in _HISTORY_KEYS:
+            before = read_json(value.get(key)) if isinstance(value, Mapping) else None
+            if before:
+                earlier = _messages(before)
+                if not earlier:
+                    return NO_TALK
+                turns = [*map(_turn, earlier), *turns]
+                break
+    talk = talk_of(turns)
+    if talk is None:
+        return NO_TALK
+    if not talk.question.strip():
+        return NO_QUESTION
+    return {"question": talk.question, "system": talk.system, "history": talk.history}
 
 
 def answer_in(value: object) -> str | None:
@@ -66,14 +96,27 @@ def _first(value: object) -> object:
     return value
 
 
-def _last_of(value: object, roles: Sequence[str]) -> str | None:
+def _messages(value: object) -> list[Mapping[str, object]]:
+    """The messages in a value; none where it holds none."""
     messages = value.get("messages") if isinstance(value, Mapping) else value
     if not isinstance(messages, Sequence) or isinstance(messages, str):
-        return None
+        return []
     if messages and isinstance(messages[0], Sequence) and not isinstance(messages[0], str):
         messages = messages[0]
-    found = [_content(message) for message in messages if isinstance(message, Mapping) and _role(message) in roles]
+    found = [message for message in messages if isinstance(message, Mapping)]
+    return found if len(found) == len(messages) else []
+
+
+def _last_of(value: object, roles: Sequence[str]) -> str | None:
+    found = [text_of(_fields(message).get("content")) for message in _messages(value) if _role(message) in roles]
     return found[-1] if found else None
+
+
+def _turn(message: Mapping[str, object]) -> dict[str, Any]:
+    fields, role = _fields(message), _role(message)
+    extra = fields.get("additional_kwargs")
+    calls = fields.get("tool_calls") or (extra.get("tool_calls") if isinstance(extra, Mapping) else None)
+    return {"role": _ROLES.get(role, role), "content": fields.get("content"), "tool_calls": calls}
 
 
 def _role(message: Mapping[str, object]) -> str:
@@ -85,9 +128,9 @@ def _role(message: Mapping[str, object]) -> str:
     return str(role).lower()
 
 
-def _content(message: Mapping[str, object]) -> str | None:
+def _fields(message: Mapping[str, object]) -> Mapping[str, object]:
     kept = message.get("kwargs")
-    return text_of((kept if isinstance(kept, Mapping) else message).get("content"))
+    return kept if isinstance(kept, Mapping) else message
 
 
 def _by_key(value: object, keys: Sequence[str]) -> str | None:

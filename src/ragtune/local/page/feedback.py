@@ -15,7 +15,7 @@ from ragtune.local.http.errors import invalid
 from ragtune.local.page.forms import form_fields
 from ragtune.local.page.rendering import render
 from ragtune.local.services import services
-from ragtune.local.wire.base import RequestBody
+from ragtune.local.wire.base import RequestBody, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +35,13 @@ _Text = Annotated[str, Field(max_length=100_000)]
 _Name = Annotated[str, Field(max_length=200)]
 
 
+class SaidTurn(Strict):
+    """A turn of the talk before the question."""
+
+    role: Literal["user", "assistant"]
+    content: _Text
+
+
 class SaidVerdict(RequestBody):
     """What somebody says about an answer of the playground."""
 
@@ -42,6 +49,7 @@ class SaidVerdict(RequestBody):
     question: _Text
     answer: _Text
     system: _Text = ""
+    history: list[SaidTurn] = Field(default_factory=list, max_length=1_000)
     verdict: Literal[1, -1] | None = None
     correction: _Text | None = None
     comment: _Text | None = None
@@ -60,6 +68,7 @@ async def say(request: Request) -> Response:
             question=said.question,
             model=said.model,
             system=said.system or None,
+            history=[turn.model_dump() for turn in said.history],
             correction=said.correction,
             comment=said.comment,
             by=(said.by or "").strip() or _SOMEBODY,

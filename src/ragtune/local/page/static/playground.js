@@ -20,11 +20,14 @@ function body(name, position, asked, before) {
   const shared = { model: name, temperature: Number(temperature.value), max_tokens: Number(length.value) };
   if (mode() === "completion") return { ...shared, prompt: asked };
   const messages = system.value.trim() ? [{ role: "system", content: system.value }] : [];
-  for (const turn of before) {
-    messages.push({ role: "user", content: turn.question });
-    messages.push({ role: "assistant", content: turn.answers[position] ?? "" });
-  }
-  return { ...shared, messages: [...messages, { role: "user", content: asked }] };
+  return { ...shared, messages: [...messages, ...talk(before, position), { role: "user", content: asked }] };
+}
+
+function talk(before, position) {
+  return before.flatMap((turn) => [
+    { role: "user", content: turn.question },
+    { role: "assistant", content: turn.answers[position] ?? "" },
+  ]);
 }
 
 // JSON's strings are Python's too, but for line separators, which read better escaped.
@@ -83,8 +86,8 @@ function button(words, label, press) {
   return made;
 }
 
-// Thumbs and a correction under an answer; of a longer talk the last question is kept, without what came before it.
-function showThumbs(place, asked, prompt, answer) {
+// Thumbs and a correction under an answer; of a longer talk the turns before the question are kept with it.
+function showThumbs(place, asked, prompt, answer, history) {
   if (mode() !== "chat" || !answer.trim()) return;
   const name = place.children[0].textContent;
   const row = element("div", "thumbs actions");
@@ -95,7 +98,7 @@ function showThumbs(place, asked, prompt, answer) {
       const reply = await fetch("/playground/feedback", {
         method: "POST",
         headers: { "content-type": "application/json" },
-        body: JSON.stringify({ model: name, question: asked, answer, system: prompt, by: find("by").value, ...verdict }),
+        body: JSON.stringify({ model: name, question: asked, answer, system: prompt, history, by: find("by").value, ...verdict }),
       });
       if (!reply.ok) throw new Error(await refusal(reply));
       note.textContent = "kept";
@@ -200,7 +203,8 @@ async function askAll() {
   places[0].scrollIntoView({ block: "nearest" });
   const answers = await Promise.all(names.map((name, n) => ask(name, n, places[n], asking.signal)));
   asking = null;
-  places.forEach((place, n) => { if (complete(place)) showThumbs(place, asked, system.value.trim() && system.value, answers[n]); });
+  const prompt = system.value.trim() && system.value;
+  places.forEach((place, n) => { if (complete(place)) showThumbs(place, asked, prompt, answers[n], talk(dialogue, n)); });
   dialogue.push({ question: asked, answers });
   [send.disabled, stop.hidden, save.disabled, clear.disabled] = [false, true, false, false];
   if (mode() === "chat") question.value = "";
@@ -248,10 +252,10 @@ function reopen(kept) {
   beside.checked = kept.models.length > 1;
   [system.value, temperature.value, length.value] = [kept.system, kept.temperature, kept.max_tokens];
   dialogue = kept.turns;
-  for (const turn of dialogue) {
+  for (const [number, turn] of dialogue.entries()) {
     showTurn(turn.question, kept.models).forEach((place, n) => {
       place.children[1].textContent = turn.answers[n] ?? "";
-      showThumbs(place, turn.question, kept.system.trim() && kept.system, turn.answers[n] ?? "");
+      showThumbs(place, turn.question, kept.system.trim() && kept.system, turn.answers[n] ?? "", talk(dialogue.slice(0, number), n));
     });
   }
   clear.disabled = dialogue.length === 0;
