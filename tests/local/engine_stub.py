@@ -47,6 +47,7 @@ class StubEngine:
         room: most adapters that it holds; None for any number.
         takes_adapters: whether adapters may come while it runs.
         trouble: what goes wrong with the next answers.
+        counts: what it tells in place of the counts of tokens; None for these.
         says: words of every answer, by adapter; None lets the tiny base answer.
         adapters: name and path of those that it holds; a llama.cpp engine was started with them.
         asked: bodies of completions, as they came.
@@ -60,8 +61,9 @@ class StubEngine:
     owner: str | None = None
     room: int | None = None
     takes_adapters: bool = True
-    max_model_len: int | None = None
+    max_model_len: Any = None
     trouble: Trouble | None = None
+    counts: dict[str, Any] | None = None
     says: Callable[[str | None], list[str]] | None = None
     adapters: dict[str, str] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
@@ -129,7 +131,7 @@ async def _models(stub: StubEngine, request: Request) -> Response:
     name = "served" if stub.kind == "sglang" else str(stub.base)
     base = {"id": name, "object": "model", "owned_by": owned_by, "root": name, "parent": None}
     if stub.max_model_len is not None:
-        base["max_model_len"] = stub.max_model_len  # type: ignore[assignment]
+        base["max_model_len"] = stub.max_model_len
     tuned = [
         {"id": one, "object": "model", "owned_by": owned_by, "root": path, "parent": name}
         for one, path in stub.adapters.items()
@@ -213,7 +215,8 @@ async def _stream(stub: StubEngine, body: dict[str, Any], adapter: str | None) -
                 yield _event({"id": "cmpl-1", "object": "text_completion", "choices": [choice]})
                 sent += 1
             total = sum(usage.values())
-            yield _event({"id": "cmpl-1", "choices": [], "usage": {**usage, "total_tokens": total}})
+            told_counts = {**usage, "total_tokens": total} if stub.counts is None else stub.counts
+            yield _event({"id": "cmpl-1", "choices": [], "usage": told_counts})
         yield b"data: [DONE]\n\n"
         whole = True
     finally:

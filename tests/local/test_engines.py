@@ -20,6 +20,7 @@ from ragtune.cli import app
 from ragtune.errors import BackendError
 from ragtune.local import EngineAddress, LocalBackend
 from ragtune.local.remote_engine import EngineKind, engines_of
+from ragtune.local.remote_engine.reader import likelihood
 from ragtune.modelling.bases import resolve_base
 from tests.local.engine_stub import StubEngine, Trouble
 from tests.local.kit import create, trainer, until, wait_for
@@ -194,6 +195,41 @@ def test_what_goes_wrong_at_an_engine_is_said_by_its_kind_alone(tmp_path: Path, 
             assert private not in str(caught.value.body)
         stub.trouble = None
         assert ask(made[1]) == "I am the base."
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"prompt_tokens": None, "completion_tokens": None},
+        {"prompt_tokens": "3", "completion_tokens": "x"},
+        {"prompt_tokens": -3, "completion_tokens": -1},
+        {"prompt_tokens": 10**30, "completion_tokens": True},
+        {},
+    ],
+)
+def test_counts_that_count_nothing_are_those_that_were_counted_here(tmp_path: Path, counts: dict[str, object]) -> None:
+    with StubEngine(says=says, counts=counts).running() as stub, plugged(tmp_path, stub) as (_, client):
+        answer = client.chat.completions.create(model="tiny-random", messages=HI, max_tokens=8)
+        assert answer.usage is not None
+        assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (len(stub.asked[0]["prompt"]), 4)
+
+
+def test_half_a_sign_of_an_engine_spoils_no_answer(tmp_path: Path) -> None:
+    with (
+        StubEngine(says=lambda _: ["so", "\ud800", "\ud83d\ude00"], max_model_len="2048").running() as stub,
+        plugged(tmp_path, stub) as (_, client),
+    ):
+        assert ask(client) == "so\ufffd\U0001f600"
+        stream = client.chat.completions.create(model="tiny-random", messages=HI, max_tokens=8, stream=True)
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "so\ufffd\U0001f600"
+
+
+@pytest.mark.parametrize(("given", "told"), [(-1, -1.0), (float("-inf"), -9999.0)])
+def test_a_log_probability_is_one_that_json_holds(given: float, told: float) -> None:
+    assert likelihood(given) == told
+    for wrong in (float("nan"), float("inf"), "x", True):
+        with pytest.raises(ValueError, match="is no log-probability"):
+            likelihood(wrong)
 
 
 @pytest.mark.parametrize("trouble", ["dies", "error event", "no end"])

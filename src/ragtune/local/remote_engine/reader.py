@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["AnswerReader"]
 
 _BY_ID = "token_id:"  # how vLLM names tokens when it is asked to
+_LEAST = -9999.0
 _BROKEN = "\ufffd"
 # Any other, such as vLLM's `abort`, leaves an answer open, and so it counts as broken off.
 _ENDS: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}
@@ -73,12 +75,16 @@ class AnswerReader:
                 self._begin()
             choice = self._choices[told.index]
             # llama.cpp counts at the end only; until then a chunk is a token.
-            choice.tokens = chunk.usage.completion_tokens if chunk.usage else choice.tokens + 1
+            told_tokens = counted(chunk.usage, "completion_tokens")
+            choice.tokens = choice.tokens + 1 if told_tokens is None else told_tokens
             self._take(told.index, choice, told)
         self._generation.completion_tokens = sum(choice.tokens for choice in self._choices)
-        if chunk.usage and not chunk.choices:
-            self._generation.prompt_tokens = chunk.usage.prompt_tokens
-            self._generation.completion_tokens = chunk.usage.completion_tokens
+        if not chunk.choices:
+            prompt, completion = counted(chunk.usage, "prompt_tokens"), counted(chunk.usage, "completion_tokens")
+            if prompt is not None:
+                self._generation.prompt_tokens = prompt
+            if completion is not None:
+                self._generation.completion_tokens = completion
 
     def finish(self, *, reason: FinishReason | None = None) -> None:
         """Send the last piece of each answer; those that have not ended end with `reason`."""
@@ -109,7 +115,7 @@ class AnswerReader:
 
     def _take(self, index: int, choice: _Choice, told: CompletionChoice) -> None:
         tokens = tuple(self._logprobs(told.logprobs, choice.length)) if self._asked.logprobs else ()
-        text, calls = told.text or "", list[Any]()
+        text, calls = whole_signs(told.text or ""), list[Any]()
         choice.length += len(text)
         if choice.reader is not None:
             text, calls = choice.reader.push(text)
@@ -134,11 +140,33 @@ class AnswerReader:
             yield TokenLogprob(
                 token=text,
                 bytes=known,
-                logprob=logprob,
+                logprob=None if logprob is None else likelihood(logprob),
                 offset=offset,
-                top=tuple((other, value, known) for other, known, value in others),
+                top=tuple((other, likelihood(value), known) for other, known, value in others),
             )
             offset += len(text)
+
+
+def counted(usage: object, name: str) -> int | None:
+    """A count of an engine; None for what counts nothing, and what was counted here stands."""
+    found = getattr(usage, name, None)
+    return found if type(found) is int and 0 <= found < 2**31 else None
+
+
+def whole_signs(text: str) -> str:
+    """A text without halves of signs, which no answer can be sent with; two halves become their sign."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def likelihood(value: object) -> float:
+    """A log-probability that JSON can hold; below the least that OpenAI tells there is nothing to tell apart.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value < math.inf:
+        raise ValueError(f"{value!r:.60} is no log-probability")
+    return max(float(value), _LEAST)
 
 
 def legacy_tokens(told: Any) -> Iterator[tuple[str, float | None, dict[str, float]]]:

@@ -252,8 +252,10 @@ class Replica:
         return tuple(
             _Served(
                 name=str(one.get("id")),
-                names=frozenset({str(one.get("id")), *filter(None, [one.get("root"), *paths])}),
-                context_tokens=one.get("max_model_len"),
+                names=frozenset(
+                    {str(one.get("id")), *(name for name in (one.get("root"), *paths) if isinstance(name, str))}
+                ),
+                context_tokens=length if type(length := one.get("max_model_len")) is int and length > 0 else None,
             )
             for one in entries
             if not one.get("parent")
@@ -374,6 +376,10 @@ def _is_lost(error: Exception) -> bool:
     """Whether an error says that nobody is at the other end any more."""
     # By name: openai's transport is httpx2 today and was httpx before, and neither is a dependency of ours.
     return isinstance(error, openai.APIConnectionError | TimeoutError) or type(error).__module__.startswith("httpx")
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def _said(error: openai.APIStatusError) -> str:
