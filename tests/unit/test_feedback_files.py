@@ -322,6 +322,7 @@ def test_a_talk_that_is_not_all_text_is_passed_over_by_name(store: rt.FeedbackSt
         ("a.csv", "question,answer,verdict\nQ?,A,up\n", "line 2: verdict: 'up' is no number; a thumb is 1 or -1"),
         ("a.csv", "question,answer\nQ?,A,1\n", "line 2: has another number of fields"),
         ("a.csv", 'question,answer\n"Q?,A\n', "is not CSV"),
+        ("a.csv", "question,answer,question\nQ?,A,R?\n", "the columns 1 and 3 are both called 'question'; rename"),
         ("a.jsonl", "", "holds no row"),
         ("a.parquet", "", r"\.parquet is not read; export JSON lines"),
         ("none.jsonl", None, "cannot be read"),
@@ -363,6 +364,19 @@ def test_a_file_that_is_not_utf_8_says_so(store: rt.FeedbackStore, tmp_path: Pat
     (tmp_path / "a.csv").write_bytes("question,answer\nGrün?,ja\n".encode("cp1252"))
     with pytest.raises(rt.FeedbackError, match="is not UTF-8"):
         store.import_file(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda packed: packed[:-20], lambda packed: packed[:40] + b"\0" * 40 + packed[80:], lambda _: b"\x1f\x8b"],
+)
+def test_packed_rows_that_are_damaged_say_so(store: rt.FeedbackStore, tmp_path: Path, damage: Any) -> None:
+    path = tmp_path / "said.jsonl.gz"
+    rows = "".join(json.dumps({"question": f"{n * 7919}?", "answer": str(n * 104729)}) + "\n" for n in range(50))
+    path.write_bytes(damage(gzip.compress(rows.encode())))
+    with pytest.raises(rt.FeedbackError, match=r"said\.jsonl\.gz: the packed data is damaged: .*; get the file again"):
+        store.import_file(path)
+    assert len(store.unjudged()) == 0
 
 
 def test_a_shape_can_be_named(store: rt.FeedbackStore, tmp_path: Path) -> None:

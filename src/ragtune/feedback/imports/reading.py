@@ -6,7 +6,9 @@ import csv
 import gzip
 import json
 import reprlib
-from collections.abc import Iterator, Mapping
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -45,6 +47,8 @@ def placed_rows(path: str | os.PathLike[str]) -> Iterator[tuple[str, Mapping[str
                 yield where, row
     except UnicodeDecodeError as error:
         raise FeedbackError(f"{place}: is not UTF-8 (byte {error.start}: {error.reason}); save it as UTF-8") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise FeedbackError(f"{place}: the packed data is damaged: {error}; get the file again") from error
     except OSError as error:
         raise FeedbackError(f"{place}: cannot be read ({error.strerror or error})") from error
 
@@ -78,9 +82,17 @@ def _csv_rows(path: Path, file: IO[str]) -> Iterator[tuple[str, object]]:
             csv.field_size_limit(before)
         # The header is read with the first row.
         line = reader.line_num if begins == 1 else begins
+        _refuse_doubled(path, reader.fieldnames or ())
         if None in row or None in row.values():
             raise FeedbackError(f"{path} line {line}: has another number of fields than the header")
         yield f"{path} line {line}", {name: plain(cell) for name, cell in row.items()}
+
+
+def _refuse_doubled(path: Path, names: Sequence[str]) -> None:
+    name, times = Counter(names).most_common(1)[0] if names else ("", 0)
+    if times > 1:
+        places = " and ".join(str(place) for place, other in enumerate(names, 1) if other == name)
+        raise FeedbackError(f"{path}: the columns {places} are both called {name!r}; rename or remove all but one")
 
 
 def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[str, object]]:
