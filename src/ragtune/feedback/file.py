@@ -46,7 +46,8 @@ class FeedbackFile:
     """One SQLite file of answers and verdicts."""
 
     def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = 30.0) -> None:
-        self.path = Path(path).expanduser()
+        # Made absolute here: a program may change its directory before something is written.
+        self.path = Path(path).expanduser().absolute()
         self._timeout_s = timeout_s
 
     def _known(self, connection: sqlite3.Connection, number: int) -> int:

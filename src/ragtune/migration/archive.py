@@ -129,7 +129,7 @@ class Archive:
         Raises:
             ArchiveError: there is none, it is of a newer version, or its manifest was changed.
         """
-        place = Path(folder)
+        place = Path(folder).absolute()
         found = read_manifest(place)
         try:
             begun_at = datetime.fromisoformat(found.begun_at)

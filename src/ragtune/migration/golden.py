@@ -94,7 +94,7 @@ class Golden:
         Raises:
             EvaluationError: the file is missing, is no recording, or is damaged.
         """
-        place = Path(path)
+        place = Path(path).absolute()
         read_header(place)
         about: dict[str, Any] | None = None
         for _, line in read_log(place):

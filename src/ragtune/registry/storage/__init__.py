@@ -28,6 +28,8 @@ def storage_at(path: Path, *, timeout_s: float) -> Storage:
     # A file of SQLite is made through a link, a folder is not.
     if path.is_symlink() and not path.exists() and not path.suffix:
         raise RegistryError(f"{path}: is a link to {os.readlink(path)}, which is not there; mend it, or name another")
+    # Made absolute here: a program may change its directory before something is written.
+    path = path.absolute()
     if path.is_dir() or (not path.exists() and not path.suffix):
         return JsonFolder(path, timeout_s=timeout_s)
     return SqliteFile(path, timeout_s=timeout_s)
