@@ -10,7 +10,7 @@ from itertools import chain
 __all__ = ["NORMAL_FORM", "count_words", "normalise"]
 
 # Goes up whenever two texts become equal that were not, or the other way round; manifests name it.
-NORMAL_FORM = 2
+NORMAL_FORM = 3
 
 _LETTER = r"a-z_\x80-\U0010ffff"
 _WORD = rf"0-9{_LETTER}"
@@ -27,6 +27,7 @@ _silent = re.compile(
     )""",
     re.VERBOSE,
 ).sub
+_dotted = re.compile("i\u0307+").sub
 _OPERATORS = r"$+<=>^|~%&@/\\*!"
 _words = re.compile(rf"[{_OPERATORS}]|[^ {_OPERATORS}]+").findall
 # Signs of punctuation that tell facts apart: per mille, feet and inches, paragraphs.
@@ -88,6 +89,8 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.lower().translate(_signs)
     folded = unicodedata.normalize("NFD", text).casefold().translate(_signs)
+    # What is small of a capital I and of İ depends on the language, which no text tells.
+    folded = _dotted("i", folded.replace("\u0131", "i"))
     return unspaced().sub(r" \g<0> ", unicodedata.normalize("NFC", folded))
 
 
@@ -95,10 +98,11 @@ def normalise(text: str) -> str:
     """The form in which texts are compared: words and telling signs in small letters, one space between them.
 
     Two texts are equal that differ in case, accents' encoding, width of signs, digits' script, spaces, invisible
-    signs, or in punctuation of sentences: quotes, brackets, dashes, full stops, emphasis. Not equal are texts that
-    differ in anything else: letters, accents, vowel signs and other marks, symbols, operators and emoji, the sign or
-    the decimal point of a number, the end of `C#` or `A-`. In scripts that part no words, Chinese, Japanese, Thai, Lao,
-    Khmer and Burmese, each character is a word. `ragtune.text.NORMAL_FORM` is the version of these rules.
+    signs, the dot of Turkish's two i, or in punctuation of sentences: quotes, brackets, dashes, full stops, emphasis.
+    Not equal are texts that differ in anything else: letters, accents, vowel signs and other marks, symbols, operators
+    and emoji, the sign or the decimal point of a number, the end of `C#` or `A-`. In scripts that part no words,
+    Chinese, Japanese, Thai, Lao, Khmer and Burmese, each character is a word. `ragtune.text.NORMAL_FORM` is the version
+    of these rules.
 
     Example:
         ```python

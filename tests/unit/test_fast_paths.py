@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 import ragtune as rt
 from ragtune.dataset import normalise
 from ragtune.dataset.leakage.grouping import WISH, Grouping, groups
+from ragtune.dataset.leakage.proof import begins_of, shared_texts
+from ragtune.dataset.leakage.shingles import shingle
 from ragtune.dataset.leakage.text_hashes import joined, number
 from ragtune.dataset.leakage.texts import Texts
 from ragtune.dataset.render.batches import Batch
@@ -24,7 +26,7 @@ from ragtune.dataset.sources.memory_map import release
 from ragtune.text import count_words
 
 MIXED = st.text(
-    st.sampled_from("aZ_9 .-\t\n\0\u2013\u2019\u00a0\u00e9\u00df\u0130\u01f0\u03c2\u212a\u4e2d\u0301\u200b")
+    st.sampled_from("aZ_9 .-\t\n\0\u2013\u2019\u00a0\u00e9\u00df\u0130\u0131\u0307\u01f0\u03c2\u212a\u4e2d\u0301\u200b")
 )
 
 
@@ -59,6 +61,15 @@ def test_facts_are_the_texts_that_count_numbered_by_their_normal_forms(said: lis
     again = joined(list(facts.rows()))
     assert (again.texts.tolist(), again.runs.tolist()) == (facts.texts.tolist(), facts.runs.tolist())
     assert (again.per_row.tolist(), again.fields.tolist()) == (facts.per_row.tolist(), facts.fields.tolist())
+
+
+def test_the_fast_paths_know_turkish_capitals() -> None:
+    """What is equal in normal form is found in two splits by its first letters, and by its words."""
+    texts = ["İSTANBUL NEREDE VE IŞIK NE?", "istanbul nerede ve ışık ne"]
+    sides, tied = np.array([0, 1], dtype=np.uint8), np.ones(2, dtype=np.bool_)
+    assert shared_texts([texts], sides, begins_of(texts), tied) == 1
+    one, other = (shingle([text], 3) for text in texts)
+    assert (one.texts.tolist(), one.hashes.tolist()) == (other.texts.tolist(), other.hashes.tolist())
 
 
 pairs = st.lists(st.tuples(st.integers(0, 2**64 - 1) | st.integers(0, 9), st.integers(0, 19)), max_size=60)

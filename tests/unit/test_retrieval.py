@@ -36,6 +36,7 @@ def test_the_passage_that_shares_most_words_comes_first() -> None:
     assert retriever("How deep is Lake Sorrel?", k=1)[0].text == LAKE
     assert retriever("xyzzy") == ()
     assert retriever("?!") == ()
+    assert rt.BM25(["İstanbul güzel", "x y"])("istanbul", k=1)[0].text == "İstanbul güzel"
 
 
 def test_scores_are_those_of_the_formula() -> None:

@@ -69,7 +69,7 @@ class Journal:
         if self._path is not None:
             return self._path
         if named := os.environ.get(ENVIRONMENT):
-            return Path(named).expanduser().absolute()
+            return Path(named).expanduser()
         import platformdirs
 
         return platformdirs.user_state_path("ragtune") / FILE

@@ -56,7 +56,7 @@ def _letters(text: str) -> bytes:
     """The letters and digits of ASCII that are left of a text; a digit of another script becomes one."""
     if not text.isascii():
         form = normalise(text) if _other_digit(text) else text
-        text = normalize("NFKD", form.casefold())
+        text = normalize("NFKD", form.casefold().replace("\u0131", "i"))
     return text.lower().encode("ascii", "ignore").translate(None, _OTHERS)
 
 

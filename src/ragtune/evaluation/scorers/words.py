@@ -20,6 +20,7 @@ __all__ = ["contains", "exact", "f1", "json_valid", "refusal"]
 # Several scorers look at one text; and an accepted answer comes back for every arm and wording.
 _form = lru_cache(maxsize=256)(normalise)
 _ARTICLES = frozenset({"a", "an", "the"})
+_plus = re.compile(r"(?<=[^\W\d_])(?:\+\+|\+(?![\w+]))").sub
 _article = re.compile(r"^(?:an?|the) ")
 _ignorance = re.compile(
     r"\b(?:i|we) (?:do not|don t|cannot|can t|can not|could not|couldn t) (?:\w+ )?"
@@ -34,13 +35,14 @@ _ignorance = re.compile(
     r"|\bnobody knows\b|\bthere is no (?:\w+ )?(?:information|answer|record|source)\b"
     r"|^(?:unknown|unanswerable|no answer)$"
     r"|\bbilmiyor(?:um|uz)\b|\bemin değil(?:im|iz)\b"
-    r"|\b(?:bilgi(?:m|miz)?|kayıt) (?:yok|bulunmuyor|bulunamadı|bulamadım)\b"
-    r"|\b(?:belirtilmemiş|bilinmiyor|yanıtlayamıyorum|cevaplayamıyorum)\w*\b"
+    # In the normal form ı is i.
+    r"|\b(?:bilgi(?:m|miz)?|kayit) (?:yok|bulunmuyor|bulunamadi|bulamadim)\b"
+    r"|\b(?:belirtilmemiş|bilinmiyor|yanitlayamiyorum|cevaplayamiyorum)\w*\b"
 )
 
 
 # One of these stands in whatever the pattern finds, and a search for them takes a tenth of its time.
-_HINTS = ("not", "n t ", "no ", "un", "nobody", "bil", "emin", "kayıt", "belirt", "yanıt", "cevap")
+_HINTS = ("not", "n t ", "no ", "un", "nobody", "bil", "emin", "kayit", "belirt", "yanit", "cevap")
 
 
 def refusal(context: Context) -> bool:
@@ -75,14 +77,19 @@ def contains(context: Context) -> bool:
 
 def found_in(text: str, answers: tuple[str, ...]) -> bool:
     """Whether one of the answers stands in a text, at word boundaries."""
-    said = f" {_form(text)} "
+    said = f" {_form(_glued(text))} "
     for answer in answers:
-        wanted = _accepted(answer)
+        wanted = _accepted(_glued(answer))
         if wanted and f" {wanted} " in said:
             return True
         if worth_spelling(wanted) and f" {spelled(wanted)} " in f" {spelled(said.strip())} ":
             return True
     return False
+
+
+def _glued(text: str) -> str:
+    """A text whose names that end with a plus are one word, so that `C` is not found in `C++`, nor `A` in `A+`."""
+    return _plus(lambda found: "plus" * len(found[0]) + " ", text) if "+" in text else text
 
 
 def f1(context: Context) -> float:

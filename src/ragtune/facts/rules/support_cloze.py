@@ -26,7 +26,7 @@ _EMPTY = {
         "many".split()
     ),
     "tr": frozenset(
-        "ne nedir kim kimdir hangi hangisidir kaç kaçtır nerede neden niçin nasıl bir ve ile için bu".split()
+        normalise("ne nedir kim kimdir hangi hangisidir kaç kaçtır nerede neden niçin nasıl bir ve ile için bu").split()
     ),
 }
 _sentences = re.compile(r"(?<=[.!?])\s+(?=[A-ZÇĞİÖŞÜ])").split
