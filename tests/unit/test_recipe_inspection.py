@@ -21,11 +21,29 @@ base = "tiny-random"
 """
 
 
+REPLAY = """\
+[data]
+rows = "faq.csv"
+[model]
+base = "tiny-random"
+[facts]
+question = "Question"
+answer = "Answer"
+[[recipe]]
+name = "qa_single"
+[[recipe]]
+name = "replay"
+share = 0.1
+path = "replay.jsonl"
+"""
+
+
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     rows = [f"How deep is lake {n}?,{n} metres,Lake {n} is {n} metres deep." for n in range(12)]
     Path("faq.csv").write_text("\n".join(["Question,Answer,Passage", *rows]) + "\n", encoding="utf-8")
+    Path("replay.jsonl").write_bytes(b'{"question": "Q?", "answer": "A"}\n{"question": "\xff?", "answer": "A"}\n')
     return tmp_path
 
 
@@ -51,6 +69,10 @@ def dry(text: str, *options: str) -> Result:
         (GOOD + "[recipe]\nname = 'qa_multi'\n", "facts.question names column 'question'"),
         (GOOD.replace("tiny-random", "tiny-randm"), "line 6, column 1: 'tiny-randm' is no base model of this machine"),
         (GOOD.replace("faq.csv", "lost.csv"), "lost.csv does not exist"),
+        (GOOD.replace('"faq.csv"', "[]"), "line 2, column 1: data.rows names no file; give one"),
+        (GOOD.replace("faq.csv", ""), "line 2, column 1: data.rows names no file; give one"),
+        (REPLAY, "line 13, column 1: replay.jsonl line 2: is not UTF-8"),
+        (REPLAY.replace("replay.jsonl", "lost.jsonl"), "line 13, column 1: there is no file lost.jsonl"),
         (GOOD + "[job]\nmethod = 'dpo'\nbeta = -1.0\n", "line 7, column 2: beta"),
         (GOOD + "[evaluation]\n[gate]\nalias = 'prod'\nreworded_at_least = 70.0\n", "70 % is 0.7"),
         (GOOD + "[evaluation]\n[gate]\nalias = 'a b'\nreworded_at_least = 0.7\n", "gate.alias = 'a b'"),

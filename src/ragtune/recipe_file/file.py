@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from ragtune.errors import DatasetError
 from ragtune.recipe_file.promotion import GateSection  # noqa: TC001 (pydantic reads the annotations)
 from ragtune.recipe_file.reading import Places, parse, place_of, refused
 from ragtune.recipe_file.sections import (
@@ -123,11 +124,19 @@ class RecipeFile(Section):
         return self.data.build(self.target / "data", folder=self.folder, builder=builder, overwrite=overwrite)
 
     def inputs(self) -> list[object]:
-        """All that the dataset depends on, as values."""
-        parts: list[object] = [self.data.model_dump(), self.data.described(self.folder)]
+        """All that the dataset depends on, as values.
+
+        Raises:
+            DatasetError: a file that it names cannot be read; the message says where it is named.
+        """
+        with self._named_at("data", "rows"):
+            described = self.data.described(self.folder)
+        parts: list[object] = [self.data.model_dump(), described]
         if self.recipe:
-            paths = chain.from_iterable(one.files(self.folder) for one in self.recipe)
-            files = [path.read_text(encoding="utf-8") for path in paths]
+            files: list[str] = []
+            for number, one in enumerate(self.recipe):
+                with self._named_at("recipe", str(number), "path"):
+                    files += map(_utf8, one.files(self.folder))
             # What is asked decides which wordings become no row.
             asked = None if self.evaluation is None else [self.evaluation.reword, self.asked_text()]
             parts += [[one.model_dump() for one in self.recipe], self._teaching.facts.model_dump(), files, asked]
@@ -136,7 +145,8 @@ class RecipeFile(Section):
     def asked_text(self) -> str | None:
         """The file of facts that the evaluation names."""
         named = None if self.evaluation is None else self.evaluation.facts
-        return None if named is None else (self.folder / named).read_text(encoding="utf-8")
+        with self._named_at("evaluation", "facts"):
+            return None if named is None else _utf8(self.folder / named)
 
     @cached_property
     def held_out(self) -> FactSet | None:
@@ -203,6 +213,13 @@ class RecipeFile(Section):
         answer = facts.answer if isinstance(facts.answer, str) else facts.answer[0]
         return self.data.kept(self.folder, question=[facts.question], answer=answer)
 
+    @contextmanager
+    def _named_at(self, *keys: str) -> Iterator[None]:
+        try:
+            yield
+        except DatasetError as error:
+            raise DatasetError(f"{self.where(*keys)}: {error}") from error
+
     def where(self, *keys: str) -> str:
         """Where a key stands in its text, for people."""
         return place_of(self._path, keys, self._places)
@@ -221,3 +238,20 @@ class RecipeFile(Section):
     def target(self) -> Path:
         """The folder of all that is made."""
         return self.folder / self.out
+
+
+def _utf8(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        DatasetError: it cannot be read, or is not UTF-8; the message names the line.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from error
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DatasetError(f"{path} line {line}: is not UTF-8 ({error.reason}); save it as UTF-8") from None

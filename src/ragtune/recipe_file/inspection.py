@@ -53,8 +53,11 @@ def _problems(file: RecipeFile, backend_folder: Path | None) -> Iterator[str]:
             yield from _raised(file, ("evaluation", "facts"), lambda: asked.facts_of(None, folder=file.folder))
     if (gate := file.gate) is not None:
         yield from _raised(file, ("gate",), gate.made)
-    paths = chain.from_iterable(one.files(file.folder) for one in file.recipe)
-    named: list[tuple[tuple[str, ...], Path]] = [(("recipe",), path) for path in paths]
+    named: list[tuple[tuple[str, ...], Path]] = [
+        (("recipe", str(number), "path"), path)
+        for number, one in enumerate(file.recipe)
+        for path in one.files(file.folder)
+    ]
     if backend_folder is None and file.server.key_file is not None:
         named.append((("server", "key_file"), file.folder / file.server.key_file))
     yield from (f"{file.where(*keys)}: there is no file {path}" for keys, path in named if not path.is_file())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from ragtune.errors import DatasetError, SpecError
 
@@ -41,10 +42,16 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+def _some_file(rows: str | list[str]) -> str | list[str]:
+    if not rows:
+        raise PydanticCustomError("ragtune", "data.rows names no file; give one, several, a pattern or a folder")
+    return rows
+
+
 class DataSection(Section):
     """`[data]`: where the rows come from, which are kept, what a record looks like, how they are split."""
 
-    rows: str | list[str] = Field(
+    rows: Annotated[str | list[str], AfterValidator(_some_file)] = Field(
         description="File of rows (csv, tsv, jsonl, json, parquet, xlsx and other workbooks), several, or a pattern; "
         "or a folder of documents, a chunk a row."
     )
