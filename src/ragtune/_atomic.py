@@ -68,6 +68,9 @@ def write_whole(target: Path, content: str | bytes, *, private: bool = False, fl
     Raises:
         OSError: the file cannot be written.
     """
+    # A link stays one, and what it leads to is written; a private file follows nobody's link.
+    if target.is_symlink() and not private:
+        target = type(target)(os.path.realpath(target))
     with draft_of(target, private=private) as draft:
         with draft.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)

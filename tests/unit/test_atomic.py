@@ -63,3 +63,13 @@ def test_a_folder_takes_its_name_with_everything_in_it(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         stopped()
     assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+
+
+def test_a_link_stays_one_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    """A private file takes the link's place: whoever laid it there reads nothing."""
+    there, link = tmp_path / "there.txt", tmp_path / "link.txt"
+    link.symlink_to(there)
+    write_whole(link, "new")
+    assert (link.is_symlink(), there.read_text()) == (True, "new")
+    write_whole(link, "key", private=True)
+    assert (link.is_symlink(), link.read_text(), there.read_text()) == (False, "key", "new")

@@ -612,5 +612,14 @@ def test_numbers_beyond_the_file_are_of_no_answer(store: rt.FeedbackStore) -> No
     assert len(store.unjudged(limit=10**30)) == 1
     assert len(store.unjudged(after=10**30)) == 0
     for call in (lambda: store.add(10**30, 1), lambda: store.remove(2**63), lambda: store.about(-(10**30))):
-        with pytest.raises(rt.FeedbackError, match=r"has no answer -?[0-9]+; `rows"):
+        with pytest.raises(rt.FeedbackError, match=r"has no answer -?[0-9]+; its list tells the numbers"):
             call()
+
+
+@pytest.mark.parametrize("number", ["1", 1.0, True, None])
+def test_what_is_no_number_is_of_no_answer(store: rt.FeedbackStore, number: Any) -> None:
+    store.log("12 metres", question=DEEP)
+    for call in (store.remove, store.about, lambda one: store.unjudged(after=one)):
+        with pytest.raises(rt.FeedbackError, match="is no whole number"):
+            call(number)
+    assert len(store.unjudged()) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -257,6 +258,17 @@ def test_a_reversed_question_is_checked_against_its_own_answer(ask: Any) -> None
     facts = ONE.with_wordings(kind="reversed", make=ask(teller), model=MODEL)
     assert facts["lake"].wordings[1].answers == ("Lake Sorrel",)
     assert ONE.with_wordings(kind="reversed", make=ask(Teller("Which?", checked="x")), model=MODEL) == ONE
+
+
+def test_a_cache_that_cannot_be_written_any_more_is_named(ask: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+
+    def gone(model: str, messages: Any) -> str:
+        shutil.rmtree(folder, ignore_errors=True)
+        return "What depth does Lake Sorrel have?"
+
+    with pytest.raises(rt.DatasetError, match=r"cache='.*a\.jsonl' cannot be written any more: No such file.*go on"):
+        ONE.with_wordings(kind="reworded", make=ask(gone), model=MODEL, cache=folder / "a.jsonl")
 
 
 def test_what_was_asked_once_is_not_asked_again(ask: Any, tmp_path: Path) -> None:

@@ -250,9 +250,15 @@ def _append(cache: Path, told: dict[str, str]) -> None:
     except orjson.JSONEncodeError:
         # Half a surrogate pair in an answer, which is no UTF-8.
         line = json.dumps(told).encode("ascii")
-    with cache.open("ab+") as file:
-        size = file.seek(0, os.SEEK_END)
-        # What a killed process left of a line would take the next answer's line with it.
-        if size and (file.seek(size - 1), file.read(1))[1] != b"\n":
-            line = b"\n" + line
-        file.write(line + b"\n")
+    try:
+        with cache.open("ab+") as file:
+            size = file.seek(0, os.SEEK_END)
+            # What a killed process left of a line would take the next answer's line with it.
+            if size and (file.seek(size - 1), file.read(1))[1] != b"\n":
+                line = b"\n" + line
+            file.write(line + b"\n")
+    except OSError as error:
+        raise DatasetError(
+            f"cache={str(cache)!r} cannot be written any more: {error.strerror or error}; what it holds is kept, make "
+            f"room and go on"
+        ) from error

@@ -17,6 +17,7 @@ __all__ = [
     "VERDICT",
     "Said",
     "answer_values",
+    "checked_number",
     "checked_passages",
     "checked_text",
     "checked_verdict",
@@ -160,6 +161,17 @@ def checked_text(name: str, value: object) -> str:
     except UnicodeEncodeError as error:
         raise FeedbackError(f"{name}: {value!r:.60} holds half a sign, which no file keeps: {error.reason}") from None
     return value
+
+
+def checked_number(name: str, value: object) -> int:
+    """A whole number, NumPy's as well.
+
+    Raises:
+        FeedbackError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise FeedbackError(f"{name}: {value!r:.60} is no whole number")
+    return index(value)
 
 
 def checked_passages(passages: Iterable[object] | None) -> str:

@@ -53,7 +53,7 @@ class FeedbackFile:
     def _known(self, connection: sqlite3.Connection, number: int) -> int:
         found = connection.execute("SELECT 1 FROM feedback_answer WHERE id = ?", (_bounded(number),)).fetchone()
         if found is None:
-            raise FeedbackError(f"{self.path}: has no answer {number}; `rows()` and `unjudged()` list them")
+            raise FeedbackError(f"{self.path}: has no answer {number}; its list tells the numbers")
         return number
 
     def _each(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeVar, overload
 
 from ragtune.errors import FeedbackError
 from ragtune.feedback.checking import (
     answer_values,
+    checked_number,
     checked_passages,
     checked_text,
     checked_verdict,
@@ -264,7 +264,11 @@ class FeedbackStore(Lineage):
         for name, value in texts.items():
             if value is not None:
                 checked_text(name, value)
-        wanted = {"v.judged_by": by, "a.model": model, "v.verdict": None if verdict is None else index(verdict)}
+        wanted = {
+            "v.judged_by": by,
+            "a.model": model,
+            "v.verdict": None if verdict is None else checked_number("verdict", verdict),
+        }
         chosen = {name: value for name, value in wanted.items() if value is not None}
         where = "WHERE " + " AND ".join(f"{name} = ?" for name in chosen) if chosen else ""
         return FeedbackTable(rows=tuple(self._each("", where, tuple(chosen.values()))))
@@ -279,7 +283,8 @@ class FeedbackStore(Lineage):
         Raises:
             FeedbackError: the file cannot be read.
         """
-        found = self._each("LEFT", "WHERE v.id IS NULL AND a.id > ?", (index(after),), limit=max(index(limit), 0))
+        most, first = checked_number("limit", limit), checked_number("after", after)
+        found = self._each("LEFT", "WHERE v.id IS NULL AND a.id > ?", (first,), limit=max(most, 0))
         return FeedbackTable(rows=tuple(found))
 
     def about(self, number: int) -> FeedbackTable:
@@ -291,9 +296,9 @@ class FeedbackStore(Lineage):
         Raises:
             FeedbackError: there is no answer of this number, or the file cannot be read.
         """
-        found = tuple(self._each("LEFT", "WHERE a.id = ?", (index(number),)))
+        found = tuple(self._each("LEFT", "WHERE a.id = ?", (checked_number("number", number),)))
         if not found:
-            raise FeedbackError(f"{self.path}: has no answer {number}; `rows()` and `unjudged()` list them")
+            raise FeedbackError(f"{self.path}: has no answer {number}; its list tells the numbers")
         return FeedbackTable(rows=found)
 
     def counts(self) -> FeedbackCounts:
@@ -316,7 +321,9 @@ class FeedbackStore(Lineage):
             FeedbackError: there is no answer of this number, or the file cannot be written.
         """
         with self._opened() as database, database.transaction() as connection:
-            connection.execute("DELETE FROM feedback_answer WHERE id = ?", (self._known(connection, index(number)),))
+            connection.execute(
+                "DELETE FROM feedback_answer WHERE id = ?", (self._known(connection, checked_number("number", number)),)
+            )
 
     def import_file(
         self, path: str | os.PathLike[str], *, shape: str | None = None, thumbs: Sequence[str] = THUMBS
