@@ -149,7 +149,16 @@ def test_an_answer_is_judged_and_corrected_below_it(look: Any, backend: LocalBac
     assert [(row.question, row.verdict, row.correction, row.system) for row in said] == [
         ("Who keeps the lighthouse?", -1, "Ada", "Be brief.")
     ]
-    assert said[0].answer == look.locator(".answer p").first.text_content()
+    first = look.locator(".answer p").first.text_content()
+    assert (said[0].answer, said[0].history) == (first, ())
+    look.fill("#question", "And who rings the bell?")
+    look.keyboard.press("Control+Enter")
+    look.locator("button[aria-label='Good: tiny-random']").nth(1).click()
+    until(lambda: len(backend.feedback.rows(by="anna")) == 2)
+    assert [turn["content"] for turn in backend.feedback.rows(by="anna")[1].history] == [
+        "Who keeps the lighthouse?",
+        first,
+    ]
 
 
 def test_a_queue_is_labelled_without_a_mouse(look: Any, backend: LocalBackend) -> None:
