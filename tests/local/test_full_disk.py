@@ -12,6 +12,7 @@ from typing import Any
 import openai
 import pytest
 
+from ragtune.errors import BackendError
 from ragtune.local import LocalBackend
 from tests.local.kit import create, upload, wait_for
 from tests.local.test_training import facts
@@ -42,6 +43,15 @@ def fill(folder: Path, *, leave: int) -> Path:
 
 def train(client: openai.OpenAI, file: str) -> Any:
     return wait_for(client, create(client, training_file=file, n_epochs=10, batch_size=2, seed=1).id, timeout_s=240)
+
+
+def test_a_server_that_finds_no_room_at_its_start_says_which_folder(disk: Path) -> None:
+    filler = fill(disk, leave=0)
+    with pytest.raises(BackendError, match=f"{disk / 'backend'}: cannot be .*; make room"):
+        LocalBackend(disk / "backend").start()
+    filler.unlink()
+    with LocalBackend(disk / "backend") as backend, backend.client() as client:
+        assert client.models.list().data
 
 
 @pytest.mark.parametrize("leave", [350_000, 60_000])

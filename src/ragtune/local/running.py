@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from ragtune._version import __version__
+from ragtune.errors import BackendError
 from ragtune.local.app import make_app
 from ragtune.local.auth.account import open_account, webhook_secret
 from ragtune.local.auth.sessions import Sessions
@@ -20,7 +22,7 @@ from ragtune.local.store import Store
 from ragtune.local.webhook_sender import WebhookSender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from starlette.types import ASGIApp
@@ -118,6 +120,17 @@ class Address(Protocol):
         """The key that requests must carry, None where only its hash is known."""
 
 
+@contextmanager
+def _told_of(folder: Path) -> Iterator[None]:
+    """Say which folder it was that could not be written: the system's own words leave it out."""
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        why = getattr(error, "strerror", None) or error
+        message = f"{folder}: cannot be used as a backend's folder ({why}); make room or choose another one"
+        raise BackendError(message) from error
+
+
 class RunningServer:
     """The parts of a started backend, opened in order and closed in reverse."""
 
@@ -146,7 +159,7 @@ class RunningServer:
         Raises:
             BackendError: another server has the folder, the port is taken, or the folder cannot be used.
         """
-        with ExitStack() as undo:
+        with _told_of(parts.folder), ExitStack() as undo:
             lock = FolderLock(parts.folder)
             undo.callback(lock.release)
             account = open_account(parts.folder, key=parts.key, exposed=parts.exposed)
