@@ -141,7 +141,7 @@ class LocalBackend(EmbeddedServer):
         many_stops: bool = False,
         origin: str | None = None,
         launcher: str | Sequence[str] | None = None,
-        checkpoints: str | None = None,
+        checkpoints: str | os.PathLike[str] | None = None,
         trainer: Sequence[str] | None = None,
         engine: str | EngineAddress | Sequence[str | EngineAddress] | AnsweringEngine | None = None,
     ) -> None:

@@ -57,12 +57,14 @@ class _Manifest:
     files: dict[str, str]  # path below the run's folder, and the content's sha256
 
 
-def checked_address(address: str) -> str:
+def checked_address(address: str | os.PathLike[str]) -> str:
     """The address, once a file system of fsspec takes it; a path of this machine is made absolute.
 
     Raises:
-        CopiesError: no file system knows it, or the package for it is missing.
+        CopiesError: it is no text, no file system knows it, or the package for it is missing.
     """
+    if not isinstance(address, str | os.PathLike) or not (address := os.fspath(address)):
+        raise CopiesError(f"checkpoints: {address!r:.60} is neither a folder nor an address such as s3://bucket/runs")
     _file_system(address)
     return address if "://" in address else str(Path(address).expanduser().absolute())
 
