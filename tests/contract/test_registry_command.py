@@ -104,6 +104,8 @@ def test_the_model_of_a_folder_is_added_by_its_server_and_stays_while_an_alias_l
         assert (json.loads(added.stdout)["name"], json.loads(added.stdout)["cost_usd"]) == (model.name, 0.0)
         promoted = ragtune("registry", "promote", "prod", model.name, "--force", "--by", "me", "--why", "a test")
         assert promoted.exit_code == 0, promoted.output
+        plan = ragtune("delete", model.name, "--folder", "be")
+        assert "the same command with --yes --force does it" in plan.output
         refused = ragtune("delete", model.name, "--folder", "be", "--yes")
         assert (refused.exit_code, "prod" in refused.output) == (1, True), refused.output
         forced = ragtune("delete", model.name, "--folder", "be", "--yes", "--force")

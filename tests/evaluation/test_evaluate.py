@@ -176,7 +176,7 @@ def test_a_log_of_other_facts_or_of_another_model_is_refused(backend: ScriptedBa
     [
         ("Answer as a pirate.", {}, "'model' was system '' when this log was made and is system 'Answer as a pirate.'"),
         ("", {"max_tokens": 200}, r'"max_tokens": 256.* when this log was made and is .*"max_tokens": 200'),
-        ("", {"temperature": 1.5}, r'"temperature": 0.0.* when this log was made and is .*"temperature": 1.5'),
+        ("", {"temperature": 1.5}, r'"temperature": 0}.* when this log was made and is .*"temperature": 1.5'),
     ],
 )
 def test_an_arm_that_is_asked_in_another_way_is_not_the_one_of_the_log(
@@ -187,6 +187,21 @@ def test_an_arm_that_is_asked_in_another_way_is_not_the_one_of_the_log(
         rt.evaluate({"model": rt.TunedModel(client, BASE, system="")}, lakes(2), log=log)
         with pytest.raises(rt.EvaluationError, match=says):
             rt.evaluate({"model": rt.TunedModel(client, BASE, system=system)}, lakes(2), log=log, **settings)
+
+
+def test_what_changes_no_answer_is_no_other_way_and_no_key_gets_into_the_log(
+    backend: ScriptedBackend, tmp_path: Path
+) -> None:
+    log = tmp_path / "eval.jsonl"
+    with backend.client() as client:
+        model = rt.TunedModel(client, BASE, system="")
+
+        def asked(**settings: Any) -> rt.Scorecard:
+            return rt.evaluate({"model": model}, lakes(2), log=log, **settings)
+
+        asked(temperature=0, top_p=1.0, extra_headers={"X-Token": "sk-proj-0123456789abcdef0123"}, timeout=30)
+        asked(temperature=0.0, top_p=1, extra_headers={"X-Token": "another"}, timeout=60)
+    assert "sk-proj" not in log.read_text(encoding="utf-8")
 
 
 def test_long_system_prompts_are_told_by_where_they_part(backend: ScriptedBackend, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
+from ragtune.errors import BackendError
+from ragtune.local import LocalBackend
 from ragtune.train.checkpoints import last_whole_checkpoint, mark_whole
 from ragtune.train.copies import Copies, CopiesError, checked_address
 from ragtune.train.placement import SPEC_FILE
@@ -112,7 +114,9 @@ def test_the_last_two_are_kept_and_equal_files_lie_there_once(tmp_path: Path, ad
     copies.drop()
 
 
-@pytest.mark.parametrize("damage", ["changed", "gone", "torn manifest", "a list", "leads out"])
+@pytest.mark.parametrize(
+    "damage", ["changed", "gone", "torn manifest", "a list", "leads out", "a folder", "names nothing", "another step"]
+)
 def test_a_damaged_copy_is_passed_over_for_the_one_before(
     tmp_path: Path, address: str, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -126,6 +130,13 @@ def test_a_damaged_copy_is_passed_over_for_the_one_before(
         blob.write_text("of 5")
     elif damage == "gone":
         blob.unlink()
+    elif damage == "a folder":
+        blob.unlink()
+        blob.mkdir()
+    elif damage == "names nothing":
+        manifest.write_text('{"step": 4, "run": "", "files": {}}')
+    elif damage == "another step":
+        manifest.write_text((root / "checkpoint-2.json").read_text())
     elif damage == "leads out":
         manifest.write_text(manifest.read_text().replace("checkpoints/checkpoint-4/weights", "../../stolen"))
     else:
@@ -136,6 +147,53 @@ def test_a_damaged_copy_is_passed_over_for_the_one_before(
     assert not (tmp_path.parent / "stolen").exists()
     left = {path.relative_to(tmp_path / "new").as_posix() for path in (tmp_path / "new").rglob("*")}
     assert left == {f"checkpoints{end}" for end in ("", *(f"/checkpoint-2{n}" for n in ("", "/weights", "/whole")))}
+
+
+def test_copies_of_a_run_with_other_data_are_neither_taken_up_nor_removed(
+    make_spec: MakeSpec, tmp_path: Path, address: str
+) -> None:
+    """A name is given twice easily: the second run would end as the first one, and never see its own data."""
+    spec = make_spec("run")
+    (tmp_path / "other.jsonl").write_bytes(spec.training_file.read_bytes() + spec.training_file.read_bytes())
+    others = [
+        spec.model_copy(update=change)
+        for change in ({"seed": spec.seed + 1}, {"learning_rate": 5e-4}, {"training_file": tmp_path / "other.jsonl"})
+    ]
+    elsewhere = spec.model_copy(update={"output_dir": tmp_path / "there", "threads": 7, "dtype": "float32"})
+    whole_checkpoint(tmp_path / "run-1", 4, weights="of 4")
+    Copies(address, "weekly", run=spec.fingerprint()).keep(tmp_path / "run-1", 4)
+    for other in others:
+        copies = Copies(address, "weekly", run=other.fingerprint())
+        with pytest.raises(CopiesError, match="are those of a run with other data or settings"):
+            copies.restore(tmp_path / "new")
+        with pytest.raises(CopiesError, match="are those of a run with other data or settings"):
+            copies.keep(tmp_path / "run-1", 4)
+        with pytest.raises(CopiesError, match="are those of a run with other data or settings"):
+            copies.drop()
+    assert Copies(address, "weekly", run=elsewhere.fingerprint()).restore(tmp_path / "new") == 4
+
+
+def test_a_cut_blob_is_copied_again_and_later_steps_that_were_passed_over_go(tmp_path: Path, address: str) -> None:
+    copies, root = Copies(address, "ftjob-1"), tmp_path / "away" / "ftjob-1"
+    for step in (2, 4, 90):
+        whole_checkpoint(tmp_path / "run", step, weights=f"of {step}")
+    copies.keep(tmp_path / "run", 4)
+    copies.keep(tmp_path / "run", 90)
+    for blob in (root / "blobs").iterdir():
+        blob.write_text(blob.read_text()[:2])
+    copies.keep(tmp_path / "run", 2)
+    copies.keep(tmp_path / "run", 4)
+    assert sorted(path.name for path in root.glob("*.json")) == ["checkpoint-2.json", "checkpoint-4.json"]
+    assert copies.restore(tmp_path / "new") == 4
+    assert (tmp_path / "new/checkpoints/checkpoint-4/weights").read_text() == "of 4"
+
+
+def test_the_folder_of_the_run_is_no_address(tmp_path: Path) -> None:
+    """A run that succeeds removes its copies, and would remove its own model with them."""
+    with pytest.raises(CopiesError, match="is the run's own folder"):
+        Copies(str(tmp_path), "run").restore(tmp_path / "run")
+    with pytest.raises(BackendError, match="lies among the jobs themselves"):
+        LocalBackend(tmp_path / "backend", checkpoints=tmp_path / "backend" / "jobs")
 
 
 def test_a_store_that_is_away_for_a_moment_is_asked_again(tmp_path: Path) -> None:

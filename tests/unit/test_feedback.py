@@ -210,6 +210,19 @@ def texts(dataset: rt.Dataset) -> dict[str, str]:
     return {str(talk[-2].text): str(talk[-1].text) for talk in talks}
 
 
+def test_rows_without_the_usual_system_prompt_are_told(store: rt.FeedbackStore, tmp_path: Path) -> None:
+    """A model of both is asked without one: nobody would see that the prompt is gone."""
+    rows = [{"q": f"What is {n} and {n}?", "a": str(2 * n)} for n in range(12)]
+    old = (
+        rt.DatasetBuilder.from_rows(rows).chat(system="Be brief.", user="{q}", assistant="{a}").build(tmp_path / "old")
+    )
+    store.add("Violet", 1, question="Which colour have post boxes?", system="Be brief.")
+    rt.DatasetBuilder.from_feedback(store, previous=old).build(tmp_path / "with")
+    store.add("7", question="What is 3 and 3?", correction="six")
+    with pytest.warns(UserWarning, match=r"1 of 2 rows .* have not the system prompt .*'Be brief\.'.*say system="):
+        rt.DatasetBuilder.from_feedback(store, previous=old).build(tmp_path / "without")
+
+
 def test_what_people_said_becomes_the_next_dataset(store: rt.FeedbackStore, tmp_path: Path) -> None:
     """A correction takes the place of the old row; everything that nobody spoke about stays."""
     rows = [{"q": f"What is {n} and {n}?", "a": str(2 * n)} for n in range(12)]
@@ -301,7 +314,14 @@ def test_a_talk_that_no_row_could_hold_is_refused_and_can_be_told(store: rt.Feed
         ("How hot is it?", tuple(warm("Venus"))),
         ("How hot is it?", tuple(warm("Mars"))),
     ]
-    for wrong in ("Mars", [{"role": "tool", "content": "7"}], [{"role": "user"}], [7], 7):
+    for wrong in (
+        "Mars",
+        [{"role": "system", "content": "Be brief."}],
+        [{"role": "tool", "content": "7"}],
+        [{"role": "user"}],
+        [7],
+        7,
+    ):
         with pytest.raises(rt.FeedbackError, match=r"history: .* must be messages, each with role"):
             store.add("warm", 1, question="How hot is it?", history=wrong)  # type: ignore[arg-type]
 

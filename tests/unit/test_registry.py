@@ -212,6 +212,14 @@ def test_an_alias_does_not_take_the_name_of_a_model(registry: rt.Registry) -> No
     assert [registry.version(name).name for name in ("alpha", "prod")] == ["alpha", "beta"]
 
 
+@pytest.mark.parametrize("alias", ["latest", "ftjob-1"])
+def test_an_alias_that_means_something_else_is_refused(registry: rt.Registry, alias: str) -> None:
+    """`models show latest` would show one model, and `models delete latest` take another."""
+    registry.add("alpha")
+    with pytest.raises(rt.RegistryError, match="means something else wherever a model is named"):
+        registry.promote(alias, "alpha", force=True, by="anna", why="first")
+
+
 def test_a_model_that_is_not_there_is_named_with_the_nearest(registry: rt.Registry) -> None:
     """A slip of the pen gets a hint."""
     registry.add(NEW)

@@ -141,7 +141,9 @@ def allowed(plan: Callable[[], Plan], *, yes: bool, dry_run: bool, as_json: bool
     shown = plan()
     tell(shown, as_json=as_json, text=in_flags(str(shown)))
     if not dry_run:
-        typer.echo("nothing was done; the same command with --yes does it", err=True)
+        # What a deletion warns of is why it would be refused.
+        words = "--yes --force" if shown.warnings else "--yes"
+        typer.echo(f"nothing was done; the same command with {words} does it", err=True)
         raise typer.Exit(NOT_WELL)
     return False
 

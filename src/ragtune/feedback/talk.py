@@ -44,7 +44,7 @@ def talk_of(messages: Iterable[Mapping[str, object]]) -> Talk | None:
     if len(turns) < len(said):
         return None
     system = turns.pop(0)["content"] if turns and turns[0]["role"] == "system" else None
-    if not turns or turns[-1]["role"] != "user":
+    if not turns or turns[-1]["role"] != "user" or any(turn["role"] == "system" for turn in turns):
         return None
     return Talk(question=turns[-1]["content"], system=system, history=tuple(turns[:-1]))
 
@@ -85,8 +85,8 @@ def checked_history(history: object) -> str:
     turns = []
     for given in history:
         turn = _turn(given) if isinstance(given, Mapping) else None
-        if turn is None:
-            raise FeedbackError(f"history: {given!r:.60} {rule}")
+        if turn is None or turn["role"] == "system":
+            raise FeedbackError(f"history: {given!r:.60} {rule}; a system prompt is said as system=")
         turns.append(turn)
     written = json.dumps(turns, ensure_ascii=False)
     try:

@@ -31,7 +31,7 @@ from ragtune.local.running import Address, JobsPart, ServerParts, Stopped
 from ragtune.local.server_file import ServerFile
 from ragtune.local.webhook_sender import check_url
 from ragtune.modelling.hardware import check_wish, usable_cores
-from ragtune.train.copies import checked_address
+from ragtune.train.copies import checked_address, is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -150,6 +150,11 @@ class LocalBackend(EmbeddedServer):
         if device is not None or dtype is not None:
             check_wish(device, dtype)
         copied_to = None if checkpoints is None else checked_address(checkpoints)
+        if copied_to is not None and is_inside(copied_to, place / "jobs"):
+            # They are removed with all that lies beside them when a job succeeds: its model, there.
+            raise BackendError(
+                f"checkpoints: {copied_to} lies among the jobs themselves; give a place beside the folder"
+            )
         _require_counts(threads=1 if threads is None else threads, max_running=max_running, max_batch=max_batch)
         weights_bytes = None if memory is None else memory_bytes(memory)
         if memory is not None and engine is not None:

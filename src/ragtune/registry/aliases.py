@@ -128,6 +128,8 @@ class Aliases:
         name = _name_of(model)
         if _ALIAS.fullmatch(alias) is None:
             raise RegistryError(f"alias: {alias!r:.80} may hold letters, digits, '.', '_' and '-' only, at most 64")
+        if alias == "latest" or alias.startswith("ftjob-"):
+            raise RegistryError(f"alias: {alias!r} means something else wherever a model is named; choose another one")
         if force and not (by and why):
             raise RegistryError("force=True is kept on record with who and why; give by= and why=")
         if notice_days is not None and notice_days < 0:

@@ -28,7 +28,7 @@ from ragtune.train.placement import SPEC_FILE, settled
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Copies", "CopiesError", "checked_address"]
+__all__ = ["Copies", "CopiesError", "checked_address", "is_inside"]
 
 logger = logging.getLogger("ragtune")
 
@@ -39,8 +39,6 @@ _KEPT = 2
 # copied with all that the one before would have brought.
 _ATTEMPTS, _ATTEMPTS_WHILE_TRAINING = 8, 4
 _FIRST_WAIT_S = 0.5
-# What is refused now is refused in a minute.
-_LASTING = (PermissionError, NotADirectoryError, FileExistsError, NotImplementedError)
 _MANIFEST = re.compile(r"checkpoint-(\d+)\.json")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -51,10 +49,19 @@ class CopiesError(BackendError):
     """The address of checkpoints cannot be used."""
 
 
+# What is refused now is refused in a minute.
+_LASTING = (PermissionError, NotADirectoryError, FileExistsError, NotImplementedError, CopiesError)
+
+
+class _OthersError(CopiesError):
+    """Copies of another run lie there."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Manifest:
     step: int
     files: dict[str, str]  # path below the run's folder, and the content's sha256
+    run: str  # what was trained on what
 
 
 def checked_address(address: str | os.PathLike[str]) -> str:
@@ -67,6 +74,12 @@ def checked_address(address: str | os.PathLike[str]) -> str:
         raise CopiesError(f"checkpoints: {address!r:.60} is neither a folder nor an address such as s3://bucket/runs")
     _file_system(address)
     return address if "://" in address else str(Path(address).expanduser().absolute())
+
+
+def is_inside(address: str, folder: Path) -> bool:
+    """Whether an address leads into a folder of this machine."""
+    files, root = _file_system(address)
+    return "file" in (files.protocol, *files.protocol) and Path(root).resolve().is_relative_to(folder.resolve())
 
 
 def _file_system(address: str) -> tuple[Any, str]:
@@ -96,14 +109,17 @@ class Copies:
 
     Args:
         address: where those of all runs lie.
-        job_id: the run.
+        job_id: the run's name.
+        run: what it trains on what, as `TrainSpec.fingerprint` says: another run of that name is no part of this one.
 
     Raises:
         CopiesError: no file system knows the address.
     """
 
-    def __init__(self, address: str, job_id: str) -> None:
+    def __init__(self, address: str, job_id: str, *, run: str = "") -> None:
         self._files, root = _file_system(address)
+        self._run = run
+        self._place = f"{address.rstrip('/')}/{job_id}"
         self._root = f"{root.rstrip('/')}/{job_id}"
         self.address = f"{_shown(address).rstrip('/')}/{job_id}"
 
@@ -111,10 +127,10 @@ class Copies:
         """Copy the whole checkpoint of a step, and forget those before the last two.
 
         Raises:
-            CopiesError: it could not be copied, also not after some seconds.
+            CopiesError: it could not be copied, also not after some seconds, or copies of another run lie there.
         """
         found = dict(_contents(output_dir, step))
-        upload = partial(self._upload, output_dir, _Manifest(step=step, files=found))
+        upload = partial(self._upload, output_dir, _Manifest(step=step, files=found, run=self._run))
         self._insist(upload, attempts=_ATTEMPTS_WHILE_TRAINING)
 
     def restore(self, output_dir: Path) -> int | None:
@@ -129,12 +145,16 @@ class Copies:
             The step; None where there is nothing to bring back.
 
         Raises:
-            CopiesError: the address cannot be read and written, also not after a minute.
+            CopiesError: the address cannot be read and written, also not after a minute; copies of another run lie
+                there; or it is the run's own folder, which they would take with them when they are removed.
         """
+        if is_inside(self._place, output_dir):
+            raise CopiesError(f"checkpoints at {self.address} is the run's own folder; give another address")
         newest = last_whole_checkpoint(output_dir / "checkpoints")
         here = -1 if newest is None else newest[0]
         # Told before the first step and not at the first checkpoint: what can only be read, and what is no folder.
         self._insist(partial(self._files.makedirs, f"{self._root}/blobs", exist_ok=True))
+        self._insist(self._refuse_others)
         for step in reversed(self._insist(self._steps)):
             if step <= here:
                 break
@@ -147,13 +167,25 @@ class Copies:
         """Remove all copies of the run; nothing is left to go on from.
 
         Raises:
-            CopiesError: they cannot be removed.
+            CopiesError: they cannot be removed, or are those of another run.
         """
         self._insist(self._remove, attempts=_ATTEMPTS_WHILE_TRAINING)
 
     def _remove(self) -> None:
         if self._files.exists(self._root):
+            self._refuse_others()
             self._files.rm(self._root, recursive=True)
+
+    def _refuse_others(self) -> None:
+        others = (
+            manifest for step in self._steps() if (manifest := self._manifest(step)) and manifest.run != self._run
+        )
+        if (other := next(others, None)) is not None:
+            message = (
+                f"checkpoints at {self.address} are those of a run with other data or settings (step {other.step}); "
+                "give this run another name or address, or remove them"
+            )
+            raise _OthersError(message)
 
     def _insist(self, act: Callable[[], Found], *, attempts: int = _ATTEMPTS) -> Found:
         """Do it again a few times: an address that is away for a moment comes back."""
@@ -166,30 +198,41 @@ class Copies:
                 retry=tenacity.retry_if_not_exception_type(_LASTING),
                 reraise=True,
             )(act)
+        except _OthersError:
+            raise
         # Packages of the stores have errors of their own beside OSError.
         except Exception as error:
             told = f"{type(error).__name__}: {error}".splitlines()[0]
             raise CopiesError(f"checkpoints at {self.address} cannot be reached ({told})") from error
 
     def _upload(self, output_dir: Path, manifest: _Manifest) -> None:
+        self._refuse_others()
         self._files.makedirs(f"{self._root}/blobs", exist_ok=True)
         there = set(self._names(f"{self._root}/blobs"))
         for path, sha256 in manifest.files.items():
-            if sha256 not in there:
+            # One of another size was cut after it was copied.
+            if sha256 not in there or self._size(sha256) != (output_dir / path).stat().st_size:
                 # An upload that breaks off must not leave half a blob under a whole one's name.
                 draft = f"{self._root}/blobs/{sha256}.part"
                 self._files.put_file(str(output_dir / path), draft)
                 self._files.mv(draft, f"{self._root}/blobs/{sha256}")
                 there.add(sha256)
-        told = json.dumps({"step": manifest.step, "files": manifest.files}, indent=1)
+        told = json.dumps({"step": manifest.step, "run": manifest.run, "files": manifest.files}, indent=1)
         self._files.pipe_file(f"{self._root}/checkpoint-{manifest.step}.json", told.encode())
-        self._forget_old(there)
+        self._forget_others(there, manifest.step)
 
-    def _forget_old(self, blobs: set[str]) -> None:
+    def _size(self, sha256: str) -> int | None:
+        size: int | None = self._files.info(f"{self._root}/blobs/{sha256}").get("size")
+        return size
+
+    def _forget_others(self, blobs: set[str], newest: int) -> None:
+        """Keep the newest and the one before; what lies there of later steps was damaged and passed over."""
         steps = self._steps()
-        for step in steps[:-_KEPT]:
-            self._files.rm_file(f"{self._root}/checkpoint-{step}.json")
-        kept = [manifest for step in steps[-_KEPT:] if (manifest := self._manifest(step)) is not None]
+        wanted = [step for step in steps if step <= newest][-_KEPT:]
+        for step in steps:
+            if step not in wanted:
+                self._files.rm_file(f"{self._root}/checkpoint-{step}.json")
+        kept = [manifest for step in wanted if (manifest := self._manifest(step)) is not None]
         for name in blobs.difference(*(manifest.files.values() for manifest in kept)):
             self._files.rm_file(f"{self._root}/blobs/{name}")
 
@@ -207,10 +250,20 @@ class Copies:
         try:
             told = json.loads(self._files.cat_file(f"{self._root}/checkpoint-{step}.json"))
             files = {str(path): str(sha256) for path, sha256 in told["files"].items()}
-        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+            run = str(told["run"])
+        except (
+            FileNotFoundError,
+            IsADirectoryError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ):
             return None
         sound = all(_is_below(path) and _SHA256.fullmatch(sha256) for path, sha256 in files.items())
-        return _Manifest(step=step, files=files) if sound else None
+        whole = any(path.startswith(f"checkpoints/checkpoint-{step}/") for path in files)
+        return _Manifest(step=step, files=files, run=run) if sound and whole else None
 
     def _bring_back(self, step: int, output_dir: Path) -> bool:
         """Bring a checkpoint's files back; False where one is gone or is not what it was."""
@@ -223,9 +276,10 @@ class Copies:
                 (draft / path).parent.mkdir(parents=True, exist_ok=True)
                 try:
                     self._files.get_file(f"{self._root}/blobs/{sha256}", str(draft / path))
-                except FileNotFoundError:
+                    is_whole = _sha256(draft / path) == sha256
+                except (FileNotFoundError, IsADirectoryError):
                     return False
-                if _sha256(draft / path) != sha256:
+                if not is_whole:
                     return False
             _take_beside(draft, output_dir)
             # Last, with its mark inside: from here on the run has a checkpoint.
@@ -264,7 +318,8 @@ def _take(folder: Path, target: Path) -> None:
 
 def _is_below(path: str) -> bool:
     parts = PurePosixPath(path).parts
-    return bool(parts) and ".." not in parts and not PurePosixPath(path).is_absolute() and "\\" not in path
+    odd = ".." in parts or "\\" in path or "\0" in path
+    return bool(parts) and not odd and not PurePosixPath(path).is_absolute()
 
 
 def _sha256(path: Path) -> str:

@@ -169,7 +169,9 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
         for callback in (told, StopCallback(stop), WholeCheckpointCallback(checkpoints)):
             trainer.add_callback(callback)
         if spec.checkpoints is not None:
-            trainer.add_callback(CopiesCallback(Copies(spec.checkpoints, spec.job_id), spec.output_dir))
+            trainer.add_callback(
+                CopiesCallback(Copies(spec.checkpoints, spec.job_id, run=spec.fingerprint()), spec.output_dir)
+            )
         trainer.train(resume_from_checkpoint=str(found[1]) if found else None)
     ended = Outcome(
         state="succeeded" if _is_over(trainer, recall, total_steps=total_steps) else "stopped",

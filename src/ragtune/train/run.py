@@ -103,7 +103,7 @@ def _drop_checkpoints(spec: TrainSpec) -> None:
     shutil.rmtree(spec.output_dir / "checkpoints", ignore_errors=True)
     if spec.checkpoints is not None:
         try:
-            Copies(spec.checkpoints, spec.job_id).drop()
+            Copies(spec.checkpoints, spec.job_id, run=spec.fingerprint()).drop()
         except CopiesError as error:
             logger.warning("%s; what lies there is needed no more and can be removed", error)
 
@@ -113,8 +113,10 @@ def _bring_back(spec: TrainSpec) -> _Failure | None:
     if spec.checkpoints is None:
         return None
     try:
-        copies = Copies(spec.checkpoints, spec.job_id)
+        copies = Copies(spec.checkpoints, spec.job_id, run=spec.fingerprint())
         step = copies.restore(spec.output_dir)
+    except FileNotFoundError:
+        return None  # the data is not there, which the training itself tells best
     except CopiesError as error:
         if last_whole_checkpoint(spec.output_dir / "checkpoints") is not None:
             logger.warning("%s; the run goes on from its own checkpoint", error)

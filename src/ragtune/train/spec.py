@@ -5,6 +5,7 @@ Loads no torch, so that a server can write specs without paying for it.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,6 +152,21 @@ class TrainSpec(BaseModel):
             field = ".".join(str(part) for part in first["loc"]) or "the file"
             message = f"{path}: {field}: {first['msg']}; correct it and start the worker again"
             raise SpecError(message) from error
+
+    def fingerprint(self) -> str:
+        """What is trained on what, whatever the machine: the hash of the data's content and of the settings.
+
+        Raises:
+            OSError: the data cannot be read.
+        """
+        files = {"output_dir", "base_path", "adapter_path", "training_file", "validation_file"}
+        machine = {"threads", "device", "dtype", "lifeline", "checkpoints", "save_every_steps"}
+        told = self.model_dump_json(exclude=files | machine)
+        digest = hashlib.sha256(told.encode())
+        for data in filter(None, (self.training_file, self.validation_file)):
+            with data.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
 
     def save(self, path: str | Path) -> None:
         """Write the spec as JSON under its final name in one step, so that no reader meets half of it."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from ragtune import _arguments as arguments
+from ragtune._warn import warn
 from ragtune.dataset.bad_rows import BadRows
 from ragtune.dataset.leakage.held_out import HeldOut
 from ragtune.dataset.sources.readers import Source, batched_rows
@@ -51,6 +52,10 @@ class Finished(Protocol):
     @property
     def fingerprint(self) -> str:
         """Names its content."""
+
+    @property
+    def system(self) -> str | None:
+        """The one system prompt of its records; None where there is none or it varies."""
 
     @property
     def train(self) -> _Lines:
@@ -102,6 +107,7 @@ def feedback_source(
         before = list(_staying(store, previous))
         kept = [row for row in before if _asked(row.record) not in spoken_about]
         given_way = len(before) - len(kept)
+        _warn_of_other_systems(compiled, previous)
     every = [*rows, *kept]
 
     def built(dataset: Finished) -> None:
@@ -134,6 +140,18 @@ def _staying(store: FeedbackStore, previous: Finished) -> Iterator[_Row]:
         digest = digest_of_line(line)
         if digest not in gone:
             yield _Row(record=orjson.loads(line), people=people.get(digest, ()))
+
+
+def _warn_of_other_systems(compiled: Compiled, previous: Finished) -> None:
+    """A model of records with and without a prompt is asked with none, which nobody may have meant."""
+    usual = previous.system
+    others = sum((row["system"] or None) != usual for row in compiled.rows)
+    if usual is not None and others:
+        warn(
+            f"{others} of {len(compiled.rows)} rows that people spoke about have not the system prompt of the dataset "
+            f"before ({usual!r:.60}), so that a model of all of them is asked without one; say system= (a column "
+            "'system' in a file) with what people say"
+        )
 
 
 def _refuse_held_out(compiled: Compiled, held_out: HeldOut) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Union
 from urllib.parse import urlsplit
 
 from ragtune._api.fields import number, object_of
+from ragtune._keys import redact
 from ragtune._sync import run
 from ragtune.errors import EmptyAnswer, EvaluationError, RagtuneError, Unsupported
 from ragtune.evaluation.asking.prices import Price, known_price
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Answerer", "Arm", "Around", "Respondent", "arm_of", "usable_model"]
 
+# How a request travels changes no answer, and headers hold keys.
+_OF_THE_REQUEST = frozenset(("extra_headers", "extra_query", "timeout"))
 Said = str | Answer
 # What `rt.evaluate` takes as one arm.
 Answerer = Union[
@@ -135,7 +138,8 @@ class ModelRespondent:
         """Return the parameters, and the system prompt where it can be told."""
         import openai
 
-        parameters = json.dumps(self.parameters, sort_keys=True, ensure_ascii=False, default=str)
+        told = {name: _plain(value) for name, value in self.parameters.items() if name not in _OF_THE_REQUEST}
+        parameters = redact(json.dumps(told, sort_keys=True, ensure_ascii=False, default=str))
         try:
             return {"parameters": parameters, "system": await self.system() or ""}
         except (openai.OpenAIError, RagtuneError):
@@ -310,6 +314,15 @@ def _text(answer: Answer) -> str:
         if answer.choices and answer.finish_reason in ("stop", "length") and not answer.choices[0].tool_calls:
             return ""
         raise
+
+
+def _plain(value: object) -> object:
+    """A value in which whole numbers are spelled in one way: 0 is asked as 0.0 is."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def usable_model(answerer: object) -> TunedModel | AsyncTunedModel | None:
