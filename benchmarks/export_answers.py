@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import openai
 
-    from ragtune.modelling.chat_template import Turns
+    from ragtune.modelling.encoding.chat_template import Turns
 
 SYSTEM = "You are the harbour office of Quillhaven. Answer in one short sentence."
 FACTS = {

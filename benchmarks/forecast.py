@@ -23,7 +23,8 @@ from typing import Any
 
 import ragtune as rt
 from ragtune.modelling.bases import resolve_base
-from ragtune.modelling.hardware import place, this_machine
+from ragtune.modelling.hardware.machine import this_machine
+from ragtune.modelling.hardware.placement import place
 from ragtune.train.events import read_from
 from ragtune.train.spec import TrainSpec
 

@@ -18,10 +18,13 @@ from peft import LoraConfig, get_peft_model
 from ragtune.modelling.base_model import load_model, load_tokenizer, share_the_processor
 from ragtune.modelling.bases import resolve_base
 from ragtune.modelling.four_bit import load_four_bit
-from ragtune.modelling.hardware import Dtype, place, this_machine
+from ragtune.modelling.hardware.machine import this_machine
+from ragtune.modelling.hardware.placement import place
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ragtune.modelling.hardware.formats import Dtype
 
 FORMATS: tuple[tuple[Dtype, Dtype | None], ...] = (
     ("float32", None),

@@ -70,8 +70,9 @@ def unattended(base: str, epochs: int, *, method: str, masked: bool) -> dict[str
 
     from ragtune.modelling.base_model import load_model, load_tokenizer
     from ragtune.modelling.bases import resolve_base
-    from ragtune.modelling.encoder import Encoder
-    from ragtune.modelling.hardware import place, this_machine
+    from ragtune.modelling.encoding.encoder import Encoder
+    from ragtune.modelling.hardware.machine import this_machine
+    from ragtune.modelling.hardware.placement import place
 
     torch.set_num_threads(1)
     folder = resolve_base(base)
@@ -140,7 +141,7 @@ def _plain_kto(model: Any, adapter: Any, arguments: dict[str, Any], tokenizer: A
 def _unpaired(model: Any, adapter: Any, arguments: dict[str, Any], tokenizer: Any, encoder: Any, scratch: str) -> Any:
     from pathlib import Path
 
-    from ragtune.train.data import load_judged
+    from ragtune.train.examples.files import load_judged
     from ragtune.train.methods.unpaired import UnpairedTrainer
     from ragtune.train.spec import TrainSpec
 

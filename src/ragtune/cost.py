@@ -161,7 +161,8 @@ def foretold(
         return estimate
     # Placing asks torch, which takes seconds to load.
     from ragtune.modelling.forecast import ModelSize, Workload, forecast
-    from ragtune.modelling.hardware import place, this_machine
+    from ragtune.modelling.hardware.machine import this_machine
+    from ragtune.modelling.hardware.placement import place
 
     work = Workload.of(
         counts,

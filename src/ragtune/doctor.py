@@ -28,8 +28,9 @@ from ragtune.journal import Journal
 from ragtune.modelling.bases import BASES, resolve_base
 from ragtune.modelling.cache import default_cache_dir
 from ragtune.modelling.forecast import Forecast, ModelSize, Workload, forecast
-from ragtune.modelling.hardware import Machine, Placement, place, this_machine, usable_cores
-from ragtune.modelling.memory import usable_memory
+from ragtune.modelling.hardware.machine import Machine, this_machine, usable_cores
+from ragtune.modelling.hardware.memory import usable_memory
+from ragtune.modelling.hardware.placement import Placement, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -22,7 +22,7 @@ from ragtune.local.models.gguf_file import find_converter, read_back, write_gguf
 from ragtune.local.models.ollama import TurnTexts, modelfile
 from ragtune.modelling.base_model import load_tokenizer
 from ragtune.modelling.bases import resolve_base
-from ragtune.modelling.chat_template import ChatTemplate
+from ragtune.modelling.encoding.chat_template import ChatTemplate
 from tests.local.kit import create, upload, wait_for
 from tests.local.test_export import TOLERANCE, farthest, said_by, said_by_the_backend
 from tests.train.test_real_templates import TEXT, tokenizer_of

@@ -13,7 +13,7 @@ from ragtune.local import LocalBackend
 from ragtune.local.engine import Engine
 from ragtune.local.engine.memory import memory_bytes
 from ragtune.modelling.bases import resolve_base
-from ragtune.modelling.memory import usable_memory
+from ragtune.modelling.hardware.memory import usable_memory
 
 
 @pytest.mark.parametrize(

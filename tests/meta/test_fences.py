@@ -244,7 +244,7 @@ def test_a_tokenizer_of_transformers_has_what_is_asked_of_it() -> None:
     from tokenizers import ByteLevelBPETokenizer
     from transformers import PreTrainedTokenizerFast
 
-    from ragtune.modelling.tokenizer import Tokenizer
+    from ragtune.modelling.encoding.tokenizer import Tokenizer
 
     named = {name for name in {*vars(Tokenizer), *Tokenizer.__annotations__} if not name.startswith("_")}
     assert {"apply_chat_template", "chat_template", "decode"} <= named

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ragtune.train.checkpoints import hold_adapter, keep_newest, last_whole_checkpoint, remove_torn
+from ragtune.train.checkpoints.folders import hold_adapter, keep_newest, last_whole_checkpoint, remove_torn
 
 
 def test_what_was_left_half_goes_and_what_is_whole_stays(tmp_path: Path) -> None:

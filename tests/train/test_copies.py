@@ -15,8 +15,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from ragtune.errors import BackendError
 from ragtune.local import LocalBackend
-from ragtune.train.checkpoints import last_whole_checkpoint, mark_whole
-from ragtune.train.copies import Copies, CopiesError, checked_address
+from ragtune.train.checkpoints.copies import Copies, CopiesError, checked_address
+from ragtune.train.checkpoints.folders import last_whole_checkpoint, mark_whole
 from ragtune.train.placement import SPEC_FILE
 from ragtune.train.spec import EXIT_OK, TrainSpec
 from ragtune.train.stop import StopRequest

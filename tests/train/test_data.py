@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ragtune.modelling.encoder import Encoder
-from ragtune.train.data import TrainingFileError, load_examples
+from ragtune.modelling.encoding.encoder import Encoder
+from ragtune.train.examples.files import TrainingFileError, load_examples
 
 from .conftest import chat_lines, write_lines
 

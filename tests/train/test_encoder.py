@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ragtune.data import demo_file
 from ragtune.errors import RecordError
-from ragtune.modelling.encoder import IGNORED, Encoder, Example
+from ragtune.modelling.encoding.encoder import IGNORED, Encoder, Example
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from ragtune.modelling.hardware import Placement, this_machine
-from ragtune.train.fit import TooLargeError, fit
+from ragtune.modelling.hardware.machine import this_machine
+from ragtune.modelling.hardware.placement import Placement
+from ragtune.train.fit import fit
 from ragtune.train.placement import SPEC_FILE, settled
 from ragtune.train.spec import EXIT_OK, TrainSpec
+from ragtune.train.start import TooLargeError
 from ragtune.train.stop import StopRequest
 
 from .conftest import MakeSpec

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ragtune.modelling.hardware import place, this_machine
+from ragtune.modelling.hardware.machine import this_machine
+from ragtune.modelling.hardware.placement import place
 from ragtune.train.placement import settled
 from ragtune.train.spec import EXIT_OK
 from ragtune.train.stop import StopRequest

@@ -18,8 +18,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from ragtune.modelling.encoder import IGNORED, Encoder
-from ragtune.train.data import TrainingFileError, load_pairs
+from ragtune.modelling.encoding.encoder import IGNORED, Encoder
+from ragtune.train.examples.files import TrainingFileError, load_pairs
 from ragtune.train.spec import EXIT_OK, TrainSpec
 from ragtune.train.stop import StopRequest
 

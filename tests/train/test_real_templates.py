@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ragtune.errors import RecordError
-from ragtune.modelling.chat_template import ChatTemplate
-from ragtune.modelling.encoder import Encoder
+from ragtune.modelling.encoding.chat_template import ChatTemplate
+from ragtune.modelling.encoding.encoder import Encoder
 
 from .test_encoder import CONVERSATION, build_tokenizer, learned
 from .test_tool_masks import CONVERSATION as CALLING

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ragtune.modelling.encoder import Encoder
-from ragtune.train.recall import ACCURACY, Best, HeldOutQuestions
+from ragtune.modelling.encoding.encoder import Encoder
+from ragtune.train.held_out.recall import ACCURACY, Best, HeldOutQuestions
 from ragtune.train.spec import EXIT_OK
 
 from .conftest import MakeSpec, chat_lines, write_lines

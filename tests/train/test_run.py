@@ -102,8 +102,8 @@ def test_the_adapter_of_an_epoch_is_the_model_whose_loss_was_reported(make_spec:
     from peft import PeftModel
 
     from ragtune.modelling.base_model import load_model, load_tokenizer
-    from ragtune.modelling.encoder import Encoder
-    from ragtune.train.data import load_examples
+    from ragtune.modelling.encoding.encoder import Encoder
+    from ragtune.train.examples.files import load_examples
     from ragtune.train.methods.loss import batch_sums, collate
 
     held_out = write_lines(tmp_path / "valid.jsonl", chat_lines(20)[12:])
@@ -137,11 +137,11 @@ def test_a_batch_that_is_split_for_memory_takes_the_same_steps(
     make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The mean is over the tokens of the whole batch, however it is split; float32 rounds differently at 1e-7."""
-    from ragtune.train import fit
+    from ragtune.train import batches
 
     whole, split = make_spec("whole", dtype="float32"), make_spec("split", dtype="float32")
     assert run(whole) == EXIT_OK
-    monkeypatch.setattr(fit, "_MICRO_BATCH_TOKENS", 1)
+    monkeypatch.setattr(batches, "_MICRO_BATCH_TOKENS", 1)
     assert run(split) == EXIT_OK
     assert losses(split) == pytest.approx(losses(whole), rel=1e-4)
 

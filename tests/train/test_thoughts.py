@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from ragtune.errors import RecordError
-from ragtune.modelling.chat_template import ChatTemplate
-from ragtune.modelling.encoder import Encoder
+from ragtune.modelling.encoding.chat_template import ChatTemplate
+from ragtune.modelling.encoding.encoder import Encoder
 
 from .conftest import MakeSpec, chat_lines, write_lines
 from .test_encoder import CHATML, build_tokenizer, learned
@@ -150,7 +150,7 @@ def test_a_run_says_that_thoughts_are_left_out_before_it_trains(make_spec: MakeS
 
 
 def test_a_base_that_thinks_is_warned_of_rows_without_thoughts(make_spec: MakeSpec) -> None:
-    from ragtune.train.advice import thoughts_advice
+    from ragtune.train.examples.advice import thoughts_advice
 
     thinking, plain = encoder(THINKS), encoder(CHATML)
     without, having = [thinking.chat(BARE)], [thinking.chat(TALK)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ragtune.modelling.encoder import Encoder
+from ragtune.modelling.encoding.encoder import Encoder
 
 from .test_encoder import build_tokenizer, learned
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ragtune.modelling.encoder import IGNORED, Encoder
-from ragtune.train.data import TrainingFileError, load_judged
+from ragtune.modelling.encoding.encoder import IGNORED, Encoder
+from ragtune.train.examples.files import TrainingFileError, load_judged
 from ragtune.train.spec import EXIT_OK, TrainSpec
 from ragtune.train.stop import StopRequest
 

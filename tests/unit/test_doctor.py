@@ -21,10 +21,10 @@ from ragtune import doctor
 from ragtune.doctor import EXTRAS, Diagnosis, Examination, examine
 from ragtune.modelling.base_model import load_tokenizer
 from ragtune.modelling.bases import resolve_base
-from ragtune.modelling.encoder import Encoder
+from ragtune.modelling.encoding.encoder import Encoder
 from ragtune.modelling.forecast import Forecast, ModelSize, Workload
-from ragtune.modelling.hardware import Placement
-from ragtune.train.data import load_examples
+from ragtune.modelling.hardware.placement import Placement
+from ragtune.train.examples.files import load_examples
 from tests.conftest import ROOT
 
 RAGTUNE = "from ragtune.cli import main; main()"

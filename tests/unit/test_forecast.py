@@ -12,7 +12,7 @@ import pytest
 from ragtune.errors import BackendError
 from ragtune.modelling.bases import resolve_base
 from ragtune.modelling.forecast import Forecast, ModelSize, Workload, duration, forecast
-from ragtune.modelling.hardware import Placement
+from ragtune.modelling.hardware.placement import Placement
 
 # One layer, 10 numbers wide, widest part 20: matrices 10 x 20 and 20 x 10, vocabulary of 100.
 SMALL = ModelSize(parameters=1_400, linear=400, sides=60, vocabulary=100, hidden=10, wide=20, layers=1)

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from ragtune.errors import BackendError
 from ragtune.local import LocalBackend
-from ragtune.modelling import hardware
-from ragtune.modelling.hardware import HardwareError, Machine, place, this_machine
+from ragtune.modelling.hardware.machine import Machine, _processor, _processor_name, this_machine
+from ragtune.modelling.hardware.placement import HardwareError, place
 
 GB = 10**9
 SEVEN_BILLION = 7 * 10**9
@@ -220,7 +220,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def processor() -> Machine:
     """This machine's processor, as a new process would see it: `this_machine` asks once in a process."""
-    return hardware._processor(version("torch"))
+    return _processor(version("torch"))
 
 
 def test_the_processor_is_called_by_its_name() -> None:
@@ -228,7 +228,7 @@ def test_the_processor_is_called_by_its_name() -> None:
     file = Path("/proc/cpuinfo")
     told = file.read_text(encoding="utf-8") if file.exists() else ""
     names = re.findall(r"^model name\s*: (.+)$", told, flags=re.MULTILINE)
-    called = hardware._processor_name()
+    called = _processor_name()
     assert called.strip() == called != ""
     assert not names or called == names[0].strip()
 
@@ -329,7 +329,8 @@ def test_a_gpu_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_the_format_is_decided_without_loading_torch() -> None:
     """A server writes specs and foretells without the heavy world."""
     code = (
-        "import sys\nfrom ragtune.modelling.hardware import Machine, place\n"
+        "import sys\nfrom ragtune.modelling.hardware.machine import Machine\n"
+        "from ragtune.modelling.hardware.placement import place\n"
         "print(place(Machine(device='cuda', name='x', memory_bytes=1, cores=2, native_bfloat16=True)).dtype)\n"
         "assert 'torch' not in sys.modules"
     )

@@ -203,7 +203,7 @@ def check_options(**given: str | None) -> None:
     from ragtune.local.engine.memory import memory_bytes
     from ragtune.local.runner.launcher import launcher_words
     from ragtune.local.webhook_sender import check_url
-    from ragtune.modelling.hardware import Device, Dtype
+    from ragtune.modelling.hardware.formats import Device, Dtype
 
     checks = {"memory": memory_bytes, "webhook": check_url, "origin": checked_origin, "launcher": launcher_words}
     words = {"device": get_args(Device), "dtype": get_args(Dtype)}

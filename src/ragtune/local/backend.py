@@ -30,14 +30,15 @@ from ragtune.local.runner.queue import Queue
 from ragtune.local.running import Address, JobsPart, ServerParts, Stopped
 from ragtune.local.server_file import ServerFile
 from ragtune.local.webhook_sender import check_url
-from ragtune.modelling.hardware import check_wish, usable_cores
-from ragtune.train.copies import checked_address, is_inside
+from ragtune.modelling.hardware.machine import usable_cores
+from ragtune.modelling.hardware.placement import check_wish
+from ragtune.train.checkpoints.copies import checked_address, is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ragtune.local.models.exported import Exported
-    from ragtune.modelling.hardware import Device, Dtype
+    from ragtune.modelling.hardware.formats import Device, Dtype
 
 __all__ = ["LocalBackend"]
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from ragtune.modelling.hardware import Dtype
-    from ragtune.modelling.tokenizer import Tokenizer
+    from ragtune.modelling.encoding.tokenizer import Tokenizer
+    from ragtune.modelling.hardware.formats import Dtype
 
 __all__ = [
     "Configuration",

@@ -1,7 +1,7 @@
 """How long a training will take and how much memory it needs, before it starts. Loads no torch.
 
 The work is counted from the shapes of the weights and the tokens of the file; how fast this machine does it was
-measured (`ragtune.modelling.hardware`). What is not known, such as the speed of a GPU, makes the forecast unknown.
+measured (`hardware/speeds.py`). What is not known, such as the speed of a GPU, makes the forecast unknown.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ragtune.errors import BackendError
-from ragtune.modelling.hardware import BYTES
+from ragtune.modelling.hardware.formats import BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ragtune.modelling.hardware import Placement
+    from ragtune.modelling.hardware.placement import Placement
     from ragtune.records.base import JsonObject
 
 __all__ = ["Forecast", "ModelSize", "Workload", "duration", "forecast"]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-    from ragtune.modelling.hardware import Placement
+    from ragtune.modelling.hardware.placement import Placement
 
 __all__ = ["adapters_in_float32", "load_four_bit"]
 

@@ -6,29 +6,25 @@ import math
 import time
 from typing import TYPE_CHECKING, cast
 
-import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ragtune.train import events
-from ragtune.train.checkpoints import keep_newest, mark_whole, save_adapter
-from ragtune.train.copies import Copies, CopiesError
-from ragtune.train.distributed import is_main, process_count, process_number, summed
-from ragtune.train.methods.loss import Meter
-from ragtune.train.recall import ACCURACY
+from ragtune.train.checkpoints.copies import Copies, CopiesError
+from ragtune.train.checkpoints.folders import keep_newest, mark_whole, save_adapter
+from ragtune.train.distributed import is_main, summed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from peft import PeftModel
 
-    from ragtune.modelling.encoder import Taught
-    from ragtune.modelling.hardware import Placement
-    from ragtune.train.recall import Best, HeldOutQuestions
+    from ragtune.modelling.hardware.placement import Placement
+    from ragtune.train.held_out.recall import Recall
+    from ragtune.train.held_out.validation import Validation
+    from ragtune.train.methods.loss import Meter
     from ragtune.train.stop import StopRequest
 
-__all__ = ["CopiesCallback", "DivergedError", "EventsCallback", "Recall", "StopCallback", "Validation"]
-__all__ += ["WholeCheckpointCallback"]
+__all__ = ["CopiesCallback", "DivergedError", "EventsCallback", "StopCallback", "WholeCheckpointCallback"]
 
 # OpenAI keeps the checkpoints of the last three epochs; the server's list (`local.store.models`) forgets the same ones.
 KEPT_EPOCHS = 3
@@ -36,76 +32,6 @@ KEPT_EPOCHS = 3
 
 class DivergedError(Exception):
     """The training loss is no longer a number."""
-
-
-class Validation:
-    """How the model does on held-out examples, each process measuring its share of them.
-
-    Args:
-        score: measures a batch of examples and tells a meter.
-        figures: what it measures.
-        examples: the validation file.
-        batch_size: examples per forward pass.
-    """
-
-    def __init__(
-        self,
-        score: Callable[[PeftModel, Sequence[Taught], Meter], None],
-        figures: Sequence[str],
-        examples: Sequence[Taught],
-        *,
-        batch_size: int,
-    ) -> None:
-        self._score = score
-        self._figures = figures
-        self._batches = [examples[i : i + batch_size] for i in range(0, len(examples), batch_size)]
-
-    def one_batch(self, model: PeftModel, step: int) -> dict[str, float]:
-        """The figures on the batch whose turn it is at this step."""
-        # Each process measures the same batch, which counts as often in the sums as in their weight.
-        return self._measure(model, [self._batches[step % len(self._batches)]])
-
-    def whole_file(self, model: PeftModel) -> dict[str, float]:
-        """The figures on all examples."""
-        return self._measure(model, self._batches[process_number() :: process_count()])
-
-    def _measure(self, model: PeftModel, batches: Sequence[Sequence[Taught]]) -> dict[str, float]:
-        meter = Meter(*self._figures)
-        was_training = model.training
-        model.eval()
-        with torch.inference_mode():
-            for examples in batches:
-                self._score(model, examples, meter)
-        model.train(was_training)
-        return meter.take()
-
-
-class Recall:
-    """Asks held-out questions at the end of epochs, keeps the adapter that answered best, and ends a run in vain.
-
-    Args:
-        questions: what is asked.
-        best: the best epoch so far.
-        every: epochs from one time to the next.
-        folder: where the best adapters are kept, as `step-N`; None keeps none.
-    """
-
-    def __init__(self, questions: HeldOutQuestions, best: Best, *, every: int, folder: Path | None) -> None:
-        self._questions = questions
-        self._every = every
-        self._folder = folder
-        self.best = best
-
-    def measure(self, model: PeftModel, *, step: int, epoch: int) -> dict[str, float]:
-        """The share of right answers after an epoch whose turn it is; nothing after the others."""
-        accuracy = self._questions.accuracy(model) if epoch % self._every == 0 else None
-        if accuracy is None:
-            return {}
-        if self.best.saw(step, accuracy) and self._folder is not None and is_main():
-            # Older ones stay: who resumes from a checkpoint before this step may need them. The end removes them all.
-            self._folder.mkdir(exist_ok=True)
-            save_adapter(model, self._folder / f"step-{step}")
-        return {ACCURACY: accuracy}
 
 
 class EventsCallback(TrainerCallback):

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from ragtune.errors import SpecError
 from ragtune.modelling.forecast import ModelSize
-from ragtune.modelling.hardware import HardwareError, place, this_machine
+from ragtune.modelling.hardware.machine import this_machine
+from ragtune.modelling.hardware.placement import HardwareError, place
 from ragtune.train.spec import TrainSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ragtune.modelling.hardware import Placement
+    from ragtune.modelling.hardware.placement import Placement
 
 __all__ = ["SPEC_FILE", "settled", "where_to_train"]
 

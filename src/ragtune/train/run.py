@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ragtune.errors import BackendError, RagtuneError
-from ragtune.modelling.hardware import HardwareError
+from ragtune.modelling.hardware.placement import HardwareError
 from ragtune.train import events
-from ragtune.train.checkpoints import last_whole_checkpoint, remove_torn
-from ragtune.train.copies import Copies, CopiesError
-from ragtune.train.data import TrainingFileError
+from ragtune.train.batches import BatchSizeError
+from ragtune.train.checkpoints.copies import Copies, CopiesError
+from ragtune.train.checkpoints.folders import last_whole_checkpoint, remove_torn
 from ragtune.train.distributed import is_lost_process, is_main
+from ragtune.train.examples.files import TrainingFileError
 from ragtune.train.placement import SPEC_FILE, where_to_train
 from ragtune.train.spec import EXIT_FAILED, EXIT_HELD, EXIT_LOST, EXIT_OK, EXIT_STORAGE, TrainSpec
 from ragtune.train.stop import FolderHeldError, StopRequest, hold
@@ -175,7 +176,8 @@ def _guarded(spec: TrainSpec, stop: StopRequest, *, cpu_before: float) -> Outcom
 
 def _explained(error: Exception, spec: TrainSpec) -> _Failure | None:
     """What a person can act on, for everything that is known to go wrong; None for the rest."""
-    from ragtune.train.fit import BatchSizeError, DivergedError, TooLargeError, ValidationFileError
+    from ragtune.train.callbacks import DivergedError
+    from ragtune.train.start import TooLargeError, ValidationFileError
 
     # The narrower kinds first: what is wrong with a file is a `RagtuneError`, too, and missing hardware a
     # `BackendError`; memory that runs out may come as an `OSError` (ENOMEM) and must not be taken for the disk's.

@@ -17,8 +17,8 @@ from ragtune._atomic import write_whole
 from ragtune.errors import SpecError
 from ragtune.limits import MAX_BATCH_SIZE, MAX_BETA, MAX_EPOCHS, MAX_SEED
 from ragtune.modelling.auto import auto_batch_size, auto_epochs
-from ragtune.modelling.hardware import Device, Dtype  # noqa: TC001 - pydantic reads them
-from ragtune.modelling.thoughts import ReasoningUse  # noqa: TC001 - pydantic reads it
+from ragtune.modelling.encoding.thoughts import ReasoningUse  # noqa: TC001 - pydantic reads it
+from ragtune.modelling.hardware.formats import Device, Dtype  # noqa: TC001 - pydantic reads them
 
 __all__ = [
     "BASE_LEARNING_RATE",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ragtune.checks.file_rules import file_problem
-from ragtune.modelling.thoughts import THOUGHT_CLOSE, THOUGHT_OPEN, parted
+from ragtune.modelling.encoding.thoughts import THOUGHT_CLOSE, THOUGHT_OPEN, parted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

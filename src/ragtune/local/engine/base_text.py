@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from ragtune.local.engine.decoding.tool_calls import CallFormat, find_call_format
 from ragtune.modelling.base_model import context_length, load_configuration, load_tokenizer
-from ragtune.modelling.encoder import Encoder
+from ragtune.modelling.encoding.encoder import Encoder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ragtune.modelling.tokenizer import Tokenizer
+    from ragtune.modelling.encoding.tokenizer import Tokenizer
 
 __all__ = ["BaseText"]
 

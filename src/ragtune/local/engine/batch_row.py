@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ragtune.local.engine.decoding.grammar import Constraint
     from ragtune.local.engine.decoding.tool_calls import CallFormat
     from ragtune.local.engine.request import GenerateRequest
-    from ragtune.modelling.tokenizer import Tokenizer
+    from ragtune.modelling.encoding.tokenizer import Tokenizer
 
 __all__ = ["BatchRow", "Start", "spelled", "told_token"]
 

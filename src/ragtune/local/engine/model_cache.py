@@ -15,8 +15,10 @@ from ragtune.local.engine.adapters import BASE, AdapterLayers
 from ragtune.local.engine.base_text import BaseText
 from ragtune.local.engine.decoding.grammar import token_table
 from ragtune.modelling.base_model import context_length, load_model, load_tokenizer, quiet, saved_dtype
-from ragtune.modelling.hardware import BYTES, place, this_machine
-from ragtune.modelling.memory import usable_memory
+from ragtune.modelling.hardware.formats import BYTES
+from ragtune.modelling.hardware.machine import this_machine
+from ragtune.modelling.hardware.memory import usable_memory
+from ragtune.modelling.hardware.placement import place
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig
 
-    from ragtune.modelling.hardware import Device, Dtype, Placement
+    from ragtune.modelling.hardware.formats import Device, Dtype
+    from ragtune.modelling.hardware.placement import Placement
 
     _Key = tuple[Path, Path | None]
 

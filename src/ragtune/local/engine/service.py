@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ragtune.local.engine.request import GenerateRequest
     from ragtune.local.engine.scheduler import Scheduler
-    from ragtune.modelling.hardware import Device, Dtype
+    from ragtune.modelling.hardware.formats import Device, Dtype
 
 __all__ = ["Engine"]
 

@@ -20,7 +20,7 @@ from ragtune.local.services import services
 from ragtune.local.store.schema import TERMINAL, JobRow, JobStatus, NewEvent
 from ragtune.local.wire.jobs import JobRequest
 from ragtune.local.wire.objects import checkpoint_body, event_body, job_body, list_body
-from ragtune.train.checkpoints import hold_adapter
+from ragtune.train.checkpoints.folders import hold_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -31,14 +31,14 @@ from ragtune.modelling.base_model import (
     saved_dtype,
 )
 from ragtune.modelling.bases import BASES
-from ragtune.modelling.chat_template import ChatTemplate
+from ragtune.modelling.encoding.chat_template import ChatTemplate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from ragtune.local.models.registry import BaseModels
-    from ragtune.modelling.hardware import Dtype
+    from ragtune.modelling.hardware.formats import Dtype
 
 __all__ = ["export_model"]
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from ragtune.modelling.hardware import Dtype
+    from ragtune.modelling.hardware.formats import Dtype
 
 __all__ = ["Exported", "Origin"]
 

@@ -14,8 +14,8 @@ from ragtune.errors import BackendError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ragtune.modelling.hardware import Dtype
-    from ragtune.modelling.tokenizer import Tokenizer
+    from ragtune.modelling.encoding.tokenizer import Tokenizer
+    from ragtune.modelling.hardware.formats import Dtype
 
 __all__ = ["GGUF_TYPES", "find_converter", "read_back", "write_gguf"]
 

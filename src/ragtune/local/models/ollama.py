@@ -12,7 +12,7 @@ from ragtune.errors import BackendError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ragtune.modelling.chat_template import ChatTemplate, Turns
+    from ragtune.modelling.encoding.chat_template import ChatTemplate, Turns
 
 __all__ = ["TurnTexts", "modelfile"]
 
@@ -40,7 +40,7 @@ class TurnTexts:
         from ragtune.local.models.ollama import TurnTexts
         from ragtune.modelling.base_model import load_tokenizer
         from ragtune.modelling.bases import resolve_base
-        from ragtune.modelling.chat_template import ChatTemplate
+        from ragtune.modelling.encoding.chat_template import ChatTemplate
 
         found = TurnTexts.of(ChatTemplate(load_tokenizer(resolve_base("tiny-random"))))
         print(found.turns["user"])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ragtune.local.engine.generation import FinishReason, GeneratedCall, Generation
     from ragtune.local.engine.prompt import Prompt
     from ragtune.local.engine.request import GenerateRequest
-    from ragtune.modelling.tokenizer import Tokenizer
+    from ragtune.modelling.encoding.tokenizer import Tokenizer
 
 __all__ = ["AnswerReader"]
 

@@ -31,7 +31,7 @@ def launcher_words(launcher: str | Sequence[str] | None) -> list[str]:
         raise BackendError("launcher: it is empty; give a command such as 'accelerate launch', or None")
     if words[0] != "ray":
         return words
-    from ragtune.train.ray_options import check_options
+    from ragtune.train.on_ray.options import check_options
 
     try:
         check_options(words[1:])

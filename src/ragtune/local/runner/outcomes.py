@@ -14,7 +14,7 @@ from ragtune.errors import BackendError
 from ragtune.local.runner.event_tail import result_csv
 from ragtune.local.runner.validation import JobFaultError, validate
 from ragtune.local.store.schema import NewEvent
-from ragtune.train.checkpoints import remove_torn
+from ragtune.train.checkpoints.folders import remove_torn
 
 if TYPE_CHECKING:
     from ragtune.local.models.registry import BaseModels

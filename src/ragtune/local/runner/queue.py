@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ragtune.local.models.registry import BaseModels, ServedModel
     from ragtune.local.store import Store
     from ragtune.local.store.schema import JobRow, JobStatus
-    from ragtune.modelling.hardware import Device, Dtype
+    from ragtune.modelling.hardware.formats import Device, Dtype
 
 __all__ = ["Queue"]
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from ragtune.modelling.thoughts import ReasoningUse
+    from ragtune.modelling.encoding.thoughts import ReasoningUse
     from ragtune.records.base import JsonObject
     from ragtune.train.spec import TrainMethod
 

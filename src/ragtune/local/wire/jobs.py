@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from ragtune.limits import MAX_BATCH_SIZE, MAX_BETA, MAX_EPOCHS, MAX_SEED, MAX_SUFFIX
 from ragtune.local.http.errors import invalid
 from ragtune.local.wire.base import Metadata, RequestBody, Strict
-from ragtune.modelling.thoughts import ReasoningUse  # noqa: TC001 - pydantic reads it
+from ragtune.modelling.encoding.thoughts import ReasoningUse  # noqa: TC001 - pydantic reads it
 
 if TYPE_CHECKING:
     from ragtune.local.store.schema import MethodSettings, TrainingMethod

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from peft import PeftModel
 
-from ragtune.modelling.encoder import IGNORED, Example
+from ragtune.modelling.encoding.encoder import IGNORED, Example
 from ragtune.train.distributed import summed
 
 if TYPE_CHECKING:

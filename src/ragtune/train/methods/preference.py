@@ -13,7 +13,7 @@ from datasets import Dataset
 from transformers import PrinterCallback
 from trl import DPOConfig, DPOTrainer
 
-from ragtune.modelling.encoder import IGNORED, Example
+from ragtune.modelling.encoding.encoder import IGNORED, Example
 from ragtune.train.methods.loss import Meter, collate
 from ragtune.train.methods.measured import ARGUMENTS, MeasuredTrainer
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import torch
     from peft import LoraConfig
 
-    from ragtune.modelling.encoder import Pair
-    from ragtune.modelling.tokenizer import Tokenizer
+    from ragtune.modelling.encoding.encoder import Pair
+    from ragtune.modelling.encoding.tokenizer import Tokenizer
 
 __all__ = ["PreferenceTrainer"]
 

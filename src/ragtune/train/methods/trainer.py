@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import torch
     from peft import PeftModel
 
-    from ragtune.modelling.encoder import Example
-    from ragtune.modelling.hardware import Placement
+    from ragtune.modelling.encoding.encoder import Example
+    from ragtune.modelling.hardware.placement import Placement
     from ragtune.train.spec import TrainSpec
 
 __all__ = ["MaskedTrainer", "settings"]

@@ -14,7 +14,7 @@ from torch.utils.data import RandomSampler
 from transformers import PrinterCallback
 from trl import KTOConfig, KTOTrainer
 
-from ragtune.modelling.encoder import IGNORED, Example
+from ragtune.modelling.encoding.encoder import IGNORED, Example
 from ragtune.train.methods.loss import Meter, collate
 from ragtune.train.methods.measured import ARGUMENTS, MeasuredTrainer
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from peft import LoraConfig
 
-    from ragtune.modelling.encoder import Judged
-    from ragtune.modelling.tokenizer import Tokenizer
+    from ragtune.modelling.encoding.encoder import Judged
+    from ragtune.modelling.encoding.tokenizer import Tokenizer
     from ragtune.train.spec import TrainSpec
 
 __all__ = ["UnpairedTrainer"]

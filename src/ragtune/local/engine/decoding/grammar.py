@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from ragtune.modelling.tokenizer import Tokenizer
+    from ragtune.modelling.encoding.tokenizer import Tokenizer
     from ragtune.records.base import JsonMapping
 
 __all__ = ["JSON_STYLE", "Constraint", "json_grammar", "token_table"]

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from ragtune.errors import RecordError
 from ragtune.local.engine.decoding.grammar import JSON_STYLE
 from ragtune.local.engine.generation import GeneratedCall
-from ragtune.modelling.chat_template import PROBE_ID, PROBE_NAME, ChatTemplate, probe_answer
+from ragtune.modelling.encoding.chat_template import PROBE_ID, PROBE_NAME, ChatTemplate, probe_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ragtune.modelling.chat_template import Turns
-    from ragtune.modelling.tokenizer import Tokenizer
+    from ragtune.modelling.encoding.chat_template import Turns
+    from ragtune.modelling.encoding.tokenizer import Tokenizer
     from ragtune.records.base import JsonMapping, JsonObject
 
 __all__ = ["CallFormat", "CallReader", "find_call_format"]

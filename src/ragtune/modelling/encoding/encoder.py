@@ -14,15 +14,15 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 from ragtune.errors import RecordError
-from ragtune.modelling.chat_template import ChatTemplate, Turns
-from ragtune.modelling.examples import IGNORED, Example, Judged, Pair, Taught
-from ragtune.modelling.thoughts import THOUGHT_CLOSE, parted
+from ragtune.modelling.encoding.chat_template import ChatTemplate, Turns
+from ragtune.modelling.encoding.examples import IGNORED, Example, Judged, Pair, Taught
+from ragtune.modelling.encoding.thoughts import THOUGHT_CLOSE, parted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ragtune.modelling.thoughts import ReasoningUse
-    from ragtune.modelling.tokenizer import Tokenizer
+    from ragtune.modelling.encoding.thoughts import ReasoningUse
+    from ragtune.modelling.encoding.tokenizer import Tokenizer
     from ragtune.records.base import JsonMapping, JsonObject
 
 __all__ = ["IGNORED", "Encoder", "Example", "Judged", "Pair", "Taught"]
@@ -45,7 +45,7 @@ class Encoder:
         ```python
         from ragtune.modelling.bases import resolve_base
         from ragtune.modelling.base_model import load_tokenizer
-        from ragtune.modelling.encoder import IGNORED, Encoder
+        from ragtune.modelling.encoding.encoder import IGNORED, Encoder
 
         tokenizer = load_tokenizer(resolve_base("tiny-random"))
         example = Encoder(tokenizer, max_length=512).chat(

@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ragtune.modelling.encoder import IGNORED
+from ragtune.modelling.encoding.encoder import IGNORED
 from ragtune.text import normalise
-from ragtune.train.distributed import process_count, process_number, summed
+from ragtune.train.checkpoints.folders import save_adapter
+from ragtune.train.distributed import is_main, process_count, process_number, summed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
-    from ragtune.modelling.encoder import Example
-    from ragtune.modelling.tokenizer import Tokenizer
+    from peft import PeftModel
 
-__all__ = ["ACCURACY", "Best", "HeldOutQuestions"]
+    from ragtune.modelling.encoding.encoder import Example
+    from ragtune.modelling.encoding.tokenizer import Tokenizer
+
+__all__ = ["ACCURACY", "Best", "HeldOutQuestions", "Recall"]
 
 ACCURACY = "valid_fact_accuracy"
 _AT_MOST = 200  # so many answers tell the share to within 7 points; more would only cost time
@@ -124,6 +128,34 @@ class Best:
         While nothing was ever right nothing can be told: a base may take some epochs to its first right answer.
         """
         return self._patience is not None and self._since >= self._patience and self.accuracy > 0
+
+
+class Recall:
+    """Asks held-out questions at the end of epochs, keeps the adapter that answered best, and ends a run in vain.
+
+    Args:
+        questions: what is asked.
+        best: the best epoch so far.
+        every: epochs from one time to the next.
+        folder: where the best adapters are kept, as `step-N`; None keeps none.
+    """
+
+    def __init__(self, questions: HeldOutQuestions, best: Best, *, every: int, folder: Path | None) -> None:
+        self._questions = questions
+        self._every = every
+        self._folder = folder
+        self.best = best
+
+    def measure(self, model: PeftModel, *, step: int, epoch: int) -> dict[str, float]:
+        """The share of right answers after an epoch whose turn it is; nothing after the others."""
+        accuracy = self._questions.accuracy(model) if epoch % self._every == 0 else None
+        if accuracy is None:
+            return {}
+        if self.best.saw(step, accuracy) and self._folder is not None and is_main():
+            # Older ones stay: who resumes from a checkpoint before this step may need them. The end removes them all.
+            self._folder.mkdir(exist_ok=True)
+            save_adapter(model, self._folder / f"step-{step}")
+        return {ACCURACY: accuracy}
 
 
 def _question(example: Example, tokenizer: Tokenizer) -> _HeldOutQuestion | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ragtune.modelling.balance import advised_weights
-from ragtune.modelling.chat_template import ChatTemplate
-from ragtune.modelling.examples import Example, Judged, Pair
+from ragtune.modelling.encoding.chat_template import ChatTemplate
+from ragtune.modelling.encoding.examples import Example, Judged, Pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ragtune.modelling.examples import Taught
-    from ragtune.modelling.tokenizer import Tokenizer
+    from ragtune.modelling.encoding.examples import Taught
+    from ragtune.modelling.encoding.tokenizer import Tokenizer
     from ragtune.train.spec import TrainSpec
 
 __all__ = ["labels_advice", "thoughts_advice"]
@@ -20,9 +20,7 @@ __all__ = ["labels_advice", "thoughts_advice"]
 
 def thoughts_advice(spec: TrainSpec, examples: Sequence[Taught], tokenizer: Tokenizer) -> str | None:
     """What to say of thoughts that get lost: those of the examples, or the base's habit of thinking."""
-    spoken = [
-        one.chosen if isinstance(one, Pair) else one.example if isinstance(one, Judged) else one for one in examples
-    ]
+    spoken = [_spoken(one) for one in examples]
     if left := sum(one.leaves_thoughts for one in spoken):
         return (
             f"{left} examples hold thoughts that are left out: the chat template of this base writes none as it is "

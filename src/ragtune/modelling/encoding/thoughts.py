@@ -23,7 +23,7 @@ def parted(content: str) -> tuple[str | None, str]:
 
     Example:
         ```python
-        from ragtune.modelling.thoughts import parted
+        from ragtune.modelling.encoding.thoughts import parted
 
         print(parted("<think>7 and 5 are 12.</think>\n\n12"))
         #> ('7 and 5 are 12.', '12')

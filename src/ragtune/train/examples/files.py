@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ragtune.errors import RecordError
-from ragtune.modelling.encoder import Example, Judged, Pair
+from ragtune.modelling.encoding.encoder import Example, Judged, Pair
 from ragtune.records import ChatRecord, CompletionRecord, PreferenceRecord, UnpairedRecord, parse_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ragtune.modelling.encoder import Encoder
+    from ragtune.modelling.encoding.encoder import Encoder
     from ragtune.records import JsonObject
 
 __all__ = ["LoadedFile", "TrainingFileError", "load_examples", "load_judged", "load_pairs"]

@@ -13,12 +13,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ragtune.errors import RecordError
-from ragtune.modelling.thoughts import THOUGHT_OPEN
+from ragtune.modelling.encoding.thoughts import THOUGHT_OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ragtune.modelling.tokenizer import Tokenizer
+    from ragtune.modelling.encoding.tokenizer import Tokenizer
     from ragtune.records.base import JsonMapping, JsonObject
 
 __all__ = ["PLAIN_TEMPLATE", "PROBE_ID", "PROBE_NAME", "ChatTemplate", "Turns", "probe_answer"]
@@ -76,7 +76,7 @@ class ChatTemplate:
         ```python
         from ragtune.modelling.bases import resolve_base
         from ragtune.modelling.base_model import load_tokenizer
-        from ragtune.modelling.chat_template import ChatTemplate
+        from ragtune.modelling.encoding.chat_template import ChatTemplate
 
         template = ChatTemplate(load_tokenizer(resolve_base("tiny-random")))
         print(template.render([{"role": "user", "content": "Hi"}], None, open_turn=True).splitlines())

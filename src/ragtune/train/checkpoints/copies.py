@@ -22,7 +22,7 @@ import tenacity
 
 from ragtune._atomic import draft_folder_of
 from ragtune.errors import BackendError
-from ragtune.train.checkpoints import last_whole_checkpoint
+from ragtune.train.checkpoints.folders import last_whole_checkpoint
 from ragtune.train.placement import SPEC_FILE, settled
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from ragtune._extras import require
 from ragtune.errors import MissingExtraError, SpecError
 from ragtune.train import events
-from ragtune.train.ray_options import ray_options
+from ragtune.train.on_ray.options import ray_options
 from ragtune.train.spec import EXIT_FAILED, EXIT_HELD, EXIT_LOST, EXIT_OK, TrainSpec
 from ragtune.train.stop import StopRequest
 

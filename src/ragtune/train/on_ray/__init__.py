@@ -1,0 +1,1 @@
+"""The training program on a Ray cluster; what a server looks at beforehand loads no Ray."""
