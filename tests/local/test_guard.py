@@ -20,8 +20,8 @@ import openai
 import pytest
 
 from ragtune.local import LocalBackend, app, services
-from ragtune.local.embedded_server import EmbeddedServer
 from ragtune.local.http import limits, protocol
+from ragtune.local.lifespan.embedded_server import EmbeddedServer
 from ragtune.testing import ScriptedBackend
 from tests.local.kit import trainer, upload
 

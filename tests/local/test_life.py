@@ -20,7 +20,7 @@ import pytest
 
 from ragtune.errors import BackendError
 from ragtune.local import LocalBackend
-from ragtune.local.folder_lock import FolderLock
+from ragtune.local.lifespan.folder_lock import FolderLock
 from ragtune.testing import ScriptedBackend
 from tests.local.kit import create, messages, trainer, until, upload, wait_for
 
@@ -302,7 +302,7 @@ def test_the_folder_is_free_when_its_server_was_killed_though_a_child_lives_on(t
     """A program that forks, as many loaders of data do, leaves children that know nothing of the folder."""
     code = (
         "import os, sys, time\n"
-        "from ragtune.local.folder_lock import FolderLock\n"
+        "from ragtune.local.lifespan.folder_lock import FolderLock\n"
         "lock = FolderLock(__import__('pathlib').Path(sys.argv[1]))\n"
         "if os.fork() == 0:\n"
         "    print(os.getpid(), flush=True)\n"

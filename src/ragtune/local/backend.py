@@ -2,50 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ragtune._checked import checked
 from ragtune.errors import BackendError
-from ragtune.local.auth.account import keeps_hash
-from ragtune.local.auth.sessions import checked_origin
-from ragtune.local.connection import Connection, answers, connect, reachable, refuse_unserved
-from ragtune.local.embedded_server import EmbeddedServer
-from ragtune.local.engine import Engine
-from ragtune.local.engine.memory import memory_bytes
-from ragtune.local.folder_lock import FolderTakenError
 from ragtune.local.http.errors import ApiError, model_not_found
-from ragtune.local.http.limits import LOOPBACK
-from ragtune.local.inference import AnsweringEngine, Inference
-from ragtune.local.models.registry import BaseModels, find_model, located
-from ragtune.local.remote_engine import EngineAddress, engines_of
-from ragtune.local.remote_engine.starting import check_bases, start_engines
-from ragtune.local.runner.launcher import launcher_words
-from ragtune.local.runner.queue import Queue
-from ragtune.local.running import Address, JobsPart, ServerParts, Stopped
-from ragtune.local.server_file import ServerFile
-from ragtune.local.webhook_sender import check_url
-from ragtune.modelling.hardware.machine import usable_cores
-from ragtune.modelling.hardware.placement import check_wish
-from ragtune.train.checkpoints.copies import checked_address, is_inside
+from ragtune.local.lifespan.connection import Connection, answers, connect, reachable, refuse_unserved
+from ragtune.local.lifespan.embedded_server import EmbeddedServer
+from ragtune.local.lifespan.folder_lock import FolderTakenError
+from ragtune.local.lifespan.server_file import ServerFile
+from ragtune.local.models.registry import find_model
+from ragtune.local.options import MAX_BATCH, Answering, Entrance, Hardware, Training, base_models
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    import os
+    from collections.abc import Mapping, Sequence
 
+    from ragtune.local.inference import AnsweringEngine
+    from ragtune.local.lifespan.running import Address, Stopped
     from ragtune.local.models.exported import Exported
+    from ragtune.local.remote_engine import EngineAddress
     from ragtune.modelling.hardware.formats import Device, Dtype
 
 __all__ = ["LocalBackend"]
 
 logger = logging.getLogger("ragtune")
-
-
-_MAX_BATCH = 16
 
 
 @checked("threads", "max_running", "max_batch", "memory", "device", "dtype", "checkpoints", "engine")
@@ -136,7 +120,7 @@ class LocalBackend(EmbeddedServer):
         dtype: Dtype | None = None,
         memory: int | str | None = None,
         warm: str | Sequence[str] = (),
-        max_batch: int = _MAX_BATCH,
+        max_batch: int = MAX_BATCH,
         max_running: int = 1,
         webhook: str | None = None,
         many_stops: bool = False,
@@ -147,83 +131,28 @@ class LocalBackend(EmbeddedServer):
         engine: str | EngineAddress | Sequence[str | EngineAddress] | AnsweringEngine | None = None,
     ) -> None:
         place = Path(folder).expanduser().resolve()
-        exposed = _is_exposed(place, host, key)
-        if device is not None or dtype is not None:
-            check_wish(device, dtype)
-        copied_to = None if checkpoints is None else checked_address(checkpoints)
-        if copied_to is not None and is_inside(copied_to, place / "jobs"):
-            # They are removed with all that lies beside them when a job succeeds: its model, there.
-            raise BackendError(
-                f"checkpoints: {copied_to} lies among the jobs themselves; give a place beside the folder"
-            )
-        _require_counts(threads=1 if threads is None else threads, max_running=max_running, max_batch=max_batch)
-        weights_bytes = None if memory is None else memory_bytes(memory)
-        if memory is not None and engine is not None:
-            raise BackendError("memory=: an engine of your own keeps its own account; give one of memory= and engine=")
-        self._bases = BaseModels(
-            extra={name: located(place) for name, place in (bases or {}).items()},
-            aliases=dict(aliases or {}),
-            cache_dir=None if cache_dir is None else Path(cache_dir).expanduser().absolute(),
-        )
-        asks, engines = answering(engine, bases=self._bases, folder=place)
-        self._wanted = {
-            "port": port or None,
-            "host": None if host == "127.0.0.1" else host,
-            "bases": {name: str(place) for name, place in self._bases.extra.items()} or None,
-            "aliases": dict(self._bases.aliases) or None,
-            "cache_dir": None if cache_dir is None else str(self._bases.cache_dir),
-            "threads": threads,
-            "device": device,
-            "dtype": dtype,
-            "memory": weights_bytes,
-            # What is left at its default is what nobody asked for, and fits any server.
-            "max_batch": None if max_batch == _MAX_BATCH else max_batch,
-            "many_stops": many_stops or None,
-            "max_running": None if max_running == 1 else max_running,
-            "origin": origin,
-            "webhook": None if webhook is None else _fingerprint(webhook),
-            "launcher": None if launcher is None else list(launcher_words(launcher)),
-            "trainer": None if trainer is None else list(trainer),
-            "checkpoints": None if copied_to is None else _fingerprint(copied_to),
-            "engine": engines,
-        }
-        self._connection: Connection | None = None
-        queue = partial(
-            Queue,
-            bases=self._bases,
-            trainer=tuple(trainer or (*launcher_words(launcher), "-m", "ragtune.train")),
-            threads=threads or max(1, usable_cores() // 2),
-            device=device,
-            dtype=dtype,
+        entrance = Entrance(folder=place, host=host, port=port, key=key, origin=origin, webhook=webhook)
+        hardware = Hardware(threads=threads, device=device, dtype=dtype)
+        training = Training(
+            hardware=hardware,
+            folder=place,
             max_running=max_running,
-            checkpoints=copied_to,
+            launcher=launcher,
+            checkpoints=checkpoints,
+            trainer=trainer,
         )
-        own_engine = partial(
-            Engine,
-            threads=threads,
-            device=device,
-            dtype=None if dtype == "nf4" else dtype,
-            memory_bytes=weights_bytes,
+        answering = Answering(
+            hardware=hardware,
+            bases=base_models(bases, aliases, cache_dir),
+            memory=memory,
             max_batch=max_batch,
+            many_stops=many_stops,
+            engine=engine,
         )
-        super().__init__(
-            ServerParts(
-                folder=place,
-                address=(host, port),
-                key=key,
-                exposed=exposed,
-                webhook=None if webhook is None else check_url(webhook),
-                bases=self._bases,
-                jobs=lambda store, inference: JobsPart(runner=queue(store, made=inference.offer)),
-                inference=lambda: Inference(self._bases, engine=(asks or own_engine)()),
-                options=self._wanted,
-                many_stops=many_stops,
-                origin=None if origin is None else checked_origin(origin),
-            )
-        )
+        super().__init__(entrance.parts(training, answering))
         self._key = key
-        self._bases.check()
         self._warm = (warm,) if isinstance(warm, str) else tuple(warm)
+        self._connection: Connection | None = None
 
     def warm(self, *models: str) -> None:
         """Load models into memory, one after the other; returns when all of them can answer.
@@ -311,7 +240,7 @@ class LocalBackend(EmbeddedServer):
                 there = ServerFile.read(self.folder)
                 where = "" if there is None else f" at {reachable(there.origin)}/v1"
                 raise BackendError(f"{taken}{where and f'; it answers{where}'}") from taken
-            wanted = {name: value for name, value in self._wanted.items() if value is not None}
+            wanted = {name: value for name, value in self._parts.options.items() if value is not None}
             self._connection = connect(self.folder, key=self._key, options=wanted, wait=True)
         try:
             self.warm(*self._warm)
@@ -363,53 +292,5 @@ class LocalBackend(EmbeddedServer):
         words = find_converter(converter) if gguf else []
         target = Path(folder).resolve()
         return export_model(
-            model, target, folder=self.folder, bases=self._bases, merged=merged or gguf, converter=words
+            model, target, folder=self.folder, bases=self._parts.bases, merged=merged or gguf, converter=words
         )
-
-
-def _is_exposed(folder: Path, host: str, key: str | None) -> bool:
-    """Whether other machines can reach the address.
-
-    Raises:
-        BackendError: they can, and nothing says who may come in.
-    """
-    if host in LOOPBACK:
-        return False
-    if key is None and not keeps_hash(folder):
-        message = f"host {host!r} can be reached from other machines; pass key=... to say who may come in"
-        raise BackendError(message)
-    return True
-
-
-def answering(
-    engine: str | EngineAddress | Sequence[str | EngineAddress] | AnsweringEngine | None,
-    *,
-    bases: BaseModels,
-    folder: Path,
-) -> tuple[Callable[[], AnsweringEngine] | None, object]:
-    """What makes the engine at each start, None for this program's own; and how it is written down, without keys.
-
-    Raises:
-        BackendError: an address is none.
-    """
-    if engine is None:
-        return None, None
-    if isinstance(engine, str | EngineAddress | list | tuple):
-        engines = engines_of(engine)
-        check_bases(engines, bases)
-        return partial(start_engines, engines, bases=bases, folder=folder), [str(one) for one in engines]
-    if not isinstance(engine, AnsweringEngine):
-        message = f"engine: an object of type {type(engine).__name__} answers nothing; give KIND=URL"
-        raise BackendError(message)
-    return lambda: engine, f"object {id(engine)} of process {os.getpid()}"
-
-
-def _require_counts(**values: object) -> None:
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise BackendError(f"{name}: {value!r} must be a whole number, 1 or more")
-
-
-def _fingerprint(url: str) -> str:
-    # Itself it may hold a password, and what a server was started with is written down.
-    return f"sha256:{hashlib.sha256(url.encode()).hexdigest()}"

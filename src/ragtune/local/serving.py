@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ragtune.local.backend import LocalBackend
-from ragtune.local.foreground import stay
+from ragtune.local.lifespan.foreground import stay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -75,7 +75,7 @@ def _base(file: RecipeFile, backend_folder: Path) -> Callable[[], object]:
     name = file.model.local or file.model.base
 
     def look() -> None:
-        from ragtune.local.server_file import ServerFile
+        from ragtune.local.lifespan.server_file import ServerFile
         from ragtune.modelling.bases import BASES, find_base, resolve_base
 
         # A server that runs there may have bases of its own, and a tuned model may be trained further.

@@ -12,10 +12,10 @@ from ragtune._checked import checked
 from ragtune.catalog import load
 from ragtune.journal import Journal
 from ragtune.journal.file import FILE
-from ragtune.local.embedded_server import EmbeddedServer
 from ragtune.local.inference import Inference
+from ragtune.local.lifespan.embedded_server import EmbeddedServer
+from ragtune.local.lifespan.running import JobsPart, ServerParts
 from ragtune.local.models.registry import BaseModels
-from ragtune.local.running import JobsPart, ServerParts
 from ragtune.local.webhook_sender import check_url
 from ragtune.testing.engine import ScriptedAnswer, ScriptedEngine
 from ragtune.testing.faults import Change, Fault, Script, SeenRequest, Stage, encoded, faulty_answer

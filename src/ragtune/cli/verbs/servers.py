@@ -16,7 +16,7 @@ from ragtune.cli.log_lines import LogFormat, speak
 
 if TYPE_CHECKING:
     from ragtune.local import LocalBackend
-    from ragtune.local.embedded_server import EmbeddedServer
+    from ragtune.local.lifespan.embedded_server import EmbeddedServer
     from ragtune.local.remote_engine import EngineAddress
 
 
@@ -152,7 +152,7 @@ def mock(
 ) -> None:
     """Play OpenAI's fine-tuning for tests in any language: jobs that take no time, answers by script, until Ctrl-C."""
     with plain_errors():
-        from ragtune.local.foreground import stay
+        from ragtune.local.lifespan.foreground import stay
         from ragtune.testing import ScriptedBackend
         from ragtune.testing.script_file import ScriptFile
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ragtune._warn import warn
 from ragtune.errors import BackendError
 from ragtune.local.auth.account import webhook_secret
-from ragtune.local.running import RunningServer, Stopped, named, server_name
+from ragtune.local.lifespan.running import RunningServer, Stopped, named, server_name
 from ragtune.local.services import feedback_in
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
     from ragtune.feedback import FeedbackStore
-    from ragtune.local.running import Address, ServerParts
+    from ragtune.local.lifespan.running import Address, ServerParts
 
 __all__ = ["EmbeddedServer"]
 

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from ragtune.errors import BackendError
 from ragtune.local.auth.account import KEY_FILE
-from ragtune.local.folder_lock import FolderLock, FolderTakenError
-from ragtune.local.server_file import ServerFile
+from ragtune.local.lifespan.folder_lock import FolderLock, FolderTakenError
+from ragtune.local.lifespan.server_file import ServerFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ragtune.local.embedded_server import EmbeddedServer
+    from ragtune.local.lifespan.embedded_server import EmbeddedServer
 
 __all__ = ["stay"]
 

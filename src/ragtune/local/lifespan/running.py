@@ -14,9 +14,9 @@ from ragtune.errors import BackendError
 from ragtune.local.app import make_app
 from ragtune.local.auth.account import open_account, webhook_secret
 from ragtune.local.auth.sessions import Sessions
-from ragtune.local.folder_lock import FolderLock
 from ragtune.local.http.server import ServerThread
-from ragtune.local.server_file import ServerFile
+from ragtune.local.lifespan.folder_lock import FolderLock
+from ragtune.local.lifespan.server_file import ServerFile
 from ragtune.local.services import Services
 from ragtune.local.store import Store
 from ragtune.local.webhook_sender import WebhookSender
