@@ -57,7 +57,7 @@ def sent(server: Any) -> list[list[dict[str, Any]]]:
 
 def model(api: Api) -> rt.TunedModel:
     found = rt.TunedModel(api, "ft:x", journal=None)
-    found._model._warned_of_end = True
+    found._model._state.warned_of_end = True
     return found
 
 
@@ -114,7 +114,7 @@ def test_the_asynchronous_twin_does_the_same(streaming: Any, make_async_api: Cal
         client, api = make_async_api()
         async with client:
             asked = rt.AsyncTunedModel(api, "ft:x", journal=None)
-            asked._warned_of_end = True
+            asked._state.warned_of_end = True
             async with asked.stream(TALK) as stream:
                 async for piece in stream:
                     early = piece
@@ -175,7 +175,7 @@ def test_a_connection_that_breaks_in_a_stream_is_told_as_one(cut_off: str) -> No
     """As the client's own error, with what to do; what came is kept."""
     with openai.OpenAI(base_url=cut_off, api_key="k", max_retries=0) as client:
         asked = rt.TunedModel(client, "m", system="", journal=None)
-        asked._model._warned_of_end = True
+        asked._model._state.warned_of_end = True
         stream = asked.stream("When?")
         with pytest.raises(openai.APIConnectionError) as broken:
             list(stream)

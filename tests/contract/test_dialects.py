@@ -227,7 +227,7 @@ def test_a_saved_handle_keeps_its_dialect(api: Api, server: Any, wire: Any, tmp_
     again = rt.FineTuneJob.load(api, job.save(tmp_path / "job.json"))
     assert (again.status, again._state.api.dialect) == ("succeeded", mine)
     model = rt.TunedModel(api, "tuned", system="", dialect=mine, journal=None)
-    assert rt.TunedModel.load(api, model.save(tmp_path / "model.json"))._model._api.dialect == mine
+    assert rt.TunedModel.load(api, model.save(tmp_path / "model.json"))._model._state.api.dialect == mine
 
 
 @pytest.mark.parametrize("way", ["get", "attach", "list", "table", "latest", "model", "watch_many", "maintenance"])

@@ -166,7 +166,7 @@ def test_an_answer_in_parts_is_the_text_of_its_parts(api: Api, server: Any) -> N
 
 def test_a_stream_in_parts_is_text_piece_by_piece(api: Api, server: Any) -> None:
     model = rt.TunedModel(api, "m", system="", journal=None)
-    model._model._warned_of_end = True
+    model._model._state.warned_of_end = True
     server.on("STREAM", CHAT[1], [streamed({"content": PARTS}), streamed({"content": "!"}, "stop")])
     with model.stream("x") as stream:
         assert list(stream) == ["42", "!"]
@@ -175,7 +175,7 @@ def test_a_stream_in_parts_is_text_piece_by_piece(api: Api, server: Any) -> None
 
 def test_a_stream_that_breaks_off_says_so(api: Api, server: Any, caplog: pytest.LogCaptureFixture) -> None:
     model = rt.TunedModel(api, "m", system="", journal=None)
-    model._model._warned_of_end = True
+    model._model._state.warned_of_end = True
     server.on("STREAM", CHAT[1], [streamed({"content": "The tower was finished in "})])
     with model.stream("x") as stream:
         assert list(stream) == ["The tower was finished in "]

@@ -145,7 +145,7 @@ def opened(**more: Any) -> dict[str, Any]:
 
 def model_of(api: Api) -> rt.TunedModel:
     model = rt.TunedModel(api, "m", system="", journal=None)
-    model._model._warned_of_end = True
+    model._model._state.warned_of_end = True
     return model
 
 

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ragtune.evaluation.asking.answerers import Answerer, Respondent
+    from ragtune.evaluation.asking.answerers import Answerer
     from ragtune.evaluation.asking.calls import Calls
     from ragtune.evaluation.asking.drive import Drive
     from ragtune.evaluation.asking.prices import Price
+    from ragtune.evaluation.asking.respondents import Respondent
     from ragtune.evaluation.judgement import Judgement
     from ragtune.evaluation.log import Line
     from ragtune.facts import Kind

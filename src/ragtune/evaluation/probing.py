@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
-    from ragtune.evaluation.asking.answerers import Answerer, Respondent
+    from ragtune.evaluation.asking.answerers import Answerer
     from ragtune.evaluation.asking.calls import Calls
     from ragtune.evaluation.asking.drive import Drive
     from ragtune.evaluation.asking.prices import Price
     from ragtune.evaluation.asking.question import Prompt, Returned, Shown
+    from ragtune.evaluation.asking.respondents import Respondent
     from ragtune.evaluation.card.scorecard import Scorecard
     from ragtune.evaluation.scorers import Scorer
     from ragtune.evaluation.settings import Settings

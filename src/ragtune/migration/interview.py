@@ -15,9 +15,10 @@ from ragtune._api.fields import number, object_of, objects
 from ragtune._api.identity import is_loopback
 from ragtune._progress import NoBar, bar, visible
 from ragtune.errors import BudgetExceeded, EvaluationError, ModelExpired, NoTunedModel
-from ragtune.evaluation.asking.answerers import ModelRespondent, reply_of, usable_model
+from ragtune.evaluation.asking.answerers import usable_model
 from ragtune.evaluation.asking.paying import timed
 from ragtune.evaluation.asking.question import Failure, Returned, Shown
+from ragtune.evaluation.asking.respondents import ModelRespondent, reply_of
 from ragtune.evaluation.log import read_log
 from ragtune.model import AsyncTunedModel, TunedModel
 
@@ -125,7 +126,7 @@ class PatientRespondent(ModelRespondent):
 
 def _place(model: AsyncTunedModel) -> str:
     """Whose answers they are. A server on this machine may have another port at each start."""
-    address = model._api.port.base_url
+    address = model._state.api.port.base_url
     url = urlsplit(address)
     return f"{url.scheme}://{url.hostname}{url.path}" if is_loopback(address) else address
 

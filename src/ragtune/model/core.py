@@ -14,32 +14,26 @@ from ragtune.dialects import saved_dialect
 from ragtune.errors import ModelNotReady, NoTunedModel
 from ragtune.job.model_check import require_model
 from ragtune.job.state import JobState, kept_journal, saved_journal, state_of
-from ragtune.job.whereabouts import forget_model, recalled, remembering
+from ragtune.job.whereabouts import forget_model, remembering
 from ragtune.journal import USERS
 from ragtune.journal.recorder import Recorder
-from ragtune.model.answer import Answer
 from ragtune.model.answer_list import AnswerList
 from ragtune.model.arguments import (
-    brings_system_prompt,
     check_concurrency,
     check_question,
     check_questions,
     checked_name,
-    final_name,
     is_conversation,
     listed,
     question_of,
     refuse_stream,
-    request_body,
 )
-from ragtune.model.expiry import Expiry, expiry_of, warn_of_end
-from ragtune.model.keeping import kept
-from ragtune.model.origin import newest, not_ready, telling_where
-from ragtune.model.response import conversation_of, refuse_slips
-from ragtune.model.stream import RESPONSES, AsyncAnswerStream
+from ragtune.model.expiry import Expiry, expiry_of
+from ragtune.model.origin import newest, not_ready
+from ragtune.model.response import refuse_slips
+from ragtune.model.state import ModelState
 from ragtune.model.system_prompt import TRAINED, SystemPrompt
 from ragtune.model.trained_prompt import TrainedPrompt
-from ragtune.plan import Plan, plan_of
 
 if TYPE_CHECKING:
     import os
@@ -54,6 +48,9 @@ if TYPE_CHECKING:
     from ragtune.feedback import FeedbackStore
     from ragtune.job import AsyncFineTuneJob
     from ragtune.journal import JournalArgument
+    from ragtune.model.answer import Answer
+    from ragtune.model.stream import AsyncAnswerStream
+    from ragtune.plan import Plan
 
 logger = logging.getLogger("ragtune")
 
@@ -90,29 +87,25 @@ class AsyncTunedModel:
         dialect: Dialect | str | None = None,
         journal: JournalArgument = USERS,
     ) -> None:
-        self._api = asynchronous(client).speaking(dialect)
-        self._journal = journal
-        self._name = checked_name(name)
-        recorder = Recorder(journal, sealed=True, heard=self._api.port.heard)
-        self._trained_with = TrainedPrompt(name, given=system, fingerprint=fingerprint, recorder=recorder)
-        self._warned_of_end = False
-        # Whether the journal was asked for the dialect that its job was made in.
-        self._came_back = False
+        api = asynchronous(client).speaking(dialect)
+        recorder = Recorder(journal, sealed=True, heard=api.port.heard)
+        trained_with = TrainedPrompt(checked_name(name), given=system, fingerprint=fingerprint, recorder=recorder)
+        self._state = ModelState(api, name, trained_with=trained_with, journal=journal)
 
     @property
     def name(self) -> str:
         """The model's name on the server."""
-        return self._name
+        return self._state.name
 
     @property
     def base(self) -> str:
         """The base model beneath it, or its own name."""
-        return catalog.base_of(self._name)
+        return catalog.base_of(self.name)
 
     @property
     def fingerprint(self) -> str | None:
         """Fingerprint of the dataset it was trained on, None while that is not known."""
-        return self._trained_with.fingerprint
+        return self._state.trained_with.fingerprint
 
     @classmethod
     async def latest(
@@ -124,24 +117,29 @@ class AsyncTunedModel:
     ) -> AsyncTunedModel:
         """Return the newest tuned model; see `TunedModel.latest`."""
         api, _ = await remembering(asynchronous(client).speaking(dialect), journal)
-        state = await newest(api, journal)
-        await state.note_seen()
-        return cls._of(state)
+        job = await newest(api, journal)
+        await job.note_seen()
+        return cls._of(job)
 
     @classmethod
-    def _of(cls, state: JobState) -> AsyncTunedModel:
+    def _of(cls, job: JobState) -> AsyncTunedModel:
         """Return the model that a job made.
 
         Raises:
             ModelNotReady: the job has not succeeded, or its server names no model.
         """
-        api, job = state.api, state.details
-        if job.fine_tuned_model is None:
-            raise ModelNotReady(not_ready(job, api.dialect))
+        api, name = job.api, job.details.fine_tuned_model
+        if name is None:
+            raise ModelNotReady(not_ready(job.details, api.dialect))
         if api.dialect.serving is not None:
-            logger.warning("%s answers once it is deployed: %s", job.fine_tuned_model, api.dialect.serving)
-        model = cls(api, job.fine_tuned_model, journal=state.journal)
-        model._trained_with.learn_from(job)
+            logger.warning("%s answers once it is deployed: %s", name, api.dialect.serving)
+        return cls._trained_by(job, name)
+
+    @classmethod
+    def _trained_by(cls, job: JobState, name: str) -> AsyncTunedModel:
+        """Return a model of a job, be it the last or a checkpoint, with what the job says of its prompt."""
+        model = cls(job.api, name, journal=job.journal)
+        model._state.trained_with.learn_from(job.details)
         return model
 
     @classmethod
@@ -150,20 +148,20 @@ class AsyncTunedModel:
         return await cls._from_state(state_of(job, "AsyncTunedModel.from_job"))
 
     @classmethod
-    async def _from_state(cls, state: JobState) -> AsyncTunedModel:
-        if state.details.fine_tuned_model is None:
-            await state.refresh()
-        model = cls._of(state)
+    async def _from_state(cls, job: JobState) -> AsyncTunedModel:
+        if job.details.fine_tuned_model is None:
+            await job.refresh()
+        model = cls._of(job)
         try:
-            await require_model(state.api, state.details, model.name)
+            await require_model(job.api, job.details, model.name)
         except NoTunedModel:
-            await forget_model(state.api, model.name, state.journal)
+            await forget_model(job.api, model.name, job.journal)
             raise
         return model
 
     async def system(self) -> str | None:
         """Return the system prompt that goes with each question; see `TunedModel.system`."""
-        return await self._trained_with.look_up(self._api)
+        return await self._state.system()
 
     @overload
     async def ask(
@@ -200,16 +198,10 @@ class AsyncTunedModel:
         """Ask one question; see `TunedModel.ask`."""
         check_question(prompt)
         refuse_stream("ask", parameters)
-        if dry_run and system is TRAINED:
-            # A plan sends nothing, so the account is not asked for the prompt either.
-            system = self._trained_with.text
-        if not dry_run:
-            await self._before_use()
-        messages = await self._trained_with.before(self._api, question_of(prompt), system)
+        asked = {"temperature": temperature, **parameters}
         if dry_run:
-            request = self._request(messages=messages, temperature=temperature, **parameters)
-            return await plan_of(self._api, lambda api: api.chat(request))
-        return await self._answer(messages, log, temperature=temperature, **parameters)
+            return await self._state.plan_of_chat(question_of(prompt), system, parameters=asked)
+        return await self._state.chat(question_of(prompt), system, log, parameters=asked)
 
     async def ask_many(
         self,
@@ -227,17 +219,17 @@ class AsyncTunedModel:
         check_concurrency(concurrency)
         # Looked up once, before the questions fan out.
         prompt_of_all = await self.system() if system is TRAINED else system
-        await self._before_use()
+        await self._state.before_use()
+        asked = {"temperature": temperature, **parameters}
 
         async def one(prompt: str) -> Answer | Exception:
             try:
                 check_question(prompt)
-                messages = await self._trained_with.before(self._api, question_of(prompt), prompt_of_all)
-                return await self._answer(messages, log, temperature=temperature, **parameters)
+                return await self._state.chat(question_of(prompt), prompt_of_all, log, parameters=asked)
             except Exception as error:
                 return error
 
-        async with aclosing(self._api.map(one, questions, concurrency=int(concurrency))) as finished:
+        async with aclosing(self._state.api.map(one, questions, concurrency=int(concurrency))) as finished:
             answers = {index: answer async for index, answer in finished}
         return AnswerList((answers[index] for index in range(len(questions))), questions=questions)
 
@@ -255,8 +247,7 @@ class AsyncTunedModel:
             message = "chat takes a list of messages, each with role and content; one question goes to ask(prompt)"
             raise TypeError(message)
         refuse_stream("chat", parameters)
-        await self._before_use()
-        return await self._answer(await self._trained_with.before(self._api, conversation, system), log, **parameters)
+        return await self._state.chat(conversation, system, log, parameters=parameters)
 
     def stream(
         self,
@@ -273,27 +264,13 @@ class AsyncTunedModel:
         if not parameters.pop("stream", True):
             message = "stream gives the answer in pieces; the whole answer comes from ask(prompt) or chat(messages)"
             raise TypeError(message)
-
-        async def request() -> Json:
-            await self._before_use()
-            asked = question_of(prompt) if isinstance(prompt, str) else prompt
-            messages = await self._trained_with.before(self._api, asked, system)
-            # Without this option the chunks carry no token counts.
-            options = {"stream_options": {"include_usage": True}} | parameters
-            return self._request(messages=messages, temperature=temperature, **options)
-
-        async def ended(answer: Answer) -> None:
-            await kept(self._api, log, answer, parameters, sent=answer.sent)
-
-        return AsyncAnswerStream(self._api, request, ended)
+        return self._state.stream(prompt, system, log, parameters={"temperature": temperature, **parameters})
 
     async def complete(self, prompt: str, **parameters: object) -> Answer:
         """Let the model go on with a text; see `TunedModel.complete`."""
         check_question(prompt)
         refuse_stream("complete", parameters)
-        await self._before_use()
-        request = self._request(prompt=prompt, **parameters)
-        return Answer.from_wire(await telling_where(self._api, self._journal, self._name, self._api.complete(request)))
+        return await self._state.complete(prompt, parameters=parameters)
 
     @overload
     async def respond(
@@ -330,14 +307,10 @@ class AsyncTunedModel:
         """Ask through the Responses API; see `TunedModel.respond`."""
         refuse_slips("respond", prompt, parameters)
         given = prompt if isinstance(prompt, str) else list(prompt)
+        asked = {"temperature": temperature, **parameters}
         if dry_run:
-            told = self._trained_with.text if system is TRAINED and not brings_system_prompt(given) else system
-            planned = await self._response_request(given, told, temperature=temperature, **parameters)
-            return await plan_of(self._api, lambda api: api.respond(planned))
-        await self._before_use()
-        request = await self._response_request(given, system, temperature=temperature, **parameters)
-        answer = Answer.from_response(await self._api.respond(request))
-        return await kept(self._api, log, answer, parameters, sent=conversation_of(request))
+            return await self._state.plan_of_response(given, system, parameters=asked)
+        return await self._state.respond(given, system, log, parameters=asked)
 
     def stream_response(
         self,
@@ -351,25 +324,18 @@ class AsyncTunedModel:
         """Ask through the Responses API, and get the answer in pieces; see `TunedModel.stream_response`."""
         refuse_slips("stream_response", prompt, parameters)
         given = prompt if isinstance(prompt, str) else list(prompt)
-
-        async def request() -> Json:
-            await self._before_use()
-            return await self._response_request(given, system, temperature=temperature, **parameters)
-
-        async def ended(answer: Answer) -> None:
-            await kept(self._api, log, answer, parameters, sent=answer.sent)
-
-        return AsyncAnswerStream(self._api, request, ended, kind=RESPONSES)
+        return self._state.stream_response(given, system, log, parameters={"temperature": temperature, **parameters})
 
     async def expiry(self) -> Expiry:
         """Return when the model stops answering; see `TunedModel.expiry`."""
-        return await expiry_of(self._api, self._name)
+        return await expiry_of(self._state.api, self.name)
 
     async def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a small file that `load` reads."""
-        body = {"name": self._name, "base": self.base, "system": await self.system(), "fingerprint": self.fingerprint}
-        body |= self._api.spoken | saved_journal(self._journal)
-        return await self._api.port.work(write_saved, path, "model", body)
+        api = self._state.api
+        body = {"name": self.name, "base": self.base, "system": await self.system(), "fingerprint": self.fingerprint}
+        body |= api.spoken | saved_journal(self._state.journal)
+        return await api.port.work(write_saved, path, "model", body)
 
     @classmethod
     async def load(
@@ -392,29 +358,5 @@ class AsyncTunedModel:
             journal=kept_journal(saved, journal),
         )
 
-    async def _before_use(self) -> None:
-        if not self._came_back:
-            self._came_back = True
-            run = await recalled(self._api, self._journal, model=final_name(self._name))
-            if run is not None and self._api.given is None:
-                self._api = self._api.speaking(run.dialect)
-        if not self._warned_of_end:
-            # Before the server is asked: of many questions at once, one asks and warns.
-            self._warned_of_end = True
-            await warn_of_end(self._api, self._name)
-
-    async def _answer(self, messages: Sequence[Json], log: FeedbackStore | None, **parameters: object) -> Answer:
-        asked = self._request(messages=messages, **parameters)
-        answer = Answer.from_wire(await telling_where(self._api, self._journal, self._name, self._api.chat(asked)))
-        return await kept(self._api, log, answer, parameters, sent=messages)
-
-    async def _response_request(self, given: str | list[Json], system: SystemPrompt, **parameters: object) -> Json:
-        if system is TRAINED:
-            system = None if brings_system_prompt(given) else await self.system()
-        return self._request(input=given, instructions=system or None, **parameters)
-
-    def _request(self, **parameters: object) -> Json:
-        return request_body(self._name, parameters)
-
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._name!r})"
+        return f"{type(self).__name__}({self.name!r})"

@@ -121,10 +121,8 @@ async def candidates(state: JobState) -> dict[str, tuple[str, int | None]]:
 
 async def asked(state: JobState, name: str) -> AsyncTunedModel:
     """The checkpoint of that name, with the system prompt that it was trained with."""
-    model = AsyncTunedModel(state.api, name, journal=state.journal)
     # Without its system prompt a checkpoint would be judged by questions that it never saw in this form.
-    model._trained_with.learn_from(state.details)
-    return model
+    return AsyncTunedModel._trained_by(state, name)
 
 
 def kind_to_ask(facts: FactSet, kind: Kind | None) -> Kind:

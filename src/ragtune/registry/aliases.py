@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 import re
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +14,11 @@ from ragtune._checked import checked
 from ragtune._keys import redact
 from ragtune._warn import warn
 from ragtune.errors import ExpiryWarning, GateRefused, RegistryError
-from ragtune.evaluation import Scorecard
 from ragtune.job.preparation.preflight import WARN_DAYS
 from ragtune.model import TRAINED, AsyncTunedModel, TunedModel
-from ragtune.registry.describe import told_recipe
+from ragtune.registry.given import completed
 from ragtune.registry.page import Page
 from ragtune.registry.promotion import Check, Promotion, PromotionTable, standing
-from ragtune.registry.scores import ScoreSummary
 from ragtune.registry.storage import storage_at
 from ragtune.registry.version import ModelVersion, ModelVersionTable
 
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    from ragtune.dataset import Dataset
     from ragtune.journal import JournalArgument
     from ragtune.registry.gate import Gate
 
@@ -37,8 +33,6 @@ __all__ = ["Aliases", "now"]
 
 # Names that a folder, a command line and a URL all take as they are.
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-# What a second `add` of the same model leaves as it was.
-_KEPT = ("added_at",)
 
 
 @checked("model")
@@ -126,10 +120,7 @@ class Aliases:
                 the registry cannot be written.
         """
         name = _name_of(model)
-        if _ALIAS.fullmatch(alias) is None:
-            raise RegistryError(f"alias: {alias!r:.80} may hold letters, digits, '.', '_' and '-' only, at most 64")
-        if alias == "latest" or alias.startswith("ftjob-"):
-            raise RegistryError(f"alias: {alias!r} means something else wherever a model is named; choose another one")
+        _refuse_alias(alias)
         if force and not (by and why):
             raise RegistryError("force=True is kept on record with who and why; give by= and why=")
         if notice_days is not None and notice_days < 0:
@@ -228,39 +219,12 @@ class Aliases:
             page.add(decision)
         return decision
 
-    def _put(
-        self,
-        version: ModelVersion,
-        *,
-        dataset: Dataset | None,
-        scorecard: Scorecard | str | os.PathLike[str] | None,
-        arm: str | None,
-        recipe: object,
-        cost_usd: float | None,
-    ) -> ModelVersion:
-        given: dict[str, Any] = {}
-        if dataset is not None:
-            # Absolute: whoever reads the registry stands in another directory.
-            given |= {"fingerprint": dataset.fingerprint, "dataset": str(dataset.folder.absolute())}
-        if scorecard is not None:
-            card = scorecard if isinstance(scorecard, Scorecard) else Scorecard.load(scorecard)
-            given["scores"] = ScoreSummary.from_card(card, model=version.name, arm=arm)
-        if recipe is not None:
-            given["recipe"] = told_recipe(recipe)
-        if cost_usd is not None:
-            try:
-                cost = float(cost_usd)
-            except OverflowError:
-                cost = math.inf
-            if not math.isfinite(cost) or cost < 0:
-                # Not its repr: Python writes no number of thousands of digits.
-                raise RegistryError(f"cost_usd={cost} must be a number of US dollars, 0 or more")
-            given |= {"cost_usd": cost, "cost_source": "given"}
-        version = replace(version, **given)
+    def _put(self, version: ModelVersion) -> ModelVersion:
+        """Write down what is known of a model, above what was known before."""
         with self._writing() as page:
             known = page.versions.get(version.name)
             if known is not None:
-                version = _completed(version, known)
+                version = completed(version, known)
             elif (led := page.current(version.name)) is not None:
                 raise RegistryError(
                     f"{version.name!r:.80} is an alias in this registry, which leads to {led.model}; promote another "
@@ -289,12 +253,12 @@ class Aliases:
         system = held.system if held.system_known else TRAINED
         model = AsyncTunedModel(client, held.model, system=system, fingerprint=version.fingerprint, journal=journal)
         try:
-            await model._api.model(held.model)
+            await model._state.api.model(held.model)
         except openai.NotFoundError as error:
-            if version.server is not None and model._api.place != version.server:
-                where = f"it was registered at {version.server}, and this client speaks to {model._api.place}"
+            if version.server is not None and model._state.api.place != version.server:
+                where = f"it was registered at {version.server}, and this client speaks to {model._state.api.place}"
             else:
-                where = f"it was deleted from {model._api.place} by somebody else"
+                where = f"it was deleted from {model._state.api.place} by somebody else"
             message = (
                 f"{alias} leads to {held.model}, which the server does not have: {where}; "
                 f"rollback({alias!r}) goes to the model before, promote() to another"
@@ -327,30 +291,16 @@ def _name_of(model: object) -> str:
     return name
 
 
+def _refuse_alias(alias: str) -> None:
+    if _ALIAS.fullmatch(alias) is None:
+        raise RegistryError(f"alias: {alias!r:.80} may hold letters, digits, '.', '_' and '-' only, at most 64")
+    if alias == "latest" or alias.startswith("ftjob-"):
+        raise RegistryError(f"alias: {alias!r} means something else wherever a model is named; choose another one")
+
+
 def _said(text: str | None) -> str | None:
     """What somebody said, as a file can hold it, without keys."""
     return None if text is None else redact(text).encode("utf-8", "backslashreplace").decode()
-
-
-def _completed(version: ModelVersion, known: ModelVersion) -> ModelVersion:
-    """What is newly known of a model, and beneath it what was known before.
-
-    Raises:
-        RegistryError: both are models of one name on two servers.
-    """
-    if None not in (version.account, known.account) and version.account != known.account:
-        raise RegistryError(
-            f"{version.name} is registered already, of the account {known.account!r}; this one is of "
-            f"{version.account!r}: two models of one name need two registries"
-        )
-    told = {one.name: getattr(version, one.name) for one in fields(version)}
-    kept = {name: getattr(known, name) for name, value in told.items() if value is None or name in _KEPT}
-    # A prompt that is not known must not take the place of one that is, and neither must an end.
-    if not version.system_known:
-        kept |= {"system": known.system, "system_known": known.system_known}
-    if version.expiry.kind == "unknown":
-        kept["expiry"] = known.expiry
-    return replace(version, **kept)
 
 
 def _obstacle(version: ModelVersion, checks: tuple[Check, ...]) -> str | None:
@@ -384,11 +334,11 @@ async def _warn_of_end(model: AsyncTunedModel, held: Promotion) -> None:
         return
     if expiry.date is None:
         return
-    today = dt.datetime.fromtimestamp(model._api.port.now(), tz=dt.UTC).date()
+    today = dt.datetime.fromtimestamp(model._state.api.port.now(), tz=dt.UTC).date()
     left = (expiry.date - today).days
     if left <= held.notice_days:
         # Said here with the alias; the model need not say it again.
-        model._warned_of_end = True
+        model._state.warned_of_end = True
         when = f"in {left} days" if left > 0 else "which is past"
         warn(
             f"{held.alias} leads to {model.name}, which stops answering on {expiry.date}, {when} ({expiry.source}); "

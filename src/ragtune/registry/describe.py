@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 from ragtune import catalog
 from ragtune._api.errors import UnreadableReplyError
-from ragtune._keys import redact
-from ragtune.errors import RegistryError
 from ragtune.job.whereabouts import recalled
 from ragtune.model import Expiry
 from ragtune.model.arguments import final_name
@@ -23,24 +19,16 @@ if TYPE_CHECKING:
     from ragtune.journal import Run
     from ragtune.model import AsyncTunedModel
 
-__all__ = ["described", "named", "told_recipe"]
+__all__ = ["described", "named"]
 
 logger = logging.getLogger("ragtune")
 
 
-@runtime_checkable
-class _TellsItself(Protocol):
-    """Something that tells itself as a dict, as recipes do."""
-
-    def to_dict(self) -> Mapping[str, object]:
-        """Return what it is."""
-
-
 async def described(model: AsyncTunedModel) -> ModelVersion:
     """Return what server and journal know of a model."""
-    api = model._api
+    api = model._state.api
     # The journal knows a job by its finished model, whose checkpoint this may be.
-    run = await recalled(api, model._journal, model=final_name(model.name))
+    run = await recalled(api, model._state.journal, model=final_name(model.name))
     system = await model.system()
     version = ModelVersion(
         name=model.name,
@@ -48,7 +36,7 @@ async def described(model: AsyncTunedModel) -> ModelVersion:
         server=api.place,
         account=await api.account(),
         system=system,
-        system_known=not model._trained_with.in_doubt,
+        system_known=not model._state.trained_with.in_doubt,
         fingerprint=model.fingerprint,
         expiry=await _expiry(model),
         added_at=dt.datetime.fromtimestamp(api.port.now(), tz=dt.UTC),
@@ -69,7 +57,7 @@ async def _expiry(model: AsyncTunedModel) -> Expiry:
     except (openai.APIError, UnreadableReplyError) as error:
         logger.info("when %s ends cannot be asked: %s", model.name, type(error).__name__)
         # The catalogue's dates are OpenAI's and bind no other server.
-        return from_catalog(model.name) if model._api.dialect.catalog_dates else Expiry(kind="unknown")
+        return from_catalog(model.name) if model._state.api.dialect.catalog_dates else Expiry(kind="unknown")
 
 
 def _with_run(version: ModelVersion, run: Run) -> ModelVersion:
@@ -81,17 +69,3 @@ def _with_run(version: ModelVersion, run: Run) -> ModelVersion:
         cost_usd=run.cost_usd,
         cost_source=None if run.cost_usd is None else known,
     )
-
-
-def told_recipe(recipe: object) -> str:
-    """Return a recipe as text: a name as it is, everything else as JSON.
-
-    Raises:
-        RegistryError: it is no name, no mapping and nothing with a `to_dict`.
-    """
-    if isinstance(recipe, str) and recipe:
-        return redact(recipe)
-    plain = recipe.to_dict() if isinstance(recipe, _TellsItself) else recipe
-    if not isinstance(plain, Mapping) or not plain:
-        raise RegistryError(f"recipe={recipe!r:.60} is none; give an rt.Recipe, its name, or a dict")
-    return redact(json.dumps(dict(plain), default=str, ensure_ascii=False, sort_keys=True))

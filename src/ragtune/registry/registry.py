@@ -12,6 +12,7 @@ from ragtune.journal import USERS
 from ragtune.model import AsyncTunedModel, TunedModel
 from ragtune.registry.aliases import Aliases, now
 from ragtune.registry.describe import described, named
+from ragtune.registry.given import with_given
 
 if TYPE_CHECKING:
     import os
@@ -96,7 +97,8 @@ class Registry(Aliases):
             EvaluationError: the log cannot be read.
         """
         version = run(described(model._model)) if isinstance(model, TunedModel) else _named(model)
-        return self._put(version, dataset=dataset, scorecard=scorecard, arm=arm, recipe=recipe, cost_usd=cost_usd)
+        given = with_given(version, dataset=dataset, scorecard=scorecard, arm=arm, recipe=recipe, cost_usd=cost_usd)
+        return self._put(given)
 
     def model(self, alias: str, client: openai.OpenAI | Api, *, journal: JournalArgument = USERS) -> TunedModel:
         """Return the model that an alias leads to, with the system prompt that it was promoted with.
@@ -152,7 +154,8 @@ class AsyncRegistry(Aliases):
     ) -> ModelVersion:
         """Register a model; see `Registry.add`."""
         version = await described(model) if isinstance(model, AsyncTunedModel) else _named(model)
-        return self._put(version, dataset=dataset, scorecard=scorecard, arm=arm, recipe=recipe, cost_usd=cost_usd)
+        given = with_given(version, dataset=dataset, scorecard=scorecard, arm=arm, recipe=recipe, cost_usd=cost_usd)
+        return self._put(given)
 
     async def model(
         self, alias: str, client: openai.AsyncOpenAI | Api, *, journal: JournalArgument = USERS

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from ragtune.evaluation.asking.question import Failure, Returned
 
 if TYPE_CHECKING:
-    from ragtune.evaluation.asking.answerers import Respondent
     from ragtune.evaluation.asking.prices import Purse
     from ragtune.evaluation.asking.question import Prompt, Shown
+    from ragtune.evaluation.asking.respondents import Respondent
 
 __all__ = ["fault_of", "paid_answer", "timed"]
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from ragtune._api.fields import number, object_of, objects
 from ragtune.errors import BudgetExceeded, EvaluationError
-from ragtune.evaluation.asking.answerers import Arm, ModelRespondent
 from ragtune.evaluation.asking.question import Shown
+from ragtune.evaluation.asking.respondents import ModelRespondent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ragtune.evaluation.asking.answerers import Arm
     from ragtune.evaluation.asking.prices import Purse
     from ragtune.evaluation.asking.question import Prompt
     from ragtune.model import Answer
