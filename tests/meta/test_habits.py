@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Each counts, collects or remembers while something runs; what is handed to a user is none of them.
 CHANGING = """
 _api.identity.Heard _encodings.Misreading advice.corpus.Corpus advice.corpus.GroupFacts advice.corpus._Seen
-checks.check._Pass checks.content.thoughts.Thoughts checks.content.verdicts.Verdicts checks.legacy.Profile
+checks.one_pass.Pass checks.content.thoughts.Thoughts checks.content.verdicts.Verdicts checks.legacy.Profile
 checks.legacy.Side dataset.deduplicate.Duplicates dataset.render.steps.RunningTake evaluation.scoring.Scoring
 evaluation.session.Evaluation facts.paid_chat.PaidChat facts.rewording.Rewriter job.state.JobState
 local.engine.batch_row._Unsent local.http.multipart.Form local.remote_engine.reader._Choice
@@ -29,7 +29,7 @@ migration.interview.Interview testing.faults.Script testing.faults._Act
 """.split()
 # Some are said like a word (`Budget(20.0)`, `Absolute(1e-4)`); the rest are not made by users.
 BY_POSITION = """
-_encodings.Misreading checks.check._Pass checks.content.thoughts.Thoughts checks.content.verdicts.Verdicts
+_encodings.Misreading checks.one_pass.Pass checks.content.thoughts.Thoughts checks.content.verdicts.Verdicts
 checks.legacy.Profile checks.legacy.Side evaluation.scoring.Scoring evaluation.session.Evaluation
 journal.budget.Budget migration.interview.Interview recipes.recipe.Recipe records.base.RecordFault
 spec.learning_rate.Absolute spec.learning_rate.Multiplier testing.faults.Script

@@ -12,11 +12,11 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, Validation
 from pydantic_core import PydanticCustomError
 
 from ragtune.errors import DatasetError
+from ragtune.recipe_file.data import DataSection  # noqa: TC001 (pydantic reads the annotations)
 from ragtune.recipe_file.promotion import GateSection  # noqa: TC001 (pydantic reads the annotations)
 from ragtune.recipe_file.reading import Places, parse, place_of, refused
 from ragtune.recipe_file.sections import (
     BudgetSection,
-    DataSection,
     EvaluationSection,
     JobSection,
     ModelSection,

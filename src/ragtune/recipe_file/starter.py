@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from ragtune.recipe_file.sections import DataSection
+    from ragtune.recipe_file.data import DataSection
 
 __all__ = ["Starter", "proposed", "read_as", "tables_in", "template_of", "write_demo"]
 

@@ -82,23 +82,28 @@ def _chat_faults(record: JsonObject) -> list[RecordFault]:
         elif role == "tool":
             plain = False
         before = role
-    last = messages[-1]["role"]
-    if last != "assistant":
-        text = f"the last message has role {last!r}; training needs an answer of the assistant at the end"
-        faults.append(
-            RecordFault(("messages", len(messages) - 1, "role"), "last-not-assistant", text, "cut or answer it")
-        )
+    if before != "assistant":
+        faults.append(_no_answer_at_the_end(messages))
     if prompt is None:
         faults.append(_nobody_asks("messages"))
     if answers and not trained:
-        text = "every assistant message has weight 0: this record teaches nothing"
-        faults.append(RecordFault(("messages",), "all-weights-zero", text, "set one weight to 1 or drop the record"))
+        faults.append(_teaches_nothing())
     if not plain:
         faults.extend(tool_faults(messages, offered_names(record)))
         faults.extend(image_faults(messages))
     if len(record) > 1:
         faults.extend(definition_faults(record))
     return faults
+
+
+def _no_answer_at_the_end(messages: Sequence[Message]) -> RecordFault:
+    text = f"the last message has role {messages[-1]['role']!r}; training needs an answer of the assistant at the end"
+    return RecordFault(("messages", len(messages) - 1, "role"), "last-not-assistant", text, "cut or answer it")
+
+
+def _teaches_nothing() -> RecordFault:
+    text = "every assistant message has weight 0: this record teaches nothing"
+    return RecordFault(("messages",), "all-weights-zero", text, "set one weight to 1 or drop the record")
 
 
 def _second_answer(*path: str | int) -> RecordFault:

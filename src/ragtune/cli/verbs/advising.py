@@ -33,7 +33,7 @@ def advise(
     with plain_errors():
         import ragtune as rt
         from ragtune.advice import Assumptions
-        from ragtune.recipe_file.sections import DataSection
+        from ragtune.recipe_file.data import DataSection
 
         asked = None if queries is None else queries.read_text(encoding="utf-8").splitlines()
         advice = rt.advise(

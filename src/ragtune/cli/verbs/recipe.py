@@ -46,7 +46,7 @@ def init(
 ) -> None:
     """Write a recipe file; what no option says is asked, six questions at most, with proposals by what lies there."""
     with plain_errors():
-        from ragtune.recipe_file.sections import DataSection
+        from ragtune.recipe_file.data import DataSection
         from ragtune.recipe_file.starter import Starter, proposed, read_as, tables_in, template_of
 
         given = {"--rows": rows, "--user": user, "--assistant": assistant, "--model": model}

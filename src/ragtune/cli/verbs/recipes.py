@@ -69,7 +69,7 @@ def preview(
     """Print how many rows and tokens a recipe makes of facts, and what training on them costs."""
     with plain_errors():
         from ragtune.facts import FactSet
-        from ragtune.recipe_file.sections import DataSection
+        from ragtune.recipe_file.data import DataSection
         from ragtune.recipe_file.teaching import FactsSection, Teaching, together
         from ragtune.recipes import Recipe
 

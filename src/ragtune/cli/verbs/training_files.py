@@ -162,7 +162,7 @@ def build(
     Templates hold text and column names in braces: '{Answer} (see {Source})'.
     """
     with plain_errors():
-        from ragtune.recipe_file.sections import DataSection
+        from ragtune.recipe_file.data import DataSection
 
         data = DataSection(
             rows=rows,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from ragtune._encodings import name_as_text
-from ragtune.checks.binary import binary_kind, packed_with
+from ragtune.checks.opening.binary import binary_kind, packed_with
 from ragtune.errors import DatasetError
 
 if TYPE_CHECKING:

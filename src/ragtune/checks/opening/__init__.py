@@ -1,0 +1,1 @@
+"""How a training file is opened, and what another file is by its beginning."""
