@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, options, the server that is meant, how results and errors are told."""
+"""What the commands share: exit codes, the server that is meant, how results and errors are told."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ragtune.cli.options import REGISTRY_FILE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     import openai
 
@@ -34,37 +36,6 @@ _KEYS_OF_RUNS = (
     "set OPENAI_API_KEY in the environment, or name a file that holds the key as key_file in [server] of the recipe "
     "file; or train on this machine with --to local"
 )
-
-ALIAS_EXAMPLE = "gpt-4o-mini-2024-07-18=smollm2-135m-instruct"
-BASE_EXAMPLE = "qwen=Qwen/Qwen3-0.6B or mine=/models/mine"
-BASE_OPTION = typer.Option(
-    metavar="NAME=PATH", help="Further base model: a folder, or an id of the Hugging Face Hub; may repeat."
-)
-
-FOLDER = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="This machine trains and answers, and keeps all in DIR; a server that runs there already is asked.",
-    ),
-]
-BASE_URL = Annotated[str | None, typer.Option(help="Server; default: OPENAI_BASE_URL, else OpenAI.")]
-KEY_FILE = Annotated[Path | None, typer.Option(help="File with the API key; default: OPENAI_API_KEY.")]
-JOURNAL = Annotated[
-    Path | None, typer.Option(help="Journal file; default: RAGTUNE_JOURNAL, else the one in your state folder.")
-]
-REGISTRY_FILE = Path("models.sqlite3")
-REGISTRY = Annotated[
-    Path | None,
-    typer.Option(
-        envvar="RAGTUNE_REGISTRY",
-        help=f"Registry whose aliases protect models; {REGISTRY_FILE} where that is there.",
-    ),
-]
-FORCE = Annotated[bool, typer.Option("--force", help="Although an alias leads to it, or a living model needs it.")]
-AS_JSON = Annotated[bool, typer.Option("--json", help="JSON for programs instead of text.")]
-DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do none of it.")]
-YES = Annotated[bool, typer.Option("--yes", help="Really do it; without it the plan is shown.")]
 
 # Of a server's answers: long, and all that they say stands in the other fields.
 _LEFT_OUT = ("raw",)

@@ -6,11 +6,11 @@ import difflib
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from ragtune.cli.common import REGISTRY_FILE, protecting
+from ragtune.cli.common import protecting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,27 +20,11 @@ if TYPE_CHECKING:
     from ragtune.model import TunedModel
     from ragtune.registry import Registry
 
-__all__ = ["ALIASES", "MODEL", "NAME_OR_ALIAS", "explaining", "look_for", "model_behind", "named_model"]
+__all__ = ["explaining", "look_for", "model_behind", "named_model"]
 
 _NO_MODEL = "model_not_found"
 # What servers call models and jobs; an alias has no colon, and is no job.
 _NO_ALIASES = ("ft:", "ftjob-")
-
-MODEL = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL", help="Its name, an alias of the registry, a file that holds a saved model, or 'latest'."
-    ),
-]
-NAME_OR_ALIAS = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name, or an alias of the registry.")]
-ALIASES = Annotated[
-    Path | None,
-    typer.Option(
-        "--registry",
-        envvar="RAGTUNE_REGISTRY",
-        help=f"Registry whose aliases are models, too; default: {REGISTRY_FILE} where that is there.",
-    ),
-]
 
 
 def named_model(client: openai.OpenAI, name: str, registry: Path | None) -> TunedModel:

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ragtune.cli.common import (
+from ragtune.cli.common import NOT_WELL, allowed, plain_errors, protecting, server, tell
+from ragtune.cli.model_names import explaining, look_for, model_behind, named_model
+from ragtune.cli.options import (
+    ALIASES,
     AS_JSON,
     BASE_URL,
     DRY_RUN,
@@ -14,16 +17,11 @@ from ragtune.cli.common import (
     FORCE,
     JOURNAL,
     KEY_FILE,
-    NOT_WELL,
+    MODEL,
+    NAME_OR_ALIAS,
     REGISTRY,
     YES,
-    allowed,
-    plain_errors,
-    protecting,
-    server,
-    tell,
 )
-from ragtune.cli.model_names import ALIASES, MODEL, NAME_OR_ALIAS, explaining, look_for, model_behind, named_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ragtune.cli.common import AS_JSON, plain_errors
+from ragtune.cli.common import plain_errors
+from ragtune.cli.options import AS_JSON
 
 
 def register(app: typer.Typer) -> None:

@@ -8,23 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ragtune.cli.common import (
-    AS_JSON,
-    BASE_URL,
-    DRY_RUN,
-    FOLDER,
-    KEY_FILE,
-    NOT_WELL,
-    as_line,
-    in_flags,
-    plain_errors,
-    server,
-    tell,
-)
-from ragtune.cli.model_names import ALIASES, MODEL, explaining, look_for, model_behind, named_model
+from ragtune.cli.common import NOT_WELL, as_line, in_flags, plain_errors, server, tell
+from ragtune.cli.model_names import explaining, look_for, model_behind, named_model
+from ragtune.cli.options import ALIASES, AS_JSON, BASE_URL, DRY_RUN, FOLDER, KEY_FILE, MAX_TOKENS, MODEL
 from ragtune.cli.verbs.training_files import opened
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import openai
+
+    from ragtune.evaluation import Answerer
     from ragtune.model import Answer, TunedModel
 
 
@@ -85,29 +79,32 @@ def ask(
                 _ask_one(asked, question, parameters, stream=stream, as_json=as_json)
 
 
+_COMPARED = Annotated[
+    str | None, typer.Option(help="Base model, or another one, that is asked the same, for comparison.")
+]
+_DATASET = Annotated[
+    Path | None, typer.Option(metavar="DATA", help="Ask what this dataset teaches: its questions and rewordings.")
+]
+_SPLIT = Annotated[Literal["train", "validation", "test"], typer.Option(help="The part of the dataset that is asked.")]
+_SCORER = Annotated[
+    list[str] | None, typer.Option(help="contains, f1, exact, rouge_l ...; may repeat, the first is shown.")
+]
+_LOG = Annotated[Path, typer.Option(metavar="FILE", help="Every answer as it comes; the same command goes on there.")]
+
+
 def evaluate(
     model: MODEL,
-    base: Annotated[
-        str | None, typer.Option(help="Base model, or another one, that is asked the same, for comparison.")
-    ] = None,
-    dataset: Annotated[
-        Path | None, typer.Option(metavar="DATA", help="Ask what this dataset teaches: its questions and rewordings.")
-    ] = None,
+    base: _COMPARED = None,
+    dataset: _DATASET = None,
     facts: Annotated[Path | None, typer.Option(metavar="FILE", help="Ask these facts (JSONL).")] = None,
-    split: Annotated[
-        Literal["train", "validation", "test"], typer.Option(help="The part of the dataset that is asked.")
-    ] = "train",
+    split: _SPLIT = "train",
     reword: Annotated[int, typer.Option(min=0, help="Rewordings per question, made by rules.")] = 1,
     questions: Annotated[int | None, typer.Option(min=1, help="At most so many facts.")] = None,
-    scorer: Annotated[
-        list[str] | None, typer.Option(help="contains, f1, exact, rouge_l ...; may repeat, the first is shown.")
-    ] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 64,
+    scorer: _SCORER = None,
+    max_tokens: MAX_TOKENS = 64,
     max_cost_usd: Annotated[float | None, typer.Option(min=0, help="What all answers may cost, in US dollars.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Questions under way at once.")] = 8,
-    log: Annotated[
-        Path, typer.Option(metavar="FILE", help="Every answer as it comes; the same command goes on there.")
-    ] = Path("evaluation.jsonl"),
+    log: _LOG = Path("evaluation.jsonl"),
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the page with every answer.")] = None,
     registry: ALIASES = None,
     folder: FOLDER = None,
@@ -130,16 +127,10 @@ def evaluate(
             tell(asked.counts, as_json=as_json, text=f"{asked}; nothing was asked, the answers would go to {log}")
             return
         with server(folder=folder, base_url=base_url, key_file=key_file) as client:
-            from ragtune.evaluation import arms
             from ragtune.evaluation import evaluate as score
 
-            tuned = named_model(client, model, registry)
-            compared = None if base is None else model_behind(base, registry)
-            for name in (tuned.name, compared):
-                if name is not None:
-                    look_for(client, name, registry)
             card = score(
-                arms(base=None if compared is None else (client, compared), tuned=tuned),
+                _arms(client, model, base=base, registry=registry),
                 asked,
                 tuple(scorer or ("contains", "f1")),
                 log=log,
@@ -152,6 +143,18 @@ def evaluate(
         # On the other output, so that with --json the card stands alone.
         typer.echo(f"the log: {log} (for `ragtune registry add MODEL --scorecard {log}`)", err=True)
         typer.echo(card.to_json() if as_json else str(card))
+
+
+def _arms(client: openai.OpenAI, model: str, *, base: str | None, registry: Path | None) -> Mapping[str, Answerer]:
+    """Who is asked: the model and, for comparison, its base; both are looked for before they are asked much."""
+    from ragtune.evaluation import arms
+
+    tuned = named_model(client, model, registry)
+    compared = None if base is None else model_behind(base, registry)
+    for name in (tuned.name, compared):
+        if name is not None:
+            look_for(client, name, registry)
+    return arms(base=None if compared is None else (client, compared), tuned=tuned)
 
 
 def _questions(file: Path) -> list[str]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ragtune._table import in_one_line
-from ragtune.cli.common import AS_JSON, JOURNAL, plain_errors, tell
+from ragtune.cli.common import plain_errors, tell
+from ragtune.cli.options import AS_JSON, JOURNAL
 
 if TYPE_CHECKING:
     from ragtune.feedback import FeedbackStore

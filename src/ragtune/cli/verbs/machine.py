@@ -8,17 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ragtune.cli.common import (
-    AS_JSON,
-    BASE_EXAMPLE,
-    BASE_OPTION,
-    DRY_RUN,
-    NOT_WELL,
-    check_names,
-    pairs,
-    plain_errors,
-    tell,
-)
+from ragtune.cli.common import NOT_WELL, check_names, pairs, plain_errors, tell
+from ragtune.cli.options import AS_JSON, BASE_EXAMPLE, BASES, DRY_RUN
 
 
 def register(app: typer.Typer) -> None:
@@ -78,7 +69,7 @@ def export(
         Path | None,
         typer.Option(help="llama.cpp's convert_hf_to_gguf.py or the folder that has it; default: that on the PATH."),
     ] = None,
-    base: Annotated[list[str] | None, BASE_OPTION] = None,
+    base: BASES = None,
     dry_run: DRY_RUN = False,
     as_json: AS_JSON = False,
 ) -> None:

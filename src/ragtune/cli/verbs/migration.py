@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ragtune.cli.common import AS_JSON, BASE_URL, DRY_RUN, FOLDER, KEY_FILE, NOT_WELL, plain_errors, server
-from ragtune.cli.model_names import ALIASES, MODEL, look_for, model_behind, named_model
+from ragtune.cli.common import NOT_WELL, plain_errors, server
+from ragtune.cli.model_names import look_for, model_behind, named_model
+from ragtune.cli.options import ALIASES, AS_JSON, BASE_URL, DRY_RUN, FOLDER, KEY_FILE, MAX_TOKENS, MODEL
 
 if TYPE_CHECKING:
     from ragtune.migration import Questions
 
 _DIALECT = Annotated[str | None, typer.Option(help="The server's dialect, for example unsloth-studio.")]
-_MAX_TOKENS = Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")]
 _MAX_COST = Annotated[float | None, typer.Option(min=0.0, help="US dollars that the answers may cost together.")]
 # Where the names of --to are; azure and unsloth-studio are wherever their owner has them.
 _ADDRESSES = {
@@ -104,7 +104,7 @@ def record(
     as_used_temperature: Annotated[
         float | None, typer.Option(min=0.0, max=2.0, help="Ask as often at this temperature, too.")
     ] = None,
-    max_tokens: _MAX_TOKENS = 256,
+    max_tokens: MAX_TOKENS = 256,
     max_cost_usd: _MAX_COST = None,
     as_json: AS_JSON = False,
     registry: ALIASES = None,
@@ -206,7 +206,7 @@ def compare(
     log: Annotated[
         Path | None, typer.Option(help="JSONL file of the new answers; default: beside the recording.")
     ] = None,
-    max_tokens: _MAX_TOKENS = 256,
+    max_tokens: MAX_TOKENS = 256,
     max_cost_usd: _MAX_COST = None,
     as_json: AS_JSON = False,
     registry: ALIASES = None,

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ragtune.cli.common import AS_JSON, DRY_RUN, as_line, in_flags, plain_errors, tell
+from ragtune.cli.common import as_line, in_flags, plain_errors, tell
+from ragtune.cli.options import AS_JSON, DRY_RUN, EPOCHS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ragtune.recipe_file import Stages
 
@@ -38,7 +39,7 @@ def init(
     assistant: Annotated[str | None, typer.Option(help="Column of the answer, or a template.")] = None,
     system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
     model: Annotated[str | None, typer.Option(help="Base model.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, max=50, help="Passes over the data; default: auto.")] = None,
+    epochs: EPOCHS = None,
     delimiter: Annotated[str | None, typer.Option(help="Sign between the fields of a CSV file; default: seen.")] = None,
     encoding: Annotated[str | None, typer.Option(help="Encoding of a CSV file; default: utf-8.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
@@ -47,27 +48,18 @@ def init(
     """Write a recipe file; what no option says is asked, six questions at most, with proposals by what lies there."""
     with plain_errors():
         from ragtune.recipe_file.data import DataSection
-        from ragtune.recipe_file.starter import Starter, proposed, read_as, tables_in, template_of
+        from ragtune.recipe_file.starter import Starter, proposed, read_as, template_of
 
         given = {"--rows": rows, "--user": user, "--assistant": assistant, "--model": model}
         missing = [name for name, value in given.items() if not value]
-        # A script must not hang at a question that nobody sees.
-        asks = sys.stdin.isatty()
-        tables = tables_in(file.parent)
-        likely = rows or next(iter(tables), None)
-        if rows is None and asks:
-            rows = typer.prompt("File of rows", default=likely)
-        if rows is None and likely is None:
-            raise typer.BadParameter(f"nobody is there to be asked; give {', '.join(missing)}")
-        read = DataSection(rows=rows or str(likely), delimiter=delimiter, encoding=encoding)
+        named = _rows_named(rows, file.parent, missing)
+        read = DataSection(rows=named, delimiter=delimiter, encoding=encoding)
         data, columns = read_as(read, folder=file.parent)
         question, answer = proposed(columns)
-        if missing and not asks:
-            fits = {"--rows": data.rows, "--user": question, "--assistant": answer}
-            raise typer.BadParameter(
-                f"nobody is there to be asked; give {', '.join(missing)}; the columns of {data.rows} are "
-                f"{', '.join(map(repr, columns))}, so perhaps {_command_line(fits)}"
-            )
+        if missing and not sys.stdin.isatty():
+            fits = _command_line({"--rows": data.rows, "--user": question, "--assistant": answer})
+            there = f"the columns of {data.rows} are {', '.join(map(repr, columns))}, so perhaps {fits}"
+            raise typer.BadParameter(f"nobody is there to be asked; give {', '.join(missing)}; {there}")
         if user is None or assistant is None:
             typer.echo(f"Its columns are {', '.join(columns)}.", err=True)
         user = user or typer.prompt("Column of the question", default=question)
@@ -92,6 +84,19 @@ def init(
             return
         made.write(file, overwrite=overwrite)
         typer.echo(f"wrote {file}; next: ragtune run {file}")
+
+
+def _rows_named(rows: str | None, folder: Path, missing: Sequence[str]) -> str:
+    """The file of rows: the one that was named, else the one that is answered, else the likeliest that lies there."""
+    from ragtune.recipe_file.starter import tables_in
+
+    likely = rows or next(iter(tables_in(folder)), None)
+    # A script must not hang at a question that nobody sees.
+    if rows is None and sys.stdin.isatty():
+        return str(typer.prompt("File of rows", default=likely))
+    if likely is None:
+        raise typer.BadParameter(f"nobody is there to be asked; give {', '.join(missing)}")
+    return likely
 
 
 def _command_line(options: Mapping[str, object]) -> str:

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from ragtune.cli.common import AS_JSON, plain_errors, tell
+from ragtune.cli.common import plain_errors, tell
+from ragtune.cli.options import AS_JSON
 
 recipes_app = typer.Typer(invoke_without_command=True)
 

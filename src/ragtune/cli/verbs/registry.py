@@ -10,19 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ragtune.cli.common import (
-    BASE_URL,
-    FOLDER,
-    KEY_FILE,
-    NOT_WELL,
-    REGISTRY,
-    REGISTRY_FILE,
-    as_line,
-    plain_errors,
-    protecting,
-    server,
-)
+from ragtune.cli.common import NOT_WELL, as_line, plain_errors, protecting, server
 from ragtune.cli.model_names import look_for
+from ragtune.cli.options import BASE_URL, FOLDER, KEY_FILE, REGISTRY, REGISTRY_FILE
 
 if TYPE_CHECKING:
     import openai

@@ -7,12 +7,13 @@ import os
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ragtune.cli.common import ALIAS_EXAMPLE, BASE_EXAMPLE, BASE_OPTION, check_names, check_options, pairs, plain_errors
+from ragtune.cli.common import check_names, check_options, pairs, plain_errors
 from ragtune.cli.log_lines import LogFormat, speak
+from ragtune.cli.options import ALIAS_EXAMPLE, BASE_EXAMPLE, BASES
 
 if TYPE_CHECKING:
     from ragtune.local import LocalBackend
@@ -29,114 +30,127 @@ def register(app: typer.Typer) -> None:
 _QUIET = Annotated[bool, typer.Option("--quiet", help="Tell only the address and what goes wrong.")]
 _LOG_FORMAT = Annotated[LogFormat, typer.Option(help="Lines for people (text), or objects for programs (json).")]
 
+_STATE = Annotated[Path, typer.Argument(help="Where the backend keeps its state; made when it is not there.")]
+_HOST = Annotated[str, typer.Option(help="Address to listen on; others than this machine's need a key once.")]
+_PORT = Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")]
+_KEY_TO_ASK_FOR = Annotated[Path | None, typer.Option(help="File with the API key to ask for; default: made.")]
+_NEW_KEY = Annotated[
+    bool, typer.Option("--new-key", help="Make a key for other machines, show it once, keep its hash.")
+]
+_WEBHOOK = Annotated[str | None, typer.Option(metavar="URL", help="Told when a job ends, in OpenAI's signed form.")]
+_THREADS = Annotated[int | None, typer.Option(min=1, help="CPU threads for training and answering.")]
+_DEVICE = Annotated[
+    str | None, typer.Option(help="Where to train and answer: cuda, xpu, mps or cpu; default: the best one here.")
+]
+_DTYPE = Annotated[
+    str | None,
+    typer.Option(help="Format of bases: float32, bfloat16, float16; nf4 trains in 4 bits; default: the right one."),
+]
+_MEMORY = Annotated[str | None, typer.Option(metavar="SIZE", help="Most weights of models in memory, for example 4GB.")]
+_MAX_BATCH = Annotated[
+    int, typer.Option(min=1, help="Most answers that are written together; 1 makes each the same in any company.")
+]
+_MANY_STOPS = Annotated[bool, typer.Option(help="Let chat take 64 stop texts, as completions do; OpenAI takes four.")]
+_ORIGIN = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Where a proxy in front shows the page: https://tunes.example.com."),
+]
+_WARM = Annotated[
+    list[str] | None,
+    typer.Option(metavar="MODEL", help="Model to load at the start, for a quick first answer; may repeat."),
+]
+_ALIAS = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=BASE", help="Further name of a base, so that unchanged programs run; may repeat."),
+]
+_ENGINE = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KIND=URL", help="Engine that answers; KIND alone, or KIND=BASE, starts one; may repeat."),
+]
+_ENGINE_KEY_FILE = Annotated[
+    Path | None, typer.Option(help="File with the engines' key; else RAGTUNE_ENGINE_KEY, or none.")
+]
+_LAUNCHER = Annotated[
+    str | None,
+    typer.Option(
+        help="What starts training in place of Python: 'torchrun --nproc_per_node 4', 'ray --workers 4 --gpu'."
+    ),
+]
+_CHECKPOINTS = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Where checkpoints are copied to: a folder, or s3://bucket/runs."),
+]
+
 
 def serve(
-    folder: Annotated[
-        Path, typer.Argument(help="Where the backend keeps its state; made when it is not there.")
-    ] = Path("ragtune-backend"),
-    host: Annotated[str, typer.Option(help="Address to listen on; others than this machine's need a key once.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8000,
-    key_file: Annotated[Path | None, typer.Option(help="File with the API key to ask for; default: made.")] = None,
-    new_key: Annotated[
-        bool, typer.Option("--new-key", help="Make a key for other machines, show it once, keep its hash.")
-    ] = False,
-    webhook: Annotated[
-        str | None, typer.Option(metavar="URL", help="Told when a job ends, in OpenAI's signed form.")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads for training and answering.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Where to train and answer: cuda, xpu, mps or cpu; default: the best one here.")
-    ] = None,
-    dtype: Annotated[
-        str | None,
-        typer.Option(help="Format of bases: float32, bfloat16, float16; nf4 trains in 4 bits; default: the right one."),
-    ] = None,
-    memory: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Most weights of models in memory, for example 4GB.")
-    ] = None,
-    max_batch: Annotated[
-        int, typer.Option(min=1, help="Most answers that are written together; 1 makes each the same in any company.")
-    ] = 16,
-    many_stops: Annotated[
-        bool, typer.Option(help="Let chat take 64 stop texts, as completions do; OpenAI takes four.")
-    ] = False,
-    origin: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Where a proxy in front shows the page: https://tunes.example.com."),
-    ] = None,
-    warm: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MODEL", help="Model to load at the start, for a quick first answer; may repeat."),
-    ] = None,
-    alias: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=BASE", help="Further name of a base, so that unchanged programs run; may repeat."),
-    ] = None,
-    base: Annotated[list[str] | None, BASE_OPTION] = None,
-    engine: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KIND=URL", help="Engine that answers; KIND alone, or KIND=BASE, starts one; may repeat."),
-    ] = None,
-    engine_key_file: Annotated[
-        Path | None, typer.Option(help="File with the engines' key; else RAGTUNE_ENGINE_KEY, or none.")
-    ] = None,
-    launcher: Annotated[
-        str | None,
-        typer.Option(
-            help="What starts training in place of Python: 'torchrun --nproc_per_node 4', 'ray --workers 4 --gpu'."
-        ),
-    ] = None,
-    checkpoints: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Where checkpoints are copied to: a folder, or s3://bucket/runs."),
-    ] = None,
+    folder: _STATE = Path("ragtune-backend"),
+    host: _HOST = "127.0.0.1",
+    port: _PORT = 8000,
+    key_file: _KEY_TO_ASK_FOR = None,
+    new_key: _NEW_KEY = False,
+    webhook: _WEBHOOK = None,
+    threads: _THREADS = None,
+    device: _DEVICE = None,
+    dtype: _DTYPE = None,
+    memory: _MEMORY = None,
+    max_batch: _MAX_BATCH = 16,
+    many_stops: _MANY_STOPS = False,
+    origin: _ORIGIN = None,
+    warm: _WARM = None,
+    alias: _ALIAS = None,
+    base: BASES = None,
+    engine: _ENGINE = None,
+    engine_key_file: _ENGINE_KEY_FILE = None,
+    launcher: _LAUNCHER = None,
+    checkpoints: _CHECKPOINTS = None,
     quiet: _QUIET = False,
     log_format: _LOG_FORMAT = LogFormat.text,
 ) -> None:
     """Serve the embedded backend to any OpenAI client, in any language, until Ctrl-C; what its jobs do is told."""
     with plain_errors():
         from ragtune.local import serve as run_backend
-        from ragtune.local.auth.account import KEY_FILE, WEBHOOK_SECRET_FILE
-        from ragtune.local.http.limits import LOOPBACK
 
         key = _key(folder, host=host, key_file=key_file, new_key=new_key)
-        own = key is None and host in LOOPBACK
 
         def show(backend: LocalBackend) -> None:
-            kept = key_file or (backend.folder / KEY_FILE if own else None)
-            secret = backend.folder / WEBHOOK_SECRET_FILE if webhook else None
-            shown = _Announcement(kept=kept, key=key if new_key else None, secret=secret)
-            typer.echo(shown.json(backend) if log_format is LogFormat.json else shown.text(backend))
+            shown = _Announcement.of(
+                backend, host=host, key=key, key_file=key_file, new_key=new_key, has_webhook=bool(webhook)
+            )
+            typer.echo(shown.said(backend, log_format))
 
         aliases = pairs(alias, option="--alias", example=ALIAS_EXAMPLE)
         bases = pairs(base, option="--base", example=BASE_EXAMPLE)
         check_names(bases, aliases)
         check_options(memory=memory, webhook=webhook, origin=origin, launcher=launcher, device=device, dtype=dtype)
         speak(log_format, quiet=quiet)
-        options: dict[str, Any] = {
-            "threads": threads,
-            "device": device,
-            "dtype": dtype,
-            "memory": memory,
-            "max_batch": max_batch,
-            "many_stops": many_stops,
-            "origin": origin,
-            "launcher": launcher,
-            "checkpoints": checkpoints,
-            "aliases": aliases,
-            "bases": bases,
-            "engine": _engines(engine, engine_key_file),
-        }
-        run_backend(folder, host=host, port=port, key=key, webhook=webhook, on_start=show, warm=warm or (), **options)
+        run_backend(
+            folder,
+            host=host,
+            port=port,
+            key=key,
+            webhook=webhook,
+            on_start=show,
+            warm=warm or (),
+            threads=threads,
+            device=device,
+            dtype=dtype,
+            memory=memory,
+            max_batch=max_batch,
+            many_stops=many_stops,
+            origin=origin,
+            launcher=launcher,
+            checkpoints=checkpoints,
+            aliases=aliases,
+            bases=bases,
+            engine=_engines(engine, engine_key_file),
+        )
 
 
 def mock(
     script: Annotated[
         Path | None, typer.Option(help="TOML or JSON file: answers by rule, how jobs go, what goes wrong.")
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 0,
+    port: _PORT = 0,
     key: Annotated[str, typer.Option(help="API key to ask for.")] = "mock-key",
     folder: Annotated[
         Path | None, typer.Option(help="Where its files, jobs and models stay; default: gone with the end.")
@@ -144,9 +158,7 @@ def mock(
     pace: Annotated[
         str, typer.Option(help="When jobs go on: immediate, poll (with each look at the job), or a number of seconds.")
     ] = "immediate",
-    webhook: Annotated[
-        str | None, typer.Option(metavar="URL", help="Told when a job ends, in OpenAI's signed form.")
-    ] = None,
+    webhook: _WEBHOOK = None,
     quiet: _QUIET = False,
     log_format: _LOG_FORMAT = LogFormat.text,
 ) -> None:
@@ -175,8 +187,7 @@ def mock(
         def show() -> None:
             if read:
                 read.play(backend)
-            shown = _Announcement(key=key, mock=True)
-            typer.echo(shown.json(backend) if log_format is LogFormat.json else shown.text(backend))
+            typer.echo(_Announcement(key=key, mock=True).said(backend, log_format))
 
         speak(log_format, quiet=quiet)
         stay(backend, show)
@@ -235,6 +246,32 @@ class _Announcement:
     key: str | None = None
     secret: Path | None = None
     mock: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        backend: LocalBackend,
+        *,
+        host: str,
+        key: str | None,
+        key_file: Path | None,
+        new_key: bool,
+        has_webhook: bool,
+    ) -> _Announcement:
+        """What there is to say of a backend: who may come in, and where that is written."""
+        from ragtune.local.auth.account import KEY_FILE, WEBHOOK_SECRET_FILE
+        from ragtune.local.http.limits import LOOPBACK
+
+        own = key is None and host in LOOPBACK
+        return cls(
+            kept=key_file or (backend.folder / KEY_FILE if own else None),
+            key=key if new_key else None,
+            secret=backend.folder / WEBHOOK_SECRET_FILE if has_webhook else None,
+        )
+
+    def said(self, server: EmbeddedServer, log_format: LogFormat) -> str:
+        """What is printed."""
+        return self.json(server) if log_format is LogFormat.json else self.text(server)
 
     def text(self, server: EmbeddedServer) -> str:
         """Lines for a person, and for a shell what to set."""

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from ragtune.cli.common import AS_JSON, DRY_RUN, NOT_WELL, in_flags, plain_errors, tell
+from ragtune.cli.common import NOT_WELL, in_flags, plain_errors, tell
+from ragtune.cli.options import AS_JSON, BATCH_SIZE, DATA, DRY_RUN, EPOCHS
 
 if TYPE_CHECKING:
     from ragtune.dataset import Dataset
+    from ragtune.recipe_file.data import DataSection
 
 _REPAIRS = "--fix-by-name"
 _TABLES = (".csv", ".tsv", ".parquet", ".xlsx", ".xls", ".ods")
@@ -45,27 +47,29 @@ class CheckCommand(TyperCommand):
         return super().parse_args(ctx, named)
 
 
+_MIN_EXAMPLES = Annotated[
+    int, typer.Option(min=0, help="Fewer are an error; a validation file may be shorter than a training file.")
+]
+_FIX = Annotated[
+    bool,
+    typer.Option("--fix", help="Write a repaired copy beside each file; --fix=NAME,... also what a suggestion names."),
+]
+_PRIVACY = Annotated[
+    bool, typer.Option("--privacy", help="Report secrets and personal data, too, masked (extra privacy).")
+]
+_MASK = Annotated[bool, typer.Option("--mask", help="Write a repaired copy with [EMAIL] and the like in their place.")]
+
+
 def check(
     files: Annotated[list[Path], typer.Argument(help="Training files (JSONL).")],
     format: Annotated[Format | None, typer.Option(help="Record kind; default: that of the first record.")] = None,
     model: Annotated[str | None, typer.Option(help="Base model to check for: its context and its format.")] = None,
     max_problems: Annotated[int, typer.Option(min=1, help="How many problems to list per file.")] = 50,
-    min_examples: Annotated[
-        int, typer.Option(min=0, help="Fewer are an error; a validation file may be shorter than a training file.")
-    ] = 10,
-    fix: Annotated[
-        bool,
-        typer.Option(
-            "--fix", help="Write a repaired copy beside each file; --fix=NAME,... also what a suggestion names."
-        ),
-    ] = False,
+    min_examples: _MIN_EXAMPLES = 10,
+    fix: _FIX = False,
     repairs: Annotated[list[str] | None, typer.Option(_REPAIRS, hidden=True)] = None,
-    privacy: Annotated[
-        bool, typer.Option("--privacy", help="Report secrets and personal data, too, masked (extra privacy).")
-    ] = False,
-    mask: Annotated[
-        bool, typer.Option("--mask", help="Write a repaired copy with [EMAIL] and the like in their place.")
-    ] = False,
+    privacy: _PRIVACY = False,
+    mask: _MASK = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file instead of text.")] = False,
 ) -> None:
     """Read training files to the end and list every problem with line, place and way out.
@@ -105,50 +109,57 @@ def check(
         raise typer.Exit(NOT_WELL)
 
 
+_ROWS = Annotated[
+    list[str], typer.Argument(help="File of rows: csv, tsv, jsonl, json, parquet, xlsx; several, or a pattern.")
+]
+_LABEL = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Whether a completion was good: for kto, with --prompt.")
+]
+_IGNORE = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY", help="With --layout: a further key of the rows that is not trained; may repeat."),
+]
+_REQUIRE = Annotated[
+    list[str] | None, typer.Option(metavar="COLUMN", help="Drop rows without text in COLUMN; may repeat.")
+]
+_NEWEST_BY = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Of rows with one question keep the newest by COLUMN.")
+]
+_DEDUPLICATE = Annotated[bool, typer.Option("--deduplicate", help="Drop rows that repeat question and answer.")]
+_MASK_PRIVATE = Annotated[bool, typer.Option("--mask-private", help="Cover secrets and personal data (extra privacy).")]
+_GROUP_BY = Annotated[
+    list[str] | None, typer.Option(metavar="COLUMN", help="Equal values keep rows in one split; may repeat.")
+]
+_STRATIFY_BY = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Its classes keep their shares in every split.")
+]
+
+
 def build(
-    rows: Annotated[
-        list[str], typer.Argument(help="File of rows: csv, tsv, jsonl, json, parquet, xlsx; several, or a pattern.")
-    ],
+    rows: _ROWS,
     user: Annotated[str | None, typer.Option(help="Template of the question, for example '{Question}'.")] = None,
     assistant: Annotated[str | None, typer.Option(help="Template of the answer, for example '{Answer}'.")] = None,
     system: Annotated[str | None, typer.Option(help="System prompt; it goes with every question.")] = None,
     prompt: Annotated[str | None, typer.Option(help="Template of a prompt: completions and preference pairs.")] = None,
     completion: Annotated[str | None, typer.Option(help="Template of the text that goes on after the prompt.")] = None,
-    label: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Whether a completion was good: for kto, with --prompt.")
-    ] = None,
+    label: _LABEL = None,
     preferred: Annotated[str | None, typer.Option(help="Template of the better answer of a pair.")] = None,
     rejected: Annotated[str | None, typer.Option(help="Template of the worse answer of a pair.")] = None,
     layout: Annotated[str | None, typer.Option(help="Layout of finished rows, for example alpaca.")] = None,
-    ignore: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY", help="With --layout: a further key of the rows that is not trained; may repeat."),
-    ] = None,
-    require: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="Drop rows without text in COLUMN; may repeat.")
-    ] = None,
-    newest_by: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Of rows with one question keep the newest by COLUMN.")
-    ] = None,
-    deduplicate: Annotated[bool, typer.Option("--deduplicate", help="Drop rows that repeat question and answer.")] = (
-        False
-    ),
+    ignore: _IGNORE = None,
+    require: _REQUIRE = None,
+    newest_by: _NEWEST_BY = None,
+    deduplicate: _DEDUPLICATE = False,
     take: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")] = None,
     sample: Annotated[int | None, typer.Option(min=1, help="Only so many rows, drawn by lot.")] = None,
-    mask_private: Annotated[
-        bool, typer.Option("--mask-private", help="Cover secrets and personal data (extra privacy).")
-    ] = False,
+    mask_private: _MASK_PRIVATE = False,
     delimiter: Annotated[str | None, typer.Option(help="Sign between the fields of a CSV file.")] = None,
     encoding: Annotated[str | None, typer.Option(help="Encoding of a CSV file; default: utf-8.")] = None,
     sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook, by its name.")] = None,
     validation: Annotated[float, typer.Option(help="Share of the rows for validation, in [0, 1).")] = 0.0,
     test: Annotated[float, typer.Option(help="Share of the rows for test, in [0, 1).")] = 0.0,
-    group_by: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="Equal values keep rows in one split; may repeat.")
-    ] = None,
-    stratify_by: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Its classes keep their shares in every split.")
-    ] = None,
+    group_by: _GROUP_BY = None,
+    stratify_by: _STRATIFY_BY = None,
     fact_id: Annotated[str | None, typer.Option(metavar="COLUMN", help="The fact that a row teaches.")] = None,
     seed: Annotated[int, typer.Option(help="Decides which rows go where.")] = 0,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the dataset.")] = Path("data"),
@@ -197,19 +208,23 @@ def build(
             words = f"{shown}\nnothing was written; without --dry-run the dataset goes to {out}"
             tell([record.model_dump(exclude_none=True) for record in shown], as_json=as_json, text=words)
             return
-        dataset = data.build(out, overwrite=overwrite)
-        if report is not None:
-            dataset.report.save_html(report)
-        told = {"folder": str(out), **dataset.report.to_dict()}
-        words = in_flags(str(dataset.report))
-        tell(told, as_json=as_json, text=f"{words}\nin {out}; next: ragtune cost {out} --model MODEL")
+        _build(data, out, report=report, overwrite=overwrite, as_json=as_json)
+
+
+def _build(data: DataSection, out: Path, *, report: Path | None, overwrite: bool, as_json: bool) -> None:
+    dataset = data.build(out, overwrite=overwrite)
+    if report is not None:
+        dataset.report.save_html(report)
+    told = {"folder": str(out), **dataset.report.to_dict()}
+    words = in_flags(str(dataset.report))
+    tell(told, as_json=as_json, text=f"{words}\nin {out}; next: ragtune cost {out} --model MODEL")
 
 
 def cost(
-    dataset: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of a dataset, or a training file (JSONL).")],
+    dataset: DATA,
     model: Annotated[str, typer.Option(help="Base model, or a fine-tune of it.")],
-    epochs: Annotated[int | None, typer.Option(min=1, max=50, help="Passes over the data; default: auto.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, max=256, help="Examples per step; default: auto.")] = None,
+    epochs: EPOCHS = None,
+    batch_size: BATCH_SIZE = None,
     as_json: AS_JSON = False,
 ) -> None:
     """Say what training would cost, and for a base of this machine how long it takes."""

@@ -6,24 +6,12 @@ import sys
 import warnings
 from contextlib import contextmanager
 from pathlib import Path  # typer reads the signatures
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 import typer
 
-from ragtune.cli.common import (
-    AS_JSON,
-    BASE_URL,
-    DRY_RUN,
-    FOLDER,
-    JOURNAL,
-    KEY_FILE,
-    again,
-    as_line,
-    in_flags,
-    plain_errors,
-    server,
-    tell,
-)
+from ragtune.cli.common import again, as_line, in_flags, plain_errors, server, tell
+from ragtune.cli.options import AS_JSON, BASE_URL, BATCH_SIZE, DATA, DRY_RUN, EPOCHS, FOLDER, JOURNAL, KEY_FILE
 from ragtune.cli.verbs.training_files import opened
 
 if TYPE_CHECKING:
@@ -31,15 +19,16 @@ if TYPE_CHECKING:
 
     import openai
 
+    from ragtune.dataset import Dataset
     from ragtune.job import FineTuneJob
+    from ragtune.journal import Journal
     from ragtune.model import TunedModel
     from ragtune.monitor import JobEvent
+    from ragtune.plan import Plan
+    from ragtune.spec import TuneSpec
 
-_DATA = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of a dataset, or a training file (JSONL).")]
 _MODEL = Annotated[str, typer.Option(help="Base model, or a tuned one to train further.")]
 _METHOD = Annotated[Literal["supervised", "dpo", "kto"], typer.Option(help="How it learns.")]
-_EPOCHS = Annotated[int | None, typer.Option(min=1, max=50, help="Passes over the data; default: auto.")]
-_BATCH = Annotated[int | None, typer.Option(min=1, max=256, help="Examples per step; default: auto.")]
 _MULTIPLIER = Annotated[float | None, typer.Option(help="Factor on the server's own learning rate (OpenAI).")]
 _RATE = Annotated[float | None, typer.Option(help="The learning rate itself, where the server takes one.")]
 _BETA = Annotated[float | None, typer.Option(help="dpo, kto: how closely to stay with the model as it was.")]
@@ -51,6 +40,10 @@ _PROBE = Annotated[bool, typer.Option("--probe", help="Of a plan: really look at
 _ANYHOW = Annotated[
     bool, typer.Option("--force", help="Past the dates of catalogue and server, and past the catalogue's methods.")
 ]
+_UNKNOWN = Annotated[bool, typer.Option("--allow-unknown-cost", help="Go on where there is no estimate.")]
+_NEW = Annotated[bool, typer.Option("--new", help="Make another job although one exists for data and settings.")]
+_WAIT = Annotated[bool, typer.Option("--wait", help="Wait until the model is there.")]
+_SAVE = Annotated[Path | None, typer.Option(metavar="FILE", help="Save the job, or with --wait the model.")]
 _MOST = Annotated[float | None, typer.Option(min=0, help="Refuse above this estimate, in US dollars.")]
 
 
@@ -62,11 +55,11 @@ def register(app: typer.Typer) -> None:
 
 
 def plan(
-    data: _DATA,
+    data: DATA,
     model: _MODEL,
     method: _METHOD = "supervised",
-    epochs: _EPOCHS = None,
-    batch_size: _BATCH = None,
+    epochs: EPOCHS = None,
+    batch_size: BATCH_SIZE = None,
     learning_rate_multiplier: _MULTIPLIER = None,
     learning_rate: _RATE = None,
     beta: _BETA = None,
@@ -110,11 +103,11 @@ def plan(
 
 
 def tune(
-    data: _DATA,
+    data: DATA,
     model: _MODEL,
     method: _METHOD = "supervised",
-    epochs: _EPOCHS = None,
-    batch_size: _BATCH = None,
+    epochs: EPOCHS = None,
+    batch_size: BATCH_SIZE = None,
     learning_rate_multiplier: _MULTIPLIER = None,
     learning_rate: _RATE = None,
     beta: _BETA = None,
@@ -123,15 +116,11 @@ def tune(
     seed: _SEED = None,
     suffix: _SUFFIX = None,
     max_cost_usd: _MOST = None,
-    allow_unknown_cost: Annotated[
-        bool, typer.Option("--allow-unknown-cost", help="Go on where there is no estimate.")
-    ] = False,
+    allow_unknown_cost: _UNKNOWN = False,
     force: _ANYHOW = False,
-    new: Annotated[bool, typer.Option("--new", help="Make another job although one exists for data and settings.")] = (
-        False
-    ),
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until the model is there.")] = False,
-    save: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the job, or with --wait the model.")] = None,
+    new: _NEW = False,
+    wait: _WAIT = False,
+    save: _SAVE = None,
     folder: FOLDER = None,
     base_url: BASE_URL = None,
     key_file: KEY_FILE = None,
@@ -163,38 +152,16 @@ def tune(
         spec, dataset = settings.spec(model), opened(data)
         keyless = dry_run and not probe  # such a plan sends nothing
         with server(folder=folder, base_url=base_url, key_file=key_file, make=True, keyless=keyless) as client:
-            from ragtune.errors import ExpiryWarning
             from ragtune.job import FineTuneJob
             from ragtune.journal import Journal
 
-            noted = Journal(journal)
+            terms = _Terms(new=new, force=force, max_cost_usd=max_cost_usd, journal=Journal(journal))
             if dry_run:
-                with warnings.catch_warnings():
-                    # The plan tells the same among its own warnings.
-                    warnings.simplefilter("ignore", ExpiryWarning)
-                    planned = FineTuneJob.plan(
-                        client,
-                        dataset,
-                        spec,
-                        # To ask this machine sends nothing anywhere, and tells a base that it does not have.
-                        probe=probe or folder is not None,
-                        new=new,
-                        force=force,
-                        max_cost_usd=max_cost_usd,
-                        journal=noted,
-                    )
+                # To ask this machine sends nothing anywhere, and tells a base that it does not have.
+                planned = _planned(client, dataset, spec, terms, probe=probe or folder is not None)
                 tell(planned, as_json=as_json, text=in_flags(str(planned)))
                 return
-            job = FineTuneJob.create(
-                client,
-                dataset,
-                spec,
-                new=new,
-                force=force,
-                max_cost_usd=max_cost_usd,
-                allow_unknown_cost=allow_unknown_cost,
-                journal=noted,
-            )
+            job = FineTuneJob.create(client, dataset, spec, allow_unknown_cost=allow_unknown_cost, **terms)
             on = again(f"watch {job.id}", folder=folder, base_url=base_url, key_file=key_file)
             with _comes_back(job, on):
                 typer.echo(f"{'found' if job.reused else 'created'} {job.id}; {on}", err=True)
@@ -202,6 +169,25 @@ def tune(
             if save is not None:
                 made.save(save)
             _tell_job(job, as_json=as_json)
+
+
+class _Terms(TypedDict):
+    """On which terms a job is made, or planned."""
+
+    new: bool
+    force: bool
+    max_cost_usd: float | None
+    journal: Journal
+
+
+def _planned(client: openai.OpenAI, dataset: Dataset, spec: TuneSpec, terms: _Terms, *, probe: bool) -> Plan:
+    from ragtune.errors import ExpiryWarning
+    from ragtune.job import FineTuneJob
+
+    with warnings.catch_warnings():
+        # The plan tells the same among its own warnings.
+        warnings.simplefilter("ignore", ExpiryWarning)
+        return FineTuneJob.plan(client, dataset, spec, probe=probe, **terms)
 
 
 def watch(
