@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from ragtune.train.methods.precision import in_base_format
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -18,9 +20,7 @@ __all__ = ["ARGUMENTS", "MeasuredTrainer"]
 
 ARGUMENTS: dict[str, Any] = {
     "max_length": None,  # the encoder has cut what is too long
-    # As in a supervised run: the base has its own number format, and nothing is computed twice.
-    "bf16": False,
-    "activation_checkpointing": False,
+    "activation_checkpointing": False,  # as in a supervised run, nothing is computed twice
 }
 
 
@@ -51,7 +51,8 @@ class MeasuredTrainer:
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
         """The mean loss of the examples of a micro-batch."""
-        loss: torch.Tensor = super().compute_loss(model, inputs)  # type: ignore[misc]  # of the trainer behind
+        with in_base_format(model):
+            loss: torch.Tensor = super().compute_loss(model, inputs)  # type: ignore[misc]  # of the trainer behind
         if model.training:
             self._measure(loss, inputs, self.meter)
         return loss
@@ -60,7 +61,9 @@ class MeasuredTrainer:
         """Measure examples that are not trained on."""
         batch = self._collate(list(map(self.row, examples)))
         inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
-        self._measure(super().compute_loss(model, inputs), inputs, meter)  # type: ignore[misc]  # of the same
+        with in_base_format(model):
+            loss = super().compute_loss(model, inputs)  # type: ignore[misc]  # of the same
+        self._measure(loss, inputs, meter)
 
     def _prepare_dataset(self, dataset: Dataset, *_: object) -> Dataset:
         return dataset  # encoded already, with the loss exactly on the answers

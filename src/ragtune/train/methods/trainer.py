@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from ragtune.train.methods.loss import Meter, batch_sums, collate
+from ragtune.train.methods.precision import in_base_format
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +71,7 @@ def settings(
         "report_to": [],  # no service that happens to be installed hears of a run
         "use_cpu": placement.device == "cpu",
         "fp16": placement.dtype == "float16",  # scales the loss, so that float16 does not lose small gradients
+        "bf16": placement.number_format == "bfloat16",
     }
 
 
@@ -110,7 +112,8 @@ class MaskedTrainer(Trainer):
     ) -> torch.Tensor:
         """The micro-batch's share of the step's mean loss."""
         assert num_items_in_batch is not None, "the Trainer counts them, since `model_accepts_loss_kwargs` is set"
-        sums = batch_sums(model, inputs)
+        with in_base_format(model):
+            sums = batch_sums(model, inputs)
         self.meter.add(sums.n_tokens, loss=float(sums.loss.detach()), mean_token_accuracy=sums.n_correct)
         # Gradients are averaged over the processes, but the tokens were counted over all of them.
         share: torch.Tensor = sums.loss * self.args.world_size / num_items_in_batch
@@ -119,5 +122,6 @@ class MaskedTrainer(Trainer):
     def score(self, model: PeftModel, examples: Sequence[Example], meter: Meter) -> None:
         """Measure examples that are not trained on."""
         batch = collate(examples, pad_token_id=self._pad_token_id)
-        sums = batch_sums(model, {name: tensor.to(model.device) for name, tensor in batch.items()})
+        with in_base_format(model):
+            sums = batch_sums(model, {name: tensor.to(model.device) for name, tensor in batch.items()})
         meter.add(sums.n_tokens, loss=float(sums.loss), mean_token_accuracy=sums.n_correct)
