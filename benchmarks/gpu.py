@@ -7,10 +7,10 @@ do not depend on what weights know. It takes the tokenizer of `--tokenizer`. `--
 --heads 14` is the shape of its sister of half a billion.
 
 Every training runs in a process of its own on the same chat records, with the same adapter (rank 16 on every linear
-layer), rate, schedule, batch and seed. Tokens per second count from the end of the first epoch to the last step; memory
-is the most that torch had allocated. `ragtune` is the worker of a job with its events, ten checkpoints and an adapter
-per epoch; `TRL` is `SFTTrainer` with its defaults, which compute activations twice to save memory, and without that;
-both write nothing. Losses are those of the first and the last step.
+layer), rate, schedule, batch and seed. Tokens per second are those of the median step from the third on; memory is the
+most that torch had allocated. `ragtune` is the worker of a job with its events; it writes a checkpoint after each
+epoch, which the median leaves out. `TRL` is `SFTTrainer` with its defaults, which compute activations twice to save
+memory, and without that; both write nothing. Losses are those of the first and the last step.
 
 The last table gives tokens per second of answers, base and adapter: one, eight and 32 at once over HTTP by the official
 client, beside `generate` of transformers with a batch of as many, with PEFT for the adapter.
@@ -20,11 +20,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,17 +95,17 @@ def by_worker(base: Path, dtype: str, folder: Path, options: argparse.Namespace)
     code = run(
         TrainSpec(
             job_id="gpu", output_dir=folder / "out", base_path=base, training_file=file, n_epochs=options.epochs,
-            batch_size=options.batch, learning_rate=RATE, seed=SEED, **spec,
+            batch_size=options.batch, learning_rate=RATE, seed=SEED, save_every_steps=options.examples // options.batch,
+            **spec,
         )
     )  # fmt: skip
     told, _ = events.read_from(folder / "out" / "events.jsonl")
     if code:
         raise RuntimeError(told[-1])
     start, steps = next(e for e in told if e["type"] == "start"), [e for e in told if e["type"] == "metrics"]
-    first = steps[len(steps) // options.epochs - 1]
-    seconds = steps[-1]["time"] - first["time"]
+    took = [b["time"] - a["time"] for a, b in pairwise(steps[2:])]
     return {
-        "tokens_s": (steps[-1]["tokens_seen"] - first["tokens_seen"]) / seconds,
+        "tokens_s": start["n_tokens"] * options.epochs / len(steps) / statistics.median(took),
         "memory": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
         "foretold": start["memory_bytes"],
         "first": steps[0]["train_loss"],
@@ -131,14 +133,14 @@ def by_trl(base: Path, dtype: str, folder: Path, options: argparse.Namespace, *,
     model = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, computed), **quantized)
     tokenizer = AutoTokenizer.from_pretrained(base)
     rows = [{"prompt": row["messages"][:1], "completion": row["messages"][1:]} for row in records(options.examples)]
-    at: dict[int, float] = {}
+    at: list[float] = []
     losses: list[float] = []
 
     class Watch(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            at[state.global_step] = time.time()
+            at.append(time.time())
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             losses.extend([logs["loss"]] if "loss" in logs else [])
@@ -162,7 +164,7 @@ def by_trl(base: Path, dtype: str, folder: Path, options: argparse.Namespace, *,
     texts = [tokenizer.apply_chat_template(row["prompt"] + row["completion"], tokenize=False) for row in rows]
     tokens = sum(map(len, tokenizer(texts)["input_ids"]))
     return {
-        "tokens_s": tokens * (options.epochs - 1) / (at[steps] - at[steps // options.epochs]),
+        "tokens_s": tokens * options.epochs / steps / statistics.median(b - a for a, b in pairwise(at[2:])),
         "memory": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
         "first": losses[0],
         "last": losses[-1],

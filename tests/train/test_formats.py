@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 from ragtune.modelling.hardware.machine import this_machine
 from ragtune.modelling.hardware.placement import Placement
@@ -14,7 +15,7 @@ from ragtune.train.spec import EXIT_OK, TrainSpec
 from ragtune.train.start import TooLargeError
 from ragtune.train.stop import StopRequest
 
-from .conftest import MakeSpec
+from .conftest import MakeSpec, chat_lines, write_lines
 from .test_run import failure, losses, read, run
 
 pytestmark = [
@@ -65,6 +66,43 @@ def test_a_run_goes_on_in_the_format_that_it_was_begun_in(make_spec: MakeSpec, d
     assert {told for _, told in formats_told(resumed)} == {dtype}
     adapters = [(spec.output_dir / "adapter" / "adapter_model.safetensors").read_bytes() for spec in (straight, begun)]
     assert adapters[0] == adapters[1]
+
+
+@pytest.mark.parametrize("method", ["supervised", "kto"])
+def test_an_adapter_is_kept_in_float32_and_computed_in_the_bases_format(
+    make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, method: Any
+) -> None:
+    """Every forward pass of a step, those without gradients too, looks at the adapter in bfloat16; both learn."""
+    from peft.tuners.lora import Linear
+    from safetensors.torch import load_file
+
+    forward, seen = Linear.forward, set()
+
+    def watched(self: Any, x: Any, *given: Any, **named: Any) -> Any:
+        handle = self.lora_A["default"].register_forward_hook(
+            lambda _, inputs, out: seen.add((inputs[0].dtype, out.dtype))
+        )
+        try:
+            return forward(self, x, *given, **named)
+        finally:
+            handle.remove()
+
+    monkeypatch.setattr(Linear, "forward", watched)
+    changes: dict[str, Any] = {"method": method, "dtype": "bfloat16", "device": "cpu", "n_epochs": 6}
+    if method == "kto":
+        lines = chat_lines(12)
+        judged = [
+            {"prompt": line["messages"][:1], "completion": lines[n - n % 2]["messages"][1:], "label": n % 2 == 0}
+            for n, line in enumerate(lines)
+        ]
+        changes["training_file"] = write_lines(make_spec().training_file.with_name("judged.jsonl"), judged)
+    spec = make_spec(**changes)
+    assert run(spec) == EXIT_OK
+    assert seen == {(torch.bfloat16, torch.bfloat16)}
+    found = losses(spec)
+    assert found[18] < found[1] * 0.97
+    adapter = load_file(spec.output_dir / "adapter" / "adapter_model.safetensors")
+    assert {numbers.dtype for numbers in adapter.values()} == {torch.float32}
 
 
 def test_another_wish_at_the_second_start_changes_nothing(make_spec: MakeSpec) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +13,9 @@ from ragtune.errors import BackendError
 from ragtune.modelling.bases import resolve_base
 from ragtune.modelling.forecast import Forecast, ModelSize, Workload, duration, forecast
 from ragtune.modelling.hardware.placement import Placement
+
+if TYPE_CHECKING:
+    from ragtune.modelling.hardware.formats import Dtype
 
 # One layer, 10 numbers wide, widest part 20: matrices 10 x 20 and 20 x 10, vocabulary of 100.
 SMALL = ModelSize(parameters=1_400, linear=400, sides=60, vocabulary=100, hidden=10, wide=20, layers=1)
@@ -119,6 +122,29 @@ def test_a_speed_that_nobody_measured_gives_an_unknown_time(placement: Placement
     foretold = forecast(SMALL, TWO_EPOCHS, placement)
     assert foretold.seconds is None
     assert str(foretold) == "unknown time, at most 0.9 GB of memory"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "computes_in", "peak_gb"), [("bfloat16", None, 11.6), ("nf4", "bfloat16", 9.6), ("float32", None, 21.1)]
+)
+def test_memory_on_a_gpu_is_foretold_a_little_above_what_was_measured(
+    dtype: Dtype, computes_in: Dtype | None, peak_gb: float
+) -> None:
+    """1.54 billion numbers in the shape of Qwen2.5-1.5B on an H200: a job must not be refused for twice of that."""
+    hidden, wide, layers, vocabulary, keys = 1536, 8960, 28, 151_936, 256
+    linear = layers * (2 * hidden * hidden + 2 * hidden * keys + 3 * hidden * wide)
+    model = ModelSize(
+        parameters=linear + vocabulary * hidden,
+        linear=linear,
+        sides=layers * (4 * hidden + 2 * (hidden + keys) + 3 * (hidden + wide)),
+        vocabulary=vocabulary,
+        hidden=hidden,
+        wide=wide,
+        layers=layers,
+    )
+    work = Workload(tokens=34_189, labelled=8_500, longest=156, n_epochs=2, batch_size=16)
+    placement = on(device="cuda", dtype=dtype, computes_in=computes_in, gflops=None)
+    assert 1.1 < forecast(model, work, placement).memory_bytes / (peak_gb * 1e9) < 1.5
 
 
 def test_memory_grows_with_weights_and_with_what_a_batch_keeps() -> None:
