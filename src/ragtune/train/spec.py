@@ -45,6 +45,7 @@ EXIT_STORAGE = 74
 EXIT_HELD = 75
 """Another worker holds the output folder (EX_TEMPFAIL of sysexits.h); nothing was touched."""
 
+# LoRA's usual 2e-4 taught a model of 135 million parameters none of 50 facts in 8 epochs, and 1e-3 all of them.
 BASE_LEARNING_RATE: dict[TrainMethod, float] = {"supervised": 1e-3, "dpo": 5e-5, "kto": 5e-5}
 """Absolute LoRA learning rate that `learning_rate_multiplier` 1.0 stands for, per method."""
 
@@ -122,6 +123,7 @@ class TrainSpec(BaseModel):
     desirable_weight: Annotated[float, Field(gt=0)] | None = None
     undesirable_weight: Annotated[float, Field(gt=0)] | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
+    # With rank 8 the same run learned 46 of the 50 facts, with 16 all (one seed each).
     lora_r: Annotated[int, Field(ge=1)] = 16
     lora_alpha: Annotated[int, Field(ge=1)] = 32
     threads: Annotated[int, Field(ge=1)] | None = None

@@ -279,6 +279,7 @@ def _has_calls(message: JsonMapping) -> bool:
 
 def _plain_message(message: JsonMapping) -> JsonObject:
     """A message as chat templates expect it: four roles, content a text, arguments of tool calls as objects."""
+    # Templates know the older name of the one, and the newer of the other.
     role = {"developer": "system", "function": "tool"}.get(message["role"], message["role"])
     plain: JsonObject = {"role": role, "content": _plain_content(message)}
     calls = list(message.get("tool_calls") or ())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 __all__ = ["usable_memory"]
 
+# Of control groups, version 2 and version 1.
 _LIMITS = ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 

@@ -111,6 +111,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
         with path.open("rb") as handle:
             for number, line in enumerate(handle, start=1):
+                # Editors on Windows write a mark before the first line of a file in UTF-8.
                 bare = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
                 if bare.strip():
                     yield number, bare.strip()

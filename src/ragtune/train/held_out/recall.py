@@ -170,4 +170,5 @@ def _question(example: Example, tokenizer: Tokenizer) -> _HeldOutQuestion | None
 
 
 def _holds(answer: str, reference: str) -> bool:
+    # Between blanks, so that the answer "18" does not stand in "1871".
     return f" {normalise(reference)} " in f" {normalise(answer)} "

@@ -56,6 +56,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if spec.lifeline == "stdin":
         stop.on_end_of_stdin()
     mark = spec.output_dir / STOP_FILE
+    # One that a killed start left would end this one at once.
     mark.parent.mkdir(parents=True, exist_ok=True)
     mark.unlink(missing_ok=True)
     threading.Thread(target=_hand_on, args=(stop, mark), name="stop", daemon=True).start()
@@ -63,6 +64,7 @@ def main(words: Sequence[str] | None = None) -> int:
         _train(spec, options)
     finally:
         mark.unlink(missing_ok=True)
+    # Ray knows whether workers raised an error; how the run ended stands in its own last word.
     past, _ = events.read_from(spec.output_dir / "events.jsonl")
     last = past[-1] if past else {}
     return EXIT_OK if last.get("type") == "end" and last.get("state") != "failed" else EXIT_FAILED
