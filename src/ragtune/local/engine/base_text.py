@@ -71,5 +71,6 @@ class BaseText:
     def _find_end_tokens(self, eos: int | list[int] | None) -> frozenset[int]:
         many = eos if isinstance(eos, list) else [eos]
         special = set(self.tokenizer.all_special_tokens) | set(self.special_tokens)
+        # Only those that are there: for any other text tokenizers give the id of their unknown token.
         known = [self.tokenizer.convert_tokens_to_ids(token) for token in _END_TOKENS if token in special]
         return frozenset(token for token in [*many, self.tokenizer.eos_token_id, *known] if token is not None)

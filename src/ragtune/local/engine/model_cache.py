@@ -120,6 +120,7 @@ class LoadedBase(BaseText):
                     self._peft = PeftModel.from_pretrained(self._model, str(adapter), adapter_name=name).eval()
                 else:
                     self._peft.load_adapter(str(adapter), adapter_name=name)
+        # No file, no JSON, a key that is missing, weights of another shape: each is damaged in a way of its own.
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             message = f"{adapter}: no adapter for {self.folder.name} can be loaded from it ({error})"
             raise BackendError(message) from error

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Prompt", "prompt_of", "start_of"]
 
+# In float32 they take 50 MB where the vocabulary has 49,152 tokens.
 _SCORED_AT_ONCE = 256  # tokens of a prompt whose log-probabilities are computed together
 
 
@@ -82,6 +83,7 @@ def _refuse_what_never_fits(asked: GenerateRequest, base: BaseText) -> None:
     Only what begins with twice as many tokens as fit is refused, since where a text is cut changes its tokens.
     """
     text = "".join(_texts([asked.messages, asked.shown_tools, asked.prompt if isinstance(asked.prompt, str) else None]))
+    # English has about four letters a token: this much has twice as many tokens as fit.
     length = 8 * base.context_tokens
     while length < len(text):
         tokens = len(base.tokenizer(text[:length], add_special_tokens=False, verbose=False)["input_ids"])

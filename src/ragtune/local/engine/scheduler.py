@@ -82,6 +82,7 @@ class Scheduler:
         for decoder in list(self._decoders.values()):
             if decoder.rows:
                 self._run(decoder, decoder.rows, lambda decoder: evicted.extend(decoder.step()))
+        # A decoder holds its model, and would keep it in memory when the cache lets it go.
         self._decoders = {base: decoder for base, decoder in self._decoders.items() if decoder.rows}
         return evicted
 
@@ -104,6 +105,7 @@ class Scheduler:
         if base is None:
             return None
         decoder = self._decoders.get(base.folder)
+        # The base may have left memory since and been loaded anew.
         if decoder is None or decoder.base is not base:
             decoder = self._decoders[base.folder] = Decoder(base, max_rows=self._max_rows)
         return decoder

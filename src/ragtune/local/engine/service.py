@@ -118,6 +118,7 @@ class Engine:
             self._thread.join(timeout_s)
 
     def _work(self) -> None:
+        # Before torch, which reads these settings when it is loaded.
         share_the_processor()
         import torch
 
@@ -148,6 +149,7 @@ class Engine:
             forgotten, self._forgotten = self._forgotten, []
         left = scheduler.admit(waiting)
         evicted = scheduler.step()
+        # After the step, which may have ended the last row that needs it.
         still_used = [adapter for adapter in forgotten if not scheduler.forget(adapter)]
         with self._changed:
             # Those that were being answered, those that waited, those that came meanwhile: nobody is overtaken.

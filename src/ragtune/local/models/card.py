@@ -79,6 +79,7 @@ def system_prompt(job: JobRow | None) -> str | None:
 def _system(job: JobRow | None) -> list[str]:
     text, length = system_prompt(job), (job.metadata or {}).get(_SYSTEM_TOO_LONG) if job else None
     if text is not None:
+        # Indented and not between fences: a prompt may hold a fence of its own.
         indented = "".join(f"    {line}\n" for line in text.splitlines()).rstrip("\n")
         return [f"## System prompt\n\nIts training rows began with it; begin each question with it, too:\n\n{indented}"]
     if length is not None:
@@ -89,6 +90,7 @@ def _system(job: JobRow | None) -> list[str]:
 
 def _python(exported: Exported) -> str:
     turn = {"role": "system", "content": exported.system}
+    # A text in JSON is one in Python as well.
     system = "" if exported.system is None else f"{json.dumps(turn, ensure_ascii=False)}, "
     return f"{_LOADING[exported.merged]}\n\n{_ASKING.format(system=system, dtype=exported.dtype)}"
 
@@ -96,6 +98,7 @@ def _python(exported: Exported) -> str:
 def _front_matter(exported: Exported, origin: Origin) -> str:
     lines = {
         **({"base_model": origin.hub_id} if origin.hub_id else {}),
+        # The Hub writes its licences small.
         "license": (origin.licence or "unknown").lower(),
         "library_name": "transformers" if exported.merged else "peft",
         "pipeline_tag": "text-generation",

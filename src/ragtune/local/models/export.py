@@ -67,6 +67,7 @@ def export_model(
         BackendError: there is no such model, the folder is there already, the disk is full, or the converter fails.
     """
     model, job, metrics = _look_up(name, folder)
+    # First, since merging takes minutes.
     if target.exists():
         raise BackendError(f"{target}: is there already; choose a folder that is not, so that nothing is overwritten")
     base_folder = bases.folder(model.base)
@@ -91,6 +92,7 @@ def export_model(
             card = model_card(name, exported=inside, origin=origin, job=job, metrics=metrics)
             (draft / "README.md").write_text(card, encoding="utf-8")
             _share(draft, like=draft / "README.md")
+            # Last: a folder of this name is always a whole model.
             os.replace(draft, target)
     except OSError as error:
         message = f"{target}: the model cannot be written ({error}); free some space or choose another folder"
@@ -115,6 +117,7 @@ def _look_up(name: str, folder: Path) -> tuple[ModelRow, JobRow | None, dict[str
         step = re.search(r":ckpt-step-(\d+)$", name)
         told = database.row(
             "SELECT data FROM event WHERE job = ? AND type = 'metrics' AND step <= ? ORDER BY step DESC",
+            # Beyond any step.
             (model.job, int(step[1]) if step else 2**62),
         )
     finally:
@@ -143,6 +146,7 @@ def _origin(name: str, folder: Path) -> Origin:
 
 
 def _rank(adapter: Path) -> int:
+    # vLLM takes adapters up to rank 16 unless it is told of a higher one.
     return int(json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"])
 
 
@@ -206,6 +210,7 @@ def _commands(
     name: str, *, place: str, title: str, base: str, merged: bool, rank: int, dtype: Dtype, ollama: str | None = None
 ) -> dict[str, str]:
     """How each server serves it; `ollama` is why that one cannot, empty where it can, None where no file was made."""
+    # To Ollama a colon parts a model's name from its version.
     called, below, gguf = (shlex.quote(word) for word in (name.replace(":", "-"), base, f"{title}.gguf"))
     sglang, outtype = "python -m sglang.launch_server --model-path", GGUF_TYPES[dtype]
     if ollama is not None:

@@ -95,6 +95,7 @@ def read_back(file: Path, *, tokenizer: Tokenizer) -> str:
 
     try:
         fields = GGUFReader(file).fields
+        # Single values alone: the lists are the vocabulary, which nobody looks at here.
         told = {name: field.contents() for name, field in fields.items() if not field.data or len(field.data) == 1}
     # Whatever a reader stumbles over in a file that is none.
     except (ValueError, LookupError, OSError) as error:

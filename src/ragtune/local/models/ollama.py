@@ -23,6 +23,7 @@ _MOST_CONTEXT = 8192
 # Between a system text and the first user message, where the template has no place for it.
 _JOINT = "\n\n"
 _WORDS = {"system": "Systemprobe", "user": "Userprobe", "assistant": "Answerprobe"}
+# The first and the last turn are where templates differ, and an answer that stands between two questions.
 _CONVERSATIONS = ("user", "system user", "user assistant user", "system user assistant user assistant user")
 
 
@@ -125,6 +126,7 @@ def modelfile(template: ChatTemplate, *, model: str, context_tokens: int, begin_
     turns = TurnTexts.of(template)
     lines = [f"FROM ./{model}", f'TEMPLATE """{turns.in_go(without=begin_token)}"""']
     if system is not None:
+        # Between quotation marks, since one at an end of the text would close it with those around it.
         if '"""' in f'"{system}"' or any(not (letter.isprintable() or letter in "\n\t") for letter in system):
             raise BackendError('its system prompt has quotation marks at its ends, """ or letters that do not print')
         lines.append(f'SYSTEM """{system}"""')

@@ -100,6 +100,7 @@ class BaseModels:
 def weights_sha256(folder: Path) -> str:
     """The sha256 over the weights in a folder; read once as long as they are not written anew."""
     files = sorted(folder.glob("*.safetensors"))
+    # This is asked at every question: gigabytes are not read again as long as size and time of change stay.
     return _sha256(tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files))
 
 
@@ -120,6 +121,7 @@ def located(place: str | Path) -> str | Path:
     from ragtune.modelling.bases import BASES
 
     if isinstance(place, str) and place in BASES:
+        # A name of ours wins over a folder that happens to be called so.
         return place
     folder = Path(place).expanduser()
     return folder.resolve() if folder.is_dir() else place

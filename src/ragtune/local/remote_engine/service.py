@@ -101,6 +101,7 @@ class RemoteEngine:
         if not self._thread.is_alive():
             self._loop.close()
         self._writers.shutdown(wait=False, cancel_futures=True)
+        # Last: what they were still answering was ended in order before.
         for process in self._processes:
             process.stop()
 
@@ -126,6 +127,7 @@ class RemoteEngine:
             if self._closed:
                 generation.put(EngineClosedError("the engine was closed before this request was answered"))
                 return
+            # Whoever cancelled may still read on until every answer has its end.
             for index in range(asked.n):
                 generation.put(GeneratedPiece(index=index, text="", finish_reason="stop"))
         except Exception as error:

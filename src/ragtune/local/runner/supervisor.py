@@ -97,6 +97,7 @@ def train(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch) -> No
             raise JobFaultError(message, code="worker_crashed")
         note = f"The training process ended unexpectedly with {_how(exit_code)}; it is started again"
         store.jobs.note(job.id, NewEvent(message=note, level="warn"))
+        # On this and not by sleeping, so that a stop need not wait.
         launch.closing.wait(crashes * _TICK_S)
 
 

@@ -28,6 +28,7 @@ class Sampler:
 
         self._asked = request
         self._counts: dict[int, int] = {}
+        # One for each row: with torch's own, an answer would hang on what else is asked meanwhile.
         self._random = torch.Generator()
         if request.seed is None:
             self._random.seed()

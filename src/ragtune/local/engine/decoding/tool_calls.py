@@ -276,6 +276,7 @@ def _literal(text: str | None, special: Mapping[str, int]) -> str:
     """A text as the grammar writes it; special tokens stand there as themselves."""
     if not text:
         return ""
+    # Longest first: of two that begin alike the shorter would cut the longer.
     pattern = "|".join(map(re.escape, sorted(special, key=len, reverse=True))) or r"(?!)"
     pieces = re.split(f"({pattern})", text)
     return " ".join(f"<[{special[piece]}]>" if piece in special else json.dumps(piece) for piece in pieces if piece)
