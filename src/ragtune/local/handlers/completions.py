@@ -106,6 +106,7 @@ async def delete(request: Request) -> Response:
 async def messages(request: Request) -> Response:
     """One page of the messages that a kept chat completion answered, first message first."""
     parameters = query(request, "after", "limit", "order")
+    # Cut here and not in the database: the messages of a conversation are one column of JSON.
     bodies = message_bodies(_find(request, services(request).store))
     if newest_first(parameters, default=False):
         bodies.reverse()

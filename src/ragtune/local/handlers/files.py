@@ -31,6 +31,7 @@ async def create(request: Request) -> Response:
     files = own.store.files
     form = await receive(request, files.blobs, slots=own.uploading, file_field="file", max_file_bytes=MAX_FILE_BYTES)
     with form.taken() as content:
+        # Only now: fields may stand behind the file in a form, as the client likes.
         allowed = {"purpose", "expires_after[anchor]", "expires_after[seconds]"}
         for name in form.fields.keys() - allowed:
             raise invalid(
@@ -59,6 +60,7 @@ def list_(request: Request) -> Response:
     rows, more = services(request).store.files.page(
         purpose=parameters.get("purpose"),
         after=parameters.get("after"),
+        # OpenAI's numbers: who names no limit expects to get nearly all.
         limit=limit_of(parameters, default=10000, most=10000),
         newest_first=newest_first(parameters, default=True),
     )

@@ -66,7 +66,9 @@ async def generate(
     waiting = _Waiting(request, model, n=asked.choices, param=param)
     with ExitStack() as cleanup:
         cleanup.enter_context(own.inference.place(asked.prompts * asked.choices))
+        # Before the generations, so that it runs when they have been cancelled: an ExitStack goes backwards.
         cleanup.callback(_count, own.store, model.name, waiting.generations)
+        # In a thread: a base may first be built, or its weights be read whole for their checksum.
         base = await run_in_threadpool(own.inference.base_folder, model)
         for one in asked.requests(base, model.adapter):
             generation = await run_in_threadpool(own.inference.submit, one)
@@ -92,6 +94,7 @@ def _model(own: Services, name: str) -> ServedModel:
         return model
     names = ", ".join(own.bases.names())
     hint = f" The base models here are {names}; others come with `ragtune serve --base`."
+    # Who names a tuned model is not helped by a list of bases.
     raise model_not_found(name[:200], hint="" if name.startswith("ft:") else hint)
 
 
@@ -227,12 +230,15 @@ async def _events(
                 yield event
         completed = waiting.completed(came)
         if keep is not None:
+            # Before the last events: who has read them may ask for what was kept.
             await _keep(keep, answer.whole(completed))
         for event in told(answer.closing(completed)):
             yield event
+    # The status has long been sent, so an event is the only place left for it.
     except ApiError as error:
         yield _event(answer.failed(error), named=answer.named_events)
     if not answer.named_events:
+        # OpenAI's clients read a stream up to this line; named events have a last one of their own.
         yield b"data: [DONE]\n\n"
 
 

@@ -66,6 +66,7 @@ def list_(request: Request) -> Response:
     return JSONResponse(list_body([job_body(row, own.account.id) for row in rows], has_more=more))
 
 
+# Coroutines, unlike the lists: a row by its id is found before a thread had begun.
 async def retrieve(request: Request) -> Response:
     """One job."""
     query(request)
@@ -173,6 +174,7 @@ def _new_job(asked: JobRequest, model: ServedModel, *, training: FileRow, valida
     tuned = model.adapter is not None
     # In a tuned model's name the base comes second: ft:<base>:<organization>:<suffix>:<id>.
     base_in_name = asked.model.split(":")[1] if tuned else asked.model
+    # Above all no colon, at which names of models are parted.
     suffix = re.sub(r"[^A-Za-z0-9._-]+", "-", asked.suffix or "")
     return JobRow(
         id=new_id("ftjob-"),
@@ -186,6 +188,7 @@ def _new_job(asked: JobRequest, model: ServedModel, *, training: FileRow, valida
         validation_sha256=None if validation is None else validation.sha256,
         suffix=asked.suffix,
         tuned_name=f"ft:{base_in_name}:{ORGANIZATION}:{suffix}:{new_id('', length=8)}",
+        # OpenAI's range. Not `random`, which a program around the server may have seeded.
         seed=secrets.randbelow(2**31) if asked.seed is None else asked.seed,
         method=asked.full_method(),
         metadata=asked.metadata,

@@ -55,6 +55,7 @@ async def delete(request: Request) -> Response:
 
 
 def _delete(own: Services, name: str) -> bool:
+    # Looked up and deleted in one: a job that is made at this moment comes before or finds no model.
     with own.store.transaction():
         job = own.store.models.needed_by(name)
         if job is not None:
@@ -64,4 +65,5 @@ def _delete(own: Services, name: str) -> bool:
 
 
 def _base_body(name: str, own: Services) -> dict[str, object]:
+    # A base has no time of its own, and OpenAI's schema lets none be missing.
     return model_body(name, created=own.account.created_at, owned_by="ragtune")

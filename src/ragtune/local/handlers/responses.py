@@ -46,6 +46,7 @@ async def create(request: Request) -> Response:
         chat = asked.chat([*said, *given])
         return await generate(request, own, chat, answer, param="input", keep=keep if asked.stored else None)
     except ApiError as error:
+        # It speaks of the parameters of the chat that was made of the request, which the client did not write.
         raise in_own_words(error) from error
 
 

@@ -85,6 +85,7 @@ async def queue(request: Request) -> Response:
         row = await run_in_threadpool(_row, store, asked)
         counts = await run_in_threadpool(store.counts)
     except FeedbackError as error:
+        # The store has one class for both, and says in words which it is.
         return render(request, "problem.html", status=404 if "has no answer" in str(error) else 503, message=str(error))
     return render(
         request,
@@ -92,6 +93,7 @@ async def queue(request: Request) -> Response:
         row=row,
         counts=counts,
         by=asked.get("by", ""),
+        # What somebody else said of it is not put into the fields, where it would be said once more under another name.
         is_mine=row is not None and row.by == (asked.get("by") or _SOMEBODY),
         done=_number(asked.get("done")),
         passed=_number(asked.get("after")),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["act", "list_", "live", "show"]
 
 _PAGE = 50
+# Each step is an event, and of a long training the newest tell what happens.
 _EVENTS = 200
 _STATES = get_args(JobStatus)
 _ACTIONS = {"cancel": wire.cancel, "pause": wire.pause, "resume": wire.resume}
@@ -32,6 +33,7 @@ async def list_(request: Request) -> Response:
     """All jobs, or those in one state, newest first."""
     own = services(request)
     state = request.query_params.get("state")
+    # Not an empty list, which would say that no job is in that state.
     if state is not None and state not in _STATES:
         return _problem(request, 404, f"There is no state {state[:40]!r}; the states are {', '.join(_STATES)}.")
     rows, more = await run_in_threadpool(
@@ -57,6 +59,7 @@ async def live(request: Request) -> Response:
     own = services(request)
     job = _job(request, own)
     if job is None:
+        # An envelope and no page: a script asks this.
         raise ApiError(404, f"There is no job {request.path_params['job_id'][:80]}.", code="fine_tune_not_found")
     values = await run_in_threadpool(_values, own, job)
     parts = {part: render_text(f"_job_{part}.html", **values) for part in ("now", "record")}
@@ -89,10 +92,12 @@ def _values(own: Services, job: JobRow) -> dict[str, Any]:
     return {
         "job": job,
         "kind": kind,
+        # Until the files were looked at, `auto` is all that is known.
         "settings": job.resolved or job.method[kind]["hyperparameters"],
         "events": events,
         "metrics": metrics,
         "last": metrics[-1] if metrics else None,
+        # As many as are kept.
         "checkpoints": own.store.models.checkpoints(job.id, after=None, limit=3)[0],
         "files": [(role, file_id, own.store.files.find(file_id)) for role, file_id in names if file_id],
         "answers": own.store.models.find(job.tuned_name) is not None,

@@ -28,7 +28,9 @@ async def form(request: Request) -> Response:
 async def enter(request: Request) -> Response:
     """Compare the key and begin a session, or show the form again."""
     own = services(request)
+    # A form that is too large holds no key, and is answered like a wrong one.
     fields = await form_fields(request, most_bytes=_MOST_BYTES) or {}
+    # The hidden field as well as the link: a form may have been made by anybody.
     key, target = fields.get("key", "").strip(), safe_next(fields.get("next", "/"))
     origin = origin_of(request.scope)
     if not own.sessions.sent_by_own_page(request.scope):
@@ -48,6 +50,7 @@ async def enter(request: Request) -> Response:
 
 async def leave(request: Request) -> Response:
     """End the session."""
+    # Whatever came: tokens of servers on other ports are none here, and closing them closes nothing.
     for token in tokens_of(request.headers.get("cookie", "")):
         services(request).sessions.close(token)
     answer = RedirectResponse("/login", status_code=303)

@@ -34,6 +34,7 @@ class Dialogue(RequestBody):
     """A saved dialogue: the settings, and what was asked and answered."""
 
     mode: Literal["chat", "completion"]
+    # A tuned model and its base, or one of them.
     models: list[Annotated[str, Field(max_length=500)]] = Field(min_length=1, max_length=2)
     system: _Text
     temperature: float = Field(ge=0, le=2)
@@ -60,6 +61,7 @@ async def show(request: Request) -> Response:
         dialogue=dialogue,
         kept=None if dialogue is None else orjson.loads(dialogue.body),
         saved=await run_in_threadpool(own.store.dialogues.all),
+        # As the browser names the server, which behind a proxy is not the address that it listens on.
         address=str(request.base_url).rstrip("/"),
     )
 

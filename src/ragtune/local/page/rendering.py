@@ -24,11 +24,13 @@ _HEADERS = {
     ),
     "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
+    # Else the way back in a browser shows the pages after the session has ended.
     "cache-control": "no-store",
 }
 
 
 def _moment(seconds: float | None) -> str:
+    # In UTC: the server does not know the time zone of the browser.
     return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 

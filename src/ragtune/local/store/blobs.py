@@ -39,12 +39,14 @@ class BlobStore:
         self._blobs = folder / "blobs"
         self._partial = folder / "partial"
         # What a crash left half-written belongs to no file.
+        # Nobody else can be writing there, since a server holds the folder's lock before it opens its store.
         shutil.rmtree(self._partial, ignore_errors=True)
         self._blobs.mkdir(parents=True, exist_ok=True)
         self._partial.mkdir(parents=True)
 
     def path(self, sha256: str) -> Path:
         """Where the blob with this sha256 lies."""
+        # Over 256 folders: one that holds a hundred thousand files is slow to look through on some systems.
         return self._blobs / sha256[:2] / sha256
 
     def writer(self) -> BlobWriter:
@@ -61,6 +63,8 @@ class BlobWriter:
 
     def __init__(self, store: BlobStore, partial: Path) -> None:
         self._store = store
+        # Beside the blobs and not in the system's own temporary folder: only within a file system is a new name one
+        # step.
         handle, name = tempfile.mkstemp(dir=partial)
         self._path = Path(name)
         self._file = os.fdopen(handle, "wb")
@@ -82,6 +86,7 @@ class BlobWriter:
         """Bring the bytes to disk, which may take a while; `commit` then only gives them their name."""
         if not self._file.closed:
             self._file.flush()
+            # Before it gets its name: after a power cut a name without bytes would pass for the whole file.
             os.fsync(self._file.fileno())
             self._file.close()
 
@@ -96,6 +101,7 @@ class BlobWriter:
     def discard(self) -> None:
         """Throw away what was written, unless it was committed."""
         self._file.close()
+        # A committed one has another name by now.
         self._path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:

@@ -100,6 +100,7 @@ class Files:
         """Delete blobs that no file, no part of an upload and no unfinished job needs."""
         for sha256 in filter(None, hashes):
             with self._database.transaction() as connection:
+                # Jobs as well: their files may be deleted while they wait for their turn.
                 used = connection.execute(
                     "SELECT 1 FROM file WHERE sha256 = :hash AND deleted_at IS NULL"
                     " UNION ALL SELECT 1 FROM part WHERE sha256 = :hash"

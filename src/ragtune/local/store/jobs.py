@@ -84,6 +84,7 @@ class Jobs:
             where.append("EXISTS (SELECT 1 FROM label AS other WHERE (key, value, job) = (?, ?, job.seq))")
             parameters += [key, value]
         if without_metadata:
+            # A client may have sent an empty object, which is none either.
             where.append("(metadata IS NULL OR metadata = '{}')")
         rows, more = paging.page(
             self._database,
@@ -113,6 +114,7 @@ class Jobs:
 
     def unfinished(self) -> tuple[str, ...]:
         """The ids of the jobs that a next start goes on with, oldest first."""
+        # Not those that are paused: they wait for their owner.
         going_on = ("validating_files", "queued", "running")
         rows = self._database.rows("SELECT id FROM job WHERE status IN (?, ?, ?) ORDER BY seq", going_on)
         return tuple(row["id"] for row in rows)
@@ -146,6 +148,7 @@ class Jobs:
             values["estimated_finish"] = None
         with self._database.transaction() as connection:
             row = connection.execute(
+                # Names of columns come from our own code; whatever comes from outside is a parameter.
                 f"UPDATE job SET {', '.join(f'{name} = ?' for name in values)}"
                 f" WHERE id = ? AND status IN ({', '.join('?' * len(come_from))}) RETURNING *",
                 (*(encode(name, value) for name, value in values.items()), job_id, *come_from),
@@ -175,6 +178,7 @@ class Jobs:
                         event.step,
                     ),
                 ).rowcount
+                # Not what was left out as a repetition: the owner would read of each step again after a resume.
                 if written:
                     self._log.tell(job_id, event)
 
@@ -183,6 +187,7 @@ class Jobs:
         with self._database.transaction() as connection:
             connection.execute("UPDATE job SET read_offset = ? WHERE id = ?", (offset, job_id))
             connection.execute(
+                # Only while it trains: lines that are read late must not foretell the end of a job that has ended.
                 "UPDATE job SET estimated_finish = ? WHERE id = ? AND status = 'running'", (estimated_finish, job_id)
             )
 

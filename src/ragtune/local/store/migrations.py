@@ -8,6 +8,7 @@ __all__ = ["MIGRATIONS"]
 # An entry that was released is never changed, since folders out there have run it: what is new is a new entry.
 # AUTOINCREMENT gives no `seq` twice, not even after the newest row went, so that pages keep their order.
 # UNIQUE (job, step) binds metrics alone: messages have no step, and to SQLite no NULL equals another.
+# No statement may hold a semicolon, at which the scripts are parted.
 MIGRATIONS = (
     """
     CREATE TABLE file (

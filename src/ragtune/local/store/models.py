@@ -82,6 +82,7 @@ class Models:
             (job,),
         )
         for row in rows:
+            # Whatever cannot be removed costs room alone: the model is gone from the books.
             shutil.rmtree(self._folder / row["adapter"], ignore_errors=True)
 
     def add_checkpoint(self, job: str, *, step: int, model: str, base: str, adapter: Path) -> bool:

@@ -53,11 +53,13 @@ def page(
         # A cross join keeps its order: SQLite would sort the whole list to begin with the other table.
         source, place = f"{along} CROSS JOIN {table} ON {along}.{table} = {place}", f"{along}.{table}"
     if after is not None:
+        # Without the condition: the row may have been deleted since the page before, or be in another state.
         cursor = database.row(f"SELECT seq FROM {table} WHERE id = ?", (after,))
         if cursor is None:
             raise UnknownCursorError(after)
         condition += f" AND {place} {'<' if newest_first else '>'} ?"
         values.append(cursor["seq"])
+    # By `seq` and not by time: many rows may come within one second.
     order = "DESC" if newest_first else "ASC"
     sql = f"SELECT {table}.* FROM {source} WHERE {condition} ORDER BY {place} {order} LIMIT ?"
     # One more than asked for tells whether another page follows.

@@ -234,6 +234,7 @@ class NewEvent:
     created_at: int | None = None
 
 
+# By name, for all tables: a column that is called so holds JSON wherever it stands.
 _JSON_COLUMNS = frozenset(
     {"method", "resolved", "metadata", "error", "data", "metrics", "answer", "messages", "content"}
 )

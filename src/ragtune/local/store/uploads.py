@@ -69,6 +69,7 @@ class Uploads:
 
     def add_part(self, upload_id: str, content: BlobWriter) -> PartRow | None:
         """Keep written bytes as a part; None when the upload is not pending any more."""
+        # Before the transaction, for which all others wait.
         content.flush()
         part = PartRow(
             id=new_id("part_"),

@@ -120,6 +120,7 @@ class ChatAnswer(_Common):
                 yield self._part(index, {"tool_calls": [{"index": self._calls[index], **delta}]})
             self._calls[index] += 1
         if piece.finish_reason is not None:
+            # In a chunk of its own with nothing in it, as OpenAI sends it.
             yield self._part(index, {}, finish_reason=self._reason(piece.finish_reason))
 
     def closing(self, answers: Sequence[Completed]) -> Iterator[dict[str, object]]:
@@ -153,6 +154,7 @@ class ChatAnswer(_Common):
     def _logprobs(self, tokens: Sequence[TokenLogprob]) -> dict[str, object] | None:
         if not self.with_logprobs:
             return None
+        # OpenAI's schema wants both keys.
         return {"content": [_token(token) for token in tokens], "refusal": None}
 
 
@@ -235,6 +237,7 @@ def _legacy_top(token: TokenLogprob) -> dict[str, float | None]:
     """The likeliest tokens by name; the chosen one is told in any case, even when it is not among them."""
     top: dict[str, float | None] = {}
     for text, logprob, known in (*token.top, (token.token, token.logprob, token.bytes)):
+        # A name can stand here once: of two tokens that are written alike the likelier keeps its place.
         top.setdefault(_name(text, known), logprob)
     return top
 

@@ -24,6 +24,7 @@ A_TEXT, ARRAY, OBJECT = Tag("a string"), Tag("an array"), Tag("an object")
 class Strict(BaseModel):
     """A piece of a JSON body: unknown fields are refused, types are taken as they are."""
 
+    # Strict, because OpenAI is: a program that is tried out here must not be refused there for a "5" in place of 5.
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
@@ -36,6 +37,7 @@ class Strict(BaseModel):
 
 
 def _shape(value: Any) -> str:
+    # A model too: pydantic asks again when it writes out what it has read.
     if isinstance(value, dict | BaseModel):
         return OBJECT.tag
     if isinstance(value, str):
@@ -72,6 +74,7 @@ class RequestBody(Strict):
         for name, harmless in cls.unserved.items():
             if name in data and data[name] is not None and data[name] not in harmless:
                 message = f"Unsupported parameter: '{name}' is not served by this server; leave it out."
+                # No ValueError, so pydantic lets it through as it is, with its parameter and code.
                 raise invalid(message, param=name, code="unsupported_parameter")
         return {name: value for name, value in data.items() if name not in cls.unserved}
 

@@ -122,6 +122,7 @@ class ChatRequest(SamplingRequest):
         if self.top_logprobs is not None and not self.logprobs:
             raise invalid("'top_logprobs' is only allowed when 'logprobs' is true.", param="top_logprobs")
         for index, turn in enumerate(self.messages):
+            # As at OpenAI null may stand beside calls or a refusal alone, which the type of one field cannot say.
             if turn.content is None and not (turn.role == "assistant" and (turn.tool_calls or turn.refusal)):
                 message = f"Invalid value for 'content' of message {index}: expected a string, got null."
                 raise invalid(message, param=f"messages.[{index}].content")

@@ -47,9 +47,11 @@ class CompletionRequest(SamplingRequest):
 
     prompt: _Prompt
     stop: Stops[ManyStops] | None = None
+    # 0 has a text scored alone, with `echo` and `logprobs`; in a chat it would be of no use.
     max_tokens: Annotated[int, Field(ge=0)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
     echo: bool | None = None
+    # OpenAI's numbers, as above.
     best_of: Annotated[int, Field(ge=1, le=20)] | None = None
 
     @model_validator(mode="after")

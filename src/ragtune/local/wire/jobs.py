@@ -82,6 +82,7 @@ class _KTO(Strict):
 
 _Kind = Literal["supervised", "dpo", "kto"]
 _KINDS: dict[_Kind, type[_Hyperparameters]] = {
+    # Of the deprecated ones at the top alone, which know nothing that came later.
     "supervised": _Hyperparameters,
     "dpo": _DPOHyperparameters,
     "kto": _KTOHyperparameters,

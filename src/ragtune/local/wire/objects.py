@@ -44,6 +44,7 @@ def file_body(file: FileRow) -> dict[str, object]:
         "expires_at": file.expires_at,
         "filename": file.filename,
         "purpose": file.purpose,
+        # Deprecated at OpenAI, but its client's `wait_for_processing` looks at nothing else.
         "status": "processed",
         "status_details": None,
     }

@@ -63,6 +63,7 @@ class ResponseAnswer:
 
     def opening(self, n: int) -> Iterator[Json]:
         """The events before the first piece."""
+        # Both, as OpenAI sends them, though nothing happens in between.
         for kind in ("response.created", "response.in_progress"):
             yield self._event(kind, response=self._body("in_progress"))
 
@@ -89,6 +90,7 @@ class ResponseAnswer:
     def failed(self, error: ApiError) -> Json:
         """The last event of a stream that an error ends."""
         if self._text is not None:
+            # The open message is always the last item: nothing is begun before it has ended.
             self._output[-1] = self._text.item("incomplete")
         told = {"code": "server_error", "message": error.message}
         return self._event("response.failed", response={**self._body("failed"), "error": told})
@@ -103,6 +105,7 @@ class ResponseAnswer:
             "background": False,
             "error": None,
             "incomplete_details": cut,
+            # Until the end the items come in events of their own.
             "output": list(self._output) if status != "in_progress" else [],
             **({} if usage is None else {"usage": usage}),
             **self._repeated,
@@ -152,6 +155,7 @@ class ResponseAnswer:
         place = {"item_id": item["id"], "output_index": len(self._output) - 1}
         yield self._item("added", {**item, "status": "in_progress", "arguments": ""})
         kind = "response.function_call_arguments"
+        # All of them at once: the engine tells of a call when it is whole, or will not become so.
         yield self._event(f"{kind}.delta", **place, delta=call.arguments)
         yield self._event(f"{kind}.done", **place, name=call.name, arguments=call.arguments)
         yield self._item("done", item)
@@ -193,6 +197,7 @@ def _usage(answers: Sequence[Completed]) -> Json:
     told = usage_of(answers)
     return {
         "input_tokens": told["prompt_tokens"],
+        # OpenAI's schema wants these counts, for which no engine is asked.
         "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
         "output_tokens": told["completion_tokens"],
         "output_tokens_details": {"reasoning_tokens": 0},

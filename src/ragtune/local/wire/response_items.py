@@ -95,6 +95,7 @@ class MessageItem(Strict):
     type: Literal["message"] | None = None
     role: Literal["system", "developer", "user", "assistant"]
     content: _Content
+    # These three come back in histories, and no template has a place for them.
     id: str | None = None
     status: _Status | None = None
     phase: Literal["commentary", "final_answer"] | None = None
@@ -109,6 +110,8 @@ class MessageItem(Strict):
         if self.role == "assistant":
             part = {"type": "output_text", "text": _said(self.content), "annotations": [], "logprobs": []}
         return {
+            # A new one, whatever the client sent: histories bring the same item again, and ids of kept items are
+            # unique.
             "id": new_id("msg_", length=32),
             "type": "message",
             "status": "completed",
@@ -187,6 +190,7 @@ def _refuse_other_items(value: Any) -> Any:
             f"this server reads messages, function calls and their outputs, and this item is of type '{kind[:60]}'; "
             "leave it out"
         )
+        # Through a place holder: braces in what was sent would be taken for one.
         raise PydanticCustomError("not_read", "{message}", {"message": message})
     return value
 
@@ -218,6 +222,7 @@ def chat_turns(items: Iterable[InputItem]) -> list[dict[str, Any]]:
     """
     turns: list[dict[str, Any]] = []
     called: set[str] = set()
+    # A dict and no set, so that of several the first call is told.
     waiting: dict[str, None] = {}
     for item in items:
         if isinstance(item, CallItem):

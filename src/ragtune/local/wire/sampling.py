@@ -52,6 +52,7 @@ class SamplingRequest(RequestBody):
     logit_bias: Annotated[dict[_TokenId, _Bias], at_most(_MANY_BIASES)] | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
     stop: Stops[_FewStops] | None = None
+    # OpenAI's range: 64 bits with a sign.
     seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None

@@ -46,6 +46,7 @@ class Dialogues:
     def delete(self, dialogue_id: str) -> None:
         """Forget a dialogue; one that is not there is no error."""
         with self._database.transaction() as connection:
+            # The row as well: dialogues are listed whole, so no page goes on past it.
             connection.execute("DELETE FROM dialogue WHERE id = ?", (dialogue_id,))
 
 

@@ -21,6 +21,7 @@ KEPT_S = 30 * 24 * 3600
 
 # A response and those that it goes on from, back to the first.
 _CHAIN = (
+    # It ends: a response goes on only from one that stood here before it.
     "WITH RECURSIVE chain (id, previous, answer) AS ("
     "SELECT id, previous, answer FROM response WHERE id = ? UNION ALL "
     "SELECT older.id, older.previous, older.answer FROM response AS older JOIN chain ON older.id = chain.previous) "
@@ -53,6 +54,7 @@ class Responses:
             rows = [(item["id"], made, True, encode("content", item)) for item in items]
             rows += [(item["id"], made, False, encode("content", item)) for item in answer["output"]]
             connection.executemany("INSERT INTO item (id, response, is_input, content) VALUES (?, ?, ?, ?)", rows)
+            # Here, since only new ones make the folder grow; nothing need run by a clock.
             expired = "SELECT id FROM response WHERE answer IS NOT NULL AND used_at < ?"
             for row in connection.execute(expired, (now - KEPT_S,)).fetchall():
                 self.delete(row["id"])
