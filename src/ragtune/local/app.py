@@ -56,6 +56,7 @@ _ROUTES = (
     Route("/v1/fine_tuning/jobs/{job_id}/events", jobs.events, methods=["GET"]),
     Route("/v1/fine_tuning/jobs/{job_id}/checkpoints", jobs.checkpoints, methods=["GET"]),
     Route("/v1/models", models.list_, methods=["GET"]),
+    # As a path: names of bases may hold slashes, as those of the Hub do.
     Route("/v1/models/{model:path}", models.retrieve, methods=["GET"]),
     Route("/v1/models/{model:path}", models.delete, methods=["DELETE"]),
     Route("/v1/chat/completions", completions.list_, methods=["GET"]),
@@ -98,6 +99,7 @@ class _Gate:
         self._app = app
         self._account = services.account
         self._server = services.server.encode()
+        # A header holds Latin-1 alone, a folder's name any letter.
         self._folder = quote(str(services.folder)).encode()
         self._sessions = services.sessions
         self._refusals = services.refusals
@@ -107,6 +109,7 @@ class _Gate:
             await self._app(scope, receive, send)
             return
         request_id, begin, receive = new_request_id(), time.perf_counter(), timed(receive)
+        # In every answer, also of 401: whether a server charges for what it does is told by what it is.
         about_us = [(b"ragtune-server", self._server)]
 
         async def send_with_id(message: Message) -> None:
@@ -119,6 +122,7 @@ class _Gate:
                     (b"openai-organization", self._account.id.encode()),
                     (b"openai-processing-ms", spent.encode()),
                     (b"openai-version", b"2020-10-01"),
+                    # Contents of files are strangers' words: no browser may take one for a page.
                     (b"x-content-type-options", b"nosniff"),
                 ]
             await send(message)
@@ -135,6 +139,7 @@ class _Gate:
             await (refusal or self._app)(scope, receive, send_with_id)
         except ClientDisconnect:
             logger.info("request %s: the client went away", request_id)
+        # Starlette raises an error again after `_stumble` has answered it, so that it can be logged: here, with the id.
         except Exception:
             # The path is a stranger's: it must not be able to write lines of its own into the log.
             logger.exception("request %s %s %r stumbled", request_id, scope["method"], scope["path"][:200])
@@ -146,6 +151,8 @@ class _Gate:
 
     def _refuse(self, scope: Scope) -> Response | None:
         given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+        # Where a key comes along, the cookie counts for nothing: a wrong key does not pass because a browser is logged
+        # in.
         scheme, _, key = given.partition(" ")
         if not given and (is_open(scope["path"]) or self._sessions.admits(scope)):
             return None
@@ -203,6 +210,7 @@ def _unknown_cursor(request: Request, error: Exception) -> Response:
 
 
 def _disk_full(request: Request, error: Exception) -> Response:
+    # SQLite tells it in words alone.
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if not full and "disk is full" not in str(error):
         raise error
@@ -211,5 +219,6 @@ def _disk_full(request: Request, error: Exception) -> Response:
 
 
 def _stumble(request: Request, error: Exception) -> Response:
+    # Nothing of the error itself: it may hold paths of this machine, or what somebody else said.
     message = "The server stumbled over this request; its log says more under the id in the x-request-id header."
     return _envelope(ApiError(500, message, type="server_error", code="server_error"))

@@ -130,6 +130,8 @@ class LocalBackend(EmbeddedServer):
         trainer: Sequence[str] | None = None,
         engine: str | EngineAddress | Sequence[str | EngineAddress] | AnsweringEngine | None = None,
     ) -> None:
+        # Absolute at once: the program may change its working directory before it starts the server, and another
+        # program that connects compares places.
         place = Path(folder).expanduser().resolve()
         entrance = Entrance(folder=place, host=host, port=port, key=key, origin=origin, webhook=webhook)
         hardware = Hardware(threads=threads, device=device, dtype=dtype)
@@ -204,6 +206,7 @@ class LocalBackend(EmbeddedServer):
         Raises:
             BackendError: none runs there, or it asks for another key.
         """
+        # Without any option, so that nothing but the folder and the key is held against the server.
         backend = cls(folder, key=key)
         refuse_unserved(backend.folder)
         backend._connection = connect(backend.folder, key=key, options={}, wait=True)
@@ -244,6 +247,7 @@ class LocalBackend(EmbeddedServer):
             self._connection = connect(self.folder, key=self._key, options=wanted, wait=True)
         try:
             self.warm(*self._warm)
+        # Ctrl-C as well: in a `with` statement nobody leaves a block that was not entered.
         except BaseException:
             self.stop()
             raise

@@ -12,6 +12,7 @@ _LETTERS = string.ascii_letters + string.digits
 
 def new_id(prefix: str, *, length: int = 24) -> str:
     """Make a new random id, for example `file-` followed by 24 letters and digits."""
+    # Not `random`: programs seed it, and would be given the same ids again.
     return prefix + "".join(secrets.choice(_LETTERS) for _ in range(length))
 
 

@@ -99,6 +99,7 @@ class Inference:
         """
         try:
             folder = self._bases.folder(model.base)
+            # None is a base that ships with ragtune, or a model that was made before weights were remembered.
             if model.base_sha256 not in (None, self._bases.weights_sha256(model.base)):
                 raise model_not_found(model.name, hint=f" ({other_base(model.base)}.)")
             return folder
@@ -167,6 +168,7 @@ def refusal(error: Exception, *, param: str = "messages") -> ApiError:
 
     if isinstance(error, ApiError):
         return error
+    # The narrower kinds first: all of these are BackendErrors.
     if isinstance(error, RequestError):
         return invalid(f"{error}.", param=error.param or param, code=error.code)
     if isinstance(error, MissingExtraError):
@@ -174,6 +176,7 @@ def refusal(error: Exception, *, param: str = "messages") -> ApiError:
     if isinstance(error, EngineClosedError):
         return overloaded("The server is stopping.")
     if isinstance(error, EngineFaultError):
+        # Else OpenAI's clients try every answer of 500 and more again, though it would fail alike.
         again = {"x-should-retry": "true", "retry-after": "1"} if error.status == 503 else {"x-should-retry": "false"}
         return ApiError(error.status, f"{error}.", type="server_error", code=error.code, headers=again)
     if isinstance(error, BackendError):

@@ -148,6 +148,7 @@ class Training:
             raise BackendError(
                 f"checkpoints: {self._copied_to} lies among the jobs themselves; give a place beside the folder"
             )
+        # Here and not in the worker: a wrong count would be found only when the first job starts.
         _require_counts(max_running=self.max_running)
 
     @property
@@ -235,6 +236,7 @@ class Answering:
     @property
     def _object(self) -> str | None:
         """An engine that only this process has."""
+        # With the process, so that no other program connects in the belief that this server answers with its object.
         return None if self.engine is None else f"object {id(self.engine)} of process {os.getpid()}"
 
     def inference_part(self, folder: Path) -> Callable[[], Inference]:

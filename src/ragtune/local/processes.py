@@ -24,6 +24,7 @@ def kill_with_children(pid: int) -> None:
         subprocess.run(["taskkill", "/T", "/F", "/PID", str(pid)], capture_output=True, check=False)
     else:
         with contextlib.suppress(ProcessLookupError):
+            # Such a process leads its own session, so its id is the group's too.
             os.killpg(pid, signal.SIGKILL)
 
 
@@ -31,6 +32,7 @@ def last_line(log: str | os.PathLike[str]) -> str:
     """The last line that a process printed into a file, or an empty string."""
     try:
         with open(log, "rb") as handle:
+            # The end alone, however much a process printed in days; the cut may fall inside a letter.
             handle.seek(max(0, handle.seek(0, os.SEEK_END) - 4096))
             lines = handle.read().decode("utf-8", "replace").strip().splitlines()
     except OSError:

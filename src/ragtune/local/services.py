@@ -58,6 +58,7 @@ class Services:
     bases: BaseModels
     inference: Inference
     uploading: Slots = field(default_factory=lambda: Slots(16, "uploads", wait_s=_UPLOAD_WAIT_S))
+    # 64 bodies of 8 MiB, the most that one may have, are half a gigabyte.
     reading: Slots = field(default_factory=lambda: Slots(64, "large JSON bodies", wait_s=_BODY_WAIT_S))
     sessions: Sessions
     refusals: Refusals = field(default_factory=Refusals)

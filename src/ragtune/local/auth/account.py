@@ -28,6 +28,7 @@ KEY_FILE = "api_key.txt"
 WEBHOOK_SECRET_FILE = "webhook_secret.txt"
 """Name of the file with the secret that signs webhook messages."""
 
+# So many random letters of base64 are 96 bits.
 _SHORTEST_KEY = 16
 
 
@@ -97,6 +98,8 @@ def open_account(folder: Path, *, key: str | None, exposed: bool = False) -> Acc
     else:
         key = _fit(_kept(folder / KEY_FILE, new_key) if key is None else key, exposed=exposed)
         digest = _hash(key, salt)
+        # The key for this machine lies beside it in plain text, or is not kept at all: a hash of it would be for
+        # nothing.
         if exposed:
             kept |= {"salt": salt, "key_sha256": digest}
     # On the disk before anybody is told the id: a power cut must not make another account of the folder.
@@ -128,6 +131,7 @@ def _kept(path: Path, make: Callable[[], str]) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
+        # The secret may be asked for before the first start has made the folder.
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, make() + "\n", private=True, flush=True)
         return path.read_text(encoding="utf-8").strip()

@@ -23,6 +23,7 @@ __all__ = ["checked", "limit_of", "metadata_of", "newest_first", "parse", "query
 
 MAX_JSON_BYTES = 8 * 1024 * 1024
 _SMALL_BYTES = 64 * 1024  # of as many connections as are served, these fit into memory at once
+# As many characters as OpenAI lets a key of metadata have.
 _METADATA = re.compile(r"metadata\[(.{1,64})\]", re.DOTALL)
 _Body = TypeVar("_Body", bound=BaseModel)
 

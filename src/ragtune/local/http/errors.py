@@ -64,6 +64,7 @@ def conflict(message: str, *, param: str, code: str, again: bool) -> ApiError:
 def model_not_found(name: str, *, hint: str = "", deleted_at: int | None = None) -> ApiError:
     """A model that is not there; OpenAI's clients look at the code. One that was deleted (Unix seconds) says so."""
     message = f"The model `{name}` does not exist or you do not have access to it.{hint}"
+    # ragtune's own client waits for a model that is not there yet, and by this not for one that was deleted.
     headers = {} if deleted_at is None else {"x-ragtune-deleted-at": str(deleted_at)}
     return ApiError(404, message, param="model", code="model_not_found", headers=headers)
 

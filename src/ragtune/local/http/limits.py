@@ -28,6 +28,7 @@ def refuse(scope: Scope, *, exposed: bool, origin: str | None = None) -> ApiErro
         exposed: whether other machines are meant to reach the server.
         origin: under which a proxy shows it, None for none.
     """
+    # h11 limits only heads that are still incomplete when it looks at them, not those that come at one go.
     if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEAD_BYTES:
         return ApiError(431, f"The headers are larger than {MAX_HEAD_BYTES} bytes.", code="headers_too_large")
     host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
@@ -76,4 +77,5 @@ def timed(receive: Receive) -> Receive:
 
 def _name(host: str) -> str:
     name = host[1 : host.find("]")] if host.startswith("[") else host.partition(":")[0]
+    # To resolvers `localhost.` is the same name.
     return name.lower().removesuffix(".")

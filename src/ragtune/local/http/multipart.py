@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Form", "receive"]
 
 _MAX_FIELD_BYTES = 4096
+# No form that is served here has more than four parts.
 _MAX_PARTS = 32
 _BATCH_BYTES = 1024 * 1024
 
@@ -78,6 +79,8 @@ async def _receive(request: Request, boundary: bytes, form: Form, blobs: BlobSto
     complete = False
     try:
         reader = _Reader(form, blobs)
+        # Not Starlette's `request.form()`, which writes the whole file to the temporary folder first and knows no most
+        # bytes.
         parser = MultipartParser(boundary, reader.callbacks())
         batch = bytearray()
         async for chunk in request.stream():

@@ -38,6 +38,7 @@ HEAD_S = 20.0
 """How long the head of a request may take to arrive, and what comes after an answer to a half-read request."""
 STALL_S = 60.0
 """How long a client may read nothing of what it is sent."""
+# httpx gives connections up after 5 s.
 KEEP_ALIVE_S = 15
 """How long an idle connection is kept; longer than the clients' pools, which would else use it as it closes."""
 _READ_AWAY_BYTES = 1024 * 1024

@@ -62,6 +62,7 @@ class ServerThread:
         )
         self._server = _Server(config)
         self._ready = threading.Event()
+        # A daemon, so that a program may end without stopping it. Outside the main thread uvicorn leaves signals alone.
         self._thread = threading.Thread(target=self._run, name="ragtune-server", daemon=True)
         self._thread.start()
         if not self._ready.wait(_START_S) or not self._server.started:
@@ -87,6 +88,7 @@ class ServerThread:
 
     async def _serve(self) -> None:
         serving = asyncio.ensure_future(self._server.serve(sockets=[self._socket]))
+        # uvicorn tells of its start by this flag alone.
         while not self._server.started and not serving.done():
             await asyncio.sleep(0.001)
         self._ready.set()

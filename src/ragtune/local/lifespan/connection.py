@@ -62,12 +62,14 @@ def connect(folder: Path, *, key: str | None, options: Mapping[str, object], wai
     if found.kind != "embedded":
         message = f"{folder}: a {found.kind} backend runs on this folder; stop it first, or use another folder"
         raise BackendError(message)
+    # Before the key: that it is another server is the more useful word where both are wrong.
     _refuse_other_options(folder, found, options)
     connection = Connection(origin=reachable(found.origin), account=found.account, key=_key(folder, key))
     status, account = _ask(connection)
     if status == 401:
         why = "was started with a key of its own" if key is None else "asks for another one"
         raise BackendError(f"key: the server on {folder} at {connection.origin} {why}; pass key=... of that server")
+    # The file of a server that was killed stays behind, and its port may belong to another program by now.
     if account != found.account:
         raise BackendError(f"{folder}: what listens at {connection.origin} is not the server of this folder; stop it")
     return connection
@@ -88,6 +90,7 @@ def refuse_unserved(folder: Path) -> None:
         BackendError: none has.
     """
     try:
+        # The lock would make the folder.
         if folder.is_dir():
             FolderLock(folder).release()
     except FolderTakenError:

@@ -181,6 +181,7 @@ def _hurried_by_ctrl_c(running: RunningServer | None) -> Iterator[threading.Even
     A program's own handler of the signal stays.
     """
     pressed = threading.Event()
+    # Python lets the main thread alone set handlers.
     here = threading.current_thread() is threading.main_thread()
     if running is None or not here or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield pressed

@@ -29,13 +29,16 @@ def stay(server: EmbeddedServer, on_start: Callable[[], None]) -> None:
     stop = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        # Alone: a connection to another program's server would have nothing to serve.
         server.start(alone=True)
         for number in before:
+            # Not before the start, which a Ctrl-C may break off as usual.
             signal.signal(number, lambda *_: stop.set())
         on_start()
         # A wait without a timeout would keep the main thread from running the signal handler on some platforms.
         while not stop.wait(0.5):
             pass
+        # `stop` takes a second Ctrl-C as a wish to hurry, but only where no program's own handler stands.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     finally:
         try:

@@ -43,6 +43,7 @@ class ServerFile:
         try:
             told = json.loads((folder / NAME).read_text(encoding="utf-8"))
             return cls(**{name: told[name] for name in cls.__dataclass_fields__ if name in told})
+        # A damaged one counts as none: whoever asks looks again, and the lock says whether a server is there.
         except (OSError, TypeError, ValueError):
             return None
 
