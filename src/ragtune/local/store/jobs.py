@@ -170,6 +170,7 @@ class Jobs:
                     (
                         new_id("ftevent-"),
                         job_id,
+                        # When it happened, which may be long before a server reads of it.
                         int(time.time()) if event.created_at is None else event.created_at,
                         event.level,
                         event.message,
@@ -186,8 +187,8 @@ class Jobs:
         """Remember how far a worker's event file has been read, and when the job will presumably end."""
         with self._database.transaction() as connection:
             connection.execute("UPDATE job SET read_offset = ? WHERE id = ?", (offset, job_id))
+            # Only while it trains: lines that are read late must not foretell the end of a job that has ended.
             connection.execute(
-                # Only while it trains: lines that are read late must not foretell the end of a job that has ended.
                 "UPDATE job SET estimated_finish = ? WHERE id = ? AND status = 'running'", (estimated_finish, job_id)
             )
 

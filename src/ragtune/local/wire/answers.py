@@ -203,6 +203,7 @@ def _likeliest(choices: Sequence[GeneratedChoice], count: int) -> Sequence[Gener
 
     def mean(choice: GeneratedChoice) -> float:
         told = [token.logprob for token in choice.logprobs if token.logprob is not None]
+        # Per token, as at OpenAI: by the sum the shortest answer would win.
         return fmean(told) if told else 0.0
 
     return choices if count >= len(choices) else sorted(choices, key=mean, reverse=True)[:count]

@@ -142,6 +142,7 @@ def message_bodies(completion: CompletionRow) -> list[dict[str, object]]:
     for number, message in enumerate(completion.messages):
         content = message.get("content")
         parts = content if isinstance(content, list) else None
+        # Messages have no ids of their own; the place in the conversation makes one that stays.
         own = {"id": f"{completion.id}-{number}", "content": None if parts else content, "content_parts": parts}
         bodies.append({"refusal": None, **message, **own})
     return bodies
