@@ -16,7 +16,7 @@ import pytest
 
 from ragtune.errors import BackendError
 from ragtune.local import LocalBackend
-from ragtune.local.auth.sessions import Sessions, safe_next
+from ragtune.local.auth.sessions import Sessions, checked_origin, safe_next
 from ragtune.local.page.rendering import FOLDER
 from ragtune.testing import ScriptedBackend
 from tests.local.kit import create, rows, trainer, upload, wait_for
@@ -138,6 +138,11 @@ def test_behind_a_proxy_the_page_is_used_at_the_proxys_address(tmp_path: Path) -
 def test_an_origin_that_is_none_is_refused(tmp_path: Path, origin: str) -> None:
     with pytest.raises(BackendError, match="for example https://tunes"):
         LocalBackend(tmp_path, origin=origin)
+
+
+@pytest.mark.parametrize("origin", ["https://tunes.example.com:443/", "HTTPS://Tunes.example.com"])
+def test_an_origin_is_taken_as_browsers_send_it(origin: str) -> None:
+    assert checked_origin(origin) == "https://tunes.example.com"
 
 
 def test_a_deep_link_survives_the_login(backend: LocalBackend, stranger: httpx.Client) -> None:

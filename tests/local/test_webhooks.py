@@ -241,7 +241,9 @@ def test_without_a_webhook_nothing_is_collected(tmp_path: Path) -> None:
         assert receiver.messages.empty()
 
 
-@pytest.mark.parametrize("url", ["", "ftp://x", "http://", "http:///x", "http://x y", "http://x\r\nA: b", "http://[x"])
+@pytest.mark.parametrize(
+    "url", ["", "ftp://x", "http://", "http:///x", "http://x y", "http://x\r\nA: b", "http://[x", "http://a..b"]
+)
 def test_a_webhook_that_is_no_url_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(BackendError, match="is no http:// or https:// URL with a host"):
         LocalBackend(tmp_path, webhook=url)

@@ -57,6 +57,8 @@ def check_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         well = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        # As connecting does: a host with an empty or too long label would fail at every try, and be tried for ever.
+        (parts.hostname or "").encode("idna")
     except ValueError:
         well = False
     if not well or not url.isascii() or not url.isprintable() or " " in url:
@@ -103,6 +105,7 @@ class WebhookSender:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            # Before the look: what is put in during it is not slept through.
             self._outbox.changed.clear()
             try:
                 delivery = self._outbox.next()
@@ -114,6 +117,7 @@ class WebhookSender:
                 # For example a full disk: a receiver may then be told again.
                 logger.exception("webhooks stumbled; they go on in a minute")
                 wait_s = _IDLE_S
+            # The wait comes from the clock on the wall, which may be set: a minute is the most that this can cost.
             self._outbox.changed.wait(min(wait_s, _IDLE_S))
 
     def _try(self, delivery: DeliveryRow) -> None:
@@ -143,6 +147,7 @@ class WebhookSender:
                 "object": "event",
                 "created_at": delivery.created_at,
                 "type": delivery.type,
+                # The id alone, as OpenAI sends it: the receiver asks for the job itself, with its key.
                 "data": {"id": delivery.job},
             }
         ).encode()
@@ -173,9 +178,12 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> int:
             host, parts.port, timeout=TIMEOUT_S, context=ssl.create_default_context()
         )
     else:
+        # Follows no redirect and asks no proxy of the environment: the signed message goes to the owner's address
+        # alone.
         connection = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT_S)
     try:
         connection.request("POST", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), body, headers)
+        # The body is left unread: a receiver cannot keep the sender busy with a long one.
         return connection.getresponse().status
     finally:
         connection.close()

@@ -104,7 +104,8 @@ def checked_origin(origin: str) -> str:
     if not well or parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
         message = f"origin {origin!r}: is no scheme and host, for example https://tunes.example.com"
         raise BackendError(message)
-    return f"{parts.scheme}://{parts.netloc}"
+    # Browsers leave a scheme's own port out of the origin that they send.
+    return f"{parts.scheme}://{parts.netloc.removesuffix(':443' if parts.scheme == 'https' else ':80')}"
 
 
 def origin_of(scope: Scope) -> str:
@@ -133,6 +134,7 @@ def login_path(scope: Scope) -> str:
 def safe_next(path: str) -> str:
     """A path on this server to go to after the form: never another host, whatever the link said."""
     parts = urlsplit(path)
+    # Browsers read `//` and `/\` as the beginning of another host, and leave out tabs and line breaks before they look.
     inside = path.startswith("/") and not path.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
     return path if inside and path.isprintable() else "/"
 

@@ -181,12 +181,17 @@ class RunningServer:
             )
             host, port = parts.address
             server = ServerThread(jobs.around(make_app(services)), host=host, port=port)
+            # Else its port stays taken in this process, also for the next try.
+            undo.callback(server.stop)
             options = {**parts.options, "host": host, "port": server.port}
+            # Only now is a port known that was left to the system; and whoever reads the file may ask at once.
             ServerFile(kind=parts.kind, origin=server.origin, account=account.id, options=options).write(parts.folder)
+            undo.callback(ServerFile.remove, parts.folder)
             webhooks = None
             if parts.webhook is not None:
                 webhooks = WebhookSender(store.outbox, url=parts.webhook, secret=webhook_secret(parts.folder))
                 webhooks.start()
+                undo.callback(webhooks.stop)
             # Last: of a job that ends before there is a sender, the outbox would keep nothing.
             services.runner.start()
             undo.pop_all()
@@ -210,13 +215,16 @@ class RunningServer:
             try:
                 self._stop_answering()
             finally:
+                # Even if answering could not be stopped: a worker that nobody ends would train on without a server.
                 self.services.runner.stop(_STOP_S)
             if self._webhooks is not None:
                 self._webhooks.stop()
             unfinished = self._store.jobs.unfinished()
             kept = any(has_checkpoint(self._store.job_folder(job)) for job in unfinished)
         finally:
+            # After the runner and the sender, whose threads write into it to the last.
             self._store.close()
+            # Before the lock: the next server writes a file of its own, which must stay.
             ServerFile.remove(self.services.folder)
             self._lock.release()
         return Stopped(unfinished=unfinished, kept=kept)
