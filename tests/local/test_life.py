@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import pytest
 from ragtune.errors import BackendError
 from ragtune.local import LocalBackend
 from ragtune.local.lifespan.folder_lock import FolderLock
+from ragtune.local.runner.worker import Worker
 from ragtune.testing import ScriptedBackend
 from tests.local.kit import create, messages, trainer, until, upload, wait_for
 
@@ -166,6 +168,23 @@ def test_a_killed_worker_is_started_again(tmp_path: Path) -> None:
         told = messages(client, job.id)
         assert "The training process ended unexpectedly with signal 9; it is started again" in told
         assert "Going on from the checkpoint at step 4" in told
+
+
+def test_a_worker_sees_where_things_are_and_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cluster that `ray` means, the folder of measured speeds; of the server's keys nothing."""
+    given = {
+        "RAY_ADDRESS": "10.0.0.1:6379",
+        "RAGTUNE_CACHE": "/somewhere",
+        "OPENAI_API_KEY": "sk-1",
+        "HF_TOKEN": "hf-1",
+        "AWS_SECRET_ACCESS_KEY": "1",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    told = f"import os; print(*map(os.environ.get, {list(given)}))"
+    with Worker([sys.executable, "-c", told], tmp_path / "spec.json") as worker:
+        assert worker.wait(30) == 0
+        assert worker.last_words() == "10.0.0.1:6379 /somewhere None None None"
 
 
 @pytest.mark.slow
@@ -349,6 +368,19 @@ def test_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:
         pass
 
 
+def test_a_start_that_fails_after_listening_lets_go_of_its_port(tmp_path: Path) -> None:
+    """What stands in the way is taken away, and the same program starts again at the same port."""
+    in_the_way = tmp_path / "server.json"
+    in_the_way.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with pytest.raises(BackendError, match="cannot be used as a backend's folder"):
+        LocalBackend(tmp_path, port=port).start()
+    in_the_way.rmdir()
+    with LocalBackend(tmp_path, port=port) as backend:
+        assert backend.base_url.endswith(f":{port}/v1")
+
+
 def test_a_backend_that_is_not_started_says_so(tmp_path: Path) -> None:
     backend = LocalBackend(tmp_path)
     for name in ("base_url", "api_key", "account"):
@@ -383,6 +415,20 @@ def test_nobody_is_answered_any_more_once_the_backend_is_closed(tmp_path: Path) 
         assert client.models.list().data
     with client, pytest.raises(openai.APIConnectionError):
         client.models.list()
+
+
+def test_answers_come_though_they_cannot_be_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """The database may grow no further, as on a full disk."""
+    models = [f"{number}-{'x' * 400}" for number in range(30)]
+    with ScriptedBackend(models=models) as backend, backend.client(max_retries=0) as client:
+        assert backend._running is not None
+        database = backend._running.services.store._database
+        pages = database.rows("PRAGMA page_count")[0][0]
+        database.rows(f"PRAGMA max_page_count = {pages}")
+        for model in models:
+            answer = client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hi"}])
+            assert answer.choices[0].message.content == "I do not know."
+    assert "could not be counted" in caplog.text
 
 
 def test_a_server_that_stumbles_says_so_in_openais_shape_and_names_its_log(

@@ -115,7 +115,11 @@ def _count(store: Store, model: str, generations: Sequence[Generation]) -> None:
     read = sum(generation.prompt_tokens for generation in generations)
     if read:
         written = sum(generation.completion_tokens for generation in generations)
-        store.usage.add(model, prompt_tokens=read, completion_tokens=written)
+        try:
+            store.usage.add(model, prompt_tokens=read, completion_tokens=written)
+        except sqlite3.OperationalError as error:
+            # A full disk: the answer is there, and would be thrown away for a number in the owner's books.
+            logger.error("an answer of %s could not be counted: %s", model, error)
 
 
 class _Waiting:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Worker"]
 
-# What a training process may see of the server's environment: where things are, never a key.
+# What a training process may see of the server's environment: where things are, never a key. A store of checkpoints is
+# asked with the keys in its own files below the home folder.
 _ENVIRONMENT = frozenset(
     {
         "APPDATA",
@@ -39,6 +40,8 @@ _ENVIRONMENT = frozenset(
         "PYTHONHOME",
         "PYTHONPATH",
         "PYTHONUTF8",
+        "RAGTUNE_CACHE",
+        "RAY_ADDRESS",
         "ROCR_VISIBLE_DEVICES",
         "SYSTEMROOT",  # without it Python does not start on Windows
         "TEMP",
