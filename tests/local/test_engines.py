@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 from ragtune.cli import app
 from ragtune.errors import BackendError
 from ragtune.local import EngineAddress, LocalBackend
-from ragtune.local.remote_engine import EngineKind, engines_of
+from ragtune.local.remote_engine import EngineCommand, EngineKind, engines_of
+from ragtune.local.remote_engine.process import EngineProcess
 from ragtune.local.remote_engine.reader import likelihood
 from ragtune.modelling.bases import resolve_base
 from tests.local.engine_stub import StubEngine, Trouble
@@ -425,6 +426,28 @@ def test_an_engine_of_ones_own_is_started_watched_and_stopped(tmp_path: Path, ow
     assert last.poll() is not None
     assert "--enable-lora" in starts()
     assert (tmp_path / "f" / "engine-0.log").read_text(encoding="utf-8").count("listens") == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the command is a shell script")
+def test_an_engine_that_cannot_be_started_for_a_while_is_started_when_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its command is gone while its package is replaced; the watcher outlives that."""
+    command, starts = tmp_path / "bin" / "sglang", tmp_path / "starts"
+    command.parent.mkdir()
+    command.write_text(f"#!/bin/sh\necho started >> {starts}\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
+    process = EngineProcess(EngineCommand(kind="sglang"), base=tmp_path, log=tmp_path / "engine.log")
+    try:
+        until(starts.exists)
+        command.rename(tmp_path / "elsewhere")
+        until(lambda: "cannot be started again yet" in caplog.text)
+        before = starts.read_text()
+        (tmp_path / "elsewhere").rename(command)
+        until(lambda: len(starts.read_text()) > len(before))
+    finally:
+        process.stop()
 
 
 def answers(client: openai.OpenAI) -> bool:

@@ -44,6 +44,7 @@ class EngineProcess:
     """
 
     def __init__(self, command: EngineCommand, *, base: Path, log: Path) -> None:
+        # Somebody else may take it until the engine does; it ends then, and the log says why.
         port = _free_port()
         self._key = secrets.token_urlsafe(24)
         self._words = _words(command.kind, base, port)
@@ -97,7 +98,11 @@ class EngineProcess:
                 return
             # What it started outlives it, and may still hold the port or the memory that the next one needs.
             kill_with_children(self._process.pid)
-            self._process = self._start()
+            try:
+                self._process = self._start()
+            except OSError as error:
+                # Without memory for a process, or while its package is replaced: the next look tries again.
+                logger.warning("engine %s cannot be started again yet: %s", self.address, error)
             # One that cannot start, for want of memory say, would be started every second for ever.
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 

@@ -64,6 +64,7 @@ class Replica:
         self._served: tuple[_Served, ...] = ()
         # Names of the adapters that it holds, least recently asked first, with how many answers each is writing.
         self._loaded: OrderedDict[str, int] = OrderedDict()
+        # One at a time: two that make room for themselves would put each other's adapter out.
         self._loading = asyncio.Lock()
         # No proxy, no organization and no retries of the environment's: this is a way between two servers.
         self._client = openai.AsyncOpenAI(
@@ -376,10 +377,6 @@ def _is_lost(error: Exception) -> bool:
     """Whether an error says that nobody is at the other end any more."""
     # By name: openai's transport is httpx2 today and was httpx before, and neither is a dependency of ours.
     return isinstance(error, openai.APIConnectionError | TimeoutError) or type(error).__module__.startswith("httpx")
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and value != ""
 
 
 def _said(error: openai.APIStatusError) -> str:
