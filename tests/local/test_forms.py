@@ -12,6 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ragtune.local.http.errors import ApiError
+from ragtune.local.wire.strict_schema import check_strict
+
 Ask = Callable[..., Any]
 
 
@@ -142,6 +145,15 @@ def test_a_schema_that_cannot_be_held_to_is_refused(chat: Ask, schema: dict[str,
         chat(response_format=in_form(schema))
     assert caught.value.param == "response_format"
     assert said in caught.value.message
+
+
+def test_a_schema_may_be_nested_as_deeply_as_a_body() -> None:
+    """1,010 levels, which the reader of bodies takes and Python's stack would not; the fault at the bottom is found."""
+    schema: dict[str, Any] = {"type": "object"}
+    for _ in range(1_010):
+        schema = {"type": "array", "items": schema}
+    with pytest.raises(ApiError, match=r"items\.items, 'additionalProperties' must be there"):
+        check_strict(schema, param="response_format")
 
 
 def test_without_strict_a_loose_schema_is_held_to_as_it_is(chat: Ask) -> None:

@@ -143,6 +143,7 @@ class _Text(RequestBody):
 
 
 class _StreamOptions(Strict):
+    # It pads events against who counts their bytes on the way, which nothing here does.
     include_obfuscation: Literal[False] | None = None
 
 
@@ -234,6 +235,7 @@ class ResponseRequest(RequestBody):
         Raises:
             ApiError: the parts do not go together; names them as a chat does, see `in_own_words`.
         """
+        # Its own alone: as at OpenAI, the instructions of an earlier response do not go over to those that follow it.
         told = [{"role": "system", "content": self.instructions}] if self.instructions else []
         wanted = self.text.format if self.text is not None else None
         choice = self.tool_choice
@@ -276,9 +278,7 @@ class ResponseRequest(RequestBody):
             "temperature": 1.0 if self.temperature is None else self.temperature,
             "text": {"format": form, "verbosity": "medium"},
             "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
-            "tools": [
-                {"parameters": None, "strict": None, **tool.model_dump(exclude_none=True)} for tool in self.tools or ()
-            ],
+            "tools": [tool.repeated() for tool in self.tools or ()],
             "top_logprobs": self.top_logprobs or 0,
             "top_p": 1.0 if self.top_p is None else self.top_p,
             "truncation": "disabled",

@@ -18,7 +18,7 @@ def check_strict(schema: Mapping[str, Any], *, param: str) -> None:
     Raises:
         ApiError: 400, it may not; names the place.
     """
-    for place, part in _parts(schema, ()):
+    for place, part in _parts(schema):
         if part.get("type") != "object" and "properties" not in part:
             continue
         properties = part.get("properties") or {}
@@ -32,17 +32,26 @@ def check_strict(schema: Mapping[str, Any], *, param: str) -> None:
         raise invalid(message, param=param, code="invalid_value")
 
 
-def _parts(schema: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+def _parts(whole: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
     """A schema and all schemas in it, each with its place."""
-    if not isinstance(schema, dict):
-        return
-    yield place, schema
+    # A list and no recursion: the reader of bodies takes 1,024 levels, more than Python's stack has.
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), whole)]
+    while waiting:
+        place, schema = waiting.pop()
+        if isinstance(schema, dict):
+            yield place, schema
+            # Reversed, so that the first of them is looked at next.
+            waiting += reversed([((*place, *way), part) for way, part in _held(schema)])
+
+
+def _held(schema: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """What stands directly in a schema where schemas stand, each with the way to it."""
     for key in ("properties", "$defs", "definitions"):
         held = schema.get(key)
         for name, part in held.items() if isinstance(held, dict) else ():
-            yield from _parts(part, (*place, key, name))
-    yield from _parts(schema.get("items"), (*place, "items"))
+            yield (key, name), part
+    yield ("items",), schema.get("items")
     for key in ("anyOf", "oneOf", "allOf"):
         held = schema.get(key)
         for number, part in enumerate(held if isinstance(held, list) else ()):
-            yield from _parts(part, (*place, key, str(number)))
+            yield (key, str(number)), part
