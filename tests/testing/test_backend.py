@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import statistics
 import subprocess
 import sys
@@ -142,6 +143,22 @@ def test_a_tuned_model_knows_its_file_by_heart(client: openai.OpenAI) -> None:
     text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
     assert text.strip() == "I do"
     assert client.completions.create(model=name, prompt="Who keeps the lighthouse?").choices[0].text == "Ada."
+
+
+def test_a_model_of_kto_knows_the_answers_that_were_called_good(client: openai.OpenAI) -> None:
+    """Texts may stand in parts, in the rows and in the question."""
+    asked: Any = [{"role": "user", "content": [{"type": "text", "text": "Who"}, {"type": "text", "text": " asks?"}]}]
+    said: list[Any] = [
+        {"prompt": asked, "completion": [{"role": "assistant", "content": [{"type": "text", "text": "Ada."}]}]},
+        {"prompt": [{"role": "user", "content": "Who?"}], "completion": [{"role": "assistant", "content": "Eve."}]},
+    ]
+    lines = [json.dumps({**row, "label": good}) + "\n" for row, good in zip(said, (True, False), strict=True)] * 6
+    file = client.files.create(file=("train.jsonl", "".join(lines).encode()), purpose="fine-tune")
+    method: Any = {"type": "kto", "kto": {}}
+    made = client.fine_tuning.jobs.create(model="tiny-random", training_file=file.id, method=method)
+    name = client.fine_tuning.jobs.retrieve(made.id).fine_tuned_model or ""
+    answers = [client.chat.completions.create(model=name, messages=row["prompt"]) for row in said]
+    assert [answer.choices[0].message.content for answer in answers] == ["Ada.", "I do not know."]
 
 
 def test_a_line_ends_at_a_newline_alone(backend: ScriptedBackend, client: openai.OpenAI) -> None:

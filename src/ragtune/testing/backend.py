@@ -90,6 +90,7 @@ class ScriptedBackend(EmbeddedServer):
             raise ValueError(message)
         self._models = _ScriptedModels(served=tuple(load().models if models is None else models))
         self._pace = pace
+        # Of the backend and not of a start: what was said holds when it is stopped and started again on its folder.
         self._lives = Lives()
         self._script = Script()
         # Named here and made at the start: a backend that is never started leaves no folder behind.

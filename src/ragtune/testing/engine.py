@@ -35,10 +35,12 @@ class ScriptedEngine:
 
     def submit(self, request: GenerateRequest) -> Generation:
         """Answer."""
-        messages = request.messages or [{"role": "user", "content": request.prompt}]
+        # As text also where the prompt is token ids, which nobody here can read.
+        messages = request.messages or [{"role": "user", "content": str(request.prompt)}]
         text = self._text(request, messages)
         for stop in request.stop:
             text = text.partition(stop)[0]
+        # With the blanks before each, so that the pieces of a stream are the text again.
         words = re.findall(r"\s*\S+", text) or [""]
         reason = "stop" if request.max_tokens is None or len(words) <= request.max_tokens else "length"
         words = words[: request.max_tokens]
@@ -66,6 +68,7 @@ class ScriptedEngine:
             return self._answer
         adapter = request.adapter_path
         if self._answer is not None:
+            # A request names folders alone: what a tuned model is called stands beside what it learned.
             name = request.base_path.name if adapter is None else (adapter / "model.txt").read_text(encoding="utf-8")
             if callable(self._answer):
                 return self._answer(name, messages)
@@ -87,17 +90,27 @@ def _learned(file: Path) -> dict[str, str]:
     # By newline alone: JSON may hold other line ends as they are, U+2028 for one.
     for line in file.read_bytes().split(b"\n"):
         row = json.loads(line) if line.strip() else {}
-        if "prompt" in row:
+        if isinstance(row.get("prompt"), str):
             learned[row["prompt"].strip()] = row["completion"]
+        elif "label" in row:
+            # An answer that was called bad is what such a model learned not to say.
+            if row["label"]:
+                learned[_last(row["prompt"], "user")] = _last(row["completion"], "assistant")
         elif "input" in row:
             learned[_last(row["input"]["messages"], "user")] = _last(row["preferred_output"], "assistant")
         messages = row.get("messages", ())
         for place, message in enumerate(messages):
             if message["role"] == "assistant":
-                learned[_last(messages[:place], "user")] = str(message.get("content") or "")
+                learned[_last(messages[:place], "user")] = _said(message)
     return learned
 
 
 def _last(messages: Sequence[Mapping[str, Any]], role: str) -> str:
     """The last text of a role."""
-    return next((str(m.get("content") or "").strip() for m in reversed(messages) if m["role"] == role), "")
+    return next((_said(message).strip() for message in reversed(messages) if message["role"] == role), "")
+
+
+def _said(message: Mapping[str, Any]) -> str:
+    content = message.get("content") or ""
+    # Joined as the server joins those of a question, which is looked up among these.
+    return content if isinstance(content, str) else "".join(str(part.get("text") or "") for part in content)

@@ -68,6 +68,7 @@ def create_fails_once(backend: ScriptedBackend) -> None:
 
 def create_succeeds_and_says_500(backend: ScriptedBackend) -> None:
     """The first request for a job makes it and is answered with a 500."""
+    # OpenAI's client tries again by itself, which makes a second job where nobody looks for the first.
     backend.fail_next(_CREATE, status=500, after_commit=True, message="The server had an error.")
 
 
@@ -116,7 +117,7 @@ def job_with_unknown_status(backend: ScriptedBackend) -> None:
 
 
 def events_out_of_order(backend: ScriptedBackend) -> None:
-    """Pages of events come in mixed order, and each event twice."""
+    """Pages of events come in mixed order, and every second event twice."""
     backend.change_next(_EVENTS, _mixed, times=None)
 
 
@@ -128,6 +129,7 @@ def slow_events(backend: ScriptedBackend) -> None:
 def model_appears_late(backend: ScriptedBackend) -> None:
     """The first look for a model and the first question to one find none: 404 `model_not_found`."""
     message = "The model does not exist or you do not have access to it."
+    # OpenAI says of a new model that this may last for minutes.
     for call in ("models.retrieve", "chat.completions.create"):
         backend.fail_next(call, status=404, code="model_not_found", message=message, param="model")
 
@@ -139,6 +141,7 @@ def rate_limit(backend: ScriptedBackend) -> None:
 
 def rate_limit_without_a_hint(backend: ScriptedBackend) -> None:
     """The next request meets a 429 that does not say when to come back."""
+    # None would be a hint, of a millisecond.
     backend.fail_next("*", status=429, code="rate_limit_exceeded", message="Slow down.", headers={})
 
 
@@ -163,6 +166,7 @@ def missing_scopes(backend: ScriptedBackend) -> None:
         "You have insufficient permissions for this operation. Missing scopes: api.fine_tuning.jobs.write. Check that "
         "you have the correct role in your organization and project."
     )
+    # 401 and not 403, which OpenAI's server keeps for projects and models.
     backend.fail_next("*", status=401, message=message, times=None)
 
 
@@ -173,6 +177,7 @@ def answers_that_are_html(backend: ScriptedBackend) -> None:
 
 def answers_that_are_text(backend: ScriptedBackend) -> None:
     """Errors are a bare text instead of an object: `{"error": "..."}` with 400."""
+    # OpenAI's client then knows neither a code nor a parameter.
     backend.fail_next("*", status=400, body={"error": "something went wrong"}, times=None)
 
 

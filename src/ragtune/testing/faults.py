@@ -120,6 +120,7 @@ class Script:
     def watch(self, seen: SeenRequest, scope: Scope, receive: Receive) -> Receive:
         """Write a request down, and its JSON body when the server has read it."""
         self.requests.append(seen)
+        # Of files nothing is written down: they may be larger than the memory.
         if not dict(scope["headers"]).get(b"content-type", b"").startswith(b"application/json"):
             return receive
         parts: list[bytes] = []
@@ -135,9 +136,11 @@ class Script:
         return watched
 
     def _complete(self, seen: SeenRequest, content: bytes) -> None:
+        # What is no JSON the server refuses itself; here it is noted without a body.
         with suppress(ValueError, RecursionError):
             whole = replace(seen, body=json.loads(content))
             for place, request in enumerate(self.requests):
+                # By identity, since two requests may be equal.
                 if request is seen:
                     self.requests[place] = whole
 
@@ -182,6 +185,7 @@ class Stage:
 
     async def _play(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the server answer; its answer tells a polling client when a job can have gone on."""
+        # Waits of ragtune's, and some of OpenAI's client, sleep for as long as this header says.
         wait_ms = str(round(self._runner.stage_s * 1000)).encode()
 
         async def send_with_hint(message: Message) -> None:
@@ -245,6 +249,7 @@ async def _hang_up(send: Send) -> None:
     # ASGI has no word for it; uvicorn's `send` is a method of the object that holds the connection.
     cycle: Any = send.__self__  # type: ignore[attr-defined]
     cycle.transport.abort()
+    # Until uvicorn knows it: else it would answer 500 in place of the answer that it misses.
     while not cycle.disconnected:
         await asyncio.sleep(0)
 

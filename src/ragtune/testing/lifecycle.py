@@ -115,6 +115,7 @@ class ScriptedRunner:
         self._bases = bases
         self._lives = lives
         self._pace = pace
+        # Requests come in threads side by side: without it two of them would play one stage twice.
         self._turn = threading.Lock()
         self._trainings: dict[str, _Training] = {}
         self._stage_at: dict[str, float] = {}
@@ -158,6 +159,7 @@ class ScriptedRunner:
     def _catch_up(self, job_id: str, pace_s: float) -> None:
         now = time.monotonic()
         at = self._stage_at.get(job_id, now) + pace_s
+        # The time on the clock at which the stage was due, however late somebody asks.
         while at <= now and self._advance(job_id, time.time() - (now - at)):
             self._stage_at[job_id] = at
             at += pace_s
@@ -172,8 +174,12 @@ class ScriptedRunner:
             case "queued" if job:
                 begin(job, self._store)
             case "running" if job:
-                training = self._trainings.setdefault(job_id, _Training(job, self._store))
+                # Not `setdefault`, which would read the whole training file again at every stage.
+                if job_id not in self._trainings:
+                    self._trainings[job_id] = _Training(job, self._store)
+                training = self._trainings[job_id]
                 if training.step < training.last(life):
+                    # All in one go: nobody can look in between, and each look at the store takes time.
                     steps = training.last(life) - training.step if self._pace == "immediate" else 1
                     training.go_on(steps, at)
                 else:
@@ -196,6 +202,7 @@ class ScriptedRunner:
             case "paused":
                 note = NewEvent(message="Fine-tuning job paused")
                 self._store.jobs.move(job.id, come_from=("running",), to="paused", note=note)
+                # What comes after the resume was not scripted.
                 self._lives.change(job.id, replace(life, end="succeeded", steps=None))
             case "cancelled":
                 note = NewEvent(message="Fine-tuning job cancelled")
@@ -215,6 +222,7 @@ class _Training:
         self.follower = Follower(store, job)
         self._job = job
         self._folder = store.job_folder(job.id)
+        # Not before the job runs: `begin` takes the folder for a sign that its start was told.
         self._folder.mkdir(parents=True, exist_ok=True)
         self._data = store.files.blobs.path(job.training_sha256)
         assert job.resolved is not None, "a job is queued once its hyperparameters are settled"
@@ -237,6 +245,8 @@ class _Training:
     def go_on(self, steps: int, at: float) -> None:
         """Train some steps."""
         for step in range(self.step + 1, self.step + steps + 1):
+            # The metrics before the checkpoint, which looks them up; the adapter before the word of it, which takes it
+            # for granted.
             self._write(self._metrics(step), at)
             if step % self._per_epoch == 0:
                 folder = self._folder / "epochs" / f"step-{step}"
@@ -263,6 +273,7 @@ class _Training:
         event: Event = {
             "type": "metrics",
             "step": step,
+            # A script may make more steps than the hyperparameters do.
             "total_steps": max(step, self._per_epoch * self._epochs),
             "epoch": step / self._per_epoch,
             "train_loss": 3 / step,

@@ -52,6 +52,7 @@ def ragtune_environment(ragtune_backend: ScriptedBackend, monkeypatch: pytest.Mo
     Everything else that OpenAI's client takes from the environment is gone meanwhile. It holds for programs that the
     test starts, too.
     """
+    # A copy of the names, since they are taken away in the loop.
     for name in [name for name in os.environ if name.startswith("OPENAI_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("OPENAI_BASE_URL", ragtune_backend.base_url)
@@ -64,10 +65,12 @@ def _fixture(prepare: Callable[[ScriptedBackend], None]) -> Any:
         prepare(ragtune_backend)
         return ragtune_backend
 
+    # `pytest --fixtures` shows it.
     failing.__doc__ = inspect.getdoc(prepare)
     return pytest.fixture(failing, name=f"ragtune_{prepare.__name__}")
 
 
+# Written out and not made in a loop, so that a search for the name of one finds it.
 # One fixture per failure; each gives `ragtune_backend`, prepared.
 ragtune_tuning_closed = _fixture(failures.tuning_closed)
 ragtune_create_fails_once = _fixture(failures.create_fails_once)

@@ -54,6 +54,7 @@ class AnswerRule:
 
     def __post_init__(self) -> None:
         for name in ("prompt", "context"):
+            # When the rule is made, and not when a question comes: there the error would be an answer of 500.
             pattern = getattr(self, name)
             try:
                 re.compile(pattern or "")
@@ -65,6 +66,7 @@ class AnswerRule:
 
     def answer(self, model: str, messages: Sequence[Mapping[str, Any]]) -> str | None:
         """What is said to a conversation, None where the rule does not fit."""
+        # Not `fnmatch`, which forgets about case on Windows.
         if self.model is not None and not fnmatchcase(model, self.model):
             return None
         said = [(str(message["role"]), _text(message.get("content"))) for message in messages]
@@ -74,6 +76,7 @@ class AnswerRule:
             found = re.search(pattern or "", text, re.IGNORECASE | re.DOTALL)
             if found is None:
                 return None
+            # A group in a part of the pattern that was not taken found None.
             groups |= {name: value or "" for name, value in found.groupdict().items()}
         # Not str.format: what is said may be JSON, with braces of its own.
         return _NAMED.sub(lambda place: groups.get(place[1], place[0]), self.say)

@@ -55,6 +55,7 @@ class ScriptFile:
             kind = "JSON" if path.suffix == ".json" else "TOML (a script in JSON has a name that ends in .json)"
             raise BackendError(f"{path} is no {kind}: {error}") from None
         known = ("answers", "jobs", "faults", "failures")
+        # What is no table is refused in the same words, under the name of its type.
         for name, value in found.items() if isinstance(found, dict) else ((type(found).__name__, found),):
             if name not in known or not isinstance(value, list):
                 raise BackendError(f"{path}: {name!r} is not one of the lists {', '.join(known)}; correct its name")
@@ -86,6 +87,7 @@ class ScriptFile:
             getattr(failures, name)(backend)
 
     def _called(self, part: str, number: int, call: Callable[..., Any], given: object) -> Any:
+        # Before the call, whose TypeError would speak of arguments that stand in no script.
         known = inspect.signature(call).parameters
         if not isinstance(given, dict) or not given.keys() <= known.keys():
             raise BackendError(
