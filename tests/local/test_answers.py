@@ -14,7 +14,10 @@ import openai
 import pytest
 
 from ragtune.local import LocalBackend
+from ragtune.local.wire.messages import ChatTurn
+from ragtune.modelling.base_model import load_tokenizer
 from ragtune.modelling.bases import resolve_base
+from ragtune.modelling.encoder import Encoder
 from tests.local.kit import create, trainer, until, wait_for
 
 Ask = Callable[..., Any]
@@ -114,8 +117,13 @@ def test_max_completion_tokens_wins_over_max_tokens(chat: Ask) -> None:
 
 
 def test_content_may_come_in_text_parts(chat: Ask) -> None:
-    parts = [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}]
-    assert text_of(chat(messages=[{"role": "user", "content": parts}])) == text_of(chat())
+    """They stand on lines of their own, as those of a training row do."""
+    parts = [{"type": "text", "text": "Hi"}, {"type": "text", "text": "there"}]
+    asked = [{"role": "user", "content": parts}]
+    assert text_of(chat(messages=asked)) == text_of(chat(messages=[{"role": "user", "content": "Hi\nthere"}]))
+    encoder = Encoder(load_tokenizer(resolve_base("tiny-random")), max_length=64)
+    told = ChatTurn.model_validate(asked[0]).for_template()
+    assert encoder.chat_prompt([told]) == encoder.chat_prompt(asked)
 
 
 def test_a_developer_message_counts_as_the_system_message(chat: Ask) -> None:

@@ -147,7 +147,7 @@ def test_a_tuned_model_knows_its_file_by_heart(client: openai.OpenAI) -> None:
 
 def test_a_model_of_kto_knows_the_answers_that_were_called_good(client: openai.OpenAI) -> None:
     """Texts may stand in parts, in the rows and in the question."""
-    asked: Any = [{"role": "user", "content": [{"type": "text", "text": "Who"}, {"type": "text", "text": " asks?"}]}]
+    asked: Any = [{"role": "user", "content": [{"type": "text", "text": "Who"}, {"type": "text", "text": "asks?"}]}]
     said: list[Any] = [
         {"prompt": asked, "completion": [{"role": "assistant", "content": [{"type": "text", "text": "Ada."}]}]},
         {"prompt": [{"role": "user", "content": "Who?"}], "completion": [{"role": "assistant", "content": "Eve."}]},

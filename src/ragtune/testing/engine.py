@@ -113,4 +113,4 @@ def _last(messages: Sequence[Mapping[str, Any]], role: str) -> str:
 def _said(message: Mapping[str, Any]) -> str:
     content = message.get("content") or ""
     # Joined as the server joins those of a question, which is looked up among these.
-    return content if isinstance(content, str) else "".join(str(part.get("text") or "") for part in content)
+    return content if isinstance(content, str) else "\n".join(str(part.get("text") or "") for part in content)

@@ -79,7 +79,8 @@ class ChatTurn(RequestBody):
 
     def for_template(self) -> dict[str, Any]:
         """The message for a chat template: content as one text, nothing that was left out."""
-        content = self.content if isinstance(self.content, str) else "".join(map(_told, self.content or ()))
+        # On lines of their own, as the encoder joins those of a training row: what was trained is what is asked.
+        content = self.content if isinstance(self.content, str) else "\n".join(map(_told, self.content or ()))
         # Without null: a template that asks whether a key is defined would take it for one that is there.
         given = self.model_dump(include={"role", "name", "tool_calls", "tool_call_id"}, exclude_none=True)
         return {**given, "content": content}

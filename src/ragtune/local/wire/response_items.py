@@ -86,7 +86,8 @@ _Content = Annotated[Annotated[str, A_TEXT] | Annotated[_Parts, ARRAY], BY_SHAPE
 def _said(content: str | list[_InputText | _OutputText | _Refusal]) -> str:
     if isinstance(content, str):
         return content
-    return "".join(part.refusal if isinstance(part, _Refusal) else part.text for part in content)
+    # As in a chat.
+    return "\n".join(part.refusal if isinstance(part, _Refusal) else part.text for part in content)
 
 
 class MessageItem(Strict):
