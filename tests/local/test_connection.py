@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 from ragtune._version import __version__
 from ragtune.errors import BackendError
 from ragtune.local import LocalBackend, serve
+from ragtune.local.inference import Inference
+from ragtune.local.server_file import ServerFile
 from ragtune.testing import ScriptedBackend
 from tests.local.kit import trainer
 
@@ -52,6 +55,22 @@ def test_a_backend_on_a_served_folder_is_a_connection(served: tuple[Path, str]) 
             _ = backend.base_url
     with LocalBackend.connect(folder) as connected:
         assert connected.base_url == url
+
+
+def test_the_address_of_a_server_that_was_killed_is_gone_before_the_next_one_listens(tmp_path: Path) -> None:
+    """Another program may have its port by now, and would be shown the key by whoever connects meanwhile."""
+    ServerFile(kind="embedded", origin="http://127.0.0.1:1", account="org-1").write(tmp_path)
+    backend = ScriptedBackend(tmp_path)
+    seen: list[ServerFile | None] = []
+    make = backend._parts.inference
+
+    def inference() -> Inference:
+        seen.append(ServerFile.read(tmp_path))
+        return make()
+
+    backend._parts = replace(backend._parts, inference=inference)
+    with backend:
+        assert (seen, ServerFile.read(tmp_path) is None) == ([None], False)
 
 
 @pytest.mark.parametrize(

@@ -370,12 +370,12 @@ def test_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_a_start_that_fails_after_listening_lets_go_of_its_port(tmp_path: Path) -> None:
     """What stands in the way is taken away, and the same program starts again at the same port."""
-    in_the_way = tmp_path / "server.json"
+    in_the_way = tmp_path / "webhook_secret.txt"
     in_the_way.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with pytest.raises(BackendError, match="cannot be used as a backend's folder"):
-        LocalBackend(tmp_path, port=port).start()
+        LocalBackend(tmp_path, port=port, webhook="http://127.0.0.1:9/hook").start()
     in_the_way.rmdir()
     with LocalBackend(tmp_path, port=port) as backend:
         assert backend.base_url.endswith(f":{port}/v1")

@@ -13,7 +13,7 @@ from ragtune.local import LocalBackend
 from ragtune.local.engine import Engine
 from ragtune.local.engine.memory import memory_bytes
 from ragtune.modelling.bases import resolve_base
-from ragtune.modelling.hardware.memory import usable_memory
+from ragtune.modelling.hardware.memory import usable_memory, usable_processors
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,27 @@ def test_a_container_may_use_no_more_than_its_limit(tmp_path: Path) -> None:
     for text, expected in (("max", machine), (str(machine // 2), machine // 2), (str(2**63), machine)):
         limit.write_text(text + "\n")
         assert usable_memory(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "150000 100000"}, 1.5),
+        ({"cpu.max": "max 100000"}, None),
+        ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 0.5),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ({}, None),
+    ],
+)
+def test_a_containers_share_of_time_counts_as_processors(
+    tmp_path: Path, files: dict[str, str], expected: float | None
+) -> None:
+    """In either version of control groups; Docker's --cpus and Kubernetes' limits stand there."""
+    for name, text in files.items():
+        path = tmp_path / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    assert usable_processors(tmp_path) == expected
 
 
 def test_an_engine_of_ones_own_is_told_itself(tmp_path: Path) -> None:

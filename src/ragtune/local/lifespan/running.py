@@ -162,6 +162,9 @@ class RunningServer:
         with _told_of(parts.folder), ExitStack() as undo:
             lock = FolderLock(parts.folder)
             undo.callback(lock.release)
+            # That of a server that was killed: another program may have its port by now, and whoever waits for this
+            # server would show that one the key.
+            ServerFile.remove(parts.folder)
             account = open_account(parts.folder, key=parts.key, exposed=parts.exposed)
             store = Store(parts.folder)
             undo.callback(store.close)

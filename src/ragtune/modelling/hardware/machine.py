@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import platform
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragtune._extras import require
-from ragtune.modelling.hardware.memory import usable_memory
+from ragtune.modelling.hardware.memory import usable_memory, usable_processors
 from ragtune.modelling.hardware.speeds import kept_speeds
 
 if TYPE_CHECKING:
@@ -75,7 +76,11 @@ class Machine:
 
 def usable_cores() -> int:
     """Cores that this process may use, which in a container are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # Docker's --cpus and Kubernetes' limits hide no core: they stop a process that has used up its share of their time,
+    # and threads on all cores use it up at once.
+    share = usable_processors()
+    return allowed if share is None else max(1, min(allowed, math.ceil(share)))
 
 
 @functools.cache
