@@ -89,6 +89,7 @@ class Script:
 
     requests: list[SeenRequest] = field(default_factory=list)
     _acts: dict[str, list[_Act]] = field(default_factory=dict)
+    # The test speaks from its own thread, and requests come in the server's.
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, call: str, what: Fault | Change, times: int | None) -> None:
@@ -173,6 +174,7 @@ class Stage:
         call, ids = _call(scope["method"], scope["path"])
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         seen = SeenRequest(call=call, method=scope["method"], path=scope["path"], query=query)
+        # First: a request that is dropped came all the same.
         receive = self._script.watch(seen, scope, receive)
         await run_in_threadpool(self._runner.before, call, ids.get("fine_tuning_job_id"))
         act = self._script.take(call)

@@ -79,6 +79,7 @@ class Lives:
     def of(self, job_id: str) -> Life:
         """The life of a job."""
         if job_id not in self._of:
+            # Jobs are looked at from the oldest on, so that lives go out in the order in which jobs were made.
             self._of[job_id] = self._next()
         return self._of[job_id]
 

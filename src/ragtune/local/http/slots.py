@@ -27,6 +27,7 @@ class Slots:
         self._number = number
         self._what = what
         self._wait_s = wait_s
+        # Made in another thread than the loop's: asyncio ties it to the loop in which it is first waited for.
         self._free = asyncio.Semaphore(number)
 
     @asynccontextmanager

@@ -93,6 +93,7 @@ class Files:
                 (int(time.time()), file_id),
             ).fetchone()
             if row is not None:
+                # In this transaction: an equal file that comes meanwhile writes its bytes after it, and not before.
                 self.drop_unused(row["sha256"])
         return row is not None
 

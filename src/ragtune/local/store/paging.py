@@ -61,6 +61,7 @@ def page(
         values.append(cursor["seq"])
     # By `seq` and not by time: many rows may come within one second.
     order = "DESC" if newest_first else "ASC"
+    # Tables and conditions come from our own code alone; whatever a client sends is a parameter.
     sql = f"SELECT {table}.* FROM {source} WHERE {condition} ORDER BY {place} {order} LIMIT ?"
     # One more than asked for tells whether another page follows.
     rows = database.rows(sql, (*values, limit + 1))

@@ -253,6 +253,7 @@ class ResponseRequest(RequestBody):
             "logprobs": self.with_logprobs or None,
             "top_logprobs": self.top_logprobs if self.with_logprobs else None,
         }
+        # As if it had been sent as a chat, so that all rules of one hold.
         return checked({name: value for name, value in body.items() if value is not None}, ChatRequest)
 
     def repeated(self) -> dict[str, object]:
@@ -295,6 +296,7 @@ _OTHER_NAMES = {
     "messages": "input",
 }
 _OTHER_NAME = re.compile("|".join(map(re.escape, _OTHER_NAMES)))
+# Messages name parameters in quotation marks; words that look like one stay as they are.
 _QUOTED = re.compile(r"'[\w.\[\]]+'")
 
 
@@ -302,6 +304,7 @@ def in_own_words(error: ApiError) -> ApiError:
     """An error about the chat that a request comes to, with the parameters' names that the request has for them."""
 
     def own(name: str) -> str:
+        # A chat has the fields of a tool one level deeper.
         return _OTHER_NAME.sub(lambda found: _OTHER_NAMES[found[0]], name).replace("].function.", "].")
 
     message = _QUOTED.sub(lambda found: own(found[0]), error.message)

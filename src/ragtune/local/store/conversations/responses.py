@@ -78,6 +78,7 @@ class Responses:
         gone = self._database.row(_CHAIN + "SELECT id FROM chain WHERE answer IS NULL", (response_id,))
         if gone is not None:
             raise BrokenChainError(gone["id"])
+        # By `seq` over the whole chain: what a response was given was written after all that came before it.
         sql = _CHAIN + "SELECT content FROM item WHERE response IN (SELECT id FROM chain) ORDER BY seq"
         return [json.loads(row["content"]) for row in self._database.rows(sql, (response_id,))]
 
