@@ -17,7 +17,7 @@ from ragtune.local import LocalBackend
 from ragtune.local.wire.messages import ChatTurn
 from ragtune.modelling.base_model import load_tokenizer
 from ragtune.modelling.bases import resolve_base
-from ragtune.modelling.encoder import Encoder
+from ragtune.modelling.encoding.encoder import Encoder
 from tests.local.kit import create, trainer, until, wait_for
 
 Ask = Callable[..., Any]

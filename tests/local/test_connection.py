@@ -16,7 +16,7 @@ from ragtune._version import __version__
 from ragtune.errors import BackendError
 from ragtune.local import LocalBackend, serve
 from ragtune.local.inference import Inference
-from ragtune.local.server_file import ServerFile
+from ragtune.local.lifespan.server_file import ServerFile
 from ragtune.testing import ScriptedBackend
 from tests.local.kit import trainer
 
