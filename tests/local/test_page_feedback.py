@@ -142,9 +142,18 @@ def test_a_form_that_says_nothing_or_too_much_is_told_on_a_page(
 ) -> None:
     number = backend.feedback.log("12 metres", question=DEEP)
     assert "nothing is said" in browser.post(f"/feedback/{number}", data={"verdict": ""}).text
-    assert browser.post(f"/feedback/{number}", data={"comment": "x" * 1_100_000}).status_code == 413
+    assert browser.post(f"/feedback/{number}", data={"comment": "x" * 2_100_000}).status_code == 413
     assert "has no answer 99" in browser.post("/feedback/99", data={"verdict": "good"}).text
     assert len(backend.feedback) == 0
+
+
+def test_texts_as_long_as_the_form_takes_them_are_kept(backend: ScriptedBackend, browser: httpx.Client) -> None:
+    """In letters that a form writes with nine bytes each."""
+    number = backend.feedback.log("12 metres", question=DEEP)
+    longest = "湖" * 100_000
+    reply = browser.post(f"/feedback/{number}", data={"correction": longest, "comment": longest, "by": "anna"})
+    assert reply.status_code == 303
+    assert [(row.correction, row.comment) for row in backend.feedback.rows()] == [(longest, longest)]
 
 
 def test_hostile_texts_stay_texts(backend: ScriptedBackend, browser: httpx.Client) -> None:

@@ -270,6 +270,25 @@ def test_answers_can_be_changed(backend: ScriptedBackend, client: openai.OpenAI)
         client.files.retrieve("file-none")
 
 
+def test_streams_and_contents_pass_a_change(backend: ScriptedBackend, client: openai.OpenAI) -> None:
+    """They are no JSON, and nothing could be changed in them."""
+    for call in ("chat.completions.create", "files.content"):
+        backend.change_next(call, lambda body: {})
+    question: Any = {"model": "tiny-random", "messages": [{"role": "user", "content": "Hi"}]}
+    chunks = client.chat.completions.create(stream=True, **question)
+    said = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+    assert (said, bool(client.files.content(upload(client)).read())) == ("I do not know.", True)
+
+
+@pytest.mark.parametrize("text", [" Three.\n", "\n", " a  b \n"])
+def test_a_scripted_answer_comes_with_all_its_blanks(text: str) -> None:
+    with ScriptedBackend(answer=text) as backend, backend.client() as client:
+        question: Any = {"model": "tiny-random", "messages": [{"role": "user", "content": "Hi"}]}
+        chunks = client.chat.completions.create(stream=True, **question)
+        assert "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices) == text
+        assert client.chat.completions.create(**question).choices[0].message.content == text
+
+
 def test_what_was_asked_can_be_read(backend: ScriptedBackend, client: openai.OpenAI) -> None:
     job = create(client, metadata={"team": "science"})
     client.fine_tuning.jobs.list(metadata={"team": "science"})

@@ -207,7 +207,8 @@ class ScriptedBackend(EmbeddedServer):
 
         Args:
             call: its name in the OpenAI client, or `*` for any.
-            change: takes the JSON body of the true answer and returns the one to send; errors pass unchanged.
+            change: takes the JSON body of the true answer and returns the one to send; errors, streams and contents of
+                files pass unchanged.
             times: how many answers are changed; None is all of them.
 
         Raises:

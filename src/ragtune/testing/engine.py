@@ -40,8 +40,8 @@ class ScriptedEngine:
         text = self._text(request, messages)
         for stop in request.stop:
             text = text.partition(stop)[0]
-        # With the blanks before each, so that the pieces of a stream are the text again.
-        words = re.findall(r"\s*\S+", text) or [""]
+        # With the blanks around them, so that the pieces of a stream are the text again.
+        words = re.findall(r"\s*\S+(?:\s+\Z)?", text) or [text]
         reason = "stop" if request.max_tokens is None or len(words) <= request.max_tokens else "length"
         words = words[: request.max_tokens]
         generation = Generation(request.n)

@@ -222,8 +222,8 @@ class Stage:
         await self._play(scope, receive, keep)
         start, content = parts[0], b"".join(part.get("body", b"") for part in parts[1:])
         headers = {name.decode(): value.decode() for name, value in start["headers"]}
-        # What was changed is a true answer; an error keeps its own words.
-        if start["status"] < 300:
+        # What was changed is a true answer; an error keeps its own words. A stream and a file's content are no JSON.
+        if start["status"] < 300 and headers.get("content-type", "").startswith("application/json"):
             content = json.dumps(change(json.loads(content))).encode()
         await _send(send, start["status"], headers, content)
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["judge", "queue", "say"]
 
-_MOST_BYTES = 1024 * 1024
+# Two texts of 100,000 letters, each of which may take nine bytes in a form: three of UTF-8, written as %E6 and so on.
+_MOST_BYTES = 2 * 1024 * 1024
 # Two nameless people would contradict each other without anybody knowing who.
 _SOMEBODY = "page"
 _VERDICTS = {"good": 1, "bad": -1}
