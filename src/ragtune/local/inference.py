@@ -99,7 +99,7 @@ class Inference:
         """
         try:
             folder = self._bases.folder(model.base)
-            # None is a base that ships with ragtune, or a model that was made before weights were remembered.
+            # None: a base itself, one that ragtune knows by name, or a model made before weights were remembered.
             if model.base_sha256 not in (None, self._bases.weights_sha256(model.base)):
                 raise model_not_found(model.name, hint=f" ({other_base(model.base)}.)")
             return folder
@@ -168,7 +168,7 @@ def refusal(error: Exception, *, param: str = "messages") -> ApiError:
 
     if isinstance(error, ApiError):
         return error
-    # The narrower kinds first: all of these are BackendErrors.
+    # The narrower kinds first: what an engine raises on purpose is a BackendError, too.
     if isinstance(error, RequestError):
         return invalid(f"{error}.", param=error.param or param, code=error.code)
     if isinstance(error, MissingExtraError):

@@ -66,7 +66,7 @@ def list_(request: Request) -> Response:
     return JSONResponse(list_body([job_body(row, own.account.id) for row in rows], has_more=more))
 
 
-# Coroutines, unlike the lists: a row by its id is found before a thread had begun.
+# Coroutines, unlike the lists: a row by its id is found before a thread would have begun.
 async def retrieve(request: Request) -> Response:
     """One job."""
     query(request)
