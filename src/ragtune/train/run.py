@@ -69,6 +69,7 @@ def run(spec: TrainSpec, stop: StopRequest | None = None) -> int:
             if is_main():
                 remove_torn(spec.output_dir)
             failure = _bring_back(spec)
+            # Once more: a run that was brought back has brought its events.
             past, _ = events.read_from(events_file)
             # The clock of a process begins at zero, and a run may take several.
             cpu_before = next((e["cpu_seconds"] for e in reversed(past) if "cpu_seconds" in e), 0.0)

@@ -69,6 +69,7 @@ def collate(examples: Sequence[Example], *, pad_token_id: int) -> dict[str, torc
     Returns:
         `input_ids`, `attention_mask` and `labels`, each of shape [B, T].
     """
+    # On the right: every example then begins at position 0, and no positions need be handed to the model.
     longest = max(len(example.input_ids) for example in examples)
     input_ids_BT = torch.full((len(examples), longest), pad_token_id, dtype=torch.long)
     labels_BT = torch.full_like(input_ids_BT, IGNORED)

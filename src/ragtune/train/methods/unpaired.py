@@ -57,6 +57,7 @@ class UnpairedTrainer(MeasuredTrainer, KTOTrainer):  # type: ignore[misc]
         tokenizer: Tokenizer,
         pad_token_id: int,
     ) -> None:
+        # Two rows to borrow from, so that one of them differs from an answer that is alone in its batch.
         self._collate = _Collator(list(map(self.row, answers[:2])), pad_token_id)
         self.meter = Meter(*self.figures)
         super().__init__(
