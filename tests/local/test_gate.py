@@ -13,6 +13,7 @@ import openai
 import pytest
 
 from ragtune.local import LocalBackend
+from ragtune.testing import ScriptedBackend
 
 Send = Callable[..., tuple[int, dict[str, str], Any]]
 
@@ -53,6 +54,21 @@ def test_nobody_comes_in_without_the_key(send: Send, headers: dict[str, str], pa
     status, found, body = send("GET", path, headers=headers)
     assert (status, body["error"]["code"], body["error"]["type"]) == (401, "invalid_api_key", "invalid_request_error")
     assert found["www-authenticate"] == "Bearer"
+
+
+def test_a_body_that_is_too_deep_to_be_repeated_is_refused() -> None:
+    """A response says its tools again, a few levels deeper than they came."""
+    deep = b'{"items":' * 1_010 + b"{}" + b"}" * 1_010
+    tool = b'{"type":"function","name":"f","parameters":' + deep + b"}"
+    body = b'{"model":"tiny-random","input":"Hi","tools":[' + tool + b"]}"
+    with ScriptedBackend() as backend:
+        place = urllib.parse.urlsplit(backend.base_url)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=10)
+        headers = {"Authorization": f"Bearer {backend.api_key}", "Content-Type": "application/json"}
+        connection.request("POST", "/v1/responses", body=body, headers=headers)
+        response = connection.getresponse()
+        assert (response.status, json.loads(response.read())["error"]["code"]) == (400, "invalid_json")
+        connection.close()
 
 
 def test_a_wrong_key_is_the_clients_authentication_error(backend: LocalBackend) -> None:

@@ -83,6 +83,7 @@ def make_app(services: Services) -> ASGIApp:
             UnknownCursorError: _unknown_cursor,
             OSError: _disk_full,
             sqlite3.OperationalError: _disk_full,
+            RecursionError: _too_deep,
             Exception: _stumble,
         },
     )
@@ -216,6 +217,13 @@ def _disk_full(request: Request, error: Exception) -> Response:
         raise error
     logger.error("no space left on the disk: %s", error)
     return _envelope(overloaded("The server's disk is full; free some space and send the request again."))
+
+
+def _too_deep(request: Request, error: Exception) -> Response:
+    # Bodies are read down to 1,024 levels, and what answers with a part of one may need a few more than Python has. The
+    # log says where, in case it was no body.
+    logger.warning("a request to %r went too deep", request.url.path[:200], exc_info=error)
+    return _envelope(invalid("The JSON body of your request is nested too deeply.", code="invalid_json"))
 
 
 def _stumble(request: Request, error: Exception) -> Response:
