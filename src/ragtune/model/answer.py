@@ -147,6 +147,7 @@ class Answer:
             body: the server's answer.
             streamed: whether it came as events, which `body` adds up; only such an answer can break off.
         """
+        # By its status: the choice that is made of it may have a reason although events are missing.
         broken_off = streamed and not has_ended(body)
         return replace(cls.from_wire(as_completion(body)), raw=body, broken_off=broken_off)
 
@@ -255,8 +256,10 @@ def assembled(chunks: Iterable[Json]) -> Json:
             choice = choices.setdefault(index, {"index": index, "message": {"role": "assistant"}, "logprobs": None})
             _add_delta(choice["message"], object_of(part.get("delta")))
             _add_logprobs(choice, object_of(part.get("logprobs")))
+            # Null in every chunk but the one that ends the choice.
             choice["finish_reason"] = text(part.get("finish_reason")) or choice.get("finish_reason")
     for choice in choices.values():
+        # The wire has them as a list; until here they were told apart by number.
         if calls := choice["message"].get("tool_calls"):
             choice["message"]["tool_calls"] = [calls[index] for index in sorted(calls)]
     return body | {"object": "chat.completion", "choices": [choices[index] for index in sorted(choices)]}
@@ -270,6 +273,7 @@ def _complaint(body: Json | Mapping[str, Any]) -> str | None:
 
 
 def _add_delta(message: Json, delta: Json) -> None:
+    # A key that never came stays away, so that an answer without text differs from one whose text is empty.
     for key in ("content", "refusal"):
         if (said := words(delta.get(key))) is not None:
             message[key] = message.get(key, "") + said
@@ -280,6 +284,7 @@ def _add_delta(message: Json, delta: Json) -> None:
         calls = message.setdefault("tool_calls", {})
         call = calls.setdefault(whole(part.get("index")) or 0, {"function": {"name": "", "arguments": ""}})
         function = object_of(part.get("function"))
+        # Only the first piece of a call has them; what later ones hold in their place is empty.
         call |= {key: part[key] for key in ("id", "type") if part.get(key)}
         for key in ("name", "arguments"):
             call["function"][key] += text(function.get(key)) or ""
@@ -295,6 +300,7 @@ def _choice(body: Json, position: int) -> Choice:
     message, index, reason = object_of(body.get("message")), whole(body.get("index")), text(body.get("finish_reason"))
     return Choice(
         index=position if index is None else index,
+        # Legacy completions have their text in the choice itself.
         text=words(body["text"] if "text" in body else message.get("content")),
         finish_reason=None if reason is None else reason.lower(),
         logprobs=body.get("logprobs"),

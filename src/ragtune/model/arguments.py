@@ -19,6 +19,7 @@ def is_conversation(value: object) -> bool:
 
 def listed(messages: Iterable[Json]) -> Sequence[Json]:
     """Messages that come one by one, as a list; anything else as it is."""
+    # They are read twice: for a system prompt of their own, and to be sent.
     return list(messages) if isinstance(messages, Iterator) else messages  # type: ignore[return-value]
 
 
@@ -40,6 +41,7 @@ def question_of(prompt: str) -> list[Json]:
 def request_body(name: str, parameters: Mapping[str, object]) -> Json:
     """What is sent to a model; None is what nobody set."""
     given = {key: plain_number(value) for key, value in parameters.items()}
+    # NumPy's numbers are taken as Python's: JSON knows no others.
     return {"model": name} | {key: value for key, value in given.items() if value is not None}
 
 
@@ -84,6 +86,7 @@ def check_questions(prompts: object) -> list[str]:
     Raises:
         TypeError: they are something else.
     """
+    # A text is a sequence of letters as well: each of them would be asked.
     if isinstance(prompts, str | bytes | Mapping) or not isinstance(prompts, Iterable):
         shown = repr(prompts[:40]) if isinstance(prompts, str) else type(prompts).__qualname__
         message = f"ask_many takes a list of questions, not {shown}; one goes to ask(prompt)"
@@ -100,6 +103,7 @@ def checked_name(name: str) -> str:
     if not isinstance(name, str) or not name.strip():
         message = f"{name!r} is no model's name: a job has none until it succeeded; wait with rt.JobMonitor(job).wait()"
         raise ModelNotReady(message)
+    # Jobs are what one has at hand first, and a server would only say that there is no such model.
     if name.startswith("ftjob-"):
         message = (
             f"{name!r} is a job, not a model; rt.TunedModel.from_job(rt.FineTuneJob.get(client, {name!r})) finds it"

@@ -224,6 +224,7 @@ class AsyncTunedModel:
 
         async def one(prompt: str) -> Answer | Exception:
             try:
+                # In here: a question that is no text is an error in its own place, and costs no other its answer.
                 check_question(prompt)
                 return await self._state.chat(question_of(prompt), prompt_of_all, log, parameters=asked)
             except Exception as error:
@@ -259,8 +260,10 @@ class AsyncTunedModel:
         **parameters: object,
     ) -> AsyncAnswerStream:
         """Ask, and get the answer in pieces; see `TunedModel.stream`."""
+        # Now and not with the request, which is built when the first piece is read: far from the line that is wrong.
         if not is_conversation(prompt):
             check_question(prompt)
+        # `stream=True` says what is done anyway; only False contradicts the call.
         if not parameters.pop("stream", True):
             message = "stream gives the answer in pieces; the whole answer comes from ask(prompt) or chat(messages)"
             raise TypeError(message)

@@ -76,6 +76,7 @@ async def warn_of_end(api: Api, name: str) -> None:
     try:
         told = await _from_server(api, name)
     except (openai.APIError, UnreadableReplyError) as error:
+        # A look beside the question: a server that has no such call must not stop anybody from asking.
         logger.info("when %s ends cannot be asked: %s", name, type(error).__name__)
         told = None
     # The catalogue's dates are OpenAI's: they bind no other server.
@@ -92,9 +93,11 @@ async def warn_of_end(api: Api, name: str) -> None:
 async def _from_server(api: Api, name: str) -> Expiry | None:
     import openai
 
+    # A tuned model ends with its base, so that the base's date is its own; a bare base is asked for once.
     for asked in dict.fromkeys([name, catalog.base_of(name)]):
         try:
             body = await api.model(asked)
+        # Not the end of the look: the base may tell its date all the same.
         except (openai.NotFoundError, ModelExpired):
             continue
         date = day(body.get("shutdown_date"))

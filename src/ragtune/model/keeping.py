@@ -24,6 +24,7 @@ async def kept(
     # Half an answer is nothing that people should judge.
     if log is not None and not told.broken_off:
         user = parameters.get("user")
+        # In a thread where there is an event loop: a store is a file, and writing one waits for the disk.
         await api.port.work(_keep, log, told, user if isinstance(user, str) else None)
     return told
 

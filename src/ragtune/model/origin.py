@@ -35,16 +35,19 @@ async def newest(api: Api, journal: JournalArgument) -> JobState:
     import openai
 
     going_on: list[JobDetails] = []
+    # The list comes newest first, so the first that answers is the newest; the pages behind it are never fetched.
     async with aclosing(api.jobs()) as jobs:
         async for body in jobs:
             job = JobDetails.from_wire(body)
             if job.status != "succeeded" or job.fine_tuned_model is None:
+                # Kept for the message: who asks too early is told which job to wait for.
                 going_on += [] if job.is_final else [job]
                 continue
             try:
                 await api.model(job.fine_tuned_model)
             except (openai.NotFoundError, ModelExpired):
                 logger.info("%s (%s) is not on the account any more", job.fine_tuned_model, job.id)
+                # So that no later run takes up a job whose model is gone.
                 await forget_model(api, job.fine_tuned_model, journal)
                 continue
             return JobState(api=api.of_job(job.id), details=job, journal=journal)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["as_completion", "assembled_response", "conversation_of", "has_ended", "refuse_slips", "text_of_event"]
 
+# Chat's words for the ends of a response.
 _REASONS = {"max_output_tokens": "length", "max_tokens": "length"}
 _OTHER_NAMES = {
     "max_tokens": "it is called max_output_tokens here",
@@ -35,6 +36,7 @@ def refuse_slips(call: str, prompt: object, parameters: Json) -> None:
     if not isinstance(prompt, str | list | tuple):
         message = f"{call} takes a text or a list of messages and other items, not a {type(prompt).__qualname__}"
         raise TypeError(message)
+    # Told here: a server would say that it knows no such parameter, and not what it is called.
     for name in parameters.keys() & _OTHER_NAMES.keys():
         message = f"{call} takes no {name!r}: {_OTHER_NAMES[name]}"
         raise TypeError(message)
@@ -64,9 +66,11 @@ def assembled_response(events: Iterable[Json]) -> Json:
             items[place] = object_of(event.get("item"))
         elif (piece := text_of_event(event)) is not None:
             said.setdefault(place, []).append(piece)
+    # The last event repeats the response whole; only without it, or where it is empty, are the pieces put together.
     if text(body.get("status")) in _ENDED and body.get("output"):
         return body
     open_ones = {place: _message("".join(pieces)) for place, pieces in said.items()}
+    # What is done replaces what was still being said in its place.
     together = open_ones | items
     return body | {"output": [together[place] for place in sorted(together)]}
 
@@ -109,6 +113,7 @@ def as_completion(body: Json) -> Json:
     return {
         **{name: body.get(name) for name in ("id", "model", "object", "error")},
         "created": body.get("created_at"),
+        # None at all where nothing was put out, so that the answer can say so and not show an empty text.
         "choices": [choice] if parts or calls else [],
         "usage": counts if usage else None,
     }

@@ -98,6 +98,7 @@ class TrainedPrompt:
         except JournalError as error:
             logger.info("the journal cannot say how %s was trained: %s", self._name, error)
             return False
+        # A run without one trained a file that was uploaded before: nothing is known of its prompt.
         if run is None or run.fingerprint is None:
             return False
         self._is_known, self._doubt = True, None
@@ -112,6 +113,7 @@ class TrainedPrompt:
         try:
             async with aclosing(api.jobs()) as jobs:
                 async for body in jobs:
+                    # A job names the model that it ended with, and none of its checkpoints.
                     if body.get("fine_tuned_model") == final_name(self._name):
                         self.learn_from(JobDetails.from_wire(body))
                         return
