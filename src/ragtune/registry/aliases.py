@@ -40,6 +40,7 @@ class Aliases:
     """What both faces share: everything that no server is asked for."""
 
     def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = 30.0) -> None:
+        # A shell makes a home of `~` and Python does not: a folder of that name would be begun.
         self._storage = storage_at(Path(path).expanduser(), timeout_s=timeout_s)
 
     @property
@@ -126,6 +127,7 @@ class Aliases:
         if notice_days is not None and notice_days < 0:
             raise RegistryError(f"notice_days={notice_days} must be 0 or more")
         with self._writing() as page:
+            # Under its own name a model hides no other.
             if alias != name and alias in page.versions:
                 raise RegistryError(
                     f"alias: {alias!r:.80} is the name of a model in this registry, which nobody could name any more; "
@@ -251,6 +253,7 @@ class Aliases:
             version = page.version(held.model)
         # What nobody knew at the promotion may be known by now: the default looks again.
         system = held.system if held.system_known else TRAINED
+        # The registry is closed again: nobody waits for it while a server is asked.
         model = AsyncTunedModel(client, held.model, system=system, fingerprint=version.fingerprint, journal=journal)
         try:
             await model._state.api.model(held.model)
@@ -300,12 +303,14 @@ def _refuse_alias(alias: str) -> None:
 
 def _said(text: str | None) -> str | None:
     """What somebody said, as a file can hold it, without keys."""
+    # Bytes of a command line that are no UTF-8 come as halves of surrogate pairs, which no file takes.
     return None if text is None else redact(text).encode("utf-8", "backslashreplace").decode()
 
 
 def _obstacle(version: ModelVersion, checks: tuple[Check, ...]) -> str | None:
     if version.scores is None:
         return "it has no scorecard"
+    # What was not measured is not passed either.
     wrong = [str(check) for check in checks if not check.passed]
     return "; ".join(wrong) or None
 
@@ -330,6 +335,7 @@ async def _warn_of_end(model: AsyncTunedModel, held: Promotion) -> None:
 
     try:
         expiry = await model.expiry()
+    # The model answers all the same: an end that cannot be asked for is no reason to give none.
     except (openai.APIError, UnreadableReplyError):
         return
     if expiry.date is None:

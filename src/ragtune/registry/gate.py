@@ -117,12 +117,14 @@ class Gate:
 def _finite(limit: Real) -> bool:
     try:
         return math.isfinite(limit)
+    # A whole number that no float holds.
     except OverflowError:
         return False
 
 
 def _measured(name: str, version: ModelVersion) -> tuple[float | None, str]:
     """The figure that a condition looks at, and what it is."""
+    # Before the scorecard is missed: what training cost is known without one.
     if name == "training_usd_at_most":
         return version.cost_usd, f"US dollars, {version.cost_source or 'not known: give add(..., cost_usd=...)'}"
     scores = version.scores
@@ -162,6 +164,7 @@ def _gain(version: ModelVersion, current: ModelVersion) -> tuple[float | None, s
         low, facts = _paired((version.name, new), (current.name, old))
         return low, f"lower end of the difference to {current.name} on {_COMPARED} questions, fact by fact, n={facts}"
     except (EvaluationError, KeyError, ValueError) as error:
+        # Without the way out behind the semicolon, which is for whoever reads a card.
         why = str(error).partition(";")[0] if isinstance(error, EvaluationError) else "a log is of another scorer"
     # Stricter than the paired difference, never more lenient: what cannot be paired must be clearer to pass.
     return here.low - there.high, (

@@ -97,6 +97,7 @@ class Ledger:
         model: str | None = None,
     ) -> None:
         self._facts = facts
+        # Read once: all tables of one ledger tell of the same moment.
         self._versions: tuple[ModelVersion, ...] = () if registry is None else tuple(registry.models())
         self._aliases = {} if registry is None else registry.aliases()
         self._model = _looked_at(registry, self._versions, model=model)

@@ -81,6 +81,7 @@ class Page:
 
     def next_number(self, alias: str) -> int:
         """The number of the next decision about an alias."""
+        # Refusals have numbers as well, so that none is given twice; the last one is the highest, for they are sorted.
         decisions = self.decisions.get(alias)
         return decisions[-1].number + 1 if decisions else 1
 

@@ -91,6 +91,7 @@ class ScoreSummary:
         arm = _arm(card, model, arm=arm)
         usage = next(used for used in card.usage if used.arm == arm)
         return cls(
+            # Absolute: whoever reads the registry stands in another directory.
             log=str(card.path.absolute()),
             facts=card.scores.facts,
             scorer=card.scorer,
@@ -138,6 +139,7 @@ def card_again(scores: ScoreSummary, *, model: str) -> Scorecard:
         raise EvaluationError(f"{scores.log} is the log of {told or 'others'} by now, not of {model}")
     # A function has no model's name; another one is told by its figures.
     means = {str(kind): found.mean for kind, found in card[scores.arm].items()}
+    # To the last digit: the same answers, scored again, have the same mean.
     if told is None and any(means.get(kind) != was.mean for kind, was in scores.kinds.items()):
         raise EvaluationError(f"{scores.log} holds other figures by now than those of {model}")
     return card

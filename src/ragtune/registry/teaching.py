@@ -73,6 +73,7 @@ def _questions(content: bytes) -> Iterator[str]:
     prompt = record.get("prompt")
     if isinstance(prompt, str):
         yield prompt
+    # Chats; prompts that are conversations; OpenAI's preference pairs, which have theirs one level down.
     for messages in (record.get("messages"), prompt, object_of(record.get("input")).get("messages")):
         for message in objects(messages):
             if message.get("role") == "user" and (text := words(message.get("content"))):

@@ -54,6 +54,7 @@ class JsonFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with FileLock(self.path / ".lock", timeout=self._timeout_s):
+                # Behind the lock: another program may have begun this folder, or another version of it, meanwhile.
                 self._check()
                 self._begin()
                 yield _Files(self.path)
@@ -72,6 +73,7 @@ class JsonFolder:
         """
         mark = self.path / _MARK
         if not mark.exists():
+            # Nobody's data begins with a dot: `.git`, and the lock that a writer has just made.
             others = [found.name for found in self.path.glob("*") if not found.name.startswith(".")]
             if others:
                 raise RegistryError(f"{self.path}: is no registry (it holds {others[0]!r}); name another folder")
@@ -114,6 +116,7 @@ class _Files:
 
     def add_promotion(self, body: Mapping[str, Any]) -> None:
         """Keep a decision."""
+        # Named by number: two branches that move one alias write one file, so that git shows the conflict.
         _write(self._path / _PROMOTIONS / _file_name(body["alias"]) / f"{body['number']:04}.json", body)
 
 
@@ -122,6 +125,7 @@ def _file_name(name: str) -> str:
     quoted = quote(name, safe="")
     if len(quoted) <= _LONGEST:
         return quoted
+    # The hash tells apart what begins alike.
     return f"{quoted[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 

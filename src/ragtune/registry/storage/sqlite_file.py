@@ -63,6 +63,7 @@ class SqliteFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RegistryError(f"{self.path}: cannot be written ({error.strerror}); name another file") from error
+        # One transaction around what is read and what follows from it: two writers never take the same number.
         with self._opened() as database, database.transaction() as connection:
             yield _RegistryTables(lambda sql: database.rows(sql), connection=connection, path=self.path)
 
@@ -99,6 +100,7 @@ class _RegistryTables:
         """Keep a model."""
         self._write(
             "INSERT INTO registry_model (name, body) VALUES (?, ?)"
+            # With its id, which is its place in the order of models; REPLACE would put it at the end.
             " ON CONFLICT (name) DO UPDATE SET body = excluded.body",
             (body["name"], json.dumps(body, ensure_ascii=False)),
         )
