@@ -107,6 +107,7 @@ class RecipeFile(Section):
         try:
             made = cls(**values)
         except ValidationError as error:
+            # Without pydantic's own text behind it, which tells the same once more in names of its own.
             raise refused(Path(path), error, places, cls) from None
         made._path, made._places = Path(path), places
         return made
@@ -136,6 +137,7 @@ class RecipeFile(Section):
             files: list[str] = []
             for number, one in enumerate(self.recipe):
                 with self._named_at("recipe", str(number), "path"):
+                    # What stands in them and not when they were written: the same words again change no dataset.
                     files += map(_utf8, one.files(self.folder))
             # What is asked decides which wordings become no row.
             asked = None if self.evaluation is None else [self.evaluation.reword, self.asked_text()]

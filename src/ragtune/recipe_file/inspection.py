@@ -58,6 +58,7 @@ def _problems(file: RecipeFile, backend_folder: Path | None) -> Iterator[str]:
         for number, one in enumerate(file.recipe)
         for path in one.files(file.folder)
     ]
+    # This machine asks for no key, so that a recipe may name a file that only others have.
     if backend_folder is None and file.server.key_file is not None:
         named.append((("server", "key_file"), file.folder / file.server.key_file))
     yield from (f"{file.where(*keys)}: there is no file {path}" for keys, path in named if not path.is_file())
@@ -96,6 +97,7 @@ def _of_columns(file: RecipeFile) -> Iterator[str]:
     from ragtune.dataset.sources.readers import rows_of
 
     try:
+        # With a recipe, templates name what its rows have, and not columns of the file.
         if not file.recipe:
             file.data.builder(file.folder)
         source = file.data.source(file.folder)._source

@@ -33,4 +33,5 @@ def folder_name(to: str) -> str:
         raise SpecError(f"{message} or server.key_file")
     if not host or url.scheme not in ("http", "https"):
         raise SpecError(f"to: {to!r} is neither local, openai nor a URL such as https://llm.example.org/v1")
+    # No folder on Windows may hold a colon.
     return url.netloc.replace(":", "-")

@@ -146,6 +146,7 @@ def _toml(path: Path, text: str) -> tuple[object, Places]:
         values = tomllib.loads(text)
     except ValueError as error:  # also a number with more digits than Python reads
         raise SpecError(f"{path} is no TOML: {error}") from None
+    # Of a key that seems to stand twice the first counts: what looks like it further down is part of a value.
     return values, dict(reversed(list(_toml_places(text))))
 
 
@@ -153,6 +154,7 @@ def _toml_places(text: str) -> Iterator[tuple[tuple[str, ...], tuple[int, int]]]
     """Where tables and keys begin: Python's parser does not say."""
     prefix: tuple[str, ...] = ()
     counts: Counter[tuple[str, ...]] = Counter()
+    # A long text may hold lines that look like keys; as many line ends keep the numbers of those below it true.
     one_line_each = _LONG_TEXT.sub(lambda found: '""' + "\n" * found[0].count("\n"), text)
     for number, line in enumerate(one_line_each.splitlines(), 1):
         if found := _TABLE.match(line):
@@ -195,9 +197,11 @@ def _yaml_places(node: Any, prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str
         return
     known: set[str] = set()
     for key, value in node.value:
+        # To YAML `on` and `no` are truth values, and 2026-01-01 is a date.
         if key.tag not in _YAML_KEYS:
             problem = f"the key {str(key.value)[:40]!r} is no text; put it into quotes"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+        # PyYAML would take the later one without a word.
         if key.value in known:
             problem = f"the key {key.value[:40]!r} stands here a second time; leave one of them out"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)

@@ -28,6 +28,8 @@ _OF_METHODS = {"beta": ("kto", "dpo"), "desirable_weight": ("kto",), "undesirabl
 class Section(BaseModel):
     """A table: keys that it does not know are refused, and values must be of their kind."""
 
+    # Strict: TOML and YAML have kinds of their own, so that a number in quotes is a slip. No nan: as a limit it would
+    # never be exceeded, for every comparison with it is false.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
@@ -144,10 +146,12 @@ class EvaluationSection(Section):
                 rows=rows if by_column else None,
                 answer=self.answer,
                 context=self.passages if by_column else None,
+                # A dataset may teach one question in several rows; it is asked once.
                 repeats="merge",
             )
         if self.questions is not None:
             facts = FactSet(facts=facts.facts[: self.questions])
+        # Other words that the file has are better than those that rules make.
         if self.reword and "reworded" not in facts.counts:
             facts = facts.with_wordings(kind="reworded", make="rules", per_fact=self.reword)
         return facts

@@ -164,8 +164,7 @@ class Stages:
         """
         found: list[tuple[Stage, bool]] = []
         for stage in self.wanted(until):
-            behind = any(due for _, due in found)
-            found.append((stage, behind or self._before(stage) is None))
+            found.append((stage, any(due for _, due in found) or self._before(stage) is None))
         return found
 
     def inspect(self) -> None:
@@ -255,6 +254,7 @@ class Stages:
             from ragtune.local import LocalBackend
 
             model = self.file.model
+            # The base has one name everywhere: only this machine's server knows which one stands for it.
             aliases = {} if model.local is None else {model.base: model.local}
             with LocalBackend(self.backend_folder, aliases=aliases) as backend, backend.client() as client:
                 yield client
@@ -295,8 +295,7 @@ class Stages:
         assert self.file.evaluation is not None
         tuned = self._state.result(self._of("tune"), self._tune_inputs())
         model = None if tuned is None else tuned["model"]
-        settings = self.file.evaluation.model_dump()
-        parts = [model, self.dataset.fingerprint, settings, self.file.asked_text()]
+        parts = [model, self.dataset.fingerprint, self.file.evaluation.model_dump(), self.file.asked_text()]
         if self.file.evaluation.passages is not None:
             # The dataset knows nothing of a column that no template names.
             parts.append(self.file.data.described(self.file.folder))
@@ -334,14 +333,13 @@ class Stages:
         failing = ("tuned, nothing found", "tuned, false passage")
         chosen = {name: arm for name, arm in everybody.items() if asked.failing_retrieval or name not in failing}
         self.say(f"asking {', '.join(chosen)}: {facts}")
-        budget = self.file.budget.evaluation_usd
         return evaluate(
             chosen,
             facts,
             tuple(asked.scorers),
             log=log,
             # This machine bills nothing, and its answers have no price that a limit could be held against.
-            max_cost_usd=None if self.place == LOCAL else budget,
+            max_cost_usd=None if self.place == LOCAL else self.file.budget.evaluation_usd,
             concurrency=asked.concurrency,
             max_tokens=asked.max_tokens,
         )
@@ -359,6 +357,7 @@ class Stages:
         assert self.file.gate is not None
         found = self._state.result(self._of("promote"), self._promote_inputs())
         if found is not None and found["outcome"] == "refused":
+            # Against another holder the same model may pass.
             if found["held"] != self.file.gate.holder(self.file.folder):
                 return None
             refuse(found)
@@ -380,6 +379,7 @@ class Stages:
             recipe=self.file.recipes if self.file.recipe else None,
             folder=self.file.folder,
         )
+        # A refusal as well, and before it is told: the next run would decide it once more.
         self._state.note(self._of("promote"), self._promote_inputs(), result)
         refuse(result)
         return Done(stage="promote", anew=True, told=str(result["told"]), result=result)

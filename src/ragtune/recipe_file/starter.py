@@ -108,6 +108,7 @@ def read_as(data: DataSection, *, folder: Path) -> tuple[DataSection, tuple[str,
         except DatasetError as error:
             first = first or error
             continue
+        # One column by a guessed sign means that the sign is not there.
         if way is data or len(columns) > 1:
             return way, columns
     assert first is not None, "what is read as it was said has returned"

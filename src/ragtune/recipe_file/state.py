@@ -85,9 +85,11 @@ def _is_stage(name: str, stage: object) -> bool:
     if not isinstance(stage, dict) or not isinstance(stage.get("inputs"), str):
         return False
     result = stage.get("result")
+    # A stage at a server has that server behind its name.
     return isinstance(result, dict) and all(key in result for key in _RESULTS.get(name.partition(" ")[0], ()))
 
 
 def fingerprint(*parts: object) -> str:
     """One sha256 over values that JSON can hold."""
+    # Options of a recipe may be dates, which TOML and YAML know and JSON does not.
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

@@ -136,6 +136,7 @@ class Teaching:
             return taught.select("verbatim")
         if not taught.counts.get("reworded"):
             return taught.select("verbatim").with_wordings(kind="reworded", make="rules", per_fact=reword)
+        # By the seed of the data: the build, maybe days before, held out the very same wordings.
         _, held = hold_out(taught, kind="reworded", per_fact=reword, seed=self.seed)
         return FactSet(
             facts=tuple(
