@@ -139,6 +139,7 @@ def _respondent(name: str, answerer: object, asking: Asking, system_of: object) 
     price = asking.prices.get(name)
     try:
         model = usable_model(answerer)
+    # What is wrong with a pair is told by the handle that is made of it; here the arm is named.
     except TypeError as error:
         message = f"answerers[{name!r}]: {error}"
         raise EvaluationError(message) from error

@@ -72,6 +72,7 @@ class WithPassages:
             message = f"retriever={self.retriever!r:.60} is no function of a question that returns passages"
             raise EvaluationError(message)
         try:
+            # The book checks number, length and template itself: now, and not at the first question.
             self._book(())
         except DatasetError as error:
             raise EvaluationError(str(error)) from error
@@ -212,6 +213,7 @@ def shuffled_options(question: Question, seed: int) -> tuple[str, ...]:
     # A reversed question has answers of its own, among which the fact's wrong ones would stand out.
     if not answers or not question.fact.distractors or question.wording.answers:
         return ()
+    # One letter is the right answer's.
     options = [answers[0], *question.fact.distractors[: len(LETTERS) - 1]]
     # By the fact: all arms see one order, and so does a run that goes on later.
     random.Random(f"{seed} {question.fact.id}").shuffle(options)

@@ -162,6 +162,7 @@ class _Crew(Generic[T]):
         while (given := self._inbox.get()) is not None:
             try:
                 self._outbox.put((given[0], run(self._do(given[1]))))
+            # SystemExit as well: the thread would end without a word, and be waited for until it counted as late.
             except BaseException as error:
                 self._outbox.put((given[0], error))
 

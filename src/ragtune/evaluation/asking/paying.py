@@ -38,6 +38,7 @@ async def paid_answer(respondent: Respondent, prompt: Prompt, shown: Shown, purs
 
 def fault_of(error: Exception) -> Failure:
     """Return an error as data."""
+    # A server's error may be a whole page of HTML, and every question keeps its own in the log.
     return Failure(type=type(error).__name__, message=str(error)[:2000])
 
 
