@@ -87,6 +87,7 @@ class Judgement:
         agreed = sum(said == label for said, label in pairs) / len(pairs)
         judged, labelled = map(Counter, zip(*pairs, strict=True))
         chance = sum(judged[verdict] * labelled[verdict] for verdict in judged) / len(pairs) ** 2
+        # Where both always say one and the same, kappa is nothing by nothing.
         return agreed, None if chance == 1 else (agreed - chance) / (1 - chance)
 
     def __str__(self) -> str:
@@ -126,6 +127,7 @@ def judgement_of(lines: Iterable[Line], *, first: str, second: str, seed: int) -
         verdicts[place] = said[False] if said[False] == said[True] else "tie"
     every = [(turned, said) for orders in single.values() for turned, said in orders.items()]
     chosen = [(turned, said) for turned, said in every if said in ("first", "second")]
+    # Turned round, it is the second arm's answer that stood first.
     shown_first = sum((said == "second") == turned for turned, said in chosen)
     won = Counter(verdicts.values())
     win_rate, low, high = _win_rate(verdicts, seed)

@@ -47,9 +47,12 @@ Answer A: {a}
 Answer B: {b}
 
 Reply with one word: A, B or tie."""
+# Without the unanswerable ones: they have no reference to judge by.
 KINDS_TO_JUDGE: tuple[Kind, ...] = ("verbatim", "reworded", "reversed", "control")
+# One word is asked for; the rest is for judges who say it in a sentence.
 _MAX_TOKENS = 16
 _PARTS = ("question", "reference", "a", "b")
+# A and B in capitals alone: a small "a" is an article.
 _word = re.compile(r"\b(A|B|[Tt]ie|TIE)\b")
 
 

@@ -163,6 +163,7 @@ class ProbeResult(Table[FactKnowledge]):
 
 
 def _meaning(share: dict[Knowledge, float]) -> str:
+    # NaN: no fact has all its answers.
     if share["unknown"] != share["unknown"]:
         return "Nothing can be said yet; the same call with the same log asks again"
     if share["known"] > 0.5:

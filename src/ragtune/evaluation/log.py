@@ -139,6 +139,7 @@ class AnswerLog:
         known = {} if fresh else self._checked(facts, arms)
         # Windows would write CR LF otherwise, and every offset of a line would be wrong.
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        # By itself `os.open` makes files that can be run.
         self._file = opened = os.open(self.path, flags, 0o666)
         self._flushed = time.monotonic()
         if fresh:

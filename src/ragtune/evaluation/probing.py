@@ -196,6 +196,7 @@ class _Probe:
             max_cost_usd=max_cost_usd,
             seed=_SEED,
             progress=progress,
+            # The proof tells two models apart, and here is one.
             probe=False,
             parameters=parameters,
             own=_OWN,

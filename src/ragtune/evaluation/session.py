@@ -214,7 +214,9 @@ def _place(question: Question) -> Line:
 def _content_key(arm: Arm, prompt: Prompt, shown: Shown) -> bytes:
     """What makes answers equal: who is asked, how, and with which prompt."""
     parameters = getattr(arm.respondent, "parameters", {})
+    # Parameters are the user's own and may hold anything, which is then told by its repr.
     said = orjson.dumps(
         [arm.respondent.identity, parameters, prompt, shown.options], default=repr, option=orjson.OPT_SORT_KEYS
     )
+    # Sixteen bytes: that two of a thousand million questions are taken for one has a chance below 1e-20.
     return hashlib.blake2b(said, digest_size=16).digest()

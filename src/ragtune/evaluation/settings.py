@@ -161,6 +161,7 @@ def _check_parameters(parameters: Mapping[str, object], own: Sequence[str]) -> N
             message = f"{name}=: an evaluation says that itself with each question; who is asked stands in answerers"
             raise EvaluationError(message)
         # `timeout` is a parameter of the client's own.
+        # At the usual 0.6 `max_completion_tokens`, which servers take, would be a slip of `max_tokens`.
         near = get_close_matches(name, own, n=1, cutoff=0.75) if name != "timeout" else []
         if near:
             raise EvaluationError(f"{name}=: there is no such argument; there is {near[0]}=")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ragtune.evaluation.log import Line
 
 MAX_FLIPS = 100
+# In the plot's own units: the height of a row, and the widths of names and intervals.
 _ROW, _LEFT, _PLOT = 26, 330, 360
 
 
@@ -66,6 +67,7 @@ def heat(card: Figures) -> Markup:
 
 def forest(card: Figures, rows: Sequence[Difference]) -> str:
     """Return the differences with their intervals as an SVG, zero in the middle."""
+    # Never 0: all is divided by it.
     reach = max([1e-9, *(abs(end) for row in rows for end in (row.low, row.high) if end == end)])
     reach = min(1.0, 1.15 * reach) if card.is_share else 1.15 * reach
     height = _ROW * len(rows) + 34

@@ -204,6 +204,7 @@ class Scorecard:
             EvaluationError: no fact was answered by both in this kind.
         """
         for arm in (first, second):
+            # Refuses a name that nobody has.
             _ = self[arm]
         if kind not in KINDS:
             message = f"there is no kind {kind!r}; there are {', '.join(KINDS)}"
@@ -352,6 +353,7 @@ class Scorecard:
             "errors": [asdict(row) for row in self.errors],
             "failures": [asdict(row) for row in self.failures],
         }
+        # Python would write NaN, which is no JSON.
         return json.dumps(without_nan(said), ensure_ascii=False, indent=1)
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:
@@ -383,6 +385,7 @@ def _same_gaps(columns: Sequence[Values]) -> Iterator[tuple[Values, list[int]]]:
     """Columns by which facts they have, those without any left out."""
     groups: dict[bytes, list[int]] = {}
     for index, column in enumerate(columns):
+        # As bytes, since no array can be a key.
         groups.setdefault((~np.isnan(column)).tobytes(), []).append(index)
     for mask, members in groups.items():
         present = np.frombuffer(mask, dtype=bool)

@@ -82,6 +82,7 @@ def _amount(card: Figures, row: Difference) -> str:
         return (
             f"{abs(row.value):.3g} ({min(abs(row.low), abs(row.high)):.3g} to {max(abs(row.low), abs(row.high)):.3g})"
         )
+    # Without signs: the sentence says which of both is ahead, and the smaller end comes first either way.
     ends = sorted((abs(row.low), abs(row.high)))
     return f"{percent(abs(row.value))} points ({percent(ends[0])} to {percent(ends[1])})"
 

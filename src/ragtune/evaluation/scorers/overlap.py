@@ -36,6 +36,7 @@ def chrf(context: Context) -> float:
 def _rouge() -> Any:
     from rouge_score.rouge_scorer import RougeScorer
 
+    # The stemmer knows English alone.
     return RougeScorer(["rougeL"], use_stemmer=False)
 
 

@@ -38,6 +38,7 @@ _MONTH_WORD = "|".join(sorted(_MONTH, key=len, reverse=True))
 
 _number_words = re.compile(rf"\b(?:{_NUMBER_WORD})(?:[ -](?:and )?(?:{_NUMBER_WORD}))*\b")
 _thousands = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+# Not beside a further number: in a row of them blanks part one from the next.
 _spaced_thousands = re.compile(r"(?<![\d.,] )(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d.,])(?! \d)")
 _zeros = re.compile(r"(?<![\d.,])(\d+)\.0+(?![\d.])|(?<![\d.,])(\d+\.\d*[1-9])0+(?![\d.])")
 _glued = re.compile(rf"(?<![\w.,])(\d[\d.]*)({'|'.join(sorted(_UNITS, key=len, reverse=True))})\b")
