@@ -117,6 +117,7 @@ app = typer.Typer(
     no_args_is_help=True,
     # Plain help: the pretty one takes longer to load than a whole command.
     rich_markup_mode=None,
+    # Nor tracebacks with the values of variables: keys may be among them.
     pretty_exceptions_enable=False,
     context_settings={"max_content_width": 120},
 )

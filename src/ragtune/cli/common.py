@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ragtune.plan import Plan
 
+# 2 is click's own. The last two are what a shell says of a program that a signal ended: 128 and SIGINT, or SIGPIPE.
 NOT_WELL, NO_KEY, STOPPED, CLOSED = 1, 3, 130, 141
 # The command that runs, as Typer made it of a function that does not know it.
 RUNNING: ContextVar[Any] = ContextVar("running", default=None)
@@ -70,6 +71,7 @@ def server(
         raise typer.BadParameter(
             "is a server on this machine; leave --base-url and --key-file out", param_hint="--folder"
         )
+    # A slip in the path would begin an empty backend, which knows of no job.
     if not make and not folder.is_dir():
         raise typer.BadParameter(f"there is no folder {str(folder)!r}; `ragtune tune` makes it", param_hint="--folder")
     from ragtune.local import LocalBackend
@@ -89,6 +91,7 @@ def _client(*, key_file: Path | None, base_url: str | None, keyless: bool, **opt
             raise
         import openai
 
+        # The client is not made without a key, although nothing will be sent.
         return openai.OpenAI(api_key="none, since nothing is sent", base_url=base_url, **options)
 
 
@@ -214,6 +217,7 @@ def plain_errors() -> Iterator[None]:
         problem = str(error).removesuffix(HOW_TO_GIVE_A_KEY)
         typer.echo(f"error: {problem}{_ways_to_a_key()}", err=True)
         raise typer.Exit(NO_KEY) from None
+    # Before OSError, which it is as well: nobody is left to be told.
     except BrokenPipeError:
         _drop_output()
         raise typer.Exit(CLOSED) from None
@@ -247,6 +251,7 @@ def kept_quiet() -> Iterator[None]:
         try:
             yield
         finally:
+            # Here: at Python's own end a full disk could be told only as an exception that is ignored.
             sys.stdout.flush()
     except BrokenPipeError:
         _drop_output()

@@ -93,6 +93,7 @@ def look_for(client: openai.OpenAI, name: str, registry: Path | None) -> None:
             # Not every server that answers questions tells of single models.
             if error.code == _NO_MODEL:
                 raise
+        # Whatever else is wrong, the first question tells.
         except openai.OpenAIError:
             return
 
@@ -136,6 +137,7 @@ def _registry_of(name: str, registry: Path | None) -> Registry | None:
     if not path.exists():
         raise RegistryError(f"registry: {path} is not there; give the path of one that is")
     opened = Registry(path)
+    # Bases keep their names: no alias that is called like one leads away from it.
     is_base = name in BASES or load().find(name) is not None
     return opened if not is_base and name in opened.aliases() else None
 

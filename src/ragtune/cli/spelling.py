@@ -18,7 +18,9 @@ __all__ = ["IN_PYTHON", "spelled"]
 # Follows an argument that no option of the command stands for.
 IN_PYTHON = " (in Python)"
 
+# An apostrophe within a word opens no quotation.
 _QUOTED = r"""(?:(?<!\w)'(?:[^'\\\n]|\\.)*'(?!\w)|(?<!\w)"(?:[^"\\\n]|\\.)*"(?!\w))"""
+# Brackets within brackets, four deep: patterns cannot count them, and no message goes deeper.
 _ROUND = r"\((?:[^()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*\)"
 _VALUE = rf"(?:{_QUOTED}|{_ROUND}|\[(?:[^\[\]]|\[[^\[\]]*\])*\]|\{{[^{{}}]*\}}|\.\.\.|[-+\w]+(?:\.\w+)*(?:{_ROUND})?)"
 # Names of arguments whose options are called otherwise.
@@ -56,6 +58,7 @@ _CALL = (
     rf"(?<![\w.'\"/])(?:(?:rt|ragtune|openai)\.(?:[a-zA-Z]\w*(?:\.\w+)*(?=\()|(?:{_KNOWN})\b(?:\.\w+)*)"
     rf"|(?:{_KNOWN}|TuneSpec|TunedModel|Maintenance)(?=\())(?:{_ROUND}(?:\.\w+)*)*"
 )
+# A file may have an equals sign in its name, as part=1.jsonl, and is no argument.
 _FILE = (
     r"(?<![\w.-])[\w.=%+-]*=[\w.=%+-]*\.(?:csv|tsv|jsonl?|parquet|xlsx?|xlsb|ods|toml|ya?ml|sqlite3?|db|html?|txt|md|pdf|docx)"
     r"(?!\w)"
@@ -171,6 +174,7 @@ def spelled(words: str, command: Any) -> str:
         words: what it says to a program.
         command: the command, as Typer made it.
     """
+    # Whole ways out first: word by word they would be taken for arguments.
     for found, said in _WAYS:
         words = found.sub(said, words)
     options = _options(command)
@@ -196,6 +200,7 @@ def _called(call: str, options: Mapping[str, _Option]) -> str:
     command = next((said for known, said in _COMMANDS.items() if f"{name}.".startswith(f"{known}.")), None)
     if command is not None:
         subject = re.search(r"'([^']*)'", call)
+        # A call without a subject would leave a blank before the mark.
         return command.format(subject[1] if subject else "").replace(" `", "`")
     given = [found[0] for found in _WORDS.finditer(call.partition("(")[2]) if found["name"] in options]
     return " ".join(given) or f"{call.partition('(')[0]}{IN_PYTHON}"
@@ -206,6 +211,7 @@ def _options(command: Any) -> Mapping[str, _Option]:
     for one in command.params:
         is_option = one.opts[0].startswith("-")
         no = next(iter(one.secondary_opts), None)
+        # The long one where there is a letter as well.
         found[one.name] = _Option(flag=max(one.opts, key=len) if is_option else one.name.upper(), no=no)
     if command.name in _WITH_FILES:
         found = {**_keys(), **found}

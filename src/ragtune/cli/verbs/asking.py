@@ -58,6 +58,7 @@ def ask(
     if system is not None and no_system:
         raise typer.BadParameter("says the opposite of --system; leave one of them out", param_hint="--no-system")
     with plain_errors():
+        # Before a server is begun with: a file that cannot be read is told at once.
         questions = [] if file is None else _questions(file)
         with (
             server(folder=folder, base_url=base_url, key_file=key_file) as client,
@@ -192,6 +193,7 @@ def _questions(file: Path) -> list[str]:
 def _ask_one(model: TunedModel, question: str, parameters: dict[str, object], *, stream: bool, as_json: bool) -> None:
     if as_json or not stream:
         answer = model.ask(question, **parameters)  # type: ignore[call-overload]
+        # So wide that lines stay as the model wrote them; it is for the hint below the text.
         tell(_said(question, answer), as_json=as_json, text=answer.wrapped(10_000))
         return
     _streamed(model, question, parameters)
@@ -269,6 +271,7 @@ def _streamed(model: TunedModel, asked: str | list[dict[str, object]], parameter
 def _said(question: str, answer: Answer) -> dict[str, object]:
     return {
         "question": question,
+        # Not `answer.text`, which raises where the model refused or only thought.
         "answer": answer.choices[0].text if answer.choices else None,
         "model": answer.model,
         "finish_reason": answer.finish_reason,

@@ -79,6 +79,7 @@ def export(
 
         bases = pairs(base, option="--base", example=BASE_EXAMPLE)
         check_names(bases, {})
+        # Not started: a server may be running on the folder, and an export reads its files alone.
         backend = LocalBackend(folder, bases=bases)
         if dry_run:
             told = {"model": model, "folder": target, "merged": merged or gguf, "is_there": target.exists()}

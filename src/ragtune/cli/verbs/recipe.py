@@ -160,6 +160,7 @@ def demo(
         from ragtune.recipe_file import RecipeFile, Stages
         from ragtune.recipe_file.starter import write_demo
 
+        # First: where the base cannot be had, no folder is left behind.
         fetch_base(model)
         file = write_demo(folder, base=model, questions=questions)
         typer.echo(f"the recipe is {file}; `ragtune run {file}` does the same", err=True)

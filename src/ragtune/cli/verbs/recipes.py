@@ -97,6 +97,7 @@ def _holds_facts(path: Path) -> bool:
     """Whether a file is what `FactSet.to_jsonl` writes, by its first line; rows have no list of wordings."""
     if path.suffix.lower() != ".jsonl" or not path.is_file():
         return False
+    # Whether it is UTF-8 is told, with its line, by whoever reads it whole.
     with path.open(encoding="utf-8-sig", errors="replace") as lines:
         first = next((line for line in lines if line.strip()), "")
     try:

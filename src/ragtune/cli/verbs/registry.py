@@ -221,6 +221,7 @@ def cleanup(
     with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
         from ragtune.maintenance import CleanupPlan, Maintenance
 
+        # Without --yes it could delete nothing, whatever stands below.
         maintenance = Maintenance(client, enabled=yes, registry=protecting(registry))
         made = (
             maintenance.cleanup_plan(older_than=older_than, orphans=orphans, keep=keep or ())

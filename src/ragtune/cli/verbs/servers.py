@@ -285,6 +285,7 @@ class _Announcement:
             f"export OPENAI_BASE_URL={server.base_url}",
         ]
         if self.kept:
+            # By its file: what is printed ends in logs, and what is typed in a shell's history.
             lines.append(f'export OPENAI_API_KEY="$(cat {shlex.quote(str(self.kept))})"')
         elif self.key:
             lines.append(

@@ -196,6 +196,7 @@ def build(
             delimiter=delimiter,
             encoding=encoding,
             sheet=sheet,
+            # Checked here: a refusal of pydantic's would end in a traceback.
             validation=_share("--validation", validation),
             test=_share("--test", test),
             group_by=group_by or [],

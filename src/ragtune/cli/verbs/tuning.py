@@ -164,6 +164,7 @@ def tune(
             job = FineTuneJob.create(client, dataset, spec, allow_unknown_cost=allow_unknown_cost, **terms)
             on = again(f"watch {job.id}", folder=folder, base_url=base_url, key_file=key_file)
             with _comes_back(job, on):
+                # Before the waiting: what was bought is told even if the terminal is closed meanwhile.
                 typer.echo(f"{'found' if job.reused else 'created'} {job.id}; {on}", err=True)
                 made = _waited(client, job) if wait else job
             if save is not None:
@@ -231,6 +232,7 @@ def _waited(client: openai.OpenAI, job: FineTuneJob) -> TunedModel:
     from ragtune.monitor import JobMonitor
     from ragtune.recipe_file.stages import told_from_now
 
+    # A bar is drawn at a terminal, and lines between would tear it.
     at_terminal = sys.stderr.isatty()
     show = None if at_terminal else told_from_now(client, job, lambda words: typer.echo(words, err=True))
     return JobMonitor(job).wait(on_event=show)
