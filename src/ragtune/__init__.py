@@ -230,6 +230,7 @@ __all__ = [
     "watch_many",
 ]
 
+# Where nobody set up logging, Python's last resort would write our warnings onto standard error.
 logging.getLogger("ragtune").addHandler(logging.NullHandler())
 
 # Hidden from type checkers: with a visible module `__getattr__` they would accept any misspelt name.
@@ -242,6 +243,7 @@ if not TYPE_CHECKING:
             message = f"module 'ragtune' has no attribute {name!r}"
             raise AttributeError(message) from None
         value = getattr(import_module(module), name)
+        # From the second time on Python finds it without asking here.
         globals()[name] = value
         return value
 

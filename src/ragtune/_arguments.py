@@ -57,6 +57,7 @@ def whole_number(name: str, value: object, *, least: int = 0) -> int:
     Raises:
         DatasetError: it is no whole number, or below `least`.
     """
+    # By `__index__`, which whole numbers of NumPy have and floats have not.
     if isinstance(value, bool) or not isinstance(value, SupportsIndex) or index(value) < least:
         raise _refused(name, value, f"a whole number, {least} or more")
     return index(value)

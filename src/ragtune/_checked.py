@@ -98,6 +98,7 @@ def _held(function: Any, own: Collection[str]) -> Any:
         name: words_of(parameter.annotation)
         for name, parameter in signature.parameters.items()
         if name not in own
+        # Read as texts: to evaluate them would import all that stands under TYPE_CHECKING.
         and isinstance(parameter.annotation, str)
         and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     }
@@ -108,6 +109,7 @@ def _held(function: Any, own: Collection[str]) -> Any:
     by_place = [name for name, one in signature.parameters.items() if one.kind is one.POSITIONAL_OR_KEYWORD]
 
     def check(given: tuple[object, ...], named: dict[str, object]) -> None:
+        # By hand: `Signature.bind` takes longer than many a call, and is wanted for a refusal alone.
         bound = {**dict(zip(by_place, given, strict=False)), **named}
         for name, words in kinds.items():
             if name in bound and not fits(bound[name], words):

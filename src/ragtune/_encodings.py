@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 __all__ = ["LikelyEncoding", "Misreading", "likely_encoding", "name_as_text"]
 
+# Bytes, and of texts that were read already, characters.
 _SAMPLE = 65_536
 _LATIN = ("cp1250", "cp1252", "cp1254", "cp1257", "cp1258")
 _WORDS = 3

@@ -43,7 +43,9 @@ EXTRAS: Mapping[str, Extra] = {
         ),
     ),
     "gguf": Extra(
-        purpose="runs llama.cpp's converter (`ragtune export --gguf`)", modules=("gguf", "google", "sentencepiece")
+        purpose="runs llama.cpp's converter (`ragtune export --gguf`)",
+        # `google` is protobuf.
+        modules=("gguf", "google", "sentencepiece"),
     ),
     "testing": Extra(purpose="tests programs against a scripted server", modules=_SERVER),
     "plots": Extra(purpose="draws loss curves (`make demo` does)", modules=("matplotlib",)),

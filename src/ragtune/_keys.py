@@ -95,6 +95,7 @@ def client_from_anywhere(*, key_file: Path | None = None, base_url: str | None =
     """
     import openai
 
+    # Stripped: a pasted line end makes a header that the client refuses, as a "Connection error" that names no reason.
     key = read_key(key_file) if key_file else os.environ.get("OPENAI_API_KEY", "").strip()
     if not key:
         message = f"no API key was found; {HOW_TO_GIVE_A_KEY}"

@@ -15,6 +15,7 @@ __all__ = ["make_numbers_plain", "plain_number", "require_dollars", "require_lim
 
 def plain_number(value: object) -> object:
     """A scalar of NumPy, or a Decimal, as Python's own, which JSON and SQLite take; anything else as it is."""
+    # By name: nobody should load NumPy to have a number looked at.
     if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
         value = value.item()  # type: ignore[attr-defined]  # as every scalar of NumPy has
     if isinstance(value, int | float):

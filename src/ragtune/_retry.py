@@ -45,6 +45,7 @@ async def patiently(
         until: point on the port's monotonic clock after which no attempt is begun, whatever the server asks for.
     """
     started = api.port.monotonic()
+    # Up to a quarter of a second by lot: programs that one outage stopped must not all come back at once.
     backoff = tenacity.wait_exponential(multiplier=0.5, max=longest_wait_s) + tenacity.wait_random(0, 0.25)
 
     def pause(state: tenacity.RetryCallState) -> float:
@@ -72,6 +73,7 @@ async def patiently(
         stop=too_late,
         before_sleep=tell,
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, Exception) and retry_on(error)),
+        # The server's own error, and not tenacity's around it.
         reraise=True,
     )
     async for attempt in attempts:

@@ -32,6 +32,7 @@ def run(coroutine: Coroutine[object, None, T]) -> T:
         except StopIteration as finished:
             result: T = finished.value
             return result
+        # What it has to clean up is cleaned up now, and not whenever it is collected.
         coroutine.close()
     message = (
         f"{getattr(coroutine, '__qualname__', coroutine)} waited for {awaited!r}; the synchronous side must not suspend"

@@ -8,6 +8,7 @@ import warnings
 
 __all__ = ["deprecated", "warn"]
 
+# With the separator: a package beside this one may have a name that begins as ours does.
 _OURS = os.path.dirname(__file__) + os.sep  # compared with file names of frames, which are texts
 
 

@@ -141,6 +141,7 @@ def _parse(text: str, name: str) -> Catalog:
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{name} is not TOML: {error}") from error
     models = {model: _model(model, facts, name) for model, facts in data.get("models", {}).items()}
+    # Read-only: all who load the shipped one share it.
     return Catalog(models=MappingProxyType(models), aliases=MappingProxyType(dict(data.get("aliases", {}))))
 
 

@@ -347,6 +347,7 @@ def _memory() -> tuple[int | None, int | None]:
         return None, None
     import psutil
 
+    # In a container the machine's free memory may be more than the container has.
     total = usable_memory()
     return total, min(total, int(psutil.virtual_memory().available))
 
@@ -365,6 +366,7 @@ def _gb(size: int) -> str:
 def _sayable(text: str) -> str:
     """A text without the place of the home folder, which often holds a person's name."""
     homes = {str(Path.home()), str(Path.home().resolve())} - {os.sep}
+    # The longer first: one may be the beginning of the other.
     for home in sorted(homes, key=len, reverse=True):
         text = text.replace(home, "~")
     return text

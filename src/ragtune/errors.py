@@ -119,6 +119,7 @@ class Unsupported(RagtuneError):
         self.feature = feature
         self.reason = reason
 
+    # Python would make a copy of the message alone: in another process such an error could not be read.
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.provider, self.feature, self.reason)
 
@@ -203,6 +204,7 @@ class JobFailed(RagtuneError):
         return self.lines[0] if self.lines else None
 
     def __reduce__(self) -> tuple[object, ...]:
+        # Without `job`, which holds a client.
         names = ("code", "param", "lines", "path", "excerpt", "job_id")
         return _rebuild_job_failed, (str(self), {name: getattr(self, name) for name in names})
 

@@ -86,6 +86,7 @@ def unspaced() -> re.Pattern[str]:
 
 def fold(text: str) -> str:
     """The first half of `normalise`: small letters, one spelling of each sign; ASCII punctuation is still there."""
+    # Most texts are, and need none of what follows.
     if text.isascii():
         return text.lower().translate(_signs)
     folded = unicodedata.normalize("NFD", text).casefold().translate(_signs)

@@ -146,6 +146,7 @@ class Webhooks:
             return
         try:
             yield event
+        # Ctrl-C as well: what was not handled is delivered again, and must then be taken.
         except BaseException:
             with self._seen.transaction() as connection:
                 connection.execute("DELETE FROM delivery WHERE id = ?", (event.id,))
@@ -160,6 +161,7 @@ class Webhooks:
     def _verified(self, payload: bytes | str, headers: Mapping[str, str]) -> JobEnded | None:
         import openai
 
+        # Names of headers have no case, and keys of a mapping do.
         plain = {name.lower(): value for name, value in headers.items()}
         try:
             # `unwrap` takes no limit of one's own.
