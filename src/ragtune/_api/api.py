@@ -147,6 +147,7 @@ class Api:
 
     async def begin_upload(self, file: LocalFile) -> Json:
         """Announce a file that comes in parts."""
+        # The kind that the specification of OpenAI has for training files.
         about: Json = {"bytes": file.bytes, "filename": file.name, "mime_type": "text/jsonl", "purpose": "fine-tune"}
         return await self.port.call("uploads.create", **about)
 

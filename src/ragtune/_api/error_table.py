@@ -28,6 +28,7 @@ _LISTS = {
     "models": "models of this account: ragtune.Maintenance(client).models()",
 }
 _HERE = " (an embedded backend answers only while its `with` block is open)"
+# In this order: of the creation of a job, which names a model and a file, the model.
 _SUBJECTS = ("fine_tuning_job_id", "file_id", "upload_id", "model", "training_file")
 _SCOPES = re.compile(r"[Mm]issing scopes?: ([\w.]*\w(?:,\s*[\w.]*\w)*)")
 

@@ -27,6 +27,7 @@ def text(value: object) -> str | None:
 
 def number(value: object) -> float | None:
     """Return a finite number, also one that stands there as text."""
+    # To Python, true is 1.
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -103,6 +104,7 @@ def identity(body: Json) -> str:
     found = text(body.get("id"))
     if found is not None:
         return found
+    # By what it says: met again on a page that came twice, it is known.
     content = json.dumps(body, sort_keys=True, default=str).encode(errors="replace")
     return f"unnamed-{hashlib.sha256(content).hexdigest()[:16]}"
 

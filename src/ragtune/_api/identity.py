@@ -58,6 +58,7 @@ def public_url(url: str) -> str:
     host = parts.hostname or ""
     host = f"[{host}]" if ":" in host else host
     place = f"{host}:{parts.port}" if parts.port else host
+    # With a slash at its end it is the same place, and the same account.
     return urlunsplit((parts.scheme, place, parts.path.rstrip("/"), "", ""))
 
 

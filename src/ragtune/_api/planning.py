@@ -98,6 +98,7 @@ class PlanPort(_Before):
         if self.probes and not CALLS[name].writes:
             return await super().call(name, retries=retries, timeout_s=timeout_s, **arguments)
         self._record(name, arguments)
+        # Counted behind the record: the first file is `<file 1>`.
         number = sum(planned.name == name for planned in self.calls)
         return _happy_end(name, arguments, number=number)
 

@@ -191,6 +191,7 @@ class _DocumentReader:
                 named = id.encode("utf-8", "surrogatepass")
                 seen.ids.append(int.from_bytes(blake2b(named, digest_size=8).digest(), "little"))
             number = self.names.setdefault(group, len(self.names))
+            # Two bytes for each document are kept of its group.
             if number > 65_535:
                 raise DatasetError(f"column {self.columns.group!r} has more than 65,536 groups; name a coarser one")
             seen.groups.append(number)

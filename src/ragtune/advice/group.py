@@ -133,6 +133,7 @@ def _figures(
     # A document that is shorter than a chunk is a passage by itself.
     context = assumed.passages * min(length, assumed.chunk_tokens)
     changed = facts.changed_per_month if assumed.changed_per_month is None else assumed.changed_per_month
+    # Documents that go are not embedded: growth below zero costs nothing.
     embedded = None if changed is None else (changed * facts.documents + max(facts.growth_per_month or 0, 0)) * length
     # Four bytes a number: vectors are kept as float32.
     vectors = facts.documents * math.ceil(max(length, 1) / assumed.chunk_tokens) * assumed.vector_dimensions * 4
@@ -149,6 +150,7 @@ def _figures(
     monthly = _total(_times(saved, questions), upkeep, _times(fixed, -1.0))
     return GroupAdvice(
         group=name,
+        # Until it is judged, which takes the figures themselves.
         verdict="keep",
         why="",
         sensitivity=(),

@@ -160,6 +160,7 @@ async def upload_source(
 
     if not isinstance(source, Dataset):
         return sent
+    # In a thread: files that were not built here are read through for it.
     system = await api.port.work(lambda: source.system)
     write = partial(recorder.trained_on, sent.id, fingerprint=source.fingerprint, system=system)
     await note(api.port, f"{sent.id} comes from {source!r}", write)
@@ -268,6 +269,7 @@ def _usable(body: Json) -> bool:
 
 def _status(body: Json) -> str | None:
     said = text(body.get("status"))
+    # Servers that copied the wire write it in capitals as well.
     return None if said is None else said.lower()
 
 
@@ -300,6 +302,7 @@ def _file_at(path: Path) -> LocalFile:
     try:
         with path.open("rb") as handle:
             digest = hashlib.file_digest(handle, "sha256").hexdigest()
+            # Of the file that was hashed: under its path there may be another one by now.
             size = os.fstat(handle.fileno()).st_size
     except OSError as error:
         message = f"cannot read {str(path)!r}: {error.strerror}; give the path of a JSONL file"
