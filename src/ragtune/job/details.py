@@ -113,6 +113,7 @@ class JobDetails:
         """Read the server's job object."""
         told = body.get("method")
         method = object_of(told)
+        # Servers that copied the wire may have the name alone where OpenAI has an object.
         kind = text(method.get("type")) or (text(told) or "").lower() or None
         # The resolved values stand below `method`; `hyperparameters` is the older place and null for some methods.
         values = object_of(body.get("hyperparameters")) | object_of(

@@ -77,8 +77,10 @@ def _files_there(order: JobOrder, calls: tuple[PlannedCall, ...], existing: JobD
 
 async def _closed(api: Api) -> list[str]:
     """A hint only: a key may not see the jobs and models of other projects."""
+    # It is OpenAI that closes accounts.
     if not api.dialect.catalog_dates:
         return []
+    # One is enough to know.
     async with aclosing(api.jobs(page=1)) as jobs:
         async for _ in jobs:
             return []

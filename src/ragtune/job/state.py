@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["JobState", "fetch", "fetch_saved", "newest", "state_of"]
 
 
+# Never equal by value: it changes with each look.
 @dataclass(kw_only=True, eq=False)
 class JobState:
     """A job as this program knows it.

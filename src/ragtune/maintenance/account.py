@@ -64,8 +64,11 @@ class AccountListing:
 
 async def read_account(api: Api) -> AccountListing:
     """Read three lists to the end of their pages; no job, model or file is asked for by itself."""
+    # Without its jobs nobody can say what a file is for: a server that lists none is an error, and not an empty
+    # account.
     jobs, models, files = await gather(api.jobs()), await _listed(api.models()), await _listed(api.files())
     return AccountListing(
+        # What has no id can be neither asked for nor deleted.
         jobs=tuple(JobDetails.from_wire(body) for body in jobs if text(body.get("id"))),
         models=None if models is None else tuple(ListedModel.from_wire(body) for body in models),
         files=None if files is None else tuple(UploadedFile.from_wire(one) for one in files if text(one.get("id"))),

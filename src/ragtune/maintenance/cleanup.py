@@ -253,6 +253,7 @@ class Rules:
     def kept(self, *names: str) -> str | None:
         """The pattern that keeps one of these names, in words."""
         for pattern in self.keep:
+            # By its case as well, which `fnmatch` would pass over on some systems.
             if any(fnmatchcase(name, pattern) for name in names):
                 return f"keep={pattern!r}"
         return None
@@ -339,6 +340,7 @@ def _asked(told: FeedbackStore | Iterable[str]) -> Iterator[str]:
         raise SpecError(
             f"never_asked: there is no feedback store {str(told.path)!r}; give the path of one that is there"
         )
+    # All of them, though the store wants a number: a model that was asked once must not count as never asked.
     for row in (*told.rows(), *told.unjudged(limit=10**9)):
         if row.model is not None:
             yield row.model
@@ -349,11 +351,13 @@ def _plain(value: Any) -> Any:
 
 
 def _item(body: dict[str, Any]) -> CleanupItem:
+    # Held to its kinds here: people edit plans, and what stands in one is deleted.
     item = CleanupItem(**{**body, "created_at": _moment(body["created_at"])})
     if item.kind not in get_args(Kind) or not _text(item.id):
         raise ValueError(f"{item.kind!r:.60} {item.id!r:.60} is nothing that can go")
     for told in (item.why, *filter(None, [item.keep])):
         _text(told)
+    # Exactly: to Python, true is a whole number.
     if item.bytes is not None and type(item.bytes) is not int:
         raise TypeError(f"bytes={item.bytes!r:.60}")
     return item

@@ -98,6 +98,7 @@ class AsyncMaintenance:
     async def events(self, job_id: str, *, limit: int | None = 20) -> tuple[JobEvent, ...]:
         """Return a job's newest events, the oldest of them first."""
         check_limit(limit)
+        # No more than is wanted, and no more than a page of OpenAI's holds.
         bodies = await gather(self._api.events(job_id, page=min(limit or 100, 100)), limit=limit)
         return tuple(JobEvent.from_wire(body) for body in reversed(bodies))
 
@@ -126,6 +127,7 @@ class AsyncMaintenance:
         """Cancel a job; see `Maintenance.cancel`."""
         if dry_run:
             return await plan_of(self._open, lambda api: api.steer_job("cancel", job_id))
+        # In the job's own dialect, which says what its status means.
         known, runs = await remembering(self._api, self._journal)
         api = known.of_job(job_id)
         details = JobDetails.from_wire(await api.steer_job("cancel", job_id))
@@ -146,11 +148,13 @@ class AsyncMaintenance:
         self, name: str, *, checkpoints: bool = False, force: bool = False, dry_run: bool = False
     ) -> Deleted | Plan:
         """Delete a tuned model; see `Maintenance.delete_model`."""
+        # The journal remembers what kind of server stands at an address that tells nothing.
         made = await recalled(self._open, self._journal, model=name.partition(":ckpt-step-")[0])
         dialect = self._open.given or (made and made.dialect) or self._open.dialect
         if not dialect.deletes_models:
             way = "its models are deployments, which are taken down by routes of its own"
             raise Unsupported(dialect.name, "deleting a model by OpenAI's call", way)
+        # They are found by their names: servers list them as models and delete none with its parent.
         also = await self._checkpoints_of(name) if checkpoints else ()
         needs = await self._needs()
         reasons = [f"{one}: {needs.of_model(one)}" for one in (*also, name) if needs.of_model(one)]
@@ -171,6 +175,7 @@ class AsyncMaintenance:
 
     async def _forget_models(self, *names: str) -> None:
         for name in names:
+            # The journal first: by it an equal order would take up a job whose model is gone.
             await forget_model(self._api, name, self._journal)
             if self._registry is not None:
                 await self._api.port.work(self._registry._lose, name)

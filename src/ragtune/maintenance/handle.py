@@ -84,6 +84,7 @@ class Maintenance:
             status: only those in this status.
         """
         found = run(self._maintenance.jobs(limit=limit, status=status))
+        # Both faces stand on one state: nothing is read twice to turn one into the other.
         return JobTable(rows=tuple(FineTuneJob(job._state) for job in found))
 
     def job(self, job_id: str) -> FineTuneJob:

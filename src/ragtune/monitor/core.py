@@ -235,6 +235,7 @@ class AsyncJobMonitor:
     async def _named(self, poller: Poller, window_s: float) -> JobDetails:
         """Look at a succeeded job until its server names the model: some do so minutes later, some never."""
         port, pause = self._api.port, 0.5
+        # Where a model has to be deployed first, its name may never come.
         until = port.monotonic() + (window_s if self._api.dialect.result == "callable" else 0.0)
         while self._job.details.fine_tuned_model is None and port.monotonic() < until:
             pause = min(2 * pause, 15.0)

@@ -131,6 +131,7 @@ class JobMonitor:
                 )
             )
         except JobFailed as error:
+            # The caller's own: the code beneath knows the asynchronous one alone.
             error.job = self._job
             raise
 

@@ -26,6 +26,7 @@ async def follow_many(
     going = {job.id: job for job in jobs}
     if not going:
         return
+    # Nothing was told of any: the first round hands out each job, however it stands.
     count, told = len(going), dict.fromkeys(going, "")
 
     def late() -> str:

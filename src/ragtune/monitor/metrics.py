@@ -258,6 +258,7 @@ def rows_from_file(content: bytes) -> list[MetricRow]:
     plain = content.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not plain.startswith(b"step"):
         try:
+            # Strict, since Python else skips what is no base64 and gives nonsense; so line ends have to go before.
             plain = base64.b64decode(b"".join(plain.split()), validate=True)
         except binascii.Error as error:
             message = f"the result file is neither CSV nor base64 of it; it begins with {content[:40]!r}"

@@ -30,6 +30,7 @@ logger = logging.getLogger("ragtune")
 
 # How long before its end a model is warned about.
 WARN_DAYS = 60
+# How long to listen to a server that says nothing.
 SILENCE_S = 20.0
 # Who owns the base models of an embedded backend, by its own word.
 EMBEDDED = "ragtune"
