@@ -79,6 +79,7 @@ class Api:
         """
         if dialect is None:
             return self
+        # Without the jobs' own dialects: what the caller says holds for all of them, whatever a journal remembers.
         return Api(self.port, dialect_named(dialect) if isinstance(dialect, str) else dialect)
 
     @property

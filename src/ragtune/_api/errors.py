@@ -55,6 +55,7 @@ def explaining(
         trouble = find("timeout" if isinstance(error, openai.APITimeoutError) else "no answer")
         error.add_note(trouble.text(call=call, subject=None, base_url=_address(client), says=""))
         raise
+    # Before ValueError, which it is as well.
     except json.JSONDecodeError as error:
         message = f"{_address(client)} answered {call} with a body that is not JSON: {error}"
         raise UnreadableReplyError(message) from error

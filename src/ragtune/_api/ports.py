@@ -108,6 +108,7 @@ class SyncPort:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = client
+        # Clock and sleep are given by tests, in which hours pass in no time.
         self._sleep = sleep
         self.now = now
         self.monotonic = monotonic

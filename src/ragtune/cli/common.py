@@ -118,6 +118,7 @@ def allowed(plan: Callable[[], Plan], *, yes: bool, dry_run: bool, as_json: bool
         # What a deletion warns of is why it would be refused.
         words = "--yes --force" if shown.warnings else "--yes"
         typer.echo(f"nothing was done; the same command with {words} does it", err=True)
+        # A script that left --yes out must not go on as if it were done.
         raise typer.Exit(NOT_WELL)
     return False
 

@@ -69,6 +69,7 @@ class Needs:
         parents = trained | {version.name for version in self.versions if version.training_file == file}
         living = [name for name in there if name in trained or _parent(name) in parents]
         if living:
+            # One is enough to say, and it is the same one each time.
             return f"{min(living)}, which lives, was trained on it"
         return self._last_copy(file, account)
 

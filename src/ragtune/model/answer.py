@@ -302,6 +302,7 @@ def _choice(body: Json, position: int) -> Choice:
         index=position if index is None else index,
         # Legacy completions have their text in the choice itself.
         text=words(body["text"] if "text" in body else message.get("content")),
+        # Servers that copied the wire may write it in capitals.
         finish_reason=None if reason is None else reason.lower(),
         logprobs=body.get("logprobs"),
         refusal=words(message.get("refusal")),

@@ -78,6 +78,7 @@ class TunedModel:
     @classmethod
     def _around(cls, model: AsyncTunedModel) -> TunedModel:
         """Return the face of a model that another room made."""
+        # Past `__init__`, which would make another model of a client.
         face = cls.__new__(cls)
         face._model = model
         return face
@@ -179,6 +180,7 @@ class TunedModel:
             ModelExpired: the model was shut down.
         """
         if dry_run:
+            # Called in two places: which of both comes back the code beneath tells by a literal True or False.
             plan: Plan = run(
                 self._model.ask(prompt, system=system, temperature=temperature, log=log, dry_run=True, **parameters)
             )

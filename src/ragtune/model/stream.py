@@ -226,6 +226,7 @@ class AnswerStream:
         run(self._stream.close())
 
     def __iter__(self) -> Iterator[str]:
+        # Not its `__aiter__`: `iterate` itself closes the generator when the loop is left.
         return iterate(self._stream._pieces)
 
     def __enter__(self) -> AnswerStream:

@@ -76,6 +76,7 @@ class TuneSpec:
         if values and dialect.hyperparameters == "method":
             settings["hyperparameters"] = values
         if isinstance(self.method, Reinforcement):
+            # As a plain dict: JSON takes no other mapping.
             settings |= given(grader=dict(self.method.grader), response_format=self.method.response_format)
         method = {"type": self.method.type} | ({self.method.type: settings} if settings else {})
         beside = values if dialect.hyperparameters == "body" else {}
@@ -114,6 +115,7 @@ def _check_suffix(suffix: str | None) -> None:
 
 def _check_dialect(spec: TuneSpec, dialect: Dialect) -> None:
     method = spec.method
+    # First: whoever speaks another wire takes no part of this request, whatever stands in it.
     if dialect.wire != "openai":
         raise Unsupported(
             dialect.name, "OpenAI's calls for fine-tuning", "rt.replay(archive, job, client) speaks its own"
