@@ -10,7 +10,7 @@ import openai
 import pytest
 
 import ragtune as rt
-from ragtune.evaluation import ByLikelihood
+from ragtune.evaluation import ByLikelihood, Price
 from ragtune.local import LocalBackend
 from ragtune.testing import ScriptedBackend
 from tests.evaluation.conftest import lakes, number_in
@@ -52,6 +52,15 @@ def test_a_server_without_log_probabilities_of_prompts_is_named(tmp_path: Path) 
         card = rt.evaluate({"model": arm}, lakes(2), ["choice"], log=tmp_path / "eval.jsonl")
     assert len(card.errors) == 4
     assert "choosing by likelihood" in card.errors[0].error
+
+
+def test_a_budget_counts_the_prompt_once_for_each_option(tmp_path: Path) -> None:
+    """At a dollar a token, $100 would pay for the bytes of one prompt and not for those of four."""
+    with ScriptedBackend(answer="83 metres") as backend, backend.client() as client:
+        arms = {"model": ByLikelihood(answerer=(client, "tiny-random"))}
+        prices = {"model": Price(input_usd_per_million=1e6)}
+        with pytest.raises(rt.BudgetExceeded, match="4 of 4 questions were not asked"):
+            rt.evaluate(arms, lakes(2), ["choice"], log=tmp_path / "eval.jsonl", max_cost_usd=100, prices=prices)
 
 
 def test_a_function_has_no_likelihood(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ async def paid_answer(respondent: Respondent, prompt: Prompt, shown: Shown, purs
     price = respondent.price
     reserved = 0.0
     if price is not None and purse.limit_usd is not None:
-        reserved = price.at_most(prompt, respondent.max_tokens) or 0.0
+        reserved = price.at_most(_all_sent(respondent, prompt, shown), respondent.max_tokens) or 0.0
     if not purse.reserve(reserved):
         return None
     spent = 0.0
@@ -34,6 +34,13 @@ async def paid_answer(respondent: Respondent, prompt: Prompt, shown: Shown, purs
         return Returned(text=None, fault=fault_of(error))
     finally:
         purse.settle(reserved, spent)
+
+
+def _all_sent(respondent: Respondent, prompt: Prompt, shown: Shown) -> Prompt:
+    # Where no word may be written it is asked by likelihood, and the prompt goes out anew with each option.
+    if respondent.max_tokens == 0:
+        return [{"content": f"{prompt} {option}"} for option in shown.options]
+    return prompt
 
 
 def fault_of(error: Exception) -> Failure:
