@@ -179,7 +179,16 @@ def test_a_refusal_that_the_server_marked_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "valid"), [('{"a": 1}', True), ("[1, 2]", True), ("{a: 1}", False), ("", False), ("Sure: {}", False)]
+    ("text", "valid"),
+    [
+        ('{"a": 1}', True),
+        ("[1, 2]", True),
+        ("{a: 1}", False),
+        ("", False),
+        ("Sure: {}", False),
+        ('{"a": NaN}', False),
+        ("[" * 100_000, False),
+    ],
 )
 def test_json_is_valid_or_not(text: str, valid: bool) -> None:
     assert json_valid(said(text)) is valid

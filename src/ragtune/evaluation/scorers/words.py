@@ -107,10 +107,15 @@ def f1(context: Context) -> float:
 def json_valid(context: Context) -> bool:
     """Whether the answer is one JSON value and nothing else."""
     try:
-        json.loads(context.text)
-    except ValueError:
+        # Python reads NaN and Infinity as well, which are no JSON.
+        json.loads(context.text, parse_constant=_no_json)
+    except (ValueError, RecursionError):
         return False
     return True
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(constant)
 
 
 @lru_cache(maxsize=4096)
@@ -129,6 +134,7 @@ def _wanted(answer: str) -> tuple[str, ...]:
 
 def _words(form: str) -> list[str]:
     words = form.split()
+    # An answer may be an article alone, as the letter A is.
     return [word for word in words if word not in _ARTICLES] or words
 
 
