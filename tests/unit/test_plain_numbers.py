@@ -54,6 +54,8 @@ def test_settings_take_numbers_of_numpy() -> None:
     plain = rt.TuneSpec(model="base", method=rt.Supervised(n_epochs=3, learning_rate=rt.Multiplier(0.5)), seed=7)
     assert spec == plain
     assert json.dumps(spec.request()) == json.dumps(plain.request())
+    verdicts = rt.KTO(n_epochs=np.int64(3), beta=np.float32(0.5), desirable_weight=np.float64(2))  # type: ignore[arg-type]
+    assert verdicts == rt.KTO(n_epochs=3, beta=0.5, desirable_weight=2.0)
     with pytest.raises(rt.SpecError, match="n_epochs: 51 is out of range"):
         rt.Supervised(n_epochs=np.int64(51))  # type: ignore[arg-type]
     with pytest.raises(rt.SpecError, match="n_epochs: True is no whole number"):
@@ -65,6 +67,15 @@ def test_a_budget_takes_decimals() -> None:
     assert repr(rt.Budget(np.float32(0.5))) == repr(rt.Budget(0.5))  # type: ignore[arg-type]
     with pytest.raises(rt.SpecError, match="is no budget"):
         rt.Budget(Decimal("-1"))  # type: ignore[arg-type]
+
+
+def test_a_limit_on_a_jobs_price_takes_numbers_of_numpy() -> None:
+    spec = rt.TuneSpec(model="gpt-4.1-2025-04-14")
+    with ScriptedBackend() as backend, backend.client() as client:
+        for limit in (np.int64(5), np.float32(0.5), Decimal("5")):
+            rt.FineTuneJob.plan(client, "file-1", spec, max_cost_usd=limit, allow_unknown_cost=True, journal=None)  # type: ignore[arg-type]
+        with pytest.raises(rt.SpecError, match="max_cost_usd: True must be a number"):
+            rt.FineTuneJob.plan(client, "file-1", spec, max_cost_usd=np.bool_(True), journal=None)  # type: ignore[arg-type]
 
 
 def test_a_journal_takes_numbers_of_numpy(tmp_path: Path) -> None:

@@ -170,7 +170,8 @@ def _refuse_wrong_numbers(own: Prices | Assumptions) -> None:
             continue
         try:
             number = math.nan if isinstance(value, bool | str) else float(value)
-        except (TypeError, ValueError):
+        # Too large for a float, too.
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         share = item.name in _SHARES or "accuracy" in item.name
         if not 0 <= number < math.inf or (share and number > 1):

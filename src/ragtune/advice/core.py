@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Advice", "GroupTable", "advise"]
 
+# Of a mean month.
 _MONTH_DAYS = 365.25 / 12
 # Which arm's figure stands for which assumption.
 _ARMS = {"retrieval_accuracy": "base+RAG", "tuned_accuracy": "tuned", "both_accuracy": "tuned+RAG"}
@@ -93,6 +94,7 @@ class Advice:
             "assumptions": [{**asdict(row), "as_of": row.as_of and str(row.as_of)} for row in self.assumptions],
             "notes": list(self.notes),
         }
+        # What is infinite says `never` by now; anything else that is no number would be no JSON.
         return json.dumps(told, ensure_ascii=False, allow_nan=False, indent=2)
 
     def __str__(self) -> str:
@@ -219,6 +221,7 @@ def _look_for_near(found: Corpus) -> list[str]:
     try:
         near = Counter(found.text_groups[place] for place in documents_near(found.texts))
     except MissingExtraError as error:
+        # Told and not raised: no verdict rests on it.
         return [f"nearly equal documents were not looked for: {error}"]
     for name, facts in found.groups.items():
         facts.near = near[name]
@@ -236,6 +239,7 @@ def _shares(found: Corpus, queries: Sequence[str] | None) -> tuple[dict[str, flo
     from ragtune.retrieval import BM25
 
     group_of = dict(zip(found.texts, found.text_groups, strict=True))
+    # One passage: a question counts for the group of the document that fits it best.
     index = BM25(found.texts, k=1)
     first = [index(query) for query in queries]
     touched = Counter(group_of[passages[0].text] for passages in first if passages)
@@ -256,15 +260,16 @@ def _measured(scorecard: Scorecard | None) -> dict[str, tuple[float, str]]:
             cell = scorecard[arm][kind]
             if cell.mean is not None and math.isfinite(cell.mean):
                 found[name] = (float(cell.mean), f"measured: {arm}, {kind}, {cell.low:.0%} to {cell.high:.0%}")
-    if "both_accuracy" in found and not scorecard.difference("tuned+RAG", "base+RAG", kind=kind).told:
-        # What cannot be told from chance is no reason to train.
-        same = f"measured: tuned+RAG, {kind}, not told apart from base+RAG and taken to be the same"
-        found["both_accuracy"] = (found["retrieval_accuracy"][0], same)
+    # Before both are compared with passages: that asks for the arm of the base.
     if "tuned_accuracy" not in found or "retrieval_accuracy" not in found:
         raise EvaluationError(
             f"the scorecard has the arms {', '.join(scorecard.arms)}; the advisor needs 'tuned' and 'base+RAG', as "
             "rt.arms(base=, tuned=, retriever=) makes them"
         )
+    if "both_accuracy" in found and not scorecard.difference("tuned+RAG", "base+RAG", kind=kind).told:
+        # What cannot be told from chance is no reason to train.
+        same = f"measured: tuned+RAG, {kind}, not told apart from base+RAG and taken to be the same"
+        found["both_accuracy"] = (found["retrieval_accuracy"][0], same)
     return found
 
 

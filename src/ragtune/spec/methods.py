@@ -123,6 +123,7 @@ class Supervised:
 
     def hyperparameters(self) -> dict[str, object]:
         """Return what goes over the wire; "auto" is what a server does anyway and stays out."""
+        # To stop early it has to ask; after each epoch, where nothing else was said.
         every = 1 if self.early_stop is not None and self.evaluate_every is None else self.evaluate_every
         return _common(self) | given(evaluate_every=every, early_stop=self.early_stop, reasoning=self.reasoning)
 
@@ -205,7 +206,10 @@ class KTO:
     learning_rate: LearningRate = "auto"
 
     def __post_init__(self) -> None:
+        make_numbers_plain(self)
         _check_common(self)
+        # How far a model has moved KTO tells by questions and answers of one batch that do not belong together: one
+        # alone makes no such pair.
         require_whole("batch_size", self.batch_size, low=2, high=limits.MAX_BATCH_SIZE)
         if self.beta != "auto":
             require_number("beta", self.beta, low=0.0, high=limits.MAX_BETA, auto=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ragtune import catalog
 from ragtune._api.calls import LocalFile
+from ragtune._ranges import make_numbers_plain
 from ragtune.errors import BudgetExceeded, DatasetError, SpecError, Unsupported
 from ragtune.files import UploadedFile
 from ragtune.files.upload_once import local_file
@@ -56,6 +57,9 @@ class CreateOptions:
     dialect: Dialect | str | None = None
     budget: Budget | None = None
     journal: JournalArgument = USERS
+
+    def __post_init__(self) -> None:
+        make_numbers_plain(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +129,10 @@ async def prepare(
     run = _run(api, origin, spec, key=key, cost=cost, budget=options.budget)
     await _check_budget(api, recorder, run, options)
     notes = {} if origin.fingerprint is None else training_notes(origin.fingerprint, origin.system)
+    # Ours behind the user's, who must not hide an order from us by a name; what the rows bring behind what is
+    # inherited.
     metadata = dict(spec.metadata) | {KEY: key} | dict(inherited.notes) | notes
+    # Once more: a server's limit counts ours as well.
     check_metadata(metadata)
     seen = seen or await look_at_base(api, spec.model)
     warnings += await check_end(
