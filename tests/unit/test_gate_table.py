@@ -111,11 +111,21 @@ def test_a_condition_that_nothing_was_measured_for_is_no_pass(tmp_path: Path, ur
     assert (done.exit_code, "the scorecard holds no control questions" in done.stderr) == (1, True), done.output
 
 
+def test_an_alias_that_cannot_be_moved_is_told_with_the_registrys_reason(tmp_path: Path, url: str) -> None:
+    """And not as the refusal of before, or as an alias that leads nowhere."""
+    assert run(tmp_path, url, TOML.replace("0.6", "1.0")).exit_code == 1
+    rt.Registry(tmp_path / "models.sqlite3").add("lakes-prod")
+    done = run(tmp_path, url, TOML)
+    assert (done.exit_code, "'lakes-prod' is the name of a model in this registry" in done.stderr) == (1, True)
+    assert outcomes(tmp_path) == ["refused"]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         (TOML.replace("reworded_at_least = 0.6\n", ""), "ragtune.toml line 10, column 2: [gate] has no condition"),
         (TOML.replace("[evaluation]\n", ""), "[gate] holds its limits against an evaluation; add [evaluation]"),
+        (TOML.replace("lakes-prod", "latest"), "column 2: gate.alias means something else wherever a model is named"),
         (TOML.replace("reworded_at", "rewordd_at"), "there is no key 'gate.rewordd_at_least'; did you mean 'reworded"),
     ],
 )

@@ -58,6 +58,14 @@ class GateSection(Section):
             raise PydanticCustomError("ragtune", f"[gate] has no condition, so all would pass; give one of {known}")
         return self
 
+    @model_validator(mode="after")
+    def _names_an_alias(self) -> GateSection:
+        # The registry would say so when everything is trained and paid for.
+        if self.alias == "latest" or self.alias.startswith("ftjob-"):
+            message = "gate.alias means something else wherever a model is named; choose another one"
+            raise PydanticCustomError("ragtune", message)
+        return self
+
     def made(self) -> registries.Gate:
         """The conditions."""
         from ragtune.registry import Gate
@@ -86,19 +94,24 @@ class GateSection(Section):
             # Promoted before, and the program ended before it was noted.
             return result | {"outcome": "promoted", "told": f"{self.alias} leads to {model.name}"}
         registry.add(model, dataset=dataset, scorecard=scorecard, recipe=recipe)
+        before = len(self._decisions(registry))
         try:
             decision = registry.promote(self.alias, model, gate=self.made(), by=self.by, why=self.why)
         except RegistryError as error:
-            last = registry.history(self.alias)[-1]
-            # Nothing was decided: the registry cannot be written, say.
-            if last.outcome != "refused":
+            decisions = self._decisions(registry)
+            # Nothing was decided: the alias is a model's name, say. The last decision is then an older one.
+            if len(decisions) == before:
                 raise
+            last = decisions[-1]
             return result | {
                 "outcome": "refused",
                 "told": f"{self.alias}: {last.model} was refused: {last.obstacle}",
                 "measured": isinstance(error, GateRefused),
             }
         return result | {"outcome": decision.outcome, "told": str(decision)}
+
+    def _decisions(self, registry: registries.Registry) -> list[registries.Promotion]:
+        return [one for one in registry.history() if one.alias == self.alias]
 
     def _opened(self, folder: Path) -> registries.Registry:
         from ragtune.registry import Registry
