@@ -365,6 +365,13 @@ def test_tuning_beside_retrieval_is_advised_where_its_gain_is_measured(right: in
     assert {row.name: row.value for row in advice.assumptions}["both_accuracy"] == taken
 
 
+def test_a_card_without_the_base_with_passages_is_refused_by_what_it_lacks() -> None:
+    facts = FactSet(facts=(Fact(id="f", answers=("x",), wordings=(Wording(question="Name?", kind="reworded"),)),))
+    card = rt.evaluate({"tuned": lambda _: "x", "tuned+RAG": lambda _: "x"}, facts, progress=False)
+    with pytest.raises(rt.EvaluationError, match=r"the advisor needs 'tuned' and 'base\+RAG'"):
+        rt.advise(long_rows(), queries_per_month=10, updated="updated", today=TODAY, scorecard=card)
+
+
 def test_every_number_has_a_source_and_a_changed_one_is_yours() -> None:
     number: dict[str, Any] = {"question_tokens": np.int64(33)}
     advice = rt.advise(["text"], queries_per_month=1, assumptions=Assumptions(**number))
@@ -407,6 +414,15 @@ BAD: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
         DatasetError,
         "need rows with an id",
     ),
+    "twice on the first day": (
+        [
+            Snapshot(date=dt.date(2026, 1, 1), documents=[{"id": 1, "text": "a"}, {"id": 1, "text": "b"}]),
+            Snapshot(date=TODAY, documents=[{"id": 1, "text": "a"}]),
+        ],
+        {},
+        DatasetError,
+        "the same id",
+    ),
     "twice": (
         [
             Snapshot(date=dt.date(2026, 1, 1), documents=[{"id": 1, "text": "a"}]),
@@ -434,6 +450,7 @@ def test_what_is_wrong_is_named(case: str) -> None:
         (lambda: Assumptions(passages=-1), "0 or more"),
         (lambda: Assumptions(passages="3"), "0 or more"),  # type: ignore[arg-type]
         (lambda: Assumptions(epochs=None), "epochs=None: give a number"),  # type: ignore[arg-type]
+        (lambda: Assumptions(epochs=10**400), "0 or more"),
         (lambda: Prices(training_usd_per_million=math.nan), "0 or more"),
         (lambda: Prices(training_usd_per_million=True), "0 or more"),
     ],

@@ -32,6 +32,18 @@ def test_documents_of_a_file_are_advised_by_group(tmp_path: Path) -> None:
     assert "given by you" in shown.stdout
 
 
+def test_empty_lines_among_the_questions_are_none(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text("# Moss\n\nMoss grows in damp shade.", encoding="utf-8")
+    questions = tmp_path / "questions.txt"
+    questions.write_bytes(b"\xef\xbb\xbfWhere does moss grow?\r\n\r\n")
+    line = ["advise", str(tmp_path / "docs"), "--queries-per-month", "10", "--queries", str(questions)]
+    assert "; 0 of 1 touch none" in CliRunner().invoke(app, line).stdout
+    questions.write_bytes(b"Where?\nWarum \xe4?\n")
+    done = CliRunner().invoke(app, line)
+    assert (done.exit_code, "questions.txt line 2: is not UTF-8" in done.stderr) == (1, True), done.output
+
+
 def test_a_folder_of_documents_is_read_and_faults_are_told_in_words(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "a.md").write_text("# Moss\n\nMoss grows in damp shade.", encoding="utf-8")

@@ -280,7 +280,8 @@ class _ChangeRates:
         old_ids, new_ids = (np.frombuffer(seen.ids, np.uint64) for seen in (before, now))
         old, new = (np.frombuffer(seen.contents, np.uint64) for seen in (before, now))
         groups = np.frombuffer(now.groups, np.uint16)
-        if len(np.unique(new_ids)) < len(new_ids):
+        # Each snapshot once, the first one with the second: `assume_unique` below would count wrongly without a word.
+        if any(len(np.unique(ids)) < len(ids) for ids in ([] if self.intervals else [old_ids]) + [new_ids]):
             raise DatasetError("two documents of one snapshot have the same id; ids must tell documents apart")
         ids, at_old, at_new = np.intersect1d(old_ids, new_ids, assume_unique=True, return_indices=True)
         differs = old[at_old] != new[at_new]
@@ -300,6 +301,7 @@ class _ChangeRates:
             self._since = ids
         else:
             self._since = np.intersect1d(self._since, ids, assume_unique=True)
+        # What came later has not stood unchanged for the whole time.
         still = own[np.isin(ids, self._since) & ~np.isin(ids, self._touched)]
         self._unchanged = dict(enumerate(np.bincount(still, minlength=size).tolist()))
         self.months += months

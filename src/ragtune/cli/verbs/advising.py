@@ -9,6 +9,7 @@ import typer
 
 from ragtune.cli.common import plain_errors
 from ragtune.cli.options import AS_JSON
+from ragtune.cli.text_files import lines_of
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +37,8 @@ def advise(
         from ragtune.advice import Assumptions
         from ragtune.recipe_file.data import DataSection
 
-        asked = None if queries is None else queries.read_text(encoding="utf-8").splitlines()
+        # An empty line is no question: it would count as one that touches no document.
+        asked = None if queries is None else [line.strip() for line in lines_of(queries) if line.strip()]
         advice = rt.advise(
             DataSection(rows=str(documents)).source().rows(),
             asked,

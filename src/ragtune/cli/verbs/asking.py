@@ -11,6 +11,7 @@ import typer
 from ragtune.cli.common import NOT_WELL, as_line, in_flags, plain_errors, server, tell
 from ragtune.cli.model_names import explaining, look_for, model_behind, named_model
 from ragtune.cli.options import ALIASES, AS_JSON, BASE_URL, DRY_RUN, FOLDER, KEY_FILE, MAX_TOKENS, MODEL
+from ragtune.cli.text_files import lines_of
 from ragtune.cli.verbs.training_files import opened
 
 if TYPE_CHECKING:
@@ -169,8 +170,7 @@ def _questions(file: Path) -> list[str]:
     from ragtune.errors import RagtuneError
 
     found = []
-    # Editors on Windows write a mark before the first line of a file in UTF-8.
-    lines = sys.stdin if str(file) == "-" else file.read_text(encoding="utf-8-sig").splitlines()
+    lines = sys.stdin if str(file) == "-" else lines_of(file)
     for number, line in enumerate(lines, 1):
         text: object = line.strip()
         if text and file.suffix == ".jsonl":

@@ -11,6 +11,7 @@ import typer
 from ragtune.cli.common import NOT_WELL, plain_errors, server
 from ragtune.cli.model_names import look_for, model_behind, named_model
 from ragtune.cli.options import ALIASES, AS_JSON, BASE_URL, DRY_RUN, FOLDER, KEY_FILE, MAX_TOKENS, MODEL
+from ragtune.cli.text_files import lines_of
 
 if TYPE_CHECKING:
     from ragtune.migration import Questions
@@ -146,7 +147,7 @@ def _questions(path: Path | None) -> Any:
     assert path is not None, "one of the two was given"
     if path.suffix == ".jsonl":
         return FactSet.from_jsonl(path)
-    return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    return [line.strip() for line in lines_of(path) if line.strip()]
 
 
 def replay(
