@@ -195,6 +195,23 @@ def test_a_status_that_nobody_knows_is_warned_of(stub: Any, wire: Any) -> None:
     assert "validating_files, queued, running, paused, succeeded, failed, cancelled" in err
 
 
+def test_a_file_of_questions_that_is_no_utf_8_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "questions.txt").write_bytes(b"Why?\nWarum \xe4?\n")
+    code, out, err = run("ask", "m", "--file", tmp_path / "questions.txt", key="k", base_url="http://127.0.0.1:9/v1")
+    assert (code, out) == (1, "")
+    assert "questions.txt line 2: is not UTF-8" in err
+    assert "Traceback" not in err
+
+
+def test_a_job_is_shown_with_events_whose_time_the_server_does_not_say(stub: Any, wire: Any) -> None:
+    stub.on("GET", "/fine_tuning/jobs/ftjob-1", wire.job("ftjob-1", "running"))
+    events = wire.page(wire.event(2), wire.event(1, created_at=None))
+    stub.on("GET", "/fine_tuning/jobs/ftjob-1/events", events)
+    code, out, err = run("jobs", "show", "ftjob-1", key="k", base_url=stub.base_url)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-2:] == ["  event 1", "  08:00:02 event 2"]
+
+
 def test_serving_other_machines_without_a_key_names_the_option(tmp_path: Path) -> None:
     code, _, err = run("serve", tmp_path / "backend", "--host", "0.0.0.0")
     assert code == 2

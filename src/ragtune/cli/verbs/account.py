@@ -60,6 +60,7 @@ def list_jobs(
     as_json: AS_JSON = False,
 ) -> None:
     """List fine-tuning jobs, newest first; show or cancel one."""
+    # A group's own function runs before each command of the group as well.
     if context.invoked_subcommand is not None:
         return
     with plain_errors():
@@ -95,7 +96,7 @@ def show_job(
             return
         _show({"job": found.id, **_fields(found)})
         for event in events:
-            typer.echo(f"  {event.created_at:%H:%M:%S} {event.message}")
+            typer.echo(f"  {event}")
 
 
 @jobs_app.command("cancel")
@@ -359,5 +360,6 @@ def _deletion(plan: Callable[[], Plan], do: Callable[[], Deleted], *, yes: bool,
     if allowed(plan, yes=yes, dry_run=dry_run, as_json=as_json):
         gone = do()
         tell(gone, as_json=as_json)
+        # Servers may answer with success that they did not.
         if not gone.deleted:
             raise typer.Exit(NOT_WELL)
