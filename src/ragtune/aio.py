@@ -91,6 +91,7 @@ async def watch_many(
     patience_s: float = 300.0,
 ) -> AsyncGenerator[AsyncFineTuneJob, None]:
     """Watch many jobs with one poller, to be iterated with `async for`; see `ragtune.watch_many`."""
+    # By id: a job that was given twice is watched once.
     faces = {state_of(job, "watch_many").id: job for job in jobs}
     states = [job._state for job in faces.values()]
     async with aclosing(follow_many(states, timeout_s=timeout_s, poll_s=poll_s, patience_s=patience_s)) as changes:

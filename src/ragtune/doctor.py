@@ -146,6 +146,7 @@ def examine(*, folder: str | Path = ".", port: int = _PORT, now: dt.datetime | N
         _extras(),
         *_device_and_demo(),
         _base(base),
+        # A base that is there wants no further room.
         _room("cache", cache, needed=_FETCH_BYTES if base is None else 0, mend="export RAGTUNE_CACHE=FOLDER"),
         _room("folder", Path(folder), needed=_DEMO_BYTES, mend="cd FOLDER"),
         _journal(),
@@ -274,6 +275,7 @@ def _room(name: str, folder: Path, *, needed: int, mend: str) -> Diagnosis:
     shown = _sayable(str(folder.absolute()))
     try:
         if name == "cache":
+            # As the first fetch would; the other folder is the user's, who may have meant another one.
             folder.mkdir(parents=True, exist_ok=True)
         # Tried, since rights alone do not tell: disks are full, mounted read-only, or of another user's.
         with tempfile.TemporaryFile(dir=folder):

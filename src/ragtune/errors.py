@@ -84,6 +84,7 @@ class RagtuneError(Exception):
     """
 
 
+# Where Python has a kind of its own an error is of that kind as well: programs that catch it need not know ragtune.
 class RecordError(RagtuneError, ValueError):
     """One record breaks a rule of its format; the message names the place, the value, the rule and the way out."""
 

@@ -228,6 +228,7 @@ class RecordCounter:
         owners: list[int] = []
         for index, record in enumerate(records):
             if isinstance(record.get("completion"), str):
+                # Completions have no messages, whose frame would count.
                 totals.append(0)
                 found: Sequence[str] = (record["prompt"], record["completion"])
             else:

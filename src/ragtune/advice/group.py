@@ -214,6 +214,7 @@ def _total(*parts: float | None) -> float | None:
 def _verdict(own: GroupAdvice, assumed: Assumptions) -> tuple[Verdict, str]:
     ways = {"keep": own.keep_usd_per_month, "tune": own.tune_usd_per_month, "both": own.both_usd_per_month}
     if own.retrieval_usd is None or own.tuned_usd is None:
+        # Nobody is told to train on a guess: all that is unknown speaks for staying.
         return "keep", "a price is unknown, so nothing speaks for a training yet"
     saved = own.retrieval_usd - own.tuned_usd
     right, tuned, both = assumed.retrieval_accuracy, assumed.tuned_accuracy, assumed.both_accuracy
@@ -240,6 +241,7 @@ def _verdict(own: GroupAdvice, assumed: Assumptions) -> tuple[Verdict, str]:
     best = min(known, key=lambda name: known[name])
     if best == "keep":
         return "keep", _why_cheapest("retrieval", "keep", known)
+    # As dear as before, a training never pays for itself.
     recovered = (own.refresh_usd or 0.0) / (known["keep"] - known[best]) if known["keep"] > known[best] else math.inf
     if own.months_to_shutdown is not None and recovered >= own.months_to_shutdown:
         return (

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["probe", "probe_async"]
 
 _BASE = "base"
+# What is spelled nearly like one of these is a slip; everything else is a parameter of the server's.
 _OWN = (
     *("base", "facts", "samples", "temperature", "scorer", "kinds", "log", "max_cost_usd", "prices"),
     *("concurrency", "timeout_s", "max_tokens", "progress"),

@@ -100,6 +100,8 @@ class AsyncFineTuneJob:
         journal: JournalArgument = USERS,
     ) -> Plan:
         """Return what `create` would do; see `FineTuneJob.plan`."""
+        # Every keyword is spelled out in each signature, and none passed on as **options: editors show them, and a
+        # wrong one is Python's own error.
         options = CreateOptions(
             validation=validation,
             key=key,

@@ -54,6 +54,7 @@ def _pieces_of(chunk: Json) -> Iterator[str]:
 
 
 CHAT = StreamKind(
+    # By a function of our own: `Api` is imported for types alone.
     chunks=lambda api, request: api.chat_stream(request),
     sent=lambda request: request["messages"],
     pieces=_pieces_of,

@@ -41,6 +41,7 @@ def _as_list(given: object) -> object:
 
 
 Recipes = Annotated[
+    # The schema has to allow what the validator takes, or editors would mark a single table as wrong.
     list[RecipeSection], BeforeValidator(_as_list, json_schema_input_type=RecipeSection | list[RecipeSection])
 ]
 
@@ -84,6 +85,7 @@ class RecipeFile(Section):
     gate: GateSection | None = Field(default=None, description="Leave the table out, and no alias is moved.")
     budget: BudgetSection = BudgetSection()
 
+    # No keys of the file, and no part of what its stages depend on.
     _path: Path = PrivateAttr(Path("ragtune.toml"))
     _places: Places = PrivateAttr({})
 

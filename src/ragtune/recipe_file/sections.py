@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BudgetSection", "EvaluationSection", "JobSection", "ModelSection", "ServerSection"]
 
+# Below 1: all rows for validation would leave none to train on.
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Usd = Annotated[float, Field(ge=0)]
@@ -46,6 +47,7 @@ class JobSection(Section):
     """`[job]`: how it is trained; what is left out the server chooses."""
 
     method: Literal["supervised", "dpo", "kto"] = Field(default="supervised", description="How it learns.")
+    # OpenAI's limits here and below, which `ragtune.limits` dates.
     n_epochs: Annotated[int, Field(ge=1, le=50)] | Literal["auto"] = Field(
         default="auto", description="Passes over the data."
     )

@@ -39,6 +39,7 @@ class RecipeSection(Section):
     @model_validator(mode="after")
     def _is_known(self) -> RecipeSection:
         try:
+            # When the file is read, so that what is wrong is told with its line.
             self.made()
         except DatasetError as error:
             raise PydanticCustomError("ragtune", "{why}", {"why": str(error)}) from None

@@ -78,6 +78,7 @@ class LedgerFact:
     @property
     def state(self) -> State | None:
         """`stale` where the document changed and the model may still say what it said; else what was measured."""
+        # A passage that changed makes no model wrong that never learned it.
         return "stale" if self.stale and self.rows else self.knowledge
 
 

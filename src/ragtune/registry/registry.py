@@ -66,6 +66,7 @@ class Registry(Aliases):
         ```
     """
 
+    # Its own, although it adds nothing: a wrong argument is then told of a Registry, and not of what both faces share.
     def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = 30.0) -> None:
         super().__init__(path, timeout_s=timeout_s)
 

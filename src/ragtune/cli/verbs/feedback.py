@@ -58,6 +58,7 @@ def add_feedback(
     with plain_errors():
         number = _store(store, folder).add(
             answer,
+            # Without a thumb a correction or a comment speaks for itself.
             None if good is None else 1 if good else -1,
             question=question,
             correction=correction,
@@ -110,6 +111,7 @@ def list_feedback(
 
         kept = _store(store, folder)
         found = kept.unjudged(limit=limit) if unjudged else kept.rows(by=by, model=model)
+        # The newest are the last: a store gives them in the order in which they were said.
         last = FeedbackTable(rows=found.rows[-limit:])
         text = str(last) if len(last) else "no answer waits for a verdict" if unjudged else "no verdicts"
         tell(list(last), as_json=as_json, text=text)
@@ -125,6 +127,7 @@ def suggest_method(store: _STORE = _DEFAULT, folder: _FOLDER = None, as_json: AS
         found, compiled = kept.suggest(), compile_rows(kept.rows())
         quarrels = []
         for one in compiled.disagreements:
+            # What strangers call themselves must steer no terminal.
             said = [f"{in_one_line(person)} says {word!r}" for person, word in one.said]
             quarrels.append(f"{one.question!r}: {', '.join(said)}")
         doubts = [
@@ -196,6 +199,7 @@ def withdraw_feedback(
     with plain_errors():
         from ragtune.journal import Journal
 
+        # With the journal, which knows what was trained on datasets that hold this person's words.
         found = _store(store, folder).withdraw(by=person, runs=Journal(journal).runs())
         nothing = found.verdicts == found.answers == 0
         said = f"nothing that is kept is by {person!r}; `ragtune feedback list` shows the names"

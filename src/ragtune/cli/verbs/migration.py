@@ -194,6 +194,7 @@ def replay(
             # The training ends with the backend that this command started.
             JobMonitor(made).wait()
             made.refresh()
+        # Servers with a wire of their own give no job of ours.
         model = made.details.fine_tuned_model if hasattr(made, "details") else made.model
         about = {"id": made.id, "status": made.status, "model": model}
         typer.echo(json.dumps(about) if as_json else f"{made.id} is {made.status}" + (f": {model}" if model else ""))

@@ -76,6 +76,7 @@ def add(
         from ragtune.registry import Registry
 
         given: TunedModel | str = model
+        # Which one is the latest only a server can tell, also where it is not asked for more.
         if ask or model == "latest":
             client = opened.enter_context(server(folder=folder, base_url=base_url, key_file=key_file))
             given = TunedModel.latest(client) if model == "latest" else _on_server(client, model, registry)
@@ -148,8 +149,10 @@ def promote(
             "training_usd_at_most": training_usd_at_most,
             "answer_usd_at_most": answer_usd_at_most,
         }
+        # A gate without a condition refuses to be made; here none was wanted.
         gate = Gate(**limits) if any(limit is not None for limit in limits.values()) else None
         opened = _there(registry)
+        # By the registry and not by a server: what is promoted has to be in it.
         if model == "latest" and (added := opened.models()):
             model = added[-1].name
             typer.echo(f"the latest is {model}", err=True)

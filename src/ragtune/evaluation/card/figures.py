@@ -111,6 +111,7 @@ class Difference:
     @property
     def told(self) -> bool:
         """Whether a difference can be told at all: the interval leaves out zero and `p` is below 0.05."""
+        # Both: where few facts let them disagree, nothing is claimed.
         return self.p < ALPHA and (self.low > 0 or self.high < 0)
 
     @property
@@ -238,6 +239,7 @@ def percent(share: float, *, sign: bool = False) -> str:
     if share != share:
         return "?"
     rounded = round(100 * share)
+    # But for a hair that floats leave behind.
     if rounded in (0, 100, -100) and abs(100 * share - rounded) > 1e-9:
         text = f"{100 * share:.1f}"
         return f"{100 * share:+.1f}" if sign else text

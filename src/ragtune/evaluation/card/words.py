@@ -32,6 +32,7 @@ _ASKED: dict[str, str] = {
 
 def sentence(card: Figures) -> str:
     """Return the result in words. A difference is only claimed where interval and test both tell it."""
+    # Other words first: in the trained ones a model may be right by heart.
     kind = next((kind for kind in ("reworded", "verbatim", "reversed", "control") if kind in card.kinds), None)
     estimates = {cell.arm: cell.estimate for cell in card.cells if cell.kind == kind and cell.estimate.n}
     if kind is None or not estimates:
@@ -40,6 +41,7 @@ def sentence(card: Figures) -> str:
     first = TUNED if TUNED in estimates else next(iter(estimates))
     n = estimates[first].n
     start = f"On {n} {_plural(n, 'fact')} {_ASKED[kind]}, {first} {_does(card, estimates[first])}"
+    # Of the tuned model alone, where there is one: the sentence is about what training was worth.
     told = [_compared(card, row, estimates) for row in rows if first in row.name.split(" - ") or TUNED not in estimates]
     return " ".join([f"{start}.", *told, *_gap(card, first), *_forgetting(card)])
 
@@ -109,6 +111,7 @@ def cell_text(card: Figures, estimate: Estimate, *, long: bool = False) -> str:
 
 def difference_text(card: Figures, row: Difference) -> str:
     """Return a difference, or a share that stands among them, with its interval."""
+    # NaN: a share among the differences, which nothing was tested against.
     if row.p != row.p:
         return f"{percent(row.value)}% ({percent(row.low)} to {percent(row.high)}%)"
     if card.is_share:
