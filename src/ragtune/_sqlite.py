@@ -21,6 +21,7 @@ __all__ = ["Database"]
 # SQLite's own 1000 pages are 4 MB beside a file that may hold 100 kB: on a disk that is nearly full, the log of a slow
 # training's many small writes would take the room that its checkpoints need.
 _LOG_PAGES = 128
+_MOST = 2**63 - 1
 # What ragtune's own files are, by a table that each of them alone has.
 _OURS = {
     "run": "a ragtune journal",
@@ -184,13 +185,21 @@ class Database:
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[sqlite3.Row]:
         """Read all rows of one query."""
         with self._lock:
-            return self._connection.execute(sql, parameters).fetchall()
+            return self._read(sql, parameters).fetchall()
 
     def row(self, sql: str, parameters: Sequence[object] = ()) -> sqlite3.Row | None:
         """Read the first row of one query, or None."""
         with self._lock:
-            found: sqlite3.Row | None = self._connection.execute(sql, parameters).fetchone()
+            found: sqlite3.Row | None = self._read(sql, parameters).fetchone()
             return found
+
+    def _read(self, sql: str, parameters: Sequence[object]) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(sql, parameters)
+        except OverflowError:
+            # A number beyond SQLite's 64 bits: nothing has it, and as a limit it stops nothing, as the largest one.
+            taken = [min(max(one, -_MOST - 1), _MOST) if isinstance(one, int) else one for one in parameters]
+            return self._connection.execute(sql, taken)
 
     def close(self) -> None:
         """Close the file; later calls fail."""

@@ -129,6 +129,8 @@ def _shipped() -> Catalog:
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SpecError(f"the catalogue {path} is not UTF-8 ({error.reason}); save it as UTF-8") from None
     except OSError as error:
         raise SpecError(
             f"the catalogue {path} cannot be read: {error.strerror}; give the path of a TOML file"
@@ -140,6 +142,9 @@ def _parse(text: str, name: str) -> Catalog:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{name} is not TOML: {error}") from error
+    for place, table in (("models", data.get("models", {})), ("aliases", data.get("aliases", {}))):
+        if not isinstance(table, dict):
+            raise SpecError(f"{name}, {place}: {table!r:.60} is no table; write [{place}]")
     models = {model: _model(model, facts, name) for model, facts in data.get("models", {}).items()}
     # Read-only: all who load the shipped one share it.
     return Catalog(models=MappingProxyType(models), aliases=MappingProxyType(dict(data.get("aliases", {}))))
@@ -148,8 +153,10 @@ def _parse(text: str, name: str) -> Catalog:
 _KEYS = frozenset(item.name for item in fields(ModelInfo)) - {"name"}
 
 
-def _model(model: str, facts: Mapping[str, object], file: str) -> ModelInfo:
+def _model(model: str, facts: object, file: str) -> ModelInfo:
     place = f"{file}, models.{model!r}"
+    if not isinstance(facts, dict):
+        raise SpecError(f"{place}: {facts!r:.60} is no table; a name with dots stands in quotes: [models.{model!r}]")
     if unknown := facts.keys() - _KEYS:
         raise SpecError(f"{place}: unknown key {min(unknown)!r}; known are {', '.join(sorted(_KEYS))}")
     # Prices and dates grow old in silence: without a day nobody could tell.

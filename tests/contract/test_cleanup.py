@@ -195,6 +195,19 @@ def test_a_server_without_lists_loses_nothing(backend: ScriptedBackend) -> None:
             maintenance.cleanup_plan()
 
 
+def test_a_model_that_was_shut_down_since_stops_no_clean_up(backend: ScriptedBackend) -> None:
+    with backend.client() as client:
+        file = uploaded(client, "data")
+        made = {_made(client, file) for _ in range(2)}
+        maintenance = rt.Maintenance(client, enabled=True, journal=None)
+        aged(backend, 2)
+        plan = maintenance.cleanup_plan(older_than=0, orphans=False)
+        backend.fail_next("models.delete", status=404, code="model_not_found", message="It has been deprecated.")
+        result = maintenance.clean_up(plan)
+        assert [row.outcome for row in result].count("gone already") == 1
+        assert not made & {model.id for model in client.models.list()} - {result[0].item.id}
+
+
 def _made(client: openai.OpenAI, file: str) -> str:
     job = client.fine_tuning.jobs.create(model="tiny-random", training_file=file)
     return str(client.fine_tuning.jobs.retrieve(job.id).fine_tuned_model)

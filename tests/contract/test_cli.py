@@ -195,6 +195,12 @@ def test_a_status_that_nobody_knows_is_warned_of(stub: Any, wire: Any) -> None:
     assert "validating_files, queued, running, paused, succeeded, failed, cancelled" in err
 
 
+@pytest.mark.parametrize("option", ["--beta", "--learning-rate", "--learning-rate-multiplier"])
+def test_a_setting_that_is_no_number_of_a_job_is_exit_code_2(tmp_path: Path, option: str) -> None:
+    code, _, err = run("tune", tmp_path, "--model", "m", option, "nan", key="k", base_url="http://127.0.0.1:9/v1")
+    assert (code, f"{option} nan: input should be a finite number" in err, "Traceback" in err) == (2, True, False), err
+
+
 def test_a_file_of_questions_that_is_no_utf_8_is_told_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "questions.txt").write_bytes(b"Why?\nWarum \xe4?\n")
     code, out, err = run("ask", "m", "--file", tmp_path / "questions.txt", key="k", base_url="http://127.0.0.1:9/v1")

@@ -46,6 +46,13 @@ def test_what_a_server_leaves_out_is_none_and_not_zero() -> None:
     assert answer.usage is answer.id is answer.created is answer.finish_reason is None
 
 
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_an_answer_knows_what_it_was_told_and_asked(role: str) -> None:
+    sent = ({"role": role, "content": "Be brief."}, {"role": "user", "content": "Why?"})
+    answer = rt.Answer(choices=(), sent=sent)
+    assert (answer.system, answer.question) == ("Be brief.", "Why?")
+
+
 def test_a_refusal_a_tool_call_and_no_choice_each_say_so() -> None:
     with pytest.raises(rt.EmptyAnswer, match="refused: 'I cannot'"):
         _ = chat(refusal="I cannot").text

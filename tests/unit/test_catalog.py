@@ -74,6 +74,9 @@ def test_a_catalogue_can_be_replaced(tmp_path: Path) -> None:
         ('[models.m]\nsource = "x"\nas_of = "2026"', "not a date"),
         ('[models.m]\nsource = "x"\nas_of = 2026-11-21\ntraining_usd_per_million = "3"', "not a number"),
         ('[models.m]\nsource = "x"\nas_of = 2026-11-21\nencoding = "gpt2"', "'gpt2'"),
+        ("models = 3", "models: 3 is no table"),
+        ("aliases = 3", "aliases: 3 is no table"),
+        ("[models]\nm = 3", "models.'m': 3 is no table"),
     ],
 )
 def test_a_wrong_catalogue_is_refused_with_the_place(tmp_path: Path, text: str, named: str) -> None:
@@ -86,6 +89,9 @@ def test_a_wrong_catalogue_is_refused_with_the_place(tmp_path: Path, text: str, 
 
 def test_a_missing_catalogue_is_a_plain_error(tmp_path: Path) -> None:
     """The path is named."""
+    (tmp_path / "old.toml").write_bytes(b"# \xe4\n")
+    with pytest.raises(SpecError, match=r"old\.toml is not UTF-8"):
+        load(tmp_path / "old.toml")
     with pytest.raises(SpecError, match=r"none\.toml"):
         load(tmp_path / "none.toml")
 

@@ -31,6 +31,15 @@ def texts(database: Database) -> list[str]:
     return [row["text"] for row in database.rows("SELECT text FROM note ORDER BY rowid")]
 
 
+@pytest.mark.parametrize("number", [10**20, -(10**20)])
+def test_a_number_beyond_sqlites_finds_nothing_and_limits_nothing(tmp_path: Path, number: int) -> None:
+    with closing(Database(tmp_path / "notes.sqlite3", migrations=TABLE)) as database:
+        with database.transaction() as connection:
+            connection.execute("INSERT INTO note VALUES ('a')")
+        assert database.row("SELECT * FROM note WHERE rowid = ?", (number,)) is None
+        assert len(database.rows("SELECT * FROM note LIMIT ?", (number,))) == 1
+
+
 def test_a_transaction_happens_whole_or_not_at_all(tmp_path: Path) -> None:
     database = Database(tmp_path / "x.sqlite3", migrations=TABLE)
     with database.transaction() as connection:

@@ -229,11 +229,22 @@ def plain_errors() -> Iterator[None]:
     except RagtuneError as error:
         _fail(in_flags(str(error)), error)
     except Exception as error:
+        if (wrong := _wrong_value(error)) is not None:
+            raise typer.BadParameter(in_flags(wrong)) from None
         # Only if it was loaded can the error be one of its own; loading it takes half a second.
         openai = sys.modules.get("openai")
         if openai is None or not isinstance(error, openai.OpenAIError):
             raise
         _fail(str(error), error)
+
+
+def _wrong_value(error: Exception) -> str | None:
+    """What a table of a recipe file refuses of an option, which Typer takes: `nan` is a number to it."""
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is None or not isinstance(error, pydantic.ValidationError) or not error.title.endswith("Section"):
+        return None
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}={first['input']!r:.60}: {first['msg'][:1].lower()}{first['msg'][1:]}"
 
 
 def warn_plainly() -> None:

@@ -14,7 +14,7 @@ from ragtune._api.planning import GuardPort
 from ragtune._checked import checked
 from ragtune._progress import NoBar, bar, visible
 from ragtune._table import check_limit
-from ragtune.errors import RegistryError, Unsupported
+from ragtune.errors import ModelExpired, RegistryError, Unsupported
 from ragtune.files import UploadedFile
 from ragtune.job import AsyncFineTuneJob, JobDetails
 from ragtune.job.core import list_jobs
@@ -262,7 +262,8 @@ class AsyncMaintenance:
             answer = _deleted(item.id, await (api.delete_file(item.id) if is_file else api.delete_model(item.id)))
             outcome = "deleted" if answer.deleted else "failed"
             said = None if answer.deleted else str(answer)
-        except openai.NotFoundError:
+        # Or its maker shut it down since it was listed.
+        except (openai.NotFoundError, ModelExpired):
             outcome = "gone already"
         except openai.APIStatusError as error:
             # What one model is refused for stands against no other; without a server nothing goes on.

@@ -154,15 +154,15 @@ class Answer:
     @property
     def question(self) -> str | None:
         """The last thing that the user said before this answer; None where it is not known or no text."""
-        return self._said_by("user", last=True)
+        return self._said_by(("user",), last=True)
 
     @property
     def system(self) -> str | None:
         """The system prompt that went with the question; None for none."""
-        return self._said_by("system", last=False)
+        return self._said_by(("system", "developer"), last=False)
 
-    def _said_by(self, role: str, *, last: bool) -> str | None:
-        texts = [message.get("content") for message in self.sent if message.get("role") == role]
+    def _said_by(self, roles: tuple[str, ...], *, last: bool) -> str | None:
+        texts = [message.get("content") for message in self.sent if message.get("role") in roles]
         found = texts[-1 if last else 0] if texts else None
         return found if isinstance(found, str) else None
 
