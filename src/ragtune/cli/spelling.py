@@ -20,7 +20,7 @@ IN_PYTHON = " (in Python)"
 
 # An apostrophe within a word opens no quotation.
 _QUOTED = r"""(?:(?<!\w)'(?:[^'\\\n]|\\.)*'(?!\w)|(?<!\w)"(?:[^"\\\n]|\\.)*"(?!\w))"""
-# Brackets within brackets, four deep: patterns cannot count them, and no message goes deeper.
+# Brackets within brackets, four deep at most: patterns cannot count.
 _ROUND = r"\((?:[^()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*\)"
 _VALUE = rf"(?:{_QUOTED}|{_ROUND}|\[(?:[^\[\]]|\[[^\[\]]*\])*\]|\{{[^{{}}]*\}}|\.\.\.|[-+\w]+(?:\.\w+)*(?:{_ROUND})?)"
 # Names of arguments whose options are called otherwise.

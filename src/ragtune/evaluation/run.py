@@ -179,6 +179,7 @@ async def ask_arms(
         BudgetExceeded: the money is spent; the log keeps what was answered.
     """
     scoring = Scoring(scorers)
+    # Before the log is held: a system prompt may have to be looked up on a slow server.
     identities = {name: await arm.identity() for name, arm in arms.items()}
     with _begun(arms, identities, settings, scoring, calls) as evaluation:
         # Before anything is paid: were both names one model, no answer would be worth its price.
@@ -195,6 +196,7 @@ async def ask_arms(
                 async for _ in asked:
                     evaluation.hand_over()
                     progress_bar.update()
+    # What a thread that was given up has written since.
     evaluation.hand_over()
     return card_of(settings.log, scoring.scores(fingerprint(settings.facts)), scorers, seed=settings.seed)
 

@@ -112,6 +112,7 @@ def serve(
 
         key = _key(folder, host=host, key_file=key_file, new_key=new_key)
 
+        # Printed when it listens: a program that reads this line may ask at once.
         def show(backend: LocalBackend) -> None:
             shown = _Announcement.of(
                 backend, host=host, key=key, key_file=key_file, new_key=new_key, has_webhook=bool(webhook)
@@ -204,6 +205,7 @@ def _key(folder: Path, *, host: str, key_file: Path | None, new_key: bool) -> st
         message = "is for a --host that other machines can reach, and without --key-file"
         raise typer.BadParameter(message, param_hint="--new-key")
     key = read_key(key_file) if key_file else make_key() if new_key else None
+    # A hash in the folder is of a key that an earlier start made, and that somebody has.
     if key is None and host not in LOOPBACK and not keeps_hash(folder):
         message = (
             f"{host!r} can be reached from other machines: say with --key-file FILE which key may come in, or let "
@@ -227,6 +229,7 @@ def _engines(given: list[str] | None, key_file: Path | None) -> list[str | Engin
         found = engines_of(given)
     except BackendError as error:
         raise typer.BadParameter(str(error), param_hint="--engine") from None
+    # No option takes the key itself: options stand in lists of processes and in histories.
     key = read_key(key_file) if key_file else os.environ.get("RAGTUNE_ENGINE_KEY")
     return [replace(one, key=key) if isinstance(one, EngineAddress) else str(one) for one in found]
 

@@ -80,6 +80,7 @@ def check(
     from ragtune.errors import DatasetError
 
     well = True
+    # Names in one `--fix=` and in several mean the same.
     names = ",".join(repairs).split(",") if repairs else []
     if unknown := next((name for name in names if name not in REPAIRS), None):
         raise typer.BadParameter(f"{unknown!r} is not one of {', '.join(REPAIRS)}", param_hint="--fix")

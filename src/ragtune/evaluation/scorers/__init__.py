@@ -12,6 +12,7 @@ __all__ = ["Context", "Scorer", "ScorerArgument", "scorers_named"]
 
 ScorerArgument = Sequence[str | Scorer] | Mapping[str, Scorer]
 _WORDS, _OVERLAP, _CHOICE = (f"ragtune.evaluation.scorers.{module}" for module in ("words", "overlap", "choice"))
+# Loaded by name: ROUGE-L and chrF need an extra, which only whoever scores by them has to have.
 _HOME = {
     "contains": _WORDS,
     "exact": _WORDS,
@@ -37,6 +38,8 @@ def scorers_named(scorers: object) -> dict[str, Scorer]:
     pairs = list(scorers.items()) if isinstance(scorers, Mapping) else [(_name(given), given) for given in scorers]
     found: dict[str, Scorer] = {}
     for name, given in pairs:
+        # A label has a column of its own, called NAME=LABEL, and a name that begins with a blank is one of the card's
+        # own.
         if not isinstance(name, str) or not name or name != name.strip() or "=" in name:
             message = f"scorers: {name!r:.60} is no name; give text without spaces at its ends and without '='"
             raise EvaluationError(message)
