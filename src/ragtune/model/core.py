@@ -88,6 +88,7 @@ class AsyncTunedModel:
         journal: JournalArgument = USERS,
     ) -> None:
         api = asynchronous(client).speaking(dialect)
+        # Sealed: a model only looks things up, and asking one makes no journal where there is none.
         recorder = Recorder(journal, sealed=True, heard=api.port.heard)
         trained_with = TrainedPrompt(checked_name(name), given=system, fingerprint=fingerprint, recorder=recorder)
         self._state = ModelState(api, name, trained_with=trained_with, journal=journal)
@@ -132,6 +133,7 @@ class AsyncTunedModel:
         if name is None:
             raise ModelNotReady(not_ready(job.details, api.dialect))
         if api.dialect.serving is not None:
+            # Told and not refused: the name is what one deploys, and the same handle asks it afterwards.
             logger.warning("%s answers once it is deployed: %s", name, api.dialect.serving)
         return cls._trained_by(job, name)
 
@@ -149,12 +151,14 @@ class AsyncTunedModel:
 
     @classmethod
     async def _from_state(cls, job: JobState) -> AsyncTunedModel:
+        # A handle keeps what it read last, and the job may have ended since.
         if job.details.fine_tuned_model is None:
             await job.refresh()
         model = cls._of(job)
         try:
             await require_model(job.api, job.details, model.name)
         except NoTunedModel:
+            # The journal must hear of it: an equal job would be found there and taken up again, without a model.
             await forget_model(job.api, model.name, job.journal)
             raise
         return model
@@ -227,6 +231,7 @@ class AsyncTunedModel:
                 # In here: a question that is no text is an error in its own place, and costs no other its answer.
                 check_question(prompt)
                 return await self._state.chat(question_of(prompt), prompt_of_all, log, parameters=asked)
+            # Returned and not raised: the other answers are paid for, and go on.
             except Exception as error:
                 return error
 
@@ -337,6 +342,7 @@ class AsyncTunedModel:
         """Write a small file that `load` reads."""
         api = self._state.api
         body = {"name": self.name, "base": self.base, "system": await self.system(), "fingerprint": self.fingerprint}
+        # With dialect and journal: another program that loads it speaks as this one does, and finds the same runs.
         body |= api.spoken | saved_journal(self._state.journal)
         return await api.port.work(write_saved, path, "model", body)
 

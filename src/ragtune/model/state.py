@@ -52,8 +52,10 @@ class ModelState:
     async def before_use(self) -> None:
         """Take up the dialect of the model's job, and warn of its end, each once."""
         if not self._came_back:
+            # Before the journal is read: of many questions at once, one reads it.
             self._came_back = True
             run = await recalled(self.api, self.journal, model=final_name(self.name))
+            # What the caller says of the server stands above what the journal remembers.
             if run is not None and self.api.given is None:
                 self.api = self.api.speaking(run.dialect)
         if not self.warned_of_end:
@@ -139,6 +141,7 @@ class ModelState:
     async def _response_request(self, given: str | list[Json], system: SystemPrompt, parameters: Json) -> Json:
         if system is TRAINED:
             system = None if brings_system_prompt(given) else await self.system()
+        # Left out and not sent as "", which is the caller's word for no prompt.
         return self._request(input=given, instructions=system or None, **parameters)
 
     def _request(self, **parameters: object) -> Json:

@@ -93,6 +93,7 @@ class DataSection(Section):
             answer: column of the answer; likewise.
         """
         builder = self.source(folder)
+        # In this order, however the file has it: what is left out is neither drawn by lot nor counted.
         for column in self.require:
             builder = builder.filter(_Has(column), reason=f"no {column}")
         if self.newest_by is not None:
@@ -125,6 +126,7 @@ class DataSection(Section):
             validation=self.validation,
             test=self.test,
             seed=self.seed,
+            # Each by itself: together in one list they would be one combination.
             group_by=[[name] for name in self.group_by],
             stratify_by=self.stratify_by,
             # Rows of a recipe know their fact.
@@ -200,8 +202,10 @@ class DataSection(Section):
             return builder.layout(self.layout, ignore=self.ignore, system=self.system)
         if self.ignore:
             raise DatasetError("ignore names keys that a layout passes over, and there is no layout; give it, too")
+        # What every row of a recipe has, whatever the columns of the file are called.
         if recipe and not given:
             given = {"user": "{question}", "assistant": "{answer}"}
+        # In the order of `names`, which is that of the table's keys.
         kind = _TEMPLATES.get(tuple(given))
         if kind is None:
             ways = "; ".join(" and ".join(way) for way in _TEMPLATES)

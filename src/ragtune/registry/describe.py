@@ -29,6 +29,7 @@ async def described(model: AsyncTunedModel) -> ModelVersion:
     api = model._state.api
     # The journal knows a job by its finished model, whose checkpoint this may be.
     run = await recalled(api, model._state.journal, model=final_name(model.name))
+    # Before the rest is read: only this look-up decides what is in doubt, and may find the fingerprint.
     system = await model.system()
     version = ModelVersion(
         name=model.name,

@@ -75,6 +75,7 @@ def completed(version: ModelVersion, known: ModelVersion) -> ModelVersion:
     Raises:
         RegistryError: both are models of one name on two servers.
     """
+    # Who adds a model by its name alone tells no account, which contradicts none.
     if None not in (version.account, known.account) and version.account != known.account:
         raise RegistryError(
             f"{version.name} is registered already, of the account {known.account!r}; this one is of "

@@ -129,6 +129,7 @@ class BlockingModelRespondent(ModelRespondent):
 
     async def system(self) -> str | None:
         """Return the system prompt that goes with each question."""
+        # Both named: within a lambda, `super()` finds no first argument.
         system: str | None = await self._call(lambda: run(super(BlockingModelRespondent, self).system()))
         return system
 
