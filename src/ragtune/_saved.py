@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ragtune._api.calls import Json
 
 VERSION = 1
+# What each kind of handle cannot do without; what else stands in a file may be missing.
+_NEEDED = {"model": ("name", "system", "fingerprint"), "job": ("job_id",)}
 
 
 def write_saved(path: str | os.PathLike[str], kind: str, body: Json) -> Path:
@@ -55,6 +57,10 @@ def read_saved(path: str | os.PathLike[str], kind: str) -> Json:
         raise RagtuneError(message)
     if body.get("ragtune") != VERSION:
         message = f"{name!r} was saved by another version (format {body.get('ragtune')!r}, this one reads {VERSION})"
+        raise RagtuneError(message)
+    # Files are passed on and edited by hand.
+    if missing := [key for key in _NEEDED[kind] if key not in body]:
+        message = f"{name!r} is a damaged {kind}: it has no {missing[0]!r}; write another one with .save({name!r})"
         raise RagtuneError(message)
     saved: Json = body
     return saved

@@ -13,7 +13,7 @@ import pytest
 
 import ragtune as rt
 from ragtune import aio
-from ragtune.evaluation import ByLetter, ByLikelihood, Context, WithPassages, judge
+from ragtune.evaluation import ByLetter, ByLikelihood, Context, Price, WithPassages, judge
 from tests.evaluation.conftest import lakes, number_in
 
 
@@ -191,3 +191,9 @@ def test_a_judge_that_cannot_judge_is_refused_before_it_is_asked(
     with pytest.raises((rt.EvaluationError, TypeError), match=said.replace("{", r"\{")):
         judge(**given)
     assert referee.questions == []
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -0.1, "3", None, True])
+def test_a_price_that_is_none_is_refused(value: Any) -> None:
+    with pytest.raises(rt.EvaluationError, match=r"usd_per_question=.* is no price; give US dollars, 0 or more"):
+        Price(usd_per_question=value)

@@ -118,6 +118,7 @@ def test_a_saved_handle_reads_back_and_a_half_written_one_never_shows(tmp_path: 
         ("[" * 9_000, "not JSON"),
         ("[]", "no saved job"),
         ('{"ragtune": 1, "kind": "model"}', "but a saved model"),
+        ('{"ragtune": 1, "kind": "job"}', "is a damaged job: it has no 'job_id'"),
         ('{"ragtune": 99, "kind": "job"}', "another version"),
     ],
 )

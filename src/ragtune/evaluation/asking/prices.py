@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Protocol
 
 from ragtune import catalog
+from ragtune._ranges import make_numbers_plain
 from ragtune.errors import EvaluationError
 
 if TYPE_CHECKING:
@@ -41,6 +43,14 @@ class Price:
     input_usd_per_million: float = 0.0
     output_usd_per_million: float = 0.0
     usd_per_question: float = 0.0
+
+    def __post_init__(self) -> None:
+        make_numbers_plain(self)
+        for one in fields(self):
+            value: object = getattr(self, one.name)
+            # Not nan either: every comparison with it is false, so that no limit would ever be reached.
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise EvaluationError(f"Price: {one.name}={value!r:.60} is no price; give US dollars, 0 or more")
 
     def of(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Return the price of one answer."""
