@@ -60,6 +60,18 @@ def test_events_come_oldest_first_each_once_and_pages_are_read_to_the_end(server
     assert seen == [f"ftevent-{n}" for n in range(10)]
 
 
+@pytest.mark.parametrize("seconds", [{"poll_s": 0}, {"poll_s": -1}, {"poll_s": float("nan")}, {"patience_s": -1}])
+def test_a_watch_without_a_pause_or_an_end_is_refused(server: Any, api: Api, seconds: dict[str, float]) -> None:
+    """A sleep of such a length would end the watching in the middle, or begin a loop without a pause."""
+    job = rt.FineTuneJob.get(api, "ftjob-1")
+    with pytest.raises(rt.SpecError, match=f"{next(iter(seconds))}=.* must be"):
+        rt.JobMonitor(job, **seconds)
+    with pytest.raises(rt.SpecError, match=f"{next(iter(seconds))}=.* must be"):
+        next(iter(rt.watch_many([job], **seconds)))
+    with pytest.raises(rt.SpecError, match="timeout_s=nan must be a number of seconds"):
+        rt.JobMonitor(job).wait(float("nan"))
+
+
 def test_events_go_on_behind_the_last_known_one(server: Any, api: Api, wire: Any) -> None:
     server.on(*EVENTS, paged([wire.event(n) for n in range(10)]))
     monitor = rt.JobMonitor(rt.FineTuneJob.get(api, "ftjob-1"))

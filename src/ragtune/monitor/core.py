@@ -19,7 +19,7 @@ from ragtune.monitor.best import BestCheckpoint, asked, best_of, candidates, kin
 from ragtune.monitor.events import EventReader, JobEvent
 from ragtune.monitor.locate import blame, excerpt
 from ragtune.monitor.metrics import merged, row_from, rows_from_file
-from ragtune.monitor.polling import SHORTEST_PAUSE_S, Poller
+from ragtune.monitor.polling import SHORTEST_PAUSE_S, Poller, check_rhythm
 from ragtune.monitor.progress import Pace, ProgressBar
 from ragtune.monitor.unknown import UnknownStates
 
@@ -72,6 +72,7 @@ class AsyncJobMonitor:
         self._job = job
         self._state = state_of(job, type(self).__name__)
         self._api: Api = self._state.api
+        check_rhythm(poll_s=poll_s, patience_s=patience_s)
         self._poll_s = poll_s
         self._patience_s = patience_s
         self._pace = Pace()

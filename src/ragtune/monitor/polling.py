@@ -7,20 +7,36 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ragtune._api.errors import transient
 from ragtune._retry import patiently
-from ragtune.errors import WaitTimeout
+from ragtune.errors import SpecError, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ragtune._api import Api
 
-__all__ = ["Poller"]
+__all__ = ["Poller", "check_rhythm"]
 
 T = TypeVar("T")
 
 SHORTEST_PAUSE_S = 0.5
 # A read takes a second. A connection that a sleeping laptop lost says nothing at all, for as long as it is listened to.
 SILENCE_S = 30.0
+
+
+def check_rhythm(*, poll_s: float, patience_s: float, timeout_s: float | None = None) -> None:
+    """See that a watch has pauses and an end.
+
+    Raises:
+        SpecError: a number of seconds is none.
+    """
+    # Zero would be a loop without a pause. Asked this way round, since nan is neither above nor below anything.
+    if not poll_s > 0:
+        raise SpecError(f"poll_s={poll_s!r} must be more than 0 seconds")
+    if not patience_s >= 0:
+        raise SpecError(f"patience_s={patience_s!r} must be a number of seconds, 0 or more")
+    # Below zero is past, which a caller's own sum may well be: one look is taken all the same.
+    if timeout_s is not None and math.isnan(timeout_s):
+        raise SpecError("timeout_s=nan must be a number of seconds, or None to wait for as long as it takes")
 
 
 class Poller:
@@ -40,6 +56,7 @@ class Poller:
     def __init__(
         self, api: Api, *, poll_s: float, patience_s: float, timeout_s: float | None, late: Callable[[], str]
     ) -> None:
+        check_rhythm(poll_s=poll_s, patience_s=patience_s, timeout_s=timeout_s)
         self._api = api
         self._poll_s = poll_s
         self._patience_s = patience_s
