@@ -118,6 +118,8 @@ TROUBLES: tuple[Trouble, ...] = (
     Trouble(
         status=404,
         code="model_not_found",
+        # By its words, before the bare code: OpenAI has one code for models that were shut down and for those that
+        # never were.
         says="deprecated",
         becomes=ModelExpired,
         happened="the maker of model {subject} has shut it down, and fine-tunes end with their base",
@@ -143,6 +145,7 @@ TROUBLES: tuple[Trouble, ...] = (
     ),
     Trouble(
         status=404,
+        # What is asked for by its id is missing; of any other call it is the route.
         calls=_OF_ONE,
         happened="{call}: {subject} is not on this account",
         do="{list}",
@@ -310,6 +313,7 @@ TROUBLES: tuple[Trouble, ...] = (
         example="Request Entity Too Large",
     ),
     Trouble(
+        # FastAPI's, which servers that copied the wire send where OpenAI sends 400.
         status=422,
         happened="{base_url} does not understand the request of {call}; nothing was changed",
         do="the body names the field: fields that OpenAI takes and this server does not can be left out",
@@ -322,6 +326,7 @@ TROUBLES: tuple[Trouble, ...] = (
         example="Upgrade Required",
     ),
     Trouble(
+        # Before its family: the one of these that waiting does not mend.
         status=501,
         happened="the server at {base_url} does not serve {call}",
         do="waiting does not help; look at what this server documents",

@@ -296,6 +296,7 @@ async def _judged(asked: _Comparison, calls: Calls, drive: Drive) -> Judgement:
             "answer"
         )
         raise EvaluationError(message)
+    # One log may hold the verdicts of several judges: this is all that tells them apart.
     by = {
         "judge": {**respondent.identity, **await respondent.conditions()},
         "template": asked.prompt,

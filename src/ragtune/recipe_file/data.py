@@ -257,6 +257,7 @@ def _kind_of(names: list[str]) -> str:
         DatasetError: it says nothing, or they differ.
     """
     paths = [Path(name) for name in names]
+    # A packed file is read as it is; what it holds the ending before tells.
     endings = {(path.with_suffix("") if path.suffix in _PACKED else path).suffix.lower() for path in paths}
     known = (".csv", ".tsv", ".jsonl", ".json", ".parquet", *_WORKBOOKS)
     if len(endings) > 1:

@@ -76,6 +76,7 @@ class ModelVersion:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
+        # Not `asdict`, which would take end and scores apart with it: the one has dates, the others tell themselves.
         told = {one.name: getattr(self, one.name) for one in fields(self)}
         dates = {name: None if told[name] is None else told[name].isoformat() for name in ("added_at", "deleted_at")}
         expiry = {one.name: getattr(self.expiry, one.name) for one in fields(self.expiry)}

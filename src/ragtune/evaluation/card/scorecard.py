@@ -164,6 +164,7 @@ class Scorecard:
     def _estimates(self, columns: Sequence[Values], scorer: str) -> list[Estimate]:
         """Means and intervals of columns with gaps; those with the same gaps share their resamples."""
         span = (0.0, 1.0) if scorer in self.scores.shares else None
+        # What no fact was asked for stays as it is here.
         found = [Estimate(mean=math.nan, low=math.nan, high=math.nan, n=0, answers=0, unanswered=0)] * len(columns)
         for present, members in _same_gaps(columns):
             values_FC = np.stack([columns[member][present] for member in members], axis=1)
