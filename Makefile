@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 BASE := smollm2-135m-instruct
 SETUP := pyproject.toml constraints.txt
+# Where it is set, as in many containers, each of the commands that tests start compiles the whole package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test quick lint docs dist mutants figures clean
 
@@ -14,7 +16,7 @@ demo: $(VENV)/installed-demo ## run the whole ring on the embedded backend
 test: lint ## everything: style, types, tests, real training; prints the branches that no test reaches
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report term $(PYTEST_ARGS)
 
-quick: lint ## the inner loop: style, types, and the tests that neither train nor take longer than a second
+quick: lint ## the inner loop: style, types, and the tests that neither train nor take long
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m 'not slow and not train' $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-test

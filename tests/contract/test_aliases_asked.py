@@ -39,6 +39,7 @@ def tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield model.name
 
 
+@pytest.mark.slow
 def test_an_alias_is_asked_with_the_prompt_of_its_model_which_is_told(tuned: str) -> None:
     done = run("ask", "faq-prod", "What is 3 + 3?", "--json")
     assert (done.exit_code, done.stderr) == (0, f"faq-prod leads to {tuned}\n")
@@ -47,6 +48,7 @@ def test_an_alias_is_asked_with_the_prompt_of_its_model_which_is_told(tuned: str
     assert [call["body"]["model"] for call in planned["calls"]] == [tuned]
 
 
+@pytest.mark.slow
 def test_a_base_is_no_alias_and_a_name_that_is_neither_goes_to_the_server(tuned: str) -> None:
     assert json.loads(run("ask", MODEL, "Hi", "--json").stdout)["model"] == MODEL
     assert run("ask", tuned, "What is 3 + 3?").stderr == ""
@@ -54,6 +56,7 @@ def test_a_base_is_no_alias_and_a_name_that_is_neither_goes_to_the_server(tuned:
     assert (lost.exit_code, "did you mean 'tiny-random'?" in lost.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_another_registry_is_named_and_must_be_there(tuned: str, tmp_path: Path) -> None:
     Path("models.sqlite3").rename("other.sqlite3")
     assert run("ask", "faq-prod", "Hi").exit_code == 1
@@ -63,6 +66,7 @@ def test_another_registry_is_named_and_must_be_there(tuned: str, tmp_path: Path)
     assert not Path("lost.sqlite3").exists()
 
 
+@pytest.mark.slow
 def test_whatever_takes_a_models_name_takes_an_alias(tuned: str) -> None:
     told = f"faq-prod leads to {tuned}\n"
     scored = run("evaluate", "faq-prod", "--dataset", "data", "--questions", 3)
@@ -75,6 +79,7 @@ def test_whatever_takes_a_models_name_takes_an_alias(tuned: str) -> None:
     assert run("compare", "golden.jsonl", "faq-prod").stderr == told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
@@ -98,12 +103,14 @@ def test_a_name_that_nobody_knows_ends_with_the_alias_that_is_nearly_it(tuned: s
     assert not Path("evaluation.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_without_a_registry_a_name_that_nobody_knows_says_that_none_is_there(tuned: str) -> None:
     Path("models.sqlite3").unlink()
     assert "no registry lies here that could know it as an alias (--registry" in run("ask", "faq-prod", "Hi").stderr
     assert "alias" not in run("ask", "ft:nobody:x::y", "Hi").stderr
 
 
+@pytest.mark.slow
 def test_a_model_is_shown_and_deleted_by_its_alias_which_protects_it(tuned: str) -> None:
     told = f"faq-prod leads to {tuned}\n"
     shown = run("models", "show", "faq-prod", "--json")
@@ -120,6 +127,7 @@ def test_a_model_is_shown_and_deleted_by_its_alias_which_protects_it(tuned: str)
     assert tuned not in run("models").stdout
 
 
+@pytest.mark.slow
 def test_a_misspelt_model_is_not_registered(tuned: str) -> None:
     lost = run("registry", "add", f"{tuned}x")
     assert (lost.exit_code, f"did you mean {tuned!r}?" in lost.stderr, "--offline" in lost.stderr) == (1, True, True)
@@ -128,6 +136,7 @@ def test_a_misspelt_model_is_not_registered(tuned: str) -> None:
     assert run("registry", "add", f"{tuned}x", "--offline").exit_code == 0
 
 
+@pytest.mark.slow
 def test_nothing_is_made_for_a_misspelt_model(tuned: str) -> None:
     assert run("registry", "add", "faq-prd", "--registry", "new.sqlite3").exit_code == 1
     assert not Path("new.sqlite3").exists()

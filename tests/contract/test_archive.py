@@ -90,6 +90,7 @@ def test_a_second_call_fetches_what_is_new_alone(
     assert archive.verify().ok
 
 
+@pytest.mark.slow
 def test_equal_contents_are_kept_once(client: openai.OpenAI, tmp_path: Path) -> None:
     ids = [client.files.create(file=("same.jsonl", b'{"a":1}\n'), purpose="fine-tune").id for _ in range(3)]
     archive = rt.Archive.create(client, tmp_path / "archive")
@@ -145,6 +146,7 @@ def test_a_dropped_connection_is_tried_again(backend: ScriptedBackend, client: o
     assert rt.Archive.create(client, tmp_path / "archive", concurrency=1).lost == ()
 
 
+@pytest.mark.slow
 def test_nothing_secret_is_in_it_and_nobody_else_may_read_it(
     backend: ScriptedBackend, client: openai.OpenAI, dataset: rt.Dataset, tmp_path: Path
 ) -> None:
@@ -206,6 +208,7 @@ def test_a_manifest_that_was_cut_off_or_changed_is_told(client: openai.OpenAI, t
         rt.Archive.load(tmp_path / "nowhere")
 
 
+@pytest.mark.slow
 def test_an_archive_of_another_account_is_refused_each_time_for_the_same_reason(
     client: openai.OpenAI, tmp_path: Path
 ) -> None:
@@ -225,6 +228,7 @@ def changed_line(folder: Path, kind: str, **values: object) -> None:
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "values", "says"),
     [
@@ -315,6 +319,7 @@ rt.Archive.create(client, sys.argv[3], concurrency=2, progress=False)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_fetches_nothing_twice(
     backend: ScriptedBackend, client: openai.OpenAI, tmp_path: Path
 ) -> None:
@@ -362,6 +367,7 @@ def test_two_programs_do_not_write_one_archive(client: openai.OpenAI, tmp_path: 
         rt.Archive.create(client, tmp_path / "archive")
 
 
+@pytest.mark.slow
 def test_the_asynchronous_face_makes_the_same_archive(
     backend: ScriptedBackend, client: openai.OpenAI, tmp_path: Path
 ) -> None:

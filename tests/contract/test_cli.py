@@ -35,12 +35,14 @@ def test_the_version_is_the_packages() -> None:
     assert run("--version") == (0, f"ragtune {rt.__version__}\n", "")
 
 
+@pytest.mark.slow
 def test_a_command_line_that_makes_no_sense_is_exit_code_2() -> None:
     assert run("nonsense")[0] == 2
     assert run("check")[0] == 2
     assert run("check", "x.jsonl", "--format", "poetry")[0] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
@@ -65,6 +67,7 @@ def test_an_option_of_serve_that_makes_no_sense_is_exit_code_2(
     assert not (tmp_path / "backend").exists()
 
 
+@pytest.mark.slow
 def test_an_address_of_checkpoints_that_no_store_takes_is_exit_code_1(tmp_path: Path) -> None:
     code, _, err = run("serve", tmp_path / "backend", "--checkpoints", "nope://x")
     assert code == 1
@@ -73,6 +76,7 @@ def test_an_address_of_checkpoints_that_no_store_takes_is_exit_code_1(tmp_path: 
     assert not (tmp_path / "backend").exists()
 
 
+@pytest.mark.slow
 def test_a_repair_that_is_none_is_exit_code_2(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text(f"{LINE}\n" * 12)
     code, _, err = run("check", "--fix=nope", tmp_path / "x.jsonl")
@@ -87,6 +91,7 @@ def test_the_help_names_every_command() -> None:
     assert [verb for verb in re.findall(r"^  ([a-z]+) ", out, re.MULTILINE) if verb in verbs.split()] == verbs.split()
 
 
+@pytest.mark.slow
 def test_output_that_has_no_letter_for_a_text_goes_on_without_it(tmp_path: Path) -> None:
     """As a pipe on Windows, which is cp1252."""
     path = tmp_path / "\U0001f98a İzmir…jsonl"
@@ -97,6 +102,7 @@ def test_output_that_has_no_letter_for_a_text_goes_on_without_it(tmp_path: Path)
     assert "? ?zmir…jsonl: chat, 12 examples" in done.stdout.decode("cp1252")
 
 
+@pytest.mark.slow
 def test_an_output_that_was_closed_ends_no_command(tmp_path: Path) -> None:
     """`>&-` gives a command no output at all; the next file that it opens would take its number."""
     shell = ["sh", "-c", '"$@" >&-', "sh", *RAGTUNE, "schema"]
@@ -125,6 +131,7 @@ runpy.run_module("ragtune", run_name="__main__", alter_sys=True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "words"),
     [
@@ -144,6 +151,7 @@ def test_ctrl_c_while_python_loads_what_a_command_needs_ends_it_in_a_word(module
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [".", ".."])
 def test_a_folder_is_no_name_on_a_server(name: str) -> None:
     """The client refuses such a path with an error of its own, which names no argument."""
@@ -152,6 +160,7 @@ def test_a_folder_is_no_name_on_a_server(name: str) -> None:
     assert err == f"error: fine_tuning_job_id: {name!r} means a folder and is no name on a server; nothing was sent\n"
 
 
+@pytest.mark.slow
 def test_a_folder_of_a_server_that_is_a_file_is_told_in_words(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     code, _, err = run("serve", tmp_path / "file")
@@ -159,6 +168,7 @@ def test_a_folder_of_a_server_that_is_a_file_is_told_in_words(tmp_path: Path) ->
     assert err.endswith("cannot be used as a backend's folder (File exists); choose one that can be written\n")
 
 
+@pytest.mark.slow
 def test_check_tells_good_files_from_bad_ones(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
     good.write_text(f"{LINE}\n" * 12)
@@ -170,6 +180,7 @@ def test_check_tells_good_files_from_bad_ones(tmp_path: Path) -> None:
     assert "good.jsonl: chat, 12 examples" in out
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_there_is_told_without_a_traceback(tmp_path: Path) -> None:
     code, _, err = run("check", tmp_path / "absent.jsonl")
     assert code == 1
@@ -177,6 +188,7 @@ def test_a_file_that_is_not_there_is_told_without_a_traceback(tmp_path: Path) ->
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_jobs_without_a_key_is_exit_code_3_and_names_the_ways() -> None:
     code, out, err = run("jobs")
     assert (code, out) == (3, "")
@@ -186,6 +198,7 @@ def test_jobs_without_a_key_is_exit_code_3_and_names_the_ways() -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_a_status_that_nobody_knows_is_warned_of(stub: Any, wire: Any) -> None:
     """Other servers may have it, so that the list is asked for all the same."""
     stub.on("GET", "/fine_tuning/jobs", wire.page(wire.job("ftjob-1", "failed")))
@@ -218,6 +231,7 @@ def test_a_job_is_shown_with_events_whose_time_the_server_does_not_say(stub: Any
     assert out.splitlines()[-2:] == ["  event 1", "  08:00:02 event 2"]
 
 
+@pytest.mark.slow
 def test_serving_other_machines_without_a_key_names_the_option(tmp_path: Path) -> None:
     code, _, err = run("serve", tmp_path / "backend", "--host", "0.0.0.0")
     assert code == 2
@@ -266,6 +280,7 @@ def test_fetching_an_unknown_base_names_the_known_ones(tmp_path: Path, monkeypat
     assert str(tmp_path) in out
 
 
+@pytest.mark.slow
 def test_serve_answers_until_it_is_stopped_and_keeps_its_key_private(tmp_path: Path) -> None:
     command = [*RAGTUNE, "serve", str(tmp_path / "backend"), "--port", "0", "--alias", "gpt-4o-mini=tiny-random"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as serving:
@@ -294,12 +309,14 @@ def test_serve_answers_until_it_is_stopped_and_keeps_its_key_private(tmp_path: P
     assert key_file.read_text().strip() not in line
 
 
+@pytest.mark.slow
 def test_a_memory_that_is_no_size_is_refused_in_words(tmp_path: Path) -> None:
     code, _, err = run("serve", tmp_path / "backend", "--port", "0", "--memory", "80%")
     assert code == 2
     assert "memory '80%': give a number of bytes above 0, for example 4GB" in re.sub(r"[\s│]+", " ", err)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "words"),
     [
@@ -315,6 +332,7 @@ def test_a_name_that_leads_nowhere_is_refused_at_the_start(tmp_path: Path, optio
     assert not (tmp_path / "backend").exists()
 
 
+@pytest.mark.slow
 def test_serve_says_at_once_which_jobs_go_on_later(tmp_path: Path) -> None:
     command = [*RAGTUNE, "serve", str(tmp_path), "--port", "0", "--threads", "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as serving:
@@ -333,6 +351,7 @@ def test_serve_says_at_once_which_jobs_go_on_later(tmp_path: Path) -> None:
     assert serving.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alias", ["tiny-random", "=tiny-random", "gpt-4o-mini="])
 def test_an_alias_that_names_no_base_makes_no_sense(tmp_path: Path, alias: str) -> None:
     code, _, err = run("serve", tmp_path / "backend", "--port", "0", "--alias", alias)

@@ -61,6 +61,7 @@ def test_who_leaves_hears_which_jobs_and_models_learned_from_them(tmp_path: Path
     )
 
 
+@pytest.mark.slow
 def test_disagreements_and_doubts_are_said(tmp_path: Path) -> None:
     store = rt.FeedbackStore(tmp_path / "feedback.sqlite3")
     store.add("83 m", 1, question=DEEP, by="anna")

@@ -360,6 +360,7 @@ def stages(visit: Any, server: Any) -> dict[tuple[str, str], list[str]]:
     return asked
 
 
+@pytest.mark.slow
 def test_a_sound_server_answers_every_call(visit: Any, server: Any) -> None:
     """What the mutations start from: all routes of the stub are asked, and no call of either face is left out."""
     reached = asyncio.run(visit(0))
@@ -384,6 +385,7 @@ def public_calls(face: type) -> set[str]:
     return {name for name, value in vars(face).items() if not name.startswith("_") and not isinstance(value, property)}
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_body_of_a_foreign_server_ends_in_a_bare_error(

@@ -346,6 +346,7 @@ generate(client, texts, what="pairs", model="gpt-4o-mini-2024-07-18", cache=sys.
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ended", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, ended: signal.Signals) -> None:
     """Ctrl-C says where what was paid for is; after a kill it is there as well."""

@@ -230,6 +230,7 @@ def golden(client: openai.OpenAI, sums: rt.Dataset, tmp_path: Path) -> Golden:
     return rt.record((client, "old"), Questions.from_dataset(sums), tmp_path / "golden.jsonl", samples=2)
 
 
+@pytest.mark.slow
 def test_the_same_model_is_as_good_and_agrees_with_the_old_one(client: openai.OpenAI, golden: Golden) -> None:
     found = rt.compare(golden, (client, "same"), margin=0.1)
     assert found.verdict == "as good"
@@ -244,6 +245,7 @@ def test_the_same_model_is_as_good_and_agrees_with_the_old_one(client: openai.Op
     assert "72 alike would" in stricter.sentence
 
 
+@pytest.mark.slow
 def test_a_worse_model_is_told_with_where_and_by_how_much(
     client: openai.OpenAI, golden: Golden, tmp_path: Path
 ) -> None:
@@ -266,6 +268,7 @@ def test_a_worse_model_is_told_with_where_and_by_how_much(
     assert next(iter(found.to_pandas()["verdict"])) == "worse"
 
 
+@pytest.mark.slow
 def test_other_words_are_as_good_where_the_answer_stands_in_them(client: openai.OpenAI, golden: Golden) -> None:
     """`contains` sees no difference, the agreement does: 5 of 8 words are the old model's."""
     found = rt.compare(
@@ -297,6 +300,7 @@ def test_without_right_answers_and_further_samples_nothing_is_claimed(client: op
     assert found.to_html(tmp_path / "page.html").exists()
 
 
+@pytest.mark.slow
 def test_a_comparison_asks_nothing_twice(backend: ScriptedBackend, client: openai.OpenAI, golden: Golden) -> None:
     first = rt.compare(golden.path, (client, "worse"))
     backend.reset()
@@ -353,6 +357,7 @@ def test_a_damaged_recording_is_told_in_words(client: openai.OpenAI, tmp_path: P
         rt.compare(path, (client, "same"))
 
 
+@pytest.mark.slow
 def test_what_no_server_takes_is_refused_before_anything_is_sent(
     backend: ScriptedBackend, client: openai.OpenAI, golden: Golden, tmp_path: Path
 ) -> None:

@@ -43,6 +43,7 @@ def begun(client: openai.OpenAI, folder: Path, journal: Any, *, system: str | No
     return tuned(client, dataset, "tiny-random", rt.Supervised(n_epochs=1), journal).name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noted", [True, False])
 def test_verdicts_without_a_system_prompt_take_that_of_the_model(
     client: openai.OpenAI, tmp_path: Path, noted: bool
@@ -60,6 +61,7 @@ def test_verdicts_without_a_system_prompt_take_that_of_the_model(
     assert rt.TunedModel(client, third.name, journal=None).system() == KIND
 
 
+@pytest.mark.slow
 def test_rows_with_a_prompt_of_their_own_keep_it(client: openai.OpenAI, tmp_path: Path) -> None:
     """One prompt for all of them goes before the model's; prompts that vary leave the job without one."""
     first = begun(client, tmp_path, None)
@@ -71,6 +73,7 @@ def test_rows_with_a_prompt_of_their_own_keep_it(client: openai.OpenAI, tmp_path
     assert tuned(client, varied, first, rt.KTO(n_epochs=1), None).system() is None
 
 
+@pytest.mark.slow
 def test_a_prompt_too_long_for_metadata_is_missed_by_the_next_model_too(client: openai.OpenAI, tmp_path: Path) -> None:
     first = begun(client, tmp_path, None, system="Be kind. " * 100)
     judged = rows().unpaired(prompt="{q}", completion="{a}", label="good").build(tmp_path / "judged")
@@ -79,6 +82,7 @@ def test_a_prompt_too_long_for_metadata_is_missed_by_the_next_model_too(client: 
         assert second.system() is None
 
 
+@pytest.mark.slow
 def test_a_base_has_no_prompt_to_give(client: openai.OpenAI, tmp_path: Path) -> None:
     judged = rows().unpaired(prompt="{q}", completion="{a}", label="good").build(tmp_path / "judged")
     assert tuned(client, judged, "tiny-random", rt.KTO(n_epochs=1), None).system() is None

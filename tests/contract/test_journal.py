@@ -267,6 +267,7 @@ def test_a_request_that_never_left_may_be_sent_again(
     assert journal.runs()[0].job_id == job.id
 
 
+@pytest.mark.slow
 def test_an_uncertain_run_blocks_its_key_until_it_is_resolved(
     backend: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal, clock: Any
 ) -> None:
@@ -287,6 +288,7 @@ def test_an_uncertain_run_blocks_its_key_until_it_is_resolved(
     assert calls(backend, CREATE) == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_made_no_job_within_an_hour_is_sent_again(
     backend: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal, clock: Any
 ) -> None:
@@ -336,6 +338,7 @@ def unfiltered_only(backend: ScriptedBackend) -> None:
         backend.change_next(call, forget_metadata, times=None)
 
 
+@pytest.mark.slow
 def test_without_metadata_two_jobs_that_fit_are_uncertain(
     forgetful: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal, clock: Any
 ) -> None:
@@ -367,6 +370,7 @@ def test_two_jobs_that_fit_are_told_without_a_journal_too(
     assert "ragtune runs" not in str(uncertain.value)
 
 
+@pytest.mark.slow
 def test_a_run_of_another_account_is_not_looked_for_here(
     backend: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, journal: rt.Journal, tmp_path: Path, clock: Any
 ) -> None:
@@ -430,6 +434,7 @@ def test_a_probe_tells_that_an_account_may_be_closed(real: openai.OpenAI, datase
     assert not any("TuningClosed" in warning for warning in told["generic"])
 
 
+@pytest.mark.slow
 def test_a_look_tells_the_journal_how_a_job_stands(backend: ScriptedBackend, dataset: rt.Dataset) -> None:
     """Whoever looks: `get`, the list, `Maintenance.cancel`; and a deleted model and file are noted, too."""
     backend.next_job(end="paused", steps=1)
@@ -469,6 +474,7 @@ def test_a_model_that_was_deleted_elsewhere_is_noted_when_it_is_missed(
     assert rt.runs()[-1].last_status == "succeeded, model deleted"
 
 
+@pytest.mark.slow
 def test_a_run_knows_its_folder_and_who_asks_elsewhere_is_told_it(
     backend: ScriptedBackend, real: openai.OpenAI, dataset: rt.Dataset, tmp_path: Path
 ) -> None:
@@ -531,6 +537,7 @@ def test_a_limit_that_shows_nothing_is_refused(real: openai.OpenAI, limit: Any) 
 # Money
 
 
+@pytest.mark.slow
 def test_what_servers_of_ones_own_train_costs_nothing_whatever_its_name(
     backend: ScriptedBackend, dataset: rt.Dataset
 ) -> None:

@@ -52,6 +52,7 @@ def tuned(client: openai.OpenAI, dataset: rt.Dataset) -> rt.TunedModel:
     return rt.JobMonitor(job).wait()
 
 
+@pytest.mark.slow
 def test_the_alias_brings_the_prompt_it_was_promoted_with(
     client: openai.OpenAI, registry: rt.Registry, tmp_path: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_the_async_face_is_the_same(backend: ScriptedBackend, registry: rt.Regis
     assert asyncio.run(main()) == "Short."
 
 
+@pytest.mark.slow
 def test_a_model_that_was_deleted_behind_our_back(client: openai.OpenAI, registry: rt.Registry, tmp_path: Path) -> None:
     """The alias says so, with the way back; a rollback does not lead to what is known to be deleted."""
     first, second = (tuned(client, built(tmp_path / f"sums-{n}", n)) for n in (1, 2))
@@ -138,6 +140,7 @@ def test_a_prompt_that_nobody_knows_is_not_taken_for_none(client: openai.OpenAI,
     assert registry.model("prod", client).system() == "Be brief."
 
 
+@pytest.mark.slow
 def test_maintenance_refuses_what_is_needed(client: openai.OpenAI, registry: rt.Registry, tmp_path: Path) -> None:
     """What an alias leads to, the file of a living model, and the last copy of a dead one's data."""
     dataset = built(tmp_path / "sums")

@@ -69,6 +69,7 @@ def test_a_pipeline_stops_at_the_gate(tmp_path: Path) -> None:
     assert "prod" in ragtune("registry", "list", *place).output
 
 
+@pytest.mark.slow
 def test_a_clean_up_is_shown_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without --yes nothing is sent; a plan in a file is carried out as it was looked at."""
     rows = [{"q": f"What is {n} + 1?", "a": str(n + 1)} for n in range(12)]
@@ -112,6 +113,7 @@ def test_the_model_of_a_folder_is_added_by_its_server_and_stays_while_an_alias_l
         assert forced.exit_code == 0, forced.output
 
 
+@pytest.mark.slow
 def test_a_clean_up_asks_the_registry_that_lies_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As `delete` does: what an alias leads to stays, without a word on the command line."""
     monkeypatch.chdir(tmp_path)

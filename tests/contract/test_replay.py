@@ -317,6 +317,7 @@ def test_a_dry_run_for_a_wire_of_its_own_sends_nothing(
         rt.replay(archive, job_id, client, base=LLAMA, dialect="fireworks", account="me", max_cost_usd=1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quiet")
 def test_the_asynchronous_face_does_the_same(stub: Any, archive: rt.Archive, job_id: str) -> None:
     together(stub)

@@ -97,6 +97,7 @@ def test_quiet_tells_only_what_goes_wrong(tmp_path: Path) -> None:
     assert "failed: No credit left" in lines[0]
 
 
+@pytest.mark.slow
 def test_lines_for_programs_are_objects(tmp_path: Path) -> None:
     with running("serve", tmp_path / "runs", "--port", "0", "--log-format", "json") as server:
         first = json.loads(server.first)
@@ -132,6 +133,7 @@ def test_mock_leaves_nothing_behind_and_keeps_what_it_is_told_to(tmp_path: Path)
             server.end()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -99,6 +99,7 @@ def test_a_job_that_fails_is_exit_code_1_with_its_reason(backend: ScriptedBacken
     assert (done.exit_code, "The disk of the trainer is full" in done.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_what_there_is_can_be_listed_and_shown(tuned: Any, backend: ScriptedBackend) -> None:
     model, file = tuned["fine_tuned_model"], tuned["training_file"]
     assert [job["id"] for job in told("jobs")] == [tuned["id"]]
@@ -114,6 +115,7 @@ def test_what_there_is_can_be_listed_and_shown(tuned: Any, backend: ScriptedBack
     assert "system: Be short.\n" in run("models", "show", model).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", [("models", "delete"), ("delete",)])
 def test_a_model_is_deleted_only_when_that_is_said_twice(tuned: Any, verb: tuple[str, ...]) -> None:
     model = tuned["fine_tuned_model"]
@@ -133,6 +135,7 @@ def test_a_file_is_deleted_by_its_id(tuned: Any) -> None:
     assert (gone.exit_code, "`ragtune files` lists them" in gone.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_job_is_cancelled_only_when_that_is_said_twice(backend: ScriptedBackend, data: Path) -> None:
     backend.next_job(end="running")
     job = told("tune", data, "--model", MODEL)["id"]
@@ -141,6 +144,7 @@ def test_a_job_is_cancelled_only_when_that_is_said_twice(backend: ScriptedBacken
     assert told("jobs", "cancel", job, "--yes")["status"] == "cancelled"
 
 
+@pytest.mark.slow
 def test_watch_prints_the_events_of_the_newest_job_and_then_the_job(tuned: Any) -> None:
     lines = [json.loads(line) for line in run("watch", "--json").stdout.splitlines()]
     assert lines[-1] == tuned
@@ -153,6 +157,7 @@ def test_watching_where_there_is_no_job_names_the_way(backend: ScriptedBackend) 
     assert (done.exit_code, "`ragtune tune` makes one" in done.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_one_question_is_answered_in_text_in_pieces_and_in_json(tuned: Any) -> None:
     model, question = tuned["fine_tuned_model"], "What is 3 + 3?"
     assert run("ask", model, question).stdout == "6\n"
@@ -164,6 +169,7 @@ def test_one_question_is_answered_in_text_in_pieces_and_in_json(tuned: Any) -> N
     assert told("ask", model, question, "--dry-run")["calls"][-1]["name"] == "chat.completions.create"
 
 
+@pytest.mark.slow
 def test_the_questions_of_a_file_are_answered_in_its_order(tuned: Any, tmp_path: Path) -> None:
     (tmp_path / "questions.txt").write_text("What is 3 + 3?\n\nWhat is 2 + 2?\n")
     (tmp_path / "questions.jsonl").write_text('{"question": "What is 3 + 3?"}\n{"question": "What is 2 + 2?"}\n')
@@ -196,6 +202,7 @@ def test_a_chat_goes_on_with_what_was_said_until_it_is_told_to_forget(tuned: Any
     assert roles == [["system", "user"], ["system", "user", "assistant", "user"], ["system", "user"]]
 
 
+@pytest.mark.slow
 def test_evaluate_tells_what_the_tuned_model_knows_and_the_base_does_not(
     tuned: Any, data: Path, tmp_path: Path
 ) -> None:
@@ -208,6 +215,7 @@ def test_evaluate_tells_what_the_tuned_model_knows_and_the_base_does_not(
     assert card["sentence"] in run(*command).stdout.replace("\n", " ") or run(*command).exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_saved_model_is_asked_by_its_file(backend: ScriptedBackend, data: Path, tmp_path: Path) -> None:
     run("tune", data, "--model", MODEL, "--wait", "--save", tmp_path / "model.json")
     assert run("ask", tmp_path / "model.json", "What is 3 + 3?").stdout == "6\n"
@@ -235,6 +243,7 @@ def test_no_key_is_exit_code_3_for_every_verb_that_needs_one(
         assert (done.exit_code, "--folder DIR" in done.stderr) == (3, True)
 
 
+@pytest.mark.slow
 def test_output_that_nobody_reads_any_more_is_exit_code_141_without_a_word(tuned: Any) -> None:
     """As `ragtune models | head -0` would be."""
     with subprocess.Popen([*RAGTUNE, "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
@@ -245,6 +254,7 @@ def test_output_that_nobody_reads_any_more_is_exit_code_141_without_a_word(tuned
     assert command.returncode == 141
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full: a disk that is always full")
 def test_output_that_finds_no_room_is_told(tuned: Any) -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
@@ -306,6 +316,7 @@ def test_a_job_that_went_missing_between_two_runs_is_found_again(recipe: Path, b
     assert [line for line in again.stderr.splitlines() if "asking" not in line] == [f"{job} ended before"]
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_the_server_did_not_answer_is_no_result(recipe: Path, backend: ScriptedBackend) -> None:
     """Neither for the next run nor for a gate: the questions without an answer are asked again, and only they."""
     gate = '[gate]\nalias = "sums"\nregistry = "models.sqlite3"\nby = "ci"\nverbatim_at_least = 0.7\n'
@@ -324,6 +335,7 @@ def test_an_evaluation_that_the_server_did_not_answer_is_no_result(recipe: Path,
     assert stages(recipe, "--to", backend.base_url)[2:] == [("evaluate", True), ("promote", True)]
 
 
+@pytest.mark.slow
 def test_a_question_that_is_refused_for_what_it_says_counts_as_wrong(recipe: Path, backend: ScriptedBackend) -> None:
     """It would be refused each time: a run that waited for its answer would never end."""
     assert stages(recipe, "--to", backend.base_url, "--until", "tune")[1] == ("tune", True)
@@ -331,6 +343,7 @@ def test_a_question_that_is_refused_for_what_it_says_counts_as_wrong(recipe: Pat
     assert stages(recipe, "--to", backend.base_url)[2] == ("evaluate", True)
 
 
+@pytest.mark.slow
 def test_other_passages_are_asked_with_anew(recipe: Path, backend: ScriptedBackend) -> None:
     asked = recipe.read_text(encoding="utf-8").replace("[evaluation]", '[evaluation]\npassages = "Passage"')
     recipe.write_text(asked, encoding="utf-8")
@@ -362,6 +375,7 @@ def test_a_server_that_is_away_is_told_and_what_is_done_stays(recipe: Path, back
     assert stages(recipe, "--until", "build") == [("build", False)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_knows_the_verbs(shell: str) -> None:
     name = "_RAGTUNE_COMPLETE"

@@ -42,6 +42,7 @@ def answers(log: Path) -> list[dict[str, object]]:
     return [line for line in lines if line["type"] == "answer"]
 
 
+@pytest.mark.slow
 def test_base_and_tuned_on_a_server(backend: ScriptedBackend, tmp_path: Path) -> None:
     """Of 30 lakes tuned knows all in the trained words and 20 in others, base none: a gap of a third."""
     log = tmp_path / "eval.jsonl"
@@ -388,6 +389,7 @@ def test_a_budget_wants_known_prices(backend: ScriptedBackend, tmp_path: Path) -
         rt.evaluate({"a": know_all}, lakes(2), log=tmp_path / "eval.jsonl", prices={"x": Price()})
 
 
+@pytest.mark.slow
 def test_a_tuned_model_that_is_the_base_stops_the_evaluation(backend: ScriptedBackend, tmp_path: Path) -> None:
     """An adapter that is not applied answers as the base does, to the last digit; five questions show it."""
 

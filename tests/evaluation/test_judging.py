@@ -116,6 +116,7 @@ def test_verdicts_are_in_the_log_with_their_prompts_and_not_asked_for_twice(log:
     assert rt.Scorecard.load(log)["tuned"] == before
 
 
+@pytest.mark.slow
 def test_what_a_judge_said_in_another_role_is_asked_anew(log: Path) -> None:
     with ScriptedBackend(answer="tie") as backend, backend.client() as client:
 

@@ -19,6 +19,7 @@ from tests.evaluation.conftest import lakes, number_in
 BASE = "gpt-4.1-2025-04-14"
 
 
+@pytest.mark.slow
 def test_facts_are_sorted_by_what_samples_get_right(tmp_path: Path) -> None:
     """Lake 1 is known in any words, 2 in the trained ones, 3 by one sample in seven, 4 never."""
     asked: dict[str, int] = {}

@@ -400,6 +400,7 @@ def test_more_questions_than_the_server_bears_are_sent_away(
     assert answering.with_options(max_retries=5).completions.create(**shared, max_tokens=1).choices
 
 
+@pytest.mark.slow
 def test_the_model_stops_writing_when_the_client_goes_away(tmp_path: Path) -> None:
     """A plain request and a stream that were left cost a fraction of the 4,000 tokens that they asked for."""
     shared: Any = {
@@ -420,6 +421,7 @@ def test_the_model_stops_writing_when_the_client_goes_away(tmp_path: Path) -> No
         assert 2 <= written < 2000
 
 
+@pytest.mark.slow
 def test_the_async_client_asks_and_streams_side_by_side(tmp_path: Path) -> None:
     """Twenty questions at once on one loop, half of them streamed, all get the greedy answer."""
 
@@ -483,6 +485,7 @@ def test_a_relative_folder_stays_the_one_that_was_given(tmp_path: Path, monkeypa
         assert client.completions.create(model="mine", prompt="x", max_tokens=1).usage
 
 
+@pytest.mark.slow
 def test_a_model_that_is_deleted_before_its_turn_is_not_found(tmp_path: Path) -> None:
     """The scripted trainer's adapter cannot be loaded; while the model is known that is the server's own fault."""
     with LocalBackend(tmp_path, trainer=trainer(), threads=1) as backend, backend.client(max_retries=0) as client:

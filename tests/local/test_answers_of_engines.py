@@ -82,6 +82,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
         yield made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", QUESTIONS)
 def test_the_same_model_answers_the_same_behind_the_plug(
     answering: openai.OpenAI, own: openai.OpenAI, options: dict[str, object], request: pytest.FixtureRequest

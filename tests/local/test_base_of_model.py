@@ -21,6 +21,7 @@ def mine(tmp_path: Path) -> Path:
     return Path(shutil.copytree(resolve_base("tiny-random"), tmp_path / "mine"))
 
 
+@pytest.mark.slow
 def test_a_tuned_model_answers_on_the_weights_that_it_was_trained_on_alone(tmp_path: Path, mine: Path) -> None:
     """Moved they are the same; others of that name, or none, are 404 with the way out, and no place is told."""
     options: dict[str, Any] = {"trainer": trainer(), "engine": ScriptedEngine("yes")}
@@ -47,6 +48,7 @@ def test_a_tuned_model_answers_on_the_weights_that_it_was_trained_on_alone(tmp_p
         assert str(tmp_path) not in str(missed.value)
 
 
+@pytest.mark.slow
 def test_a_model_is_not_trained_further_on_other_weights(tmp_path: Path, mine: Path) -> None:
     def server() -> LocalBackend:
         return LocalBackend(tmp_path / "runs", bases={"mine": mine}, trainer=trainer())

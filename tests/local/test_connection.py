@@ -39,6 +39,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str
         process.terminate()
 
 
+@pytest.mark.slow
 def test_a_backend_on_a_served_folder_is_a_connection(served: tuple[Path, str]) -> None:
     """The same address, key and account; leaving it stops nothing, entering it again finds the server there."""
     folder, url = served
@@ -169,6 +170,7 @@ def test_a_scripted_server_is_no_embedded_one(tmp_path: Path) -> None:
             ScriptedBackend(tmp_path).start()
 
 
+@pytest.mark.slow
 def test_a_folders_name_is_told_to_nobody_from_elsewhere(served: tuple[Path, str]) -> None:
     """Neither through a proxy on this machine nor without the key."""
     with LocalBackend(served[0]) as backend, backend.client(max_retries=0) as client:

@@ -53,6 +53,7 @@ def test_a_folder_of_an_earlier_version_is_the_same_account_with_all_that_it_kne
         assert client.files.content(file.id).read() == rows()
 
 
+@pytest.mark.slow
 def test_jobs_of_an_earlier_version_go_on_from_their_checkpoints(folder: Path) -> None:
     """The one that was cut off by itself, the paused one when it is resumed; neither makes a step twice."""
     with LocalBackend(folder, trainer=trainer(), threads=1) as backend, backend.client() as client:

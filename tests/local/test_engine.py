@@ -43,6 +43,7 @@ def test_a_batch_answers_each_row_as_if_it_were_alone(engine: Engine, base: Path
     assert [t.prompt_tokens for t in together] == [a.prompt_tokens for a in alone]
 
 
+@pytest.mark.slow
 def test_one_row_at_a_time_answers_alike_in_any_company(base: Path) -> None:
     """In bfloat16, where sums of a batch are rounded otherwise than those of one row."""
     engine = Engine(threads=1, max_batch=1, dtype="bfloat16")
@@ -162,6 +163,7 @@ def test_a_closed_engine_says_so(base: Path) -> None:
         engine.submit(ask(base))
 
 
+@pytest.mark.slow
 def test_rows_that_need_too_much_memory_together_take_turns(
     engine: Engine, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +176,7 @@ def test_rows_that_need_too_much_memory_together_take_turns(
     assert [p.completion_tokens for p in parts] == [w.completion_tokens for w in whole]
 
 
+@pytest.mark.slow
 def test_a_short_question_does_not_wait_for_a_long_answer(engine: Engine, base: Path) -> None:
     """It joins while the long one is being written, ends first, and both say what they say alone."""
     alone = [engine.submit(ask(base, "A", max_tokens=300)).result(), engine.submit(ask(base, "Once")).result()]

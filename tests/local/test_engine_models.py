@@ -45,6 +45,7 @@ def ask(base: Path, adapter: Path | None = None, **settings: Any) -> GenerateReq
     return GenerateRequest(base_path=base, adapter_path=adapter, **options)
 
 
+@pytest.mark.slow
 def test_base_and_tuned_models_answer_side_by_side(engine: Engine, base: Path, adapters: list[Path]) -> None:
     """In one batch each row gets its own model's answer, and the base stays what it was."""
     models = [None, *adapters, None]
@@ -82,6 +83,7 @@ def by_peft(base: Path, adapter: Path, ids: Any) -> Any:
         return tuned(input_ids=ids).logits
 
 
+@pytest.mark.slow
 def test_every_kind_of_adapter_computes_what_peft_computes(base: Path, adapters: list[Path], tmp_path: Path) -> None:
     """Other ranks, scales and layers beside each other; DoRA and whole layers beside them, and after they have left."""
     import torch
@@ -155,6 +157,7 @@ def test_rows_whose_tokens_lie_in_one_line_keep_their_own_adapter(base: Path, tm
     assert (alone[0] - alone[2]).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 def test_an_adapter_that_was_deleted_is_forgotten_after_its_last_answer(
     engine: Engine, base: Path, adapters: list[Path]
 ) -> None:
@@ -179,6 +182,7 @@ def test_what_was_used_longest_ago_leaves_memory_first(base: Path, adapters: lis
     assert {adapter for _, adapter in models.loaded()} == {None, adapters[0], adapters[2]}
 
 
+@pytest.mark.slow
 def test_a_base_leaves_with_its_adapters_and_what_is_at_work_stays(
     base: Path, adapters: list[Path], tmp_path: Path
 ) -> None:
@@ -257,6 +261,7 @@ def family(kind: str) -> Any:
     return made[kind]()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gpt2", "gemma3", "qwen3", "bloom", "lfm2", "mamba"])
 def test_models_of_many_families_answer_as_plain_generate_does(
     kind: str, base: Path, engine: Engine, tmp_path: Path

@@ -55,6 +55,7 @@ def tuned(client: openai.OpenAI) -> str:
     return str(wait_for(client, create(client).id, "succeeded").fine_tuned_model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_adapter_comes_with_its_job_and_goes_with_its_model(tmp_path: Path, kind: EngineKind) -> None:
     """It is there before anybody asks, answers under the engine's own name for it, and is dropped on delete."""
@@ -69,6 +70,7 @@ def test_an_adapter_comes_with_its_job_and_goes_with_its_model(tmp_path: Path, k
             ask(client, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_engine_that_starts_anew_is_given_its_adapters_again(tmp_path: Path, kind: EngineKind) -> None:
     with StubEngine(kind=kind, says=says).running() as stub, plugged(tmp_path, stub) as (_, client):
@@ -78,6 +80,7 @@ def test_an_engine_that_starts_anew_is_given_its_adapters_again(tmp_path: Path, 
         assert ask(client, name).startswith("I am ftjob")
 
 
+@pytest.mark.slow
 def test_a_server_that_starts_anew_finds_its_adapters_held(tmp_path: Path) -> None:
     """The engine says that it has this one already, and that is as good as loading it."""
     with StubEngine(says=says).running() as stub:
@@ -88,6 +91,7 @@ def test_a_server_that_starts_anew_finds_its_adapters_held(tmp_path: Path) -> No
             assert ask(client, name).startswith("I am ftjob")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_adapter_that_nobody_asks_makes_room_for_the_next(tmp_path: Path, kind: EngineKind) -> None:
     with StubEngine(kind=kind, says=says, room=1).running() as stub, plugged(tmp_path, stub) as (_, client):
@@ -97,6 +101,7 @@ def test_an_adapter_that_nobody_asks_makes_room_for_the_next(tmp_path: Path, kin
         assert len(stub.adapters) == 1
 
 
+@pytest.mark.slow
 def test_an_engine_without_room_says_so_and_no_path(tmp_path: Path) -> None:
     with StubEngine(says=says, room=0).running() as stub, plugged(tmp_path, stub) as (_, client):
         name = tuned(client)
@@ -107,6 +112,7 @@ def test_an_engine_without_room_says_so_and_no_path(tmp_path: Path) -> None:
         assert ask(client) == "I am the base."
 
 
+@pytest.mark.slow
 def test_an_engine_that_takes_no_adapters_says_how_it_would(tmp_path: Path) -> None:
     with StubEngine(says=says, takes_adapters=False).running() as stub, plugged(tmp_path, stub) as (_, client):
         with pytest.raises(openai.InternalServerError, match="VLLM_ALLOW_RUNTIME_LORA_UPDATING") as caught:
@@ -114,6 +120,7 @@ def test_an_engine_that_takes_no_adapters_says_how_it_would(tmp_path: Path) -> N
         assert caught.value.code == "engine_without_adapters"
 
 
+@pytest.mark.slow
 def test_a_llama_cpp_engine_answers_with_the_adapters_that_it_was_started_with(tmp_path: Path) -> None:
     """Each request says which one counts; a model whose adapter is not among them is refused by name."""
     with StubEngine(kind="llama.cpp", says=says).running() as stub, plugged(tmp_path, stub) as (_, client):
@@ -157,6 +164,7 @@ def test_a_client_that_leaves_ends_its_answer_at_the_engine(tmp_path: Path) -> N
         until(lambda: backend._running.services.inference._open == 0, 5)
 
 
+@pytest.mark.slow
 def test_asynchronous_clients_are_answered_at_the_same_time(tmp_path: Path) -> None:
     with StubEngine(says=lambda _: ["a"] * 20).running() as stub, plugged(tmp_path, stub) as (backend, _):
 
@@ -323,6 +331,7 @@ def test_a_prompt_that_the_engine_cannot_look_at_is_told_in_tokens(tmp_path: Pat
         assert caught.value.code == "context_length_exceeded"
 
 
+@pytest.mark.slow
 def test_replicas_share_the_work_and_stand_in_for_each_other(tmp_path: Path) -> None:
     """Twenty questions at once go to both; when one is gone, the other answers all of them, unnoticed."""
     one, two = StubEngine(says=lambda _: ["a"] * 10), StubEngine(says=lambda _: ["a"] * 10)
@@ -403,6 +412,7 @@ def own_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "starts"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the command is a shell script")
 def test_an_engine_of_ones_own_is_started_watched_and_stopped(tmp_path: Path, own_vllm: Path) -> None:
     """It answers with a key that only this server knows, comes back when it is killed, and goes with the server."""

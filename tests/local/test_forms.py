@@ -76,6 +76,7 @@ def test_an_answer_always_parses_and_fits_its_schema(chat: Ask, part: dict[str, 
     jsonschema.Draft202012Validator(schema).validate(json.loads(answer.choices[0].message.content))
 
 
+@pytest.mark.slow
 def test_any_object_is_an_object(chat: Ask) -> None:
     """`json_object`: many seeds, each whole answer parses."""
     answers = chat(response_format={"type": "json_object"}, n=8, max_tokens=200).choices

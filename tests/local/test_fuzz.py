@@ -16,6 +16,7 @@ from ragtune.local import LocalBackend
 from tests.local.kit import trainer
 
 
+@pytest.mark.slow
 def test_raw_garbage_gets_no_5xx_and_leaves_nothing(
     backend: LocalBackend, client: openai.OpenAI, caplog: pytest.LogCaptureFixture
 ) -> None:

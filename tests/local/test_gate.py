@@ -158,6 +158,7 @@ FLOODS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FLOODS)
 def test_a_flood_of_fields_holds_up_nobody(send: Send, kind: str) -> None:
     """400,000 things that are wrong in one body: the refusal is about the flood, not about each of them."""

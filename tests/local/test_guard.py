@@ -220,6 +220,7 @@ def test_an_upload_beyond_the_cap_is_answered_when_it_is_through(
         assert answer(sender)[0] == 503
 
 
+@pytest.mark.slow
 def test_uploads_beyond_the_places_wait_their_turn_and_are_then_told_to_come_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +265,7 @@ with ScriptedBackend(sys.argv[1]) as backend:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no such limit")
 @pytest.mark.parametrize(("most", "served"), [(300, 75), (4_096, 400)])
 def test_a_crowd_of_connections_leaves_the_server_the_files_that_it_needs(

@@ -55,6 +55,7 @@ def test_auto_becomes_numbers_when_the_files_are_known(client: openai.OpenAI) ->
     assert done.hyperparameters.learning_rate_multiplier == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "multiplier"), [("supervised", 0.02), ("dpo", 0.4)])
 def test_the_rate_itself_can_be_asked_for(tmp_path: Path, method: str, multiplier: float) -> None:
     """In place of OpenAI's multiplier; the job reports both, and the worker is told just that rate."""
@@ -82,6 +83,7 @@ def test_a_preference_job_reports_its_beta(client: openai.OpenAI) -> None:
     assert (job.method.dpo.hyperparameters.beta, job.method.dpo.hyperparameters.n_epochs) == (0.3, 1)
 
 
+@pytest.mark.slow
 def test_a_kto_job_goes_through_the_official_client_and_reports_its_weights(tmp_path: Path) -> None:
     """An extension of ours: OpenAI's schema has no such method, and its client sends and shows it all the same."""
     chosen: Any = {"type": "kto", "kto": {"hyperparameters": {"undesirable_weight": 2.5, "beta": 0.3, "n_epochs": 1}}}
@@ -105,6 +107,7 @@ def test_a_kto_job_goes_through_the_official_client_and_reports_its_weights(tmp_
     assert (spec["method"], spec["beta"], spec["undesirable_weight"]) == ("kto", 0.3, 2.5)
 
 
+@pytest.mark.slow
 def test_the_worker_is_told_what_becomes_of_thoughts(tmp_path: Path) -> None:
     with LocalBackend(tmp_path, trainer=trainer()) as backend, backend.client() as client:
         job = wait_for(client, create(client, method=asking(reasoning="mask")).id)
@@ -206,6 +209,7 @@ def test_a_running_job_says_when_it_will_presumably_end(tmp_path: Path) -> None:
         assert client.fine_tuning.jobs.retrieve(job.id).estimated_finish is None
 
 
+@pytest.mark.slow
 def test_a_cancelled_job_ends_at_once(tmp_path: Path) -> None:
     """The answer says `cancelled`, the process is gone soon after, and the job stays cancelled."""
     with LocalBackend(tmp_path, trainer=trainer("--delay", "0.2")) as backend, backend.client() as client:
@@ -325,6 +329,7 @@ def test_a_tuned_model_can_be_tuned_further(client: openai.OpenAI) -> None:
     assert second.fine_tuned_model.startswith("ft:tiny-random:local:more:")
 
 
+@pytest.mark.slow
 def test_a_model_that_is_trained_further_cannot_be_deleted_yet(tmp_path: Path) -> None:
     """Its weights are needed until that job has ended: 409, and clients are told not to try again by themselves."""
     with LocalBackend(tmp_path, trainer=trainer()) as backend, backend.client() as client:
@@ -340,6 +345,7 @@ def test_a_model_that_is_trained_further_cannot_be_deleted_yet(tmp_path: Path) -
         assert client.models.delete(first.fine_tuned_model).deleted
 
 
+@pytest.mark.slow
 def test_an_alias_lets_unchanged_programs_run(tmp_path: Path) -> None:
     """The tuned name carries the name that was asked for, and an event says what is really trained."""
     alias = "gpt-4o-mini-2024-07-18"

@@ -159,6 +159,7 @@ def test_a_killed_server_takes_its_worker_along_and_the_next_one_goes_on(tmp_pat
     assert workers(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_started_again(tmp_path: Path) -> None:
     """A worker that kills itself at step 5 goes on from step 4; the event list says what happened."""
     with LocalBackend(tmp_path, trainer=trainer("--die-at", "5")) as backend, backend.client() as client:
@@ -235,6 +236,7 @@ def test_exit_code_zero_without_a_last_word_is_no_success(tmp_path: Path) -> Non
         assert wait_for(client, create(client).id).status == "failed"
 
 
+@pytest.mark.slow
 def test_a_success_that_the_server_did_not_live_to_see_is_found(tmp_path: Path) -> None:
     """The worker ended well while the server was dead: the next start takes the result without training again."""
     with LocalBackend(tmp_path, trainer=trainer()) as backend, backend.client() as client:
@@ -399,6 +401,7 @@ def test_a_damaged_folder_is_a_clear_error(tmp_path: Path) -> None:
         LocalBackend(tmp_path).start()
 
 
+@pytest.mark.slow
 def test_a_moved_folder_still_holds_its_models(tmp_path: Path) -> None:
     """Paths in the database are relative to the folder."""
     with LocalBackend(tmp_path / "old", trainer=trainer()) as backend, backend.client() as client:

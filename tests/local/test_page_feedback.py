@@ -166,6 +166,7 @@ def test_hostile_texts_stay_texts(backend: ScriptedBackend, browser: httpx.Clien
     assert "default-src 'none'" in reply.headers["content-security-policy"]
 
 
+@pytest.mark.slow
 def test_a_store_that_another_program_holds_is_told(backend: ScriptedBackend, browser: httpx.Client) -> None:
     number = backend.feedback.log("12 metres", question=DEEP)
     held = sqlite3.connect(backend.feedback.path)

@@ -148,6 +148,7 @@ async def answers(client: openai.AsyncOpenAI) -> None:
         await client.chat.completions.create(**{**ask, **turns, "model": "gpt-none"})
 
 
+@pytest.mark.slow
 def test_every_answer_to_the_async_client_is_valid(judge: Judge, tmp_path: Path) -> None:
     """The whole life, each body held against the schema as it arrives."""
 

@@ -104,6 +104,7 @@ def check(call: Any) -> None:
     jsonschema.validate(json.loads(call.function.arguments), tool["parameters"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", ["marked", "bare", "listed"])
 def test_a_model_that_must_call_does(chat: Ask, base: str) -> None:
     """A random model under `required`: whole calls, no text, and the reason says so."""
@@ -136,6 +137,7 @@ def test_one_answer_may_call_several_times(chat: Ask, base: str) -> None:
             check(call)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", ["marked", "bare", "listed"])
 def test_a_tool_can_be_named(chat: Ask, base: str) -> None:
     """Each seed calls that one, once; as at OpenAI such an answer ends with `stop`."""
@@ -169,6 +171,7 @@ def test_a_stream_tells_the_same_calls_in_pieces(chat: Ask) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_call_that_runs_into_the_limit_comes_with_what_there_is_of_it(chat: Ask) -> None:
     note = {"type": "object", "properties": {"text": {"type": "string", "minLength": 400}}, "required": ["text"]}
     options: dict[str, Any] = {
@@ -204,6 +207,7 @@ def test_an_answer_calls_or_keeps_to_its_form(chat: Ask, base: str) -> None:
             assert json.loads(choice.message.content)["legs"] in (2, 4)
 
 
+@pytest.mark.slow
 def test_a_free_choice_and_no_choice_are_plain_answers_of_this_model(chat: Ask) -> None:
     """It never learned to call. `none` does not even show it the tools: the prompt is shorter."""
     free, none = chat("marked"), chat("marked", tool_choice="none")
@@ -211,6 +215,7 @@ def test_a_free_choice_and_no_choice_are_plain_answers_of_this_model(chat: Ask) 
     assert none.usage.prompt_tokens < free.usage.prompt_tokens
 
 
+@pytest.mark.slow
 def test_calls_and_their_results_stand_in_the_conversation(chat: Ask) -> None:
     """A second turn with the call and the tool's answer is longer by what they say."""
     made = chat("marked", tool_choice="required", parallel_tool_calls=False)

@@ -72,6 +72,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook_sender, "FIRST_WAIT_S", 0.01)
 
 
+@pytest.mark.slow
 def test_the_three_ends_of_a_job_are_told_and_signed(tmp_path: Path) -> None:
     """Succeeded, failed, cancelled: `webhooks.unwrap` accepts each and gives the typed event."""
     with (
@@ -138,6 +139,7 @@ def test_a_message_that_was_tampered_with_is_not_accepted(tmp_path: Path) -> Non
             SIGN.verify_signature(body, changed, secret=used)
 
 
+@pytest.mark.slow
 def test_what_is_not_taken_is_sent_again_with_the_same_id(tmp_path: Path) -> None:
     """500, a redirect, a hang-up and 204: four attempts, one `webhook-id`; the redirect is not followed."""
     with (
@@ -156,6 +158,7 @@ def test_what_is_not_taken_is_sent_again_with_the_same_id(tmp_path: Path) -> Non
             receiver.next(0.3)
 
 
+@pytest.mark.slow
 def test_a_restart_sends_what_was_not_taken(tmp_path: Path) -> None:
     """The receiver was away while the job ended; it is told after the next start, with the same secret."""
     with receiving() as receiver:
@@ -209,6 +212,7 @@ def test_a_receiver_that_hangs_keeps_nobody_waiting(tmp_path: Path, monkeypatch:
             thread.join()
 
 
+@pytest.mark.slow
 def test_after_three_days_an_event_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -225,6 +229,7 @@ def test_after_three_days_an_event_is_given_up(
             receiver.next(0.3)
 
 
+@pytest.mark.slow
 def test_without_a_webhook_nothing_is_collected(tmp_path: Path) -> None:
     """A webhook that is set later hears of later jobs only."""
     with LocalBackend(tmp_path, trainer=trainer()) as backend, backend.client() as client:

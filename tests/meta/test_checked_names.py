@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import ragtune
 from ragtune._checked import _UNIONS, words_of
 
@@ -41,6 +43,7 @@ def checked_arguments() -> Iterator[tuple[str, str]]:
                                     yield f"{path.name}: {argument.arg}", ast.unparse(argument.annotation)
 
 
+@pytest.mark.slow
 def test_no_checked_argument_is_annotated_by_a_name_that_hides_a_union() -> None:
     unions = {name for name in hidden_unions() if name[:1].isupper() and not name.isupper()} - set(_UNIONS)
     arguments = list(checked_arguments())

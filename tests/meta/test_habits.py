@@ -52,6 +52,7 @@ def values() -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_value_does_not_change_after_it_was_made(values: dict[str, Any]) -> None:
     assert {name for name, made in values.items() if not made.__dataclass_params__.frozen} == set(CHANGING)
 

@@ -16,6 +16,7 @@ PACKAGE = Path(ragtune.__file__).parent
 WALLS = PACKAGE.parents[1] / ".importlinter"
 
 
+@pytest.mark.slow
 def test_every_wall_stands() -> None:
     """All imports count, those for types and those inside functions too; the output names the line that broke one."""
     # In a process of its own, since it silences all loggers of the one that it runs in.
@@ -24,6 +25,7 @@ def test_every_wall_stands() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_imports_are_written_in_full() -> None:
     """So that a search for a module finds everybody who needs it."""
     for _, path in rooms():

@@ -314,6 +314,7 @@ def test_a_slip_in_a_script_is_told_at_once(backend: ScriptedBackend) -> None:
         ScriptedBackend(pace="fast")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_life_takes_milliseconds() -> None:
     """Server, upload, job, end, server down: about 70 ms of CPU, half of which the client takes to be made."""
     spent = []
@@ -345,6 +346,7 @@ def test_the_asynchronous_client_meets_the_same_server(backend: ScriptedBackend)
     assert asyncio.run(live()) == "succeeded"
 
 
+@pytest.mark.slow
 def test_the_library_goes_its_whole_way(backend: ScriptedBackend, tmp_path: Path) -> None:
     facts = [{"q": f"What is {n} + {n}?", "a": f"{n + n}."} for n in range(14)]
     builder = rt.DatasetBuilder.from_rows(facts).chat(system="Add.", user="{q}", assistant="{a}")

@@ -50,6 +50,7 @@ def test_the_plugin_can_be_left_out(tmp_path: Path) -> None:
     assert "1 passed" in run(tmp_path, "-p", "no:ragtune")
 
 
+@pytest.mark.slow
 def test_every_failure_is_a_fixture_with_its_words(pytester_listing: str) -> None:
     for name in failures.__all__:
         words = inspect.getdoc(getattr(failures, name)) or ""
@@ -104,6 +105,7 @@ def live(client: openai.OpenAI) -> Life:
     return seen, job
 
 
+@pytest.mark.slow
 def test_the_failures_do_what_they_say() -> None:
     """The ends of jobs; what is refused stands in the next test."""
     expected = {

@@ -117,6 +117,7 @@ def play(path: Path, backend: ScriptedBackend) -> None:
     script.play(backend)
 
 
+@pytest.mark.slow
 def test_a_program_with_its_own_client_meets_the_scripted_server(ragtune_environment: ScriptedBackend) -> None:
     """In this process, and in one that the test starts."""
     with openai.OpenAI() as client:

@@ -232,6 +232,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\uf
 pieces = st.lists(st.one_of(texts, st.sampled_from(["<|im_end|>", "<|im_start|>", "<|endoftext|>", " ", "\n"])))
 
 
+@pytest.mark.slow
 @given(question=pieces.map("".join), answer=pieces.map("".join))
 def test_any_answer_is_learned_to_the_letter(tokenizer: Any, question: str, answer: str) -> None:
     example = Encoder(tokenizer, max_length=100_000).chat(

@@ -266,6 +266,7 @@ def test_documents_without_a_known_day_are_counted_and_told() -> None:
     assert not any("no date" in note for note in known.notes)
 
 
+@pytest.mark.slow
 @given(
     texts=st.lists(st.sampled_from(["a", "b", "c"]), min_size=3, max_size=12),
     later=st.lists(st.sampled_from(["a", "b", "c"]), min_size=3, max_size=12),

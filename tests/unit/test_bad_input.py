@@ -239,6 +239,7 @@ def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_a_build_leaves_nothing_half(tmp_path: Path) -> None:
     """A real interrupt in a real process, in the middle of the rows."""
     program = f"""

@@ -56,6 +56,7 @@ def colours(image: Path) -> dict[tuple[int, int, int], int]:
         return {colour: count for count, colour in picture.convert("RGB").getcolors(WIDTH * HEIGHT)}
 
 
+@pytest.mark.slow
 def test_the_page_shows_its_chart_and_bubbles_on_a_phone(browser: str, page: Path, tmp_path: Path) -> None:
     """Bars, answers and paper have their colours, and nothing is wider than the screen."""
     shot = tmp_path / "light.png"
@@ -66,6 +67,7 @@ def test_the_page_shows_its_chart_and_bubbles_on_a_phone(browser: str, page: Pat
     assert max(seen, key=lambda colour: seen[colour]) == PAPER
 
 
+@pytest.mark.slow
 def test_the_page_is_dark_where_the_reader_likes_it_dark(browser: str, page: Path, tmp_path: Path) -> None:
     """The same page, other colours."""
     shot = tmp_path / "dark.png"

@@ -134,6 +134,7 @@ def test_the_price_of_rows_that_are_no_dataset_yet_is_answered_with_the_way_ther
     assert (told.exit_code, "there is no folder or file" in told.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_plan_for_this_machine_tells_a_base_that_it_does_not_have(faq: Path, tmp_path: Path) -> None:
     assert run("build", faq, *TEMPLATES, "--out", tmp_path / "data").exit_code == 0
     told = run("plan", tmp_path / "data", "--model", "tiny-randm", "--folder", tmp_path / "be")

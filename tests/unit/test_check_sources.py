@@ -223,6 +223,7 @@ def test_a_packed_file_is_one_problem(tmp_path: Path, pack: Any) -> None:
     assert "unpack" in report.problems[0].hint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["-", "/dev/stdin"])
 def test_a_pipe_is_checked(name: str) -> None:
     """`zcat train.jsonl.gz | ragtune check -`."""

@@ -246,6 +246,7 @@ def test_the_first_bytes_of_an_image_prove_its_kind(
     assert [problem.code for problem in report.problems] == ([] if is_such_an_image else ["bad-image"])
 
 
+@pytest.mark.slow
 def test_images_are_told_to_models_and_pairs_that_take_none(tmp_path: Path) -> None:
     """A model with vision takes them; pairs are text only in OpenAI's guide."""
     seen = chat(user([image("https://example.com/a.png")]), assistant())

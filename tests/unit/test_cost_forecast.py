@@ -33,6 +33,7 @@ def test_an_estimate_for_a_base_that_is_here_says_how_long_it_takes(dataset: rt.
     assert "on this machine at rest: about" in str(dataset.cost("tiny-random"))
 
 
+@pytest.mark.slow
 def test_an_estimate_for_a_model_of_others_says_nothing_of_this_machine_and_loads_no_torch(tmp_path: Path) -> None:
     program = (
         "import sys, ragtune as rt\n"

@@ -93,6 +93,7 @@ def test_neither_key_nor_host_nor_the_home_folder_is_shown(tmp_path: Path) -> No
             assert place in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [WITHOUT_TORCH, WITHOUT_LOCAL])
 def test_without_the_extra_local_it_says_so_with_the_command(code: str) -> None:
     exit_code, text, errors = run(code=code)
@@ -176,6 +177,7 @@ def test_the_machines_own_clock_is_right_by_its_own_files(tmp_path: Path) -> Non
     assert found(examine(folder=tmp_path), "clock").level == "ok"
 
 
+@pytest.mark.slow
 def test_the_extras_are_those_of_the_package() -> None:
     """Each of them with every package that it brings; stubs for types are no modules."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]

@@ -38,6 +38,7 @@ def test_a_list_is_read_the_same_in_pieces_of_any_size(
     assert document.next_sign() == ""
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(max_size=6), values, max_size=5), st.integers(1, 40))
 def test_an_object_is_read_the_same_in_pieces_of_any_size(given_object: dict[str, Any], piece: int) -> None:
     """Key by key, each value when it is asked for."""
@@ -65,6 +66,7 @@ def test_what_json_refuses_is_refused_here(text: str, piece: int) -> None:
         assert items == expected
 
 
+@pytest.mark.slow
 def test_rows_inside_an_object_are_read_piece_by_piece(tmp_path: Path) -> None:
     """Six megabytes of rows are in memory a batch at a time; what stands around them does no harm."""
     path = tmp_path / "rows.json"

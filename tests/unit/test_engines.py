@@ -46,6 +46,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 values = st.fixed_dictionaries({"q": texts.map("q{}".format), "a": st.just("") | texts.map("a{}".format), "d": texts})
 
 
+@pytest.mark.slow
 @given(st.lists(values, min_size=1, max_size=20), st.integers(0, 1 << 40), st.booleans(), st.booleans())
 def test_the_pure_function_gives_what_the_build_in_this_process_gives(
     rows: list[dict[str, str]], first: int, columnar: bool, split: bool

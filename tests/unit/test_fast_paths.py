@@ -30,6 +30,7 @@ MIXED = st.text(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(MIXED | st.text(), st.sampled_from("xyz"), st.booleans()), max_size=12))
 def test_facts_are_the_texts_that_count_numbered_by_their_normal_forms(said: list[tuple[str, str, bool]]) -> None:
     """Questions that are not empty and texts of five words, row by row; rows by themselves join to the same."""

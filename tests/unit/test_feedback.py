@@ -56,6 +56,7 @@ def test_an_answer_is_kept_once_and_each_person_has_one_verdict(store: rt.Feedba
     assert (len(store), len(store.unjudged()), len(store.rows(by="ben")), len(store.rows(verdict=-1))) == (2, 0, 1, 1)
 
 
+@pytest.mark.slow
 def test_an_answer_brings_its_question_and_its_system_prompt_along(store: rt.FeedbackStore) -> None:
     """Whichever call gave it: a verdict about it need not say them again."""
     with ScriptedBackend(answer="12 metres") as backend, backend.client() as client:

@@ -65,6 +65,7 @@ def word(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_page_of_a_pdf_is_told_with_its_number_and_title(tmp_path: Path) -> None:
     pdf(tmp_path / "guide.pdf", FERRY, PRICE, title="Guide to the bay")
     first, second = rows(tmp_path)
@@ -84,6 +85,7 @@ def test_word_files_keep_headings_and_tables(tmp_path: Path) -> None:
     assert "## Prices" in row["text"]
 
 
+@pytest.mark.slow
 def test_html_loses_its_menus_and_keeps_what_it_says(tmp_path: Path) -> None:
     page = f"""<html><head><title>Ferries of Quillhaven</title><script>let x = 1</script></head><body>
     <nav><a href="/">Home</a> <a href="/imprint">Imprint</a></nav>
@@ -423,6 +425,7 @@ def test_a_build_keeps_the_place_of_each_row(tmp_path: Path) -> None:
     assert (source["kind"], [file["file"] for file in source["files"]]) == ("documents", ["a.md", "b.txt"])
 
 
+@pytest.mark.slow
 def test_of_many_files_one_is_held_at_a_time(tmp_path: Path) -> None:
     """Sixty texts of half a megabyte need the memory of a few."""
     for number in range(60):

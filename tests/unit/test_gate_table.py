@@ -59,6 +59,7 @@ def outcomes(folder: Path) -> list[str]:
     return [row.outcome for row in rt.Registry(folder / "models.sqlite3").history("lakes-prod")]
 
 
+@pytest.mark.slow
 def test_a_model_that_passes_is_promoted_once(tmp_path: Path, url: str) -> None:
     assert run(tmp_path, url, TOML, "--dry-run").stdout.endswith("promote: due\n")
     done = run(tmp_path, url, TOML)
@@ -72,6 +73,7 @@ def test_a_model_that_passes_is_promoted_once(tmp_path: Path, url: str) -> None:
     assert outcomes(tmp_path) == ["promoted"]
 
 
+@pytest.mark.slow
 def test_what_a_person_rolled_back_is_not_promoted_again(tmp_path: Path, url: str) -> None:
     registry = rt.Registry(tmp_path / "models.sqlite3")
     registry.add("the-old-one")
@@ -82,6 +84,7 @@ def test_what_a_person_rolled_back_is_not_promoted_again(tmp_path: Path, url: st
     assert registry.aliases() == {"lakes-prod": "the-old-one"}
 
 
+@pytest.mark.slow
 def test_a_promotion_that_was_not_noted_is_found_in_the_registry(tmp_path: Path, url: str) -> None:
     """As after a kill between the two."""
     run(tmp_path, url, TOML, "--until", "evaluate")
@@ -92,6 +95,7 @@ def test_a_promotion_that_was_not_noted_is_found_in_the_registry(tmp_path: Path,
     assert outcomes(tmp_path) == ["promoted"]
 
 
+@pytest.mark.slow
 def test_a_refusal_is_told_each_time_and_on_record_once(tmp_path: Path, url: str) -> None:
     text = TOML.replace("0.6", "1.0")
     for options in ((), (), ("--dry-run",)):
@@ -106,6 +110,7 @@ def test_a_refusal_is_told_each_time_and_on_record_once(tmp_path: Path, url: str
     assert outcomes(tmp_path) == ["refused", "promoted"]
 
 
+@pytest.mark.slow
 def test_a_condition_that_nothing_was_measured_for_is_no_pass(tmp_path: Path, url: str) -> None:
     done = run(tmp_path, url, TOML + "forgetting_at_most = 0.1\n")
     assert (done.exit_code, "the scorecard holds no control questions" in done.stderr) == (1, True), done.output

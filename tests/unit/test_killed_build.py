@@ -32,6 +32,7 @@ def build(folder: Path) -> rt.Dataset:
     return rt.DatasetBuilder.from_rows(rows).completion(prompt="{q}", completion="{a}").build(folder)
 
 
+@pytest.mark.slow
 def test_the_next_build_sweeps_up_after_a_killed_one_but_not_after_a_living_one(tmp_path: Path) -> None:
     """A living one keeps the folder for itself."""
     folder = tmp_path / "out"

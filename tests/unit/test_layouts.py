@@ -149,6 +149,7 @@ def test_a_missing_key_is_named(name: str, index: int) -> None:
             list(convert_rows(name, [rest]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "index"), SPELLINGS)
 @given(value=st.one_of(st.integers(), st.booleans(), st.lists(st.integers(), min_size=1), st.just({"a": 1})))
 def test_a_value_of_the_wrong_type_is_a_dataset_error_that_names_the_row(name: str, index: int, value: Any) -> None:
@@ -188,6 +189,7 @@ def test_a_layout_travels_to_another_process(name: str) -> None:
 # SQuAD -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(
     articles=st.lists(
         st.lists(st.tuples(texts, st.lists(st.tuples(texts, st.lists(texts, max_size=2)), max_size=3)), max_size=3),

@@ -185,6 +185,7 @@ def test_the_journal_knows_models_that_nobody_registered(tmp_path: Path) -> None
     assert ledger.removal(source="even.md").models == (model.name,)
 
 
+@pytest.mark.slow
 def test_models_that_were_trained_further_learned_the_facts_too(tmp_path: Path) -> None:
     """A model made from a model, or from its checkpoint, still knows what the first one learned."""
     from ragtune.testing import ScriptedBackend

@@ -80,6 +80,7 @@ def test_a_loss_that_rises_with_the_training_loss_is_no_overfitting() -> None:
     assert rt.Metrics(rows=tuple(rows)).overfitting is False
 
 
+@pytest.mark.slow
 def test_the_loss_curve_is_a_picture(tmp_path: Path) -> None:
     metrics = rt.Metrics(rows=(MetricRow(step=1, train_loss=2.0, valid_loss=2.1), MetricRow(step=2, train_loss=1.0)))
     path = metrics.plot(tmp_path / "new" / "loss.png")

@@ -25,6 +25,7 @@ def runs(text: str, size: int) -> list[tuple[str, ...]]:
     return [tuple(words[index : index + size]) for index in range(len(words) - size + 1)]
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.text(st.sampled_from("aB\0 é'İß_1ﬁ\u0300\n\u2028\u00a0،กเ植\ud800-+*#.,:!=€👍\u200d\ufe0f７ᾳ"), max_size=30),
@@ -131,6 +132,7 @@ def test_the_constant_words_of_a_template_are_no_overlap(tmp_path: Path) -> None
     assert user.normalised == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("held_out", "questions", "supports"), [("validation", (12, 12), (1, 10)), ("test", (7, 8), (2, 16))]
 )

@@ -51,6 +51,7 @@ def test_the_set_is_large_mixed_and_stable() -> None:
     assert benchmark().load() == CASES
 
 
+@pytest.mark.slow
 def test_the_file_of_the_set_holds_nothing_that_looks_like_a_leaked_key() -> None:
     """Its secrets are shapes that the benchmark fills in, so that no scanner of repositories barks at it."""
     text = benchmark().SET.read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from ragtune.checks import check_file
@@ -108,6 +109,7 @@ def test_the_command_looks_for_private_data_and_masks_it(tmp_path: Path) -> None
     assert (tmp_path / "train_prepared.jsonl").read_text().count("[EMAIL]") == 12
 
 
+@pytest.mark.slow
 def test_without_the_extra_the_check_says_what_to_install(tmp_path: Path) -> None:
     """Before anything is read."""
     path = private_file(tmp_path)

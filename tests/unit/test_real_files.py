@@ -31,6 +31,7 @@ VERDICTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VERDICTS)
 def test_each_real_file_gets_its_verdict(shared: Path, name: str) -> None:
     """Format, number of examples, and every problem by rule."""
@@ -39,6 +40,7 @@ def test_each_real_file_gets_its_verdict(shared: Path, name: str) -> None:
     assert (report.stats.format, report.stats.examples, found) == VERDICTS[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VERDICTS)
 def test_the_command_ends_with_one_for_each_real_file_with_an_error(shared: Path, name: str) -> None:
     """What a script goes by: 1 where a job would fail, else 0."""

@@ -168,6 +168,7 @@ def test_init_asks_nobody_where_nobody_is(desk: Path) -> None:
     assert "give --rows, --user, --assistant, --model" in re.sub(r"[\s│]+", " ", done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="a terminal of its own is POSIX")
 def test_init_proposes_what_lies_there_and_asks_for_the_job(desk: Path) -> None:
     """Enter takes the proposal each time; only the epochs are typed, the first time wrongly."""

@@ -356,6 +356,7 @@ def test_a_preview_counts_what_a_build_writes(tmp_path: Path) -> None:
     assert f"{found.cost.tokens:,} tokens x 2 epochs" in str(found)
 
 
+@pytest.mark.slow
 def test_a_budget_chooses_the_number_of_wordings() -> None:
     facts = demo_facts()
     chosen = rt.Recipe("qa_multi").within(facts, model=MODEL, max_tokens=9_000)

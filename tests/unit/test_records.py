@@ -192,6 +192,7 @@ def some_of(name: RecordFormat) -> st.SearchStrategy[tuple[RecordFormat, list[di
     return st.tuples(st.just(name), st.lists(records[name], min_size=1, max_size=5))
 
 
+@pytest.mark.slow
 @given(st.sampled_from(sorted(records)).flatmap(some_of))
 @settings(max_examples=40)
 def test_a_file_of_any_kind_survives_building_and_reading(

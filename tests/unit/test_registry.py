@@ -85,6 +85,7 @@ def test_a_gain_is_paired_fact_by_fact(registry: rt.Registry, tmp_path: Path) ->
     assert (alone.checks[0].value or 0) < -0.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_name", [True, False], ids=["models", "functions"])
 def test_a_log_in_which_another_evaluation_stands_by_now_is_not_compared_with(
     registry: rt.Registry, tmp_path: Path, by_name: bool
@@ -231,6 +232,7 @@ def _promote(path: Path, name: str) -> None:
     rt.Registry(path).promote("prod", name, force=True, by=name, why="race")
 
 
+@pytest.mark.slow
 def test_two_people_promote_at_once(registry: rt.Registry) -> None:
     """Eight at once: each decision has its own number and knows the one before."""
     names = [f"ft:gpt-4o-mini-2024-07-18:acme::{n}" for n in range(8)]

@@ -199,6 +199,7 @@ def test_the_source_of_a_build_is_no_target(tmp_path: Path, link: bool) -> None:
     assert content(out) == before
 
 
+@pytest.mark.slow
 def test_a_second_build_in_the_same_folder_is_refused_while_the_first_is_at_work(tmp_path: Path) -> None:
     """In a thread, in a process, and in the middle of itself; afterwards the folder is free."""
     out = tmp_path / "out"

@@ -93,6 +93,7 @@ def plain(value: Any) -> Any:
     return list(map(plain, value)) if isinstance(value, list) else value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*FEATURES, *UNDECODED])
 def test_every_feature_is_what_datasets_shows(tmp_path: Path, kind: str) -> None:
     """Through a dataset in memory, a stream of it, and the Parquet file that it writes."""

@@ -63,6 +63,7 @@ def said_by(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
+@pytest.mark.slow
 def test_every_argument_that_a_text_of_the_library_names_is_a_flag_of_some_command() -> None:
     """Whoever writes `price=` into an error gives some command a `--price`, or another way out in `cli/spelling.py`."""
     unsaid: dict[str, str] = {}

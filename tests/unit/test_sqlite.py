@@ -72,6 +72,7 @@ def test_a_database_of_another_program_is_left_as_it_is(tmp_path: Path, version:
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_six_processes_that_open_a_new_file_at_once_all_succeed(tmp_path: Path) -> None:
     """One migrates, the others wait; all 600 rows arrive."""
     path = tmp_path / "x.sqlite3"

@@ -263,6 +263,7 @@ def test_more_rows_than_there_are_may_be_taken(tmp_path: Path) -> None:
         assert len(made.build(tmp_path / str(number)).train) == 3
 
 
+@pytest.mark.slow
 def test_builders_are_summed_however_many(tmp_path: Path) -> None:
     """Seven hundred of them, each with one row and a step of its own: as deep as one sum of two."""
     parts = [

@@ -71,6 +71,7 @@ def test_leaving_an_iteration_early_closes_the_generator_at_once() -> None:
     assert log == ["closed"]
 
 
+@pytest.mark.slow
 def test_the_error_of_a_caller_is_not_thrown_into_the_generator() -> None:
     log: list[str] = []
 

@@ -62,6 +62,7 @@ def test_an_encoding_that_is_not_shipped_is_refused() -> None:
         encoding("p50k_base")
 
 
+@pytest.mark.slow
 def test_sciq_has_its_known_number_of_tokens(shared: Path) -> None:
     """All supports of the train file together: 999,816 tokens of o200k_base."""
     lines = (shared / "data/sciq/train.jsonl").read_bytes().split(b"\n")
