@@ -92,14 +92,14 @@ def check_file(
         # Before the first byte is read: a repair reads the file several times.
         refuse_pipe(path)
     asked = _Asked(format=format, model=model, info=info, max_problems=max_problems, min_examples=min_examples)
-    check = asked.passed(path, path, scanner)
+    check = asked.passed(path, called=path, scanner=scanner)
     fixed = Fixed(path=None)
     if (fix or mask) and ("error", "not-text") not in check.problems.counts:
         fixed = write_fixed(
             path,
             check.format,
             # Only the counts are used, so nothing in the copy has to be looked for or masked.
-            lambda copy, called: asked.passed(copy, called, None).problems.counts,
+            lambda copy, called: asked.passed(copy, called=called, scanner=None).problems.counts,
             counts=check.problems.counts,
             repairs=repairs,
             mask=scanner.mask if scanner and mask else None,
@@ -125,7 +125,7 @@ class _Asked:
     max_problems: int
     min_examples: int
 
-    def passed(self, at: Path, called: Path, scanner: Scanner | None) -> Pass:
+    def passed(self, at: Path, *, called: Path, scanner: Scanner | None) -> Pass:
         """Read a file to its end; `called` is the name that it is to have."""
         with open_training_file(at) as file:
             problems = ProblemList(self.max_problems, mask=scanner.mask if scanner else None)
@@ -137,7 +137,7 @@ class _Asked:
                 return check
             check.other = other_kind(start, called)
             check.read(file)
-            check.finish(called, check.offset, self.model, self.min_examples)
+            check.finish(called, size=check.offset, model=self.model, min_examples=self.min_examples)
         return check
 
 

@@ -57,7 +57,7 @@ def size_problems(format: RecordFormat | None, size: int, *, examples: int, with
 
 
 def model_problems(
-    format: RecordFormat | None, with_images: int, model: str | None, info: ModelInfo | None
+    format: RecordFormat | None, *, with_images: int, model: str | None, info: ModelInfo | None
 ) -> Iterator[Problem]:
     """A model that does not take such records."""
     if model is None:

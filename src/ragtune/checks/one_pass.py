@@ -209,7 +209,7 @@ class Pass:
             )
         )
 
-    def finish(self, path: Path, size: int, model: str | None, min_examples: int) -> None:
+    def finish(self, path: Path, *, size: int, model: str | None, min_examples: int) -> None:
         """Add what can only be said about the whole file, unless it is something else altogether."""
         if self.other is not None:
             return
@@ -219,7 +219,7 @@ class Pass:
         for problem in (
             *name_problems(path),
             *size_problems(self.format, size, examples=self.examples, with_images=self.with_images),
-            *model_problems(self.format, self.with_images, model, self.info),
+            *model_problems(self.format, with_images=self.with_images, model=model, info=self.info),
             *self.thoughts.problems(model, self.info),
         ):
             self.problems.add(problem)

@@ -27,7 +27,7 @@ _NO_MODEL = "model_not_found"
 _NO_ALIASES = ("ft:", "ftjob-")
 
 
-def named_model(client: openai.OpenAI, name: str, registry: Path | None) -> TunedModel:
+def named_model(client: openai.OpenAI, name: str, *, registry: Path | None) -> TunedModel:
     """The model that is meant; where it was behind an alias, or is the latest one, its name is told.
 
     Raises:
@@ -54,7 +54,7 @@ def model_behind(name: str, registry: Path | None) -> str:
 
 
 @contextmanager
-def explaining(client: openai.OpenAI, name: str, registry: Path | None) -> Iterator[None]:
+def explaining(client: openai.OpenAI, name: str, *, registry: Path | None) -> Iterator[None]:
     """Let a name that neither the server nor the registry knows end with what may have been meant.
 
     Raises:
@@ -72,13 +72,13 @@ def explaining(client: openai.OpenAI, name: str, registry: Path | None) -> Itera
             raise
         from ragtune.errors import RagtuneError
 
-        told = RagtuneError(_nobody_of(name, client, registry))
+        told = RagtuneError(_nobody_of(name, client=client, registry=registry))
         for note in getattr(error, "__notes__", ("`ragtune models` lists the models that there are",)):
             told.add_note(note)
         raise told from error
 
 
-def look_for(client: openai.OpenAI, name: str, registry: Path | None) -> None:
+def look_for(client: openai.OpenAI, name: str, *, registry: Path | None) -> None:
     """Look for a model before it is asked much: its errors would be counted as wrong answers.
 
     Raises:
@@ -86,7 +86,7 @@ def look_for(client: openai.OpenAI, name: str, registry: Path | None) -> None:
     """
     import openai
 
-    with explaining(client, name, registry):
+    with explaining(client, name, registry=registry):
         try:
             client.models.retrieve(name)
         except openai.NotFoundError as error:
@@ -98,7 +98,7 @@ def look_for(client: openai.OpenAI, name: str, registry: Path | None) -> None:
             return
 
 
-def _nobody_of(name: str, client: openai.OpenAI, registry: Path | None) -> str:
+def _nobody_of(name: str, *, client: openai.OpenAI, registry: Path | None) -> str:
     """That a name leads nowhere, and what is called nearly so."""
     from ragtune.registry import Registry
 

@@ -98,7 +98,9 @@ class DatasetBuilder(Steps):
         Raises:
             DatasetError: an empty source, or a column that is not there.
         """
-        return duplicate_pairs(self._selections(), deduplicate_step(question, answer, context, answers))
+        return duplicate_pairs(
+            self._selections(), deduplicate_step(question=question, answer=answer, context=context, answers=answers)
+        )
 
     def preview(self, count: int = 5) -> Preview:
         """The first finished records; nothing is written.

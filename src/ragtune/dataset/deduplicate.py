@@ -72,7 +72,7 @@ class Deduplicate:
         return {"deduplicate": [*self.columns, *self.exact_columns], "exactly": list(self.exact_columns)}
 
 
-def deduplicate_step(question: str, answer: str, context: str | None, answers: Form) -> Deduplicate:
+def deduplicate_step(*, question: str, answer: str, context: str | None, answers: Form) -> Deduplicate:
     """The step for facts.
 
     Raises:

@@ -205,7 +205,7 @@ class Steps(Constructors):
         Raises:
             DatasetError: `answers` is neither.
         """
-        return self._then(deduplicate_step(question, answer, context, answers))
+        return self._then(deduplicate_step(question=question, answer=answer, context=context, answers=answers))
 
     def drop_columns(self, *names: str) -> Self:
         """Hide columns from the template; filters still see them."""

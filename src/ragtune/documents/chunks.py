@@ -93,7 +93,7 @@ def chunks_of(document: Document, *, characters: int = 1_000, overlap: int = 0, 
     place = document.source if document.page is None else f"{document.source}#p{document.page}"
     mark = "#" if document.page is None else "."
     headings = list(_headings_of(document.text)) if document.markdown else []
-    splitter = _splitter(document.markdown, characters, overlap)
+    splitter = _splitter(markdown=document.markdown, characters=characters, overlap=overlap)
     for number, (start, text) in enumerate(splitter.chunk_indices(document.text), first):
         yield Chunk(
             id=f"{place}{mark}{number}",
@@ -108,7 +108,7 @@ def chunks_of(document: Document, *, characters: int = 1_000, overlap: int = 0, 
 
 
 @lru_cache(8)
-def _splitter(markdown: bool, characters: int, overlap: int) -> MarkdownSplitter | TextSplitter:
+def _splitter(*, markdown: bool, characters: int, overlap: int) -> MarkdownSplitter | TextSplitter:
     require("documents", "semantic_text_splitter", reason="cutting documents into chunks")
     import semantic_text_splitter
 

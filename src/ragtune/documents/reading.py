@@ -46,13 +46,13 @@ def read_documents(source: str | Path | Iterable[object], *, unreadable: Unreada
     if unreadable not in ("refuse", "skip"):
         raise DatasetError(f"unreadable={unreadable!r:.40} must be 'refuse' or 'skip'")
     if isinstance(source, str | Path):
-        return _of_files(document_files(source), Path(source), unreadable)
+        return _of_files(document_files(source), Path(source), unreadable=unreadable)
     if isinstance(source, Mapping | bytes) or not isinstance(source, Iterable):
         raise DatasetError(f"documents are a folder, a file, or a list of documents, not {type(source).__name__}")
     return (document_of(item, number) for number, item in enumerate(source))
 
 
-def _of_files(paths: tuple[Path, ...], folder: Path, unreadable: Unreadable) -> Iterator[Document]:
+def _of_files(paths: tuple[Path, ...], folder: Path, *, unreadable: Unreadable) -> Iterator[Document]:
     bad: list[str] = []
     for path in paths:
         source = name_as_text(path.relative_to(folder).as_posix() if path != folder else path.name)

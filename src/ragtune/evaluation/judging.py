@@ -288,7 +288,7 @@ async def _judged(asked: _Comparison, calls: Calls, drive: Drive) -> Judgement:
     asking = Asking(call=calls, parameters={}, max_tokens=_MAX_TOKENS, prices=prices)
     respondent = arm_of("judge", asked.judge, asking).respondent
     if asked.max_cost_usd is not None:
-        check_payable("judge", respondent, asked.max_cost_usd, "price=ragtune.evaluation.Price(...)")
+        check_payable("judge", respondent, limit_usd=asked.max_cost_usd, way_out="price=ragtune.evaluation.Price(...)")
     pairs = list(_pairs(asked))
     if not pairs:
         message = (

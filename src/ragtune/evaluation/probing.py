@@ -253,7 +253,7 @@ def _samples(probe: _Probe, calls: Calls) -> dict[str, Arm]:
     arms = {_BASE: arm_of(_BASE, base, asking)}
     if settings.max_cost_usd is not None:
         given = f"prices={{{_BASE!r}: ragtune.evaluation.Price(...)}}"
-        check_payable(_BASE, arms[_BASE].respondent, settings.max_cost_usd, given)
+        check_payable(_BASE, arms[_BASE].respondent, limit_usd=settings.max_cost_usd, way_out=given)
     warmer = replace(asking, parameters={**settings.parameters, "temperature": float(probe.temperature)})
     for number in range(2, int(probe.samples) + 1):
         arm, name = arm_of(_BASE, base, warmer), f"{_BASE}, sample {number}"

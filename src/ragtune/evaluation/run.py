@@ -181,7 +181,7 @@ async def ask_arms(
     scoring = Scoring(scorers)
     # Before the log is held: a system prompt may have to be looked up on a slow server.
     identities = {name: await arm.identity() for name, arm in arms.items()}
-    with _begun(arms, identities, settings, scoring, calls) as evaluation:
+    with _begun(arms, identities, settings=settings, scoring=scoring, calls=calls) as evaluation:
         # Before anything is paid: were both names one model, no answer would be worth its price.
         await _prove(evaluation, settings)
         asked = drive(
@@ -205,6 +205,7 @@ async def ask_arms(
 def _begun(
     arms: Mapping[str, Arm],
     identities: Mapping[str, Mapping[str, str]],
+    *,
     settings: Settings,
     scoring: Scoring,
     calls: Calls,
@@ -271,5 +272,5 @@ def _arms(settings: Settings, prices: Mapping[str, Price] | None, calls: Calls) 
     if settings.max_cost_usd is not None:
         for name, arm in arms.items():
             given = f"prices={{{name!r}: ragtune.evaluation.Price(...)}}"
-            check_payable(name, arm.respondent, settings.max_cost_usd, given)
+            check_payable(name, arm.respondent, limit_usd=settings.max_cost_usd, way_out=given)
     return arms

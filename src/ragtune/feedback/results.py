@@ -158,11 +158,11 @@ class Withdrawal:
 
 def suggestion(*, corrections: int, pairs: int, good: int, bad: int) -> Suggestion:
     """The method that the counts speak for."""
-    method, why = _method(corrections, pairs, good, bad)
+    method, why = _method(corrections=corrections, pairs=pairs, good=good, bad=bad)
     return Suggestion(method=method, why=why, corrections=corrections, pairs=pairs, good=good, bad=bad)
 
 
-def _method(corrections: int, pairs: int, good: int, bad: int) -> tuple[str | None, str]:
+def _method(*, corrections: int, pairs: int, good: int, bad: int) -> tuple[str | None, str]:
     if pairs >= _ENOUGH_PAIRS:
         return "preference", f"{pairs} answers have a better one beside them, enough to learn the difference"
     found = f"{count(corrections, 'correction')} and {count(good, 'good answer')}"

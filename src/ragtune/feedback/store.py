@@ -343,7 +343,7 @@ class FeedbackStore(Lineage):
             FeedbackError: it cannot be read, is of no known shape, or a row is wrong; the message names the line.
         """
         with self._opened() as database, database.transaction() as connection:
-            return write_file(connection, path, shape, thumbs)
+            return write_file(connection, path, shape=shape, thumbs=thumbs)
 
     def export(self, path: str | os.PathLike[str], *, by: str | None = None, model: str | None = None) -> int:
         """Write the verdicts into a file, `.jsonl` or `.csv`, and return how many; `import_file` reads it again.

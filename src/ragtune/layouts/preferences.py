@@ -39,7 +39,7 @@ _REPEATED = frozenset({"messages"})
 _SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):[ \t]?")
 
 
-def _pair(prompt: Messages, chosen: Messages, rejected: Messages, row: Row) -> PreferenceRecord:
+def _pair(prompt: Messages, *, chosen: Messages, rejected: Messages, row: Row) -> PreferenceRecord:
     if not prompt:
         raise MisfitError("", "nothing stands before the two answers; a pair needs a prompt")
     given: JsonObject = {"messages": prompt}
@@ -58,7 +58,7 @@ def _prompted(asked: Callable[[Row], Messages], row: Row) -> Iterator[Preference
         if repeated != prompt and repeated[-1:] != chosen:
             hint = "pass ignore=['messages'] if it carries nothing to train on, or remove the other prompt"
             raise MisfitError("messages", f"differs from the prompt and the chosen answer; {hint}")
-    yield _pair(prompt, chosen, rejected, row)
+    yield _pair(prompt, chosen=chosen, rejected=rejected, row=row)
 
 
 def _after_messages(row: Row) -> Iterator[PreferenceRecord]:
@@ -129,7 +129,7 @@ def _implicit(row: Row) -> Iterator[PreferenceRecord]:
     if chosen[:-1] != rejected[:-1]:
         hint = "two answers to different conversations are no pair, so drop such rows with .filter(..., reason=...)"
         raise MisfitError("rejected", f"must equal 'chosen' in everything before the last message; {hint}")
-    yield _pair(prompt, chosen[-1:], rejected[-1:], row)
+    yield _pair(prompt, chosen=chosen[-1:], rejected=rejected[-1:], row=row)
 
 
 def _conversation(value: object, path: str) -> Messages:

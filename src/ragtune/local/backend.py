@@ -145,7 +145,7 @@ class LocalBackend(EmbeddedServer):
         )
         answering = Answering(
             hardware=hardware,
-            bases=base_models(bases, aliases, cache_dir),
+            bases=base_models(bases, aliases=aliases, cache_dir=cache_dir),
             memory=memory,
             max_batch=max_batch,
             many_stops=many_stops,

@@ -260,7 +260,7 @@ class Answering:
 
 
 def base_models(
-    bases: Mapping[str, str | Path] | None, aliases: Mapping[str, str] | None, cache_dir: str | Path | None
+    bases: Mapping[str, str | Path] | None, *, aliases: Mapping[str, str] | None, cache_dir: str | Path | None
 ) -> BaseModels:
     """The base models that a backend serves, in folders that stay the same wherever the program goes.
 

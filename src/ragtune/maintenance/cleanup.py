@@ -259,14 +259,14 @@ class Rules:
         return None
 
 
-def planned(account: AccountListing, needs: Needs, rules: Rules, now: dt.datetime) -> tuple[CleanupItem, ...]:
+def planned(account: AccountListing, needs: Needs, *, rules: Rules, now: dt.datetime) -> tuple[CleanupItem, ...]:
     """Everything that may go, in the order in which it goes: a model's checkpoints, the model, then files."""
-    models = list(_models(account, needs, rules, now)) if rules.chooses_models else []
+    models = list(_models(account, needs, rules=rules, now=now)) if rules.chooses_models else []
     going = {item.id for item in models if item.keep is None}
     return (*models, *_files(account, needs, rules=rules, now=now, going=going))
 
 
-def _models(account: AccountListing, needs: Needs, rules: Rules, now: dt.datetime) -> Iterator[CleanupItem]:
+def _models(account: AccountListing, needs: Needs, *, rules: Rules, now: dt.datetime) -> Iterator[CleanupItem]:
     tuned = [model for model in account.models or () if model.tuned]
     children: dict[str, list[ListedModel]] = {}
     for model in tuned:

@@ -220,7 +220,7 @@ class AsyncMaintenance:
         rules = Rules.checked(older_than=older_than, never_asked=never_asked, orphans=orphans, keep=keep)
         account = await read_account(self._open)
         now = dt.datetime.fromtimestamp(self._open.port.now(), tz=dt.UTC)
-        rows = planned(account, await self._needs(), rules, now)
+        rows = planned(account, await self._needs(), rules=rules, now=now)
         return CleanupPlan(rows=rows, server=self._open.place, made_at=now)
 
     async def clean_up(self, plan: CleanupPlan, *, progress: bool | None = None) -> CleanupResult:

@@ -186,7 +186,14 @@ def record(
         EvaluationError: there is no question, or the file is another recording.
     """
     asked = questions_of(questions)
-    recording = _Recording.begun(asked_model(model, asynchronous=False), asked, samples, as_used, max_tokens, price)
+    recording = _Recording.begun(
+        asked_model(model, asynchronous=False),
+        asked,
+        samples=samples,
+        as_used=as_used,
+        max_tokens=max_tokens,
+        price=price,
+    )
     settings = AskSettings(concurrency=concurrency, timeout_s=timeout_s, progress=progress)
     with recording.opened(Path(path), run(recording.identities())) as log:
         interview = recording.interview(log, max_cost_usd)
@@ -211,7 +218,14 @@ async def record_async(
 ) -> Golden:
     """Record what a model answers while it still does; see `ragtune.record`."""
     asked = questions_of(questions)
-    recording = _Recording.begun(asked_model(model, asynchronous=True), asked, samples, as_used, max_tokens, price)
+    recording = _Recording.begun(
+        asked_model(model, asynchronous=True),
+        asked,
+        samples=samples,
+        as_used=as_used,
+        max_tokens=max_tokens,
+        price=price,
+    )
     settings = AskSettings(concurrency=concurrency, timeout_s=timeout_s, progress=progress)
     with recording.opened(Path(path), await recording.identities()) as log:
         interview = recording.interview(log, max_cost_usd)
@@ -232,6 +246,7 @@ class _Recording:
         cls,
         model: AsyncTunedModel,
         questions: Questions,
+        *,
         samples: int,
         as_used: Mapping[str, object] | None,
         max_tokens: int | None,

@@ -84,7 +84,7 @@ def compare(
         BudgetExceeded: the money is spent; what was answered stays.
     """
     model = asked_model(new_model, asynchronous=False)
-    asking = _Asking.begun(golden, model, scorers, log, margin, max_tokens, price)
+    asking = _Asking.begun(golden, model, scorers=scorers, log=log, margin=margin, max_tokens=max_tokens, price=price)
     settings = AskSettings(concurrency=concurrency, timeout_s=timeout_s, progress=progress)
     with asking.opened() as opened:
         run(asking.interview(opened, max_cost_usd).ask_all(asking.turns, settings, in_threads))
@@ -109,7 +109,7 @@ async def compare_async(
 ) -> Comparison:
     """Ask a new model the recorded questions and compare; see `ragtune.compare`."""
     model = asked_model(new_model, asynchronous=True)
-    asking = _Asking.begun(golden, model, scorers, log, margin, max_tokens, price)
+    asking = _Asking.begun(golden, model, scorers=scorers, log=log, margin=margin, max_tokens=max_tokens, price=price)
     settings = AskSettings(concurrency=concurrency, timeout_s=timeout_s, progress=progress)
     with asking.opened() as opened:
         await asking.interview(opened, max_cost_usd).ask_all(asking.turns, settings, in_tasks)
@@ -132,6 +132,7 @@ class _Asking:
         cls,
         golden: object,
         model: AsyncTunedModel,
+        *,
         scorers: ScorerArgument,
         log: str | os.PathLike[str] | None,
         margin: float,

@@ -204,8 +204,8 @@ class AsyncTunedModel:
         refuse_stream("ask", parameters)
         asked = {"temperature": temperature, **parameters}
         if dry_run:
-            return await self._state.plan_of_chat(question_of(prompt), system, parameters=asked)
-        return await self._state.chat(question_of(prompt), system, log, parameters=asked)
+            return await self._state.plan_of_chat(question_of(prompt), system=system, parameters=asked)
+        return await self._state.chat(question_of(prompt), system=system, log=log, parameters=asked)
 
     async def ask_many(
         self,
@@ -230,7 +230,7 @@ class AsyncTunedModel:
             try:
                 # In here: a question that is no text is an error in its own place, and costs no other its answer.
                 check_question(prompt)
-                return await self._state.chat(question_of(prompt), prompt_of_all, log, parameters=asked)
+                return await self._state.chat(question_of(prompt), system=prompt_of_all, log=log, parameters=asked)
             # Returned and not raised: the other answers are paid for, and go on.
             except Exception as error:
                 return error
@@ -253,7 +253,7 @@ class AsyncTunedModel:
             message = "chat takes a list of messages, each with role and content; one question goes to ask(prompt)"
             raise TypeError(message)
         refuse_stream("chat", parameters)
-        return await self._state.chat(conversation, system, log, parameters=parameters)
+        return await self._state.chat(conversation, system=system, log=log, parameters=parameters)
 
     def stream(
         self,
@@ -272,7 +272,7 @@ class AsyncTunedModel:
         if not parameters.pop("stream", True):
             message = "stream gives the answer in pieces; the whole answer comes from ask(prompt) or chat(messages)"
             raise TypeError(message)
-        return self._state.stream(prompt, system, log, parameters={"temperature": temperature, **parameters})
+        return self._state.stream(prompt, system=system, log=log, parameters={"temperature": temperature, **parameters})
 
     async def complete(self, prompt: str, **parameters: object) -> Answer:
         """Let the model go on with a text; see `TunedModel.complete`."""
@@ -317,8 +317,8 @@ class AsyncTunedModel:
         given = prompt if isinstance(prompt, str) else list(prompt)
         asked = {"temperature": temperature, **parameters}
         if dry_run:
-            return await self._state.plan_of_response(given, system, parameters=asked)
-        return await self._state.respond(given, system, log, parameters=asked)
+            return await self._state.plan_of_response(given, system=system, parameters=asked)
+        return await self._state.respond(given, system=system, log=log, parameters=asked)
 
     def stream_response(
         self,
@@ -332,7 +332,9 @@ class AsyncTunedModel:
         """Ask through the Responses API, and get the answer in pieces; see `TunedModel.stream_response`."""
         refuse_slips("stream_response", prompt, parameters)
         given = prompt if isinstance(prompt, str) else list(prompt)
-        return self._state.stream_response(given, system, log, parameters={"temperature": temperature, **parameters})
+        return self._state.stream_response(
+            given, system=system, log=log, parameters={"temperature": temperature, **parameters}
+        )
 
     async def expiry(self) -> Expiry:
         """Return when the model stops answering; see `TunedModel.expiry`."""

@@ -68,7 +68,7 @@ class ModelState:
         return await self.trained_with.look_up(self.api)
 
     async def chat(
-        self, messages: Sequence[Json], system: SystemPrompt, log: FeedbackStore | None, *, parameters: Json
+        self, messages: Sequence[Json], *, system: SystemPrompt, log: FeedbackStore | None, parameters: Json
     ) -> Answer:
         """Ask with messages, the system prompt before them."""
         await self.before_use()
@@ -77,7 +77,7 @@ class ModelState:
         answer = Answer.from_wire(await telling_where(self.api, self.journal, self.name, self.api.chat(request)))
         return await kept(self.api, log, answer, parameters, sent=whole)
 
-    async def plan_of_chat(self, messages: Sequence[Json], system: SystemPrompt, *, parameters: Json) -> Plan:
+    async def plan_of_chat(self, messages: Sequence[Json], *, system: SystemPrompt, parameters: Json) -> Plan:
         """Return what `chat` would send."""
         # A plan sends nothing, so the account is not asked for the prompt either.
         told = self.trained_with.text if system is TRAINED else system
@@ -86,7 +86,7 @@ class ModelState:
         return await plan_of(self.api, lambda api: api.chat(request))
 
     def stream(
-        self, prompt: str | Sequence[Json], system: SystemPrompt, log: FeedbackStore | None, *, parameters: Json
+        self, prompt: str | Sequence[Json], *, system: SystemPrompt, log: FeedbackStore | None, parameters: Json
     ) -> AsyncAnswerStream:
         """Ask, and get the answer in pieces."""
 
@@ -110,7 +110,7 @@ class ModelState:
         return Answer.from_wire(await telling_where(self.api, self.journal, self.name, self.api.complete(request)))
 
     async def respond(
-        self, given: str | list[Json], system: SystemPrompt, log: FeedbackStore | None, *, parameters: Json
+        self, given: str | list[Json], *, system: SystemPrompt, log: FeedbackStore | None, parameters: Json
     ) -> Answer:
         """Ask through the Responses API."""
         await self.before_use()
@@ -118,14 +118,14 @@ class ModelState:
         answer = Answer.from_response(await self.api.respond(request))
         return await kept(self.api, log, answer, parameters, sent=conversation_of(request))
 
-    async def plan_of_response(self, given: str | list[Json], system: SystemPrompt, *, parameters: Json) -> Plan:
+    async def plan_of_response(self, given: str | list[Json], *, system: SystemPrompt, parameters: Json) -> Plan:
         """Return what `respond` would send."""
         told = self.trained_with.text if system is TRAINED and not brings_system_prompt(given) else system
         request = await self._response_request(given, told, parameters)
         return await plan_of(self.api, lambda api: api.respond(request))
 
     def stream_response(
-        self, given: str | list[Json], system: SystemPrompt, log: FeedbackStore | None, *, parameters: Json
+        self, given: str | list[Json], *, system: SystemPrompt, log: FeedbackStore | None, parameters: Json
     ) -> AsyncAnswerStream:
         """Ask through the Responses API, and get the answer in pieces."""
 

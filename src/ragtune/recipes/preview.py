@@ -65,6 +65,7 @@ class RecipePreview:
 def preview(
     recipe: _Named,
     rows: Iterable[RecipeRow],
+    *,
     model: str,
     n_epochs: int | Literal["auto"],
     system: str | None,

@@ -43,7 +43,7 @@ class QaSingle:
         """The first question of each fact that is taught."""
         for fact in material.facts:
             for wording in material.taught(fact, "verbatim")[:1]:
-                yield _row(self, fact, wording.question, fact.answers[0], "verbatim")
+                yield _row(self, fact, question=wording.question, answer=fact.answers[0], wording="verbatim")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,16 +95,18 @@ class QaMulti:
             given = [(item.kind, item.question) for item in own]
             ruled = [("reworded", item.question) for item in fresh if item.kind == "reworded" and not _is_gap(item)]
             for wording, question in self._numbered([*given, *ruled], first, material):
-                yield _row(self, fact, question, answer, wording)
+                yield _row(self, fact, question=question, answer=answer, wording=wording)
             gaps = [item.question for item in proposed if _is_gap(item)]
             if self.statement:
                 question = filled(phrases(self.language).state, question=first)
                 if material.may_ask(question):
-                    yield _row(self, fact, question, self._sentence(gaps, first, answer), "statement")
+                    yield _row(
+                        self, fact, question=question, answer=self._sentence(gaps, first, answer), wording="statement"
+                    )
             if self.reversed:
-                yield from self._turned(fact, fresh, first, material, unique)
+                yield from self._turned(fact, fresh, first=first, material=material, unique=unique)
             if self.cloze and gaps:
-                yield _row(self, fact, gaps[0], answer, "cloze")
+                yield _row(self, fact, question=gaps[0], answer=answer, wording="cloze")
 
     def _numbered(self, asked: Iterable[tuple[str, str]], first: str, material: Material) -> Iterator[tuple[str, str]]:
         """At most `wordings` questions, each with what it is called."""
@@ -127,19 +129,19 @@ class QaMulti:
         return said.replace("..", ".") if answer.endswith(".") else said
 
     def _turned(
-        self, fact: Fact, fresh: Iterable[Proposal], first: str, material: Material, unique: frozenset[str]
+        self, fact: Fact, fresh: Iterable[Proposal], *, first: str, material: Material, unique: frozenset[str]
     ) -> Iterator[RecipeRow]:
         for wording in material.taught(fact, "reversed")[:1]:
-            yield _row(self, fact, wording.question, wording.answers[0], "reversed")
+            yield _row(self, fact, question=wording.question, answer=wording.answers[0], wording="reversed")
             return
         for proposal in fresh:
             if proposal.kind == "reversed":
-                yield _row(self, fact, proposal.question, proposal.answers[0], "reversed")
+                yield _row(self, fact, question=proposal.question, answer=proposal.answers[0], wording="reversed")
                 return
         if normalise(fact.answers[0]) in unique:
             question = filled(phrases(self.language).turned, answer=fact.answers[0])
             if material.may_ask(question):
-                yield _row(self, fact, question, first, "reversed")
+                yield _row(self, fact, question=question, answer=first, wording="reversed")
 
 
 def _is_gap(proposal: Proposal) -> bool:
@@ -155,7 +157,7 @@ def _unique_answers(facts: FactSet) -> frozenset[str]:
     return frozenset(form for form, times in seen.items() if times == 1)
 
 
-def _row(strategy: QaSingle | QaMulti, fact: Fact, question: str, answer: str, wording: str) -> RecipeRow:
+def _row(strategy: QaSingle | QaMulti, fact: Fact, *, question: str, answer: str, wording: str) -> RecipeRow:
     return RecipeRow(
         question=question,
         answer=answer,

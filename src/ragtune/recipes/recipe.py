@@ -179,7 +179,14 @@ class Recipe:
             system: the system prompt that each row will have.
             catalogue: prices; None takes those that ship.
         """
-        return preview(self, self.rows(facts, held_out=held_out), model, n_epochs, system, catalogue)
+        return preview(
+            self,
+            self.rows(facts, held_out=held_out),
+            model=model,
+            n_epochs=n_epochs,
+            system=system,
+            catalogue=catalogue,
+        )
 
     def within(
         self,

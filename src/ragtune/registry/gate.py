@@ -102,9 +102,11 @@ class Gate:
             version: the model that is to be promoted.
             current: the model that holds the alias, None where none does.
         """
-        return tuple(self._check(name, float(limit), version, current) for name, limit in self.conditions.items())
+        return tuple(
+            self._check(name, float(limit), version=version, current=current) for name, limit in self.conditions.items()
+        )
 
-    def _check(self, name: str, limit: float, version: ModelVersion, current: ModelVersion | None) -> Check:
+    def _check(self, name: str, limit: float, *, version: ModelVersion, current: ModelVersion | None) -> Check:
         # The first model of an alias has nobody to be better than, and must be able to take it.
         if name == "gain_at_least" and current is None:
             return Check(name=name, limit=limit, value=None, passed=True, basis="no model holds the alias yet")

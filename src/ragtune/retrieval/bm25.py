@@ -75,7 +75,7 @@ class BM25:
         # It lets its own debugging through to every program that logs at all.
         logging.getLogger("bm25s").setLevel(logging.WARNING)
 
-        self.passages: tuple[Passage, ...] = tuple(read_passages(source, text, id, unreadable))
+        self.passages: tuple[Passage, ...] = tuple(read_passages(source, text=text, id=id, unreadable=unreadable))
         self.k = int(k)
         vocabulary: dict[str, int] = {}
         ids = []

@@ -26,7 +26,7 @@ _sentences = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])").split
 
 
 def read_passages(
-    source: str | Path | Iterable[object], text: str, id: str | None, unreadable: Unreadable
+    source: str | Path | Iterable[object], *, text: str, id: str | None, unreadable: Unreadable
 ) -> list[Passage]:
     """The different passages of a source, in order; blank ones and repetitions are left out.
 
@@ -40,7 +40,7 @@ def read_passages(
         kind = "a mapping" if isinstance(source, Mapping) else "a data frame"
         raise DatasetError(f"the source is {kind}; give a list of rows, of a frame frame.to_dict('records')")
     else:
-        found = (_passage(item, number, text, id) for number, item in enumerate(source))
+        found = (_passage(item, number, text=text, id=id) for number, item in enumerate(source))
     different: dict[str, Passage] = {}
     for passage in found:
         if passage.text.strip():
@@ -50,7 +50,7 @@ def read_passages(
     return list(different.values())
 
 
-def _passage(item: object, number: int, text: str, id: str | None) -> Passage:
+def _passage(item: object, number: int, *, text: str, id: str | None) -> Passage:
     if isinstance(item, Passage):
         return item
     if isinstance(item, str):

@@ -184,7 +184,7 @@ class ScriptedRunner:
                     steps = training.last(life) - training.step if self._pace == "immediate" else 1
                     training.go_on(steps, at)
                 else:
-                    return self._end(job, life, training, at)
+                    return self._end(job, life=life, training=training, at=at)
             case _:
                 return False
         return True
@@ -196,7 +196,7 @@ class ScriptedRunner:
         except Exception as error:
             fail(job, fault_of(job, error), self._store)
 
-    def _end(self, job: JobRow, life: Life, training: _Training, at: float) -> bool:
+    def _end(self, job: JobRow, *, life: Life, training: _Training, at: float) -> bool:
         match life.end:
             case "running":
                 return False

@@ -21,7 +21,7 @@ _MICRO_BATCH_TOKENS = 4096
 class BatchSizeError(Exception):
     """A batch that cannot be shared out evenly to the processes of a run."""
 
-    def __init__(self, batch_size: int, processes: int, least: int) -> None:
+    def __init__(self, batch_size: int, *, processes: int, least: int) -> None:
         each = f", with {least} examples for each" if least > 1 else ""
         super().__init__(
             f"batch_size {batch_size} cannot be shared out evenly to {processes} "
@@ -38,7 +38,7 @@ def share_of_batch(spec: TrainSpec) -> int:
     per_process, rest = divmod(spec.batch_size, process_count())
     least = least_at_once(spec)
     if rest or per_process < least:
-        raise BatchSizeError(spec.batch_size, process_count(), least)
+        raise BatchSizeError(spec.batch_size, processes=process_count(), least=least)
     return per_process
 
 

@@ -50,10 +50,10 @@ class EventsCallback(TrainerCallback):
     def __init__(
         self,
         output_dir: Path,
+        *,
         meter: Meter,
         validation: Validation | None,
         recall: Recall | None,
-        *,
         steps_per_epoch: int,
         cpu_before: float,
         placement: Placement,

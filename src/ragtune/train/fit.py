@@ -164,9 +164,9 @@ def _callbacks(
     # Before the stop: a loss that is no number raises before one could save the state that it came from.
     yield EventsCallback(
         spec.output_dir,
-        trainer.meter,
-        _validation(start, trainer),
-        recall,
+        meter=trainer.meter,
+        validation=_validation(start, trainer),
+        recall=recall,
         steps_per_epoch=start.steps_per_epoch,
         cpu_before=cpu_before,
         placement=start.placement,

@@ -151,11 +151,11 @@ def show_model(
 ) -> None:
     """Print what is known of a model: its base, its system prompt, when it stops answering."""
     with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
-        found = named_model(client, model, registry)
+        found = named_model(client, model, registry=registry)
         system, expiry = found.system(), found.expiry()
         if expiry.kind == "unknown":
             # Nothing is known of it: it may not be there at all.
-            look_for(client, found.name, registry)
+            look_for(client, found.name, registry=registry)
         told: dict[str, object] = {"model": found.name, "base": found.base, "system": system}
         told |= {"fingerprint": found.fingerprint, "answers_until": expiry.date or expiry.kind}
         tell(told, as_json=True) if as_json else _show(told)
@@ -178,7 +178,7 @@ def delete_model(
     with (
         plain_errors(),
         server(folder=folder, base_url=base_url, key_file=key_file) as client,
-        explaining(client, model, registry),
+        explaining(client, model, registry=registry),
     ):
         from ragtune.maintenance import Maintenance
 

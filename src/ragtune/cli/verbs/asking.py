@@ -63,18 +63,18 @@ def ask(
         questions = [] if file is None else _questions(file)
         with (
             server(folder=folder, base_url=base_url, key_file=key_file) as client,
-            explaining(client, model, registry),
+            explaining(client, model, registry=registry),
         ):
             from ragtune.model import TRAINED
 
             # A dry run asks nobody, not even whether the model is there.
-            asked = named_model(client, model_behind(model, registry) if dry_run else model, registry)
+            asked = named_model(client, model_behind(model, registry) if dry_run else model, registry=registry)
             parameters: dict[str, object] = {"system": None if no_system else TRAINED if system is None else system}
             parameters |= {"temperature": temperature, "max_tokens": max_tokens}
             if dry_run:
                 tell(asked.ask(question or "...", dry_run=True, **parameters), as_json=as_json)  # type: ignore[call-overload]
             elif file is not None:
-                _ask_all(asked, questions, concurrency, parameters, as_json=as_json)
+                _ask_all(asked, questions, concurrency=concurrency, parameters=parameters, as_json=as_json)
             elif question is None:
                 _chat(asked, parameters, as_json=as_json)
             else:
@@ -151,11 +151,11 @@ def _arms(client: openai.OpenAI, model: str, *, base: str | None, registry: Path
     """Who is asked: the model and, for comparison, its base; both are looked for before they are asked much."""
     from ragtune.evaluation import arms
 
-    tuned = named_model(client, model, registry)
+    tuned = named_model(client, model, registry=registry)
     compared = None if base is None else model_behind(base, registry)
     for name in (tuned.name, compared):
         if name is not None:
-            look_for(client, name, registry)
+            look_for(client, name, registry=registry)
     return arms(base=None if compared is None else (client, compared), tuned=tuned)
 
 
@@ -200,7 +200,7 @@ def _ask_one(model: TunedModel, question: str, parameters: dict[str, object], *,
 
 
 def _ask_all(
-    model: TunedModel, questions: list[str], concurrency: int, parameters: dict[str, object], *, as_json: bool
+    model: TunedModel, questions: list[str], *, concurrency: int, parameters: dict[str, object], as_json: bool
 ) -> None:
     failed = 0
     answers = model.ask_many(questions, concurrency=concurrency, **parameters)  # type: ignore[arg-type]

@@ -121,8 +121,8 @@ def record(
         from ragtune.migration import record as recorded
 
         asked: Questions | Any
-        old = named_model(client, model, registry)
-        look_for(client, old.name, registry)
+        old = named_model(client, model, registry=registry)
+        look_for(client, old.name, registry=registry)
         asked = Archive.load(from_archive).questions(old.name, limit=limit) if from_archive else _questions(questions)
         as_used = None if as_used_temperature is None else {"temperature": as_used_temperature}
         golden = recorded(
@@ -221,8 +221,8 @@ def compare(
         from ragtune.migration import compare as compared
 
         options: dict[str, Any] = {"margin": margin, "log": log, "max_tokens": max_tokens, "max_cost_usd": max_cost_usd}
-        new = named_model(client, model, registry)
-        look_for(client, new.name, registry)
+        new = named_model(client, model, registry=registry)
+        look_for(client, new.name, registry=registry)
         found = compared(golden, new, **options)
         if html is not None:
             found.to_html(html)

@@ -100,7 +100,7 @@ def _on_server(client: openai.OpenAI, name: str, registry: Path) -> TunedModel:
     from ragtune.model import TunedModel
 
     try:
-        look_for(client, name, registry)
+        look_for(client, name, registry=registry)
     except RagtuneError as error:
         error.add_note("--offline registers a model that the server has no longer")
         raise

@@ -105,9 +105,9 @@ def assign(groups: Places, plan: SplitPlan, *, classes: Sequence[str] = ()) -> A
         )
     split_of_group = np.zeros(count, dtype=np.uint8)
     if classes:
-        _fill_classes(split_of_group, _strata(order, groups, classes), sizes, asked)
+        _fill_classes(split_of_group, _strata(order, groups, classes), sizes=sizes, asked=asked)
     else:
-        _fill(split_of_group, order, sizes, asked)
+        _fill(split_of_group, order, sizes=sizes, asked=asked)
     splits = split_of_group[groups]
     numbers = np.bincount(splits, minlength=len(SPLITS)).tolist()
     notes = _share_notes(asked, numbers, largest=int(sizes.max()), stratify_by=plan.stratify_by)
@@ -145,7 +145,7 @@ def _strata(order: Places, groups: Places, classes: Sequence[str]) -> list[tuple
 
 
 def _fill(
-    split_of_group: npt.NDArray[np.uint8], order: Places, sizes: Places, asked: Sequence[tuple[int, float]]
+    split_of_group: npt.NDArray[np.uint8], order: Places, *, sizes: Places, asked: Sequence[tuple[int, float]]
 ) -> None:
     """Give groups, taken in their order, to the splits."""
     rows = int(sizes.sum())
@@ -160,6 +160,7 @@ def _fill(
 def _fill_classes(
     split_of_group: npt.NDArray[np.uint8],
     strata: Sequence[tuple[Places, int]],
+    *,
     sizes: Places,
     asked: Sequence[tuple[int, float]],
 ) -> None:
@@ -170,7 +171,7 @@ def _fill_classes(
         # The training file needs a group of each class.
         most = [int(sizes[order].sum() - sizes[order].min()) if len(order) > 1 else 0 for order in free]
         missed = 0
-        for order, quota, limit in zip(free, _quotas(rows, share, most), most, strict=True):
+        for order, quota, limit in zip(free, _quotas(rows, share=share, most=most), most, strict=True):
             # What whole groups of one class cannot give, the next one gives.
             wanted = min(quota + missed, limit)
             chosen = _choose(order, sizes, rows=wanted, at_most=len(order) - 1) if wanted > 0 else []
@@ -178,7 +179,7 @@ def _fill_classes(
             missed += quota - int(sizes[chosen].sum())
 
 
-def _quotas(rows: Sequence[int], share: float, most: Sequence[int]) -> list[int]:
+def _quotas(rows: Sequence[int], *, share: float, most: Sequence[int]) -> list[int]:
     """How many rows of each class a split gets: shares rounded by largest remainder, so that their sum is right.
 
     Args:

@@ -227,7 +227,11 @@ class Constructors(ABC):
                 #> guide.pdf#p3.2 690 1379
             ```
         """
-        return cls(document_rows.document_source(documents, chunk_characters, overlap, unreadable))
+        return cls(
+            document_rows.document_source(
+                documents, chunk_characters=chunk_characters, overlap=overlap, unreadable=unreadable
+            )
+        )
 
     @classmethod
     def from_feedback(
@@ -373,5 +377,5 @@ class Constructors(ABC):
             where = "give it to the template behind it" if layout.kind == "rows" else "put it into the prompts"
             raise DatasetError(f"layout {name!r} gives {layout.kind}, which hold no system prompt; {where}")
         if layout.kind == "rows":
-            return self._on(readers.laid_out(self._source, name, ignore))
+            return self._on(readers.laid_out(self._source, name=name, ignore=ignore))
         return self._filled(LaidOut(layout=name, ignore=ignore, system=system))

@@ -19,7 +19,7 @@ __all__ = ["document_source"]
 
 
 def document_source(
-    documents: str | Path | Iterable[object], chunk_characters: int, overlap: int, unreadable: Unreadable
+    documents: str | Path | Iterable[object], *, chunk_characters: int, overlap: int, unreadable: Unreadable
 ) -> Source:
     """Rows with the columns of a `ragtune.documents.Chunk`.
 

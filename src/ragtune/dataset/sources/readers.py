@@ -192,7 +192,7 @@ class _Remembering:
             yield row
 
 
-def laid_out(source: Source, name: str, ignore: Sequence[str]) -> Source:
+def laid_out(source: Source, *, name: str, ignore: Sequence[str]) -> Source:
     """The same rows, converted from a layout that gives plain rows; one source row may become several.
 
     Raises:
@@ -290,7 +290,7 @@ def excel_source(path: Paths, sheet: str | int | None, *, header: int | None) ->
 
     def read(path: Path) -> Iterator[Batch]:
         lines: Lines = []
-        return batched_rows(excel_rows(path, sheet, top, lines), str(path), lines=lines, unit="row")
+        return batched_rows(excel_rows(path, sheet=sheet, header=top, lines=lines), str(path), lines=lines, unit="row")
 
     source = file_source(path, "xlsx", read)
     options = {"sheet": sheet, "header": top}

@@ -102,7 +102,7 @@ def new_folder(folder: Path, names: Sequence[str], *, overwrite: bool, sources: 
             settle_held(folder)
             refuse_occupied(folder, overwrite=overwrite)
             old = listed(folder)
-            refuse_losses(folder, names, old, sources)
+            refuse_losses(folder, names, old=old, sources=sources)
             workshop = folder / BUILDING
             # What a build that died left there is gone: `settle_held` took it.
             workshop.mkdir()
@@ -110,7 +110,7 @@ def new_folder(folder: Path, names: Sequence[str], *, overwrite: bool, sources: 
                 yield workshop
                 written = [name for name in OWN_FILES if (workshop / name).exists()]
                 # While rows were read, hours may have gone by.
-                refuse_losses(folder, written, old, sources)
+                refuse_losses(folder, written, old=old, sources=sources)
                 replace_files(workshop, folder, old)
             finally:
                 shutil.rmtree(workshop, ignore_errors=True)

@@ -77,7 +77,7 @@ def refuse_occupied(folder: Path, *, overwrite: bool) -> None:
             raise DatasetError(f"{folder} is not empty (it holds {held}); choose another folder{way_out}")
 
 
-def refuse_losses(folder: Path, names: Iterable[str], old: Mapping[str, str], sources: Sequence[Path]) -> None:
+def refuse_losses(folder: Path, names: Iterable[str], *, old: Mapping[str, str], sources: Sequence[Path]) -> None:
     """Refuse to replace what is not the old dataset's, or what the new one is made of.
 
     Args:
@@ -153,9 +153,9 @@ def replace_files(building: Path, folder: Path, old: Mapping[str, str]) -> None:
     finished = folder / _FINISHED
     building.rename(finished)
     try:
-        _move_forward(finished, folder, names, leaving)
+        _move_forward(finished, folder=folder, names=names, leaving=leaving)
     except OSError:
-        _move_back(finished, folder, names, leaving)
+        _move_back(finished, folder=folder, names=names, leaving=leaving)
         # Under its first name nobody takes it for a replacement that must be finished.
         finished.rename(building)
         raise
@@ -165,7 +165,7 @@ def replace_files(building: Path, folder: Path, old: Mapping[str, str]) -> None:
     shutil.rmtree(building, ignore_errors=True)
 
 
-def _move_forward(finished: Path, folder: Path, names: Sequence[str], leaving: Sequence[str]) -> None:
+def _move_forward(finished: Path, *, folder: Path, names: Sequence[str], leaving: Sequence[str]) -> None:
     # Each move is done once, so that it goes on from wherever it was cut off.
     for name in leaving:
         is_placed = name in names and not (finished / name).exists()
@@ -177,7 +177,7 @@ def _move_forward(finished: Path, folder: Path, names: Sequence[str], leaving: S
             (finished / name).rename(folder / name)
 
 
-def _move_back(finished: Path, folder: Path, names: Sequence[str], leaving: Sequence[str]) -> None:
+def _move_back(finished: Path, *, folder: Path, names: Sequence[str], leaving: Sequence[str]) -> None:
     for name in names:
         if not (finished / name).exists():
             (folder / name).rename(finished / name)
@@ -219,7 +219,7 @@ def settle_held(folder: Path) -> None:
             raise DatasetError(
                 f"a replacement in {folder} was cut off, and {name} is in the way of finishing it; move it away"
             )
-        _move_forward(finished, folder, plan["new"], list(plan["old"]))
+        _move_forward(finished, folder=folder, names=plan["new"], leaving=list(plan["old"]))
         shutil.rmtree(folder / BUILDING, ignore_errors=True)
         # Renamed before it is emptied: half gone under its name it would look like a replacement to finish.
         finished.rename(folder / BUILDING)

@@ -126,7 +126,7 @@ def arm_of(name: str, answerer: object, asking: Asking) -> Arm:
         answerer = inner
     # A layer that only lends a system prompt shows nothing else.
     layers = tuple(layer for layer in around if hasattr(layer, "show"))
-    respondent = _respondent(name, answerer, asking, system_of)
+    respondent = _respondent(name, answerer, asking=asking, system_of=system_of)
     if any(getattr(layer, "by_likelihood", False) for layer in layers):
         if not isinstance(respondent, ModelRespondent):
             message = f"answerers[{name!r}] is chosen by likelihood, which only a model tells, not a function"
@@ -135,7 +135,7 @@ def arm_of(name: str, answerer: object, asking: Asking) -> Arm:
     return Arm(name=name, respondent=respondent, around=layers)
 
 
-def _respondent(name: str, answerer: object, asking: Asking, system_of: object) -> Respondent:
+def _respondent(name: str, answerer: object, *, asking: Asking, system_of: object) -> Respondent:
     price = asking.prices.get(name)
     try:
         model = usable_model(answerer)

@@ -147,7 +147,7 @@ class Payable(Protocol):
         """Most tokens of an answer, None where there is no limit."""
 
 
-def check_payable(name: str, asked: Payable, limit_usd: float, way_out: str) -> None:
+def check_payable(name: str, asked: Payable, *, limit_usd: float, way_out: str) -> None:
     """Refuse a limit that cannot be kept.
 
     Args:

@@ -67,7 +67,7 @@ class Imported:
 
 
 def write_file(
-    connection: sqlite3.Connection, path: str | os.PathLike[str], shape: str | None, thumbs: Sequence[str]
+    connection: sqlite3.Connection, path: str | os.PathLike[str], *, shape: str | None, thumbs: Sequence[str]
 ) -> Imported:
     """Write what a file says, row by row, inside the transaction of the caller.
 
@@ -79,7 +79,7 @@ def write_file(
     chosen = None if shape is None else _named(shape)
     for place, row in placed_rows(path):
         chosen = chosen or _shape_of(place, row)
-        for entry in _entries(place, row, chosen, thumbs):
+        for entry in _entries(place, row, shape=chosen, thumbs=thumbs):
             if isinstance(entry, PassedOver):
                 passed_over[entry.reason] += 1
             elif isinstance(entry, Answered):
@@ -115,7 +115,7 @@ def _shape_of(place: str, row: Mapping[str, object]) -> Shape:
     )
 
 
-def _entries(place: str, row: Mapping[str, object], shape: Shape, thumbs: Sequence[str]) -> Iterator[Entry]:
+def _entries(place: str, row: Mapping[str, object], *, shape: Shape, thumbs: Sequence[str]) -> Iterator[Entry]:
     if not shape.fits(row):
         raise FeedbackError(f"{place}: is no row of the shape {shape.name}, which holds {shape.expects}")
     with _told_with(place):

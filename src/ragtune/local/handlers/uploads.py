@@ -107,7 +107,7 @@ async def complete(request: Request) -> Response:
     upload = _pending(request, store, "cannot be completed")
     parts = _chosen(asked.part_ids, held, upload)
     try:
-        file = await run_in_threadpool(_join, store, upload, parts, asked.md5)
+        file = await run_in_threadpool(_join, store, upload, parts=parts, md5=asked.md5)
     except FileNotFoundError:
         # Another request has ended the upload meanwhile, and its parts are dropped.
         file = None
@@ -141,19 +141,19 @@ def _chosen(part_ids: Sequence[str], held: dict[str, PartRow], upload: UploadRow
     return parts
 
 
-def _join(store: Store, upload: UploadRow, parts: Sequence[PartRow], md5: str | None) -> FileRow | None:
+def _join(store: Store, upload: UploadRow, *, parts: Sequence[PartRow], md5: str | None) -> FileRow | None:
     # OpenAI's field, against mistakes in transport; a machine in FIPS mode refuses md5 without this word.
     whole = hashlib.md5(usedforsecurity=False)
     with store.files.blobs.writer() as content:
         for part in parts:
-            _append(store, part, content, whole)
+            _append(store, part, content=content, whole=whole)
         if md5 is not None and md5.lower() != whole.hexdigest():
             message = f"The md5 checksum of the joined parts is {whole.hexdigest()}, not {md5[:40]}."
             raise invalid(message, param="md5", code="invalid_checksum")
         return store.uploads.complete(upload, content)
 
 
-def _append(store: Store, part: PartRow, content: BlobWriter, whole: hashlib._Hash) -> None:
+def _append(store: Store, part: PartRow, *, content: BlobWriter, whole: hashlib._Hash) -> None:
     with store.files.blobs.path(part.sha256).open("rb") as source:
         while chunk := source.read(_CHUNK_BYTES):
             content.write(chunk)

@@ -172,7 +172,7 @@ class TextAnswer(_Common):
         """The body of the texts that go on from all prompts; a prompt's choices stand together."""
         choices = chain.from_iterable(_likeliest(answer.choices, self.best) for answer in answers)
         bodies = [
-            self._choice(index, choice.text, choice.logprobs, choice.finish_reason)
+            self._choice(index, text=choice.text, logprobs=choice.logprobs, finish_reason=choice.finish_reason)
             for index, choice in enumerate(choices)
         ]
         return {**self._head("text_completion"), "choices": bodies, "usage": usage_of(answers)}
@@ -184,7 +184,7 @@ class TextAnswer(_Common):
     def chunks(self, first_index: int, piece: GeneratedPiece) -> Iterator[dict[str, object]]:
         """The chunk of one piece."""
         index = first_index + piece.index
-        choice = self._choice(index, piece.text, piece.logprobs, piece.finish_reason)
+        choice = self._choice(index, text=piece.text, logprobs=piece.logprobs, finish_reason=piece.finish_reason)
         yield self._chunk("text_completion", choice)
 
     def closing(self, answers: Sequence[Completed]) -> Iterator[dict[str, object]]:
@@ -192,7 +192,7 @@ class TextAnswer(_Common):
         return self._usage_chunk("text_completion", answers)
 
     def _choice(
-        self, index: int, text: str, logprobs: Sequence[TokenLogprob], finish_reason: str | None
+        self, index: int, *, text: str, logprobs: Sequence[TokenLogprob], finish_reason: str | None
     ) -> dict[str, object]:
         told = _legacy_logprobs(logprobs) if self.with_logprobs else None
         return {"index": index, "text": text, "logprobs": told, "finish_reason": finish_reason}

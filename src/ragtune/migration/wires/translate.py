@@ -95,8 +95,8 @@ def translated(
     notes = _Notes()
     if spec is None:
         spec = TuneSpec(
-            model=_base(job, target, base, notes),
-            method=_method(job, name, target, notes),
+            model=_base(job, target=target, base=base, notes=notes),
+            method=_method(job, source=name, target=target, notes=notes),
             seed=_seed(job, target, notes),
             suffix=_suffix(job, target, notes),
             metadata=_metadata(job.metadata, target, notes),
@@ -118,7 +118,7 @@ class _Notes:
         self.dropped: list[str] = []
 
 
-def _base(job: JobDetails, target: Dialect, base: str | None, notes: _Notes) -> str:
+def _base(job: JobDetails, *, target: Dialect, base: str | None, notes: _Notes) -> str:
     old = job.model or "an unknown base"
     if base is None:
         if job.model is None or job.model.startswith("ft:"):
@@ -134,14 +134,14 @@ def _base(job: JobDetails, target: Dialect, base: str | None, notes: _Notes) -> 
     return base
 
 
-def _method(job: JobDetails, source: str, target: Dialect, notes: _Notes) -> Method:
+def _method(job: JobDetails, *, source: str, target: Dialect, notes: _Notes) -> Method:
     kind = job.method or "supervised"
     if kind not in target.methods:
         takes = ", ".join(sorted(target.methods))
         raise Unsupported(target.name, f"the method {kind} of {job.id}", f"it takes {takes}; choose another server")
     values = {"n_epochs": _count("n_epochs", job.n_epochs, MAX_EPOCHS, notes)}
     values["batch_size"] = _count("batch_size", job.batch_size, MAX_BATCH_SIZE, notes)
-    rate = _rate(job, source, target, notes)
+    rate = _rate(job, source=source, target=target, notes=notes)
     if kind == "dpo":
         return DPO(**values, learning_rate=rate, beta=_beta(job, notes))
     if kind == "reinforcement":
@@ -157,7 +157,7 @@ def _count(name: str, value: int | str | None, most: int, notes: _Notes) -> int:
     return "auto"  # type: ignore[return-value]  # "auto" stands beside numbers in every spec
 
 
-def _rate(job: JobDetails, source: str, target: Dialect, notes: _Notes) -> Rate:
+def _rate(job: JobDetails, *, source: str, target: Dialect, notes: _Notes) -> Rate:
     factor, rate = job.learning_rate_multiplier, job.learning_rate
     if isinstance(rate, int | float) and target.learning_rate != "multiplier":
         notes.carried.append(f"the learning rate {rate:g}")

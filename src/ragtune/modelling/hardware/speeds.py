@@ -43,7 +43,7 @@ def kept_speeds(device: Device, *, processor: str, torch: str) -> Mapping[Dtype,
     from filelock import FileLock
 
     folder = default_cache_dir()
-    file = folder / f"speed-{_fingerprint(processor, device, torch)}.json"
+    file = folder / f"speed-{_fingerprint(processor=processor, device=device, version=torch)}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Processes of one run that measured at the same time could come to different formats.
@@ -74,7 +74,7 @@ def _speeds_of(text: str) -> dict[Dtype, float]:
     return {name: float(told[name]) for name in _MEASURED}
 
 
-def _fingerprint(processor: str, device: Device, version: str) -> str:
+def _fingerprint(*, processor: str, device: Device, version: str) -> str:
     """What the speeds depend on: a home folder may be shared by many machines, and a setting may hide units."""
     settings = [f"{name}={os.environ.get(name, '')}" for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")]
     told = [platform.node(), platform.machine(), processor, device, version, *settings]

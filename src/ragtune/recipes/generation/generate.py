@@ -147,9 +147,9 @@ def generate(
         what="rows",
     )
     work = _Work(what=what, per_unit=per_unit, chat=chat, checks=Checks(chat=chat, judge=judge))
-    written, stopped = _all(work, units, concurrency, chat.cache)
+    written, stopped = _all(work, units, concurrency=concurrency, cache=chat.cache)
     facts = source if isinstance(source, FactSet) else FactSet(facts=())
-    return _told(what, facts, written, chat, stopped)
+    return _told(what, facts=facts, written=written, chat=chat, stopped=stopped)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +191,9 @@ class _Work:
         return self.checks.of_pair(self.what, unit, question, answer)
 
 
-def _all(work: _Work, units: Sequence[Unit], concurrency: int, cache: Path | None) -> tuple[list[_Written], str | None]:
+def _all(
+    work: _Work, units: Sequence[Unit], *, concurrency: int, cache: Path | None
+) -> tuple[list[_Written], str | None]:
     """What came of each unit, in their order, as far as the budget went, and why it stopped."""
     stopped: str | None = None
     with ThreadPoolExecutor(concurrency) as pool:
@@ -217,7 +219,7 @@ def _all(work: _Work, units: Sequence[Unit], concurrency: int, cache: Path | Non
     return written, stopped
 
 
-def _told(what: What, facts: FactSet, written: Sequence[_Written], chat: PaidChat, stopped: str | None) -> Generated:
+def _told(what: What, *, facts: FactSet, written: Sequence[_Written], chat: PaidChat, stopped: str | None) -> Generated:
     left_out = Counter[str]()
     for each in written:
         left_out.update(each.left_out)
@@ -229,7 +231,7 @@ def _told(what: What, facts: FactSet, written: Sequence[_Written], chat: PaidCha
             f'larger model, or let the server hold it to JSON with request={{"response_format": ...}}; {chat.cache} '
             f"keeps what was paid for"
         )
-    made, new = _with(what, facts, written, left_out)
+    made, new = _with(what, facts=facts, written=written, left_out=left_out)
     found = diversity(new)
     for message in (stopped, found.warning):
         if message is not None:
@@ -247,7 +249,9 @@ def _told(what: What, facts: FactSet, written: Sequence[_Written], chat: PaidCha
     )
 
 
-def _with(what: What, facts: FactSet, written: Sequence[_Written], left_out: Counter[str]) -> tuple[FactSet, list[str]]:
+def _with(
+    what: What, *, facts: FactSet, written: Sequence[_Written], left_out: Counter[str]
+) -> tuple[FactSet, list[str]]:
     """The facts with what is new, and the new texts; repetitions are counted among what is left out."""
     # Of all facts and not of the own one alone: no question may get two answers.
     asked = {normalise(item.question) for item in wordings_of(facts)}

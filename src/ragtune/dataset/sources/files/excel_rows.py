@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 _DIGITS = 15
 
 
-def excel_rows(path: Path, sheet: str | int | None, header: int | None, lines: list[int]) -> Iterator[dict[str, str]]:
+def excel_rows(
+    path: Path, *, sheet: str | int | None, header: int | None, lines: list[int]
+) -> Iterator[dict[str, str]]:
     """The rows of one sheet, without empty ones; `lines` gets the row of the sheet in which each stands.
 
     Raises:
