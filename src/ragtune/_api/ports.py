@@ -10,18 +10,15 @@ import asyncio
 import queue
 import threading
 import time
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from ragtune._api.calls import FilePart, LocalFile, Reply
-from ragtune._api.errors import UnreadableReplyError, broken_off, explaining, reading_pages
-from ragtune._api.identity import SERVER_HEADER, Heard, public_url
-from ragtune._api.times import poll_after_s
+from ragtune._api.errors import broken_off, explaining, reading_pages
+from ragtune._api.identity import Heard, public_url
+from ragtune._api.sending import Sending, as_json, made_for, method, raw_method, reply_of, streamed_method, with_limits
 from ragtune._sync import run
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-    from typing import BinaryIO
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 
     import openai
 
@@ -29,10 +26,7 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 B = TypeVar("B")
-Client = TypeVar("Client", "openai.OpenAI", "openai.AsyncOpenAI")
 
-# As the OpenAI client has it.
-CONNECT_S = 5.0
 CHUNK_BYTES = 1 << 16
 
 
@@ -112,7 +106,7 @@ class SyncPort:
         self._sleep = sleep
         self.now = now
         self.monotonic = monotonic
-        self.heard = Heard(server=_made_for(client))
+        self.heard = Heard(server=made_for(client))
 
     @property
     def base_url(self) -> str:
@@ -136,15 +130,15 @@ class SyncPort:
         self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: object
     ) -> Json:
         """Make one call."""
-        client = _with(self._client, retries, timeout_s=timeout_s)
-        with explaining(name, arguments, client=self._client, heard=self.heard), _Sending(arguments) as sent:
-            return _reply(_raw_method(client, name)(**sent), name, self.heard)
+        client = with_limits(self._client, retries, timeout_s=timeout_s)
+        with explaining(name, arguments, client=self._client, heard=self.heard), Sending(arguments) as sent:
+            return reply_of(raw_method(client, name)(**sent), name, self.heard)
 
     async def items(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Iterate a list to its end."""
         with explaining(name, arguments, client=self._client, heard=self.heard):
             # With its headers: they say which server this is.
-            response = _raw_method(self._client, name)(**arguments)
+            response = raw_method(self._client, name)(**arguments)
             self.heard.note(response.headers, well=True)
             with reading_pages(name):
                 for item in response.parse():
@@ -154,7 +148,7 @@ class SyncPort:
         """Iterate the chunks of a streamed answer; the connection closes with the iteration."""
         with (
             explaining(name, arguments, client=self._client, heard=self.heard),
-            _method(self._client, name)(stream=True, **arguments) as chunks,
+            method(self._client, name)(stream=True, **arguments) as chunks,
         ):
             for chunk in chunks:
                 yield as_json(chunk, name)
@@ -162,7 +156,7 @@ class SyncPort:
     async def content(self, name: str, /, **arguments: object) -> bytes:
         """Fetch a file's bytes."""
         with explaining(name, arguments, client=self._client, heard=self.heard):
-            body: bytes = _method(self._client, name)(**arguments).read()
+            body: bytes = method(self._client, name)(**arguments).read()
             return body
 
     async def chunks(self, name: str, /, **arguments: object) -> AsyncGenerator[bytes, None]:
@@ -170,7 +164,7 @@ class SyncPort:
         with (
             explaining(name, arguments, client=self._client, heard=self.heard),
             broken_off(),
-            _streamed_method(self._client, name)(**arguments) as response,
+            streamed_method(self._client, name)(**arguments) as response,
         ):
             for chunk in response.iter_bytes(CHUNK_BYTES):
                 yield chunk
@@ -225,7 +219,7 @@ class AsyncPort:
         self._sleep = sleep
         self.now = now
         self.monotonic = monotonic
-        self.heard = Heard(server=_made_for(client))
+        self.heard = Heard(server=made_for(client))
 
     @property
     def base_url(self) -> str:
@@ -249,14 +243,14 @@ class AsyncPort:
         self, name: str, /, *, retries: int | None = None, timeout_s: float | None = None, **arguments: object
     ) -> Json:
         """Make one call."""
-        client = _with(self._client, retries, timeout_s=timeout_s)
-        with explaining(name, arguments, client=self._client, heard=self.heard), _Sending(arguments) as sent:
-            return _reply(await _raw_method(client, name)(**sent), name, self.heard)
+        client = with_limits(self._client, retries, timeout_s=timeout_s)
+        with explaining(name, arguments, client=self._client, heard=self.heard), Sending(arguments) as sent:
+            return reply_of(await raw_method(client, name)(**sent), name, self.heard)
 
     async def items(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Iterate a list to its end."""
         with explaining(name, arguments, client=self._client, heard=self.heard):
-            response = await _raw_method(self._client, name)(**arguments)
+            response = await raw_method(self._client, name)(**arguments)
             self.heard.note(response.headers, well=True)
             with reading_pages(name):
                 async for item in response.parse():
@@ -265,21 +259,21 @@ class AsyncPort:
     async def stream(self, name: str, /, **arguments: object) -> AsyncGenerator[Json, None]:
         """Iterate the chunks of a streamed answer; the connection closes with the iteration."""
         with explaining(name, arguments, client=self._client, heard=self.heard):
-            async with await _method(self._client, name)(stream=True, **arguments) as chunks:
+            async with await method(self._client, name)(stream=True, **arguments) as chunks:
                 async for chunk in chunks:
                     yield as_json(chunk, name)
 
     async def content(self, name: str, /, **arguments: object) -> bytes:
         """Fetch a file's bytes."""
         with explaining(name, arguments, client=self._client, heard=self.heard):
-            response = await _method(self._client, name)(**arguments)
+            response = await method(self._client, name)(**arguments)
             body: bytes = await response.aread()
             return body
 
     async def chunks(self, name: str, /, **arguments: object) -> AsyncGenerator[bytes, None]:
         """Iterate a file's bytes."""
         with explaining(name, arguments, client=self._client, heard=self.heard), broken_off():
-            async with _streamed_method(self._client, name)(**arguments) as response:
+            async with streamed_method(self._client, name)(**arguments) as response:
                 async for chunk in response.iter_bytes(CHUNK_BYTES):
                     yield chunk
 
@@ -302,97 +296,3 @@ class AsyncPort:
                 pending.cancel()
             # A generator that is closed must leave no task behind that nobody awaits.
             await asyncio.gather(*tasks, return_exceptions=True)
-
-
-class _Sending:
-    """Opens the local files among the arguments for the time of one call, and closes them after it."""
-
-    def __init__(self, arguments: Mapping[str, object]) -> None:
-        self._arguments = arguments
-        self._open: list[BinaryIO] = []
-
-    def __enter__(self) -> dict[str, object]:
-        return {name: self._opened(value) for name, value in self._arguments.items()}
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self._open:
-            handle.close()
-
-    def _opened(self, value: object) -> object:
-        if isinstance(value, FilePart):
-            with open(value.path, "rb") as whole:
-                whole.seek(value.offset)
-                return value.name, whole.read(value.bytes)
-        if not isinstance(value, LocalFile):
-            return value
-        handle = open(value.path, "rb")  # noqa: SIM115  # closed in __exit__, after the call has read it
-        self._open.append(handle)
-        # A handle, never a path or bytes: the client then streams the file instead of loading it.
-        return value.name, handle
-
-
-def as_json(reply: object, call: str) -> Json:
-    """Return a reply of the client as the JSON object that the server sent.
-
-    Raises:
-        UnreadableReplyError: it is no object, for example a proxy's HTML page.
-    """
-    to_dict = getattr(reply, "to_dict", None)
-    if to_dict is None:
-        message = f"{call} was answered with something that is not a JSON object: {str(reply)[:200]!r}"
-        raise UnreadableReplyError(message)
-    # `warnings=False`: servers send more states and fields than the client's types know; they pass through.
-    body: Json = to_dict(warnings=False)
-    return body
-
-
-class _Response(Protocol):
-    """What the client gives for a call when its headers are wanted, too."""
-
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-
-    def parse(self) -> object: ...
-
-
-def _reply(response: _Response, call: str, heard: Heard) -> Reply:
-    heard.note(response.headers, well=True)
-    reply = Reply(as_json(response.parse(), call))
-    reply.poll_after_s = poll_after_s(response.headers)
-    return reply
-
-
-def _with(client: Client, retries: int | None, *, timeout_s: float | None) -> Client:
-    import openai
-
-    options: dict[str, Any] = {} if retries is None else {"max_retries": retries}
-    if timeout_s is not None:
-        own = client.timeout.read if isinstance(client.timeout, openai.Timeout) else client.timeout
-        # A caller who gives up sooner still does.
-        seconds = timeout_s if own is None else min(own, timeout_s)
-        # One number would also be the time to connect: a server that is off is noticed within seconds and not minutes.
-        options["timeout"] = openai.Timeout(seconds, connect=min(CONNECT_S, seconds))
-    return client.with_options(**options) if options else client
-
-
-def _method(client: openai.OpenAI | openai.AsyncOpenAI, name: str) -> Callable[..., Any]:
-    found: Callable[..., Any] = attrgetter(name)(client)
-    return found
-
-
-def _raw_method(client: openai.OpenAI | openai.AsyncOpenAI, name: str) -> Callable[..., Any]:
-    """The same method, giving the response with its headers."""
-    room, _, verb = name.rpartition(".")
-    return _method(client, f"{room}.with_raw_response.{verb}")
-
-
-def _streamed_method(client: openai.OpenAI | openai.AsyncOpenAI, name: str) -> Callable[..., Any]:
-    """The same method, giving the response before its body is read."""
-    room, _, verb = name.rpartition(".")
-    return _method(client, f"{room}.with_streaming_response.{verb}")
-
-
-def _made_for(client: openai.OpenAI | openai.AsyncOpenAI) -> str | None:
-    """Which server a client was made for, by whoever made it."""
-    told = client.default_headers.get(SERVER_HEADER)
-    return told if isinstance(told, str) else None

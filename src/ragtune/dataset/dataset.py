@@ -6,10 +6,7 @@ import datetime as dt
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
-
-import orjson
 
 from ragtune import _arguments as arguments
 from ragtune import catalog
@@ -24,22 +21,20 @@ from ragtune.dataset.report.personal_data import PrivateText, private_texts
 from ragtune.dataset.report.report import DatasetReport, given_way, source_text
 from ragtune.dataset.report.samples import contradictions_of, samples_of
 from ragtune.dataset.split import Split, format_of_file, read_split
+from ragtune.dataset.token_counts import counted, longer_conversations
 from ragtune.dataset.writing.replacement import MANIFEST, settle
 from ragtune.errors import DatasetError
 from ragtune.records import FORMATS
-from ragtune.tokens import RecordCounter, conversations, record_counter
+from ragtune.tokens import record_counter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from ragtune.catalog import Catalog, Encoding
     from ragtune.records import RecordFormat
     from ragtune.tokens import TokenCounter
 
-    _Counting = Callable[[RecordCounter, Sequence[Mapping[str, Any]]], list[int]]
-
-_COUNTED_AT_ONCE = 1_024
 # All count in o200k_base, so one pass over the file prices them all.
 _PRICED = ("gpt-4o-mini-2024-07-18", "gpt-4o-2024-08-06", "gpt-4.1-mini-2025-04-14", "gpt-4.1-2025-04-14")
 _METHODS: Mapping[str, Literal["supervised", "dpo", "kto"]] = {"preference": "dpo", "unpaired": "kto"}
@@ -143,7 +138,7 @@ class Dataset:
         """Tokens of each training example as a training context holds them: of a pair, its longer conversation."""
         if self.format != "preference":
             return counts
-        return tuple(self._count(record_counter("o200k_base"), of=_longer_conversation))
+        return tuple(longer_conversations(self.train, record_counter("o200k_base")))
 
     def token_counts(self, encoding: Encoding, counter: TokenCounter | None = None) -> tuple[int, ...]:
         """Tokens of each training example, in file order; counted once per encoding.
@@ -163,21 +158,12 @@ class Dataset:
         if counter is not None or encoding not in known:
             counting = record_counter(encoding, counter=counter)
             if encoding not in known:
-                known[encoding] = tuple(self._count(counting))
+                known[encoding] = tuple(counted(self.train, counting))
         return known[encoding]
 
     @cached_property
     def _token_counts(self) -> dict[Encoding, tuple[int, ...]]:
         return {}
-
-    def _count(self, counter: RecordCounter, of: _Counting = RecordCounter.count) -> Iterator[int]:
-        lines = (line for _, line in self.train.lines())
-        while batch := list(islice(lines, _COUNTED_AT_ONCE)):
-            try:
-                yield from of(counter, [orjson.loads(line) for line in batch])
-            except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-                # One of these lines is no record; line by line, so that the others count.
-                yield from (_count_line(line, counter, of) for line in batch)
 
     def cost(
         self,
@@ -378,17 +364,6 @@ def _split_table(dataset: Dataset) -> str:
     rows.append([cell(name, tag="th") for name in ("split", "records", "bytes", "sha256")])
     rows += [(split.name, f"{split.rows:,}", f"{split.bytes:,}", str(split.sha256)[:16]) for split in dataset.splits]
     return table(rows)
-
-
-def _longer_conversation(counter: RecordCounter, records: Sequence[Mapping[str, Any]]) -> list[int]:
-    return [max(counter.count(conversations(record))) for record in records]
-
-
-def _count_line(line: bytes, counter: RecordCounter, of: _Counting) -> int:
-    try:
-        return of(counter, [orjson.loads(line)])[0]
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-        return 0
 
 
 def fingerprint(format: RecordFormat, splits: Mapping[str, Split]) -> str:

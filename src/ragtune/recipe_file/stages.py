@@ -15,6 +15,7 @@ from ragtune.recipe_file.inspection import inspect
 from ragtune.recipe_file.place import LOCAL, OPENAI, folder_name
 from ragtune.recipe_file.promotion import refuse
 from ragtune.recipe_file.state import State, fingerprint
+from ragtune.recipe_file.telling import told_from_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 
     from ragtune.dataset import Dataset
     from ragtune.evaluation import Scorecard
-    from ragtune.job import FineTuneJob
     from ragtune.model import TunedModel
-    from ragtune.monitor import JobEvent
     from ragtune.recipe_file.file import RecipeFile
 
 __all__ = ["STAGES", "Done", "Stage", "Stages"]
@@ -52,25 +51,6 @@ class Done:
     anew: bool
     told: str
     result: Mapping[str, object] = field(default_factory=dict)
-
-
-def told_from_now(client: openai.OpenAI, job: FineTuneJob, say: Callable[[str], object]) -> Callable[[JobEvent], None]:
-    """For `JobMonitor.wait(on_event=)`: a job that was found again has told before what happened until now.
-
-    Args:
-        client: of the job's server.
-        job: the job, as `FineTuneJob.create` returned it.
-        say: told what happens, in the server's words.
-    """
-    from ragtune.maintenance import Maintenance
-
-    known = {event.id for event in Maintenance(client).events(job.id, limit=None)} if job.reused else set()
-
-    def tell(event: JobEvent) -> None:
-        if event.id not in known:
-            say(event.message)
-
-    return tell
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -230,7 +230,7 @@ def watch(
 
 def _waited(client: openai.OpenAI, job: FineTuneJob) -> TunedModel:
     from ragtune.monitor import JobMonitor
-    from ragtune.recipe_file.stages import told_from_now
+    from ragtune.recipe_file.telling import told_from_now
 
     # A bar is drawn at a terminal, and lines between would tear it.
     at_terminal = sys.stderr.isatty()
