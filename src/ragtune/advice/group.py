@@ -129,22 +129,14 @@ def _figures(
     assumed: Assumptions,
     months_to_shutdown: float | None,
 ) -> GroupAdvice:
-    length = facts.tokens / facts.documents
-    # A document that is shorter than a chunk is a passage by itself.
-    context = assumed.passages * min(length, assumed.chunk_tokens)
-    changed = facts.changed_per_month if assumed.changed_per_month is None else assumed.changed_per_month
-    # Documents that go are not embedded: growth below zero costs nothing.
-    embedded = None if changed is None else (changed * facts.documents + max(facts.growth_per_month or 0, 0)) * length
-    # Four bytes a number: vectors are kept as float32.
-    vectors = facts.documents * math.ceil(max(length, 1) / assumed.chunk_tokens) * assumed.vector_dimensions * 4
-    stored = vectors + facts.characters
-    upkeep = _upkeep(embedded, stored, prices)
-    retrieval = question_usd(context, prices, assumed)
+    sizes = _sizes(facts, assumed)
+    upkeep = _upkeep(sizes.embedded, sizes.stored, prices)
+    retrieval = question_usd(sizes.context, prices, assumed)
     tuned = tuned_question_usd(retrieval, prices, assumed)
-    both = tuned_question_usd(retrieval, prices, _all_with_passages(assumed), context=context)
+    both = tuned_question_usd(retrieval, prices, _all_with_passages(assumed), context=sizes.context)
     refresh = refresh_usd(facts.tokens, prices, assumed)
     # A training is due when the share of documents that changed since the last one has grown to what may be stale.
-    refreshes = None if changed is None else changed / assumed.stale_share
+    refreshes = None if sizes.changed is None else sizes.changed / assumed.stale_share
     fixed = _total(_times(refresh, refreshes), assumed.hosting_usd_per_month)
     saved = None if retrieval is None or tuned is None else retrieval - tuned
     monthly = _total(_times(saved, questions), upkeep, _times(fixed, -1.0))
@@ -157,15 +149,15 @@ def _figures(
         documents=facts.documents,
         tokens=facts.tokens,
         static_share=facts.static_share,
-        changed_per_month=changed,
+        changed_per_month=sizes.changed,
         growth_per_month=facts.growth_per_month,
         repeated_share=facts.repeated / facts.documents,
         near_share=None if facts.near is None else facts.near / facts.documents,
         questions_per_month=questions,
-        context_tokens=context,
-        embedded_tokens_per_month=embedded,
-        stored_bytes=stored,
-        retrieved_tokens_per_month=questions * context,
+        context_tokens=sizes.context,
+        embedded_tokens_per_month=sizes.embedded,
+        stored_bytes=sizes.stored,
+        retrieved_tokens_per_month=questions * sizes.context,
         retrieval_usd=retrieval,
         tuned_usd=tuned,
         upkeep_usd_per_month=upkeep,
@@ -180,6 +172,28 @@ def _figures(
         tune_usd_per_month=_total(_answers(questions, tuned, assumed.tuned_accuracy, assumed), fixed),
         both_usd_per_month=_total(_answers(questions, both, assumed.both_accuracy, assumed), fixed, upkeep),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sizes:
+    """How much of a group a question brings along, a month changes and embeds, and an index keeps."""
+
+    context: float
+    changed: float | None
+    embedded: float | None
+    stored: float
+
+
+def _sizes(facts: GroupFacts, assumed: Assumptions) -> _Sizes:
+    length = facts.tokens / facts.documents
+    # A document that is shorter than a chunk is a passage by itself.
+    context = assumed.passages * min(length, assumed.chunk_tokens)
+    changed = facts.changed_per_month if assumed.changed_per_month is None else assumed.changed_per_month
+    # Documents that go are not embedded: growth below zero costs nothing.
+    embedded = None if changed is None else (changed * facts.documents + max(facts.growth_per_month or 0, 0)) * length
+    # Four bytes a number: vectors are kept as float32.
+    vectors = facts.documents * math.ceil(max(length, 1) / assumed.chunk_tokens) * assumed.vector_dimensions * 4
+    return _Sizes(context=context, changed=changed, embedded=embedded, stored=vectors + facts.characters)
 
 
 def _all_with_passages(assumed: Assumptions) -> Assumptions:

@@ -87,7 +87,6 @@ def check_file(
     info = None if model is None else (catalogue or catalog.load()).find(model)
     scanner = _scanner() if privacy or mask else None
     repairs = repairs_of(fix)
-
     if fix or mask:
         # Before the first byte is read: a repair reads the file several times.
         refuse_pipe(path)

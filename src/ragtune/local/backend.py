@@ -15,7 +15,14 @@ from ragtune.local.lifespan.embedded_server import EmbeddedServer
 from ragtune.local.lifespan.folder_lock import FolderTakenError
 from ragtune.local.lifespan.server_file import ServerFile
 from ragtune.local.models.registry import find_model
-from ragtune.local.options import MAX_BATCH, Answering, Entrance, Hardware, Training, base_models
+from ragtune.local.options import (
+    MAX_BATCH,
+    AnsweringOptions,
+    EntranceOptions,
+    HardwareOptions,
+    TrainingOptions,
+    base_models,
+)
 
 if TYPE_CHECKING:
     import os
@@ -133,9 +140,9 @@ class LocalBackend(EmbeddedServer):
         # Absolute at once: the program may change its working directory before it starts the server, and another
         # program that connects compares places.
         place = Path(folder).expanduser().resolve()
-        entrance = Entrance(folder=place, host=host, port=port, key=key, origin=origin, webhook=webhook)
-        hardware = Hardware(threads=threads, device=device, dtype=dtype)
-        training = Training(
+        entrance = EntranceOptions(folder=place, host=host, port=port, key=key, origin=origin, webhook=webhook)
+        hardware = HardwareOptions(threads=threads, device=device, dtype=dtype)
+        training = TrainingOptions(
             hardware=hardware,
             folder=place,
             max_running=max_running,
@@ -143,7 +150,7 @@ class LocalBackend(EmbeddedServer):
             checkpoints=checkpoints,
             trainer=trainer,
         )
-        answering = Answering(
+        answering = AnsweringOptions(
             hardware=hardware,
             bases=base_models(bases, aliases=aliases, cache_dir=cache_dir),
             memory=memory,

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ragtune.local.store import Store
     from ragtune.modelling.hardware.formats import Device, Dtype
 
-__all__ = ["MAX_BATCH", "Answering", "Entrance", "Hardware", "Training", "base_models"]
+__all__ = ["MAX_BATCH", "AnsweringOptions", "EntranceOptions", "HardwareOptions", "TrainingOptions", "base_models"]
 
 MAX_BATCH = 16
 """Most answers of one base that are written together, unless another number is asked for."""
@@ -47,7 +47,7 @@ _DEFAULTS = {"host": "127.0.0.1", "port": 0, "max_running": 1, "max_batch": MAX_
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entrance:
+class EntranceOptions:
     """Where a backend listens, whom it lets in, and whom it tells of its jobs.
 
     Attributes:
@@ -67,7 +67,7 @@ class Entrance:
         told = None if self.webhook is None else _fingerprint(self.webhook)
         return _asked(port=self.port, host=self.host, origin=self.origin, webhook=told)
 
-    def parts(self, training: Training, answering: Answering) -> ServerParts:
+    def parts(self, training: TrainingOptions, answering: AnsweringOptions) -> ServerParts:
         """What the server is made of.
 
         Raises:
@@ -98,7 +98,7 @@ class Entrance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hardware:
+class HardwareOptions:
     """What models train and answer on.
 
     Attributes:
@@ -124,7 +124,7 @@ class Hardware:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class TrainingOptions:
     """How jobs are trained.
 
     Attributes:
@@ -135,7 +135,7 @@ class Training:
         BackendError: a count or an address is none, or copies would lie among the jobs.
     """
 
-    hardware: Hardware
+    hardware: HardwareOptions
     folder: Path
     max_running: int
     launcher: str | Sequence[str] | None
@@ -181,7 +181,7 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answering:
+class AnsweringOptions:
     """What answers requests.
 
     Attributes:
@@ -193,7 +193,7 @@ class Answering:
         BackendError: a count or a size is none, or the engines are given what only this program's own takes.
     """
 
-    hardware: Hardware
+    hardware: HardwareOptions
     bases: BaseModels
     memory: int | str | None
     max_batch: int

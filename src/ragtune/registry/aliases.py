@@ -121,11 +121,7 @@ class Aliases:
                 the registry cannot be written.
         """
         name = _name_of(model)
-        _refuse_alias(alias)
-        if force and not (by and why):
-            raise RegistryError("force=True is kept on record with who and why; give by= and why=")
-        if notice_days is not None and notice_days < 0:
-            raise RegistryError(f"notice_days={notice_days} must be 0 or more")
+        _refuse_terms(alias, notice_days=notice_days, forced_unsigned=force and not (by and why))
         with self._writing() as page:
             # Under its own name a model hides no other.
             if alias != name and alias in page.versions:
@@ -294,11 +290,15 @@ def _name_of(model: object) -> str:
     return name
 
 
-def _refuse_alias(alias: str) -> None:
+def _refuse_terms(alias: str, *, notice_days: int | None, forced_unsigned: bool) -> None:
     if _ALIAS.fullmatch(alias) is None:
         raise RegistryError(f"alias: {alias!r:.80} may hold letters, digits, '.', '_' and '-' only, at most 64")
     if alias == "latest" or alias.startswith("ftjob-"):
         raise RegistryError(f"alias: {alias!r} means something else wherever a model is named; choose another one")
+    if forced_unsigned:
+        raise RegistryError("force=True is kept on record with who and why; give by= and why=")
+    if notice_days is not None and notice_days < 0:
+        raise RegistryError(f"notice_days={notice_days} must be 0 or more")
 
 
 def _said(text: str | None) -> str | None:

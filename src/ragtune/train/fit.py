@@ -24,7 +24,7 @@ from ragtune.train.held_out.recall import Best, HeldOutQuestions, Recall
 from ragtune.train.held_out.validation import Validation
 from ragtune.train.methods.trainer import MaskedTrainer, settings
 from ragtune.train.spec import DEFAULT_BETA, TrainSpec
-from ragtune.train.start import Start
+from ragtune.train.start import RunStart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +89,7 @@ def fit(spec: TrainSpec, placement: Placement, stop: StopRequest, *, cpu_before:
         torch.set_num_threads(placement.threads)
     # Before the adapter is made, whose first weights are drawn.
     set_seed(spec.seed)
-    start = Start.read(spec, placement)
+    start = RunStart.read(spec, placement)
     foretold = start.foretold()
     if is_main():
         start.announce(foretold)
@@ -140,7 +140,7 @@ def _take_best(spec: TrainSpec, best: Best) -> None:
     shutil.rmtree(spec.output_dir / _BEST, ignore_errors=True)
 
 
-def _recall(start: Start) -> Recall | None:
+def _recall(start: RunStart) -> Recall | None:
     spec = start.spec
     if start.validation is None or spec.evaluate_every is None or spec.method != "supervised":
         return None
@@ -157,7 +157,7 @@ def _recall(start: Start) -> Recall | None:
 
 
 def _callbacks(
-    start: Start, trainer: Any, recall: Recall | None, *, stop: StopRequest, cpu_before: float
+    start: RunStart, trainer: Any, recall: Recall | None, *, stop: StopRequest, cpu_before: float
 ) -> Iterator[TrainerCallback]:
     """What happens after each step, in this order."""
     spec = start.spec
@@ -177,7 +177,7 @@ def _callbacks(
         yield CopiesCallback(Copies(spec.checkpoints, spec.job_id, run=spec.fingerprint()), spec.output_dir)
 
 
-def _validation(start: Start, trainer: Any) -> Validation | None:
+def _validation(start: RunStart, trainer: Any) -> Validation | None:
     if start.validation is None:
         return None
     examples = start.validation.examples
@@ -185,7 +185,7 @@ def _validation(start: Start, trainer: Any) -> Validation | None:
     return Validation(trainer.score, trainer.figures, examples, batch_size=at_once)
 
 
-def _trainer(start: Start, per_process: int) -> AnyTrainer:
+def _trainer(start: RunStart, per_process: int) -> AnyTrainer:
     spec, placement, examples = start.spec, start.placement, start.training.examples
     arguments = settings(
         spec,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Loaded = LoadedFile[Any]
 
-__all__ = ["Start", "TooLargeError", "ValidationFileError"]
+__all__ = ["RunStart", "TooLargeError", "ValidationFileError"]
 
 _SLOW = (
     "The base is held in 4 bits on a processor, which saves memory and costs time: a step was measured to take 1.2 "
@@ -44,7 +44,7 @@ class TooLargeError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
+class RunStart:
     """One start of a run.
 
     Attributes:
@@ -66,7 +66,7 @@ class Start:
     checkpoint: tuple[int, Path] | None
 
     @classmethod
-    def read(cls, spec: TrainSpec, placement: Placement) -> Start:
+    def read(cls, spec: TrainSpec, placement: Placement) -> RunStart:
         """Read the files of a spec, and look for a checkpoint to go on from.
 
         Raises:

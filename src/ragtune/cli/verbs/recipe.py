@@ -52,8 +52,7 @@ def init(
 
         given = {"--rows": rows, "--user": user, "--assistant": assistant, "--model": model}
         missing = [name for name, value in given.items() if not value]
-        named = _rows_named(rows, file.parent, missing)
-        read = DataSection(rows=named, delimiter=delimiter, encoding=encoding)
+        read = DataSection(rows=_rows_named(rows, file.parent, missing), delimiter=delimiter, encoding=encoding)
         data, columns = read_as(read, folder=file.parent)
         question, answer = proposed(columns)
         if missing and not sys.stdin.isatty():
