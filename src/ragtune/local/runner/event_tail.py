@@ -13,6 +13,7 @@ from ragtune.train.events import read_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from ragtune.local.store import Store
     from ragtune.local.store.schema import JobRow
@@ -51,6 +52,9 @@ class Follower:
 
     def drain(self) -> None:
         """Take in all whole lines that are new."""
+        # A folder that was removed meanwhile begins a file anew: what was read of the old one is no part of it.
+        if _size(self._path) < self._offset:
+            self._offset = 0
         events, offset = read_from(self._path, self._offset)
         if offset == self._offset:
             return
@@ -94,6 +98,13 @@ class Follower:
             self._job.id, step=step, model=name, base=self._job.base, adapter=adapter
         )
         return NewEvent(message=f"Checkpoint created at step {step}: {name}", created_at=at) if new else None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 class _Pace:

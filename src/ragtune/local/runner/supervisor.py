@@ -60,7 +60,7 @@ def train(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch) -> No
 
     Raises:
         JobFaultError: the job has failed.
-        OSError: the worker cannot be started, or the disk is full.
+        OSError: the disk is full.
     """
     spec = _write_spec(job, store=store, bases=bases, launch=launch)
     follower = Follower(store, job)
@@ -69,12 +69,15 @@ def train(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch) -> No
     # The last word decides and never the exit code, which a launcher may change. What a worker of an earlier server
     # said last counts as well.
     while not concluded(job, follower.end, store) and _wanted(job, store, launch):
-        with Worker(launch.command, spec) as worker:
+        if not spec.exists():
+            spec = _write_spec(job, store=store, bases=bases, launch=launch)
+        with _started(launch, spec) as worker:
             follower.forget_end()
             exit_code = _follow(worker, job, follower=follower, store=store, launch=launch)
             last_words = worker.last_words()
         if follower.end is not None or not _wanted(job, store, launch):
             continue
+        _refuse_gone(spec.parent, launch)
         if exit_code == EXIT_STORAGE:
             message = f"The training process could not write to {spec.parent}; free some space and create the job again"
             raise JobFaultError(message, code="storage_error")
@@ -99,6 +102,30 @@ def train(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch) -> No
         store.jobs.note(job.id, NewEvent(message=note, level="warn"))
         # On this and not by sleeping, so that a stop need not wait.
         launch.closing.wait(crashes * _TICK_S)
+
+
+def _started(launch: Launch, spec: Path) -> Worker:
+    try:
+        return Worker(launch.command, spec)
+    except OSError as error:
+        program = launch.command[0]
+        if error.filename not in (program, None):  # Windows names no file
+            raise
+        message = (
+            f"The training program {program} cannot be started ({error.strerror}); correct the launcher or trainer of "
+            "the server, and create the job again"
+        )
+        raise JobFaultError(message, code="server_error") from error
+
+
+def _refuse_gone(folder: Path, launch: Launch) -> None:
+    """Where copies are kept, a job whose folder was removed goes on from them."""
+    if launch.checkpoints is None and not folder.is_dir():
+        message = (
+            f"The job's folder {folder} was removed while it trained, with all it had learned; create the job again, "
+            "and leave the folder alone until it has ended"
+        )
+        raise JobFaultError(message, code="storage_error")
 
 
 def _write_spec(job: JobRow, *, store: Store, bases: BaseModels, launch: Launch) -> Path:
