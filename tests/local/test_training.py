@@ -151,6 +151,9 @@ def test_a_job_whose_checkpoints_are_gone_goes_on_from_their_copies(tmp_path: Pa
         told = losses(client, job.id)
         assert wait_for(client, job.id, timeout_s=300).status == "succeeded"
         assert any(f"was brought back from {copies}/{job.id}" in said for said in messages(client, job.id))
+        assert "The run has succeeded; the copies of its checkpoints are needed no more and removed" in messages(
+            client, job.id
+        )
         assert told.items() <= losses(client, job.id).items()
         assert len(losses(client, job.id)) == 120
     assert not (copies / job.id).exists()

@@ -211,17 +211,39 @@ def test_a_store_that_is_away_for_a_moment_is_asked_again(tmp_path: Path) -> Non
     [
         ("nope://bucket/runs", "Protocol not known: nope.*give a folder, or an address of fsspec such as s3://"),
         ("github://x", r"checkpoints 'github://x': .*give a folder"),
+        ("dir://x", r"checkpoints 'dir://x': .*give a folder"),
+        ("memory://runs", "in memory is gone with the process.*give a folder, or an address such as s3://"),
+        ("simplecache::memory://runs", "in memory is gone with the process"),
     ],
 )
 def test_an_address_that_no_store_takes_is_refused(address: str, words: str) -> None:
     with pytest.raises(CopiesError, match=words):
         checked_address(address)
+    with pytest.raises(CopiesError, match=words):
+        Copies(address, "ftjob-1")
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+@pytest.mark.parametrize("below", ["", "/runs"])
+def test_a_file_is_no_place_for_checkpoints(tmp_path: Path, scheme: str, below: str) -> None:
+    """Nor is what would lie below one."""
+    (tmp_path / "a").write_text("here already")
+    with pytest.raises(BackendError, match=rf"{tmp_path}/a is a file; give a folder"):
+        LocalBackend(tmp_path / "backend", checkpoints=f"{scheme}{tmp_path}/a{below}")
+
+
+@pytest.mark.parametrize("address", ["away", "./away", "file://away", "file:away", "local://away"])
+def test_an_address_on_this_machine_leads_to_one_place_whatever_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert checked_address(address) == str(tmp_path / "away")
 
 
 def test_a_store_whose_package_is_missing_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """And no password that stands in the address."""
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(CopiesError, match=r"s3fs.*run: python -m pip install") as refusal:
+    with pytest.raises(CopiesError, match=r"s3fs.*run: python -m pip install 's3fs'$") as refusal:
         checked_address("s3://user:secret@bucket/runs")
     assert "secret" not in str(refusal.value)
 

@@ -81,6 +81,9 @@ def run(spec: TrainSpec, stop: StopRequest | None = None) -> int:
             if is_main():
                 if isinstance(outcome, _Failure):
                     remove_torn(spec.output_dir)  # on a full disk the last word may need its room
+                elif outcome.state == "succeeded" and spec.checkpoints is not None:
+                    # Said before it is done: nothing may follow the last word.
+                    _tell(spec, "The run has succeeded; the copies of its checkpoints are needed no more and removed")
                 events.append(events_file, {"type": "end", **_as_event(outcome), **spent})
             if isinstance(outcome, _Failure):
                 return EXIT_FAILED
@@ -126,9 +129,12 @@ def _bring_back(spec: TrainSpec) -> _Failure | None:
         message = f"{error}; correct the address or the rights to it, or train without one"
         return _Failure(code="checkpoints_not_reachable", message=message)
     if step is not None and is_main():
-        text = f"The checkpoint of step {step} was brought back from {copies.address}"
-        events.append(spec.output_dir / "events.jsonl", {"type": "message", "level": "info", "message": text})
+        _tell(spec, f"The checkpoint of step {step} was brought back from {copies.address}")
     return None
+
+
+def _tell(spec: TrainSpec, message: str, *, level: str = "info") -> None:
+    events.append(spec.output_dir / "events.jsonl", {"type": "message", "level": level, "message": message})
 
 
 def _as_event(outcome: Outcome | _Failure) -> events.Event:
@@ -160,9 +166,7 @@ def _guarded(spec: TrainSpec, stop: StopRequest, *, cpu_before: float) -> Outcom
                 spec.output_dir / SPEC_FILE
             )
             if warning is not None:
-                events.append(
-                    spec.output_dir / "events.jsonl", {"type": "message", "level": "warn", "message": warning}
-                )
+                _tell(spec, warning, level="warn")
         return fit(spec, placement, stop, cpu_before=cpu_before)
     except Exception as error:
         if is_lost_process(error):

@@ -41,6 +41,7 @@ _ATTEMPTS, _ATTEMPTS_WHILE_TRAINING = 8, 4
 _FIRST_WAIT_S = 0.5
 _MANIFEST = re.compile(r"checkpoint-(\d+)\.json")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_IN_MEMORY = re.compile(r"(^|::)memory:")
 
 Found = TypeVar("Found")
 
@@ -68,18 +69,23 @@ def checked_address(address: str | os.PathLike[str]) -> str:
     """The address, once a file system of fsspec takes it; a path of this machine is made absolute.
 
     Raises:
-        CopiesError: it is no text, no file system knows it, or the package for it is missing.
+        CopiesError: it is no text, no file system knows it, the package for it is missing, or nothing that is copied
+            there would be found again.
     """
     if not isinstance(address, str | os.PathLike) or not (address := os.fspath(address)):
         raise CopiesError(f"checkpoints: {address!r:.60} is neither a folder nor an address such as s3://bucket/runs")
-    _file_system(address)
-    return address if "://" in address else str(Path(address).expanduser().absolute())
+    files, root = _file_system(address)
+    return root if _is_local(files) else address
 
 
 def is_inside(address: str, folder: Path) -> bool:
     """Whether an address leads into a folder of this machine."""
     files, root = _file_system(address)
-    return "file" in (files.protocol, *files.protocol) and Path(root).resolve().is_relative_to(folder.resolve())
+    return _is_local(files) and Path(root).resolve().is_relative_to(folder.resolve())
+
+
+def _is_local(files: Any) -> bool:
+    return "file" in (files.protocol, *files.protocol)
 
 
 def _file_system(address: str) -> tuple[Any, str]:
@@ -88,14 +94,33 @@ def _file_system(address: str) -> tuple[Any, str]:
     try:
         found: tuple[Any, str] = fsspec.core.url_to_fs(address)
     except ImportError as error:
-        message = f"checkpoints {_shown(address)!r}: {error}; run: python -m pip install with the package that it names"
+        # fsspec says in its own words which package that is, for people alone.
+        missing = getattr(error.__cause__, "name", None) or "fsspec[full]"
+        message = f"checkpoints {_shown(address)!r}: {error}; run: python -m pip install {missing.partition('.')[0]!r}"
         raise CopiesError(message) from error
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, AttributeError, OSError) as error:
         message = (
             f"checkpoints {_shown(address)!r}: {error}; give a folder, or an address of fsspec such as s3://bucket/runs"
         )
         raise CopiesError(message) from error
+    _refuse_lost(address, *found)
     return found
+
+
+def _refuse_lost(address: str, files: Any, root: str) -> None:
+    """Refuse what keeps nothing."""
+    if _IN_MEMORY.search(address):
+        raise CopiesError(
+            f"checkpoints {address!r}: what lies in memory is gone with the process that put it there, and its copies "
+            "with it; give a folder, or an address such as s3://bucket/runs"
+        )
+    if not _is_local(files):
+        return
+    place = next(place for place in (Path(root), *Path(root).parents) if place.exists())
+    if not place.is_dir():
+        raise CopiesError(
+            f"checkpoints {address!r}: {place} is a file; give a folder, which is made where there is none"
+        )
 
 
 def _shown(address: str) -> str:
