@@ -190,8 +190,16 @@ def test_a_stream_that_is_left_early_keeps_what_came() -> None:
             break
         assert stream.text
         assert stream.text != "one two three"
-        with pytest.raises(rt.EmptyAnswer, match=r"not been read to its end.*use respond\(\)"):
+        with pytest.raises(rt.EmptyAnswer, match=r"left before its end.*came so far; ask again, or use respond\(\)"):
             print(stream.answer)
+        begun = rt.TunedModel(client, "tiny-random", system=None).stream_response("Hi")
+        next(pieces := iter(begun))
+        with pytest.raises(rt.EmptyAnswer, match=r"not been read to its end.*; read on, or use respond\(\)"):
+            print(begun.answer)
+        begun.close()
+        assert list(pieces) == []
+        with pytest.raises(rt.EmptyAnswer, match="left before its end"):
+            print(begun.answer)
 
 
 def test_a_stream_of_events_that_just_ends_says_so(api: Api, stub: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -216,6 +224,47 @@ def test_a_stream_that_the_server_gives_up_says_why(api: Api, stub: Any, caplog:
     assert stream.answer.broken_off
     with pytest.raises(rt.EmptyAnswer, match="out of memory"):
         print(stream.answer.text)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"status": "cancelled"}, {"status": "failed"}, {"status": "incomplete"}],
+    ids=lambda more: more["status"],
+)
+def test_a_response_that_the_server_gave_up_is_no_whole_answer(
+    api: Api, stub: Any, more: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever the last event is called; in one piece it is told as well."""
+    half = response(message(text_part("One ")), **more)
+    stub.on("STREAM", RESPONSES[1], [opened(), said("One "), told("completed", response=half)])
+    stream = model_of(api).stream_response("Hi")
+    assert "".join(stream) == stream.answer.text == "One "
+    assert (stream.answer.broken_off, stream.answer.finish_reason) == (True, None)
+    assert "broke off" in caplog.text
+    stub.on(*RESPONSES, half)
+    answer = model_of(api).respond("Hi")
+    assert (answer.text, answer.broken_off) == ("One ", True)
+    assert answer.hint == "the answer broke off before its end; ask again"
+
+
+def test_what_comes_after_the_last_event_of_a_response_is_no_part_of_it(api: Api, stub: Any) -> None:
+    whole = response(message(text_part("One.")))
+    events = [opened(), said("One."), told("completed", response=whole), said(" Two."), opened(id="resp_2")]
+    stub.on("STREAM", RESPONSES[1], events)
+    stream = model_of(api).stream_response("Hi")
+    assert list(stream) == ["One."]
+    assert stream.text == stream.answer.text == "One."
+    assert (stream.answer.id, stream.answer.broken_off) == ("resp_1", False)
+
+
+@pytest.mark.parametrize("call", ["respond", "stream_response", "ask", "stream", "complete"])
+def test_a_parameter_that_is_misspelt_is_told_the_nearest_one(call: str) -> None:
+    near = "max_output_tokens" if "respon" in call else "max_tokens"
+    with ScriptedBackend() as backend, backend.client() as client:
+        model = rt.TunedModel(client, "tiny-random", system=None)
+        with pytest.raises(TypeError, match=rf"takes no '{near[:-1]}z'; did you mean '{near}'\?.*extra_body="):
+            list(getattr(model, call)("Hi", **{f"{near[:-1]}z": 5}))
+        assert [seen.path for seen in backend.requests if seen.method == "POST"] == []
 
 
 def test_an_error_in_the_middle_of_events_is_the_clients_own(api: Api, stub: Any) -> None:

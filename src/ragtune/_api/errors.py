@@ -6,9 +6,13 @@ pass through as they are, with a note.
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from difflib import get_close_matches
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ragtune._api.error_table import find, subject_of
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 
 # A day, so that a slip of the server's does not look like a hang.
 LONGEST_WAIT_S = 86_400.0
+_UNEXPECTED = re.compile(r"got an unexpected keyword argument '(\w+)'")
 
 
 class UnreadableReplyError(RagtuneError, ValueError):
@@ -68,12 +73,24 @@ def explaining(
             raise
         empty = next((name for name, value in arguments.items() if value == ""), "a name")
         raise SpecError(f"{empty}: '' names nothing, and {call} needs a name there; nothing was sent") from error
+    except TypeError as error:
+        unknown = _UNEXPECTED.search(str(error))
+        if unknown is None:
+            raise
+        raise TypeError(_unknown(unknown[1], call, client)) from error
     except AttributeError as error:
         # What the client says where a list should be and a proxy's page is.
         if error.name != "_set_private_attributes":
             raise
         message = f"{_address(client)} answered {call} with something that is no list: {str(error.obj)[:200]!r}"
         raise UnreadableReplyError(message) from error
+
+
+def _unknown(name: str, call: str, client: openai.OpenAI | openai.AsyncOpenAI) -> str:
+    known = inspect.signature(attrgetter(call)(client)).parameters
+    near = get_close_matches(name, known, n=1)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{call} takes no {name!r}{meant}; what the server alone knows goes into extra_body={{{name!r}: ...}}"
 
 
 def _address(client: openai.OpenAI | openai.AsyncOpenAI) -> str:

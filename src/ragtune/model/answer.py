@@ -11,7 +11,7 @@ from ragtune._api.times import moment
 from ragtune._checked import checked
 from ragtune._html import Markup, markup
 from ragtune.errors import EmptyAnswer
-from ragtune.model.response import as_completion, has_ended
+from ragtune.model.response import as_completion, has_ended, was_given_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -90,7 +90,7 @@ class Answer:
         created: when (UTC).
         object: what the server calls this kind of answer.
         raw: the server's whole JSON; of a stream, what its chunks add up to.
-        broken_off: whether the stream ended before the server said that the answer ends.
+        broken_off: whether the stream ended before the server said that the answer ends, or the server gave it up.
         sent: the messages that were asked with, the system prompt among them; () where nobody kept them.
 
     Example:
@@ -145,10 +145,10 @@ class Answer:
 
         Args:
             body: the server's answer.
-            streamed: whether it came as events, which `body` adds up; only such an answer can break off.
+            streamed: whether it came as events, which `body` adds up; one that just ends has broken off as well.
         """
         # By its status: the choice that is made of it may have a reason although events are missing.
-        broken_off = streamed and not has_ended(body)
+        broken_off = not has_ended(body) if streamed else was_given_up(body)
         return replace(cls.from_wire(as_completion(body)), raw=body, broken_off=broken_off)
 
     @property
@@ -209,7 +209,7 @@ class Answer:
     def hint(self) -> str | None:
         """A word to the reader about how the answer ended, or None when it simply ended."""
         if self.broken_off:
-            return "the stream broke off before the answer had ended; ask again"
+            return "the answer broke off before its end; ask again"
         # Not every server has OpenAI's word for it.
         if self.finish_reason in ("length", "model_length", "max_tokens"):
             limit = "max_output_tokens" if self.object == "response" else "max_tokens"

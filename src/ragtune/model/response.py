@@ -12,7 +12,16 @@ if TYPE_CHECKING:
 
     from ragtune._api.calls import Json
 
-__all__ = ["as_completion", "assembled_response", "conversation_of", "has_ended", "refuse_slips", "text_of_event"]
+__all__ = [
+    "as_completion",
+    "assembled_response",
+    "conversation_of",
+    "has_ended",
+    "is_last",
+    "refuse_slips",
+    "text_of_event",
+    "was_given_up",
+]
 
 # Chat's words for the ends of a response.
 _REASONS = {"max_output_tokens": "length", "max_tokens": "length"}
@@ -25,6 +34,7 @@ _OTHER_NAMES = {
     "stream": "an answer in pieces comes from stream_response(...), and a whole one from respond(...)",
 }
 _ENDED = {"completed", "incomplete", "failed", "cancelled"}
+_LAST_EVENTS = {f"response.{state}" for state in _ENDED}
 
 
 def refuse_slips(call: str, prompt: object, parameters: Json) -> None:
@@ -75,9 +85,19 @@ def assembled_response(events: Iterable[Json]) -> Json:
     return body | {"output": [together[place] for place in sorted(together)]}
 
 
+def is_last(event: Json) -> bool:
+    """Whether an event ends a stream: the response that it carries is all there is."""
+    return event.get("type") in _LAST_EVENTS
+
+
 def has_ended(body: Json) -> bool:
-    """Whether a response says of itself that it came to its end."""
-    return text(body.get("status")) in _ENDED - {"failed"}
+    """Whether a response says of itself that it came to its end, or why it was cut before."""
+    return _reason(body, called=False) is not None
+
+
+def was_given_up(body: Json) -> bool:
+    """Whether a response says of itself that the server gave it up; what it holds is not all of it."""
+    return text(body.get("status")) in _ENDED and not has_ended(body)
 
 
 def _message(said: str) -> Json:
@@ -129,5 +149,7 @@ def _reason(body: Json, *, called: bool) -> str | None:
     status = text(body.get("status"))
     if status == "completed":
         return "tool_calls" if called else "stop"
+    if status != "incomplete":
+        return None
     why = text(object_of(body.get("incomplete_details")).get("reason"))
     return _REASONS.get(why or "", why)

@@ -12,7 +12,7 @@ from ragtune._checked import checked
 from ragtune._sync import iterate, run
 from ragtune.errors import EmptyAnswer
 from ragtune.model.answer import Answer, assembled
-from ragtune.model.response import assembled_response, conversation_of, text_of_event
+from ragtune.model.response import assembled_response, conversation_of, is_last, text_of_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
@@ -25,6 +25,8 @@ __all__ = ["CHAT", "RESPONSES", "AnswerStream", "AsyncAnswerStream", "StreamKind
 
 logger = logging.getLogger("ragtune")
 
+_UNREAD = ("has not been read to its end", "read on")
+
 
 @dataclass(frozen=True, kw_only=True)
 class StreamKind:
@@ -35,6 +37,7 @@ class StreamKind:
         sent: the messages of a request.
         pieces: the text in one chunk.
         answer: what all chunks add up to.
+        is_last: whether nothing that counts comes after a chunk.
         whole: the call that gives the same answer in one piece.
     """
 
@@ -42,6 +45,7 @@ class StreamKind:
     sent: Callable[[Json], Iterable[Json]]
     pieces: Callable[[Json], Iterable[str]]
     answer: Callable[[Iterable[Json]], Answer]
+    is_last: Callable[[Json], bool]
     whole: str
 
 
@@ -59,6 +63,8 @@ CHAT = StreamKind(
     sent=lambda request: request["messages"],
     pieces=_pieces_of,
     answer=lambda chunks: Answer.from_wire(assembled(chunks), streamed=True),
+    # The token counts come after the reason for the end.
+    is_last=lambda chunk: False,
     whole="ask",
 )
 RESPONSES = StreamKind(
@@ -66,6 +72,7 @@ RESPONSES = StreamKind(
     sent=conversation_of,
     pieces=lambda event: filter(None, [text_of_event(event)]),
     answer=lambda events: Answer.from_response(assembled_response(events), streamed=True),
+    is_last=is_last,
     whole="respond",
 )
 
@@ -106,6 +113,7 @@ class AsyncAnswerStream:
         self._chunks: list[Json] = []
         self._said: list[str] = []
         self._ended = False
+        self._left = False
         self._sent: tuple[Json, ...] = ()
         # Nothing goes out yet: a generator begins when its first piece is asked for.
         self._pieces = self._run(api, request)
@@ -116,6 +124,9 @@ class AsyncAnswerStream:
             self._sent = tuple(self._kind.sent(asked))
             async with aclosing(self._kind.chunks(api, asked)) as chunks:
                 async for chunk in chunks:
+                    # Read on all the same: a connection that is cut here looks to the server like a reader who left.
+                    if self._chunks and self._kind.is_last(self._chunks[-1]):
+                        continue
                     self._chunks.append(chunk)
                     for piece in self._kind.pieces(chunk):
                         self._said.append(piece)
@@ -125,6 +136,9 @@ class AsyncAnswerStream:
             if self._chunks:
                 self._ended = True
                 error.add_note("the stream broke off before the answer had ended; what came is in stream.text")
+            raise
+        except BaseException:
+            self._left = True
             raise
         self._ended = True
         if not self._chunks:
@@ -148,12 +162,13 @@ class AsyncAnswerStream:
         """The whole answer; of a stream that broke off what came, with `broken_off`.
 
         Raises:
-            EmptyAnswer: the stream was not read to its end.
+            EmptyAnswer: the stream was not read to its end, or not one piece came.
         """
         if not self._ended:
+            state, way = ("was left before its end", "ask again") if self._left else _UNREAD
             message = (
-                "the stream has not been read to its end, so there is no whole answer: stream.text has what came so "
-                f"far; read on, or use {self._kind.whole}()"
+                f"the stream {state}, so there is no whole answer: stream.text has what came so far; {way}, or use "
+                f"{self._kind.whole}()"
             )
             raise EmptyAnswer(message)
         if not self._chunks:
@@ -167,6 +182,8 @@ class AsyncAnswerStream:
 
     async def close(self) -> None:
         """Close the connection; the server then stops answering."""
+        # One that was never begun does not hear of it.
+        self._left = not self._ended
         await self._pieces.aclose()
 
     async def __aiter__(self) -> AsyncGenerator[str, None]:
@@ -218,7 +235,7 @@ class AnswerStream:
         """The whole answer; of a stream that broke off what came, with `broken_off`.
 
         Raises:
-            EmptyAnswer: the stream was not read to its end.
+            EmptyAnswer: the stream was not read to its end, or not one piece came.
         """
         return self._stream.answer
 
