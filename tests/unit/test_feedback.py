@@ -572,8 +572,21 @@ def test_a_row_never_teaches_what_somebody_called_bad_alone(
     ("column", "value", "why"),
     [
         ("passages", "{", "Expecting property name"),
-        ("passages", "7", "not iterable"),
-        ("passages", "[7]", "a passage is no text"),
+        ("passages", "7", "passages holds int, no list"),
+        ("passages", '"83 m"', "passages holds str, no list"),
+        ("passages", "[7]", r"passages\[0\] holds int, not text"),
+        ("history", '{"role": "user"}', "history holds dict, no list"),
+        ("history", '["Hi"]', r"history\[0\] is no message with role and content"),
+        (
+            "history",
+            '[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": 7}]',
+            r"history\[1\]\.content holds int, not text",
+        ),
+        (
+            "history",
+            '[{"role": "tool", "content": "Hi"}]',
+            r"history\[0\]\.role is 'tool', neither user nor assistant",
+        ),
         ("passages", "[" * 9_000, "recursion"),
         ("created_at", 1e300, "out of range"),
         ("question", b"\xff", "question holds bytes, not text"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ragtune._table import Table
 from ragtune.errors import FeedbackError
@@ -94,12 +94,16 @@ class Feedback:
         for name in _TEXTS:
             if not isinstance(row[name], str | None):
                 raise TypeError(f"{name} holds {type(row[name]).__name__}, not text")
-        passages = () if row["passages"] == "[]" else tuple(json.loads(row["passages"]))
-        if not all(isinstance(passage, str) for passage in passages):
-            raise TypeError("a passage is no text")
-        history = () if row["history"] == "[]" else tuple(json.loads(row["history"]))
-        if not all(isinstance(turn, dict) and {"role", "content"} == turn.keys() for turn in history):
-            raise TypeError("a turn of the talk before it is no message")
+        passages = _listed(row, "passages")
+        for place, passage in enumerate(passages):
+            if not isinstance(passage, str):
+                raise TypeError(f"passages[{place}] holds {type(passage).__name__}, not text")
+        history = _listed(row, "history")
+        for place, turn in enumerate(history):
+            _check_turn(turn, f"history[{place}]")
+        for name in ("verdict", "rating"):
+            if not isinstance(row[name], int | float | None):
+                raise TypeError(f"{name} holds {type(row[name]).__name__}, no number")
         return cls(
             id=row["id"],
             question=row["question"],
@@ -117,6 +121,25 @@ class Feedback:
             by=row["judged_by"],
             asked_by=row["asked_by"],
         )
+
+
+def _listed(row: sqlite3.Row, name: str) -> tuple[Any, ...]:
+    # As nearly all are; to read JSON takes longer than all the rest.
+    if row[name] == "[]":
+        return ()
+    found = json.loads(row[name])
+    if not isinstance(found, list):
+        raise TypeError(f"{name} holds {type(found).__name__}, no list")
+    return tuple(found)
+
+
+def _check_turn(turn: object, place: str) -> None:
+    if not isinstance(turn, dict) or turn.keys() != {"role", "content"}:
+        raise TypeError(f"{place} is no message with role and content")
+    if turn["role"] not in ("user", "assistant"):
+        raise TypeError(f"{place}.role is {turn['role']!r:.40}, neither user nor assistant")
+    if not isinstance(turn["content"], str):
+        raise TypeError(f"{place}.content holds {type(turn['content']).__name__}, not text")
 
 
 @dataclass(frozen=True, kw_only=True)
