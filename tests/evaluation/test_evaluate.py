@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,28 @@ def test_another_index_of_the_same_class_is_not_the_one_of_the_log(tmp_path: Pat
         asked("lake 1 is deep", "lake 2 is unknown")
     with pytest.raises(rt.EvaluationError, match=r"'rag' was finds .* and is finds"):
         asked("lake 1 is deep", "lake 2 is shallow", k=1)
+
+
+def test_a_partial_with_other_arguments_is_not_the_one_of_the_log(tmp_path: Path) -> None:
+    """What an index in it finds counts as well; where it lies in memory does not."""
+
+    def search(index: rt.BM25, question: str, *, k: int, of: object) -> object:
+        return index(question, k=k)
+
+    def asked(*texts: str, k: int = 5) -> rt.Scorecard:
+        retriever = partial(search, rt.BM25(texts), k=k, of=object())
+        return rt.evaluate(
+            {"rag": WithPassages(answerer=know_all, retriever=retriever)}, lakes(2), log=tmp_path / "eval.jsonl"
+        )
+
+    asked("lake 1 is deep", "lake 2 is shallow")
+    assert asked("lake 1 is deep", "lake 2 is shallow")["rag"]["verbatim"].mean == 1.0
+    with pytest.raises(
+        rt.EvaluationError, match=r"'rag' was finds .*k=5, of=object\) .* is finds .*k=1, of=object\) now"
+    ):
+        asked("lake 1 is deep", "lake 2 is shallow", k=1)
+    with pytest.raises(rt.EvaluationError, match=r"'rag' was finds .* and is finds"):
+        asked("lake 1 is deep", "lake 2 is unknown")
 
 
 def test_wrong_passages_of_another_seed_are_not_those_of_the_log(tmp_path: Path) -> None:

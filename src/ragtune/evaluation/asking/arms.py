@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from ragtune._checked import checked
+from ragtune._keys import redact
 from ragtune.errors import DatasetError, EvaluationError
 from ragtune.evaluation.asking.question import Shown
 from ragtune.evaluation.scorers.choice import LETTERS
@@ -26,6 +29,7 @@ __all__ = ["ByLetter", "ByLikelihood", "FalsePassage", "WithPassages", "arms"]
 
 BASE, TUNED, BASE_RAG, TUNED_RAG = "base", "tuned", "base+RAG", "tuned+RAG"
 TUNED_NOTHING, TUNED_FALSE = "tuned, nothing found", "tuned, false passage"
+_LONGEST = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +40,8 @@ class WithPassages:
         answerer: who is asked.
         retriever: a function of the question that returns passages, see `ragtune.retrieval.passages_of`; synchronous or
             not. Where it finds nothing the prompt says so. One with a text as its `fingerprint`, as `rt.BM25` has, is
-            told in the log from another of its class.
+            told in the log from another of its class, and a `functools.partial` from one with other arguments; what
+            else a function or an object of yours looks at is not.
         k: at most so many passages.
         max_tokens: budget of the passages together; what does not fit is left out, see `ragtune.retrieval.OpenBook`.
         template: what is sent, with `{passages}` and `{question}`.
@@ -87,8 +92,8 @@ class WithPassages:
         # What it would find is not known; its name is all that tells it from another one.
         retriever = getattr(self.retriever, "__qualname__", type(self.retriever).__name__)
         told = {"template": self.template, "retriever": retriever, "shown": shown}
-        found: object = getattr(self.retriever, "fingerprint", None)
-        return told | ({"finds": found} if isinstance(found, str) else {})
+        found = _finds(self.retriever)
+        return told | ({} if found is None else {"finds": found})
 
     async def show(self, shown: Shown, question: Question, call: Calls) -> Shown:
         """Put the passages before the question.
@@ -103,6 +108,28 @@ class WithPassages:
             found = await call(self.retriever, question.wording.question)
         text = self._book(found)(shown.text).text
         return Shown(text=text, options=shown.options, planted=planted)
+
+
+def _finds(retriever: object) -> str | None:
+    """What tells a retriever from another of its name, None where nothing does."""
+    if not isinstance(retriever, partial):
+        found: object = getattr(retriever, "fingerprint", None)
+        return found if isinstance(found, str) else None
+    named = sorted(retriever.keywords.items())
+    given = [*map(_given, retriever.args), *(f"{name}={_given(value)}" for name, value in named)]
+    name = getattr(retriever.func, "__qualname__", type(retriever.func).__name__)
+    return redact(f"{_finds(retriever.func) or name}({', '.join(given)})")
+
+
+def _given(value: object) -> str:
+    if isinstance(value, list | tuple):
+        told = f"[{', '.join(map(_given, value))}]"
+    elif isinstance(value, str | int | float | None):
+        told = repr(value)
+    else:
+        # Not its repr, which may say where it lies in memory.
+        told = _finds(value) or type(value).__name__
+    return told if len(told) <= _LONGEST else hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
