@@ -63,6 +63,10 @@ def test_a_scorer_without_a_scale_prints_numbers(card: rt.Scorecard) -> None:
     shown = card.rescore([length])
     assert "%" not in str(shown).partition("What no cell shows")[0].replace("95%", "")
     assert "points" not in str(shown)
+    assert not any("%" in str(estimate) for estimate in shown["tuned"].values())
+    assert "points" not in f"{shown.difference('tuned', 'base')} {shown.difference('tuned', 'base').points}"
+    assert "%" in str(card["tuned"]["reworded"])
+    assert "points" in card.difference("tuned", "base").points
     assert max(map(len, str(shown).splitlines())) <= 100
 
 

@@ -82,6 +82,14 @@ def test_samples_of_another_temperature_are_not_those_of_the_log(tmp_path: Path)
             rt.probe((client, BASE), lakes(1), samples=2, temperature=0.9, log=log)
 
 
+def test_stars_are_no_shares_that_a_probe_could_take(tmp_path: Path) -> None:
+    def stars(context: rt.evaluation.Context) -> int:
+        return 3
+
+    with pytest.raises(rt.EvaluationError, match=r"scorer: 'stars' gave 3; a probe takes .* shares from 0 to 1"):
+        rt.probe(lambda question: "?", lakes(2), samples=1, scorer=stars, log=tmp_path / "probe.jsonl")
+
+
 def test_controls_are_not_asked(tmp_path: Path) -> None:
     """General knowledge and what nothing answers are no facts to teach."""
     found = rt.probe(lambda question: "I do not know.", lakes(3, control=True), samples=1)

@@ -188,6 +188,9 @@ def read_knowledge(
         arms: all arms of the probe; the log may hold others.
         scorer: by what an answer counts as right.
         wordings: how many wordings of each fact were asked.
+
+    Raises:
+        EvaluationError: the scorer gives numbers that are no shares.
     """
     number_of = {fact_id: number for number, fact_id in enumerate(scores.fact_ids)}
     # -1 is nobody's number: an arm may not have answered at all.
@@ -195,6 +198,11 @@ def read_knowledge(
     ours = np.isin(scores.arm, [scores.arms.index(arm) for arm in arms if arm in scores.arms])
     values = scores.columns[scorer] if len(scores.arm) else np.zeros(0)
     here = ours & ~scores.unanswered & ~np.isnan(values)
+    if odd := [value for value in values[here].tolist() if not 0 <= value <= 1]:
+        raise EvaluationError(
+            f"scorer: {scorer!r} gave {odd[0]:g}; a probe takes true and false, or shares from 0 to 1, of which a half "
+            "is right"
+        )
     right = here & (np.nan_to_num(values) >= _RIGHT)
 
     def per_fact(chosen: npt.NDArray[np.bool_]) -> list[int]:

@@ -139,6 +139,7 @@ class Comparison:
             p=float(paired_p(values[:, None], seed=self.card.seed)[0]),
             n=len(values),
             needed=facts_needed(values),
+            is_share=self._is_share,
         )
 
     @property

@@ -135,6 +135,9 @@ def _measured(name: str, version: ModelVersion) -> tuple[float | None, str]:
     if name == "answer_usd_at_most":
         known = "US dollars for an answer of the evaluation"
         return scores.answer_usd, known if scores.answer_usd is not None else "no price of an answer is known"
+    if name in _KINDS and not scores.is_share:
+        beyond = f"{scores.scorer!r} gives numbers beyond 0 to 1, of which no share can be asked"
+        return None, f"{beyond}; add a card of another scorer"
     if name in _KINDS:
         return _end(scores.kinds.get(_KINDS[name]), _KINDS[name], lower=True, scores=scores)
     what = name.removesuffix("_at_most")

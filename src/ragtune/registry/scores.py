@@ -55,6 +55,7 @@ class ScoreSummary:
         forgetting: base minus model on control questions, None where not both were asked.
         hallucination: share of unanswerable questions that it answered, None where none was asked.
         answer_usd: what one answer cost in US dollars, None where no price is known.
+        is_share: whether the scorer gives shares, 0 to 1; a gate asks for shares.
 
     Example:
         ```python
@@ -74,6 +75,7 @@ class ScoreSummary:
     forgetting: Interval | None = None
     hallucination: Interval | None = None
     answer_usd: float | None = None
+    is_share: bool = True
 
     def __str__(self) -> str:
         told = dict(self.kinds)
@@ -100,6 +102,7 @@ class ScoreSummary:
             forgetting=_forgetting(card, arm),
             hallucination=_line(card, f"hallucinated: {arm}"),
             answer_usd=None if usage.cost_usd is None or not usage.answers else usage.cost_usd / usage.answers,
+            is_share=card.is_share,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class Estimate:
         n: facts.
         answers: answers that were scored.
         unanswered: answers that are missing, which count as wrong.
+        is_share: whether the scorer gives shares, 0 to 1, so that percentages make sense.
 
     Example:
         ```python
@@ -57,8 +58,11 @@ class Estimate:
     n: int
     answers: int
     unanswered: int
+    is_share: bool = True
 
     def __str__(self) -> str:
+        if not self.is_share:
+            return f"{self.mean:.3g} ({self.low:.3g} to {self.high:.3g}, n={self.n})"
         return f"{percent(self.mean)}% ({percent(self.low)} to {percent(self.high)}%, n={self.n})"
 
 
@@ -87,6 +91,7 @@ class Difference:
         n: facts that both answered.
         comparisons: how many comparisons `p` is corrected for.
         needed: facts that would show a difference of this size with a power of 80 %; None for no difference at all.
+        is_share: whether the scorer gives shares, 0 to 1, so that percentage points make sense.
 
     Example:
         ```python
@@ -107,6 +112,7 @@ class Difference:
     n: int
     comparisons: int = 1
     needed: int | None = None
+    is_share: bool = True
 
     @property
     def told(self) -> bool:
@@ -116,7 +122,9 @@ class Difference:
 
     @property
     def points(self) -> str:
-        """Value and interval in percentage points."""
+        """Value and interval, of shares in percentage points."""
+        if not self.is_share:
+            return f"{self.value:+.3g} ({self.low:+.3g} to {self.high:+.3g})"
         value, low, high = (percent(share, sign=True) for share in (self.value, self.low, self.high))
         return f"{value} points ({low} to {high})"
 

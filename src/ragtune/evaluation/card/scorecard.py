@@ -163,16 +163,18 @@ class Scorecard:
 
     def _estimates(self, columns: Sequence[Values], scorer: str) -> list[Estimate]:
         """Means and intervals of columns with gaps; those with the same gaps share their resamples."""
-        span = (0.0, 1.0) if scorer in self.scores.shares else None
+        is_share = scorer in self.scores.shares
+        span = (0.0, 1.0) if is_share else None
+        nothing = Estimate(mean=math.nan, low=math.nan, high=math.nan, n=0, answers=0, unanswered=0, is_share=is_share)
         # What no fact was asked for stays as it is here.
-        found = [Estimate(mean=math.nan, low=math.nan, high=math.nan, n=0, answers=0, unanswered=0)] * len(columns)
+        found = [nothing] * len(columns)
         for present, members in _same_gaps(columns):
             values_FC = np.stack([columns[member][present] for member in members], axis=1)
             low, high = intervals(values_FC, seed=self.seed, span=span)
             for place, member in enumerate(members):
                 mean = float(values_FC[:, place].mean())
-                found[member] = Estimate(
-                    mean=mean, low=float(low[place]), high=float(high[place]), n=len(values_FC), answers=0, unanswered=0
+                found[member] = replace(
+                    nothing, mean=mean, low=float(low[place]), high=float(high[place]), n=len(values_FC)
                 )
         return found
 
@@ -237,6 +239,7 @@ class Scorecard:
                     p=float(p[place]),
                     n=len(column),
                     needed=facts_needed(column),
+                    is_share=self.is_share,
                 )
         return [found[member] for member in sorted(found)]
 
@@ -379,7 +382,8 @@ def card_of(log: Path, scores: Scores, scorers: Iterable[str], *, seed: int) -> 
     first = next(iter(scorers))
     labels = (name for name in scores.columns if name.startswith(f"{first}="))
     shown = first if first in scores.columns else next(labels, first)
-    return Scorecard(path=log, scores=scores, scorer=shown, seed=seed)
+    # Absolute: the card reads answers from it when they are asked for.
+    return Scorecard(path=log.absolute(), scores=scores, scorer=shown, seed=seed)
 
 
 def _same_gaps(columns: Sequence[Values]) -> Iterator[tuple[Values, list[int]]]:
