@@ -97,7 +97,9 @@ def test_a_model_that_was_deleted_behind_our_back(client: openai.OpenAI, registr
         registry.add(model)
         registry.promote("prod", model, force=True, by="anna", why="x")
     client.models.delete(second.name)
-    with pytest.raises(rt.RegistryError, match=r"deleted from .* by somebody else; rollback\('prod'\)"):
+    with pytest.raises(
+        rt.RegistryError, match=rf"deleted from .* without a word .*; rollback\('prod'\) goes to {first.name}"
+    ):
         registry.model("prod", client)
     rt.Maintenance(client, enabled=True, registry=registry).delete_model(first.name)
     assert not registry.version(first.name).lives
@@ -105,6 +107,18 @@ def test_a_model_that_was_deleted_behind_our_back(client: openai.OpenAI, registr
         registry.rollback("prod")
     with pytest.raises(rt.RegistryError, match="was deleted on"):
         registry.promote("prod", first)
+
+
+def test_a_model_that_was_deleted_with_its_registry_is_no_work_of_others(
+    client: openai.OpenAI, registry: rt.Registry, tmp_path: Path
+) -> None:
+    """And no rollback is advised where there is nothing to go back to."""
+    model = tuned(client, built(tmp_path / "sums"))
+    registry.add(model)
+    registry.promote("prod", model, force=True, by="anna", why="x")
+    rt.Maintenance(client, enabled=True, registry=registry).delete_model(model.name, force=True)
+    with pytest.raises(rt.RegistryError, match=r": it was deleted on \d{4}-\d\d-\d\d; promote\(\) another$"):
+        registry.model("prod", client)
 
 
 def test_a_server_that_ends_a_model_within_the_notice_warns(

@@ -120,6 +120,22 @@ def test_a_gate_over_what_was_not_measured_says_so(registry: rt.Registry, tmp_pa
     assert {row.outcome for row in registry.history()} == {"refused"}
 
 
+def test_a_share_is_not_asked_of_a_score_that_is_none(registry: rt.Registry, tmp_path: Path) -> None:
+    """One to five stars are no 100 to 500 %, also where a model got less than one on average."""
+
+    def stars(context: rt.evaluation.Context) -> float:
+        return 5.0 if context.arm == "tuned" else 0.5
+
+    shown = card(tmp_path, 1.0).rescore([stars])
+    for arm in ("tuned", "base"):
+        registry.add(f"{NEW}{arm}", scorecard=shown, arm=arm)
+        with pytest.raises(
+            rt.RegistryError, match=r"not measured: 'stars' gives numbers beyond 0 to 1.*another scorer"
+        ):
+            registry.promote("prod", f"{NEW}{arm}", gate=rt.Gate(reworded_at_least=0.4))
+        assert registry.version(f"{NEW}{arm}").scores.is_share is False
+
+
 def test_without_a_scorecard_only_by_force_with_who_and_why(registry: rt.Registry) -> None:
     """Force without a name is no force; with one the obstacle stands on record."""
     registry.add(NEW)
@@ -211,6 +227,26 @@ def test_an_alias_does_not_take_the_name_of_a_model(registry: rt.Registry) -> No
     with pytest.raises(rt.RegistryError, match="'prod' is an alias in this registry, which leads to beta"):
         registry.add("prod")
     assert [registry.version(name).name for name in ("alpha", "prod")] == ["alpha", "beta"]
+
+
+@pytest.mark.parametrize("alias", ["gpt-4o-mini", "gpt-4o-mini-2024-07-18", "smollm2-135m-instruct", "tiny-random"])
+def test_an_alias_is_not_called_like_a_base(registry: rt.Registry, alias: str) -> None:
+    """A command would ask the base, and never the model that the alias leads to."""
+    registry.add("alpha")
+    with pytest.raises(rt.RegistryError, match=f"alias: '{alias}' is the name of a base model.*choose another one"):
+        registry.promote(alias, "alpha", force=True, by="anna", why="first")
+
+
+def test_an_alias_is_not_promoted_in_place_of_its_model(registry: rt.Registry) -> None:
+    """Nor is one named as what may have been meant, where only a model can be."""
+    registry.add("alpha")
+    registry.promote("prod", "alpha", force=True, by="anna", why="first")
+    with pytest.raises(rt.RegistryError, match="'prod' is an alias, which leads to alpha; name the model itself"):
+        registry.promote("p2", "prod")
+    with pytest.raises(rt.RegistryError, match=r"'prd' is not in the registry; registry\.add"):
+        registry.promote("p2", "prd")
+    with pytest.raises(rt.RegistryError, match="'prd' is not in the registry; did you mean 'prod'"):
+        registry.version("prd")
 
 
 @pytest.mark.parametrize("alias", ["latest", "ftjob-1"])

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from ragtune._checked import checked
 from ragtune._keys import redact
 from ragtune._warn import warn
+from ragtune.catalog import load
 from ragtune.errors import ExpiryWarning, GateRefused, RegistryError
 from ragtune.job.preparation.preflight import WARN_DAYS
 from ragtune.model import TRAINED, AsyncTunedModel, TunedModel
+from ragtune.modelling.bases import BASES
 from ragtune.registry.given import completed
 from ragtune.registry.page import Page
 from ragtune.registry.promotion import Check, Promotion, PromotionTable, standing
@@ -66,7 +68,7 @@ class Aliases:
         with self._reading() as page:
             # An alias comes first: people who ask by that name mean what it leads to.
             leads = page.current(name)
-            return page.version(name if leads is None or leads.model is None else leads.model)
+            return page.version(name if leads is None or leads.model is None else leads.model, or_alias=True)
 
     def aliases(self) -> dict[str, str]:
         """Return where each alias leads.
@@ -117,8 +119,8 @@ class Aliases:
 
         Raises:
             GateRefused: the model has no scorecard, or a condition is not met; the refusal is on record.
-            RegistryError: the model is not registered or was deleted, a condition looks at what was not measured, or
-                the registry cannot be written.
+            RegistryError: the model is not registered or was deleted, the alias is the name of another model, a
+                condition looks at what was not measured, or the registry cannot be written.
         """
         name = _name_of(model)
         _refuse_terms(alias, notice_days=notice_days, forced_unsigned=force and not (by and why))
@@ -246,7 +248,7 @@ class Aliases:
             held = page.current(alias)
             if held is None or held.model is None:
                 raise RegistryError(page.no_alias(alias))
-            version = page.version(held.model)
+            version, before = page.version(held.model), page.before(alias)
         # What nobody knew at the promotion may be known by now: the default looks again.
         system = held.system if held.system_known else TRAINED
         # The registry is closed again: nobody waits for it while a server is asked.
@@ -256,12 +258,12 @@ class Aliases:
         except openai.NotFoundError as error:
             if version.server is not None and model._state.api.place != version.server:
                 where = f"it was registered at {version.server}, and this client speaks to {model._state.api.place}"
+            elif version.deleted_at is not None:
+                where = f"it was deleted on {version.deleted_at:%Y-%m-%d}"
             else:
-                where = f"it was deleted from {model._state.api.place} by somebody else"
-            message = (
-                f"{alias} leads to {held.model}, which the server does not have: {where}; "
-                f"rollback({alias!r}) goes to the model before, promote() to another"
-            )
+                where = f"it was deleted from {model._state.api.place} without a word to this registry"
+            way_out = f"rollback({alias!r}) goes to {before}, promote() to another" if before else "promote() another"
+            message = f"{alias} leads to {held.model}, which the server does not have: {where}; {way_out}"
             raise RegistryError(message) from error
         await _warn_of_end(model, held)
         return model
@@ -295,6 +297,10 @@ def _refuse_terms(alias: str, *, notice_days: int | None, forced_unsigned: bool)
         raise RegistryError(f"alias: {alias!r:.80} may hold letters, digits, '.', '_' and '-' only, at most 64")
     if alias == "latest" or alias.startswith("ftjob-"):
         raise RegistryError(f"alias: {alias!r} means something else wherever a model is named; choose another one")
+    if alias in BASES or load().find(alias) is not None:
+        raise RegistryError(
+            f"alias: {alias!r} is the name of a base model, which is what a command would ask; choose another one"
+        )
     if forced_unsigned:
         raise RegistryError("force=True is kept on record with who and why; give by= and why=")
     if notice_days is not None and notice_days < 0:

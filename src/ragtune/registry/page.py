@@ -34,15 +34,22 @@ class Page:
             # Clocks of several machines differ; the number does not.
             decisions.sort(key=lambda decision: decision.number)
 
-    def version(self, name: str) -> ModelVersion:
+    def version(self, name: str, *, or_alias: bool = False) -> ModelVersion:
         """The model of a name.
+
+        Args:
+            name: the model's own.
+            or_alias: whether the caller takes aliases as well, so that one may have been meant.
 
         Raises:
             RegistryError: there is none.
         """
         if name in self.versions:
             return self.versions[name]
-        near = difflib.get_close_matches(name, [*self.leads(), *self.versions], n=1, cutoff=0.6)
+        leads = self.leads()
+        if name in leads:
+            raise RegistryError(f"{name!r:.80} is an alias, which leads to {leads[name]}; name the model itself")
+        near = difflib.get_close_matches(name, [*(leads if or_alias else ()), *self.versions], n=1, cutoff=0.6)
         hint = f"did you mean {near[0]!r}?" if near else "registry.add(model) registers it"
         raise RegistryError(f"{name!r:.80} is not in the registry; {hint}")
 
@@ -60,6 +67,12 @@ class Page:
         """The decision by which an alias leads where it does, None where it leads nowhere."""
         held = standing(self.decisions.get(alias, ()))
         return held[-1] if held else None
+
+    def before(self, alias: str) -> str | None:
+        """The model that a rollback of an alias goes to, None where it can go to none."""
+        held = standing(self.decisions.get(alias, ()))
+        version = self.versions.get(held[-2].model or "") if len(held) > 1 else None
+        return version.name if version is not None and version.lives else None
 
     def leads(self) -> dict[str, str]:
         """The model to which each alias leads."""
