@@ -310,8 +310,8 @@ class Dataset:
                 are found by `check`.
         """
         given = {"train": train, "validation": validation, "test": test}
-        paths = {name: None if path is None else arguments.path(name, path) for name, path in given.items()}
-        first = arguments.path("train", train)
+        paths = {name: None if path is None else arguments.path(name, path).absolute() for name, path in given.items()}
+        first = arguments.path("train", train).absolute()
         if format is not None:
             arguments.one_of("format", format, FORMATS)
         kind = format or format_of_file(first)
@@ -340,6 +340,8 @@ def dataset_of(
         token_counts: of the training examples, where somebody counted them already.
     """
     splits: dict[str, Split] = {}
+    # A program may change its directory before it reads what is there.
+    folder = folder.absolute()
     for name in SPLIT_NAMES:
         facts = dict(manifest["files"].get(name, {}))
         path = folder / facts.pop("name") if facts else None

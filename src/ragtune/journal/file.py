@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,7 +70,7 @@ class Journal:
         if self._path is not None:
             return self._path
         if named := os.environ.get(ENVIRONMENT):
-            return Path(named).expanduser()
+            return _placed(named)
         import platformdirs
 
         return platformdirs.user_state_path("ragtune") / FILE
@@ -172,6 +173,12 @@ class Journal:
 
     def __repr__(self) -> str:
         return f"Journal({str(self.path)!r})"
+
+
+@cache
+def _placed(named: str) -> Path:
+    # From where it was first looked up: a program that changes its directory goes on with one journal.
+    return Path(named).expanduser().absolute()
 
 
 def unusable(message: str) -> JournalError:

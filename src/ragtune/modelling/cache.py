@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 __all__ = ["default_cache_dir"]
@@ -13,4 +14,10 @@ def default_cache_dir() -> Path:
     import platformdirs
 
     override = os.environ.get("RAGTUNE_CACHE")
-    return Path(override).expanduser() if override else Path(platformdirs.user_cache_dir("ragtune", appauthor=False))
+    return _placed(override) if override else Path(platformdirs.user_cache_dir("ragtune", appauthor=False))
+
+
+@cache
+def _placed(named: str) -> Path:
+    # From where it was first looked up: a program that changes its directory goes on with one cache.
+    return Path(named).expanduser().absolute()

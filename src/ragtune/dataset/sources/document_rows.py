@@ -30,7 +30,10 @@ def document_source(
     next(chunks_of(Document(text="", source=""), characters=chunk_characters, overlap=overlap), None)
     read_documents((), unreadable=unreadable)
     is_path = isinstance(documents, str | Path)
-    if not is_path:
+    name = str(documents) if is_path else "documents"
+    if isinstance(documents, str | Path):
+        documents = Path(documents).absolute()
+    else:
         read_documents(documents)
     # A one-way iterator is remembered, so that a preview costs nothing.
     start = (lambda: documents) if is_path else fresh_rows(documents, "from_documents takes documents")
@@ -44,12 +47,11 @@ def document_source(
                 made[place] += 1
                 yield asdict(chunk)
 
-    name = str(documents) if is_path else "documents"
     return Source(
         name=name,
         details={"kind": "documents", "chunk_characters": chunk_characters, "overlap": overlap},
         read=lambda: batched_rows(rows(), name),
-        paths=document_files(documents) if isinstance(documents, str | Path) else (),
+        paths=document_files(documents) if isinstance(documents, Path) else (),
         # Neighbours repeat each other's words, and too few of them for a split to see.
         together=("source",) if overlap else (),
     )

@@ -229,7 +229,8 @@ def file_source(path: Paths, kind: str, read: Callable[[Path], Iterator[Batch]])
     Raises:
         DatasetError: a file does not exist or is a folder, or a pattern fits none.
     """
-    paths = existing_files(path, ending=f".{kind}")
+    # Read when rows are asked for: a program may have changed its directory by then.
+    paths = tuple(path.absolute() for path in existing_files(path, ending=f".{kind}"))
     several = {"files": [path.name for path in paths]} if len(paths) > 1 else {"file": paths[0].name}
     name = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
     return Source(
