@@ -295,13 +295,14 @@ class LocalBackend(EmbeddedServer):
                 is not there or fails.
             MissingExtraError: a package that the converter needs is not installed.
         """
-        from ragtune.local.models.export import export_model
+        from ragtune.local.models.export import check_export, export_model
         from ragtune.local.models.gguf_file import find_converter
 
         if converter is not None and not gguf:
             raise BackendError("converter: it is for gguf=True; set that too, or leave the converter out")
-        words = find_converter(converter) if gguf else []
         target = Path(folder).resolve()
+        check_export(model, target, folder=self.folder, bases=self._bases)
+        words = find_converter(converter) if gguf else []
         return export_model(
             model, target, folder=self.folder, bases=self._parts.bases, merged=merged or gguf, converter=words
         )

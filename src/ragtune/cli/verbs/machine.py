@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ragtune.cli.common import NOT_WELL, check_names, pairs, plain_errors, tell
+from ragtune.cli.model_names import ALIASES, model_behind
 from ragtune.cli.options import AS_JSON, BASE_EXAMPLE, BASES, DRY_RUN
 
 
@@ -54,7 +55,10 @@ def fetch(
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="Tuned model or checkpoint, as `client.models.list()` names it.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="Tuned model or checkpoint by its name, an alias of the registry, or 'latest'."),
+    ],
     target: Annotated[Path, typer.Argument(help="Folder to make; it must not be there yet.")],
     folder: Annotated[Path, typer.Option(help="Folder of the backend, which may be running.")] = Path(
         "ragtune-backend"
@@ -70,6 +74,7 @@ def export(
         typer.Option(help="llama.cpp's convert_hf_to_gguf.py or the folder that has it; default: that on the PATH."),
     ] = None,
     base: BASES = None,
+    registry: ALIASES = None,
     dry_run: DRY_RUN = False,
     as_json: AS_JSON = False,
 ) -> None:
@@ -81,10 +86,11 @@ def export(
         check_names(bases, {})
         # Not started: a server may be running on the folder, and an export reads its files alone.
         backend = LocalBackend(folder, bases=bases)
+        model = _exported(model, folder, registry)
         if dry_run:
-            told = {"model": model, "folder": target, "merged": merged or gguf, "is_there": target.exists()}
-            hint = ", which is there already: give another one" if target.exists() else ""
-            tell(told, as_json=as_json, text=f"{model} would be written to {target}{hint}")
+            _check(model, target, folder=folder, bases=bases, gguf=gguf, converter=converter)
+            told = {"model": model, "folder": target, "merged": merged or gguf}
+            tell(told, as_json=as_json, text=f"{model} would be written to {target}")
             return
         made = backend.export(model, target, merged=merged, gguf=gguf, converter=converter)
         if as_json:
@@ -96,6 +102,29 @@ def export(
         typer.echo("To serve it:")
         for server, commands in made.commands.items():
             typer.echo(f"\n# {server}\n{commands}")
+
+
+def _exported(name: str, folder: Path, registry: Path | None) -> str:
+    """The name of the model that is meant, told where it was behind another one."""
+    from ragtune.local.models.export import latest_model
+
+    if name != "latest":
+        return model_behind(name, registry)
+    model = latest_model(folder)
+    typer.echo(f"the latest is {model}", err=True)
+    return model
+
+
+def _check(
+    model: str, target: Path, *, folder: Path, bases: dict[str, str], gguf: bool, converter: Path | None
+) -> None:
+    from ragtune.local.models.export import check_export
+    from ragtune.local.models.gguf_file import find_converter
+    from ragtune.local.models.registry import BaseModels
+
+    check_export(model, target, folder=folder, bases=BaseModels(extra=bases))
+    if gguf:
+        find_converter(converter)
 
 
 def guide() -> None:

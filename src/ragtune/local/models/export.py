@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import warnings
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -34,13 +35,13 @@ from ragtune.modelling.bases import BASES
 from ragtune.modelling.encoding.chat_template import ChatTemplate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from ragtune.local.models.registry import BaseModels
     from ragtune.modelling.hardware.formats import Dtype
 
-__all__ = ["export_model"]
+__all__ = ["check_export", "export_model", "latest_model"]
 
 # Where the Hugging Face cache keeps a model: the id and the commit stand in the path.
 _SNAPSHOT = re.compile(r"models--(?P<id>[^/]+)/snapshots/(?P<commit>[0-9a-f]{40})$")
@@ -66,10 +67,8 @@ def export_model(
     Raises:
         BackendError: there is no such model, the folder is there already, the disk is full, or the converter fails.
     """
+    check_export(name, target, folder=folder, bases=bases)
     model, job, metrics = _look_up(name, folder)
-    # First, since merging takes minutes.
-    if target.exists():
-        raise BackendError(f"{target}: is there already; choose a folder that is not, so that nothing is overwritten")
     base_folder = bases.folder(model.base)
     origin, dtype = _origin(model.base, base_folder), saved_dtype(base_folder)
     try:
@@ -100,12 +99,45 @@ def export_model(
     return exported
 
 
-def _look_up(name: str, folder: Path) -> tuple[ModelRow, JobRow | None, dict[str, Any]]:
+def check_export(name: str, target: Path, *, folder: Path, bases: BaseModels) -> None:
+    """See what would stand against an export before anything is made.
+
+    Raises:
+        BackendError: there is no such model, the weights of its base are not here, or the folder is there already.
+    """
+    bases.folder(_look_up(name, folder)[0].base)
+    if target.exists():
+        raise BackendError(f"{target}: is there already; choose a folder that is not, so that nothing is overwritten")
+
+
+def latest_model(folder: Path) -> str:
+    """The name of the tuned model that was made last.
+
+    Raises:
+        BackendError: there is none, or no backend has kept its state in the folder.
+    """
+    with _state(folder) as database:
+        names = [row["id"] for row in database.rows("SELECT id FROM model WHERE deleted_at IS NULL ORDER BY seq DESC")]
+    made = next((name for name in names if ":ckpt-step-" not in name), None)
+    if made is None:
+        raise BackendError(f"{folder} has no tuned model yet; `ragtune tune` makes one")
+    return str(made)
+
+
+@contextmanager
+def _state(folder: Path) -> Iterator[Database]:
     path = folder / "state.sqlite3"
     if not path.is_file():
         raise BackendError(f"{folder}: no backend has kept its state here; give the folder that `ragtune serve` uses")
     database = Database(path, migrations=MIGRATIONS, read_only=True, error=BackendError)
     try:
+        yield database
+    finally:
+        database.close()
+
+
+def _look_up(name: str, folder: Path) -> tuple[ModelRow, JobRow | None, dict[str, Any]]:
+    with _state(folder) as database:
         rows = database.rows("SELECT * FROM model WHERE deleted_at IS NULL ORDER BY seq DESC")
         row = next((row for row in rows if row["id"] == name), None)
         if row is None:
@@ -120,8 +152,6 @@ def _look_up(name: str, folder: Path) -> tuple[ModelRow, JobRow | None, dict[str
             # Beyond any step.
             (model.job, int(step[1]) if step else 2**62),
         )
-    finally:
-        database.close()
     job = None if made is None else JobRow(**fields(made, *JobRow.__dataclass_fields__))
     return model, job, json.loads(told["data"]) if told is not None else {}
 
