@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ragtune._table import in_one_line
-from ragtune.cli.common import plain_errors, tell
+from ragtune.cli.common import in_flags, plain_errors, tell
 from ragtune.cli.options import AS_JSON, JOURNAL
 
 if TYPE_CHECKING:
@@ -50,11 +50,18 @@ def add_feedback(
     by: Annotated[str | None, typer.Option(help="Who says so.")] = None,
     model: Annotated[str | None, typer.Option(help="Which model answered.")] = None,
     system: Annotated[str | None, typer.Option(help="Its system prompt.")] = None,
+    turn: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROLE=TEXT", help="What was said before the question, user=... or assistant=...; may repeat."
+        ),
+    ] = None,
     store: _STORE = _DEFAULT,
     folder: _FOLDER = None,
     as_json: AS_JSON = False,
 ) -> None:
     """Keep what somebody says about an answer."""
+    history = _turns(turn)
     with plain_errors():
         number = _store(store, folder).add(
             answer,
@@ -66,8 +73,20 @@ def add_feedback(
             by=by,
             model=model,
             system=system,
+            history=history,
         )
         tell({"id": number}, as_json=as_json, text=f"answer {number}")
+
+
+def _turns(given: list[str] | None) -> list[dict[str, object]]:
+    turns: list[dict[str, object]] = []
+    for one in given or ():
+        role, _, text = one.partition("=")
+        if role not in ("user", "assistant") or not text.strip():
+            message = f"{one!r:.60} is neither user=TEXT nor assistant=TEXT"
+            raise typer.BadParameter(message, param_hint="--turn")
+        turns.append({"role": role, "content": text})
+    return turns
 
 
 @feedback_app.command("import")
@@ -156,6 +175,7 @@ def build_feedback(
     validation: Annotated[float, typer.Option(min=0, max=0.99, help="Share of rows for validation.")] = 0.0,
     mask: Annotated[bool, typer.Option("--mask", help="Put [EMAIL] and the like in place of private data.")] = False,
     allow: Annotated[list[str] | None, typer.Option(help="What --mask leaves as it is; may repeat.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset that is there.")] = False,
     store: _STORE = _DEFAULT,
     folder: _FOLDER = None,
     as_json: AS_JSON = False,
@@ -178,7 +198,7 @@ def build_feedback(
         )
         if mask:
             builder = builder.mask_private(allow=allow or ())
-        made = builder.build(out, validation=validation, held_out=facts)
+        made = builder.build(out, validation=validation, held_out=facts, overwrite=overwrite)
         told = {**made.manifest["source"], "folder": str(made.folder), "fingerprint": made.fingerprint}
         left_out = f"; {told['disagreements']} disagreements left out, {told['doubts']} corrections in doubt"
         text = f"{made.folder}: {len(made.train):,} training records, {told['feedback_rows']:,} of what people said"
@@ -202,7 +222,7 @@ def withdraw_feedback(
         # With the journal, which knows what was trained on datasets that hold this person's words.
         found = _store(store, folder).withdraw(by=person, runs=Journal(journal).runs())
         nothing = found.verdicts == found.answers == 0
-        said = f"nothing that is kept is by {person!r}; `ragtune feedback list` shows the names"
+        said = in_flags(f"nothing that is kept is by {person!r}; `ragtune feedback list` shows the names")
         tell(found, as_json=as_json, text=said if nothing else str(found))
 
 

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from ragtune.cli.common import NOT_WELL, check_names, pairs, plain_errors, tell
-from ragtune.cli.model_names import ALIASES, model_behind
-from ragtune.cli.options import AS_JSON, BASE_EXAMPLE, BASES, DRY_RUN
+from ragtune.cli.model_names import model_behind
+from ragtune.cli.options import ALIASES, AS_JSON, BASE_EXAMPLE, BASES, DRY_RUN
 
 
 def register(app: typer.Typer) -> None:
