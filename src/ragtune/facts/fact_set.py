@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["FactSet"]
 
 
-@checked("kinds", "kind", "make", "dataset", "split", "repeats")
+@checked("kinds", "kind", "make", "dataset", "split", "repeats", "unfit")
 @dataclass(frozen=True, kw_only=True)
 class FactSet:
     """Facts in their order, found by id.
@@ -166,6 +166,7 @@ class FactSet:
         distractors: Names = (),
         wordings: Mapping[str, WordingColumn | Sequence[WordingColumn]] | None = None,
         repeats: Repeats = "refuse",
+        unfit: Literal["refuse", "skip"] = "refuse",
     ) -> FactSet:
         """Read the facts that a dataset teaches.
 
@@ -182,6 +183,8 @@ class FactSet:
             distractors: as in `from_rows`, columns of `rows`.
             wordings: as in `from_rows`, columns of `rows`.
             repeats: as in `from_rows`.
+            unfit: what becomes of records that ask no single question, such as talks of several turns: `"refuse"` names
+                the first, `"skip"` passes them over and warns how many they are.
 
         Raises:
             DatasetError: a record is no single question, its answer cannot be told from what stands beside it, or see
@@ -196,7 +199,7 @@ class FactSet:
         columns = FactColumns(
             question=None, answer=answer, context=context, distractors=distractors, wordings=wordings or {}
         )
-        placed = taught_facts(dataset, split, columns, rows)
+        placed = taught_facts(dataset, split, columns, rows, unfit=unfit)
         return _without_faults(merged(placed, repeats), f"the {split} split")
 
     def to_jsonl(self, path: str | Path) -> Path:

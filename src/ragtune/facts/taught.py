@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from string import Formatter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import orjson
 
+from ragtune._warn import warn
 from ragtune.errors import DatasetError
 from ragtune.facts.fact import Fact, Wording
 from ragtune.records import ChatRecord, CompletionRecord, PreferenceRecord, UnpairedRecord
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ragtune.facts.columns import FactColumns, Row
     from ragtune.records import AnyRecord, Message
 
-__all__ = ["TaughtDataset", "TaughtSplit", "row_map", "taught_facts"]
+__all__ = ["TaughtDataset", "TaughtSplit", "Unfit", "row_map", "taught_facts"]
 
 _ANSWER = {"chat": "assistant", "completion": "completion", "preference": "preferred", "unpaired": "completion"}
 # `J. S. Bach` and `St. Orla` hold what parts an answer from the passage behind it.
@@ -58,14 +59,30 @@ class TaughtDataset(Protocol):
         """The records for test."""
 
 
+Unfit = Literal["refuse", "skip"]
+
+
+class _NoSingleQuestion(DatasetError):
+    """A record that no fact can be made of."""
+
+
 def taught_facts(
-    dataset: TaughtDataset, split: str, columns: FactColumns, rows: Sequence[Row] | None
+    dataset: TaughtDataset, split: str, columns: FactColumns, rows: Sequence[Row] | None, *, unfit: Unfit = "refuse"
 ) -> Iterator[tuple[str, Fact]]:
     """Each record's fact with its place.
+
+    Args:
+        dataset: the dataset.
+        split: which of its files.
+        columns: what rows hold.
+        rows: the rows that it was built of.
+        unfit: what becomes of records that ask no single question.
 
     Raises:
         DatasetError: a record asks no single question, or its answer cannot be told from what stands beside it.
     """
+    if unfit not in get_args(Unfit):
+        raise DatasetError(f"unfit={unfit!r:.40} must be 'refuse' or 'skip'")
     if split not in ("train", "validation", "test"):
         raise DatasetError(f"split={split!r:.60} is not one of 'train', 'validation', 'test'")
     if getattr(dataset, split, None) is None:
@@ -73,9 +90,17 @@ def taught_facts(
         raise DatasetError(f"dataset={dataset!r:.60}: {what}; give one that build() or Dataset.load() returned")
     template = _answer_template(dataset.manifest)
     numbers = row_map(dataset, split)
+    passed_over: list[str] = []
+    line = 0
     for line, record in enumerate(getattr(dataset, split), 1):
         place = f"{split} line {line}"
-        question, text = _asked_and_answered(record, place)
+        try:
+            question, text = _asked_and_answered(record, place)
+        except _NoSingleQuestion as fault:
+            if unfit == "refuse":
+                raise
+            passed_over.append(str(fault).partition(",")[0])
+            continue
         number, fact_id, made = numbers[line - 1] if numbers else (None, f"{split}-{line}", None)
         wording = Wording(question=question)
         if made is not None:
@@ -89,6 +114,9 @@ def taught_facts(
         else:
             fact = columns.fact(_row(rows, number, place), place, fact_id)
             yield place, replace(fact, id=fact_id, wordings=(wording, *fact.wordings))
+    if passed_over:
+        count = f"{len(passed_over):,} of {line:,} records"
+        warn(f"passed over {count} that ask no single question: {passed_over[0]}{', ...' * (len(passed_over) > 1)}")
 
 
 def _of_recipe(fact_id: str, wording: str, question: str, answer: str) -> Fact | None:
@@ -146,17 +174,17 @@ def _asked_and_answered(record: AnyRecord, place: str) -> tuple[str, str]:
         asked, answered = record.input.messages, record.preferred_output
     elif isinstance(record, UnpairedRecord):
         if not record.label:
-            raise DatasetError(f"{place} holds a bad answer, and a fact has a right one; use FactSet.from_rows")
+            raise _NoSingleQuestion(f"{place} holds a bad answer, and a fact has a right one; use FactSet.from_rows")
         asked, answered = record.prompt, record.completion
     else:
-        raise DatasetError(f"{place}: a reinforcement record holds no answer; use FactSet.from_rows")
+        raise _NoSingleQuestion(f"{place} is for reinforcement, and holds no answer; use FactSet.from_rows")
     return _only(asked, "user", place), _only(answered, "assistant", place)
 
 
 def _only(messages: Sequence[Message], role: str, place: str) -> str:
     texts = [message.text for message in messages if message.role == role]
     if len(texts) != 1 or not texts[0].strip():
-        raise DatasetError(
+        raise _NoSingleQuestion(
             f"{place} holds {len(texts)} messages of the {role}, and a fact has one question and one answer; "
             f"use FactSet.from_rows for such records"
         )

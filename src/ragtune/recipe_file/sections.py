@@ -150,6 +150,7 @@ class EvaluationSection(Section):
                 context=self.passages if by_column else None,
                 # A dataset may teach one question in several rows; it is asked once.
                 repeats="merge",
+                unfit="skip",
             )
         if self.questions is not None:
             facts = FactSet(facts=facts.facts[: self.questions])

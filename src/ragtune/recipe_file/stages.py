@@ -15,6 +15,7 @@ from ragtune.recipe_file.inspection import inspect
 from ragtune.recipe_file.place import LOCAL, OPENAI, folder_name
 from ragtune.recipe_file.promotion import refuse
 from ragtune.recipe_file.state import State, fingerprint
+from ragtune.recipe_file.teaching import in_words
 from ragtune.recipe_file.telling import told_from_now
 
 if TYPE_CHECKING:
@@ -312,7 +313,7 @@ class Stages:
         everybody = arms(base=(client, self.file.model.base) if asked.base else None, tuned=model, retriever=retriever)
         failing = ("tuned, nothing found", "tuned, false passage")
         chosen = {name: arm for name, arm in everybody.items() if asked.failing_retrieval or name not in failing}
-        self.say(f"asking {', '.join(chosen)}: {facts}")
+        self.say(f"asking {', '.join(chosen)}: {in_words(facts)}")
         return evaluate(
             chosen,
             facts,

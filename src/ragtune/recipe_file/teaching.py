@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ragtune.facts import FactSet
     from ragtune.recipes import Recipe as Made
 
-__all__ = ["FactsSection", "RecipeSection", "Teaching", "together"]
+__all__ = ["FactsSection", "RecipeSection", "Teaching", "in_words", "together"]
 
 Columns = str | list[str]
 
@@ -169,3 +169,9 @@ def _placed(told: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _paths(told: Mapping[str, Any]) -> list[str]:
     own = [told["path"]] if "path" in told else []
     return own + list(chain.from_iterable(map(_paths, told.get("recipes", ()))))
+
+
+def in_words(facts: FactSet) -> str:
+    """How many facts there are, and how many questions of each kind, for people to read."""
+    kinds = ", ".join(f"{number:,} {kind}" for kind, number in facts.counts.items())
+    return f"{len(facts):,} facts ({kinds or 'no questions'})"

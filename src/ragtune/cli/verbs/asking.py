@@ -63,7 +63,7 @@ def ask(
         questions = [] if file is None else _questions(file)
         with (
             server(folder=folder, base_url=base_url, key_file=key_file) as client,
-            explaining(client, model, registry=registry),
+            explaining(client, model, registry=registry, or_latest=True),
         ):
             from ragtune.model import TRAINED
 
@@ -120,13 +120,18 @@ def evaluate(
         raise typer.BadParameter("say what is asked: one of --dataset DATA and --facts FILE", param_hint="--facts")
     with plain_errors():
         from ragtune.recipe_file.sections import EvaluationSection
+        from ragtune.recipe_file.teaching import in_words
 
         wanted = EvaluationSection(
             facts=None if facts is None else str(facts), split=split, reword=reword, questions=questions
         )
         asked = wanted.facts_of(None if dataset is None else opened(dataset))
         if dry_run:
-            tell(asked.counts, as_json=as_json, text=f"{asked}; nothing was asked, the answers would go to {log}")
+            tell(
+                asked.counts,
+                as_json=as_json,
+                text=f"{in_words(asked)}; nothing was asked, the answers would go to {log}",
+            )
             return
         with server(folder=folder, base_url=base_url, key_file=key_file) as client:
             from ragtune.evaluation import evaluate as score
@@ -143,7 +148,7 @@ def evaluate(
         if report is not None:
             typer.echo(f"the page with every answer: {card.to_html(report)}", err=True)
         # On the other output, so that with --json the card stands alone.
-        typer.echo(f"the log: {log} (for `ragtune registry add MODEL --scorecard {log}`)", err=True)
+        typer.echo(in_flags(f"the log: {log} (for `ragtune registry add MODEL --scorecard {log}`)"), err=True)
         typer.echo(card.to_json() if as_json else str(card))
 
 
