@@ -35,7 +35,10 @@ def test_one_model_is_shown_by_its_name_or_alias_and_an_answer_is_limited_in_dol
     assert json.loads(shown.output)["aliases"] == ["prod"]
     assert f"name: {MODEL}\n" in ragtune("registry", "show", MODEL, *place).output
     lost = ragtune("registry", "show", "nobody", *place)
-    assert (lost.exit_code, "`ragtune registry add MODEL` registers it" in lost.output) == (1, True)
+    begins = f"`ragtune registry add MODEL --registry {tmp_path / 'models'}` registers it"
+    assert (lost.exit_code, begins in lost.output) == (1, True)
+    typo = ragtune("registry", "promote", "prod", "latst", *place)
+    assert (typo.exit_code, "'latest' is the model that was added last" in typo.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("words", [("show", MODEL), ("promote", "prod", MODEL), ("rollback", "prod")])

@@ -224,7 +224,8 @@ def test_a_saved_model_is_asked_by_its_file(backend: ScriptedBackend, data: Path
 @pytest.mark.parametrize("command", [("jobs",), ("models",), ("files",), ("ask", "m", "q"), ("watch",)])
 def test_a_folder_that_is_not_there_is_no_server(tmp_path: Path, command: tuple[str, ...]) -> None:
     done = run(*command, "--folder", tmp_path / "typo")
-    assert (done.exit_code, "`ragtune tune` makes it" in done.stderr) == (2, True)
+    makes = f"`ragtune tune --folder {tmp_path / 'typo'}` makes it"
+    assert (done.exit_code, makes in " ".join(done.stderr.split())) == (2, True)
     assert not (tmp_path / "typo").exists()
 
 
@@ -262,6 +263,48 @@ def test_output_that_finds_no_room_is_told(tuned: Any) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_commands_that_are_proposed_ask_the_same_server(
+    backend: ScriptedBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    (tmp_path / "key").write_text(backend.api_key)
+    here = ("--base-url", backend.base_url, "--key-file", tmp_path / "key")
+    shown = run("files", "show", "file-nope", *here)
+    assert f"`ragtune files --base-url {backend.base_url} --key-file {tmp_path / 'key'}` lists them" in shown.stderr
+    lost = run("ask", "ft:nope", "Hi", "--no-system", *here)
+    assert f"`ragtune models --base-url {backend.base_url} --key-file {tmp_path / 'key'}`" in lost.stderr
+
+
+def test_records_that_are_no_single_question_are_passed_over_and_counted(
+    backend: ScriptedBackend, tmp_path: Path
+) -> None:
+    """The rest is asked."""
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    rows = [
+        {"messages": [{"role": "user", "content": f"What is {n} + {n}?"}, {"role": "assistant", "content": f"{n + n}"}]}
+        for n in range(11)
+    ]
+    rows.insert(3, {"messages": [*turns, {"role": "user", "content": "And?"}, {"role": "assistant", "content": "Bye"}]})
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    options = ("--dataset", tmp_path / "train.jsonl", "--reword", 0, "--log", tmp_path / "eval.jsonl")
+    counted = "passed over 1 of 12 records that ask no single question: train line 4 holds 2 messages of the user"
+    with pytest.warns(UserWarning, match=counted):
+        shown = run("evaluate", MODEL, *options, "--dry-run")
+    assert shown.stdout.startswith("11 facts (11 verbatim); nothing was asked")
+    with pytest.warns(UserWarning, match=counted):
+        assert run("evaluate", MODEL, *options).exit_code == 0
+
+
+def test_a_log_of_other_settings_is_refused_with_the_option_that_names_another(
+    backend: ScriptedBackend, data: Path, tmp_path: Path
+) -> None:
+    command = ("evaluate", MODEL, "--dataset", data, "--questions", 2, "--log", tmp_path / "eval.jsonl")
+    assert run(*command).exit_code == 0
+    other = run(*command, "--max-tokens", 9)
+    assert other.exit_code == 1
+    assert other.stderr.rstrip().endswith("now; give another file with --log")
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from contextlib import contextmanager
-from functools import wraps
+from functools import cache, partial, wraps
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +14,8 @@ import typer
 from typer.core import TyperGroup
 
 from ragtune import __version__
-from ragtune.cli.common import RUNNING, STOPPED, kept_quiet, warn_plainly
+from ragtune.cli.common import IN_PLACE, RUNNING, STOPPED, kept_quiet, warn_plainly
+from ragtune.cli.hints import in_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,6 +90,11 @@ def _made(verb: str) -> Any:
     return command
 
 
+@cache
+def _found(verb: str) -> Any:
+    return _made(verb) if verb in _MODULE_OF else None
+
+
 def _known_as(command: Any) -> Any:
     """What a command does, while it is known as the one that runs."""
     do = command.callback
@@ -97,11 +103,13 @@ def _known_as(command: Any) -> Any:
 
     @wraps(do)
     def known(*args: Any, **options: Any) -> Any:
-        token = RUNNING.set(command)
+        running = RUNNING.set(command)
+        places = IN_PLACE.set(partial(in_place, running=command, given=options, find=_found))
         try:
             return do(*args, **options)
         finally:
-            RUNNING.reset(token)
+            IN_PLACE.reset(places)
+            RUNNING.reset(running)
 
     return known
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 NOT_WELL, NO_KEY, STOPPED, CLOSED = 1, 3, 130, 141
 # The command that runs, as Typer made it of a function that does not know it.
 RUNNING: ContextVar[Any] = ContextVar("running", default=None)
+# Completes the commands that a message proposes.
+IN_PLACE: ContextVar[Callable[[str], str]] = ContextVar("in_place", default=str)
 _HOW_TO_GIVE_A_KEY = (
     "set OPENAI_API_KEY in the environment, or name a file that holds the key with --key-file FILE; or train on this "
     "machine with --folder DIR; `ragtune serve` does so for other programs and prints where its own key is"
@@ -73,7 +75,8 @@ def server(
         )
     # A slip in the path would begin an empty backend, which knows of no job.
     if not make and not folder.is_dir():
-        raise typer.BadParameter(f"there is no folder {str(folder)!r}; `ragtune tune` makes it", param_hint="--folder")
+        message = in_flags(f"there is no folder {str(folder)!r}; `ragtune tune` makes it")
+        raise typer.BadParameter(message, param_hint="--folder")
     from ragtune.local import LocalBackend
 
     with LocalBackend(folder) as backend, backend.client(**options) as client:
@@ -301,4 +304,4 @@ def in_flags(words: str) -> str:
         return words
     from ragtune.cli.spelling import spelled
 
-    return spelled(words, command)
+    return IN_PLACE.get()(spelled(words, command))

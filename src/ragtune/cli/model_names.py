@@ -54,8 +54,14 @@ def model_behind(name: str, registry: Path | None) -> str:
 
 
 @contextmanager
-def explaining(client: openai.OpenAI, name: str, *, registry: Path | None) -> Iterator[None]:
+def explaining(client: openai.OpenAI, name: str, *, registry: Path | None, or_latest: bool = False) -> Iterator[None]:
     """Let a name that neither the server nor the registry knows end with what may have been meant.
+
+    Args:
+        client: of the server.
+        name: what was given.
+        registry: whose aliases may have been meant.
+        or_latest: whether the command takes `latest` as well.
 
     Raises:
         RagtuneError: the server has no model of that name.
@@ -72,7 +78,7 @@ def explaining(client: openai.OpenAI, name: str, *, registry: Path | None) -> It
             raise
         from ragtune.errors import RagtuneError
 
-        told = RagtuneError(_nobody_of(name, client=client, registry=registry))
+        told = RagtuneError(_nobody_of(name, client=client, registry=registry, words=("latest",) if or_latest else ()))
         for note in getattr(error, "__notes__", ("`ragtune models` lists the models that there are",)):
             told.add_note(note)
         raise told from error
@@ -86,7 +92,7 @@ def look_for(client: openai.OpenAI, name: str, *, registry: Path | None) -> None
     """
     import openai
 
-    with explaining(client, name, registry=registry):
+    with explaining(client, name, registry=registry, or_latest=True):
         try:
             client.models.retrieve(name)
         except openai.NotFoundError as error:
@@ -98,13 +104,13 @@ def look_for(client: openai.OpenAI, name: str, *, registry: Path | None) -> None
             return
 
 
-def _nobody_of(name: str, *, client: openai.OpenAI, registry: Path | None) -> str:
+def _nobody_of(name: str, *, client: openai.OpenAI, registry: Path | None, words: tuple[str, ...]) -> str:
     """That a name leads nowhere, and what is called nearly so."""
     from ragtune.registry import Registry
 
     path = None if name.startswith(_NO_ALIASES) else protecting(registry)
     aliases = {} if path is None else Registry(path).aliases()
-    near = difflib.get_close_matches(name, [*aliases, *_models_of(client)], n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name, [*words, *aliases, *_models_of(client)], n=1, cutoff=0.6)
     nowhere = f"the server has no model {name!r}"
     if path is None and not name.startswith(_NO_ALIASES):
         nowhere += ", and no registry lies here that could know it as an alias (--registry names another place)"

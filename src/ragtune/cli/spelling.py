@@ -24,7 +24,7 @@ _QUOTED = r"""(?:(?<!\w)'(?:[^'\\\n]|\\.)*'(?!\w)|(?<!\w)"(?:[^"\\\n]|\\.)*"(?!\
 _ROUND = r"\((?:[^()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*\)"
 _VALUE = rf"(?:{_QUOTED}|{_ROUND}|\[(?:[^\[\]]|\[[^\[\]]*\])*\]|\{{[^{{}}]*\}}|\.\.\.|[-+\w]+(?:\.\w+)*(?:{_ROUND})?)"
 # Names of arguments whose options are called otherwise.
-_OPTIONS = {"aliases": "alias", "bases": "base", "n_epochs": "epochs", "scorers": "scorer"}
+_OPTIONS = {"aliases": "alias", "bases": "base", "log": "out", "n_epochs": "epochs", "scorers": "scorer"}
 _WITH_FILES = ("run", "demo")
 # Options of a recipe are written there as in Python.
 _WITH_RECIPES = (*_WITH_FILES, "preview")
@@ -81,6 +81,8 @@ _WAYS = tuple(
         r"\bnew=True(?= makes)|rt\.FineTuneJob\.create\(client, dataset, spec, new=True\)": "`ragtune tune --new`",
         r"; rt\.Scorecard\.load\(log\) shows what is there": "",
         r"([Tt])he same call": r"\1he same command",
+        # The name of an arm is Python's; the rest is an option, which the words below know.
+        r"(?<!of rt\.evaluate; )give another path(?:, or another name to the new one)?": "give another file with log=",
         r"[Cc]all create again": "give the command again",
         r"the embedded backend stopped with its block, and (.*) with it, (.*): open \w+\(.*\) again and (.*)": (
             r"this machine stopped \1 \2; with the next command on its folder \3"

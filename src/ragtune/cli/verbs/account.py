@@ -333,7 +333,7 @@ def resolve_run(
 
         if not_created:
             Journal(journal).give_up(run_id)
-            words = f"run {run_id} made no job; the same call to create buys it anew"
+            words = f"run {run_id} made no job; the same `ragtune tune` buys it anew"
             tell({"run": run_id, "job": None}, as_json=as_json, text=words)
             return
         with server(folder=folder, base_url=base_url, key_file=key_file) as client:

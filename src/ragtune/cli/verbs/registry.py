@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import shlex
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,8 @@ from ragtune.cli.model_names import look_for
 from ragtune.cli.options import BASE_URL, FOLDER, KEY_FILE, REGISTRY, REGISTRY_FILE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import openai
 
     from ragtune._table import Row, Table
@@ -156,8 +159,22 @@ def promote(
         if model == "latest" and (added := opened.models()):
             model = added[-1].name
             typer.echo(f"the latest is {model}", err=True)
-        decision = opened.promote(alias, model, gate=gate, force=force, by=by, why=why)
+        with _or_latest(model):
+            decision = opened.promote(alias, model, gate=gate, force=force, by=by, why=why)
         typer.echo(json.dumps(decision.to_dict(), ensure_ascii=False) if as_json else str(decision))
+
+
+@contextmanager
+def _or_latest(name: str) -> Iterator[None]:
+    """Only this command takes `latest`, so the registry itself cannot propose it."""
+    from ragtune.errors import RegistryError
+
+    try:
+        yield
+    except RegistryError as error:
+        if difflib.get_close_matches(name, ["latest"], cutoff=0.6) and f"{name!r} is not in the registry" in str(error):
+            error.add_note("'latest' is the model that was added last")
+        raise
 
 
 @registry_app.command("show")

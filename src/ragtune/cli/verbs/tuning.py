@@ -163,7 +163,7 @@ def tune(
                 return
             job = FineTuneJob.create(client, dataset, spec, allow_unknown_cost=allow_unknown_cost, **terms)
             on = again(f"watch {job.id}", folder=folder, base_url=base_url, key_file=key_file)
-            with _comes_back(job, on):
+            with _comes_back(job, on, folder):
                 # Before the waiting: what was bought is told even if the terminal is closed meanwhile.
                 typer.echo(f"{'found' if job.reused else 'created'} {job.id}; {on}", err=True)
                 made = _waited(client, job) if wait else job
@@ -218,7 +218,7 @@ def watch(
             moment = "" if event.created_at is None else f"{event.created_at:%H:%M:%S} "
             tell(event, as_json=as_json, text=f"{moment}{event.message}")
 
-        with _comes_back(found, on):
+        with _comes_back(found, on, folder):
             from ragtune.monitor import JobMonitor
 
             JobMonitor(found).wait(timeout_s, progress=False, on_event=show)
@@ -239,12 +239,19 @@ def _waited(client: openai.OpenAI, job: FineTuneJob) -> TunedModel:
 
 
 @contextmanager
-def _comes_back(job: FineTuneJob, on: str) -> Iterator[None]:
-    """Whoever stops the waiting is told how to go on, in the words of the command line."""
+def _comes_back(job: FineTuneJob, on: str, folder: Path | None) -> Iterator[None]:
+    """Whoever stops the waiting is told how to go on, in the words of the command line.
+
+    Args:
+        job: what was waited for.
+        on: the command that goes on.
+        folder: of the embedded backend, whose server this command may be.
+    """
     try:
         yield
     except KeyboardInterrupt as stop:
-        stop.args = (f"waiting ended; {on} follows {job.id} as long as its server runs",)
+        follows = "goes on with it" if folder is not None else f"follows {job.id} as long as its server runs"
+        stop.args = (f"waiting ended; {on} {follows}",)
         raise
 
 
