@@ -201,7 +201,7 @@ def build_feedback(
         made = builder.build(out, validation=validation, held_out=facts, overwrite=overwrite)
         told = {**made.manifest["source"], "folder": str(made.folder), "fingerprint": made.fingerprint}
         left_out = f"; {told['disagreements']} disagreements left out, {told['doubts']} corrections in doubt"
-        text = f"{made.folder}: {len(made.train):,} training records, {told['feedback_rows']:,} of what people said"
+        text = f"{out}: {len(made.train):,} training records, {told['feedback_rows']:,} of what people said"
         if way := told.get("previous_rows_given_way"):
             left_out = f"; {way:,} records of the dataset before gave way{left_out}"
         tell(told, as_json=as_json, text=text + left_out)
