@@ -301,7 +301,7 @@ class LocalBackend(EmbeddedServer):
         if converter is not None and not gguf:
             raise BackendError("converter: it is for gguf=True; set that too, or leave the converter out")
         target = Path(folder).resolve()
-        check_export(model, target, folder=self.folder, bases=self._bases)
+        check_export(model, target, folder=self.folder, bases=self._parts.bases)
         words = find_converter(converter) if gguf else []
         return export_model(
             model, target, folder=self.folder, bases=self._parts.bases, merged=merged or gguf, converter=words

@@ -181,7 +181,9 @@ class Removal:
         places: dict[tuple[str, str], list[int]] = {}
         for row in self.rows:
             places.setdefault((row.folder, row.split), []).append(row.line)
-        lines += [f"  {_from_here(folder)} {split}: lines {_told(numbers)}" for (folder, split), numbers in places.items()]
+        lines += [
+            f"  {_from_here(folder)} {split}: lines {_told(numbers)}" for (folder, split), numbers in places.items()
+        ]
         for training in self.trainings:
             led = f", to which {' and '.join(training.aliases)} leads" if training.aliases else ""
             gone = "" if training.lives else " (deleted)"
