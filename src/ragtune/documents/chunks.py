@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Chunk", "chunks_of"]
 
+# CommonMark: what follows three backticks holds no further one, else they are code within a line.
 _headings = re.compile(
     r"^(?:(#{1,6})[ \t]+(.+?)(?:[ \t]+#+)?[ \t]*| {0,3}(`{3,}(?!.*`)|~{3,})(.*))$", re.MULTILINE
 ).finditer
+# The splitter is written in Rust and counts in 64 bits; a larger number fails there without a word about the option.
 _MOST = 1_000_000_000
 
 
@@ -84,6 +86,7 @@ def chunks_of(document: Document, *, characters: int = 1_000, overlap: int = 0, 
     if not isinstance(document.text, str):
         raise DatasetError(f"Document(text={document.text!r:.40}) of {document.source!r:.80}: give a text")
     try:
+        # The splitter would raise this as well, but it does not know the document.
         document.text.encode()
     except UnicodeEncodeError as error:
         raise DatasetError(

@@ -49,6 +49,7 @@ def document_files(source: str | Path) -> tuple[Path, ...]:
     seen = (item for item in inside if not _is_hidden(item.relative_to(path)))
     # A link may lead out of the folder, to what nobody meant to show.
     home = path.resolve()
+    # Sorted, because a file system lists in an order of its own: one folder gives the same rows everywhere.
     found = tuple(sorted(item for item in seen if item.resolve().is_relative_to(home)))
     if not found:
         raise DatasetError(f"{path} holds no document; known endings: {known}")
@@ -87,6 +88,7 @@ def _parsing(path: Path, what: str) -> Iterator[None]:
     except Exception as error:
         told = str(error).rstrip(".") or type(error).__name__
         way = "save it again, or leave it out"
+        # pypdf reads RC4 by itself, which older PDFs have, and asks for that package only where it meets AES.
         if "cryptography" in told:
             told = "it is encrypted with AES"
             way = "`pip install cryptography` reads it where the password is empty; else save it without its password"
@@ -94,6 +96,7 @@ def _parsing(path: Path, what: str) -> Iterator[None]:
 
 
 def _read_text(path: Path, source: str) -> Iterator[Document]:
+    # The stem of `source` and not of the path, whose name may be bytes that are no text.
     yield Document(text=_decoded(path), source=source, title=_stem(source))
 
 
@@ -110,6 +113,7 @@ def _stem(source: str) -> str:
 def _decoded(path: Path) -> str:
     try:
         # The line ends of Windows would be no paragraphs to anybody.
+        # And Windows' Notepad may write a mark before the first line.
         return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise UnreadableDocument(
@@ -121,6 +125,7 @@ def _read_html(path: Path, source: str) -> Iterator[Document]:
     require("documents", "trafilatura", reason=f"reading {path.name}")
     import trafilatura
 
+    # Bytes: a page says itself, within, in which encoding it is written.
     data = path.read_bytes()
     if _begins_as_markup(data):
         # A page may leave out its <html> or begin with a comment; trafilatura looks for the word at the very beginning.
@@ -134,6 +139,7 @@ def _read_html(path: Path, source: str) -> Iterator[Document]:
         # Its own option for this spares the tree to which it falls back.
         for node in tree.xpath(_HIDDEN):
             node.drop_tree()
+        # The comments are those that visitors left below an article.
         text = trafilatura.extract(tree, output_format="markdown", include_comments=False, include_tables=True)
     if not text:
         raise UnreadableDocument(f"{path} holds no text beside menus and scripts; leave it out")
@@ -179,6 +185,8 @@ def _read_word(path: Path, source: str) -> Iterator[Document]:
 
     with _parsing(path, "damaged, encrypted or no .docx"):
         document = docx.Document(str(path))
+        # In the order of the document: `document.paragraphs` and `document.tables` are two lists, without each other's
+        # places.
         parts = [
             _table(part) if isinstance(part, Table) else _paragraph(part) for part in document.iter_inner_content()
         ]
@@ -194,6 +202,7 @@ def _read_word(path: Path, source: str) -> Iterator[Document]:
 def _paragraph(paragraph: Paragraph) -> str:
     text = " ".join(paragraph.text.split())
     style = (paragraph.style.name if paragraph.style is not None else None) or ""
+    # In every language of Word the file keeps the English names of its own styles.
     found = _word_level(style)
     level = 1 if style == "Title" else int(found[1]) if found else 0
     return f"{'#' * level} {text}" if text and level else text

@@ -47,6 +47,7 @@ def read_documents(source: str | Path | Iterable[object], *, unreadable: Unreada
         raise DatasetError(f"unreadable={unreadable!r:.40} must be 'refuse' or 'skip'")
     if isinstance(source, str | Path):
         return _of_files(document_files(source), Path(source), unreadable=unreadable)
+    # Both can be looped over, and give names or numbers: one document that was not put into a list.
     if isinstance(source, Mapping | bytes) or not isinstance(source, Iterable):
         raise DatasetError(f"documents are a folder, a file, or a list of documents, not {type(source).__name__}")
     return (document_of(item, number) for number, item in enumerate(source))

@@ -13,6 +13,7 @@ __all__ = ["document_of"]
 
 # LangChain's and LlamaIndex's names of where a document comes from, the more telling first.
 _SOURCES = ("source", "file_path", "file_name", "filename", "url")
+# Python refuses to read a number of more than 4,300 digits, and no document has a thousand million pages.
 _DIGITS = 9
 
 
@@ -75,6 +76,7 @@ def _page(known: Mapping[str, object], *, from_zero: bool) -> int | None:
 
 
 def _whole(value: object) -> int | None:
+    # A raised "²" is a digit to `isdigit`, but not to `int`.
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _DIGITS:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

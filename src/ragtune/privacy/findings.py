@@ -15,6 +15,7 @@ Kind = Literal["private_key", "api_key", "password", "iban", "card", "email", "p
 KINDS: tuple[Kind, ...] = ("private_key", "api_key", "password", "iban", "card", "email", "phone")
 Confidence = Literal["high", "medium", "low"]
 
+# Of a short value nothing is shown: two characters of a password of six are a third of it.
 _SHOWN_SHARE = 8
 _SHOWN_MOST = 4
 

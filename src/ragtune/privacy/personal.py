@@ -26,6 +26,7 @@ _SPELT_EMAIL = re.compile(
 )
 # RFC 2606 and RFC 6761 reserve these names: nobody can have an address there.
 _RESERVED = re.compile(r"(?:^|\.)(?:example\.(?:com|net|org)|example|test|invalid|localhost)$", re.IGNORECASE)
+# `logo@2x.png` is a picture for sharp screens.
 _PICTURE = re.compile(r"^\d+x\.(?:png|jpe?g|gif|webp|svg)$", re.IGNORECASE)
 _USERINFO = re.compile(r"://[^\s/@]*$")
 _URL_LOOKBACK = 120
@@ -33,6 +34,7 @@ _URL_LOOKBACK = 120
 # Both begin with a digit and look back from there: most texts are passed over without a try at every letter.
 _IBAN = re.compile(r"\d(?<=\b[A-Za-z]{2}\d)\d(?:[ -]?[A-Za-z0-9]){11,30}\b")
 _CARD = re.compile(r"\d(?<![\w.,/-]\d)(?:[ -]?\d){12,18}(?![\w-]|[.,]\d)")
+# As the networks print them: 4-4-4-4 most, 4-6-5 American Express, 4-6-4 Diners Club, and the longer ones of 19 digits.
 _CARD_GROUPS = frozenset({(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (6, 13)})
 # Issuer prefixes with their lengths (ISO/IEC 7812 ranges as the networks publish them). Visa's 13 digits are long out
 # of use, and product codes (EAN) of 13 digits start with 4 too.
@@ -92,6 +94,7 @@ def find_ibans(text: str) -> Iterator[Finding]:
 
     for start, stop in candidates:
         # The words behind a number look like its next groups: the longest valid beginning is the number.
+        # The shortest account numbers, Norway's, have 15 characters.
         for end in range(stop, start + 14, -1):
             is_whole = end == stop or not (text[end].isalnum() and text[end - 1].isalnum())
             if is_whole and text[end - 1].isalnum() and iban.is_valid(text[start:end], check_country=False):

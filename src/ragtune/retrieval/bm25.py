@@ -77,6 +77,7 @@ class BM25:
 
         self.passages: tuple[Passage, ...] = tuple(read_passages(source, text=text, id=id, unreadable=unreadable))
         self.k = int(k)
+        # The library's own cutting drops words of one letter, so "vitamin C" would be found like any vitamin.
         vocabulary: dict[str, int] = {}
         ids = []
         for passage in self.passages:
@@ -85,14 +86,18 @@ class BM25:
         if not vocabulary:
             raise DatasetError(f"no passage of {source!r:.80} holds a word; give texts")
         self._index = bm25s.BM25()
+        # Its empty word is for questions without a known word. To these nothing is found anyway, see below.
         self._index.index((ids, vocabulary), create_empty_token=False, show_progress=False)
 
     @cached_property
     def fingerprint(self) -> str:
         """A hash of what it finds passages in, and of how many it finds."""
+        # Another k gives a model other passages, so answers that were recorded with it are answers to other prompts.
         found = hashlib.sha256(b"%d" % self.k)
         for passage in self.passages:
             for part in (passage.id or "", passage.text):
+                # With its length before it: else a text that moves from one passage to the next would leave the sum as
+                # it was.
                 content = part.encode("utf-8", "surrogatepass")
                 found.update(b"%d " % len(content) + content)
         return found.hexdigest()
@@ -117,6 +122,7 @@ class BM25:
         count = min(self.k if k is None else k, int(np.count_nonzero(scores > 0)))
         if count < 1:
             return ()
+        # The few best are picked out before anything is sorted: to sort a million scores for five of them costs more.
         least = np.partition(scores, -count)[-count]
         likely = np.flatnonzero(scores >= least)
         # Of equal ones the first: the same question finds the same passages on every machine.

@@ -84,6 +84,7 @@ def false_passage(fact: Fact, wording: Wording, facts: FactSet, *, seed: int) ->
     """
     if wording.kind in ("unanswerable", "control"):
         return None
+    # A chance of each fact's own: the order in which facts are asked changes no passage.
     wrong = _wrong_answer(fact, wording, facts, random.Random(f"{seed} {fact.id}"))
     return None if wrong is None else (_said_otherwise(fact, wording, wrong), wrong)
 
@@ -97,6 +98,7 @@ def _wrong_answer(fact: Fact, wording: Wording, facts: FactSet, chance: random.R
     others: list[str] = []
     for other in facts:
         for item in other.wordings:
+            # Of the same kind: what answers a reversed question is what others ask about.
             answers = other.answers_to(item) if item.kind == wording.kind else ()
             if answers and not any(answer in f" {_form(answers[0])} " for answer in right):
                 others.append(answers[0])
@@ -110,8 +112,10 @@ def _said_otherwise(fact: Fact, wording: Wording, wrong: str) -> str:
     for right in sorted(fact.answers_to(wording), key=len, reverse=True):
         # A wrong answer that brings an article takes the place of the right one with its article.
         article = "(?:an? |the )?" if wrong.startswith(_ARTICLES) else ""
+        # Not \b, which wants a letter on one side: of an answer such as "$5" or "C++" it would find no edge.
         pattern = re.compile(rf"(?<!\w){article}{re.escape(right)}(?!\w)", re.IGNORECASE)
         if pattern.search(support):
+            # A function, since in a template a backslash of the answer, as TeX has them, would be read as a group.
             return pattern.sub(lambda found: _in_place_of(found, wrong), support)
     return f"{wording.question} {_capital(wrong)}{'' if wrong.endswith(_ENDS) else '.'}"
 
@@ -119,6 +123,7 @@ def _said_otherwise(fact: Fact, wording: Wording, wrong: str) -> str:
 def _in_place_of(found: re.Match[str], wrong: str) -> str:
     begins = re.search(r"(?:^|[.!?]\s+)$", found.string[: found.start()])
     said = _capital(wrong) if begins else wrong
+    # An answer that brings its own full stop would stand before that of the sentence.
     return said[:-1] if said.endswith(_ENDS) and found.string[found.end() :].startswith(_ENDS) else said
 
 

@@ -120,4 +120,5 @@ def _fitting(text: str, most: int) -> tuple[str, int]:
     # Half a character at the end decodes to a sign that stands for none.
     piece = vocabulary.decode(tokens[:most]).rstrip("\ufffd")
     whole, _, _ = piece.rpartition(" ")
+    # Scripts without blanks, and one endless word, are cut where the budget ends.
     return whole or piece, min(len(tokens), most)

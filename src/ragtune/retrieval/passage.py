@@ -61,6 +61,7 @@ def passages_of(retriever: Retriever, question: str, *, k: int) -> tuple[Passage
         return ()
     # One passage instead of a list: a loop would take a text letter by letter.
     items = (found,) if isinstance(found, str | Passage | Mapping) or not isinstance(found, Iterable) else found
+    # Cut before they are read: a retriever may give a stream that never ends.
     passages = (_passage(item, question) for item in islice(items, k))
     return tuple(passage for passage in passages if passage.text.strip())
 

@@ -41,6 +41,7 @@ def read_passages(
         raise DatasetError(f"the source is {kind}; give a list of rows, of a frame frame.to_dict('records')")
     else:
         found = (_passage(item, number, text=text, id=id) for number, item in enumerate(source))
+    # A repeated passage would take several of the k places in each prompt.
     different: dict[str, Passage] = {}
     for passage in found:
         if passage.text.strip():
