@@ -82,6 +82,7 @@ class Budget:
             raise BudgetExceeded(message + "nothing was bought. Pass allow_unknown_cost=True to count it as nothing")
         if spent + (cost_usd or 0.0) > self.usd:
             message = (
+                # Never a negative rest: bills may have been higher than what was foreseen, or the budget lowered since.
                 f"the budget of {dollars(self.usd)} a {self.period} has {dollars(max(0.0, self.usd - spent))} left "
                 f"({dollars(spent)} for {_jobs(len(amounts))}), this job is estimated at {dollars(cost_usd or 0.0)}; "
                 "nothing was bought. Look at `ragtune runs --spend`, use fewer rows or epochs, or raise the budget"

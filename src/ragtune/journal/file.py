@@ -69,8 +69,10 @@ class Journal:
         """The file."""
         if self._path is not None:
             return self._path
+        # Looked up at each use, since `USERS` is made on import, before a program or a test has set the variable.
         if named := os.environ.get(ENVIRONMENT):
             return _placed(named)
+        # Here, so that `import ragtune` stays quick.
         import platformdirs
 
         return platformdirs.user_state_path("ragtune") / FILE
@@ -132,6 +134,7 @@ class Journal:
         Raises:
             JournalError: the run's outcome is known, there is no such run, or the file cannot be written.
         """
+        # Only what nobody knows of: a run that made a job would lose its price from the budget.
         run = self.run(run_id)
         if run.state not in ("sent", "uncertain"):
             raise JournalError(f"run {run_id} is {run.state}: only one whose outcome is unknown can be given up")
@@ -167,6 +170,7 @@ class Journal:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # SQLite gives its side files the rights of this one.
+            # With its rights from the first moment: a file that is closed to others afterwards was open to them before.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise unusable(f"{self.path}: cannot be written ({error.strerror})") from error

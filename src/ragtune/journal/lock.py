@@ -38,9 +38,12 @@ async def held(
         JournalError: it was not free within half an hour, or no lock file can be made.
     """
     # Names are few and files stay, because a lock file that is removed no longer excludes anybody.
+    # Two orders that share a name wait for each other, and no more: 256 names are enough that they seldom do.
     number = hashlib.sha256("\n".join(what).encode()).hexdigest()[:2]
     lock = await port.work(_lock_at, folder, f"{kind}-{number}.lock")
     waited, pause = 0.0, 0.05
+    # Tried and slept in turns: a wait inside the worker thread could not be cancelled, and would hold it for half an
+    # hour.
     while not await port.work(_taken, lock):
         if not waited:
             waits()
@@ -71,6 +74,7 @@ def _taken(lock: BaseFileLock) -> bool:
 
     try:
         lock.acquire(timeout=0)
+    # Before OSError, of which it is a kind.
     except Timeout:
         return False
     except OSError as error:

@@ -53,7 +53,9 @@ class Recorder:
 
     @property
     def _journal(self) -> Journal | None:
+        # Asked at each use: who the server is stands in its first answer, which comes after this was made.
         heard = self._heard
+        # A journal that somebody named is taken at their word, whatever server it is.
         if self._named is not USERS or heard is None or heard.folder is None or os.environ.get(ENVIRONMENT):
             return self._named
         return Journal(Path(heard.folder) / FILE) if (heard.server or "").startswith("scripted/") else self._named
@@ -79,6 +81,7 @@ class Recorder:
 
     def find_upload(self, account: str, file: LocalFile) -> str | None:
         """Return the id of the newest upload of a content that is not known to be gone."""
+        # By content and not by name: files of one name hold other rows after each build.
         query = "SELECT file_id FROM upload WHERE account = ? AND sha256 = ? AND state = 'done' ORDER BY id DESC"
         rows = self._read(query, (account, file.sha256))
         return None if not rows else str(rows[0]["file_id"])
@@ -117,8 +120,10 @@ class Recorder:
         def write(connection: sqlite3.Connection) -> None:
             content = (account, file.sha256)
             known = "SELECT 1 FROM upload WHERE account = ? AND sha256 = ? AND file_id = ? AND state = 'done'"
+            # A file that was adopted before is found on the account at each create.
             if connection.execute(known, (*content, file_id)).fetchone():
                 return
+            # An answer that got lost belongs to the row that was begun, which else would look unfinished for ever.
             lost = "SELECT id FROM upload WHERE account = ? AND sha256 = ? AND state = 'sent' ORDER BY id LIMIT 1"
             row = connection.execute(lost, content).fetchone()
             if row is not None:
@@ -151,6 +156,7 @@ class Recorder:
             sql = f"INSERT INTO run ({columns}) VALUES ({marks}) RETURNING id"
             return replace(run, id=int(connection.execute(sql, tuple(values.values())).fetchone()[0]))
 
+        # A plan tells what is there and begins nothing, but an uncertain run must show in it, too.
         if not self.writes:
             left = self._read(_OPEN_RUN, (run.account, run.key))
             return Run.from_row(left[0]) if left and left[0]["state"] != "intent" else run
@@ -181,6 +187,7 @@ class Recorder:
             connection.execute(
                 "UPDATE run SET state = 'sent', sent_at = ?, training_file = ?, validation_file = ?, known = ? "
                 "WHERE id = ?",
+                # What was there before cannot be what the request makes: a search after a lost answer leaves these out.
                 (now, training_file, validation_file, json.dumps(sorted(known)), run.id),
             )
 
@@ -209,6 +216,7 @@ class Recorder:
                 connection.execute(f"{_DELETE} WHERE id = ? AND job_id IS NULL", (run.id,))
                 return
             connection.execute(
+                # The moment of the request is kept where there is one, since budgets count by it.
                 "UPDATE run SET state = 'created', job_id = ?, status = ?, error = NULL, sent_at = ifnull(sent_at, ?) "
                 "WHERE id = ?",
                 (job_id, status, sent, run.id),
@@ -319,6 +327,7 @@ class Recorder:
             return change(connection)
 
 
+# Names of columns from here alone go into statements; what callers give goes in as parameters.
 _INTENT = (
     *("account", "server", "folder", "key", "state", "model", "suffix", "fingerprint", "system"),
     *("predicted_tokens", "predicted_usd", "usd_per_million", "budget_usd", "budget_period"),

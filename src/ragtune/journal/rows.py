@@ -108,6 +108,7 @@ class Run:
 
         The catalogue's prices are OpenAI's: what another server asks is not known by them.
         """
+        # None where nobody said which, as in runs of earlier versions: then the address tells.
         spoken = self.dialect or dialect_of(self.server)
         return self._priced if spoken.catalog_dates or not spoken.bills else None
 
