@@ -27,6 +27,7 @@ Repeats = Literal["refuse", "merge"]
 def _names(given: Names | None) -> tuple[str, ...]:
     if given is None:
         return ()
+    # A text is a sequence as well, of its letters.
     return (given,) if isinstance(given, str) else tuple(given)
 
 
@@ -117,12 +118,14 @@ def merged(placed: Iterable[tuple[str, Fact]], repeats: Repeats) -> tuple[list[F
         # Its other wordings as well: a third row that repeats one of those belongs to the same fact.
         asked.update(dict.fromkeys(forms, name))
         facts[name] = _both(facts[name], fact) if name in facts else fact
+        # The first row's: a fault of the merged fact is looked for where the fact begins.
         places.setdefault(name, place)
     return list(facts.values()), list(places.values())
 
 
 def _both(one: Fact, other: Fact) -> Fact:
     answers = _union(one.answers, other.answers)
+    # Once more: what one row calls wrong may be right in the other.
     known = set(map(normalise, answers))
     asked = {normalise(wording.question) for wording in one.wordings}
     return replace(
@@ -149,6 +152,7 @@ def _value(row: Row, name: str, place: str) -> object:
 
 def _texts(row: Row, names: Sequence[str], place: str) -> tuple[str, ...]:
     """The texts of some columns, blank ones left out."""
+    # A dict instead of a set, which would shuffle them: the preferred spelling stands first.
     found: dict[str, None] = {}
     for name in names:
         value = _value(row, name, place)
@@ -169,6 +173,7 @@ def _one(row: Row, name: str | None, place: str) -> str | None:
 
 def _id(row: Row, name: str, place: str) -> str:
     value = _value(row, name, place)
+    # No floats: a column of numbers with a gap holds 17.0, which is not how anything else names that fact.
     if isinstance(value, bool) or not isinstance(value, str | Integral) or not str(value).strip():
         raise DatasetError(f"{place}, column {name!r}: the id {value!r:.60} must be text or a whole number")
     return str(value)

@@ -57,9 +57,11 @@ class FactSet:
     """
 
     facts: tuple[Fact, ...]
+    # Left out of comparison, since it follows from the facts, and since a dict would take the set its hash.
     _by_id: Mapping[str, Fact] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        # Before the tuple is made, which would take a text to pieces and name a letter as the fault.
         refuse_faults(self.facts)
         # A list that the caller goes on changing must not change the set.
         object.__setattr__(self, "facts", tuple(self.facts))
@@ -80,6 +82,7 @@ class FactSet:
     def __add__(self, other: FactSet) -> FactSet:
         """Both sets in one, for example facts that were taught and questions that have no answer."""
         if not isinstance(other, FactSet):
+            # Python then asks the other side, and raises the usual error when that knows no way either.
             return NotImplemented
         return FactSet(facts=(*self.facts, *other.facts))
 
@@ -218,6 +221,7 @@ class FactSet:
         Raises:
             DatasetError: a kind is unknown.
         """
+        # To the type checker nothing else can come; to a notebook it can.
         given: object = kinds
         if not isinstance(given, str | Iterable):
             raise DatasetError(f"kinds={kinds!r:.60} is no kind of wording and no list of them")
@@ -297,6 +301,8 @@ class FactSet:
             per_fact=per_fact,
             concurrency=concurrency,
         )
+        # All facts at once and not one by one below: a model takes seconds for each, and several may be asked side by
+        # side.
         found = rewriter(self.facts)
         return FactSet(facts=with_further(self.facts, lambda fact: found[fact.id]))
 
@@ -309,5 +315,6 @@ def _without_faults(found: tuple[Sequence[Fact], Sequence[str]], source: str) ->
     facts, places = found
     if not facts:
         raise DatasetError(f"there is no fact in {source}; give at least one")
+    # Here as well as in the set itself, which does not know in which row or line a fact stands.
     refuse_faults(facts, places=places)
     return FactSet(facts=tuple(facts))

@@ -114,6 +114,7 @@ def _faults_of_texts(name: str, what: str, texts: object) -> Iterator[str]:
 
 def is_cut(text: str) -> bool:
     """Whether a text holds half of a surrogate pair."""
+    # Most texts are ASCII, which Python knows of each without reading it.
     return not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
@@ -132,6 +133,7 @@ def _faults_of_wording(name: str, fact: Fact, wording: Wording) -> Iterator[str]
                 f"{name} has the answer {(wording.answers or fact.answers)[0]!r:.60} to an unanswerable "
                 f"question; leave its answers empty, or choose another kind"
             )
+    # The fact's own answer stands in a reversed question and is no answer to it.
     elif kind == "reversed":
         if not wording.answers:
             yield f"{name}: the reversed question {question!r:.60} needs answers of its own; give them"
@@ -142,6 +144,7 @@ def _faults_of_wording(name: str, fact: Fact, wording: Wording) -> Iterator[str]
 def _equal_wordings(facts: Sequence[Fact], places: Sequence[str]) -> Iterator[str]:
     seen: dict[str, tuple[str, str]] = {}
     for fact, place in zip(facts, places, strict=True):
+        # All faults are told together, so what was found to be no wording above comes by here, too.
         for wording in fact.wordings if _are_wordings(fact.wordings) else ():
             form = normalise(wording.question) if isinstance(wording.question, str) else ""
             if form and form in seen:

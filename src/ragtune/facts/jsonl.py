@@ -36,10 +36,12 @@ def read_facts(path: Path) -> Iterator[tuple[str, Fact]]:
         DatasetError: the file cannot be read, or a line is no fact.
     """
     try:
+        # As bytes, which orjson reads without a text in between.
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 place = f"{path} line {number}"
                 if line.strip():
+                    # In each line: files that were written on Windows and then joined hold one in their middle.
                     yield place, _read(line.removeprefix(b"\xef\xbb\xbf"), place)
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}; check the path and its permissions") from error
@@ -82,6 +84,7 @@ def _known(found: object, kind: type[Fact | Wording], place: str) -> Mapping[str
     names = [field.name for field in fields(kind)]
     if not isinstance(found, dict):
         raise DatasetError(f"{place}: {found!r:.60} is no object with {', '.join(names)}")
+    # A misspelt key would be an answer or a passage that is never used, and nobody would hear of it.
     if unknown := [name for name in found if name not in names]:
         raise DatasetError(
             f"{place}: the key {unknown[0]!r} is unknown; the keys are {', '.join(names)}; "

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChatClient", "PaidChat"]
 
+# How each line of ours begins: half a line of it is told from a line of some other file.
 _BEGINNING = b'{"key":'
 
 
@@ -103,6 +104,7 @@ class PaidChat:
         if key in self._known:
             self.remembered += 1
             return self._known[key]
+        # And a hundred for what the server's template puts around the prompt.
         # No token is shorter than a byte.
         asked, answered = len(prompt.encode()) + 100, self.answer_tokens
         self._reserve(asked, answered)
@@ -149,6 +151,7 @@ class PaidChat:
         with self._lock:
             self.calls += 1
             self._known[key] = text
+            # Within the lock, so that lines of two threads do not run into each other.
             if self.cache is not None:
                 _append(self.cache, {"key": key, "model": self.model, "prompt": prompt, "answer": text})
 
@@ -156,6 +159,7 @@ class PaidChat:
         """What the model says, and the tokens of question and answer; None from a server that counts none."""
         messages = [{"role": "user", "content": prompt}]
         create = attrgetter("chat.completions.create")(self.client)
+        # Not `max_tokens`, which OpenAI's reasoning models refuse.
         fixed = {"model": self.model, "messages": messages, "max_completion_tokens": self.answer_tokens}
         reply = create(**{**self.request, **fixed})
         if inspect.iscoroutine(reply):
@@ -169,6 +173,7 @@ class PaidChat:
             raise DatasetError(f"the client gave {reply!r:.80}, which is no chat completion") from None
         if not isinstance(text, str | None):
             raise DatasetError(f"the client gave the answer {text!r:.80}, which is no text")
+        # A refusal has no text.
         return text or "", used
 
     def _cost(self, asked: int, answered: int) -> float:
@@ -187,6 +192,7 @@ def _refuse_faults(model: str, request: Mapping[str, object]) -> None:
         raise DatasetError(
             f"request= with {', '.join(map(repr, request))} is no JSON: {error}; give plain values"
         ) from None
+    # OpenAI's client lays `extra_body` over what the call says, so the same could be said there.
     for told in (request, request.get("extra_body")):
         if isinstance(told, Mapping) and told.get("n") not in (None, 1):
             raise DatasetError(
@@ -209,9 +215,11 @@ def _opened(cache: Path) -> dict[str, str]:
         )
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
+        # Opened as for writing although it is read: what cannot be written is told before the first answer is paid for.
         with cache.open("ab+") as file:
             file.seek(0)
             lines = file.read().split(b"\n")
+    # ValueError for a name with a zero byte in it.
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise DatasetError(f"cache={str(cache)!r} cannot be written: {why}; name another file") from None
@@ -251,6 +259,7 @@ def _append(cache: Path, told: dict[str, str]) -> None:
         # Half a surrogate pair in an answer, which is no UTF-8.
         line = json.dumps(told).encode("ascii")
     try:
+        # Opened and closed for each answer: one that was paid for outlasts a process that is killed before the next.
         with cache.open("ab+") as file:
             size = file.seek(0, os.SEEK_END)
             # What a killed process left of a line would take the next answer's line with it.

@@ -81,6 +81,7 @@ class Rewriter:
 
     def _new(self, found: Sequence[Wording]) -> Iterator[Wording]:
         for wording in found:
+            # Joined here, in one thread: while the models are asked the set is only read.
             if (form := normalise(wording.question)) not in self.asked:
                 self.asked.add(form)
                 yield wording
@@ -104,6 +105,7 @@ class Rewriter:
 
     def _wordings(self, lines: list[str]) -> Iterator[Wording]:
         if self.kind == "reworded":
+            # Models write more lines than they were asked for, each of which would cost a check.
             yield from (Wording(question=line, kind=self.kind) for line in lines[: self.per_fact])
         elif len(lines) >= 2:
             answer = lines[1].removeprefix("Answer:").strip()
@@ -116,5 +118,6 @@ class Rewriter:
         if not right or any(answer in f" {normalise(wording.question)} " for answer in right):
             return False
         asked = CHECK.format(question=taught, answer=fact.answers[0], asked=wording.question)
+        # Between blanks, so that 18 is not found in 1871.
         reply = f" {normalise(self.chat.ask(asked))} "
         return any(answer in reply for answer in right)

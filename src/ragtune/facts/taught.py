@@ -147,10 +147,12 @@ def row_map(dataset: TaughtDataset, split: str) -> list[tuple[int, str, str | No
     if told is None:
         return []
     found = []
+    # Behind the last line feed stands nothing.
     for line in (dataset.folder / told["name"]).read_bytes().split(b"\n")[:-1]:
         number, _, told = line.partition(b" ")
         fact_id, wording = told, None
         if told.endswith(b"]"):
+            # From the end: the id is free text and may itself hold a bracket.
             fact_id, _, origin = told.rpartition(b" [")
             wording = orjson.loads(b"[" + origin)[0]
         found.append((int(number), orjson.loads(fact_id) if fact_id else f"row-{int(number)}", wording))
@@ -167,6 +169,7 @@ def _answer_template(manifest: Mapping[str, Any]) -> str | None:
 
 def _asked_and_answered(record: AnyRecord, place: str) -> tuple[str, str]:
     if isinstance(record, CompletionRecord):
+        # Legacy completions begin with a blank, by OpenAI's own advice.
         return record.prompt, record.completion.strip()
     if isinstance(record, ChatRecord):
         asked, answered = record.messages, record.messages

@@ -24,6 +24,7 @@ _english = re.compile(
 _turkish = re.compile(
     r"\b(?:nedir|kimdir|neresidir|kaçtır|hangisidir|kim|kaç|hangi|nerede|nereden|neden|niçin|ne zaman)\b", re.IGNORECASE
 ).search
+# A colon, a semicolon or a second sentence: what the question leans on may stand before it.
 _one_sentence = re.compile(r"[^?!:;\n]+\?").fullmatch
 _LANGUAGES = {"en": (_english, english.propose), "tr": (_turkish, turkish.propose)}
 
@@ -58,4 +59,5 @@ def proposals(fact: Fact) -> Iterator[Proposal]:
             if form not in seen and not any(f" {normalise(answer)} " in f" {form} " for answer in told):
                 seen.add(form)
                 yield proposal
+        # One language alone: an English question about somebody called Kim holds a Turkish word.
         return

@@ -44,10 +44,12 @@ _KIND_OF = r"(?:type|kind|sort|form|part|group|class)s? of\b"
 _NOT_DO = rf"(?!(?:{BE}|{PREPOSITION}|of|do|does|did|can|have)\b)"
 
 _subject_be = re.compile(rf"(?:Which|What) (?P<noun>{_NOUN}) (?P<rest>(?P<be>{BE}) {_ADVERB}{_PREDICATE} .+)").fullmatch
+# The verb ends in s, so the thing is one; a noun in s before it may be many, and the verb no verb.
 _subject_verb = re.compile(rf"(?:Which|What) (?P<noun>{_NOUN}(?<!s)) (?P<rest>{PRESENT} {DETERMINERS} .+)").fullmatch
 _bare = re.compile(
     rf"What (?P<rest>(?:(?:is|was) {_ADVERB}{PARTICIPLE} {PREPOSITION}|{PRESENT} {DETERMINERS}) .+)"
 ).fullmatch
+# An article or a capital begins what was made: else the word behind the verb may be anything.
 _agent = re.compile(rf"(?P<wh>Who|What) (?P<verb>{PAST}) (?P<object>(?:{DETERMINERS} |[A-Z])[^,;:]+)").fullmatch
 _called = re.compile(
     rf"What (?P<be>{BE}) (?P<noun>(?!(?:it|this|that|these|those|they)\b).+?) {_OFTEN}(?:called|known as)"
@@ -98,6 +100,7 @@ def _completed(text: str) -> Proposal:
 
 def _reversed(text: str, answer: str) -> Proposal:
     bare = re.sub(r"^(?:the|an?) ", "", answer, flags=re.IGNORECASE)
+    # With its article and without.
     return Proposal(
         question=text, rule="reverse", language="en", kind="reversed", answers=tuple(dict.fromkeys((answer, bare)))
     )
@@ -108,6 +111,7 @@ def _subject(asked: str, fact: Fact) -> Iterator[Proposal]:
     found = _subject_be(asked) or _subject_verb(asked)
     if found and not _unfinished(asked):
         noun, rest = found["noun"], found["rest"]
+        # "The kind of stones that are ... is": what is many there are the stones, and what is asked for is one kind.
         several = found.groupdict().get("be") in ("are", "were") and not re.match(_KIND_OF, noun)
         be = "are" if several else "is"
         yield _reworded("name-the", _ended(f"Name the {noun} that {rest}"))
@@ -123,6 +127,7 @@ def _passive(asked: str, fact: Fact) -> Iterator[Proposal]:
         return
     thing, verb = found["object"], found["verb"]
     head = _of_or_in(thing)[0].split()[-1]
+    # Glass, campus and basis are one thing each, and so is what a genitive belongs to.
     be = "were" if head.endswith("s") and not head.endswith(("ss", "us", "is", "'s", "’s")) else "was"
     by = "By whom" if found["wh"] == "Who" else "By what"
     yield _reworded("passive", f"{by} {be} {thing} {participle_of(verb)}?")
@@ -147,9 +152,11 @@ def _names(asked: str, fact: Fact) -> Iterator[Proposal]:
 def _definition(asked: str, fact: Fact) -> Iterator[Proposal]:
     """`What is the motto of the fire brigade?`"""
     found = _what_is(asked)
+    # A participle may be the verb of the question, and a name would be asked for its name.
     if found is None or _unfinished(asked) or _participle(found["noun"]) or " name" in found["noun"]:
         return
     noun, be = found["noun"], found["be"]
+    # One states a figure, and names a thing.
     verb = "State" if any(sign.isdigit() for sign in fact.answers[0]) else "Name"
     yield _reworded("name-the", _ended(f"{verb} {noun}"))
     yield _completed(f"{noun} {be} {_BLANK}")
@@ -171,8 +178,10 @@ def _measure(asked: str, fact: Fact) -> Iterator[Proposal]:
         return
     noun, be, how = found["noun"], found["be"], found["how"]
     yield _reworded("measure", f"What {'was' if be in ('was', 'were') else 'is'} the {MEASURES[how]} of {noun}?")
+    # "It is ninety degrees hot" is no English.
     if how != "hot":
         yield _completed(f"{noun} {be} {_BLANK} {how}")
+        # A figure with its unit alone: "what is about ninety years old?" may be asked of many things.
         if re.fullmatch(r"[\d.,]+ \w+", fact.answers[0]):
             yield _reversed(f"What {be} {fact.answers[0]} {how}?", noun)
 
@@ -186,6 +195,7 @@ def _number(asked: str, fact: Fact) -> Iterator[Proposal]:
         yield _reworded("number-of", f"State the number of {found['noun']} that {found['owner']} {has}.")
     elif found := _many_do(asked):
         yield _reworded("number-of", f"State the number of {found['noun']} that {found['rest']}.")
+        # "Twelve gulls" fills the gap with the noun in it.
         told = found["noun"] in fact.answers[0]
         yield _completed(f"{_BLANK} {found['rest']}" if told else f"{_BLANK} {found['noun']} {found['rest']}")
 
@@ -194,6 +204,7 @@ def _place_and_reason(asked: str, fact: Fact) -> Iterator[Proposal]:
     """`Where does the night tram end?` and `Why is the bridge closed?`"""
     if found := _why(asked):
         yield _reworded("reason", f"For what reason {found['rest']}?")
+    # "Where does it come from" would end in a preposition that stands at its beginning already.
     elif (found := _where(asked)) and not re.search(r"\b(?:from|to|at|in|on)$", asked) and _is_place(fact.answers[0]):
         yield _reworded("place", f"In what place {found['rest']}?")
 
@@ -209,6 +220,7 @@ def _where_it_is(asked: str, fact: Fact) -> Iterator[Proposal]:
             rule="reverse",
             language="en",
             kind="reversed",
+            # With its preposition and without: people answer both ways.
             answers=(place, place.split(" ", 1)[1]),
         )
 

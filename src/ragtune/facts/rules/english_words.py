@@ -21,6 +21,7 @@ _FURTHER = (
     "told heard laid paid read spread split cast broadcast set put cut shut hit hurt spent lent bent fed met bred shot "
     "dug hung struck stuck understood spun begun drunk run woven worn meant left done"
 ).split()
+# These end like a past form and are none.
 _NO_PAST = r"(?!(?:need|speed|seed|feed|breed|red|bed|shed|hundred|embed)\b)"
 PARTICIPLE = rf"(?:{'|'.join(sorted({*_IRREGULAR.values(), *_FURTHER}))}|{_NO_PAST}\w+ed)"
 PAST = rf"(?:{'|'.join(_IRREGULAR)}|{_NO_PAST}\w+ed)"

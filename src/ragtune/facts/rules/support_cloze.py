@@ -37,7 +37,9 @@ _leaning = re.compile(
     re.IGNORECASE,
 ).search
 _headed = re.compile(r"(?!(?:The|An?) ___)(?:[A-Z][\w-]* )+___ (?:is|are|was|were)\b").match
+# Schoolbooks, SciQ's passages among them, point to figures and set formulas in brackets.
 _aside = re.compile(r"\s*\((?:\s*(?:see )?figures?\b[^)]*|[^)]*=[^)]*)\);?", re.IGNORECASE)
+# A single letter before the full stop: the sentence was cut within somebody's initials.
 _abbreviated = re.compile(r"\b\w\.$").search
 
 
@@ -50,6 +52,7 @@ def propose(question: str, fact: Fact, language: str) -> Iterator[Proposal]:
     for sentence in _sentences(_aside.sub("", fact.support or "")):
         text, gaps = pattern.subn("___", " ".join(sentence.split()).replace(" .", "."))
         words = set(normalise(sentence).split())
+        # With two gaps the one answer would be asked for twice, and often the rest of the sentence says too little.
         sure = gaps == 1 and text.endswith(".") and (text[0].isupper() or text[0] == "_") and not _leaning(text)
         sure = sure and not _headed(text) and not _abbreviated(text)
         if sure and len(text.split()) <= _MOST_WORDS and asked and len(asked & words) >= _SHARED * len(asked):

@@ -63,6 +63,7 @@ def _reworded(rule: str, text: str) -> Proposal:
 
 
 def _reversed(text: str, answer: str) -> Proposal:
+    # Python's `upper` makes of i the I that is another letter in Turkish.
     first = "İ" if text[0] == "i" else text[0].upper()
     text = f"{first}{text[1:]}"
     return Proposal(question=text, rule="reverse", language="tr", kind="reversed", answers=(answer,))
