@@ -76,6 +76,7 @@ def get_layout(name: str, row: Row | None = None) -> Layout:
     """
     try:
         return LAYOUTS[name]
+    # TypeError for a list or another value that has no hash.
     except (KeyError, TypeError):
         seen = "" if row is None else f"; {explain(row)}"
         raise DatasetError(f"layout {name!r} is not one of {', '.join(LAYOUTS)}{seen}") from None

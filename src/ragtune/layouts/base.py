@@ -138,6 +138,7 @@ class Layout:
             yield from keys.convert(present)
         except MisfitError as misfit:
             place = f", {misfit.path}" if misfit.path else ""
+            # Only here is known which layout and row it was; a converter knows no more than the place inside.
             raise DatasetError(f"{where}{place}: {misfit.message}") from None
         except RecordError as error:
             raise DatasetError(f"{where}: the {self.kind} record that it gives breaks a rule: {error}") from error
@@ -157,6 +158,7 @@ class Layout:
     def _spelling(self, present: Row, where: str) -> KeySet:
         fits = self.fits(present)
         for keys, fit in zip(self.keys, fits, strict=True):
+            # Nothing unknown may be left over: a key that nobody reads could hold half of what is to be learned.
             if fit.exact:
                 return keys
         spellings = "; or ".join(", ".join(map(repr, sorted(keys.required))) for keys in self.keys)
@@ -211,6 +213,7 @@ def list_at(value: object, path: str) -> list[object]:
     if isinstance(value, tuple):
         return list(value)
     # Asked for by its method: numpy need not be there, and is not imported for it.
+    # A single number of NumPy has the method as well, and gives no list.
     if hasattr(value, "tolist") and isinstance(values := value.tolist(), list):
         return values
     raise MisfitError(path, f"must be a list, got {short(value)}")

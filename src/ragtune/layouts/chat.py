@@ -33,6 +33,7 @@ def system_messages(row: Row) -> Messages:
 
 def history_messages(row: Row) -> Iterator[JsonObject]:
     """Earlier rounds: a list of pairs of what was asked and what was answered."""
+    # LLaMA-Factory's key.
     for index, item in enumerate(list_at(row.get("history", []), "history")):
         place = f"history[{index}]"
         pair = list_at(item, place)
@@ -70,6 +71,7 @@ def _sharegpt(turns_key: str) -> KeySet:
         optional=frozenset({"system", "tools"}),
         # Where a row comes from is nothing to train on.
         ignored=frozenset({"id", "source", "category", "model", "lang", "language"}),
+        # No closure: layouts travel to worker processes, and of functions only those with a name can be pickled.
         convert=partial(_sharegpt_row, turns_key),
     )
 

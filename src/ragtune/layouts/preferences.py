@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ragtune.records import JsonObject
 
 _ANSWERS = frozenset({"chosen", "rejected"})
+# Who wrote an answer and how it was graded: `prompt_id` and `score_*` are UltraFeedback's, `margin` is TRL's.
 _SCORES = frozenset(
     {
         "id",
@@ -36,6 +37,7 @@ _SCORES = frozenset(
 )
 # Binarised preference sets repeat the chosen conversation here; where it says something else, it is no score.
 _REPEATED = frozenset({"messages"})
+# At the beginning of a paragraph alone: what somebody quotes in a line is no new turn.
 _SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):[ \t]?")
 
 
@@ -43,6 +45,7 @@ def _pair(prompt: Messages, *, chosen: Messages, rejected: Messages, row: Row) -
     if not prompt:
         raise MisfitError("", "nothing stands before the two answers; a pair needs a prompt")
     given: JsonObject = {"messages": prompt}
+    # An empty list is left away, since OpenAI refuses one.
     if "tools" in row and (tools := read_tools(row["tools"], "tools")):
         given["tools"] = tools
     data: JsonObject = {"input": given, "preferred_output": chosen, "non_preferred_output": rejected}
@@ -67,6 +70,7 @@ def _after_messages(row: Row) -> Iterator[PreferenceRecord]:
     if _is_conversation(row["chosen"], before):
         yield from _implicit(row)
         return
+    # Here they are the prompt itself, and nothing to hold against it.
     rest = {key: value for key, value in row.items() if key != "messages"}
     yield from _prompted(lambda row: before, rest)
 
@@ -78,6 +82,7 @@ def _is_conversation(chosen: object, before: Messages) -> bool:
     if not is_list(chosen):
         return False
     messages = any_messages(chosen, "chosen")
+    # One that repeats what stands before it is an answer like any other; `_answer` takes the repetition off.
     return len(messages) > 1 and messages[:-1] != before
 
 
@@ -95,6 +100,7 @@ def _answer(value: object, path: str, prompt: Messages) -> Messages:
     """One assistant message from a text, a turn, or a message list that may repeat the prompt before it."""
     if isinstance(value, str):
         return [{"role": "assistant", "content": value}]
+    # LLaMA-Factory keeps each answer as one turn, and in no list.
     messages = any_messages(value, path) if is_list(value) else any_messages([mapping_at(value, path)], path)
     if messages[: len(prompt)] == prompt:
         messages = messages[len(prompt) :]
@@ -152,6 +158,7 @@ def _dialogue(text: str, path: str) -> Messages:
 def _keys(*prompt: str, convert: Callable[[Row], Iterator[PreferenceRecord]], optional: tuple[str, ...] = ()) -> KeySet:
     return KeySet(
         required=_ANSWERS | set(prompt),
+        # Two whole conversations hold their earlier rounds themselves.
         optional=frozenset({"system", "history", "tools", *optional}) if prompt else frozenset({"system", "tools"}),
         ignored=_SCORES | (_REPEATED - set(prompt)),
         convert=convert,

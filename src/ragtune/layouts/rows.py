@@ -42,6 +42,7 @@ def _question_row(entry: Row, path: str) -> PlainRow:
     """One plain row; `answer` is the first answer, None for a question that its context does not answer."""
     # Several people answered each question of the held-out part, often with the same words.
     answers = list(dict.fromkeys(_answer_texts(entry.get("answers", []), f"{path}answers")))
+    # All keys in every row, so that a template may name any of them.
     return {
         "question": text_at(entry.get("question"), f"{path}question"),
         "answer": answers[0] if answers else None,
@@ -142,6 +143,7 @@ PUBMEDQA = Layout(
             convert=_pubmedqa,
         ),
         KeySet(
+            # The authors' own file writes its keys in capitals, the table on the Hub does not.
             required=frozenset({"QUESTION", "CONTEXTS", "LONG_ANSWER", "final_decision"}),
             optional=frozenset({"pubid"}),
             ignored=frozenset(
@@ -158,6 +160,7 @@ CONTEXTS = Layout(
     kind="rows",
     keys=(
         _contexts("question", "contexts", "answer"),
+        # Ragas' names before its version 0.2, and those since.
         _contexts("question", "contexts", "ground_truth", generated="answer"),
         _contexts("user_input", "retrieved_contexts", "reference", generated="response"),
     ),

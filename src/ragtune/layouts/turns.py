@@ -78,8 +78,10 @@ def turns_to_messages(turns: object, path: str, *, system: str | None = None) ->
         if role == "call" or (role == "assistant" and _TAGGED_CALL.search(text)):
             message = _calling(role, text, calls_so_far, place)
             ids = [call["id"] for call in message["tool_calls"]]
+            # Counted on through the conversation, since a result names its call by the id alone.
             calls_so_far += len(ids)
             open_calls.extend(ids)
+        # A table gives its column to every turn, and the wire takes a weight of the assistant alone.
         if weight is not None and message["role"] == "assistant":
             message["weight"] = weight
         messages.append(message)
@@ -177,11 +179,13 @@ def schema_at(value: object, *, names: bool = False) -> object:
     """
     if isinstance(value, Mapping):
         return {
+            # A parameter may itself be called `properties`.
             key: schema_at(inner, names=key == "properties" and not names)
             for key, inner in value.items()
             if inner is not None or (key in _MAY_BE_NULL and not names)
         }
     if isinstance(value, list | tuple):
+        # No entry of a list is left out: an `enum` may allow null.
         return [schema_at(inner) for inner in value]
     return value
 
@@ -199,6 +203,7 @@ def plain_messages(value: object, path: str) -> Messages:
         message = mapping_at(item, place)
         if is_list(message.get("content")):
             parts = list_at(message["content"], f"{place}.content")
+            # A table gives every part the keys of all: a text has an `image_url` of None.
             message["content"] = [mapping_at(part, f"{place}.content") for part in parts]
         if "tool_calls" in message:
             made = calls.read(message["tool_calls"], f"{place}.tool_calls")
@@ -221,6 +226,7 @@ class _Calls:
 
     def __init__(self) -> None:
         self._given = 0
+        # In the order in which they were called, in which results without a name answer them.
         self._open: dict[str, str] = {}
 
     def read(self, value: object, path: str) -> Messages:
@@ -262,6 +268,7 @@ def _of(name: object) -> str:
 def _written_out(function: object, path: str) -> dict[str, object]:
     """A called function with its arguments as JSON text, which is what the wire takes."""
     called = mapping_at(function, path)
+    # The wire wants them always: a function that takes nothing is called with an empty object.
     arguments = called.get("arguments", {})
     return called if isinstance(arguments, str) else {**called, "arguments": _as_json(arguments, f"{path}.arguments")}
 

@@ -23,6 +23,7 @@ _WORDS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0
 
 def label_at(value: object, path: str) -> bool:
     """A verdict as true or false: a truth value, 1 against 0 or -1, or one of these as text."""
+    # Through text, which is the same of Python's values and of NumPy's.
     word = str(value).strip().lower()
     if word in _WORDS:
         return _WORDS[word]
