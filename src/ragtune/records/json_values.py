@@ -13,6 +13,7 @@ import orjson
 
 from ragtune.errors import RecordError
 
+# orjson reads whole numbers exactly up to there in either direction, and up to twice as far above zero.
 BEYOND_64_BITS = 2.0**63
 
 
@@ -55,6 +56,8 @@ def json_text(value: object) -> str:
 def dumps(value: object, option: int = 0) -> bytes:
     """Plain values as JSON, as orjson writes it, and whole numbers of any size."""
     try:
+        # Tried first: numbers of more than 64 bits are rare, and to look for them in every value would cost all the
+        # others.
         return orjson.dumps(value, option=option)
     except orjson.JSONEncodeError:
         if not _holds_wide_integer(value):
@@ -80,6 +83,7 @@ def plain_value(value: object, *, path: str = "") -> object:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise _no_json(value, path, "is no number that JSON has; write None for a value that is missing")
+        # NumPy's float64 is a float to Python and not to orjson.
         return float(value)
     # The missing time of pandas calls itself a time.
     if isinstance(value, datetime | date | time) and value == value:
@@ -89,6 +93,7 @@ def plain_value(value: object, *, path: str = "") -> object:
 
 def _key(key: object, path: str) -> str:
     if not isinstance(key, str):
+        # Written as text the keys 1 and "1" would be one.
         raise _no_json(key, path, "is a key that is no text")
     return key
 
@@ -139,5 +144,6 @@ def _wide_as_text(value: object) -> object:
     if isinstance(value, list | tuple):
         return list(map(_wide_as_text, value))
     if type(value) is int and value.bit_length() > 63:
+        # Written into the line as it is: orjson itself ends at 64 bits.
         return orjson.Fragment(str(value))
     return value

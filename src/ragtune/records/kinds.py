@@ -36,6 +36,7 @@ class ChatRecord(Record):
     messages: Messages
     tools: tuple[Tool, ...] | None = None
     parallel_tool_calls: Flag | None = None
+    # OpenAI's older key for tools, with its limit.
     functions: Annotated[tuple[FunctionDefinition, ...], Field(min_length=1, max_length=128)] | None = None
 
     def faults(self) -> Iterator[RecordFault]:
@@ -109,6 +110,8 @@ class PreferenceRecord(Record):
     @model_validator(mode="after")
     def _outputs_are_the_assistants(self, info: ValidationInfo) -> PreferenceRecord:
         if not collects_faults(info):
+            # Whoever builds a record hears of the first fault; a checker of a file wants them all and asks for them
+            # itself.
             for fault in self.faults():
                 raise PydanticCustomError("rule", "{text}", {"text": fault.message})
         return self
@@ -185,6 +188,7 @@ class ReinforcementRecord(Record):
     def to_dict(self) -> JsonObject:
         """The record as plain dicts and lists; a reference field that is None stays."""
         known = BaseModel.model_dump(self, include={"messages", "tools"}, exclude_none=True, mode="json")
+        # A reference field that is None stays, since a grader may compare with null.
         return {**known, **self.reference}
 
     @model_validator(mode="after")

@@ -108,6 +108,7 @@ class RefusalPart(FrozenModel):
     refusal: StrictStr
 
 
+# By its `type`, so that a fault is told of the part that was meant and not of all three.
 ContentPart = Annotated[TextPart | ImagePart | RefusalPart, Field(discriminator="type")]
 
 
@@ -228,6 +229,7 @@ class Message(FrozenModel):
         """
         allowed = KEYS_BY_ROLE[self.role]
         for key in sorted(self.model_fields_set - allowed):
+            # None is how tables and other libraries write a key that is not there.
             if getattr(self, key) is not None:
                 yield RecordFault(
                     (*path, key),
@@ -247,6 +249,7 @@ class Message(FrozenModel):
     def _content_faults(self, path: Path) -> Iterator[RecordFault]:
         place = (*path, "content")
         if self.content is None:
+            # A thought alone says nothing that could be learned as an answer.
             speaks = self.role == "assistant" and (self.tool_calls or self.function_call or self.refusal is not None)
             if not speaks and self.role != "function":
                 instead = ", tool_calls or function_call" if self.role == "assistant" else ""

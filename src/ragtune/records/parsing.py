@@ -52,6 +52,7 @@ def detect_format(data: JsonMapping) -> RecordFormat | None:
         if data.keys() <= _CHAT_KEYS or ends_with_assistant:
             return "chat"
         return "reinforcement"
+    # One of the two tells what is meant: the record then says by name which is missing.
     if "preferred_output" in data or "non_preferred_output" in data:
         return "preference"
     if "prompt" in data or "completion" in data:
@@ -86,6 +87,7 @@ def parse_record(source: str | bytes | JsonMapping, format: RecordFormat | None 
     if isinstance(source, str | bytes):
         try:
             data = read_json(source)
+        # The second is of the slower reader, to which wide numbers go.
         except (orjson.JSONDecodeError, RecursionError) as error:
             raise RecordError(f"this line is not JSON: {error}") from None
     elif isinstance(source, Mapping):
