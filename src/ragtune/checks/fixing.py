@@ -106,6 +106,7 @@ def write_fixed(
                 _write(draft, path, format=format, steps=chosen, mask=mask)
                 # A copy of a copy is the copy.
                 _write(again, draft, format=format, steps=chosen, mask=mask)
+                # Byte by byte: two drafts of one second and one length look alike to a shallow look.
                 return filecmp.cmp(draft, again, shallow=False) and not _worse(check(draft, target), form)
 
             chosen = steps

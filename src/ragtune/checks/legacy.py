@@ -186,6 +186,7 @@ class Profile:
 
     def _form(self) -> Iterator[Problem]:
         """Separator, stop sequence, common starts, leading space."""
+        # More than one row, here and below: a single text shares all of itself with all others.
         if self.rows > 1 and self.task != "open-ended" and len(self.prompts.distinct) == 1:
             yield _said(
                 "identical-prompts", "all prompts are the same: they tell nothing apart", "vary them", severity="error"
@@ -219,6 +220,7 @@ class Profile:
 
     def _content(self) -> Iterator[Problem]:
         """Numbers, lengths, capitals."""
+        # Below ten the file has too few for any server, which is an error and told as one.
         if 10 <= self.rows < FEW_EXAMPLES:
             text = f"{self.rows} examples; several hundred are advised, each doubling helps about as much as the last"
             yield _said("few-examples", text, "collect more")

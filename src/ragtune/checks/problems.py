@@ -74,6 +74,8 @@ class ProblemList:
         # Each severity has the whole limit until the end, so that errors that come late still push warnings out.
         if len(kept) < self._limit:
             if self._mask is not None:
+                # Here, where all messages come by, and only for those that are kept: to look for private data takes
+                # time.
                 problem = replace(problem, message=self._mask(problem.message), hint=self._mask(problem.hint))
             kept.append(problem)
 

@@ -57,6 +57,7 @@ class Repeats:
         """Doubled records and contradictions, in file order."""
         if len(self._records) < 2:
             return
+        # Here, so that `import ragtune` does without NumPy.
         import numpy as np
 
         for later, first in _later(np.frombuffer(self._records, dtype=np.int64)):

@@ -92,6 +92,7 @@ class CheckReport:
     @property
     def ok(self) -> bool:
         """Whether no error was found; warnings and suggestions do not count."""
+        # By the counts: of many problems the list keeps only the first.
         return not any(severity == "error" for severity, _ in self.counts)
 
     def count(self, severity: Severity) -> int:

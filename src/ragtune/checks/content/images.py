@@ -71,6 +71,7 @@ def _host(url: str) -> str | None:
 def _damage(kind: str, encoded: str) -> str | None:
     """What is wrong with base64 data, or None."""
     try:
+        # Without `validate` Python passes over whatever is no base64, and cut data would count as whole.
         data = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         if outside := _OUTSIDE.search(encoded):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Zero widths, signs that turn the direction of writing, separators, tags, controls other than tab and line ends.
+# Not the joiner U+200D, of which emoji of families and letters of Indic scripts are made.
 _INVISIBLE = re.compile(
     "[\u200b\u200c\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\u00ad\u0085\u0000-\u0007\u000e-\u001f"
     "\U000e0000-\U000e007f]"

@@ -25,6 +25,7 @@ _VALUES = frozenset({"default", "const", "example", "examples", "enum", "require
 def offered_names(record: JsonObject) -> frozenset[str] | None:
     """The names of all functions that a record offers to the model; None where it says nothing about them."""
     functions = [function["name"] for _, function in _functions(record)]
+    # Many data sets keep calls and leave the tools out: then no call can be held against them.
     return frozenset(functions) if functions else None
 
 

@@ -38,6 +38,7 @@ def other_kind(start: bytes, path: Path) -> tuple[str, str] | None:
 def _is_one_document(text: str) -> bool:
     """Whether this is the beginning of one document, or all of it, and not of a line for each record."""
     try:
+        # Not orjson, which reads a text to its end or not at all.
         value, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
         first = text.partition("\n")[0].strip()
