@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Order", "Sum"]
 
 
+# A protocol and not the class itself: `recipe`, where that stands, imports this module.
 class Part(Protocol):
     """What is put together: `ragtune.Recipe` is one."""
 

@@ -50,6 +50,7 @@ def hold_out(facts: FactSet, *, kind: Kind = "reworded", per_fact: int = 1, seed
     kept, held = [], []
     for fact in facts:
         places = [place for place, item in enumerate(fact.wordings) if item.kind == kind]
+        # Where there is one alone it is held out: the fact is still taught by its wordings of other kinds.
         most = min(per_fact, max(len(places) - 1, 1))
         # The fact's id in the seed: what is held out of one fact does not hang on which others there are.
         drawn = set(random.Random(f"hold out {seed} {fact.id}").sample(places, min(most, len(places))))

@@ -27,6 +27,7 @@ __all__ = ["Abstain", "Raft"]
 _MOST_DISTRACTORS = 20
 _KINDS = ("given", "withheld", "invented")
 # A name inside a question; the first word has a capital for another reason.
+# English writes I with a capital wherever it stands.
 _name = re.compile(r"(?<=[\w,] )(?!I\b)[A-ZÇĞİÖŞÜ][\w’'-]*[\w-](?: (?:of the |of )?[A-ZÇĞİÖŞÜ][\w’'-]*[\w-])*")
 _BEGINNINGS = "Bra Cal Dru Fen Gor Hel Jas Kor Lum Mer Nor Or Pel Quor Ras Sel Tor Ul Ves Wyn Yar Zel".split()
 _MIDDLES = "a e i o u an en il or um av".split()
@@ -74,6 +75,7 @@ class Raft:
             asked = material.taught(fact, "verbatim", "reworded")
             if not asked or not fact.answers or not fact.support:
                 continue
+            # By fact, so that one which is added or taken away changes no row of another.
             chance = random.Random(f"raft {self.seed} {fact.id}")
             is_withheld = chance.random() < self.withheld
             question = asked[0].question
@@ -82,6 +84,7 @@ class Raft:
             if not is_withheld:
                 # At any place, so that the place does not tell which passage holds the answer.
                 shown.insert(chance.randint(0, len(shown)), fact.support)
+            # A question with no passage at all is no question of this kind.
             elif not shown:
                 continue
             yield RecipeRow(

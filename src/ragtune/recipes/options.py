@@ -25,6 +25,7 @@ def made(kind: type[T], options: Mapping[str, object], place: str) -> T:
     Raises:
         DatasetError: one is unknown, of another kind, or out of its range.
     """
+    # Annotations are texts here and are read as such: to resolve them would need names that only type checkers import.
     named: dict[str, Field[object]] = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
     for name in options:
         known(name, named, f"{place}: option")

@@ -88,6 +88,7 @@ class Passages:
         found: dict[str, str] = {}
         for fact in facts:
             if fact.support and (form := normalise(fact.support)):
+                # Facts of one passage share it; shown twice it would be two of the distractors that were asked for.
                 found.setdefault(form, fact.support)
         if not found:
             raise DatasetError(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RecipePreview", "preview"]
 
+# Rows that are counted at a time: a preview of a million holds no more of them.
 _AT_ONCE = 1_024
 _SAMPLES = 5
 

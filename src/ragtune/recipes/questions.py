@@ -96,6 +96,8 @@ class QaMulti:
             ruled = [("reworded", item.question) for item in fresh if item.kind == "reworded" and not _is_gap(item)]
             for wording, question in self._numbered([*given, *ruled], first, material):
                 yield _row(self, fact, question=question, answer=answer, wording=wording)
+            # Of all proposals: a gap text may be among the wordings that the facts already bring along, and is taught
+            # here as a gap.
             gaps = [item.question for item in proposed if _is_gap(item)]
             if self.statement:
                 question = filled(phrases(self.language).state, question=first)

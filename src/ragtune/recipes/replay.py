@@ -54,6 +54,7 @@ class Replay:
     def rows(self, material: Material) -> Iterator[RecipeRow]:
         """Rows that are drawn by lot, each at most once."""
         path = replay_file() if self.path is None else Path(self.path)
+        # The whole file, so that a line that is no row is told even where it would not be drawn.
         found = [pair for pair in _read(path) if material.may_ask(pair[1])]
         wanted = len(material.facts) * self.share
         if material.rows_before is not None:
@@ -82,6 +83,7 @@ def _read(path: Path) -> Iterator[tuple[int, str, str]]:
         DatasetError: the file cannot be read, or a line is no row.
     """
     try:
+        # Of bytes: texts would be parted at U+2028 as well, which may stand inside a line of JSON.
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise DatasetError(f"replay: {path} cannot be read: {error.strerror}; check path=") from error

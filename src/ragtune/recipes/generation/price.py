@@ -24,6 +24,7 @@ __all__ = ["GenerationCost", "generation_cost"]
 # A question with its answer, as the list that is asked for writes them.
 _TOKENS_PER_ROW = 40
 _TOKENS_PER_VERDICT = 8
+# OpenAI's frame of a chat with one message: 3 for the message, 1 for its role, 3 before the answer.
 _TOKENS_PER_CALL = 7
 
 

@@ -16,6 +16,7 @@ built in another way. Keep every name, number and unit. Never tell the answer. {
 
 Question: {{question}}
 Answer: {{answer}}"""
+# Braces are written four times where the model is to see one: the f-string takes half of them, `format` the next.
 _PAIRS = f"""Write up to {{count}} questions that the passage below answers, each about another fact in it. A question \
 must be clear to somebody who has not seen the passage: name what it is about. An answer is a few words, copied from \
 the passage. If the passage holds no fact, write []. {_AS_LIST[:-1]}: [{{{{"question": "...", "answer": "..."}}}}]

@@ -51,6 +51,7 @@ def _texts(item: object) -> Iterator[str]:
     if isinstance(item, str):
         yield item
     elif isinstance(item, dict):
+        # A model that was shown objects elsewhere writes each question as one, under a key of its own choice.
         yield from (value for value in list(item.values())[:1] if isinstance(value, str))
 
 
@@ -67,6 +68,7 @@ def _list(reply: str) -> list[object] | None:
             except orjson.JSONDecodeError:
                 continue
     if isinstance(found, dict):
+        # A server that holds models to JSON objects allows no list outside of one.
         inside = [value for value in found.values() if isinstance(value, list)]
         found = inside[0] if len(inside) == 1 else [found]
     return found if isinstance(found, list) else _lines(text)

@@ -58,6 +58,7 @@ def _passages(source: object) -> list[Unit]:
     for number, told in enumerate(found):
         for text in filter(is_cut, told):
             raise DatasetError(f"passage {number}: {text!r:.60}: {CUT}")
+    # All at once: what belongs to the page and not to a passage shows only in how often it comes.
     texts = without_boilerplate([text for _, text in found])
     different: dict[str, Unit] = {}
     named = {name for name, _ in found}
