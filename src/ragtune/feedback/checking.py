@@ -30,6 +30,7 @@ COLUMNS = ("question", "answer", *VERDICT, "by", "model", "system", "history", "
 _TEXTS = ("question", "answer", "model", "system", "label", "correction", "comment", "by", "asked_by")
 
 
+# A protocol: `ragtune.Answer` stands in a room above this one.
 class Said(Protocol):
     """An answer that knows what was asked: `ragtune.Answer` does."""
 
@@ -128,6 +129,7 @@ def row_values(row: Mapping[str, object]) -> tuple[dict[str, object], str, dict[
         raise FeedbackError(
             f"{row!r:.60} is no row; give mappings with question and answer (a frame: to_dict('records'))"
         )
+    # A misspelt column would be a verdict that nobody gave.
     unknown = [name for name in row if name not in COLUMNS]
     if unknown:
         raise FeedbackError(f"{unknown[0]!r} is no column of a verdict; there are {', '.join(COLUMNS)}")
@@ -180,6 +182,7 @@ def checked_passages(passages: Iterable[object] | None) -> str:
     Raises:
         FeedbackError: they are no list of texts.
     """
+    # Most answers come with none: a hundred thousand of them are kept without a way through JSON.
     if passages is None or passages == ():
         return "[]"
     if isinstance(passages, str | bytes | Mapping) or not isinstance(passages, Iterable):
@@ -223,6 +226,7 @@ def _thumb(verdict: object) -> int:
 def _mark(rating: object) -> float:
     try:
         mark = math.nan if isinstance(rating, bool) or not isinstance(rating, SupportsFloat) else float(rating)
+    # A whole number may be larger than any float.
     except OverflowError:
         mark = math.inf
     if not math.isfinite(mark):

@@ -120,6 +120,7 @@ def compile_rows(said: Iterable[Feedback], *, method: Method = "supervised") -> 
     Raises:
         FeedbackError: there is no such method.
     """
+    # In a tuple one may look for what has no hash.
     if method not in tuple(_MAKERS):
         raise FeedbackError(f"method={method!r:.40} must be 'supervised', 'preference' or 'kto'")
     rows: list[dict[str, object]] = []
@@ -163,11 +164,14 @@ class _Question:
     @property
     def is_usable(self) -> bool:
         """Whether no correction is part of a quarrel; else no answer is safe to teach."""
+        # A quarrel about the corrected answer is one about its correction: who calls that answer good says that it
+        # needs none.
         return len(self.corrections) < 2 and not self.disputed & {*self.corrections, *self.corrected}
 
     def agreed(self, *, good: bool) -> dict[str, Sequence[_Opinion]]:
         """The texts that all who judged them call good, or bad."""
         found = self.opinions.items()
+        # The first speaks for all: where two differ, the text is disputed.
         return {text: said for text, said in found if said[0].is_good == good and text not in self.disputed}
 
     def quarrels(self) -> Iterator[Disagreement]:
@@ -175,6 +179,7 @@ class _Question:
         asked = self.verdicts[0].question
         if len(self.corrections) > 1:
             given = [(_person(one), str(one.correction)) for one in self.verdicts if one.correction is not None]
+            # Each once: a person may have said the same of two answers.
             yield Disagreement(question=asked, answer=None, said=tuple(dict.fromkeys(given)))
         for text, found in self.opinions.items():
             if text in self.disputed:
@@ -186,6 +191,7 @@ class _Question:
         for one in self.verdicts:
             if one.correction is None or not one.passages:
                 continue
+            # With two blanks between them, so that nothing is found which begins in one and ends in the next.
             passages = " ".join(f" {normalise(passage)} " for passage in one.passages)
             if f" {normalise(one.answer)} " in passages and f" {normalise(one.correction)} " not in passages:
                 yield Doubt(question=one.question, answer=one.answer, correction=one.correction, by=one.by)
@@ -217,6 +223,7 @@ def _question(verdicts: Sequence[Feedback]) -> _Question:
             corrections.setdefault(right, []).append(one)
             corrected.add(answer)
             note(right, one.correction, True, one)
+            # A correction that mends a comma or a capital says in normal form what the answer says.
             is_good = is_good or right == answer
         if is_good is not None:
             note(answer, one.answer, is_good, one)
@@ -228,6 +235,7 @@ def _question(verdicts: Sequence[Feedback]) -> _Question:
 
 def _better(question: _Question) -> dict[str, tuple[str, Sequence[Feedback]]]:
     """The texts to teach, in normal form, as they were last written, and those behind them."""
+    # There is one at most: with two, nothing of the question is used.
     for right, behind in question.corrections.items():
         return {right: (str(behind[-1].correction), behind)}
     return _spelled(question.agreed(good=True))
@@ -265,6 +273,7 @@ _MAKERS: Mapping[Method, Callable[[_Question], Iterator[dict[str, object]]]] = {
 def _row(answer: str, behind: Sequence[Feedback]) -> dict[str, object]:
     last = behind[-1]
     numbers = sorted({one.id for one in behind})
+    # Who asked, too: the question is in their words, and goes with them when they leave.
     people = {name for one in behind for name in (one.by, one.asked_by) if name is not None}
     return {
         "question": last.question,

@@ -10,6 +10,7 @@ _BEGIN = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 def protected(text: str) -> str:
     """The text, with a quote before it where it would be a formula; `plain` takes it away."""
+    # Also where quotes stand before the sign already: `plain` takes one away and must not take the text's own.
     return f"'{text}" if text.lstrip("'").startswith(_BEGIN) else text
 
 

@@ -71,6 +71,7 @@ def keeping(
     Raises:
         FeedbackError: it has no parameter of a name that was given.
     """
+    # Read when the function is made, so that a wrong name is told then and not with the first answer.
     signature = inspect.signature(function)
     asked = _asked(function, tuple(signature.parameters), question=question, asked_by=asked_by)
 

@@ -32,6 +32,7 @@ class Lineage(FeedbackFile):
         Raises:
             FeedbackError: the file cannot be written.
         """
+        # Before the file is held: whatever lists them may take its time.
         bought = list(runs)
         if not checked_text("by", by).strip():
             raise FeedbackError("by: names nobody; give the person as `by` or `asked_by` has them")
@@ -45,6 +46,7 @@ class Lineage(FeedbackFile):
                 "INSERT OR IGNORE INTO feedback_withdrawn SELECT line FROM feedback_used WHERE person = ?", (by,)
             )
             answers = connection.execute("SELECT count(*) FROM feedback_answer WHERE asked_by = ?", (by,)).fetchone()[0]
+            # Before the answers, which take verdicts about them along uncounted.
             verdicts = connection.execute("DELETE FROM feedback_verdict WHERE judged_by = ?", (by,)).rowcount
             connection.execute("DELETE FROM feedback_answer WHERE asked_by = ?", (by,))
         datasets = tuple((row[0], row[1]) for row in found)

@@ -76,6 +76,7 @@ class Suggestion:
         return f"{self.method or 'nothing yet'}: {self.why}"
 
 
+# A protocol, so that this room need not know the journal.
 class TrainedRun(Protocol):
     """A purchase that knows its dataset: `ragtune.Run` does."""
 

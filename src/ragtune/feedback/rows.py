@@ -83,6 +83,7 @@ class Feedback:
         """
         try:
             return cls._read(row)
+        # A moment out of range is a ValueError, an OverflowError or an OSError, as the system has it.
         except (ValueError, TypeError, OverflowError, OSError, RecursionError) as error:
             raise FeedbackError(
                 f"answer {row['id']} is damaged ({error}); remove({row['id']}) takes it out, a copy of the file may "

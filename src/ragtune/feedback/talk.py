@@ -41,6 +41,7 @@ def talk_of(messages: Iterable[Mapping[str, object]]) -> Talk | None:
     # What a model thought is a message of its own in the Responses API.
     said = [message for message in messages if message.get("type") not in _THOUGHTS or "role" in message]
     turns = [turn for message in said if (turn := _turn(message)) is not None]
+    # All or nothing: a talk with a gap would teach an answer to something that was never said so.
     if len(turns) < len(said):
         return None
     system = turns.pop(0)["content"] if turns and turns[0]["role"] == "system" else None
@@ -105,6 +106,7 @@ def _form(message: Mapping[str, object]) -> str:
     said = turn_text(message.get("content"))
     if said is None:
         rest = {name: value for name, value in message.items() if name not in ("role", "weight")}
+        # No text begins with a zero byte, so a tool call equals no text.
         return "\0" + json.dumps(rest, sort_keys=True, default=str)
     return same_form(said)
 

@@ -91,6 +91,7 @@ def write_file(
                 verdicts += 1
     if chosen is None:
         raise FeedbackError(f"{path}: holds no row")
+    # A file of which nothing is kept would look imported.
     if not answers and not verdicts and passed_over:
         reasons = "; ".join(f"{number:,} times {reason}" for reason, number in passed_over.items())
         raise FeedbackError(f"{path}: nothing in it can be kept: {reasons}")
@@ -138,6 +139,7 @@ def _write_answered(connection: sqlite3.Connection, place: str, entry: Answered)
     with _told_with(place):
         values, passages, said = row_values(entry.row)
     if entry.origin is not None:
+        # Verdicts in other files know an answer only by what its program calls it.
         values["key"] = f"{entry.origin}{values['key']}"
     answer = write_answer(connection, values, passages)
     if said is None:
@@ -153,6 +155,7 @@ def _write_scored(connection: sqlite3.Connection, place: str, entry: Scored) -> 
         checked = checked_verdict(said)
     for origin in entry.origins:
         # What an answer is called stands at the beginning of its key.
+        # A range and not LIKE, to which % and _ in a name are jokers, and for which SQLite reads every key.
         found = connection.execute(
             "SELECT id FROM feedback_answer WHERE key >= ? AND key < ? LIMIT 2", (origin, f"{origin}\U0010ffff")
         ).fetchall()

@@ -59,6 +59,7 @@ def _read(row: Mapping[str, object], thumbs: Sequence[str]) -> Iterator[Entry]:
     scores = row.get("scores")
     for score in scores if isinstance(scores, list) else []:
         if isinstance(score, Mapping) and _is_score(score):
+            # Scores that stand inside their trace do not always repeat whose they are.
             yield _score({"trace_id": trace or row["id"], **score}, thumbs)
 
 
@@ -100,6 +101,7 @@ def _number(value: object) -> float | None:
     try:
         return None if value is None or isinstance(value, bool) else float(str(value))
     except ValueError:
+        # Tables write truth values as words.
         return {"True": 1.0, "False": 0.0}.get(str(value))
 
 

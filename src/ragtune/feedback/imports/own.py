@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["CONVERSATION", "OWN"]
 
 _NUMBERS = {"verdict": int, "rating": float}
+# What an export tells and a store gives anew.
 _FURTHER = ("created", "id")
 
 

@@ -24,6 +24,7 @@ __all__ = ["TOO_DEEP", "placed_rows"]
 TOO_DEEP = "is nested too deeply to be read; leave it out"
 
 _PIECE = 1 << 16
+# The csv module keeps its limit in a C long, which has 32 bits on Windows.
 _ANY_LENGTH = 2**31 - 1
 _NO_ROWS = {".parquet", ".xlsx", ".xls", ".zip", ".db", ".sqlite", ".sqlite3"}
 
@@ -47,6 +48,7 @@ def placed_rows(path: str | os.PathLike[str]) -> Iterator[tuple[str, Mapping[str
                 yield where, row
     except UnicodeDecodeError as error:
         raise FeedbackError(f"{place}: is not UTF-8 (byte {error.start}: {error.reason}); save it as UTF-8") from error
+    # Before OSError, of which BadGzipFile is a kind.
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FeedbackError(f"{place}: the packed data is damaged: {error}; get the file again") from error
     except OSError as error:
@@ -56,6 +58,7 @@ def placed_rows(path: str | os.PathLike[str]) -> Iterator[tuple[str, Mapping[str
 @contextmanager
 def _text(path: Path) -> Iterator[IO[str]]:
     with path.open("rb") as raw:
+        # By its first bytes: files are packed under names that do not say so.
         packed = raw.read(2) == b"\x1f\x8b"
     # Lines of CSV end as its reader likes.
     if packed:
@@ -67,6 +70,7 @@ def _text(path: Path) -> Iterator[IO[str]]:
 
 
 def _csv_rows(path: Path, file: IO[str]) -> Iterator[tuple[str, object]]:
+    # Not strict, the reader takes a quote that nobody closed for a field as long as the rest of the file.
     reader = csv.DictReader(file, strict=True)
     while True:
         begins = reader.line_num + 1
@@ -83,6 +87,7 @@ def _csv_rows(path: Path, file: IO[str]) -> Iterator[tuple[str, object]]:
         # The header is read with the first row.
         line = reader.line_num if begins == 1 else begins
         _refuse_doubled(path, reader.fieldnames or ())
+        # This is how DictReader tells of too many fields, and of too few.
         if None in row or None in row.values():
             raise FeedbackError(f"{path} line {line}: has another number of fields than the header")
         yield f"{path} line {line}", {name: plain(cell) for name, cell in row.items()}
@@ -129,6 +134,7 @@ def _decoded(text: str, place: str) -> object:
 
 
 def _page(path: Path, row: object, number: int) -> Iterator[tuple[str, object]]:
+    # A page of a list as OpenAI's API sends it.
     if isinstance(row, Mapping) and row.get("object") == "list" and isinstance(items := row.get("data"), list):
         for place, item in enumerate(items):
             yield f"{path} data[{place}]", item

@@ -22,6 +22,7 @@ _ROLES = {"human": "user", "ai": "assistant"}
 
 def read_json(value: object) -> object:
     """A text that is JSON as what it holds; everything else as it is."""
+    # Objects and lists alone: an answer that says 12 or true stays the text that it was.
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:
             return json.loads(value)
@@ -102,8 +103,10 @@ def _messages(value: object) -> list[Mapping[str, object]]:
     if not isinstance(messages, Sequence) or isinstance(messages, str):
         return []
     if messages and isinstance(messages[0], Sequence) and not isinstance(messages[0], str):
+        # LangChain gives its models batches of talks, and its traces show them so.
         messages = messages[0]
     found = [message for message in messages if isinstance(message, Mapping)]
+    # Mixed with anything else they are no talk, and what is left of one would be another.
     return found if len(found) == len(messages) else []
 
 
