@@ -133,6 +133,7 @@ class Archive:
         found = read_manifest(place)
         try:
             begun_at = datetime.fromisoformat(found.begun_at)
+        # The moment is for people; a manifest without one still says all that lies there.
         except ValueError:
             begun_at = None
         return cls(

@@ -128,6 +128,7 @@ class Comparison:
         return self.card.scores.per_fact(scorer, arm, "verbatim")
 
     def _row(self, group: str, values: Values) -> Difference:
+        # Shares lie in 0 to 1 and so do not differ by more than 1; nothing bounds a scorer with another scale.
         span = (-1.0, 1.0) if self._is_share else None
         low, high = intervals(values[:, None], seed=self.card.seed, span=span)
         return Difference(
@@ -182,6 +183,7 @@ class Comparison:
     @property
     def worse_where(self) -> tuple[str, ...]:
         """The groups of questions in which the new model is worse."""
+        # The first row is all questions together.
         return tuple(row.kind for row in self.differences.rows[1:] if self.judged(row) == "worse")
 
     @property
@@ -206,6 +208,7 @@ class Comparison:
         """How many questions would tell; with no difference at all, as many as leave no room for one."""
         if row.needed is not None:
             return [f"About {row.needed:,} questions would tell a difference as small as this one."]
+        # Without a margin no number of equal answers is enough.
         if self.margin == 0:
             return []
         # Clopper and Pearson's limit for n of n, as in the intervals, solved for n.
@@ -240,6 +243,7 @@ class Comparison:
         """Write one self-contained page and return its path: no script, no network. Missing folders are made."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
+        # An answer may hold half a surrogate pair, which has no bytes in UTF-8.
         write_whole(target, comparison_page(self).encode("utf-8", "backslashreplace"))
         return target
 

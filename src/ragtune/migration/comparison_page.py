@@ -26,6 +26,7 @@ __all__ = ["comparison_page"]
 MAX_SHOWN = 100
 
 
+# A protocol: `comparison` imports this module.
 class Compared(Protocol):
     """What a comparison says, for those who show it."""
 
@@ -93,6 +94,7 @@ def _changed(comparison: Compared) -> str:
 
 def _answers(comparison: Compared, *, sign: int) -> Iterator[str]:
     """Questions by how much was lost (or won), those that changed by half a score or more."""
+    # What cannot be compared did not change as far as anybody knows.
     values = sign * np.nan_to_num(comparison.changes)
     for place in np.argsort(-values, kind="stable"):
         if values[place] >= 0.5:
@@ -113,6 +115,7 @@ def _line(comparison: Compared, fact: str, arm: str) -> Line | None:
         return None
     here = (scores.arm == scores.arms.index(arm)) & (scores.fact == scores.fact_ids.index(fact))
     offsets = scores.offset[np.flatnonzero(here)]
+    # By its place in the log: the answers are not held in memory.
     return next(read_log(comparison.card.path, start=int(offsets[0])))[1] if len(offsets) else None
 
 

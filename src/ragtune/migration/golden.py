@@ -111,6 +111,7 @@ class Golden:
         for _, line in answer_lines(place):
             key = (line["arm"], line["fact"], line["wording"])
             answered[key] = answered.get(key, False) or line.get("text") is not None
+            # The last one's, since an answer that was asked again has its price in its own line.
             costs[key] = line.get("cost_usd")
         known = [usd for usd in costs.values() if usd is not None]
         return cls(
@@ -255,11 +256,13 @@ class _Recording:
         if samples < 1:
             raise EvaluationError(f"samples={samples!r}: each question is asked at least once")
         respondents = {
+            # At temperature 0 the answers of two models differ by the models, and by chance as little as can be.
             RECORDED: PatientRespondent(model, parameters={"temperature": 0.0}, max_tokens=max_tokens, price=price)
         }
         if as_used is not None:
             # Without a temperature of its own an application gets the server's, which is not 0.
             parameters = {"temperature": None} | dict(as_used)
+            # An application's own limit belongs to how it asks, and goes before the one of the recording.
             limit: Any = parameters.pop("max_tokens", max_tokens)
             respondents[AS_USED] = PatientRespondent(model, parameters=parameters, max_tokens=limit, price=price)
         return cls(questions=questions, respondents=respondents, samples=samples)
@@ -287,6 +290,7 @@ class _Recording:
             "expected": len(self.questions) * len(self.respondents) * self.samples,
             "parameters": {arm: json.loads(asked.identity["parameters"]) for arm, asked in self.respondents.items()},
         }
+        # At every call, since one that goes on may ask for more samples than the last.
         log.append(about)
         return log
 

@@ -67,6 +67,7 @@ class AskSettings:
     def __post_init__(self) -> None:
         if self.concurrency < 1:
             raise EvaluationError(f"concurrency={self.concurrency!r} must be a whole number of at least 1")
+        # Turned round, so that a number which is none is refused as well.
         if not self.timeout_s > 0:
             raise EvaluationError(f"timeout_s={self.timeout_s!r} must be more than 0 seconds")
 
@@ -115,6 +116,7 @@ class PatientRespondent(ModelRespondent):
 
         if self._gives_logprobs:
             try:
+                # What the application sends goes last, also where it wants no log-probabilities.
                 return await self.chat(prompt, **{"logprobs": True, **self.parameters})
             except (openai.BadRequestError, openai.UnprocessableEntityError):
                 # It may be the prompt that is refused; then this says so.
@@ -171,6 +173,7 @@ class Interview:
         """
         if self.purse.limit_usd is None:
             return
+        # Turned round for the same reason as above.
         if not self.purse.limit_usd >= 0:
             raise EvaluationError(f"max_cost_usd={self.purse.limit_usd!r} must not be below 0; None sets no limit")
         for arm, asked in self.respondents.items():
@@ -216,12 +219,14 @@ class Interview:
         prompt = await self._prompt(turn)
         reserved = 0.0
         if asked.price is not None and self.purse.limit_usd is not None:
+            # Set aside before it is sent: answers under way side by side must not go beyond the limit together.
             reserved = asked.price.at_most(prompt, asked.max_tokens) or 0.0
         if not self.purse.reserve(reserved):
             return False
         spent = 0.0
         try:
             reply = await timed(asked, prompt, shown)
+            # An answer of unknown price counts as the dearest that it could be.
             spent = reserved if reply.cost_usd is None else reply.cost_usd
         except Exception as error:
             if (over := _end(error, asked.model.name)) is not None:
@@ -258,6 +263,7 @@ class Interview:
         if purse.limit_usd is None:
             return
         begun = {(line["arm"], line["fact"], line["wording"]) for _, line in answer_lines(self.log.path)}
+        # By what the log holds: a question that failed was asked, and money was not what it lacked.
         never = sum(_key(turn) not in begun for turn in turns)
         if never:
             message = (

@@ -134,6 +134,7 @@ class Inventory(Table[Holding]):
     def _counted(self) -> str:
         counts = [f"{len(self.of(kind)):,} {_PLURALS[kind]}" for kind in ("model", "checkpoint", "job", "file")]
         size = sum(row.bytes or 0 for row in self.of("file"))
+        # Told beside the sum, which else would look like all there is.
         unsized = sum(row.bytes is None for row in self.of("file"))
         more = f", {unsized} of unknown size" if unsized else ""
         return f"{', '.join(counts[:-1])} and {counts[-1]} ({size / 1e6:,.1f} MB{more})"
@@ -204,6 +205,7 @@ class Inventory(Table[Holding]):
         shown = Markup(self._repr_html_())
         notes = "".join(f"<p><small>{markup(note)}</small></p>" for note in self.notes)
         body = f"<p><strong>{markup(self.sentence)}</strong></p>{notes}{_calendar(self)}<h2>All of it</h2>{wide(shown)}"
+        # A file's name may hold half a surrogate pair, which has no bytes in UTF-8.
         write_whole(target, page("Inventory", body).encode("utf-8", "backslashreplace"))
         return target
 

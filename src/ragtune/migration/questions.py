@@ -129,8 +129,10 @@ class Questions:
         picked: dict[str, GoldenQuestion] = {}
         left_out: dict[str, int] = {}
         for split, group in ((dataset.validation, HELD_OUT), (dataset.test, HELD_OUT), (dataset.train, TRAINED)):
+            # A file is not read at all where those before it gave enough.
             if split.path is not None and len(picked) < limit:
                 for question in _sampled(split.path, group, limit=limit, seed=seed, left_out=left_out):
+                    # One prompt for all its rows: asked twice it would be paid for twice, and either answer is right.
                     key = _prompt_key(question)
                     picked[key] = _also(picked[key], question) if key in picked else question
         items = tuple(picked.values())[:limit]
@@ -177,6 +179,7 @@ def _given(number: int, one: object) -> GoldenQuestion:
         raise EvaluationError(message)
     said = tuple(dict(message) for message in messages)  # type: ignore[attr-defined]  # told just above
     try:
+        # Here and not when it is sent: by then other questions have been paid for.
         json.dumps(said, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         message = f"questions[{number}]: {one!r:.60} cannot be sent as JSON ({error}); take that out of it"
@@ -196,6 +199,7 @@ def _sampled(path: Path, group: str, *, limit: int, seed: int, left_out: dict[st
                 continue
             # By the line's content: the same rows are picked on every machine, in whatever order the file has them.
             rank = int.from_bytes(hashlib.sha256(b"%d " % seed + line.strip()).digest()[:8], "big")
+            # Equal ranks are parted by the line's number, so that questions, which have no order, are never compared.
             entry = (-rank, -number, question)
             if len(held) < limit:
                 heapq.heappush(held, entry)
@@ -233,6 +237,7 @@ def _split(line: bytes) -> tuple[tuple[Message, ...], str] | str:
             messages, said = row["messages"][:-1], row["messages"][-1]
         else:
             return "rows without messages"
+        # A model that may call tools may answer without a text.
         if row.get("tools") or row.get("input", {}).get("tools"):
             return "rows with tools"
         if said["role"] != "assistant" or not isinstance(said.get("content"), str) or not said["content"]:

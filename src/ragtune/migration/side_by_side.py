@@ -139,6 +139,7 @@ class _Asking:
         max_tokens: int | None,
         price: Price | None,
     ) -> _Asking:
+        # For its refusals alone: a name that is no scorer's is told before anything is asked.
         scorers_named(scorers)
         if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 <= margin < 1:
             raise EvaluationError(f"margin={margin!r} must be a share in [0, 1), for example 0.05")
@@ -153,15 +154,18 @@ class _Asking:
     @property
     def turns(self) -> list[Turn]:
         """One turn for each recorded question, however often it was recorded."""
+        # Read backwards, the first line of each question stays; turned round once more, they have the file's order.
         first = {line["fact"]: line for line in reversed(self.lines)}
         return [Turn(arm=NEW, question=_question(line), prompt=line["prompt"]) for line in reversed(first.values())]
 
     def opened(self) -> AnswerLog:
         """The log, with the recorded answers copied into it."""
+        # The name and not the path: a recording that was moved is still the same.
         old = {"model": self.golden.model, "recording": str(self.golden.path.name)}
         log = AnswerLog(
             self.path, facts=read_header(self.golden.path)["facts"], arms={OLD: old, NEW: self.new.identity}
         )
+        # What an earlier call copied stays; a kill may have come between two lines.
         there = {
             (line["fact"], line["wording"])
             for _, line in read_log(self.path)
@@ -226,5 +230,6 @@ def _spent(path: Path) -> float:
 
 
 def _beside(path: Path, new: PatientRespondent) -> Path:
+    # Of server, model and parameters: answers of two models never meet in one log.
     name = json.dumps(dict(new.identity), sort_keys=True)
     return path.with_name(f"{path.stem}.against-{hashlib.sha256(name.encode()).hexdigest()[:12]}.jsonl")

@@ -116,6 +116,7 @@ class _Stock:
         # Not every server begins such names with `ft:`; that a job made it is a sign as well.
         tuned = [body for body in bodies if identity(body).startswith("ft:") or identity(body) in self._maker]
         rows = [self._model(identity(body), moment(body.get("created"))) for body in tuned]
+        # Within both kinds the server's own order stays.
         return sorted(rows, key=lambda row: row.kind == "checkpoint")
 
     def _model(self, name: str, created_at: dt.datetime | None) -> Holding:
@@ -123,6 +124,7 @@ class _Stock:
         job = self._maker.get(parent)
         kind: HoldingKind = "checkpoint" if is_checkpoint else "model"
         orphan = None if job is not None else "no job of this account made it"
+        # Without a list of models nobody knows what is gone.
         if is_checkpoint and self.models is not None and parent not in (self._names or ()):
             orphan = "the model that it led to is gone"
         base = (job and job.model) or (catalog.base_of(name) if name.startswith("ft:") else None)

@@ -41,6 +41,7 @@ logger = logging.getLogger("ragtune")
 
 # How long one thing is tried again while the server is in trouble.
 PATIENCE_S = 120.0
+# Jobs that never ran have none, and each list is a request.
 _CHECKPOINTS_OF = ("running", "paused", "succeeded", "failed", "cancelled")
 
 
@@ -96,6 +97,7 @@ async def collect(
         except (KeyboardInterrupt, Exception) as error:
             error.add_note(f"{folder} holds {done} of {len(items)} jobs and files; the same call goes on there")
             raise
+        # Only now: an archive without this line was cut off, whatever else it holds.
         manifest.finish()
 
 
@@ -110,6 +112,7 @@ def _files(jobs: list[Json], listed: list[Json]) -> list[_Item]:
         if text(job.get("id")) is None:
             continue
         details = JobDetails.from_wire(job)
+        # A file that is gone from the list may still be given by its id.
         for file_id in (details.training_file, details.validation_file, *details.result_files):
             if file_id is not None:
                 found.setdefault(file_id, {})
@@ -184,8 +187,10 @@ class _Fetcher:
         import openai
 
         try:
+            # Servers list the newest first.
             return (await gather(items))[::-1]
         except openai.APIStatusError as error:
+            # The whole job is tried again then, and nothing is written down as lost.
             if transient(error) or isinstance(error, openai.AuthenticationError):
                 raise
             return _reason(error)

@@ -74,6 +74,7 @@ class Contents:
     def _placed(self, draft: Path, sha256: str) -> str:
         target = self.path(sha256)
         target.parent.mkdir(mode=0o700, exist_ok=True)
+        # In one step: under the name of a hash nothing ever lies that is half.
         os.replace(draft, target)
         return sha256
 
@@ -82,6 +83,7 @@ class Contents:
         digest = hashlib.sha256()
         try:
             with self.path(sha256).open("rb") as file:
+                # In pieces: a file of training data may be larger than the memory.
                 while chunk := file.read(_READ_BYTES):
                     digest.update(chunk)
         except OSError:

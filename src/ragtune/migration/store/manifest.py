@@ -246,6 +246,7 @@ class ManifestWriter:
         # A second call that found nothing new must not change a whole archive.
         if json.loads(last)["type"] != "end":
             self._append({"type": "end", "sha256": digest.hexdigest()})
+        # At the end alone: lines that a power cut takes before it are fetched once more.
         os.fsync(self._file)
 
     def _append(self, line: Mapping[str, Any]) -> None:

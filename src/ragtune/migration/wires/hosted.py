@@ -146,6 +146,7 @@ class Together(HostedWire):
             raise ArchiveError("together answered an upload without saying where the file goes; its wire has changed")
         await api.port.work(put_file, headers["location"], split.path)
         file_id = str(headers["x-together-file-id"])
+        # As Together's own client does behind every upload.
         await raw.send("POST", f"/files/{file_id}/preprocess", body={})
         return file_id
 
@@ -154,6 +155,7 @@ class Together(HostedWire):
         # As OpenAI trains: on what the assistant says.
         body: Json = {"model": spec.model, "training_file": training, "train_on_inputs": False}
         body |= _given(n_epochs=method.n_epochs, learning_rate=_rate(spec), suffix=spec.suffix)
+        # Together's own word where it shall choose; "auto" it does not know.
         body["batch_size"] = "max" if method.batch_size == "auto" else method.batch_size
         if validation is not None:
             body["validation_file"] = validation
@@ -211,6 +213,7 @@ class Fireworks(HostedWire):
         await raw.send("POST", place, file=split.path, name=_named(split))
 
     def _record(self, split: Split) -> Json:
+        # As text: in the JSON of protocol buffers numbers of 64 bits are texts.
         return {"datasetId": _dataset_id(split), "dataset": {"userUploaded": {}, "exampleCount": str(split.rows)}}
 
     def _body(self, dataset: Dataset, spec: TuneSpec) -> Json:
@@ -257,6 +260,7 @@ def _second(dataset: Dataset) -> str | None:
 
 
 def _named(split: Split) -> str:
+    # With the content's hash: the two files of a job, and files of two builds, are told apart in the account's list.
     return f"{split.name}-{str(split.sha256)[:16]}.jsonl"
 
 
@@ -266,6 +270,7 @@ def _dataset_id(split: Split) -> str:
 
 def _rate(spec: TuneSpec) -> float | None:
     rate = spec.method.learning_rate
+    # Neither wire knows a multiplier.
     return rate.value if isinstance(rate, Absolute) else None
 
 

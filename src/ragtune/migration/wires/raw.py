@@ -40,6 +40,7 @@ class Raw(Protocol):
 def _options(file: Path | None) -> dict[str, Any]:
     # A redirect is an answer of its own here: it says where a file has to go.
     options: dict[str, Any] = {"max_retries": 0, "follow_redirects": False}
+    # By this header OpenAI's client makes a form; without it the body goes as JSON.
     return options if file is None else options | {"headers": {"Content-Type": "multipart/form-data"}}
 
 
@@ -94,6 +95,7 @@ def put_file(url: str, file: Path) -> None:
         BackendError: the address is none of HTTP's.
         OSError: it did not take the file.
     """
+    # `urllib` opens files of this machine and FTP as well.
     if urlsplit(url).scheme not in ("http", "https"):
         raise BackendError(f"the server sent the file to {url[:80]!r}, which is no address of HTTP")
     # With its length: of a file alone `urllib` would send chunks, which many signed addresses refuse.
