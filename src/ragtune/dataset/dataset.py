@@ -194,6 +194,7 @@ class Dataset:
         if catalogue is not None:
             arguments.instance("catalogue", catalogue, catalog.Catalog, "ragtune.catalog.load(path) reads one")
         info = (catalogue or catalog.load()).find(model)
+        # Of a model that nobody here knows the count is a guess of the right size.
         encoding: Encoding = (info.encoding if info else None) or "o200k_base"
         counts = self.token_counts(encoding)
         made = estimate(model, info, counts, n_epochs, batch_size=batch_size, embedded=embedded)
@@ -355,6 +356,7 @@ def dataset_of(
         validation=splits["validation"],
         test=splits["test"],
     )
+    # Into a dict that fills up later: the dataset itself is frozen.
     dataset._token_counts.update(token_counts or {})
     return dataset
 

@@ -56,6 +56,7 @@ def _faults(manifest: object) -> list[str]:
 
 
 def _faults_of_files(manifest: Mapping[str, Any], key: str) -> list[str]:
+    # The first versions wrote no maps.
     files = manifest.get(key, {} if key == "row_maps" else None)
     if not isinstance(files, dict) or (key == "files" and "train" not in files):
         return [f"{key!r} is {files!r:.60}, not an object with 'train'"]
@@ -68,6 +69,7 @@ def _faults_of_files(manifest: Mapping[str, Any], key: str) -> list[str]:
             # Another name might lead out of the folder.
             faults.append(f"'{place}.name' is {facts['name']!r:.60}, not {name!r}")
         else:
+            # By the very type: to `isinstance` true is a whole number.
             wrong = [fact for fact, kind in _FACTS.items() if type(facts[fact]) is not kind]
             faults += [f"'{place}.{fact}' is {facts[fact]!r:.60}" for fact in wrong]
     return faults

@@ -52,6 +52,7 @@ class Masker:
 
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
+        # A system prompt or a label comes in every row, and to scan it once a batch is enough.
         self._known: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._at: dict[str, Callable[[str], str]] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
@@ -165,6 +166,7 @@ def left_in(files: Sequence[Path], scanner: Scanner) -> Leftovers:
         if not scanner.scan(_BETWEEN.join(dict.fromkeys(text for _, text in piece))):
             continue
         for place, text in piece:
+            # Once more text by text: in a piece a finding could not be given its place.
             for finding in scanner.scan(text):
                 counts[finding.kind] += 1
                 if len(places) < _PLACES:

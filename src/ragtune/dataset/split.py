@@ -92,6 +92,7 @@ class Split:
 
         with open_training_file(self.path) as file:
             try:
+                # With a reader that keeps whole numbers beyond 64 bits, of which orjson makes floats.
                 return list(jsonlines.Reader(file, loads=read_json).iter(type=dict, skip_empty=True))
             except jsonlines.InvalidLineError as error:
                 raise RecordError(f"{self.path} line {error.lineno}: {error}") from None

@@ -61,6 +61,7 @@ class Steps(Constructors):
         scanner: Scanner | None = None,
         parts: tuple[Self, ...] = (),
     ) -> None:
+        # To the type checker nothing else can come; people call the class with rows all the same.
         given: object = source
         if not isinstance(given, Source):
             raise DatasetError(
@@ -167,6 +168,7 @@ class Steps(Constructors):
             ("drop_columns", self._dropped_columns, other._dropped_columns),
             ("mask_private", self._scanner, other._scanner),
         ):
+            # Behind the sum there is one of each, and whose it should be nobody knows.
             if mine != others:
                 raise DatasetError(
                     f"the two builders differ in their {what}; give it to the sum, (a + b)..., and bring the columns "

@@ -43,6 +43,7 @@ def _as_arrow(name: str, values: list[Any]) -> datasets.Dataset | None:
         column = hf.Dataset.from_dict({name: values})
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         return None
+    # Read back and compared: Arrow fills objects up, and changes some values, without a word.
     return column if column[name][:] == values else None
 
 

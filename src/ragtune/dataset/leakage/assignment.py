@@ -198,6 +198,7 @@ def _quotas(rows: Sequence[int], *, share: float, most: Sequence[int]) -> list[i
         behind = [place for place, quota in enumerate(quotas) if quota < most[place]]
         if not behind:
             break
+        # Whoever is furthest below the ideal first: that is the largest remainder.
         behind.sort(key=lambda place: quotas[place] - ideal[place])
         for place in behind[:left]:
             quotas[place] += 1
@@ -265,6 +266,7 @@ def _choose(groups: Places, sizes: Places, *, rows: int, at_most: int) -> list[i
 
     chosen: list[int] = []
     left = rows
+    # In pieces: as Python's numbers all groups of a large source would take several times the memory of the array.
     for start in range(0, len(groups), _AT_ONCE):
         some = groups[start : start + _AT_ONCE]
         for group, size in zip(some.tolist(), sizes[some].tolist(), strict=True):

@@ -206,6 +206,7 @@ def _link(parent: Places, left: Places, right: Places) -> None:
     import numpy as np
 
     while len(left):
+        # By the smaller root each group bears the number of its first row, on which the assignment to splits relies.
         left, right = _roots(parent, left), _roots(parent, right)
         apart = left != right
         left, right = left[apart], right[apart]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     Reader = Callable[[], Iterator[Mapping[str, "FieldNumbers"]]]
 
+# As the authors of GPT-3 looked for test texts among what it was trained on (2005.14165).
 RUN_WORDS = 13
 _AT_ONCE = 1_024
 _CONVERSATIONS = ("messages", "input", "prompt")
@@ -273,6 +274,7 @@ def _has_texts(numbers: FieldNumbers) -> bool:
 
 
 def _after(files: list[str], other: str) -> list[str]:
+    # What test and validation share is told once, from one side.
     return files[files.index(other) + 1 :] if other in files else files
 
 

@@ -53,6 +53,7 @@ def _image(url: str) -> bytes:
     head, comma, data = url.partition(",")
     if head.startswith("data:") and comma and head.endswith(";base64"):
         try:
+            # Not strict: one picture may be written with line ends and without.
             return base64.b64decode(data)
         except binascii.Error:
             pass

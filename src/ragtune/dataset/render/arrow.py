@@ -91,6 +91,7 @@ def of_error(error: DatasetError, first: int) -> pa.Table:
     """A single row that tells why there is no line."""
     import pyarrow as pa
 
+    # An error that a worker raised would reach the caller wrapped in Ray's own, and end the other batches.
     return pa.Table.from_pylist([{"row": first, "error": pickle.dumps(error)}], schema=_schema())
 
 

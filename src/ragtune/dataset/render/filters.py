@@ -79,6 +79,7 @@ class Filter:
         return {self.reason: rows.drop(self._unwanted(rows))}
 
     def _unwanted(self, rows: Selection) -> list[bool]:
+        # Both names are looked up once and not for every row.
         keep = self.keep
         flags: list[bool] = []
         add = flags.append

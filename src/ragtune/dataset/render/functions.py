@@ -56,6 +56,7 @@ class LaidOut:
         Raises:
             DatasetError: the row does not have this layout.
         """
+        # Layouts of records make one of each row; several come of layouts of plain rows alone.
         (record,) = get_layout(self.layout).convert(row, ignore=self.ignore)
         if (
             self.system is None
@@ -64,6 +65,7 @@ class LaidOut:
         ):
             return record
         first = Message(role="system", content=self.system)
+        # `model_copy` validates nothing: both parts were validated when they were made.
         if isinstance(record, ChatRecord):
             return record.model_copy(update={"messages": (first, *record.messages)})
         if isinstance(record, UnpairedRecord):
@@ -130,6 +132,7 @@ class FunctionRenderer:
                 f"the function given to records() must return a record or a dict, got {made!r:.60}; "
                 f"drop rows with .filter(..., reason=...)"
             )
+        # With the kind of the rows before: its keys alone may fit two kinds.
         return parse_record(made, format)
 
 

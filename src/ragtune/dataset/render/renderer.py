@@ -78,6 +78,7 @@ class Renderer:
             else:
                 faults.other_types(name, needed[name])
         for item in self._template.texts:
+            # Only where all its columns are there: the fault of one that is missing is told already.
             if not item.may_be_empty and not item.is_never_blank and needed.keys() >= set(item.columns):
                 faults.blanks(item, [needed[name] for name in item.columns])
         if faults:
@@ -131,6 +132,7 @@ class _Faults:
 
     def add(self, faults: Mapping[int, str]) -> None:
         """Faults by the place of the row among the selected ones."""
+        # Each row with the fault that was found first: it often is the cause of the others.
         self._told = {**faults, **self._told}
 
     def other_types(self, name: str, values: Column) -> None:

@@ -45,6 +45,7 @@ class ChangedBatch(RowBatch):
     def sparse_rows(self) -> Iterator[SourceRow]:
         """The rows; of a value that the function left as it was, without what Arrow added."""
         for row, old, sparse in zip(self._rows, self._before.rows(), self._before.rows(sparse=True), strict=True):
+            # By identity: an equal value that the function wrote itself is as its author wants it.
             yield {name: sparse[name] if name in old and old[name] is value else value for name, value in row.items()}
 
 
@@ -113,6 +114,7 @@ class Selection:
             self._keep = [not flag for flag in unwanted]
         else:
             flags = iter(unwanted)
+            # The flags are of the rows that were left, so one is taken for each of those alone.
             self._keep = [kept and not next(flags) for kept in self._keep]
         self._columns.clear()
         self._places = None
@@ -120,6 +122,7 @@ class Selection:
 
     def replace(self, rows: Sequence[SourceRow]) -> None:
         """Put other rows in place of the selected ones, one for one."""
+        # A selection of its own, since this one is about to hold the new rows.
         before = Selection(self._batch, self._numbers, counts=self.counts)
         before._keep, before._change = self._keep, self._change
         self._numbers, self._batch, self._keep = self.numbers(), ChangedBatch(rows, before), None

@@ -100,6 +100,7 @@ class Rename:
         for old, new in self.names.items():
             if old not in present:
                 raise DatasetError(missing_column(old, present, "rename"))
+            # Two columns may change names with each other.
             if new in present and new not in self.names:
                 raise DatasetError(
                     f"rename gives {old!r} the name {new!r}, which another column has; drop or rename it"
@@ -169,6 +170,7 @@ class Sample:
         import numpy as np
 
         numbers = np.fromiter(chain.from_iterable(rows.numbers() for rows in before()), np.int64)
+        # By the rows' numbers and not by a lot of Python's, whose draws may differ between its versions.
         order = np.argsort(scrambled(numbers.astype(np.uint64), self.seed), kind="stable")
         return RunningSample(count=self.count, chosen=numbers[order[: self.count]])
 

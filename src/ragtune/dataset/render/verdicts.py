@@ -64,6 +64,7 @@ def verdict_row(*, prompt: str, completion: str, label: str, system: str | None)
         DatasetError: a template is empty or malformed, or `label` names no column.
     """
     column = arguments.text("label", label).strip()
+    # Every other option of this call is a template, so people write braces here, too.
     if column.startswith("{") and column.endswith("}"):
         column = column[1:-1]
     if not column or set(column) & set("{}"):

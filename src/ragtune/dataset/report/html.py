@@ -26,6 +26,7 @@ def histogram(lengths: Sequence[int], context: int) -> str:
     """How many examples have how many tokens, as an SVG."""
     if not lengths:
         return "<p>no examples</p>"
+    # Rounded up: rounded down there would be more bars than these.
     width = max(1, -(-(max(lengths) + 1) // _BARS))
     counts = [0] * (max(lengths) // width + 1)
     for length in lengths:

@@ -38,6 +38,7 @@ class PrivateText:
 
 def private_texts(splits: Sequence[Split], limit: int) -> tuple[PrivateText, ...]:
     """The first findings in all splits."""
+    # No further than the limit: what follows would be scanned for nothing.
     return tuple(islice(_all(splits), limit))
 
 

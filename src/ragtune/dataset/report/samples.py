@@ -100,6 +100,7 @@ def contradictions_of(split: Split, check: CheckReport) -> tuple[Contradiction, 
     pairs: dict[int, int] = {}
     for problem in check.problems:
         if problem.code == "contradiction" and problem.related_line is not None and problem.line is not None:
+            # Of several other answers to one question the first is shown.
             pairs.setdefault(problem.related_line, problem.line)
     chosen = dict(list(pairs.items())[:_CONTRADICTIONS])
     wanted = {*chosen, *chosen.values()}

@@ -369,6 +369,7 @@ class Constructors(ABC):
         """
         ignore = arguments.texts("ignore", ignore)
         if name not in tuple(LAYOUTS):
+            # The first row is read for the message alone, which then says which layouts its keys fit.
             get_layout(name, next(readers.rows_of(self._source), None))
         layout = get_layout(name)
         if system is not None and not arguments.text("system", system).strip():

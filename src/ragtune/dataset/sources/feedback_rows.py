@@ -38,6 +38,7 @@ class _Lines(Protocol):
         """Its lines with their numbers."""
 
 
+# A protocol: `dataset` stands above its sources.
 class Finished(Protocol):
     """A dataset that was built: `ragtune.Dataset` is one."""
 
@@ -103,6 +104,7 @@ def feedback_source(
     kept: list[_Row] = []
     given_way = 0
     if previous is not None:
+        # What people say of a question now goes before what the dataset before taught about it.
         spoken_about = {_asked(row.record) for row in rows}
         before = list(_staying(store, previous))
         kept = [row for row in before if _asked(row.record) not in spoken_about]
@@ -201,6 +203,8 @@ def _lines_of(dataset: Finished, rows: Sequence[_Row]) -> Iterator[tuple[str, st
         told = (dataset.folder / f"{split.name}.rows.txt").read_bytes().splitlines()
         for (_, line), row in zip(split.lines(), told, strict=True):
             number, _, _ = row.partition(b" ")
+            # The map numbers the rows as `read` gave them, so its numbers are places in this list, whatever steps came
+            # between.
             for person in rows[int(number)].people:
                 yield digest_of_line(line), person
 

@@ -32,6 +32,7 @@ def read_mapped(tables: Iterable[pa.Table], files: Collection[str]) -> Iterator[
 def release(files: Collection[str]) -> None:
     """Give back the pages of mapped files; who reads them again gets them from the file. On Linux only."""
     if sys.platform == "linux":
+        # Python's own `madvise` belongs to its `mmap` objects, and these files were mapped by Arrow.
         madvise = ctypes.CDLL(None).madvise
         madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
         for line in Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape").splitlines():

@@ -182,6 +182,7 @@ class _Remembering:
         return self._read()
 
     def _read(self) -> Iterator[SourceRow]:
+        # Of a copy, since whoever reads at the same time may add to it.
         yield from list(self._seen)
         for row in self._iterator:
             # A batch is as much as a preview asks for; who reads beyond it builds.
@@ -261,6 +262,7 @@ def csv_source(path: Paths, *, delimiter: str, encoding: str, skipinitialspace: 
     if len(arguments.text("delimiter", delimiter)) != 1 or delimiter in '"\r\n':
         raise DatasetError(f"delimiter={delimiter!r} must be one sign between fields, for example ',', ';' or a tab")
     try:
+        # By its one name: the manifest is the same for `utf8` and `UTF-8`.
         codec = codecs.lookup(arguments.text("encoding", encoding)).name
     except LookupError:
         raise DatasetError(f"encoding={encoding!r} is not known; for example utf-8, cp1252 or utf-16") from None

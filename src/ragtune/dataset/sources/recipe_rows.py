@@ -48,6 +48,7 @@ def recipe_source(
 
     details: dict[str, object] = {"kind": "facts", "recipe": recipe.to_dict(), "about": recipe.about}
     if known is not None:
+        # Of the lines as `to_jsonl` writes them, so that a saved set can be held against the manifest.
         digest = hashlib.sha256(b"".join(map(line_of, known))).hexdigest()
         details |= {"facts": len(known), "facts_sha256": digest}
     if held_out is not None:

@@ -43,6 +43,7 @@ class LineFile:
         self.path = path
         self._file = path.open("wb")
         self._again = path.open("rb")
+        # Taken on the way: a file of gigabytes would have to be read once more for it.
         self._hash = hashlib.sha256()
         self._bytes = 0
         self._rows = 0

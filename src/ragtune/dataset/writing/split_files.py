@@ -194,6 +194,7 @@ def _distribute(lines: BinaryIO, splits: npt.NDArray[np.uint8], workshop: Path, 
 def _shared_facts(workshop: Path) -> dict[str, int]:
     """How many facts the finished row maps name, and how many of them stand in more than one split."""
     stands = Counter[bytes]()
+    # The finished maps and not what is in memory: they are what anybody can count after us.
     for path in workshop.glob("*.rows.txt"):
         with path.open("rb") as file:
             stands.update({_told_fact(line) for line in file})

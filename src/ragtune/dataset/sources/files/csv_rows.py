@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 _AT_ONCE = 1024
+# The csv module keeps its limit in a C long, which has 32 bits on Windows.
 _ANY_LENGTH = 2**31 - 1
 _OTHER_DELIMITERS = ";\t|"
 # What Excel writes above the header to tell itself the delimiter.
@@ -38,6 +39,7 @@ def csv_rows(
     """
     with opened(path) as packed:
         # Line ends as they are: inside quotes they belong to the value.
+        # Excel's UTF-8 begins with a mark, which would be a part of the first column's name.
         text = io.TextIOWrapper(packed, encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="")
         try:
             yield from _Table(path, text, delimiter=delimiter, skipinitialspace=skipinitialspace).rows(lines)
@@ -128,6 +130,7 @@ class _Table:
                     found.append((above, row))
                     above = self._reader.line_num
             except csv.Error as error:
+                # Beside the rows before it, whose own faults are told first.
                 return found, self._no_csv(error, above)
         return found, None
 

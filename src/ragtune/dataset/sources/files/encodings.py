@@ -19,6 +19,7 @@ def encoding_of(path: Path) -> LikelyEncoding:
     if not path.is_file():
         return LikelyEncoding(name="cp1252")
     state = path.stat()
+    # With time and size in the key of the cache: a file that was saved anew is examined anew.
     return _examined(path, state.st_mtime_ns, state.st_size)
 
 

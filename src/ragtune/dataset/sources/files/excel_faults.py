@@ -49,5 +49,6 @@ def _part_of(archive: zipfile.ZipFile, sheet: str) -> str | None:
     target = next((item.get("Target") for item in targets if item.get("Id") == relation), None)
     if target is None:
         return None
+    # Excel names the parts from its own folder on, openpyxl from the root.
     part = target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
     return part if part in archive.namelist() else None

@@ -35,6 +35,7 @@ def excel_rows(
         where = f"{path}, sheet {chosen.name!r}"
         cells = _filled(chosen)
     lost = lost_cells(path, chosen.name)
+    # With the rows whose only content is lost: to the reader they look empty.
     filled = [number for number, row in enumerate(cells, 1) if number in lost or any(map(_text, row))]
     if not filled:
         raise DatasetError(f"{where} is empty; name another one with sheet=")

@@ -154,6 +154,7 @@ def _rows_in_object(path: Path, document: JsonStream) -> Iterator[object]:
             continue
         lists.append(key)
         values = document.items()
+        # The first value alone tells a list of turns from a list of rows.
         for first in islice(values, 1):
             if len(lists) == 1 and key in _TURN_LISTS and _is_turn(first):
                 # A file that holds one conversation is one row, and not a list of its turns.

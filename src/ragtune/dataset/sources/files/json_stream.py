@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TextIO
 
+# Longer than any literal or escape: an error further from the end of a piece does not come from where it was cut.
 _LONGEST_LITERAL = 16
 _IN_NUMBERS = ("", ".", "e", "E")
 _sign = re.compile(r"[^ \t\r\n]").search
