@@ -149,6 +149,23 @@ def test_a_line_that_is_no_object_is_refused(source: str | bytes) -> None:
         rt.parse_record(source)
 
 
+@pytest.mark.parametrize("key", ["text", "image_url", "str", "a[b]"])
+def test_an_unknown_key_is_named_also_where_it_is_called_like_a_part_or_a_type(key: str) -> None:
+    """Pydantic puts such words into the place of an error, too."""
+    said = [{"role": "user", "content": "Hello"} | {key: "Hello"}, {"role": "assistant", "content": "Hi"}]
+    with pytest.raises(rt.RecordError) as caught:
+        rt.parse_record({"messages": said})
+    assert f"messages[0].{key}: unknown key {key!r}" in str(caught.value)
+
+
+def test_a_reference_field_may_have_any_name() -> None:
+    """Also that of the first argument of every method."""
+    asked = {"messages": [{"role": "user", "content": "Who?"}], "self": "Ada"}
+    record = rt.parse_record(asked)
+    assert isinstance(record, rt.ReinforcementRecord)
+    assert record.to_dict() == asked
+
+
 def test_an_unknown_format_is_refused_by_name() -> None:
     """A typo must not silently mean "take it from the keys"."""
     with pytest.raises(rt.RecordError, match="'caht'"):

@@ -102,7 +102,9 @@ def schema_errors(error: ValidationError) -> list[SchemaError]:
     """Turn pydantic's errors into plain ones, without the echoes that unions and containers add."""
     found: dict[Path, SchemaError] = {}
     for item in error.errors(include_url=False):
-        kind, value, path = item["type"], item["input"], plain_path(item["loc"])
+        kind, value, place = item["type"], item["input"], item["loc"]
+        # The last step to an unknown key is that key, also where it is called like one of pydantic's branches.
+        path = (*plain_path(place[:-1]), place[-1]) if kind == "extra_forbidden" else plain_path(place)
         # A container whose items are wrong is also called too short; a list is also called "no text" by the union.
         is_echo = (kind == "too_short" and value) or (
             kind == "string_type" and isinstance(value, list) and path[-1:] == ("content",)
@@ -160,7 +162,8 @@ class FrozenModel(BaseModel):
 
     if not TYPE_CHECKING:
         # Hidden from type checkers, so that they keep seeing the fields as keyword arguments.
-        def __init__(self, **data: object) -> None:
+        # Its own name is no keyword: a reference field may be called `self`.
+        def __init__(self, /, **data: object) -> None:
             try:
                 super().__init__(**data)
             except ValidationError as error:
@@ -175,6 +178,7 @@ class Record(FrozenModel):
 
     def to_dict(self) -> JsonObject:
         """The record as plain dicts and lists, without keys that are unset or None."""
+        # What is None is left out at the record's own keys alone; in a schema or an argument null is a value.
         return self.model_dump(exclude_none=True, mode="json")
 
     def to_json_line(self) -> bytes:
@@ -193,5 +197,6 @@ class Record(FrozenModel):
             pydantic.ValidationError: keys or types are wrong.
         """
         if isinstance(data, bytes):
+            # Bytes go to pydantic as they are, which reads JSON and checks types in one pass.
             return cls.model_validate_json(data, context=_COLLECT)
         return cls.model_validate(data, context=_COLLECT)
