@@ -541,3 +541,12 @@ def test_contradictions_are_found_in_every_kind(tmp_path: Path) -> None:
         problems = rt.check_file(write(tmp_path / f"{name}.jsonl", *records, good=0)).problems
         found = [(p.line, p.path) for p in problems if p.code == "contradiction"]
         assert found == [(line, place)], name
+
+
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a":', "}")])
+def test_a_line_may_nest_as_deep_as_it_can_be_read(tmp_path: Path, opened: str, closed: str) -> None:
+    """Deeper than Python's functions may call themselves."""
+    path = tmp_path / "deep.jsonl"
+    path.write_text(f'{{"messages": [{json.dumps(user())}], "x": {opened * 1020}1{closed * 1020}}}\n')
+    report = rt.check_file(path, format="reinforcement", min_examples=1)
+    assert (report.stats.examples, report.counts) == (1, {})

@@ -17,6 +17,7 @@ from ragtune.evaluation.scorers.context import Context
 from ragtune.evaluation.scorers.words import refusal
 from ragtune.facts import Fact, Wording, demo_facts
 from ragtune.recipes import RECIPES, RecipeRow, hold_out
+from ragtune.recipes.open_book import prompt
 from ragtune.recipes.passages import Passages, without_boilerplate
 from ragtune.text import normalise
 
@@ -373,6 +374,9 @@ def test_a_budget_that_is_too_small_or_cannot_be_kept_is_refused() -> None:
     facts = demo_facts()
     with pytest.raises(BudgetExceeded, match=r"wordings=1.* above the budget"):
         rt.Recipe("qa_multi").within(facts, model=MODEL, max_tokens=100)
+    # The message counts what was held against the budget: the system prompt as well.
+    with pytest.raises(BudgetExceeded, match=r"wordings=1.*: [1-9]\d,\d{3} tokens .* above the budget"):
+        rt.Recipe("qa_multi").within(facts, model=MODEL, max_tokens=9_000, system="Answer briefly. " * 100)
     with pytest.raises(rt.DatasetError, match="the price of 'mystery' is unknown"):
         rt.Recipe("qa_multi").within(facts, model="mystery", max_cost_usd=1.0)
     with pytest.raises(rt.DatasetError, match="qa_multi, document_rows have"):
@@ -402,3 +406,12 @@ def test_a_share_of_few_facts_is_still_a_share() -> None:
     facts = rt.FactSet(facts=tuple(fact for fact in demo_facts() if fact.answers)[:8])
     assert len(list(rt.Recipe("abstain", share=0.1).rows(facts))) >= 1
     assert list(rt.Recipe("abstain", share=0.0).rows(facts)) == []
+
+
+def test_braces_in_what_stands_around_a_question_stay_what_they_are() -> None:
+    """A passage about templates holds the very word that the prompt has for the question."""
+    asked = prompt("What is a hole?", ["Write {question} where the question stands, and {passages} above it."])
+    assert asked == (
+        "Answer the question with the help of these passages.\n\n"
+        "[1] Write {question} where the question stands, and {passages} above it.\n\nQuestion: What is a hole?"
+    )

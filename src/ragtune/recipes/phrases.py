@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 __all__ = ["Language", "Phrases", "phrases"]
 
 Language = Literal["en", "tr"]
+_hole = re.compile(r"\{(\w+)\}").sub
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +101,5 @@ def phrases(language: str) -> Phrases:
 
 def filled(frame: str, **values: str) -> str:
     """A frame with its values; braces inside them stay what they are."""
-    for name, value in values.items():
-        # Not str.format: a question about {name} or a piece of code has braces of its own.
-        head, mark, tail = frame.partition(f"{{{name}}}")
-        frame = f"{head}{value}{tail}" if mark else frame
-    return frame
+    # Not str.format, and all at once: a passage about templates may hold {question}, which is no hole of the frame.
+    return _hole(lambda found: values.get(found[1], found[0]), frame)

@@ -96,6 +96,7 @@ class Recipe:
         return f"Recipe({', '.join([repr(self.name), *version, *said])})"
 
     def __eq__(self, other: object) -> bool:
+        # Name and version are those of the strategy's class.
         return isinstance(other, Recipe) and self.strategy == other.strategy
 
     def __hash__(self) -> int:
@@ -241,7 +242,9 @@ class Recipe:
         low, high = 1, most
         if fits(low) is None:
             least = self._with(scale, low)
-            cost = least.preview(facts, model=model, n_epochs=n_epochs, held_out=held_out, catalogue=catalogue).cost
+            cost = least.preview(
+                facts, model=model, n_epochs=n_epochs, held_out=held_out, system=system, catalogue=catalogue
+            ).cost
             raise BudgetExceeded(
                 f"{least} makes {str(cost).splitlines()[0]}, above the budget (max_tokens={max_tokens}, "
                 f"max_cost_usd={max_cost_usd}); raise it, take fewer facts, or leave out parts of the recipe"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, assert_never
@@ -91,6 +92,7 @@ def _chat_faults(record: JsonObject) -> list[RecordFault]:
     if not plain:
         faults.extend(tool_faults(messages, offered_names(record)))
         faults.extend(image_faults(messages))
+    # Messages alone define nothing, and most records hold no more.
     if len(record) > 1:
         faults.extend(definition_faults(record))
     return faults
@@ -268,7 +270,9 @@ def doubled_key_faults(line: bytes, record: JsonObject) -> list[RecordFault]:
             doubled.extend(key for key in known if keys.count(key) > 1)
         return known
 
-    json.loads(line, object_pairs_hook=collect)
+    # json reads by calling itself, and ends before orjson does.
+    with suppress(RecursionError):
+        json.loads(line, object_pairs_hook=collect)
     hint = "keep one of them"
     return [
         RecordFault((), "doubled-key", f"the key {key!r} stands twice in one object; only the last one counts", hint)
@@ -278,8 +282,13 @@ def doubled_key_faults(line: bytes, record: JsonObject) -> list[RecordFault]:
 
 def _number_of_keys(value: object) -> int:
     """How many keys all objects inside a value have together."""
-    if isinstance(value, dict):
-        return len(value) + sum(map(_number_of_keys, value.values()))
-    if isinstance(value, list):
-        return sum(map(_number_of_keys, value))
-    return 0
+    # A stack of our own: a hostile line nests deeper than Python lets functions call themselves.
+    number, waiting = 0, [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            number += len(item)
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+    return number
