@@ -428,6 +428,23 @@ def test_an_unknown_layout_and_a_row_of_another_one_are_named(tmp_path: Path) ->
         rt.DatasetBuilder.from_rows(ROWS, layout="sharegpt").build(tmp_path / "out")
 
 
+def test_an_audit_names_rows_by_their_numbers_in_the_source() -> None:
+    """Row 0 is dropped by the filter and counts on all the same."""
+    rows = [{"q": "Why?", "a": "So."}, {"q": "How deep?", "a": "83 m"}, {"q": "How deep?", "a": "12 m"}]
+    audit = (
+        rt.DatasetBuilder.from_rows(rows)
+        .filter(lambda row: row["q"] != "Why?", reason="no why")
+        .audit(question="q", answer="a", distractors=["a"])
+    )
+    assert (audit.rows, audit.contradicting_rows, audit.distractor_rows) == (2, ((1, 2),), (1, 2))
+
+
+def test_a_preview_shows_records_of_the_kind_that_a_build_writes() -> None:
+    """Without reference fields a reinforcement record has the keys of a chat."""
+    builder = rt.DatasetBuilder.from_rows(ROWS).reinforcement(user="{question}", reference={})
+    assert {type(record) for record in builder.preview()} == {rt.ReinforcementRecord}
+
+
 @pytest.mark.slow
 def test_the_facts_of_sciq_are_counted_as_they_are_known(shared: Path) -> None:
     """67 questions repeated (70 rows too many), 16 with more than one answer, 11 answers equal to a distractor."""

@@ -94,6 +94,14 @@ def test_a_row_without_the_id_of_its_fact_is_refused(tmp_path: Path, value: obje
         builder(rows).build(tmp_path / "out", fact_id="id")
 
 
+def test_ids_may_be_whole_numbers_of_numpy(tmp_path: Path) -> None:
+    import numpy as np
+
+    rows = [{"id": np.int64(17), "question": "Why?", "answer": "So."}]
+    builder(rows).build(tmp_path / "out", fact_id="id")
+    assert (tmp_path / "out/train.rows.txt").read_text() == '0 "17"\n'
+
+
 def test_a_column_of_ids_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(rt.DatasetError, match="names column 'fact', which is not there"):
         builder(wordings()).build(tmp_path / "out", fact_id="fact")

@@ -21,7 +21,7 @@ class BadRowsError(DatasetError):
         super().__init__(_told(self.rows, count))
 
     def __reduce__(self) -> tuple[type[BadRowsError], tuple[tuple[str, ...], int]]:
-        # Errors travel between processes by their arguments, and Python knows the message alone.
+        # An exception is pickled with its message, of which alone this one cannot be made again.
         return type(self), (self.rows, self.count)
 
 

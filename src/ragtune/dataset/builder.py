@@ -112,8 +112,11 @@ class DatasetBuilder(Steps):
         build_batch = self._build_batch(SplitPlan())
         found: list[AnyRecord] = []
         for rows in self._selections():
+            # A template or function makes the records that are shown, and not a batch of them.
             rows.cut(count - len(found))
-            found.extend(parse_record(line) for line in build_batch.make(rows).data.split(b"\n")[:-1])
+            made = build_batch.make(rows)
+            # By the kind that was made: its keys alone may fit another one.
+            found.extend(parse_record(line, made.counts.format) for line in made.data.split(b"\n")[:-1])
             if len(found) >= count:
                 break
         return Preview(records=tuple(found))
@@ -136,12 +139,12 @@ class DatasetBuilder(Steps):
         given = {"question": question, "answer": answer, **({} if context is None else {"context": context})}
         columns = [arguments.text(name, value) for name, value in given.items()]
 
-        def rows() -> Iterator[SourceRow]:
+        def rows() -> Iterator[tuple[int, SourceRow]]:
             for selection in self._selections():
                 # Only to name the column that is not there; the rows are read one by one.
                 for name in (*columns, *wrong):
                     selection.column(name, who="audit")
-                yield from selection.rows()
+                yield from zip(selection.numbers(), selection.rows(), strict=True)
 
         return audit_rows(rows(), question=question, answer=answer, context=context, distractors=wrong)
 

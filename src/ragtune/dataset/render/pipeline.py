@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import orjson
@@ -69,6 +70,7 @@ class BuildBatch:
     def __call__(self, table: pa.Table) -> pa.Table:
         """From a table of rows to a table of lines, see `ragtune.dataset.render.arrow`; an error is told in it."""
         rows = arrow.read_rows(table)
+        # Before the steps, which may drop the first row: the number decides the place of what comes of the table.
         first = rows.number(0)
         try:
             return arrow.of_made(self.make(rows), first)
@@ -104,6 +106,7 @@ class BuildBatch:
         made = Made(
             numbers=rows.numbers(), data=lines.data, counts=rows.counts.plus(counts), fact_ids=ids, origins=origins
         )
+        # Without a split nobody asks what rows share, and to number their texts takes time.
         if not (self.plan.validation or self.plan.test):
             return made
         from ragtune.dataset.leakage.text_hashes import number
@@ -141,7 +144,7 @@ def _fact_ids(rows: Selection, column: str) -> list[str]:
     bad, ids = BadRows(), []
     for index, value in enumerate(rows.column(column, who="fact_id")):
         ids.append(str(value))
-        if isinstance(value, bool) or not isinstance(value, str | int) or not ids[-1].strip():
+        if isinstance(value, bool) or not isinstance(value, str | Integral) or not ids[-1].strip():
             bad.add(
                 f"{rows.place(index)}, column {column!r}: the fact's id {value!r:.60} must be text or a whole number"
             )

@@ -117,23 +117,24 @@ class _Counter:
 
 
 def audit_rows(
-    rows: Iterable[Mapping[str, object]],
+    rows: Iterable[tuple[int, Mapping[str, object]]],
     *,
     question: str,
     answer: str,
     context: str | None,
     distractors: tuple[str, ...],
 ) -> FactAudit:
-    """Read rows once and count; holds hashes, no texts."""
+    """Read rows, each with its number in the source, once and count; holds hashes, no texts."""
     exact, normalised = _Counter(str), _Counter(normalise)
-    number = -1
-    for number, row in enumerate(rows):
+    count = 0
+    for number, row in rows:
+        count += 1
         texts = (str(row[question]), str(row[answer]), str(row[context]) if context else "")
         wrong = [str(row[name]) for name in distractors]
         exact.add(number, *texts, wrong)
         normalised.add(number, *texts, wrong)
     return FactAudit(
-        rows=number + 1,
+        rows=count,
         exact=exact.counts(),
         normalised=normalised.counts(),
         contradicting_rows=tuple(exact.contradictions()[:_SHOWN]),
