@@ -92,6 +92,15 @@ def test_preference_pairs_keep_their_beta_where_they_are_taken_and_are_refused_b
             translated(job("dpo"), "openai", dialect_named(name), base=LLAMA)
 
 
+@pytest.mark.parametrize(("name", "lost"), [("together", ["seed 7"]), ("fireworks", ["seed 7", "batch_size 2"])])
+def test_what_a_wire_of_its_own_is_not_sent_is_said(name: str, lost: list[str]) -> None:
+    there = translated(job(), "openai", dialect_named(name), base=LLAMA)
+    told = [f"{one}, which is not sent to {name}" for one in lost]
+    assert [one for one in there.dropped if "not sent" in one] == told
+    assert not any("seed" in one for one in there.approximated)
+    assert ("batch_size 2" in there.carried) == (name == "together")
+
+
 @pytest.mark.parametrize("name", ["nebius", "together", "fireworks", "unsloth-studio"])
 def test_a_server_with_other_bases_wants_one_named(name: str) -> None:
     with pytest.raises(rt.SpecError, match=f"{name} has no {BASE}; name one"):
@@ -315,6 +324,9 @@ def test_a_dry_run_for_a_wire_of_its_own_sends_nothing(
     assert stub.requests == []
     with pytest.raises(rt.SpecError, match="the price of this server is not known"):
         rt.replay(archive, job_id, client, base=LLAMA, dialect="fireworks", account="me", max_cost_usd=1.0)
+    with pytest.raises(rt.SpecError, match="budget: the price of this server is not known"):
+        rt.replay(archive, job_id, client, base=LLAMA, dialect="together", budget=rt.Budget(1.0))
+    assert stub.requests == []
 
 
 @pytest.mark.slow

@@ -215,6 +215,7 @@ class _Replay:
         if not dry_run and not api.is_known:
             # An address that nobody knows may be an embedded backend, which says so with its first answer.
             await api.account()
+        # First, since it costs nothing: for the data whole files are read and held against their hashes.
         there = translated(self._job, self._archive.dialect, api.dialect, base=self._base, spec=self._spec)
         dataset = self._archive.dataset(self._job.id)
         if dry_run:
@@ -236,8 +237,10 @@ class _Replay:
         return Plan(server=api.port.base_url, calls=tuple(calls), warnings=(*there.warnings, unknown))
 
     def _check_hosted(self, dataset: Dataset) -> None:
-        if self._options.max_cost_usd is not None and not self._options.allow_unknown_cost:
-            message = "max_cost_usd: the price of this server is not known; pass allow_unknown_cost=True, or no limit"
+        # Unknown is not free: nothing could be held against either.
+        limits = [name for name in ("max_cost_usd", "budget") if getattr(self._options, name) is not None]
+        if limits and not self._options.allow_unknown_cost:
+            message = f"{limits[0]}: the price of this server is not known; pass allow_unknown_cost=True, or no limit"
             raise SpecError(message)
         report = dataset.check()
         if not report.ok:

@@ -24,6 +24,8 @@ LORA_RATE = 1e-4
 # Servers whose models go by OpenAI's names.
 _SAME_BASES = ("openai", "azure-foundry", "local", "generic")
 _OURS = "ragtune_"
+# What an order has and the requests of wires of their own leave out, see `hosted`.
+_NOT_SENT = {"together": ("seed",), "fireworks": ("seed", "batch_size")}
 
 Rate = Multiplier | Absolute | Literal["auto"]
 
@@ -121,6 +123,7 @@ class _Notes:
 def _base(job: JobDetails, *, target: Dialect, base: str | None, notes: _Notes) -> str:
     old = job.model or "an unknown base"
     if base is None:
+        # A tuned model is there on its own account alone.
         if job.model is None or job.model.startswith("ft:"):
             why = "the server did not say on which base" if job.model is None else f"it trained {old} further"
             raise SpecError(f"base: {job.id} cannot be replayed as it was ({why}); name a base, base='...'")
@@ -140,7 +143,8 @@ def _method(job: JobDetails, *, source: str, target: Dialect, notes: _Notes) -> 
         takes = ", ".join(sorted(target.methods))
         raise Unsupported(target.name, f"the method {kind} of {job.id}", f"it takes {takes}; choose another server")
     values = {"n_epochs": _count("n_epochs", job.n_epochs, MAX_EPOCHS, notes)}
-    values["batch_size"] = _count("batch_size", job.batch_size, MAX_BATCH_SIZE, notes)
+    sent = "batch_size" not in _NOT_SENT.get(target.wire, ())
+    values["batch_size"] = _count("batch_size", job.batch_size, MAX_BATCH_SIZE, notes, sent=sent)
     rate = _rate(job, source=source, target=target, notes=notes)
     if kind == "dpo":
         return DPO(**values, learning_rate=rate, beta=_beta(job, notes))
@@ -149,9 +153,10 @@ def _method(job: JobDetails, *, source: str, target: Dialect, notes: _Notes) -> 
     return Supervised(n_epochs=values["n_epochs"], batch_size=values["batch_size"], learning_rate=rate)
 
 
-def _count(name: str, value: int | str | None, most: int, notes: _Notes) -> int:
+def _count(name: str, value: int | str | None, most: int, notes: _Notes, *, sent: bool = True) -> int:
     if isinstance(value, int) and 1 <= value <= most:
-        notes.carried.append(f"{name} {value}")
+        if sent:
+            notes.carried.append(f"{name} {value}")
         return value
     notes.approximated.append(f"{name}: what it was is not known ({value!r}); the server chooses")
     return "auto"  # type: ignore[return-value]  # "auto" stands beside numbers in every spec
@@ -227,7 +232,7 @@ def _reinforcement(job: JobDetails, values: Mapping[str, int], rate: Rate) -> Re
 
 
 def _seed(job: JobDetails, target: Dialect, notes: _Notes) -> int | None:
-    if job.seed is not None:
+    if job.seed is not None and "seed" not in _NOT_SENT.get(target.wire, ()):
         notes.approximated.append(f"seed: {job.seed} goes along, and gives another model on another server")
     return job.seed
 
@@ -257,6 +262,9 @@ def _metadata(given: Mapping[str, str], target: Dialect, notes: _Notes) -> dict[
 
 def _about_the_server(target: Dialect, spec: TuneSpec, notes: _Notes) -> None:
     """What the server itself does otherwise, whatever the job says."""
+    for name, value in (("seed", spec.seed), ("batch_size", spec.method.batch_size)):
+        if name in _NOT_SENT.get(target.wire, ()) and value not in (None, "auto"):
+            notes.dropped.append(f"{name} {value}, which is not sent to {target.name}")
     if not target.trains_answers_alone:
         way = "pass a dialect with extra_body={'train_on_completions': True}"
         if target.extra_body.get("train_on_completions"):
