@@ -640,6 +640,15 @@ def test_a_file_of_another_of_ragtunes_rooms_is_called_by_its_name(tmp_path: Pat
         rt.Journal(store.path).runs()
 
 
+def test_an_answers_number_may_be_one_of_numpy_and_no_truth_value(store: rt.FeedbackStore) -> None:
+    import numpy as np
+
+    number = store.log("12 metres", question=DEEP)
+    assert store.add(np.int64(number), -1) == number  # type: ignore[arg-type]
+    with pytest.raises(rt.FeedbackError, match="answer: True is neither an Answer, a text, nor the number"):
+        store.add(True, 1)
+
+
 def test_numbers_beyond_the_file_are_of_no_answer(store: rt.FeedbackStore) -> None:
     """No advice to move a sound file away, whatever number somebody gives."""
     store.log("Yes.", question="Really?")

@@ -103,6 +103,16 @@ def test_an_answer_is_never_lost_because_it_cannot_be_kept(server: ScriptedBacke
     held.close()
 
 
+def test_an_answer_is_never_lost_because_the_folder_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    store = rt.FeedbackStore(tmp_path / "taken" / "feedback.sqlite3")
+    answer = store.logged(lambda question: "12 metres")
+    with pytest.warns(UserWarning, match="was given and not kept in feedback.sqlite3: .*cannot be written"):
+        assert answer(DEEP) == "12 metres"
+    with pytest.raises(rt.FeedbackError, match=r"feedback\.sqlite3: cannot be written \(File exists\)"):
+        store.add("12 metres", 1, question=DEEP)
+
+
 def test_a_log_that_is_no_store_is_refused_before_anything_is_asked(server: ScriptedBackend) -> None:
     wrong: Any = "feedback.sqlite3"
     with server.client() as client, pytest.raises(TypeError, match=r"log is 'feedback\.sqlite3'; it takes a Feedback"):

@@ -33,6 +33,7 @@ _ANSWER = """
     ON CONFLICT (key) DO NOTHING
 """
 # Who says more about an answer later keeps what they said before.
+# To SQLite no NULL equals another: of people without a name every verdict is kept.
 _VERDICT = f"""
     INSERT INTO feedback_verdict (answer, {", ".join(VERDICT)}, judged_by, created_at)
     VALUES (:answer, {", ".join(f":{name}" for name in VERDICT)}, :by, :created_at)
@@ -73,9 +74,7 @@ class FeedbackFile:
     @contextmanager
     def _opened(self, *, read_only: bool = False) -> Iterator[Database]:
         if not read_only:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            if not self.path.exists():
-                self.path.touch(mode=0o600)  # before SQLite makes it readable for everybody
+            self._make()
         try:
             database = Database(
                 self.path,
@@ -91,6 +90,15 @@ class FeedbackFile:
         except sqlite3.Error as error:
             raise FeedbackError(f"{self.path}: {trouble(error)}") from error
 
+    def _make(self) -> None:
+        # Told as any other trouble of the file: an answer that is only to be kept reaches its reader with a warning.
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.path.exists():
+                self.path.touch(mode=0o600)  # before SQLite makes it readable for everybody
+        except OSError as error:
+            raise FeedbackError(f"{self.path}: cannot be written ({error.strerror or error})") from error
+
 
 def _bounded(value: object) -> object:
     """A number as SQLite can hold it; no answer has one beyond that."""
@@ -100,6 +108,7 @@ def _bounded(value: object) -> object:
 def write_answer(connection: sqlite3.Connection, values: Mapping[str, object], passages: str) -> int:
     """Keep an answer, or find it where it is kept already; its number."""
     made = connection.execute(_ANSWER, {**values, "passages": passages, "created_at": time.time()})
+    # `lastrowid` alone would tell an earlier INSERT's row where this answer was there already.
     if made.rowcount == 1 and made.lastrowid is not None:
         return made.lastrowid
     return int(connection.execute("SELECT id FROM feedback_answer WHERE key = ?", (values["key"],)).fetchone()[0])

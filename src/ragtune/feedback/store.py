@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeVar, overload
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FeedbackStore"]
 
+# The sum of no rows is NULL, hence `coalesce`.
 _COUNTS = """
     SELECT (SELECT count(*) FROM feedback_answer) AS answers,
            (SELECT count(*) FROM feedback_answer a
@@ -214,13 +216,12 @@ class FeedbackStore(Lineage):
             }
         )
         about = {"question": question, "model": model, "system": system, "asked_by": None}
-        values = None if isinstance(answer, int) else answer_values(answer, history=history, **about)
+        # A column of numbers gives NumPy's; True is no answer's number, though Python counts it as 1.
+        known = index(answer) if isinstance(answer, SupportsIndex) and not isinstance(answer, bool) else None
+        values = answer_values(answer, history=history, **about) if known is None else {}  # type: ignore[arg-type]
         read = checked_passages(passages)
         with self._opened() as database, database.transaction() as connection:
-            if isinstance(answer, int):
-                number = self._known(connection, answer)
-            else:
-                number = write_answer(connection, values or {}, read)
+            number = write_answer(connection, values, read) if known is None else self._known(connection, known)
             write_verdict(connection, number, said)
         return number
 
@@ -284,6 +285,7 @@ class FeedbackStore(Lineage):
             FeedbackError: the file cannot be read.
         """
         most, first = checked_number("limit", limit), checked_number("after", after)
+        # Paged by number and not by OFFSET: answers leave the queue while somebody works through it.
         found = self._each("LEFT", "WHERE v.id IS NULL AND a.id > ?", (first,), limit=max(most, 0))
         return FeedbackTable(rows=tuple(found))
 
@@ -368,6 +370,7 @@ class FeedbackStore(Lineage):
         """
         rows = self.rows()
         corrections = len({row.question for row in rows if row.correction is not None})
+        # Answers and not verdicts: ten people about one answer give one row.
         good = len({row.id for row in rows if row.verdict == 1})
         bad = len({row.id for row in rows if row.verdict == -1})
         pairs = len(compile_rows(rows, method="preference").rows)
