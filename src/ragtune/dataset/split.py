@@ -71,6 +71,7 @@ class Split:
             except RecordError as error:
                 raise RecordError(f"{self.path} line {number}: {error}") from None
 
+    # The field of this name hides the type within the class.
     def lines(self) -> Iterator[tuple[int, builtins.bytes]]:
         """The lines that are not blank, each with its number, without a byte order mark."""
         if self.path is None:

@@ -320,6 +320,7 @@ class Steps(Constructors):
         if self._template is not None:
             raise DatasetError("this builder has a template already; start a second builder for a second record kind")
         if isinstance(template, Template):
+            # Of a function nobody knows which columns it reads until it is called.
             hidden = [name for name in template.columns if name in self._dropped_columns]
             if hidden:
                 raise DatasetError(f"the template names column {hidden[0]!r}, which drop_columns took away")
@@ -344,6 +345,7 @@ class Steps(Constructors):
             raise DatasetError("rows of a feedback store are finished records, and a recipe makes rows of facts")
         of = (self._source, self._described_steps())
         source = recipe_source(recipe, lambda: facts(self._numbered_rows()), held_out, of=of)
+        # Steps and dropped columns stay behind: they belong to the rows that the facts are read from.
         return type(self)(source, scanner=self._scanner)
 
     @abstractmethod

@@ -179,6 +179,7 @@ class _Wanted:
 
         likely = numbers[self._maybe[numbers & self._mask]]
         if len(likely):
+            # A number beyond the last one has its place behind it, where nothing stands.
             places = np.minimum(np.searchsorted(self.numbers, likely), len(self.numbers) - 1)
             self.found[places[self.numbers[places] == likely]] = True
 

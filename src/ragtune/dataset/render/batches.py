@@ -45,6 +45,7 @@ class _Renamed(dict[str, Column]):
         self._old = old
 
     def __missing__(self, name: str) -> Column:
+        # Not kept here: the columns beneath keep what they have read.
         return self._of_before[self._old[name]]
 
 
@@ -149,6 +150,7 @@ class RowBatch(Batch):
     @property
     def names(self) -> tuple[str, ...]:
         """The keys that a row has, in the order in which they come up."""
+        # Of all rows: each may have keys of its own.
         return tuple(dict.fromkeys(chain.from_iterable(self._rows)))
 
     def column(self, name: str) -> Column:

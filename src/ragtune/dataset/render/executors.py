@@ -45,6 +45,8 @@ def _all_or_bad_rows(made: Iterator[Made]) -> Iterator[Made]:
     bad = BadRows()
     while True:
         try:
+            # Not by a loop, which an error would end: what makes the batches can be asked for the next one all the
+            # same.
             batch = next(made)
         except StopIteration:
             break

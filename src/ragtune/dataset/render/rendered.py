@@ -67,6 +67,7 @@ class BuildCounts:
         """How many rows were dropped for each reason, in all steps together."""
         total: dict[str, int] = {}
         for (_, reason), number in self.dropped.items():
+            # Two steps may drop rows for the same reason.
             total[reason] = total.get(reason, 0) + number
         return total
 

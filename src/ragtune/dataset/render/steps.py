@@ -125,6 +125,7 @@ class Take:
 
     count: int
 
+    # Another process does not know how many rows came before its own.
     in_order: ClassVar[bool] = True
 
     def start(self, before: Before) -> RunningTake:

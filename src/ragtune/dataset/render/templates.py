@@ -122,6 +122,7 @@ def constant_system(system: Text | None) -> str | None:
     """The system prompt when it is the same for all rows."""
     if system is None or system.columns:
         return None
+    # Remembered, because a tuned model is asked with it; one that differs from row to row is no one's to ask with.
     return "".join(constant for constant, _ in system.parts)
 
 

@@ -94,6 +94,7 @@ class _Counter:
 
     def add(self, row: int, question: str, answer: str, context: str, distractors: Iterable[str]) -> None:
         question, answer, context = map(self._read, (question, answer, context))
+        # Python's own hash is equal for equal texts within one process, and that is all that is asked of it here.
         key, triple = hash(question), hash((question, answer, context))
         self.by_question[key].append(row)
         self._answers[key].add(hash(answer))

@@ -55,6 +55,7 @@ class Preview(Sequence["AnyRecord"]):
     @property
     def warning(self) -> str | None:
         """Why the texts look as if they were read in a wrong encoding, and the way out; None where they do not."""
+        # Told here and not by the check alone: who looks at five records can still have the source read otherwise.
         texts = Misreading()
         for record in self.records:
             for _, text in turns(record):

@@ -78,6 +78,7 @@ class DatasetReport:
     split: Mapping[str, Any] = field(default_factory=dict)
     overlap: Mapping[str, Any] | None = None
     lengths: tuple[int, ...] = field(default=(), repr=False)
+    # OpenAI's for its chat models since gpt-4o, as the catalogue has them.
     context: int = 65_536
     costs: tuple[CostEstimate, ...] = field(default=(), repr=False)
     samples: Samples = field(default=Samples(), repr=False)
@@ -230,6 +231,7 @@ def figures(report: DatasetReport) -> str:
     rows += [(split, f"{number:,}") for split, number in report.rows.items() if number]
     rows += [("secrets and personal data", told) for told in masking_told(report)]
     rows.append((f"training tokens ({report.encoding})", f"{report.tokens:,}"))
+    # Files made elsewhere were compared, but nothing proved how they were parted.
     if report.overlap is not None and "in_more_than_one_split" in report.overlap:
         rows.append(("normalised texts in more than one split", f"{report.overlap['in_more_than_one_split']:,}"))
     if report.overlap is not None and "facts" in report.overlap:

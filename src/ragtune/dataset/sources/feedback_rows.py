@@ -94,6 +94,7 @@ def feedback_source(
             f"{_FORMAT_OF_METHOD[method]} records; pass a dataset of that kind, or build two and train one after "
             "the other"
         )
+    # Now and not when rows are read: what people say meanwhile would make the second reading another one.
     compiled = compile_rows(store.rows(), method=method)
     if held_out is not None and (questions := HeldOut.of(held_out)) is not None:
         _refuse_held_out(compiled, questions)

@@ -81,6 +81,7 @@ def build_folder(
             # Last, since it names the sha256 of all others: a folder with a manifest is whole.
             (workshop / MANIFEST).write_bytes(_json(manifest))
     except _OfTheRows as error:
+        # What a source or a function of the user's says of a file of its own is no word about this folder.
         raise error.error from None
     return manifest, written.counts
 

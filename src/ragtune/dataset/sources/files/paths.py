@@ -99,6 +99,7 @@ def _unreadable(path: Path, error: OSError) -> DatasetError:
 
 
 def _unpacked(path: Path, file: io.BufferedReader, start: bytes) -> IO[bytes]:
+    # By its first bytes: what a name ends in is often wrong, and pipes have none.
     name = packed_with(start)
     if name is not None:
         return cast("IO[bytes]", _UNPACKERS[name](file))
