@@ -271,6 +271,7 @@ _MAKERS: Mapping[Method, Callable[[_Question], Iterator[dict[str, object]]]] = {
 
 
 def _row(answer: str, behind: Sequence[Feedback]) -> dict[str, object]:
+    # Verdicts come oldest first, so this is how it was written last.
     last = behind[-1]
     numbers = sorted({one.id for one in behind})
     # Who asked, too: the question is in their words, and goes with them when they leave.

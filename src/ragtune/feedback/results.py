@@ -164,6 +164,7 @@ def suggestion(*, corrections: int, pairs: int, good: int, bad: int) -> Suggesti
 
 
 def _method(*, corrections: int, pairs: int, good: int, bad: int) -> tuple[str | None, str]:
+    # Pairs first: they say of one question which answer is better, and thumbs compare answers to different ones.
     if pairs >= _ENOUGH_PAIRS:
         return "preference", f"{pairs} answers have a better one beside them, enough to learn the difference"
     found = f"{count(corrections, 'correction')} and {count(good, 'good answer')}"

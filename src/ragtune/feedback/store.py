@@ -373,6 +373,7 @@ class FeedbackStore(Lineage):
         # Answers and not verdicts: ten people about one answer give one row.
         good = len({row.id for row in rows if row.verdict == 1})
         bad = len({row.id for row in rows if row.verdict == -1})
+        # Made and counted, so that it is what a build would get.
         pairs = len(compile_rows(rows, method="preference").rows)
         return suggestion(corrections=corrections, pairs=pairs, good=good, bad=bad)
 

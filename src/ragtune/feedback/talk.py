@@ -17,6 +17,7 @@ __all__ = ["NO_TALK", "Talk", "checked_history", "form_of", "same_form", "talk_o
 
 NO_TALK = "a talk that is not all text of user and model in turn (a tool call, a picture, a file): no row could hold it"
 
+# OpenAI's reasoning models call the same thing `developer`.
 _SYSTEMS = ("system", "developer")
 _THOUGHTS = ("thinking", "redacted_thinking", "reasoning")
 
@@ -45,6 +46,7 @@ def talk_of(messages: Iterable[Mapping[str, object]]) -> Talk | None:
     if len(turns) < len(said):
         return None
     system = turns.pop(0)["content"] if turns and turns[0]["role"] == "system" else None
+    # A prompt in the middle of a talk has no place in a row, which has one at its beginning.
     if not turns or turns[-1]["role"] != "user" or any(turn["role"] == "system" for turn in turns):
         return None
     return Talk(question=turns[-1]["content"], system=system, history=tuple(turns[:-1]))

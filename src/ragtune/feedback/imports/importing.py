@@ -117,6 +117,7 @@ def _shape_of(place: str, row: Mapping[str, object]) -> Shape:
 
 
 def _entries(place: str, row: Mapping[str, object], *, shape: Shape, thumbs: Sequence[str]) -> Iterator[Entry]:
+    # The first row chose the shape, and a row of another one would be read as if it lacked half.
     if not shape.fits(row):
         raise FeedbackError(f"{place}: is no row of the shape {shape.name}, which holds {shape.expects}")
     with _told_with(place):

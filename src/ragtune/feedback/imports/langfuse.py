@@ -64,6 +64,7 @@ def _read(row: Mapping[str, object], thumbs: Sequence[str]) -> Iterator[Entry]:
 
 
 def _score(row: Mapping[str, object], thumbs: Sequence[str]) -> Entry:
+    # What one model says of another must not reach the next dataset as the word of people.
     if row.get("source") == "EVAL":
         return PassedOver(reason="a score that a program gave")
     trace, observation = _get(row, "trace_id"), _get(row, "observation_id")

@@ -28,6 +28,8 @@ def _read(row: Mapping[str, object], thumbs: Sequence[str]) -> Iterator[Entry]:
         yield _feedback(row, thumbs)
         return
     kind = row.get("run_type")
+    # The first run of a chain holds the user's own question, a run of a model what was asked; those between hold
+    # neither.
     if kind != "llm" and row.get("parent_run_id"):
         yield PassedOver(reason=f"a run of type {kind} inside another one")
         return
@@ -53,6 +55,7 @@ def _model(row: Mapping[str, object]) -> str | None:
 def _feedback(row: Mapping[str, object], thumbs: Sequence[str]) -> Entry:
     source = read_json(row.get("feedback_source"))
     source = source if isinstance(source, Mapping) else {}
+    # What one model says of another must not reach the next dataset as the word of people.
     if source.get("type") in ("model", "auto_eval"):
         return PassedOver(reason="feedback that a program gave")
     said = _said(row, thumbs)
@@ -68,6 +71,7 @@ def _said(row: Mapping[str, object], thumbs: Sequence[str]) -> dict[str, object]
     number = _number(score)
     if number is not None:
         is_thumb = row.get("key") in thumbs and number in (1, 0, -1)
+        # A truth value is a thumb, whatever its name; a number may be a mark on any scale.
         said |= {"verdict": 1 if number == 1 else -1} if is_thumb or isinstance(score, bool) else {"rating": number}
     if isinstance(value, str) and value.strip():
         said["label"] = value
@@ -81,6 +85,7 @@ def _said(row: Mapping[str, object], thumbs: Sequence[str]) -> dict[str, object]
 
 def _number(score: object) -> float | None:
     try:
+        # Tables have an empty text where there is no score.
         return None if score in (None, "") else float(str(int(score) if isinstance(score, bool) else score))
     except ValueError:
         return None
