@@ -120,6 +120,7 @@ class Comparison:
         scores = self.card.scores
         if self.has_truth:
             return self._per_question(self.card.scorer, NEW) - self._per_question(self.card.scorer, OLD)
+        # No copy of the old model could agree with it more than it agrees with itself.
         own = np.array([self.itself.get(fact, math.nan) for fact in scores.fact_ids])
         difference: Values = self._per_question(AGREEMENT, NEW) - own
         return difference

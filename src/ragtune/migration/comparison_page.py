@@ -96,6 +96,7 @@ def _answers(comparison: Compared, *, sign: int) -> Iterator[str]:
     """Questions by how much was lost (or won), those that changed by half a score or more."""
     # What cannot be compared did not change as far as anybody knows.
     values = sign * np.nan_to_num(comparison.changes)
+    # Stable, so that equal changes stand in the order of the questions on every machine.
     for place in np.argsort(-values, kind="stable"):
         if values[place] >= 0.5:
             yield comparison.card.scores.fact_ids[place]

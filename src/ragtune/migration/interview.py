@@ -281,6 +281,7 @@ def answer_line(turn: Turn) -> Line:
         "type": "answer",
         "arm": turn.arm,
         "fact": question.id,
+        # The log is one of an evaluation's, which counts wordings; here the same question is asked again.
         "kind": "verbatim",
         "wording": turn.sample,
         "question": question.text,

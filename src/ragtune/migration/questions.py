@@ -263,5 +263,6 @@ def _prompt_key(question: GoldenQuestion) -> str:
 
 
 def _digest(messages: Sequence[Message]) -> str:
+    # Whatever the order of keys: the same prompt from a file and from a program is one question.
     said = json.dumps([dict(message) for message in messages], sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()[:16]

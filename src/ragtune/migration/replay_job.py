@@ -242,6 +242,7 @@ class _Replay:
         if limits and not self._options.allow_unknown_cost:
             message = f"{limits[0]}: the price of this server is not known; pass allow_unknown_cost=True, or no limit"
             raise SpecError(message)
+        # `create` does this for servers of OpenAI's wire; nobody else would before the upload.
         report = dataset.check()
         if not report.ok:
             raise DatasetError(f"the archived data has errors, nothing was sent: {report.problems[0]}")

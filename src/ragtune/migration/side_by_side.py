@@ -207,6 +207,7 @@ def _itself(golden: Golden, agreement: Agreement) -> dict[str, float]:
     """How much the old model agrees with itself, by question: its further answers against the recorded one."""
     found: dict[str, list[float]] = {}
     for line in golden.lines(arm=None):
+        # The first recorded answer is what others are held against, and would agree with itself.
         again = line["arm"] == AS_USED or (line["arm"] == RECORDED and line["wording"] > 0)
         if again and line["fact"] in agreement.recorded:
             found.setdefault(line["fact"], []).append(agreement.of(line["fact"], line["text"]))

@@ -217,6 +217,7 @@ class ManifestWriter:
     def _open(self, folder: Path, head: Mapping[str, str]) -> dict[tuple[str, str], ArchiveEntry]:
         begun = self._path.exists() and self._path.stat().st_size > 0
         found = read_manifest(folder) if begun else None
+        # Ids of two accounts may be the same, and the one's contents would be taken for the other's.
         if found is not None and found.account != head["account"]:
             message = (
                 f"{folder} is the archive of the account {found.account!r} and this client speaks to "

@@ -63,6 +63,7 @@ class HostedJob:
 
     def look(self, client: openai.OpenAI) -> HostedJob:
         """Return the job as it is now."""
+        # By the class: Fireworks' account stands in the job's own name.
         return run(_WIRES[self.provider].job(SyncRaw(client), self.id))
 
     async def look_async(self, client: openai.AsyncOpenAI) -> HostedJob:
