@@ -439,6 +439,15 @@ def test_an_audit_names_rows_by_their_numbers_in_the_source() -> None:
     assert (audit.rows, audit.contradicting_rows, audit.distractor_rows) == (2, ((1, 2),), (1, 2))
 
 
+def test_an_empty_cell_is_no_word_to_an_audit_nor_to_pairs_of_duplicates() -> None:
+    """None is an answer that somebody may give, and no wrong choice beside a row without an answer."""
+    rows = [{"q": "Any left?", "a": "None", "d": None}, {"q": "How many?", "a": None, "d": None}]
+    audit = rt.DatasetBuilder.from_rows(rows).audit(question="q", answer="a", distractors=["d"])
+    assert audit.distractor_rows == ()
+    (pair,) = rt.DatasetBuilder.from_rows([rows[1], rows[1]]).duplicates(question="q", answer="a")
+    assert pair.dropped_texts == pair.kept_texts == {"q": "How many?", "a": ""}
+
+
 def test_a_preview_shows_records_of_the_kind_that_a_build_writes() -> None:
     """Without reference fields a reinforcement record has the keys of a chat."""
     builder = rt.DatasetBuilder.from_rows(ROWS).reinforcement(user="{question}", reference={})

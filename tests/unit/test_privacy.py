@@ -176,6 +176,12 @@ def test_the_wide_and_the_small_at_sign_of_other_keyboards_part_an_address_too()
         assert Scanner(allow=["@acme-fiktiv.de"]).scan(f"bob{sign}acme-fiktiv.de") == ()
 
 
+@pytest.mark.parametrize("number", ["(+44) 20 7946 0123", "(\uff0b44) 20 7946 0123", "+44 20 7946 0123"])
+def test_a_number_with_its_country_is_one_in_brackets_as_well(number: str) -> None:
+    (found,) = scan(f"Call {number} at noon.")
+    assert (found.rule, found.confidence) == ("international-number", "high")
+
+
 def test_national_numbers_need_a_region() -> None:
     """Without one, only a plus sign makes digits a telephone number."""
     text = "(415) 555-0142 or +44 20 7946 0123"

@@ -112,7 +112,7 @@ class Duplicates:
         return [self._found(rows.number(index), values) for index, values in enumerate(zip(*columns, strict=True))]
 
     def _found(self, row: int, values: Sequence[object]) -> tuple[str, int] | None:
-        texts = ["" if value is None else str(value) for value in values]
+        texts = list(map(_text, values))
         exact = digest(texts)
         # Nearly all repetitions are exact, and to normalise costs more than all the rest.
         if (first := self._exact.setdefault(exact, row)) != row:
@@ -132,7 +132,7 @@ def duplicate_pairs(batches: Iterable[Selection], step: Deduplicate) -> Iterator
     said: dict[int, dict[str, str]] = {}
     stands_for: dict[int, int] = {}
     for rows in batches:
-        texts = zip(*(map(str, rows.column(name, who="deduplicate")) for name in names), strict=True)
+        texts = zip(*(map(_text, rows.column(name, who="deduplicate")) for name in names), strict=True)
         for index, (values, found) in enumerate(zip(texts, running.found(rows), strict=True)):
             own = dict(zip(names, values, strict=True))
             if found is None:
@@ -145,6 +145,10 @@ def duplicate_pairs(batches: Iterable[Selection], step: Deduplicate) -> Iterator
             yield DuplicatePair(
                 dropped=rows.number(index), kept=kept, reason=reason, dropped_texts=own, kept_texts=said[kept]
             )
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
 
 
 def digest(texts: Sequence[str]) -> bytes:

@@ -74,7 +74,8 @@ def find_phones(text: str, region: str | None) -> Iterator[Finding]:
     from phonenumbers import PhoneNumberMatcher
 
     for match in PhoneNumberMatcher(text, region):
-        is_international = match.raw_string[:1] in "+\uff0b"
+        # People write the country's code in brackets, too: (+44) 20 7946 0123.
+        is_international = match.raw_string.lstrip("( ").startswith(("+", "\uff0b"))
         yield Finding.at(
             text,
             match.start,

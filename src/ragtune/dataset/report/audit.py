@@ -130,8 +130,9 @@ def audit_rows(
     count = 0
     for number, row in rows:
         count += 1
-        texts = (str(row[question]), str(row[answer]), str(row[context]) if context else "")
-        wrong = [str(row[name]) for name in distractors]
+        texts = (_text(row[question]), _text(row[answer]), _text(row[context]) if context else "")
+        # An empty cell is no wrong choice: beside a row without an answer it would be the answer.
+        wrong = [str(row[name]) for name in distractors if row[name] is not None]
         exact.add(number, *texts, wrong)
         normalised.add(number, *texts, wrong)
     return FactAudit(
@@ -141,3 +142,8 @@ def audit_rows(
         contradicting_rows=tuple(exact.contradictions()[:_SHOWN]),
         distractor_rows=tuple(exact.distractor_rows[:_SHOWN]),
     )
+
+
+def _text(value: object) -> str:
+    # As `deduplicate` reads an empty cell: the word "None" is an answer that somebody may give.
+    return "" if value is None else str(value)
