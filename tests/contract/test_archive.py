@@ -112,6 +112,19 @@ def test_a_file_that_the_server_does_not_give_is_said_and_the_rest_goes_on(
         archive.dataset(job.id)
 
 
+def test_a_server_without_a_list_of_files_is_archived_by_what_its_jobs_name(stub: Any, tmp_path: Path) -> None:
+    job = {"id": "ftjob-1", "status": "succeeded", "model": "m", "training_file": "file-1", "result_files": ["file-2"]}
+    pages = {"": [job], "/ftjob-1/events": [], "/ftjob-1/checkpoints": []}
+    for path, found in pages.items():
+        stub.on("GET", f"/fine_tuning/jobs{path}", {"object": "list", "data": found, "has_more": False})
+    stub.on("GET", "/files", (404, {"error": {"message": "no such route"}}))
+    for file_id in ("file-1", "file-2"):
+        stub.on("GET", f"/files/{file_id}/content", {"rows": file_id})
+    with openai.OpenAI(base_url=stub.base_url, api_key="sk-test", max_retries=0) as client:
+        archive = rt.Archive.create(client, tmp_path / "archive", journal=None)
+    assert (archive.is_whole, archive.lost, sorted(archive.files)) == (True, (), ["file-1", "file-2"])
+
+
 def test_what_failed_once_is_asked_for_again(backend: ScriptedBackend, client: openai.OpenAI, tmp_path: Path) -> None:
     backend.fail_next("files.content", status=403, code="forbidden", message="not now")
     first = rt.Archive.create(client, tmp_path / "archive", concurrency=1)

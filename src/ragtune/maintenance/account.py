@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ragtune._api import gather
+from ragtune._api.errors import NO_SUCH_LIST
 from ragtune._api.fields import text
 from ragtune.files import UploadedFile
 from ragtune.job import JobDetails
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["CHECKPOINT", "AccountListing", "read_account"]
 
 CHECKPOINT = ":ckpt-step-"
-# What a server answers that has no such list; anything else is trouble, and comes through.
-_NO_SUCH_LIST = (404, 405, 501)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +81,6 @@ async def _listed(items: AsyncGenerator[Json, None]) -> list[Json] | None:
     try:
         return await gather(items)
     except openai.APIStatusError as error:
-        if error.status_code not in _NO_SUCH_LIST:
+        if error.status_code not in NO_SUCH_LIST:
             raise
         return None

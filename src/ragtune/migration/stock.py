@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ragtune import catalog
 from ragtune._api import gather
-from ragtune._api.errors import UnreadableReplyError
+from ragtune._api.errors import NO_SUCH_LIST, UnreadableReplyError
 from ragtune._api.fields import identity, text, whole
 from ragtune._api.times import day, moment
 from ragtune.files import UploadedFile
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["take_inventory"]
 
 CHECKPOINT = ":ckpt-step-"
-# What a list answers that a server does not have; anything else is trouble, and comes through.
-_NO_SUCH_LIST = (404, 405, 501)
 
 
 async def take_inventory(
@@ -72,7 +70,7 @@ async def _listed(items: AsyncGenerator[Json, None], what: str, notes: list[str]
     except UnreadableReplyError as error:
         notes.append(f"the server lists no {what}: {error}")
     except openai.APIStatusError as error:
-        if error.status_code not in _NO_SUCH_LIST:
+        if error.status_code not in NO_SUCH_LIST:
             raise
         notes.append(f"the server lists no {what} ({error.status_code}), so what is missing there cannot be told")
     return None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ragtune._api import gather
-from ragtune._api.errors import UnreadableReplyError, transient
+from ragtune._api.errors import NO_SUCH_LIST, UnreadableReplyError, transient
 from ragtune._api.fields import identity, text, whole
 from ragtune._keys import redact
 from ragtune._retry import patiently
@@ -85,7 +85,7 @@ async def collect(
         contents = Contents(folder)
         contents.make()
         fetcher = _Fetcher(api=api, runs=runs, contents=contents, manifest=manifest)
-        items = [*_jobs(jobs), *_files(jobs, await gather(api.files()))]
+        items = [*_jobs(jobs), *_files(jobs, await _listed_files(api))]
         todo = [item for item in items if not fetcher.has(item)]
         done = len(items) - len(todo)
         progress(done, len(items))
@@ -103,6 +103,19 @@ async def collect(
 
 def _jobs(bodies: list[Json]) -> list[_Item]:
     return [_Item(kind="job", id=identity(body), body=body) for body in bodies]
+
+
+async def _listed_files(api: Api) -> list[Json]:
+    """The files of the account; none where the server has no such list, since jobs name theirs."""
+    import openai
+
+    try:
+        return await gather(api.files())
+    except openai.APIStatusError as error:
+        if error.status_code not in NO_SUCH_LIST:
+            raise
+        logger.warning("%s lists no files (%s): those that its jobs name are archived", api.place, error.status_code)
+        return []
 
 
 def _files(jobs: list[Json], listed: list[Json]) -> list[_Item]:
