@@ -57,9 +57,12 @@ def whole_number(name: str, value: object, *, least: int = 0) -> int:
     Raises:
         DatasetError: it is no whole number, or below `least`.
     """
+    rule = f"a whole number, {least} or more"
     # By `__index__`, which whole numbers of NumPy have and floats have not.
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex) or index(value) < least:
-        raise _refused(name, value, f"a whole number, {least} or more")
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise _refused(name, value, rule)
+    if index(value) < least:
+        raise DatasetError(f"{name}={_shown(value)} must be {rule}")
     return index(value)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 import datasets
 import jsonlines
+import numpy as np
 import openai
 import orjson
 import pandas as pd
@@ -446,6 +448,34 @@ def test_an_empty_cell_is_no_word_to_an_audit_nor_to_pairs_of_duplicates() -> No
     assert audit.distractor_rows == ()
     (pair,) = rt.DatasetBuilder.from_rows([rows[1], rows[1]]).duplicates(question="q", answer="a")
     assert pair.dropped_texts == pair.kept_texts == {"q": "How many?", "a": ""}
+
+
+def test_a_record_that_no_file_can_hold_is_refused_with_its_row(tmp_path: Path) -> None:
+    """Half of a surrogate pair, as broken sources have it; all such rows are told."""
+    rows = [{"q": "Why?"}, {"q": "\ud800"}, {"q": "\udfff?"}]
+    builder = rt.DatasetBuilder.from_rows(rows).records(
+        lambda row: {"messages": [{"role": "user", "content": row["q"]}, {"role": "assistant", "content": "So."}]}
+    )
+    with pytest.raises(DatasetError, match=r"2 rows make no record:\s+row 1: the record cannot be written: .*UTF-8"):
+        builder.build(tmp_path / "out", validation=0.3)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("time", [np.array([1, 2]), Decimal("sNaN")])
+def test_values_that_cannot_be_compared_are_no_times(time: object) -> None:
+    """An array is refused by its place; a NaN of any kind is a gap."""
+    rows = [{"q": "Why?", "a": "So.", "t": time}, {"q": "Why?", "a": "Then.", "t": 1}]
+    builder = rt.DatasetBuilder.from_rows(rows).keep_newest(per="q", by="t").chat(user="{q}", assistant="{a}")
+    if isinstance(time, Decimal):
+        assert [record.messages[-1].text for record in builder.preview()] == ["Then."]
+    else:
+        with pytest.raises(DatasetError, match=r"row 0, column 't': .* is neither a time nor a number"):
+            builder.preview()
+
+
+def test_a_count_below_the_least_is_told_without_its_type() -> None:
+    with pytest.raises(DatasetError, match=r"^count=0 must be a whole number, 1 or more$"):
+        rt.DatasetBuilder.from_rows(ROWS).take(0)
 
 
 def test_a_preview_shows_records_of_the_kind_that_a_build_writes() -> None:

@@ -125,8 +125,7 @@ class _Ages:
 
 def _time_or_number(value: object) -> Age:
     """Times are in UTC unless they say otherwise; what is neither has an age below zero."""
-    # NaN and NaT are unlike themselves, of whatever library.
-    if value is None or value != value or (isinstance(value, str) and not value.strip()):
+    if value is None or _is_gap(value) or (isinstance(value, str) and not value.strip()):
         return _UNKNOWN
     if isinstance(value, str):
         # Before times: `20260131` is a number here, which compares as the day does.
@@ -151,3 +150,12 @@ def _time_or_number(value: object) -> Age:
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         return (1, value)
     return (-1, 0)
+
+
+def _is_gap(value: object) -> bool:
+    try:
+        # NaN and NaT are unlike themselves, of whatever library.
+        return bool(value != value)
+    # An array has no one answer; a signalling NaN of Decimal refuses every comparison.
+    except (ValueError, ArithmeticError):
+        return isinstance(value, Decimal)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import orjson
+
 from ragtune.dataset.bad_rows import BadRows, BadRowsError
 from ragtune.dataset.leakage.texts import Texts, with_attachments
 from ragtune.dataset.render.batches import SourceRow
@@ -89,12 +91,14 @@ class FunctionRenderer:
             DatasetError: the records are of two kinds.
         """
         records: list[AnyRecord] = []
+        lines: list[bytes] = []
         bad = BadRows()
         format: RecordFormat | None = None
         # Only a layout knows that an entry without a value is an absent one.
         for index, row in enumerate(rows.rows(sparse=isinstance(self._make, LaidOut))):
             try:
                 record = self._record(row, rows, index, format)
+                lines.append(_line(record, rows, index))
             except BadRowsError as error:
                 bad.add_all(error)
                 continue
@@ -108,7 +112,7 @@ class FunctionRenderer:
         return Lines(
             format=format,
             systems=frozenset(map(system_of, records)),
-            data=b"".join([record.to_json_line() for record in records]),
+            data=b"".join(lines),
             gaps={},
             texts=lambda: _texts(records),
             tokens=lambda counter: counter.count([record.to_dict() for record in records]),
@@ -134,6 +138,15 @@ class FunctionRenderer:
             )
         # With the kind of the rows before: its keys alone may fit two kinds.
         return parse_record(made, format)
+
+
+def _line(record: AnyRecord, rows: Selection, index: int) -> bytes:
+    try:
+        return record.to_json_line()
+    # Half a surrogate pair, which a record may hold and no file can, or what nests deeper than can be written.
+    except orjson.JSONEncodeError as error:
+        told = f"{rows.place(index)}: the record cannot be written: {error}; repair the source"
+        raise BadRowsError((told,), 1) from error
 
 
 def system_of(record: AnyRecord) -> str | None:
