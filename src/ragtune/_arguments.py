@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Mapping
 from operator import index
@@ -74,7 +75,29 @@ def path(name: str, value: object) -> Path:
     """
     if not isinstance(value, str | os.PathLike):
         raise _refused(name, value, "a path")
-    return Path(value)
+    found = Path(value)
+    refuse_content(found, name)
+    return found
+
+
+def refuse_content(path: Path, name: str) -> None:
+    """Refuse what no disk can have as a name: most often it is what a file holds, given in the place of its path.
+
+    Raises:
+        DatasetError: it is so.
+    """
+    try:
+        path.lstat()
+    # A zero byte; each system call refuses it, and none says what it was meant for.
+    except ValueError as error:
+        why = str(error)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            return
+        why = "the name is too long"
+    else:
+        return
+    raise DatasetError(f"{name}={_shown(str(path))} is no path: {why}; give the path of a file, not what it holds")
 
 
 def mapping(name: str, value: object) -> Mapping[str, str]:

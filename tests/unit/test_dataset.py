@@ -473,6 +473,29 @@ def test_values_that_cannot_be_compared_are_no_times(time: object) -> None:
             builder.preview()
 
 
+@pytest.mark.parametrize("content", ['{"q": "a"}\n' * 1_000, "a\0b"])
+def test_the_content_of_a_file_is_no_path(content: str, tmp_path: Path) -> None:
+    """Given in its place it is told in a line, and not by the system with all that it holds."""
+    calls: list[Callable[[], object]] = [
+        lambda: rt.DatasetBuilder.from_jsonl(content),
+        lambda: rt.DatasetBuilder.from_documents(content),
+        lambda: rt.check_file(content),
+        lambda: rt.Dataset.load(content),
+        lambda: rt.FactSet.from_jsonl(content),
+        lambda: rt.DatasetBuilder.from_rows(ROWS).chat(user="{question}", assistant="{answer}").build(content),
+    ]
+    for call in calls:
+        with pytest.raises(DatasetError, match=r"is no path: .*; give the path of a file, not what it holds") as caught:
+            call()
+        assert len(str(caught.value)) < 200
+
+
+def test_an_encoding_that_is_none_of_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n")
+    with pytest.raises(DatasetError, match="encoding='base64' is not known"):
+        rt.DatasetBuilder.from_csv(tmp_path / "a.csv", encoding="base64")
+
+
 def test_a_count_below_the_least_is_told_without_its_type() -> None:
     with pytest.raises(DatasetError, match=r"^count=0 must be a whole number, 1 or more$"):
         rt.DatasetBuilder.from_rows(ROWS).take(0)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ragtune._arguments import refuse_content
 from ragtune._checked import checked
 from ragtune._extras import require
 from ragtune.documents.document import Document, UnreadableDocument
@@ -38,6 +39,7 @@ def document_files(source: str | Path) -> tuple[Path, ...]:
         DatasetError: it does not exist, holds nothing that can be read, or the one file has an unknown ending.
     """
     path = Path(source)
+    refuse_content(path, "source")
     if not path.exists():
         raise DatasetError(f"{path} does not exist; give a folder of documents, or one of them")
     known = ", ".join(sorted(ENDINGS))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ragtune._arguments import refuse_content
 from ragtune._atomic import write_whole
 from ragtune._checked import checked
 from ragtune.errors import DatasetError
@@ -154,6 +155,7 @@ class FactSet:
         Raises:
             DatasetError: the file cannot be read, a line is no fact, or see `FactSet`; the message names the line.
         """
+        refuse_content(Path(path), "path")
         placed = list(read_facts(Path(path)))
         return _without_faults(([fact for _, fact in placed], [place for place, _ in placed]), str(path))
 

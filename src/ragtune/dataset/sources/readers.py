@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -264,6 +265,8 @@ def csv_source(path: Paths, *, delimiter: str, encoding: str, skipinitialspace: 
     try:
         # By its one name: the manifest is the same for `utf8` and `UTF-8`.
         codec = codecs.lookup(arguments.text("encoding", encoding)).name
+        # Python also has codecs that are no encodings of text, such as base64: a file of text refuses them.
+        io.TextIOWrapper(io.BytesIO(), encoding=codec)
     except LookupError:
         raise DatasetError(f"encoding={encoding!r} is not known; for example utf-8, cp1252 or utf-16") from None
     arguments.flag("skipinitialspace", skipinitialspace)

@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from ragtune._arguments import refuse_content
 from ragtune._encodings import name_as_text
 from ragtune.checks.opening.binary import binary_kind, packed_with
 from ragtune.errors import DatasetError
@@ -43,6 +44,7 @@ def existing_files(given: Paths, *, ending: str) -> tuple[Path, ...]:
             f"a source is a path, a list of paths or a pattern, got {type(given).__name__} {given!r:.60}"
         )
     path = Path(given)
+    refuse_content(path, "path")
     if path.is_dir():
         raise DatasetError(f"{path} is a folder; give the file with the rows, or a pattern: {path / ('*' + ending)}")
     # Asked before the pattern: names with brackets exist.
