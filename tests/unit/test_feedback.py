@@ -154,6 +154,22 @@ def test_what_other_libraries_have_for_numbers_gaps_and_passages_is_taken(store:
     ]
 
 
+def test_a_thumb_of_a_column_with_gaps_is_taken(store: rt.FeedbackStore) -> None:
+    """A frame makes 1 into 1.0 as soon as one cell of the column is empty."""
+    thumbs = [1.0, -1.0, float("nan")]
+    store.add_many({"question": f"Q{n}?", "answer": "A", "rating": 0.5, "verdict": v} for n, v in enumerate(thumbs))
+    assert [row.verdict for row in store.rows()] == [1, -1, None]
+    for wrong in (1.5, 2.0, float("inf"), True):
+        with pytest.raises(rt.FeedbackError, match=f"verdict: {wrong} must be 1 for good"):
+            store.add_many([{"question": "Q?", "answer": "A", "verdict": wrong}])
+
+
+@pytest.mark.parametrize("rows", [None, 7, "rows.jsonl", {"question": "Q?", "answer": "A", "verdict": 1}])
+def test_what_is_no_list_of_rows_is_said(store: rt.FeedbackStore, rows: Any) -> None:
+    with pytest.raises(rt.FeedbackError, match="is no list of rows; give mappings with question and answer"):
+        store.add_many(rows)
+
+
 def test_answers_that_share_an_id_stay_apart(store: rt.FeedbackStore) -> None:
     """Some servers begin their ids anew after a thousand answers."""
     store.add(Said(text="83 metres"), 1)

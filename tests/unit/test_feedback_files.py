@@ -125,6 +125,20 @@ def test_langfuse_observations_and_their_scores(store: rt.FeedbackStore, tmp_pat
     }
 
 
+@pytest.mark.parametrize(("value", "verdict"), [(True, 1), (False, -1), ("True", 1), ("0", -1)])
+def test_langfuse_truth_values_are_thumbs(store: rt.FeedbackStore, tmp_path: Path, value: object, verdict: int) -> None:
+    """Its own exports write 1 and 0, what people make of them true and false."""
+    store.import_file(lines(tmp_path / "observations.jsonl", [OBSERVATION]))
+    store.import_file(lines(tmp_path / "scores.jsonl", [score(value=value)]))
+    assert [row.verdict for row in store.rows()] == [verdict]
+
+
+def test_a_thumb_of_a_column_with_gaps_is_read(store: rt.FeedbackStore, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("question,answer,verdict\nQ?,A,1.0\nR?,B,\nS?,C,-1.0\n", encoding="utf-8")
+    assert store.import_file(tmp_path / "a.csv").verdicts == 2
+    assert [row.verdict for row in store.rows()] == [1, -1]
+
+
 def test_langfuse_traces_of_the_api_come_in_camel_case(store: rt.FeedbackStore, tmp_path: Path) -> None:
     trace = {
         "id": "tr-1",

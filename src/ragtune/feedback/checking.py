@@ -214,10 +214,13 @@ def checked_verdict(said: dict[str, object]) -> dict[str, object]:
 
 def _thumb(verdict: object) -> int:
     # A look at the type alone takes a hundredth of the time; numbers of NumPy are numbers, too.
-    if type(verdict) is not int and (isinstance(verdict, bool) or not isinstance(verdict, SupportsIndex)):
-        thumb = 0
+    if type(verdict) is int:
+        thumb = verdict
+    # A column of thumbs with a gap in it holds 1.0.
+    elif isinstance(verdict, float) and verdict.is_integer():
+        thumb = int(verdict)
     else:
-        thumb = index(verdict)
+        thumb = index(verdict) if isinstance(verdict, SupportsIndex) and not isinstance(verdict, bool) else 0
     if thumb not in (-1, 1):
         raise FeedbackError(f"verdict: {verdict!r} must be 1 for good, -1 for bad, or None")
     return thumb

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeVar, overload
@@ -27,7 +28,7 @@ from ragtune.feedback.rows import FeedbackTable
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from ragtune.feedback.checking import Said
 
@@ -235,6 +236,9 @@ class FeedbackStore(Lineage):
         Raises:
             FeedbackError: a row lacks its question or answer or has a value of the wrong kind; the message says which.
         """
+        given: object = rows
+        if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+            raise FeedbackError(f"rows={rows!r:.60} is no list of rows; give mappings with question and answer")
         count = 0
         with self._opened() as database, database.transaction() as connection:
             for number, row in enumerate(rows):

@@ -100,7 +100,7 @@ def _said(row: Mapping[str, object], thumbs: Sequence[str]) -> dict[str, object]
 
 def _number(value: object) -> float | None:
     try:
-        return None if value is None or isinstance(value, bool) else float(str(value))
+        return None if value is None else float(value if isinstance(value, bool) else str(value))
     except ValueError:
         # Tables write truth values as words.
         return {"True": 1.0, "False": 0.0}.get(str(value))

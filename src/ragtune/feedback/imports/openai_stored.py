@@ -36,10 +36,10 @@ def _read(row: Mapping[str, object], thumbs: Sequence[str]) -> Iterator[Entry]:
     noted = told if isinstance(told, Mapping) else {}
     said = {name: noted[name] for name in (*VERDICT, "by", "asked_by") if noted.get(name)}
     # Metadata are texts.
-    for name, number in (("verdict", int), ("rating", float)):
+    for name in ("verdict", "rating"):
         if name in said:
             try:
-                said[name] = number(str(said[name]))
+                said[name] = float(str(said[name]))
             except ValueError:
                 raise FeedbackError(f"metadata.{name}: {said[name]!r:.60} is no number; a thumb is 1 or -1") from None
     yield Answered(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONVERSATION", "OWN"]
 
-_NUMBERS = {"verdict": int, "rating": float}
+_NUMBERS = ("verdict", "rating")
 # What an export tells and a store gives anew.
 _FURTHER = ("created", "id")
 
@@ -30,10 +30,10 @@ def _own(row: Mapping[str, object], thumbs: Sequence[str]) -> Iterator[Entry]:
         raise FeedbackError(f"{unknown!r} is no column of a verdict; there are {', '.join(COLUMNS)}")
     # A cell of CSV is always a text, and an empty one none.
     kept = {name: None if value == "" else value for name, value in kept.items()}
-    for name, number in _NUMBERS.items():
+    for name in _NUMBERS:
         if isinstance(text := kept.get(name), str):
             try:
-                kept[name] = number(text)
+                kept[name] = float(text)
             except ValueError:
                 raise FeedbackError(f"{name}: {text!r:.60} is no number; a thumb is 1 or -1") from None
     for name, what in (("passages", "texts"), ("history", "messages")):
