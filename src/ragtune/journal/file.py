@@ -135,11 +135,14 @@ class Journal:
             JournalError: the run's outcome is known, there is no such run, or the file cannot be written.
         """
         # Only what nobody knows of: a run that made a job would lose its price from the budget.
+        # Looked at and changed in one statement: another process may hear of the job in between.
+        given_up = "UPDATE run SET state = 'failed', error = 'given up' WHERE id = ? AND state IN ('sent', 'uncertain')"
         run = self.run(run_id)
-        if run.state not in ("sent", "uncertain"):
-            raise JournalError(f"run {run_id} is {run.state}: only one whose outcome is unknown can be given up")
         with self._opened() as database, database.transaction() as connection:
-            connection.execute("UPDATE run SET state = 'failed', error = 'given up' WHERE id = ?", (run.id,))
+            found = connection.execute(given_up, (run.id,)).rowcount
+        if not found:
+            state = self.run(run_id).state
+            raise JournalError(f"run {run_id} is {state}: only one whose outcome is unknown can be given up")
 
     @contextmanager
     def _opened(self, *, read_only: bool = False) -> Iterator[Database]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,7 +74,7 @@ class Recorder:
     def held(self, port: Port, kind: str, *what: str, waits: Callable[[], object]) -> AbstractAsyncContextManager[None]:
         """Hold the lock between processes for `what`; see `ragtune.journal.lock.held`."""
         if self._journal is None or self._sealed:
-            return _Free()
+            return nullcontext()
         path = self._journal.path
         return held(port, path.with_name(f"{path.name}-locks"), kind, *what, waits=waits)
 
@@ -340,11 +341,3 @@ _SENT_SINCE = f"SELECT * FROM run WHERE sent_at >= ? AND state IN {SENT}"
 
 def _seconds(moment: datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
-
-
-class _Free:
-    """A lock that nobody else wants."""
-
-    async def __aenter__(self) -> None: ...
-
-    async def __aexit__(self, *_: object) -> None: ...
