@@ -102,7 +102,8 @@ class PaidChat:
         # The request is in it: another temperature asks anew.
         key = hashlib.sha256(b"\0".join([self.model.encode(), prompt.encode(), request])).hexdigest()
         if key in self._known:
-            self.remembered += 1
+            with self._lock:
+                self.remembered += 1
             return self._known[key]
         # And a hundred for what the server's template puts around the prompt.
         # No token is shorter than a byte.
