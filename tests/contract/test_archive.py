@@ -380,6 +380,29 @@ def test_two_programs_do_not_write_one_archive(client: openai.OpenAI, tmp_path: 
         rt.Archive.create(client, tmp_path / "archive")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs resource: a limit of a file's size")
+def test_a_full_disk_leaves_no_half_line_among_whole_ones(client: openai.OpenAI, tmp_path: Path) -> None:
+    """Another thread goes on for a moment, and its line must begin a line of its own."""
+    import resource
+
+    from ragtune.migration.store.manifest import ArchiveEntry, ManifestWriter, read_manifest
+
+    archive = rt.Archive.create(client, tmp_path / "archive")
+    manifest = tmp_path / "archive/manifest.jsonl"
+    before = manifest.read_bytes()
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with ManifestWriter(tmp_path / "archive", head={"account": archive.account}) as writer:
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (manifest.stat().st_size + 20, old[1]))
+            with pytest.raises(OSError, match="the disk took only 20 of"):
+                writer.add(ArchiveEntry(kind="file", id="file-cut", lost="?"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        assert manifest.read_bytes() == before
+        writer.add(ArchiveEntry(kind="file", id="file-whole", lost="?"))
+    assert ("file", "file-whole") in read_manifest(tmp_path / "archive").entries
+
+
 @pytest.mark.slow
 def test_the_asynchronous_face_makes_the_same_archive(
     backend: ScriptedBackend, client: openai.OpenAI, tmp_path: Path

@@ -167,6 +167,14 @@ def test_distractors_must_be_wrong(serve: Serve, tmp_path: Path) -> None:
     assert run(serve(Writer(lambda p: ["goose"])), facts, tmp_path / "..", what="distractors").made == 0
 
 
+def test_a_distractor_that_the_fact_has_is_not_new(serve: Serve, tmp_path: Path) -> None:
+    facts = rt.FactSet(facts=demo_facts().facts[:1])
+    writer = Writer(lambda prompt: ["puffin", "grey goose", "grey goose"], verdict="NO")
+    found = run(serve(writer), facts, tmp_path, what="distractors")
+    assert found.facts["coat-of-arms"].distractors == ("puffin", "stork", "kestrel", "grey goose")
+    assert found.made == 1
+
+
 @pytest.mark.parametrize(
     "reply",
     [

@@ -256,6 +256,9 @@ class ManifestWriter:
         with self._writing:
             # One call of the system, which a kill leaves done or not begun.
             written = os.write(self._file, content)
+            # Half a line on a full disk: what another thread adds to it would be read as a damaged manifest.
+            if written != len(content):
+                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
         if written != len(content):
             raise OSError(f"{self._path}: the disk took only {written} of {len(content)} bytes; is it full?")
 

@@ -267,20 +267,18 @@ def _with(
 
     if what == "distractors":
         # One wrong answer may stand beside several facts, a year say; only within a fact a second time is too many.
-        by_id = {each.unit.id: list(dict.fromkeys(text for text, _ in each.kept)) for each in written}
-        added = [
-            replace(fact, distractors=tuple(dict.fromkeys((*fact.distractors, *by_id.get(fact.id, ())))))
-            for fact in facts
-        ]
-        return FactSet(facts=tuple(added)), list(chain.from_iterable(by_id.values()))
+        by_id = {each.unit.id: dict.fromkeys(text for text, _ in each.kept) for each in written}
+        further = {fact.id: [text for text in by_id.get(fact.id, ()) if text not in fact.distractors] for fact in facts}
+        added = [replace(fact, distractors=(*fact.distractors, *further[fact.id])) for fact in facts]
+        return FactSet(facts=tuple(added)), list(chain.from_iterable(further.values()))
     new = {each.unit.id: (each.unit, list(fresh(each))) for each in written}
     texts = [question for question, _ in chain.from_iterable(pairs for _, pairs in new.values())]
     found: list[Fact] = []
     if what == "wordings":
         for fact in facts:
             _, pairs = new.get(fact.id, (None, []))
-            further = [Wording(question=question, kind="reworded") for question, _ in pairs]
-            found.append(replace(fact, wordings=(*fact.wordings, *further)) if further else fact)
+            reworded = [Wording(question=question, kind="reworded") for question, _ in pairs]
+            found.append(replace(fact, wordings=(*fact.wordings, *reworded)) if reworded else fact)
         return FactSet(facts=tuple(found)), texts
     for unit, pairs in new.values():
         found += [
