@@ -86,10 +86,12 @@ def page(title: str, body: str) -> str:
         title: heading and title of the window.
         body: HTML.
     """
-    return (
+    whole = (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{escape(title)}</title>"
         # The browser itself refuses to fetch or run anything that got into the page.
         f"<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         f"<meta name='viewport' content='width=device-width,initial-scale=1'><style>{_STYLE}</style></head>"
         f"<body><h1>{escape(title)}</h1>{body}</body></html>"
     )
+    # Names of files and answers may hold half a surrogate pair, which has no bytes in UTF-8.
+    return whole.encode("utf-8", "backslashreplace").decode()

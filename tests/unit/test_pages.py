@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -70,6 +72,17 @@ def test_the_dataset_page_groups_problems_by_kind_with_examples(tmp_path: Path) 
     assert "warningcontradiction20line 11, messages: the question of line 1" in text
     assert text.count("line 4, messages[1].content") == 0
     assert "Prices: platform.openai.com" in text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes on Linux alone")
+def test_a_name_that_is_no_utf_8_is_written_all_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    rows = [{"q": f"{n}?", "a": f"a{n}"} for n in range(12)]
+    dataset = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}").build(folder)
+    page = dataset.report.save_html(tmp_path / "report.html")
+    assert "Dataset report: caf\\udce9" in page.read_text(encoding="utf-8")
+    assert dataset.train.path is not None
+    assert "caf\\udce9" in rt.check_file(dataset.train.path.rename(tmp_path / folder.name / folder.name)).to_html()
 
 
 def test_the_length_chart_marks_the_context_where_examples_are_longer() -> None:

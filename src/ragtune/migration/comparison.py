@@ -244,8 +244,7 @@ class Comparison:
         """Write one self-contained page and return its path: no script, no network. Missing folders are made."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        # An answer may hold half a surrogate pair, which has no bytes in UTF-8.
-        write_whole(target, comparison_page(self).encode("utf-8", "backslashreplace"))
+        write_whole(target, comparison_page(self))
         return target
 
     def __str__(self) -> str:

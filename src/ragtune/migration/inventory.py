@@ -205,8 +205,7 @@ class Inventory(Table[Holding]):
         shown = Markup(self._repr_html_())
         notes = "".join(f"<p><small>{markup(note)}</small></p>" for note in self.notes)
         body = f"<p><strong>{markup(self.sentence)}</strong></p>{notes}{_calendar(self)}<h2>All of it</h2>{wide(shown)}"
-        # A file's name may hold half a surrogate pair, which has no bytes in UTF-8.
-        write_whole(target, page("Inventory", body).encode("utf-8", "backslashreplace"))
+        write_whole(target, page("Inventory", body))
         return target
 
 

@@ -364,8 +364,7 @@ class Scorecard:
         """Write one self-contained page and return its path: no script, no network. Missing folders are made."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        # The log keeps answers as they came; half of a pair of surrogates has no bytes that a page could hold.
-        write_whole(target, card_page(self).encode("utf-8", "backslashreplace").decode())
+        write_whole(target, card_page(self))
         return target
 
     def __str__(self) -> str:
