@@ -218,3 +218,15 @@ def test_a_split_that_no_class_can_fill_is_refused_for_the_true_reason(tmp_path:
     builder = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}")
     with pytest.raises(DatasetError, match=r"has 0.00% \(0\): some rows of each class in 'k' stay in train"):
         builder.build(tmp_path / "out", validation=0.1, stratify_by="k")
+
+
+def test_numbers_that_cannot_be_compared_keep_their_rows_together(tmp_path: Path) -> None:
+    """A signalling NaN refuses every comparison, and no memory holds the digits of the other one."""
+    odd = [Decimal("sNaN"), Decimal("1E+999999999"), float("inf"), Decimal(2), 2.0]
+    rows = [{"q": f"Question {n}?", "a": f"Answer {n}.", "g": odd[n % 5]} for n in range(40)]
+    builder = rt.DatasetBuilder.from_rows(rows).chat(user="{q}", assistant="{a}")
+    dataset = builder.build(tmp_path / "out", validation=0.3, group_by="g")
+    split_of = {int(text[9:-1]): name for name, found in texts(dataset, 0).items() for text in found}
+    assert len(split_of) == 40
+    assert all(split_of[n] == split_of[n % 5] for n in range(40))
+    assert split_of[3] == split_of[4]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
+from math import isfinite
 from numbers import Integral
 from typing import TYPE_CHECKING
 
@@ -182,7 +183,10 @@ def _comparable(value: object) -> object:
         return sorted((str(key), str(_comparable(inner))) for key, inner in value.items())
     if isinstance(value, list | tuple):
         return [_comparable(inner) for inner in value]
-    if isinstance(value, float | Decimal) and value == value and abs(value) != float("inf"):
+    # Not by a comparison, which a signalling NaN refuses. To `isfinite` 1E+999999999 is infinite: no int could hold it.
+    if isinstance(value, Decimal) and value.is_snan():
+        return "nan"
+    if isinstance(value, float | Decimal) and isfinite(value):
         return int(value) if value == int(value) else float(value)
     # Scalars and arrays of NumPy.
     return _comparable(value.tolist()) if hasattr(value, "tolist") else value
