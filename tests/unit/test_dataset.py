@@ -461,6 +461,18 @@ def test_a_record_that_no_file_can_hold_is_refused_with_its_row(tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
+def test_names_that_no_file_can_hold_cost_no_build(tmp_path: Path) -> None:
+    """The manifest quotes them, and is written last."""
+    rows = [{"q": f"{n}?", "k\ud800": "So."} for n in range(12)]
+    builder = rt.DatasetBuilder.from_rows(rows, query="SELECT \ud800").filter(
+        lambda row: row["q"] != "3?", reason="\udfff"
+    )
+    dataset = builder.chat(user="{q}", assistant="{k\ud800}").build(tmp_path / "out")
+    assert dataset.report.dropped == {"?": 1}
+    assert dataset.manifest["source"]["query"] == "SELECT ?"
+    assert "SELECT ?" in rt.Dataset.load(tmp_path / "out").report.to_html()
+
+
 @pytest.mark.parametrize("time", [np.array([1, 2]), Decimal("sNaN")])
 def test_values_that_cannot_be_compared_are_no_times(time: object) -> None:
     """An array is refused by its place; a NaN of any kind is a gap."""

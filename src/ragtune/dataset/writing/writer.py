@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -79,11 +80,13 @@ def build_folder(
                 "report": {"name": REPORT, "sha256": sha256(report).hexdigest(), "bytes": len(report)},
             }
             # Last, since it names the sha256 of all others: a folder with a manifest is whole.
-            (workshop / MANIFEST).write_bytes(_json(manifest))
+            content = _json(manifest)
+            (workshop / MANIFEST).write_bytes(content)
     except _OfTheRows as error:
         # What a source or a function of the user's says of a file of its own is no word about this folder.
         raise error.error from None
-    return manifest, written.counts
+    # As it is read back, so that a dataset says the same of itself after a build and after `load`.
+    return orjson.loads(content), written.counts
 
 
 class _OfTheRows(Exception):
@@ -194,4 +197,10 @@ def _versions() -> dict[str, str]:
 
 
 def _json(value: object) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    try:
+        return orjson.dumps(value, option=option)
+    except orjson.JSONEncodeError:
+        # Half a surrogate pair in a reason, a query or a column's name. Every row is written by now and sound, so that
+        # a sign of a name is lost rather than the build.
+        return orjson.dumps(orjson.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace")), option=option)
