@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # A day, so that a slip of the server's does not look like a hang.
 LONGEST_WAIT_S = 86_400.0
 # What a list answers that a server does not have; anything else is trouble, and comes through.
+NO_SUCH_LIST = (404, 405, 501)
 _UNEXPECTED = re.compile(r"got an unexpected keyword argument '(\w+)'")
 
 
