@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -487,9 +487,18 @@ def test_a_run_knows_its_folder_and_who_asks_elsewhere_is_told_it(
         with pytest.raises(openai.NotFoundError) as missed:
             rt.FineTuneJob.get(stranger, job.id)
         assert both in missed.value.__notes__[-1]
-        with pytest.raises(openai.NotFoundError) as missed:
-            rt.TunedModel(stranger, str(job.refresh().details.fine_tuned_model)).ask("2 + 2?")
-        assert both in missed.value.__notes__[-1]
+        model = rt.TunedModel(stranger, str(job.refresh().details.fine_tuned_model))
+        ways: list[Callable[[], object]] = [
+            lambda: model.ask("2 + 2?"),
+            lambda: model.complete("2 + 2 ="),
+            lambda: model.respond("2 + 2?"),
+            lambda: list(model.stream("2 + 2?")),
+            lambda: list(model.stream_response("2 + 2?")),
+        ]
+        for way in ways:
+            with pytest.raises(openai.NotFoundError) as missed:
+                way()
+            assert [note for note in missed.value.__notes__ if both in note] == [missed.value.__notes__[-1]]
         with pytest.raises(rt.JournalError, match=f"folder {backend.folder}.*folder {other.folder}"):
             rt.FineTuneJob.attach(stranger, run.id)
         with pytest.raises(openai.NotFoundError) as missed:

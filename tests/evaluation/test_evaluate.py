@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -377,6 +378,23 @@ def test_a_budget_is_not_exceeded_and_more_money_goes_on(tmp_path: Path) -> None
     card = rt.evaluate({"paid": paid}, lakes(5), log=log, max_cost_usd=0.1, prices=prices)
     assert len(asked) == 10
     assert card.usage[0].cost_usd == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("error", "asked"), [(TimeoutError("lost"), 3), (ValueError("refused"), 10)])
+def test_an_answer_that_was_lost_on_its_way_may_have_cost_the_most(
+    tmp_path: Path, error: Exception, asked: int
+) -> None:
+    """Three cents buy three of ten that may have been billed; what was refused costs nothing."""
+    seen = []
+
+    def fails(question: str) -> str:
+        seen.append(question)
+        raise error
+
+    prices = {"paid": Price(usd_per_question=0.01)}
+    with suppress(rt.BudgetExceeded):
+        rt.evaluate({"paid": fails}, lakes(5), log=tmp_path / "eval.jsonl", max_cost_usd=0.03, prices=prices)
+    assert len(seen) == asked
 
 
 def test_money_that_is_only_reserved_is_not_spent(backend: ScriptedBackend, tmp_path: Path) -> None:

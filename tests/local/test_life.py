@@ -173,10 +173,11 @@ def test_a_killed_worker_is_started_again(tmp_path: Path) -> None:
 
 
 def test_a_worker_sees_where_things_are_and_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cluster that `ray` means, the folder of measured speeds; of the server's keys nothing."""
+    """The cluster that `ray` means, the folder of measured speeds, torch's memory; of the server's keys nothing."""
     given = {
         "RAY_ADDRESS": "10.0.0.1:6379",
         "RAGTUNE_CACHE": "/somewhere",
+        "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
         "OPENAI_API_KEY": "sk-1",
         "HF_TOKEN": "hf-1",
         "AWS_SECRET_ACCESS_KEY": "1",
@@ -186,7 +187,7 @@ def test_a_worker_sees_where_things_are_and_no_key(tmp_path: Path, monkeypatch: 
     told = f"import os; print(*map(os.environ.get, {list(given)}))"
     with Worker([sys.executable, "-c", told], tmp_path / "spec.json") as worker:
         assert worker.wait(30) == 0
-        assert worker.last_words() == "10.0.0.1:6379 /somewhere None None None"
+        assert worker.last_words() == "10.0.0.1:6379 /somewhere expandable_segments:True None None None"
 
 
 def test_a_job_whose_folder_is_removed_while_it_trains_says_what_is_gone(tmp_path: Path) -> None:

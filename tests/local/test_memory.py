@@ -12,6 +12,7 @@ from ragtune.errors import BackendError
 from ragtune.local import LocalBackend
 from ragtune.local.engine import Engine
 from ragtune.local.engine.memory import memory_bytes
+from ragtune.local.inference import refusal
 from ragtune.modelling.bases import resolve_base
 from ragtune.modelling.hardware.memory import usable_memory, usable_processors
 
@@ -81,3 +82,21 @@ def test_models_that_do_not_fit_together_take_turns_over_http(tmp_path: Path, ca
     assert len(texts) == 1
     unloaded = [record.getMessage() for record in caplog.records if record.getMessage().startswith("unloaded")]
     assert unloaded == [f"unloaded {base.name}", "unloaded other"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (MemoryError("8 GB"), 500),
+        (RuntimeError("CUDA out of memory"), 500),
+        (OSError(28, "No space left on device"), 500),
+        (TypeError("can only concatenate str"), 400),
+        (RecursionError("maximum recursion depth exceeded"), 400),
+    ],
+)
+def test_a_memory_that_is_full_is_no_fault_of_the_messages(error: Exception, status: int) -> None:
+    """What a chat template raises is the asker's to mend; of what the machine lacks only the log tells."""
+    said = refusal(error)
+    assert said.status == status
+    assert ("chat template refuses" in said.message) == (status == 400)
+    assert str(error) not in said.message or status == 400

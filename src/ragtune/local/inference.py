@@ -179,7 +179,10 @@ def refusal(error: Exception, *, param: str = "messages") -> ApiError:
         # Else OpenAI's clients try every answer of 500 and more again, though it would fail alike.
         again = {"x-should-retry": "true", "retry-after": "1"} if error.status == 503 else {"x-should-retry": "false"}
         return ApiError(error.status, f"{error}.", type="server_error", code=error.code, headers=again)
-    if isinstance(error, BackendError):
+    # A RuntimeError is torch's word for a memory that is full, and not the asker's fault; too deep a nesting is.
+    if isinstance(error, BackendError | MemoryError | OSError) or (
+        isinstance(error, RuntimeError) and not isinstance(error, RecursionError)
+    ):
         # It may hold paths of this machine, which are for its owner alone.
         logger.error("answering failed: %s", error)
         message = "The model could not answer; the server's log says why."

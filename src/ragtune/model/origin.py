@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ragtune.dialects import Dialect
     from ragtune.journal import JournalArgument
 
-__all__ = ["newest", "not_ready", "telling_where"]
+__all__ = ["newest", "not_ready", "tell_where", "telling_where"]
 
 logger = logging.getLogger("ragtune")
 
@@ -61,15 +61,21 @@ async def newest(api: Api, journal: JournalArgument) -> JobState:
 
 
 async def telling_where(api: Api, journal: JournalArgument, name: str, answer: Awaitable[Json]) -> Json:
-    """Wait for an answer; a model that is not there may be on another account, which the journal knows."""
-    import openai
-
+    """Wait for an answer; on a model that is not there the error says where it may be."""
     try:
         return await answer
-    except openai.NotFoundError as error:
+    except Exception as error:
+        await tell_where(api, journal, name, error)
+        raise
+
+
+async def tell_where(api: Api, journal: JournalArgument, name: str, error: Exception) -> None:
+    """Note on an error about a model that is not there whose account it is on, as far as the journal knows."""
+    import openai
+
+    if isinstance(error, openai.NotFoundError):
         run = await recalled(api, journal, model=final_name(name))
         error.add_note(await whereabouts(api, run))
-        raise
 
 
 def not_ready(job: JobDetails, dialect: Dialect) -> str:

@@ -9,7 +9,7 @@ from ragtune.model.answer import Answer
 from ragtune.model.arguments import brings_system_prompt, final_name, question_of, request_body
 from ragtune.model.expiry import warn_of_end
 from ragtune.model.keeping import kept
-from ragtune.model.origin import telling_where
+from ragtune.model.origin import tell_where, telling_where
 from ragtune.model.response import conversation_of
 from ragtune.model.stream import CHAT, RESPONSES, AsyncAnswerStream
 from ragtune.model.system_prompt import TRAINED, SystemPrompt
@@ -101,7 +101,7 @@ class ModelState:
         async def ended(answer: Answer) -> None:
             await kept(self.api, log, answer, parameters, sent=answer.sent)
 
-        return AsyncAnswerStream(self.api, request, ended, kind=CHAT)
+        return AsyncAnswerStream(self.api, request, ended, failed=self._tell_where, kind=CHAT)
 
     async def complete(self, prompt: str, *, parameters: Json) -> Answer:
         """Let the model go on with a text."""
@@ -115,7 +115,8 @@ class ModelState:
         """Ask through the Responses API."""
         await self.before_use()
         request = await self._response_request(given, system, parameters)
-        answer = Answer.from_response(await self.api.respond(request))
+        reply = await telling_where(self.api, self.journal, self.name, self.api.respond(request))
+        answer = Answer.from_response(reply)
         return await kept(self.api, log, answer, parameters, sent=conversation_of(request))
 
     async def plan_of_response(self, given: str | list[Json], *, system: SystemPrompt, parameters: Json) -> Plan:
@@ -136,7 +137,10 @@ class ModelState:
         async def ended(answer: Answer) -> None:
             await kept(self.api, log, answer, parameters, sent=answer.sent)
 
-        return AsyncAnswerStream(self.api, request, ended, kind=RESPONSES)
+        return AsyncAnswerStream(self.api, request, ended, failed=self._tell_where, kind=RESPONSES)
+
+    async def _tell_where(self, error: Exception) -> None:
+        await tell_where(self.api, self.journal, self.name, error)
 
     async def _response_request(self, given: str | list[Json], system: SystemPrompt, parameters: Json) -> Json:
         if system is TRAINED:

@@ -106,10 +106,12 @@ class AsyncAnswerStream:
         request: Callable[[], Awaitable[Json]],
         ended: Callable[[Answer], Awaitable[None]] | None = None,
         *,
+        failed: Callable[[Exception], Awaitable[None]] | None = None,
         kind: StreamKind = CHAT,
     ) -> None:
         self._kind = kind
         self._when_ended = ended
+        self._when_failed = failed
         self._chunks: list[Json] = []
         self._said: list[str] = []
         self._ended = False
@@ -136,6 +138,8 @@ class AsyncAnswerStream:
             if self._chunks:
                 self._ended = True
                 error.add_note("the stream broke off before the answer had ended; what came is in stream.text")
+            if self._when_failed is not None:
+                await self._when_failed(error)
             raise
         except BaseException:
             self._left = True

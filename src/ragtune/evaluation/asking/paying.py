@@ -31,9 +31,18 @@ async def paid_answer(respondent: Respondent, prompt: Prompt, shown: Shown, purs
         spent = reserved if reply.cost_usd is None else reply.cost_usd
         return reply
     except Exception as error:
+        spent = reserved if _may_be_billed(error) else 0.0
         return Returned(text=None, fault=fault_of(error))
     finally:
         purse.settle(reserved, spent)
+
+
+def _may_be_billed(error: Exception) -> bool:
+    import openai
+
+    # Whether the server answered is not known where the connection was lost, or nobody waited any longer; what it
+    # refused costs nothing.
+    return isinstance(error, openai.APIConnectionError | TimeoutError)
 
 
 def _all_sent(respondent: Respondent, prompt: Prompt, shown: Shown) -> Prompt:

@@ -55,7 +55,7 @@ _ENVIRONMENT = frozenset(
     }
 )
 # Launchers and what carries tensors between processes are set up this way; none of it is a key.
-_ENVIRONMENT_OF_LAUNCHERS = ("ACCELERATE_", "GLOO_", "MASTER_", "NCCL_", "SLURM_", "TORCH_")
+_ENVIRONMENT_OF_LAUNCHERS = ("ACCELERATE_", "GLOO_", "MASTER_", "NCCL_", "PYTORCH_", "SLURM_", "TORCH_")
 
 
 class Worker:
