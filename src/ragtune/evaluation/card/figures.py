@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from ragtune._table import Table
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ __all__ = [
     "ScoredCell",
     "p_text",
     "percent",
+    "usage_of",
     "without_nan",
 ]
 
@@ -153,6 +156,23 @@ class ArmUsage:
     cost_usd: float | None
     median_s: float | None
     slow_s: float | None
+
+
+def usage_of(scores: Scores, index: int, arm: str) -> ArmUsage:
+    """Return what the answers of one arm took, the one of this number."""
+    rows = (scores.arm == index) & ~scores.unanswered
+    known = {name: values[rows & ~np.isnan(values)] for name, values in scores.usage.items()}
+    totals = {name: float(values.sum()) if len(values) else None for name, values in known.items()}
+    seconds = known["latency_s"]
+    return ArmUsage(
+        arm=arm,
+        answers=int(rows.sum()),
+        prompt_tokens=None if totals["prompt_tokens"] is None else int(totals["prompt_tokens"]),
+        completion_tokens=None if totals["completion_tokens"] is None else int(totals["completion_tokens"]),
+        cost_usd=totals["cost_usd"],
+        median_s=float(np.median(seconds)) if len(seconds) else None,
+        slow_s=float(np.quantile(seconds, 0.95)) if len(seconds) else None,
+    )
 
 
 class CellTable(Table[ScoredCell]):

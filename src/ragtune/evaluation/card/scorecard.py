@@ -24,6 +24,7 @@ from ragtune.evaluation.card.figures import (
     DifferenceTable,
     Estimate,
     ScoredCell,
+    usage_of,
     without_nan,
 )
 from ragtune.evaluation.card.page import card_page
@@ -317,22 +318,7 @@ class Scorecard:
     @cached_property
     def usage(self) -> tuple[ArmUsage, ...]:
         """Tokens, cost and latency by arm."""
-        return tuple(self._usage_of(index, arm) for index, arm in enumerate(self.arms))
-
-    def _usage_of(self, index: int, arm: str) -> ArmUsage:
-        rows = (self.scores.arm == index) & ~self.scores.unanswered
-        known = {name: values[rows & ~np.isnan(values)] for name, values in self.scores.usage.items()}
-        totals = {name: float(values.sum()) if len(values) else None for name, values in known.items()}
-        seconds = known["latency_s"]
-        return ArmUsage(
-            arm=arm,
-            answers=int(rows.sum()),
-            prompt_tokens=None if totals["prompt_tokens"] is None else int(totals["prompt_tokens"]),
-            completion_tokens=None if totals["completion_tokens"] is None else int(totals["completion_tokens"]),
-            cost_usd=totals["cost_usd"],
-            median_s=float(np.median(seconds)) if len(seconds) else None,
-            slow_s=float(np.quantile(seconds, 0.95)) if len(seconds) else None,
-        )
+        return tuple(usage_of(self.scores, index, arm) for index, arm in enumerate(self.arms))
 
     @property
     def sentence(self) -> str:
