@@ -305,3 +305,11 @@ def test_slips_of_a_streamed_response_are_told_before_anything_is_sent(
     with pytest.raises(TypeError, match="stream_response takes no"):
         model_of(api).stream_response("Hi", **given)
     assert stub.requests == []
+
+
+@pytest.mark.parametrize("kind", [[], {}, 3, None])
+def test_an_event_without_a_word_for_its_kind_is_not_the_last(kind: Any) -> None:
+    from ragtune.model.response import is_last
+
+    assert not is_last({"type": kind, "response": {"status": "completed"}})
+    assert is_last({"type": "response.completed"})

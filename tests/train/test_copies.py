@@ -306,8 +306,8 @@ def test_a_copy_that_fails_is_told_and_the_next_one_is_made(make_spec: MakeSpec,
     (tmp_path / "away" / "run").write_text("in the way")
     error = failure(spec)
     assert error["code"] == "checkpoints_not_reachable"
-    assert error["message"].startswith(f"checkpoints at {address}/run cannot be reached (")
-    assert error["message"].endswith("); correct the address or the rights to it, or train without one")
+    assert error["message"].startswith(f"checkpoints '{address}/run': {tmp_path}/away/run is a file; give a folder, ")
+    assert error["message"].endswith("; correct the address or the rights to it, or train without one")
     shutil.rmtree(spec.output_dir)
     (tmp_path / "away" / "run").unlink()
     assert run(spec, stop) == EXIT_OK

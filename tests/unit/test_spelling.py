@@ -31,8 +31,8 @@ ELSEWHERE = tuple(
 # What only a program can give: functions, clients, values of classes, and settings that no command has.
 ONLY_A_PROGRAM = set(
     "Fact Maintenance OpenAI Price Supervised answerers api_key cache chunk_characters client_from_key_file counter"
-    " date from_files history id kind kinds load loss make metadata notice_days overlap prices reasoning request"
-    " retriever right source spec stop template today unfit unreadable upload watch_many what".split()
+    " date from_files history id kind kinds load loss make metadata notice_days overlap patience_s poll_s prices"
+    " reasoning request retriever right source spec stop template today unfit unreadable upload watch_many what".split()
 )
 # What a recipe file, and a recipe on the command line, say as Python does.
 OF_RECIPES = set("context distractors path repeats version wordings".split())

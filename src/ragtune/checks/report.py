@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ragtune._html import page
+from ragtune._paths import from_here
 from ragtune.checks.html import problem_table
 from ragtune.checks.problems import SEVERITIES
 
@@ -105,29 +106,28 @@ class CheckReport:
         if self.stats.tokens is not None:
             parts.append(f"{self.stats.tokens:,} tokens ({self.stats.encoding})")
         found = [_number(self.count(severity), severity) for severity in SEVERITIES if self.count(severity)]
-        return f"{self.path}: {', '.join(parts)}: {', '.join(found) or 'no problems'}"
+        return f"{from_here(self.path)}: {', '.join(parts)}: {', '.join(found) or 'no problems'}"
 
     def __str__(self) -> str:
         lines = []
+        name = from_here(self.path)
         listed: Counter[str] = Counter()
         most = _LISTED_PER_CODE if self.stats.format else 1
         for problem in self.problems:
             listed[problem.code] += 1
             if listed[problem.code] > most:
                 continue
-            place = f"{self.path}:{problem.line}:" if problem.line is not None else f"{self.path}:"
+            place = f"{name}:{problem.line}:" if problem.line is not None else f"{name}:"
             path = f" {problem.path}:" if problem.path else ""
             lines.append(f"{place} {problem.severity} [{problem.code}]{path} {problem.message}\n    {problem.hint}")
         for (severity, code), number in sorted(self.counts.items()):
             hidden = number - min(listed[code], most)
             if hidden:
-                lines.append(f"{self.path}: {_number(hidden, f'more {severity}')} [{code}] counted, not listed")
+                lines.append(f"{name}: {_number(hidden, f'more {severity}')} [{code}] counted, not listed")
         if self.fixed is not None:
-            lines.append(f"{self.path}: a repaired copy was written to {self.fixed}")
+            lines.append(f"{name}: a repaired copy was written to {self.fixed}")
         if self.left_out:
-            lines.append(
-                f"{self.path}: left out of the repair, as new problems would follow: {', '.join(self.left_out)}"
-            )
+            lines.append(f"{name}: left out of the repair, as new problems would follow: {', '.join(self.left_out)}")
         return "\n".join([*lines, self.summary()])
 
     def to_html(self) -> str:

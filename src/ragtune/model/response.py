@@ -87,7 +87,7 @@ def assembled_response(events: Iterable[Json]) -> Json:
 
 def is_last(event: Json) -> bool:
     """Whether an event ends a stream: the response that it carries is all there is."""
-    return event.get("type") in _LAST_EVENTS
+    return words(event.get("type")) in _LAST_EVENTS
 
 
 def has_ended(body: Json) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Literal
 
+from ragtune._paths import from_here
 from ragtune._table import Table
 from ragtune.feedback.results import count
 
@@ -182,7 +182,7 @@ class Removal:
         for row in self.rows:
             places.setdefault((row.folder, row.split), []).append(row.line)
         lines += [
-            f"  {_from_here(folder)} {split}: lines {_told(numbers)}" for (folder, split), numbers in places.items()
+            f"  {from_here(folder)} {split}: lines {_told(numbers)}" for (folder, split), numbers in places.items()
         ]
         for training in self.trainings:
             led = f", to which {' and '.join(training.aliases)} leads" if training.aliases else ""
@@ -191,7 +191,7 @@ class Removal:
         if any(training.model for training in self.trainings):
             lines.append("  not looked at: checkpoints of these models that are not in the registry")
         by = "lines without a known fact_id were found by the facts' questions alone, in other words they may be missed"
-        lines += [f"  {by}: {_from_here(folder)}" for folder in self.by_question]
+        lines += [f"  {by}: {from_here(folder)}" for folder in self.by_question]
         lines += [f"  not looked into, for it is not there: {folder}" for folder in self.missing]
         return "\n".join(lines)
 
@@ -199,9 +199,3 @@ class Removal:
 def _told(numbers: list[int], *, most: int = 10) -> str:
     shown = ", ".join(map(str, numbers[:most]))
     return shown if len(numbers) <= most else f"{shown} and {len(numbers) - most} more"
-
-
-def _from_here(folder: str) -> str:
-    """A folder as it is called where the program stands."""
-    path = Path(folder)
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
