@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from typer.testing import CliRunner
 
 from ragtune.cli import app
 
@@ -84,3 +85,12 @@ def test_every_verb_that_tells_something_tells_it_as_json_too() -> None:
     """A recipe file, a schema, the guide and a server's lines are for programs already."""
     silent = [name for name, command in VERBS.items() if not all(map(tells_json, verbs_of(command)))]
     assert silent == ["init", "schema", "serve", "mock", "guide"]
+
+
+@pytest.mark.parametrize("group", ["", "jobs", "models", "files", "runs", "registry", "feedback"])
+def test_a_list_of_verbs_cuts_no_sentence(group: str) -> None:
+    """What stands behind the cut, such as that a job is created exactly once, nobody reads."""
+    told = CliRunner().invoke(app, [*group.split(), "--help"], env={"COLUMNS": "80"}, terminal_width=80).output
+    listed = told.partition("Commands:")[2].splitlines()
+    assert listed
+    assert [line for line in listed if line.endswith("...")] == []

@@ -149,7 +149,7 @@ def show_model(
     key_file: KEY_FILE = None,
     as_json: AS_JSON = False,
 ) -> None:
-    """Print what is known of a model: its base, its system prompt, when it stops answering."""
+    """Print what is known of a model. Its base, its system prompt, and when it stops answering."""
     with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
         found = named_model(client, model, registry=registry)
         system, expiry = found.system(), found.expiry()
@@ -268,7 +268,7 @@ def delete(
     key_file: KEY_FILE = None,
     as_json: AS_JSON = False,
 ) -> None:
-    """Delete a tuned model with its checkpoints, or a file: what `models delete` and `files delete` do."""
+    """Delete a tuned model with its checkpoints, or a file. `models delete` and `files delete` do the same."""
     remove = delete_file if name.startswith("file-") else delete_model
     remove(
         name,
@@ -291,7 +291,7 @@ def list_runs(
     journal: JOURNAL = None,
     as_json: AS_JSON = False,
 ) -> None:
-    """List what was bought and what became of it, newest first, from the journal alone: no server is asked."""
+    """List what was bought, from the journal; no server is asked. Newest first, with what became of it."""
     if context.invoked_subcommand is not None:
         return
     with plain_errors():
@@ -326,7 +326,7 @@ def resolve_run(
     journal: JOURNAL = None,
     as_json: AS_JSON = False,
 ) -> None:
-    """Find out which job a run made whose answer was lost, and write it down."""
+    """Find the job of a run whose answer was lost. What is found is written down."""
     with plain_errors():
         from ragtune.job import FineTuneJob
         from ragtune.journal import Journal

@@ -31,7 +31,7 @@ def advise(
     log: Annotated[Path | None, typer.Option(help="Log of an evaluation, for measured accuracies.")] = None,
     as_json: AS_JSON = False,
 ) -> None:
-    """Say which documents should stay in retrieval and which should be tuned, with every sum and its sources."""
+    """Say which documents to keep in retrieval and which to tune. Every sum is shown with its sources."""
     with plain_errors():
         import ragtune as rt
         from ragtune.advice import Assumptions

@@ -50,7 +50,7 @@ def ask(
     dry_run: DRY_RUN = False,
     as_json: AS_JSON = False,
 ) -> None:
-    """Ask a model one question, those of a file, or chat with it: what was said before goes along.
+    """Ask a model a question, those of a file, or chat with it. In a chat what was said before goes along.
 
     In a chat `/new` forgets what was said, Ctrl-D ends it, and Ctrl-C stops an answer.
     """
@@ -115,7 +115,7 @@ def evaluate(
     dry_run: DRY_RUN = False,
     as_json: AS_JSON = False,
 ) -> None:
-    """Ask a model, and its base, what it was taught, and say what it knows: in figures, in a sentence, on a page."""
+    """Ask a model and its base what was taught, and compare. The result comes in figures, in a sentence, on a page."""
     if (facts is None) == (dataset is None):
         raise typer.BadParameter("say what is asked: one of --dataset DATA and --facts FILE", param_hint="--facts")
     with plain_errors():

@@ -102,7 +102,7 @@ def import_feedback(
     folder: _FOLDER = None,
     as_json: AS_JSON = False,
 ) -> None:
-    """Keep what files say: our own, or exports of Langfuse, LangSmith and OpenAI's stored completions."""
+    """Keep what files say. Our own, or exports of Langfuse, LangSmith and OpenAI's stored completions."""
     with plain_errors():
         from ragtune.feedback.imports.entries import THUMBS
 
@@ -138,7 +138,10 @@ def list_feedback(
 
 @feedback_app.command("suggest")
 def suggest_method(store: _STORE = _DEFAULT, folder: _FOLDER = None, as_json: AS_JSON = False) -> None:
-    """Say which method the verdicts are enough for, what people disagree about, and which corrections are in doubt."""
+    """Say which method the verdicts are enough for.
+
+    Also what people disagree about, and which corrections are in doubt.
+    """
     with plain_errors():
         from ragtune.feedback import compile_rows
 
@@ -215,7 +218,7 @@ def withdraw_feedback(
     folder: _FOLDER = None,
     as_json: AS_JSON = False,
 ) -> None:
-    """Remove all that one person said, and print the datasets, jobs and models that hold it."""
+    """Remove all that one person said. The datasets, jobs and models that hold it are printed."""
     with plain_errors():
         from ragtune.journal import Journal
 

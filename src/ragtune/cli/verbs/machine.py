@@ -25,7 +25,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
     port: Annotated[int, typer.Option(min=1, max=65535, help="TCP port that a server would take.")] = 8000,
 ) -> None:
-    """Say what this machine is, where models run on it and why, and what is missing; shows no key and no host.
+    """Say what this machine has, and where models run on it. And why, and what is missing; shows no key and no host.
 
     Exit code 0: the small base can be trained and asked here; 1: it cannot, and each thing that is missing is told
     with what mends it.
@@ -78,7 +78,10 @@ def export(
     dry_run: DRY_RUN = False,
     as_json: AS_JSON = False,
 ) -> None:
-    """Write a tuned model to a folder that vLLM, SGLang, llama.cpp, Ollama and transformers can serve."""
+    """Write a tuned model to a folder that other engines serve.
+
+    Namely vLLM, SGLang, llama.cpp, Ollama and transformers.
+    """
     with plain_errors():
         from ragtune.local import LocalBackend
 
@@ -128,7 +131,7 @@ def _check(
 
 
 def guide() -> None:
-    """Print a short guide to the library for coding assistants, in Markdown."""
+    """Print a short guide for coding assistants, in Markdown. It is about the library."""
     from importlib import resources
 
     typer.echo(resources.files("ragtune.data").joinpath("guide.md").read_text(encoding="utf-8").rstrip())

@@ -43,7 +43,7 @@ def inventory(
     key_file: KEY_FILE = None,
     dialect: _DIALECT = None,
 ) -> None:
-    """List every job, model, checkpoint and file with base, size, age, cost and days left."""
+    """List every job, model, checkpoint and file of an account. With base, size, age, cost and days left."""
     with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
         from ragtune.maintenance import Maintenance
 
@@ -68,7 +68,10 @@ def archive(
     dialect: _DIALECT = None,
     concurrency: Annotated[int, typer.Option(min=1, help="How many things are fetched at once.")] = 8,
 ) -> None:
-    """Fetch files, jobs, events and checkpoints of an account into a folder; the same command goes on."""
+    """Fetch an account's files, jobs and events into a folder.
+
+    Checkpoints too; the same command goes on where it was.
+    """
     with plain_errors():
         from ragtune.migration import Archive
 
@@ -168,7 +171,7 @@ def replay(
     base_url: Annotated[str | None, typer.Option(help="Address, for azure and unsloth-studio.")] = None,
     key_file: KEY_FILE = None,
 ) -> None:
-    """Train an archived job anew on another server; what is approximated is said first."""
+    """Train an archived job anew on another server. What is approximated is said first."""
     is_url = to.startswith(("http://", "https://"))
     if to in ("azure", "unsloth-studio") and base_url is None:
         raise typer.BadParameter(f"--to {to} needs the address of yours: --base-url URL", param_hint="--base-url")
@@ -216,7 +219,7 @@ def compare(
     base_url: BASE_URL = None,
     key_file: KEY_FILE = None,
 ) -> None:
-    """Hold a new model's answers against the recorded ones: as good, worse where, by how much."""
+    """Hold a new model's answers against the recorded ones. As good, or worse: where, and by how much."""
     with plain_errors(), server(folder=folder, base_url=base_url, key_file=key_file) as client:
         from ragtune.migration import compare as compared
 

@@ -45,7 +45,7 @@ def init(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
     dry_run: DRY_RUN = False,
 ) -> None:
-    """Write a recipe file; what no option says is asked, six questions at most, with proposals by what lies there."""
+    """Write a recipe file. What no option says is asked, six questions at most, with proposals by what lies there."""
     with plain_errors():
         from ragtune.recipe_file.data import DataSection
         from ragtune.recipe_file.starter import Starter, proposed, read_as, template_of
@@ -121,7 +121,7 @@ def run(
     dry_run: DRY_RUN = False,
     as_json: Annotated[bool, typer.Option("--json", help="An object a line for each stage.")] = False,
 ) -> None:
-    """Do the stages of a recipe file that are not done yet; after an interruption the same command goes on."""
+    """Do the stages of a recipe file that are not done yet. After an interruption the same command goes on."""
     with plain_errors():
         from ragtune.recipe_file import RecipeFile, Stages
 
@@ -138,7 +138,7 @@ def run(
 
 
 def schema() -> None:
-    """Print the JSON schema of recipe files, for editors and assistants."""
+    """Print the JSON schema of recipe files. Editors and assistants read it."""
     with plain_errors():
         import json
 
@@ -153,7 +153,7 @@ def demo(
     questions: Annotated[int, typer.Option(min=1, help="Facts that base and tuned model are asked for.")] = 30,
     as_json: AS_JSON = False,
 ) -> None:
-    """Teach a small model invented facts on this machine, and see what it knows: about four minutes."""
+    """Teach a small model invented facts here, and ask it. Takes about four minutes on two cores."""
     with plain_errors():
         from ragtune.modelling.bases import fetch_base
         from ragtune.recipe_file import RecipeFile, Stages

@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 @recipes_app.callback()
 def list_recipes(context: typer.Context, as_json: AS_JSON = False) -> None:
-    """List the recipes that make rows of facts; preview what one makes."""
+    """List the recipes that make rows of facts. A name previews what that one makes."""
     if context.invoked_subcommand is not None:
         return
     with plain_errors():

@@ -135,7 +135,7 @@ def promote(
     registry: _REGISTRY = REGISTRY_FILE,
     as_json: _JSON = False,
 ) -> None:
-    """Let an alias lead to a model, if it passes; exit code 1 where it does not.
+    """Let an alias lead to a model, if it passes the gate. Exit code 1 where it does not.
 
     Scores are shares, 0.7 for 70 %, and the worse end of the 95 % interval counts; amounts are US dollars.
     """
@@ -183,7 +183,7 @@ def show(
     registry: _REGISTRY = REGISTRY_FILE,
     as_json: _JSON = False,
 ) -> None:
-    """Print what is kept of one model: its scores, dataset, cost and end, and which aliases lead to it."""
+    """Print what is kept of one model. Its scores, dataset, cost and end, and which aliases lead to it."""
     with plain_errors():
         opened = _there(registry)
         aliases = opened.aliases()

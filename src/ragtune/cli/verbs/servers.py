@@ -106,7 +106,7 @@ def serve(
     quiet: _QUIET = False,
     log_format: _LOG_FORMAT = LogFormat.text,
 ) -> None:
-    """Serve the embedded backend to any OpenAI client, in any language, until Ctrl-C; what its jobs do is told."""
+    """Serve the embedded backend to any OpenAI client. In any language, until Ctrl-C; what its jobs do is told."""
     with plain_errors():
         from ragtune.local import serve as run_backend
 
@@ -163,7 +163,10 @@ def mock(
     quiet: _QUIET = False,
     log_format: _LOG_FORMAT = LogFormat.text,
 ) -> None:
-    """Play OpenAI's fine-tuning for tests in any language: jobs that take no time, answers by script, until Ctrl-C."""
+    """Play OpenAI's fine-tuning for tests in any language.
+
+    Jobs take no time and answers come by script, until Ctrl-C.
+    """
     with plain_errors():
         from ragtune.local.lifespan.foreground import stay
         from ragtune.testing import ScriptedBackend

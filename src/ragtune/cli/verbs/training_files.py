@@ -72,7 +72,7 @@ def check(
     mask: _MASK = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file instead of text.")] = False,
 ) -> None:
-    """Read training files to the end and list every problem with line, place and way out.
+    """List every problem of training files. They are read to the end; each problem comes with line, place and way out.
 
     Exit code 0: no file has an error; 1: a file has an error or cannot be read; 2: the command line makes no sense.
     """
@@ -169,7 +169,7 @@ def build(
     dry_run: DRY_RUN = False,
     as_json: AS_JSON = False,
 ) -> None:
-    """Build a dataset from rows; print what was read, kept and dropped.
+    """Build a dataset from rows. What was read, kept and dropped is printed.
 
     Templates hold text and column names in braces: '{Answer} (see {Source})'.
     """
@@ -229,7 +229,7 @@ def cost(
     batch_size: BATCH_SIZE = None,
     as_json: AS_JSON = False,
 ) -> None:
-    """Say what training would cost, and for a base of this machine how long it takes."""
+    """Say what training would cost. For a base of this machine, how long it takes."""
     with plain_errors():
         tell(opened(dataset).cost(model, epochs or "auto", batch_size=batch_size or "auto"), as_json=as_json)
 

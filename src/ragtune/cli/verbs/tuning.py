@@ -76,7 +76,7 @@ def plan(
     journal: JOURNAL = None,
     as_json: AS_JSON = False,
 ) -> None:
-    """Say what `tune` would do: its calls, its price, and what speaks against it. Nothing is sent."""
+    """Say what `tune` would do, and send nothing. Its calls, its price, and what speaks against it."""
     tune(
         data,
         model,
@@ -129,7 +129,7 @@ def tune(
     probe: _PROBE = False,
     as_json: AS_JSON = False,
 ) -> None:
-    """Upload a dataset and create its job, exactly once: the same command finds the job again.
+    """Upload a dataset and create its job, exactly once. The same command finds the job again.
 
     With --folder this command is the server, unless one runs there, so it is best given --wait: without a server the
     job rests until `ragtune watch` or `ragtune serve` lets it go on.
