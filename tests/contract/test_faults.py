@@ -78,7 +78,8 @@ class JobLife(RuleBasedStateMachine):
             self.folder.cleanup()
 
     def _sleep(self, seconds: float) -> None:
-        self.seconds += seconds
+        # A paused job of a server that asks to be asked again at once would be looked at for minutes.
+        self.seconds += max(seconds, 1.0)
 
     @rule()
     def restart(self) -> None:
