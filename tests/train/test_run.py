@@ -300,7 +300,8 @@ def test_memory_that_runs_out_is_called_so_with_what_to_lower(make_spec: MakeSpe
     """A process that may have 100 MB more, and examples of two thousand tokens, four at a time."""
     answer = {"role": "assistant", "content": "heron stork " * 400}
     rows = [{"messages": [{"role": "user", "content": "Write."}, answer]}] * 8
-    spec = make_spec(training_file=write_lines(tmp_path / "long.jsonl", rows))
+    # In float32: the kernels of bfloat16 may end with a signal where one of their threads finds no memory.
+    spec = make_spec(training_file=write_lines(tmp_path / "long.jsonl", rows), dtype="float32")
     spec.save(tmp_path / "spec.json")
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, str(tmp_path / "spec.json")], capture_output=True, check=False
