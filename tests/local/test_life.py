@@ -23,8 +23,11 @@ import pytest
 from ragtune.errors import BackendError
 from ragtune.local import LocalBackend
 from ragtune.local.lifespan.folder_lock import FolderLock
+from ragtune.local.runner.event_tail import Follower
 from ragtune.local.runner.worker import Worker
+from ragtune.local.store import Store
 from ragtune.testing import ScriptedBackend
+from ragtune.train.events import append
 from tests.local.kit import create, messages, trainer, until, upload, wait_for
 
 SERVER = """
@@ -202,6 +205,23 @@ def test_a_job_whose_folder_is_removed_while_it_trains_says_what_is_gone(tmp_pat
     assert (ended.status, ended.error.code) == ("failed", "storage_error")
     assert ended.error.message.startswith(f"The job's folder {folder} was removed while it trained")
     assert "create the job again" in ended.error.message
+
+
+def test_events_of_a_folder_that_began_anew_are_read_from_their_beginning(tmp_path: Path) -> None:
+    """The new file is shorter than what was read of the old one, and its first event is a step that nobody knows."""
+    with LocalBackend(tmp_path, trainer=trainer()) as backend, backend.client() as client:
+        job = wait_for(client, create(client).id)
+    store = Store(tmp_path)
+    row = store.jobs.find(job.id)
+    assert row is not None
+    follower = Follower(store, row)
+    told = store.job_folder(job.id) / "events.jsonl"
+    told.unlink(missing_ok=True)
+    append(told, {"type": "metrics", "step": 100, "total_steps": 200, "train_loss": 1.0, "epoch": 1.0})
+    assert 0 < told.stat().st_size < row.read_offset
+    follower.drain()
+    assert store.jobs.last_step(job.id) == 100
+    store.close()
 
 
 def test_a_job_whose_folder_is_removed_goes_on_where_copies_of_its_checkpoints_are_kept(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragtune._checked import checked
+from ragtune._paths import where_first_seen
 from ragtune._sqlite import Database, trouble
 from ragtune._table import check_limit
 from ragtune.errors import JournalError
@@ -71,7 +71,7 @@ class Journal:
             return self._path
         # Looked up at each use, since `USERS` is made on import, before a program or a test has set the variable.
         if named := os.environ.get(ENVIRONMENT):
-            return _placed(named)
+            return where_first_seen(named)
         # Here, so that `import ragtune` stays quick.
         import platformdirs
 
@@ -180,12 +180,6 @@ class Journal:
 
     def __repr__(self) -> str:
         return f"Journal({str(self.path)!r})"
-
-
-@cache
-def _placed(named: str) -> Path:
-    # From where it was first looked up: a program that changes its directory goes on with one journal.
-    return Path(named).expanduser().absolute()
 
 
 def unusable(message: str) -> JournalError:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from ragtune.local.auth.sessions import is_open, login_path, wants_page
 from ragtune.local.handlers import completions, files, jobs, models, responses, uploads
-from ragtune.local.http.errors import ApiError, invalid, overloaded
+from ragtune.local.http.errors import ApiError, invalid, no_key, overloaded, wrong_key
 from ragtune.local.http.limits import refuse, timed
 from ragtune.local.ids import new_request_id
 from ragtune.local.page import ROUTES as PAGES
@@ -160,17 +160,11 @@ class _Gate:
         if not given and wants_page(scope):
             return RedirectResponse(login_path(scope), status_code=303)
         if not given:
-            message = "You didn't provide an API key: send it as 'Authorization: Bearer KEY'."
-        elif scheme.lower() != "bearer" or not self._account.admits(key.strip()):
+            return _envelope(no_key())
+        if scheme.lower() != "bearer" or not self._account.admits(key.strip()):
             self._refusals.note(scope, door="API")
-            message = (
-                "Incorrect API key provided; this server's key is in api_key.txt in its folder, or in the file that "
-                "it was started with, as `ragtune serve` says at its start; in Python it is LocalBackend.api_key."
-            )
-        else:
-            return None
-        headers = {"www-authenticate": "Bearer"}
-        return _envelope(ApiError(401, message, code="invalid_api_key", headers=headers))
+            return _envelope(wrong_key())
+        return None
 
 
 def _envelope(error: ApiError) -> JSONResponse:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from functools import cache
 from pathlib import Path
+
+from ragtune._paths import where_first_seen
 
 __all__ = ["default_cache_dir"]
 
@@ -14,10 +15,4 @@ def default_cache_dir() -> Path:
     import platformdirs
 
     override = os.environ.get("RAGTUNE_CACHE")
-    return _placed(override) if override else Path(platformdirs.user_cache_dir("ragtune", appauthor=False))
-
-
-@cache
-def _placed(named: str) -> Path:
-    # From where it was first looked up: a program that changes its directory goes on with one cache.
-    return Path(named).expanduser().absolute()
+    return where_first_seen(override) if override else Path(platformdirs.user_cache_dir("ragtune", appauthor=False))

@@ -191,7 +191,7 @@ def _preference_faults(record: JsonObject) -> list[RecordFault]:
         text = "preferred_output and non_preferred_output are equal: there is nothing to prefer"
         faults.append(RecordFault(("non_preferred_output",), "equal-outputs", text, "drop the pair"))
     given = record["input"]
-    inside = [*_asked_faults(given["messages"]), *_common_faults(given["messages"], given)]
+    inside = [*_asked_faults(given["messages"]), *_request_faults(given["messages"], given)]
     faults.extend(replace(fault, path=("input", *fault.path)) for fault in inside)
     return faults
 
@@ -199,7 +199,7 @@ def _preference_faults(record: JsonObject) -> list[RecordFault]:
 def _unpaired_faults(record: JsonObject) -> list[RecordFault]:
     asked: Sequence[Message] = record["prompt"]
     faults = list(_answer_faults(record["completion"][0], "completion"))
-    for fault in (*_asked_faults(asked), *_common_faults(asked, record)):
+    for fault in (*_asked_faults(asked), *_request_faults(asked, record)):
         below = fault.path[0] == "messages"
         faults.append(replace(fault, path=("prompt", *fault.path[1:])) if below else fault)
     return faults
@@ -227,7 +227,7 @@ def _asked_faults(messages: Sequence[Message]) -> Iterator[RecordFault]:
         yield _nobody_asks("messages")
 
 
-def _common_faults(messages: Sequence[Message], given: JsonObject) -> Iterator[RecordFault]:
+def _request_faults(messages: Sequence[Message], given: JsonObject) -> Iterator[RecordFault]:
     yield from _question_faults(messages)
     yield from tool_faults(messages, offered_names(given))
     yield from definition_faults(given)
@@ -237,7 +237,7 @@ def _common_faults(messages: Sequence[Message], given: JsonObject) -> Iterator[R
 def _reinforcement_faults(record: JsonObject) -> list[RecordFault]:
     messages: Sequence[Message] = record["messages"]
     # Its other keys are the user's own.
-    faults = list(_common_faults(messages, {"tools": record.get("tools")}))
+    faults = list(_request_faults(messages, {"tools": record.get("tools")}))
     if messages[-1]["role"] == "assistant":
         text = "the last message is the assistant's; in reinforcement the model itself answers the user's last message"
         place = ("messages", len(messages) - 1, "role")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ApiError", "conflict", "invalid", "model_not_found", "not_found", "overloaded"]
+__all__ = ["ApiError", "conflict", "invalid", "model_not_found", "no_key", "not_found", "overloaded", "wrong_key"]
 
 
 class ApiError(Exception):
@@ -67,6 +67,24 @@ def model_not_found(name: str, *, hint: str = "", deleted_at: int | None = None)
     # ragtune's own client waits for a model that is not there yet, and by this not for one that was deleted.
     headers = {} if deleted_at is None else {"x-ragtune-deleted-at": str(deleted_at)}
     return ApiError(404, message, param="model", code="model_not_found", headers=headers)
+
+
+def no_key() -> ApiError:
+    """A request that brought no key."""
+    return _refused_key("You didn't provide an API key: send it as 'Authorization: Bearer KEY'.")
+
+
+def wrong_key() -> ApiError:
+    """A request that brought another key than this server's."""
+    # By `LocalBackend.api_key` ragtune's own client knows whose refusal this is, and what to advise.
+    return _refused_key(
+        "Incorrect API key provided; this server's key is in api_key.txt in its folder, or in the file that it was "
+        "started with, as `ragtune serve` says at its start; in Python it is LocalBackend.api_key."
+    )
+
+
+def _refused_key(message: str) -> ApiError:
+    return ApiError(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
 
 
 def overloaded(message: str) -> ApiError:
